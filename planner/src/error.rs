@@ -1,0 +1,91 @@
+//! What can go wrong, as data: the status a request fails with, and the failures that a reply lists beside its result.
+
+use serde::{Deserialize, Serialize};
+
+/// The gRPC status that an RPC fails with.
+///
+/// vtctld answers almost every failure with code 2 (UNKNOWN): the text is the contract, and scripts match it as
+/// `rpc error: code = Unknown desc = …`. Source: `go/vt/vtctl/grpcvtctldserver/server.go`, no conversion there, v10 to v24.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Status {
+    /// The gRPC code.
+    pub code: Code,
+    /// The text that clients match.
+    pub message: String,
+}
+
+impl Status {
+    /// The status of nearly all of vtctld's failures.
+    pub fn unknown(message: impl Into<String>) -> Self {
+        Self { code: Code::Unknown, message: message.into() }
+    }
+}
+
+/// The gRPC codes that the planner uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i32)]
+pub enum Code {
+    /// 2: what vtctld answers for nearly everything.
+    Unknown = 2,
+    /// 3: the request message cannot be decoded.
+    InvalidArgument = 3,
+    /// 12: no such RPC here.
+    Unimplemented = 12,
+}
+
+/// What one target, workflow or row said instead of (all of) its rows.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Failure {
+    /// The keyspace asked for.
+    pub keyspace: String,
+    /// The shard; empty when the failure is not a shard's.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub shard: String,
+    /// The tablet's alias as text; empty when none is known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub tablet: String,
+    /// The workflow that is affected; empty when all of the target's may be.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub workflow: String,
+    /// What is missing because of it.
+    pub lost: Lost,
+    /// What was said: the tablet's, the topology's or the planner's own text.
+    pub message: String,
+}
+
+impl Failure {
+    /// Where it happened, for people: `customer/-80 zone1-0000000100`.
+    pub fn place(&self) -> String {
+        let mut place = self.keyspace.clone();
+        if !self.shard.is_empty() {
+            place.push('/');
+            place.push_str(&self.shard);
+        }
+        for part in [&self.tablet, &self.workflow] {
+            if !part.is_empty() {
+                place.push(' ');
+                place.push_str(part);
+            }
+        }
+        place
+    }
+}
+
+/// What a failure took away from the reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lost {
+    /// Nothing that is known of: the shard has no primary, so nothing runs on it.
+    NoPrimary,
+    /// Every stream of the shard.
+    Shard,
+    /// The copy state of the tablet's streams; their stored state is shown as `Unknown` where it depends on it.
+    CopyState,
+    /// Log rows of the tablet's streams.
+    Logs,
+    /// One stream: its row cannot be read.
+    Stream,
+    /// One workflow: its streams contradict each other.
+    Workflow,
+}

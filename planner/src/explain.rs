@@ -1,0 +1,1 @@
+//! A flow's asks as people and tools read them.

@@ -1,0 +1,275 @@
+//! The face of the machine: one request on its way, the asks it makes, the answers it takes, the reply it ends with.
+//!
+//! Nothing here knows what a workflow is (that is [`crate::ops`]) and nothing here performs an ask (that is the runner's).
+
+use std::collections::BTreeSet;
+
+use crate::{
+    error::Status,
+    ops::{self, Operation},
+};
+
+/// One request: an RPC path, its protobuf message, and what the caller wants besides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// The gRPC path, such as `/vtctlservice.Vtctld/GetWorkflows`. [`crate::rpc`] lists the ones served.
+    pub path: String,
+    /// The request message, protobuf. Empty bytes are a message with every field at its default.
+    pub request: Vec<u8>,
+    /// What the caller wants besides the message.
+    pub options: CallOptions,
+}
+
+/// What a caller may want besides the request message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CallOptions {
+    /// Fail the whole request, naming every failing target, instead of returning what is known.
+    pub strict: bool,
+}
+
+/// A moment: whole seconds since 1970 UTC and the nanoseconds within the second (0 to 999,999,999).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Timestamp {
+    /// Seconds since 1970-01-01 00:00:00 UTC.
+    pub seconds: i64,
+    /// Nanoseconds within the second.
+    pub nanos: u32,
+}
+
+impl Timestamp {
+    /// From nanoseconds since 1970, as snapshots and traces store it.
+    pub fn from_unix_nanos(nanos: i64) -> Self {
+        let nanos_in_second = u32::try_from(nanos.rem_euclid(1_000_000_000)).unwrap_or(0);
+        Self { seconds: nanos.div_euclid(1_000_000_000), nanos: nanos_in_second }
+    }
+}
+
+/// The name of an ask within its flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AskId(pub u32);
+
+/// One thing to fetch. All asks that [`Flow::asks`] hands out may be performed at once and in any order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// To be given back with the answer.
+    pub id: AskId,
+    /// How many answers deep this ask is: 1 needs none, 2 follows from an answer to an ask of round 1, and so on.
+    pub round: u32,
+    /// What to fetch, and from where.
+    pub what: What,
+}
+
+/// What an ask asks, and of whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// One record of the topology. Answer: `Found`, `Missing` or `Failed`.
+    TopoGet {
+        /// A cell's name, or `global`.
+        cell: String,
+        /// Relative to the cell's root, without a slash in front.
+        path: String,
+    },
+    /// All records below a directory, at any depth. Answer: `Range`, `Missing` (nothing is there) or `Failed`.
+    TopoRange {
+        /// A cell's name, or `global`.
+        cell: String,
+        /// Relative to the cell's root, ends in a slash.
+        prefix: String,
+    },
+    /// One unary RPC of a tablet's `TabletManager` service. Answer: `Called` or `Failed`.
+    TabletCall {
+        /// Whom to call.
+        tablet: TabletAddress,
+        /// The gRPC path, such as `/tabletmanagerservice.TabletManager/VReplicationExec`.
+        path: &'static str,
+        /// The request message, protobuf.
+        request: Vec<u8>,
+        /// Whether the call changes anything. A write is never sent twice.
+        effect: Effect,
+        /// What people read about this call.
+        about: About,
+    },
+}
+
+/// Whether a call changes anything on the tablet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Reads only: may be sent again.
+    Read,
+}
+
+/// Where a tablet listens. The host is a name or an address; IPv6 without brackets.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TabletAddress {
+    /// As text: `zone1-0000000100`.
+    pub alias: String,
+    /// The cell, for limits per cell.
+    pub cell: String,
+    /// Host name or address.
+    pub host: String,
+    /// The port of the tablet's gRPC services, 1 to 65,535.
+    pub grpc_port: u16,
+}
+
+/// What people read about a tablet call: in a plan, a trace, a progress line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct About {
+    /// The target's keyspace.
+    pub keyspace: String,
+    /// The target's shard.
+    pub shard: String,
+    /// The target's database.
+    pub db_name: String,
+    /// What is asked for: `streams`, `copy state`, `logs`, `names`.
+    pub subject: &'static str,
+    /// The SQL text in the request; empty when the RPC carries none.
+    pub statement: String,
+}
+
+/// What came of an ask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The record's value and version.
+    Found {
+        /// As stored.
+        value: Vec<u8>,
+        /// In the back end's own count.
+        version: i64,
+    },
+    /// The records of a range, in any order. An empty list means the same as `Missing`.
+    Range(Vec<Record>),
+    /// No such record or directory. `node` is its full name in the back end, root included: error texts show it.
+    Missing {
+        /// Such as `/vitess/global/keyspaces/nope/shards/`.
+        node: String,
+    },
+    /// The response message of a tablet.
+    Called(Vec<u8>),
+    /// It could not be done.
+    Failed {
+        /// What kind of failure, as far as the planner has to know.
+        kind: FailureKind,
+        /// The text that people and clients see.
+        message: String,
+    },
+}
+
+/// One record of a range.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Relative to the cell's root, as in the ask.
+    pub path: String,
+    /// As stored.
+    pub value: Vec<u8>,
+    /// In the back end's own count.
+    pub version: i64,
+}
+
+/// Why an ask failed, as far as it decides what comes next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureKind {
+    /// The other side answered with a gRPC status of this code.
+    Status(i32),
+    /// No connection, or it broke before an answer came.
+    Unreachable,
+    /// No answer within the ask's deadline.
+    TimedOut,
+    /// The answer was larger than a message may be: ask for less at a time.
+    TooLarge,
+}
+
+/// How a flow ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// The response message, or the status that the RPC fails with.
+    pub result: Result<Vec<u8>, Status>,
+    /// One entry per target that gave no rows or not all of them, and per workflow or row left out. In the order of shards.
+    pub failures: Vec<crate::error::Failure>,
+}
+
+/// One request on its way: asks come out, answers go in, a reply ends it.
+///
+/// Call in this order: [`Flow::start`]; then until [`Flow::reply`] is `Some`: take [`Flow::asks`], perform them all, hand each
+/// result to [`Flow::answer`] as it arrives, and take the asks that this released.
+pub struct Flow {
+    operation: Box<dyn Operation>,
+    asks: Asks,
+    reply: Option<Reply>,
+}
+
+impl Flow {
+    /// Begins a request. Never fails: a request that cannot be served has its reply at once and no asks.
+    pub fn start(call: &Call, now: Timestamp) -> Self {
+        let mut asks = Asks::default();
+        let mut flow = match ops::start(call, now, &mut asks) {
+            Ok(operation) => Self { operation, asks, reply: None },
+            Err(status) => Self {
+                operation: Box::new(ops::Ended),
+                asks: Asks::default(),
+                reply: Some(Reply { result: Err(status), failures: Vec::new() }),
+            },
+        };
+        flow.settle();
+        flow
+    }
+
+    /// The asks released since the last call. Each is handed out once; perform all of them.
+    pub fn asks(&mut self) -> Vec<Ask> {
+        std::mem::take(&mut self.asks.released)
+    }
+
+    /// Takes the result of one ask. Returns false, and changes nothing, if no such ask is outstanding.
+    pub fn answer(&mut self, id: AskId, answer: Answer) -> bool {
+        if !self.asks.outstanding.remove(&id) {
+            return false;
+        }
+        self.asks.round = self.asks.rounds.get(id.0 as usize).copied().unwrap_or(0);
+        self.operation.answered(id, answer, &mut self.asks);
+        self.settle();
+        true
+    }
+
+    /// The reply: `Some` as soon as nothing is outstanding.
+    pub fn reply(&self) -> Option<&Reply> {
+        self.reply.as_ref()
+    }
+
+    /// The reply, by value.
+    pub fn into_reply(self) -> Option<Reply> {
+        self.reply
+    }
+
+    /// How many asks are out and unanswered.
+    pub fn outstanding(&self) -> usize {
+        self.asks.outstanding.len()
+    }
+
+    fn settle(&mut self) {
+        if self.reply.is_none() && self.asks.outstanding.is_empty() {
+            self.reply = Some(self.operation.finish());
+        }
+    }
+}
+
+/// Where an operation puts its asks.
+#[derive(Default)]
+pub(crate) struct Asks {
+    released: Vec<Ask>,
+    outstanding: BTreeSet<AskId>,
+    /// Round of each ask, by id.
+    rounds: Vec<u32>,
+    /// Round of the answer being taken; 0 at the start.
+    round: u32,
+}
+
+impl Asks {
+    /// Releases an ask, one round deeper than the answer being taken.
+    pub(crate) fn release(&mut self, what: What) -> AskId {
+        let id = AskId(u32::try_from(self.rounds.len()).unwrap_or(u32::MAX));
+        let round = self.round + 1;
+        self.rounds.push(round);
+        self.outstanding.insert(id);
+        self.released.push(Ask { id, round, what });
+        id
+    }
+}

@@ -1,0 +1,44 @@
+//! Every bound of the planner, in one place: what is refused or cut, in which unit, and why at that size.
+//!
+//! A limit that is hit is never silent: the request fails, the target becomes a failure, or the reply says what was left out.
+
+/// Bytes of a request message. Source: the default of `--grpc-max-message-size`, 16 MiB.
+pub const REQUEST_BYTES: usize = 16 << 20;
+
+/// Targets (shards) of one request. The largest known keyspaces have a few hundred.
+pub const TARGETS: usize = 4096;
+
+/// Bytes of a keyspace, shard or workflow name in a request. Source: `go/vt/topo/keyspace.go:validateObjectName` allows 64
+/// for keyspaces and shards; `_vt.vreplication.workflow` is `varbinary(1000)`.
+pub const OBJECT_NAME_BYTES: usize = 64;
+/// Bytes of a workflow name. Source: column `workflow varbinary(1000)`.
+pub const WORKFLOW_NAME_BYTES: usize = 1000;
+
+/// Rows that a tablet answers at most; one more is an error there, not a cut. Source:
+/// `go/vt/vttablet/tabletmanager/vreplication/engine.go:maxRows`.
+pub const TABLET_ROWS: usize = 10_000;
+
+/// Rows asked for in one statement on `_vt.vreplication`. Well below [`TABLET_ROWS`]: a stream's source text can be tens of
+/// kilobytes, and an answer has to fit 16 MiB.
+pub const STREAM_PAGE_ROWS: usize = 2_000;
+/// Rows asked for in one statement on `_vt.copy_state` (two keys and a last primary key each).
+pub const COPY_STATE_PAGE_ROWS: usize = 5_000;
+/// Rows asked for in one statement on `_vt.vreplication_log` (messages of up to 64 KiB each).
+pub const LOG_PAGE_ROWS: usize = 2_000;
+/// Workflow names asked for in one statement.
+pub const NAME_PAGE_ROWS: usize = TABLET_ROWS;
+
+/// Log rows kept for one stream, the newest. vtctld has no bound: a stream that failed for a week brings its whole history.
+pub const LOG_ROWS_PER_STREAM: usize = 250;
+
+/// Statements sent to one tablet for one sidecar table, paging and fallbacks together.
+pub const STATEMENTS_PER_READ: usize = 200;
+
+/// Bytes that a compressed position may inflate to. A GTID set of 10,000 servers with 100 gaps each is about 15 MB.
+pub const POSITION_BYTES: usize = 16 << 20;
+
+/// Nesting of messages in a text-format `source`. Real ones have 4.
+pub const TEXT_FORMAT_DEPTH: usize = 32;
+
+/// Bytes of a quoted value in an error or failure text.
+pub const EXCERPT_BYTES: usize = 60;

@@ -1,0 +1,1 @@
+//! Bytes of result rows to typed rows.

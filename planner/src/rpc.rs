@@ -1,0 +1,12 @@
+//! The RPCs served, each with its operation. A path that is not here is not vtflow's.
+
+/// `vtctlservice.Vtctld/GetWorkflows`: [`crate::ops::get_workflows`].
+pub const GET_WORKFLOWS: &str = "/vtctlservice.Vtctld/GetWorkflows";
+
+/// The tablet RPC that runs one statement on the vreplication tables, on every release. Source:
+/// `go/vt/vttablet/tabletmanager/rpc_vreplication.go:VReplicationExec`.
+pub const VREPLICATION_EXEC: &str = "/tabletmanagerservice.TabletManager/VReplicationExec";
+
+/// The tablet RPC that runs any statement as the DBA user, on tablets of every type and release. Source:
+/// `go/vt/vttablet/tabletmanager/rpc_query.go:ExecuteFetchAsDba`.
+pub const EXECUTE_FETCH_AS_DBA: &str = "/tabletmanagerservice.TabletManager/ExecuteFetchAsDba";
