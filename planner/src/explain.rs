@@ -1,1 +1,233 @@
-//! A flow's asks as people and tools read them.
+//! A flow's asks as people and tools read them: which records, which tablets, which exact statements, in which round.
+//!
+//! Says what would be done; does nothing. Follow-ups that depend on a tablet's answer (a further page, an older form of a
+//! statement) are not known before it and so are not listed.
+
+use std::{collections::BTreeMap, fmt::Write};
+
+use serde::Serialize;
+
+use crate::{
+    error::Failure,
+    flow::{Ask, Effect, What},
+};
+
+/// Everything that a flow would ask.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Plan {
+    /// The RPC planned for.
+    pub rpc: String,
+    /// How many answers deep the deepest ask is; 0 when nothing is asked.
+    pub rounds: u32,
+    /// In the order of rounds, then of cells and paths, then of shards.
+    pub asks: Vec<PlannedAsk>,
+    /// Shards that have nobody to ask.
+    pub failures: Vec<Failure>,
+}
+
+/// One ask of a plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PlannedAsk {
+    /// As [`Ask::round`].
+    pub round: u32,
+    /// What is asked.
+    #[serde(flatten)]
+    pub what: Planned,
+}
+
+/// What an ask of a plan asks. The order of the variants is the order of a plan within a round.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Planned {
+    /// A range of topology records.
+    Range {
+        /// A cell's name, or `global`.
+        cell: String,
+        /// The directory, relative to the cell's root.
+        path: String,
+    },
+    /// One topology record.
+    Get {
+        /// A cell's name, or `global`.
+        cell: String,
+        /// Relative to the cell's root.
+        path: String,
+    },
+    /// One tablet RPC.
+    Call {
+        /// The shard's keyspace.
+        keyspace: String,
+        /// The shard.
+        shard: String,
+        /// The tablet's alias.
+        tablet: String,
+        /// Its host and gRPC port.
+        address: String,
+        /// `read` or `write`.
+        effect: &'static str,
+        /// The tablet's database.
+        db_name: String,
+        /// The gRPC path.
+        rpc: &'static str,
+        /// The exact statement; empty when the RPC carries none.
+        statement: String,
+        /// What is asked for: `streams`, `copy state`, `logs`, `names`.
+        subject: &'static str,
+    },
+}
+
+impl Plan {
+    /// The plan that a flow's asks make, whatever order they were released in.
+    pub fn new(rpc: &str, asks: &[Ask], failures: Vec<Failure>) -> Self {
+        let mut planned: Vec<_> = asks.iter().map(|ask| (ask.round, place(ask), ask.id, planned(ask))).collect();
+        planned.sort();
+        Self {
+            rpc: rpc.into(),
+            rounds: asks.iter().map(|ask| ask.round).max().unwrap_or(0),
+            asks: planned.into_iter().map(|(round, _, _, what)| PlannedAsk { round, what }).collect(),
+            failures,
+        }
+    }
+
+    /// The plan as lines of text. Every statement is there in full; tablets that get the same ones are listed together.
+    pub fn text(&self) -> String {
+        let mut out = String::new();
+        for ask in &self.asks {
+            let (round, kind, cell, path) = match &ask.what {
+                Planned::Range { cell, path } => (ask.round, "range", cell, path),
+                Planned::Get { cell, path } => (ask.round, "get", cell, path),
+                Planned::Call { .. } => continue,
+            };
+            let _ = writeln!(out, "{round}  {cell:<16}  {kind:<5}  {path}");
+        }
+        for ((round, statements), tablets) in self.groups() {
+            for (tablet, place, address) in tablets {
+                let _ = writeln!(out, "{round}  {tablet:<16}  call   {place}  at {address}");
+            }
+            for (subject, statement) in statements {
+                let _ = writeln!(out, "     {subject:<10}  {statement}");
+            }
+        }
+        let calls = self.asks.iter().filter(|ask| matches!(ask.what, Planned::Call { .. })).count();
+        let writes = self.asks.iter().filter(|ask| matches!(ask.what, Planned::Call { effect: "write", .. })).count();
+        let mut tablets: Vec<&str> = self.calls().map(|(_, tablet, ..)| tablet).collect();
+        tablets.dedup();
+        let effects = if writes == 0 { "all reads".to_owned() } else { format!("{writes} writes") };
+        let _ = writeln!(
+            out,
+            "{}, {}, {}, {effects}",
+            count(self.rounds as usize, "round"),
+            count(tablets.len(), "tablet"),
+            count(calls, "statement")
+        );
+        out
+    }
+
+    /// Round, tablet, shard, address, subject and statement of each call.
+    fn calls(&self) -> impl Iterator<Item = (u32, &str, String, &str, &str, &str)> {
+        self.asks.iter().filter_map(|ask| match &ask.what {
+            Planned::Call { keyspace, shard, tablet, address, statement, subject, .. } => {
+                Some((ask.round, tablet.as_str(), format!("{keyspace}/{shard}"), address.as_str(), *subject, statement.as_str()))
+            }
+            _ => None,
+        })
+    }
+
+    /// Tablets by what they are asked.
+    #[allow(clippy::type_complexity, reason = "local to the text above")]
+    fn groups(&self) -> BTreeMap<(u32, Vec<(&str, &str)>), Vec<(&str, String, &str)>> {
+        let mut by_tablet: Vec<((u32, &str, String, &str), Vec<(&str, &str)>)> = Vec::new();
+        for (round, tablet, place, address, subject, statement) in self.calls() {
+            let key = (round, tablet, place, address);
+            match by_tablet.last_mut() {
+                Some((last, statements)) if *last == key => statements.push((subject, statement)),
+                _ => by_tablet.push((key, vec![(subject, statement)])),
+            }
+        }
+        let mut groups: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for ((round, tablet, place, address), statements) in by_tablet {
+            groups.entry((round, statements)).or_default().push((tablet, place, address));
+        }
+        groups
+    }
+}
+
+fn count(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
+/// Where an ask stands within its round: a tablet's calls stay together and keep the order in which they were released.
+fn place(ask: &Ask) -> (u8, String, String) {
+    match &ask.what {
+        What::TopoRange { cell, prefix } => (0, cell.clone(), prefix.clone()),
+        What::TopoGet { cell, path } => (1, cell.clone(), path.clone()),
+        What::TabletCall { tablet, about, .. } => (2, about.shard.clone(), tablet.alias.clone()),
+    }
+}
+
+fn planned(ask: &Ask) -> Planned {
+    match &ask.what {
+        What::TopoRange { cell, prefix } => Planned::Range { cell: cell.clone(), path: prefix.clone() },
+        What::TopoGet { cell, path } => Planned::Get { cell: cell.clone(), path: path.clone() },
+        What::TabletCall { tablet, path, effect, about, .. } => Planned::Call {
+            keyspace: about.keyspace.clone(),
+            shard: about.shard.clone(),
+            tablet: tablet.alias.clone(),
+            address: tablet.address(),
+            effect: match effect {
+                Effect::Read => "read",
+                Effect::Write => "write",
+            },
+            db_name: about.db_name.clone(),
+            rpc: path,
+            statement: about.statement.clone(),
+            subject: about.subject,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::{About, AskId, TabletAddress};
+
+    fn call(id: u32, shard: &str, alias: &str, subject: &'static str) -> Ask {
+        Ask {
+            id: AskId(id),
+            round: 3,
+            what: What::TabletCall {
+                tablet: TabletAddress { alias: alias.into(), cell: "zone1".into(), host: "::1".into(), grpc_port: 16100 },
+                path: crate::rpc::VREPLICATION_EXEC,
+                request: Vec::new(),
+                effect: Effect::Read,
+                about: About {
+                    keyspace: "ks".into(),
+                    shard: shard.into(),
+                    db_name: "vt_ks".into(),
+                    subject,
+                    statement: format!("select {subject}"),
+                },
+            },
+        }
+    }
+
+    #[test]
+    fn a_plan_lists_every_ask_once_in_a_stable_order() {
+        let range = Ask { id: AskId(0), round: 1, what: What::TopoRange { cell: "global".into(), prefix: "keyspaces/ks/shards/".into() } };
+        let asks =
+            [call(3, "80-", "zone1-2", "streams"), call(4, "80-", "zone1-2", "logs"), range, call(1, "-80", "zone1-1", "streams"), call(2, "-80", "zone1-1", "logs")];
+        let plan = Plan::new("/x", &asks, Vec::new());
+        assert_eq!(
+            plan.text(),
+            "1  global            range  keyspaces/ks/shards/\n\
+             3  zone1-1           call   ks/-80  at [::1]:16100\n\
+             3  zone1-2           call   ks/80-  at [::1]:16100\n\
+             \x20    streams     select streams\n\
+             \x20    logs        select logs\n\
+             3 rounds, 2 tablets, 4 statements, all reads\n"
+        );
+        let mut backwards = asks.clone();
+        backwards.reverse();
+        assert_eq!(Plan::new("/x", &backwards, Vec::new()), plan);
+    }
+}

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    error::Status,
+    error::{Failure, Status},
     ops::{self, Operation},
 };
 
@@ -96,6 +96,8 @@ pub enum What {
 pub enum Effect {
     /// Reads only: may be sent again.
     Read,
+    /// Changes rows: never sent twice.
+    Write,
 }
 
 /// Where a tablet listens. The host is a name or an address; IPv6 without brackets.
@@ -109,6 +111,14 @@ pub struct TabletAddress {
     pub host: String,
     /// The port of the tablet's gRPC services, 1 to 65,535.
     pub grpc_port: u16,
+}
+
+impl TabletAddress {
+    /// Host and port as one text, IPv6 in brackets. Source: Go `net.JoinHostPort`.
+    pub fn address(&self) -> String {
+        let Self { host, grpc_port, .. } = self;
+        if host.contains(':') { format!("[{host}]:{grpc_port}") } else { format!("{host}:{grpc_port}") }
+    }
 }
 
 /// What people read about a tablet call: in a plan, a trace, a progress line.
@@ -184,7 +194,7 @@ pub struct Reply {
     /// The response message, or the status that the RPC fails with.
     pub result: Result<Vec<u8>, Status>,
     /// One entry per target that gave no rows or not all of them, and per workflow or row left out. In the order of shards.
-    pub failures: Vec<crate::error::Failure>,
+    pub failures: Vec<Failure>,
 }
 
 /// One request on its way: asks come out, answers go in, a reply ends it.
@@ -237,6 +247,11 @@ impl Flow {
     /// The reply, by value.
     pub fn into_reply(self) -> Option<Reply> {
         self.reply
+    }
+
+    /// Targets that have already turned out to have nobody to ask: what a plan shows beside its asks.
+    pub fn failures(&self) -> Vec<Failure> {
+        self.reply.as_ref().map_or_else(|| self.operation.failures(), |reply| reply.failures.clone())
     }
 
     /// How many asks are out and unanswered.

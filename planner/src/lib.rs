@@ -31,6 +31,7 @@ pub mod ops;
 pub mod query;
 pub mod rows;
 pub mod rpc;
+pub mod summary;
 pub mod topo;
 
 pub use error::{Code, Failure, Lost, Status};

@@ -34,6 +34,11 @@ pub const LOG_ROWS_PER_STREAM: usize = 250;
 /// Statements sent to one tablet for one sidecar table, paging and fallbacks together.
 pub const STATEMENTS_PER_READ: usize = 200;
 
+/// Rows of one statement when a snapshot is taken.
+pub const SNAPSHOT_PAGE_ROWS: usize = 2_000;
+/// Rows of one table of one tablet that a snapshot keeps.
+pub const SNAPSHOT_TABLE_ROWS: usize = 100_000;
+
 /// Bytes that a compressed position may inflate to. A GTID set of 10,000 servers with 100 gaps each is about 15 MB.
 pub const POSITION_BYTES: usize = 16 << 20;
 

@@ -3,6 +3,9 @@
 /// `vtctlservice.Vtctld/GetWorkflows`: [`crate::ops::get_workflows`].
 pub const GET_WORKFLOWS: &str = "/vtctlservice.Vtctld/GetWorkflows";
 
+/// Our own: records keyspaces for `--snapshot`. [`crate::ops`], `snapshot`.
+pub const SNAPSHOT: &str = "/vtflow.Snapshot/Read";
+
 /// The tablet RPC that runs one statement on the vreplication tables, on every release. Source:
 /// `go/vt/vttablet/tabletmanager/rpc_vreplication.go:VReplicationExec`.
 pub const VREPLICATION_EXEC: &str = "/tabletmanagerservice.TabletManager/VReplicationExec";

@@ -1,1 +1,8 @@
-//! Rows to reply.
+//! Typed rows of all targets -> the reply's messages.
+//!
+//! Everything here sees the targets in ascending order of shard and their rows in ascending order of id, whatever order the
+//! answers came in: that is what makes replies order-free.
+
+pub(crate) mod lag;
+pub(crate) mod tablet_rows;
+pub(crate) mod workflows;

@@ -1,22 +1,49 @@
 //! One operation a file: what a request asks and how its answers become the reply.
 
 use crate::{
-    error::{Code, Status},
+    error::{Code, Failure, Status},
     flow::{Answer, AskId, Asks, Call, Reply, Timestamp},
+    limits, rpc,
 };
+
+mod get_workflows;
+mod snapshot;
 
 /// A request being served: takes answers, releases asks, ends with a reply.
 pub(crate) trait Operation {
     /// Takes one answer; may release more asks.
     fn answered(&mut self, id: AskId, answer: Answer, asks: &mut Asks);
 
+    /// Shards that have already turned out to have nobody to ask, before the request has ended.
+    fn failures(&self) -> Vec<Failure>;
+
     /// The reply, once nothing is outstanding. Called once.
     fn finish(&mut self) -> Reply;
 }
 
 /// Begins the operation that serves the call's path.
-pub(crate) fn start(call: &Call, _now: Timestamp, _asks: &mut Asks) -> Result<Box<dyn Operation>, Status> {
-    Err(Status { code: Code::Unimplemented, message: format!("unknown method {}", call.path) })
+///
+/// # Errors
+/// The status that the RPC fails with: no such RPC, a message that cannot be decoded, a name that cannot exist.
+pub(crate) fn start(call: &Call, now: Timestamp, asks: &mut Asks) -> Result<Box<dyn Operation>, Status> {
+    if call.request.len() > limits::REQUEST_BYTES {
+        let (bytes, limit) = (call.request.len(), limits::REQUEST_BYTES);
+        let message = format!("the request has {bytes} bytes, more than the {limit} of a message");
+        return Err(Status { code: Code::InvalidArgument, message });
+    }
+    match call.path.as_str() {
+        rpc::GET_WORKFLOWS => Ok(Box::new(get_workflows::GetWorkflows::start(call, now, asks)?)),
+        rpc::SNAPSHOT => Ok(Box::new(snapshot::Snapshot::start(call, asks)?)),
+        path => Err(Status { code: Code::Unimplemented, message: format!("vtflow does not serve {path}") }),
+    }
+}
+
+/// Decodes the request message.
+fn decode<M: prost::Message + Default>(call: &Call) -> Result<M, Status> {
+    M::decode(call.request.as_slice()).map_err(|error| Status {
+        code: Code::InvalidArgument,
+        message: format!("the request message of {} cannot be decoded: {error}", call.path),
+    })
 }
 
 /// What is left of a request that had its reply at once.
@@ -24,6 +51,10 @@ pub(crate) struct Ended;
 
 impl Operation for Ended {
     fn answered(&mut self, _id: AskId, _answer: Answer, _asks: &mut Asks) {}
+
+    fn failures(&self) -> Vec<Failure> {
+        Vec::new()
+    }
 
     fn finish(&mut self) -> Reply {
         Reply { result: Err(Status::unknown("the request has ended")), failures: Vec::new() }

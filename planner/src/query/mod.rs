@@ -1,1 +1,7 @@
-//! Statements.
+//! The text of every statement, and the reads that send them: which rows of which sidecar table, page by page.
+//!
+//! Names become literals in one place ([`literal`]); identifiers never come from input. What the rows mean is not known here.
+
+pub mod literal;
+pub(crate) mod read;
+pub(crate) mod statement;

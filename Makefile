@@ -1,0 +1,54 @@
+# The two commands of the README are `make run` and `make test`. `make quick` is for the seconds between two edits.
+
+CARGO ?= cargo
+PACKAGES = protobuf-compiler gcc libc6-dev
+TEST_PACKAGES = etcd-server mariadb-server openssl
+
+.PHONY: run test quick check lint wasm bench size deny setup setup-tests clean
+
+## Sets up, builds and shows the demo cluster's workflows and the plan behind them.
+run: setup
+	$(CARGO) build --release -p vtflow
+	@echo
+	@echo '$$ vtflow --demo get workflows customer'
+	@target/release/vtflow --demo get workflows customer || test $$? -eq 1
+	@echo
+	@echo '$$ vtflow --demo plan workflows customer'
+	@target/release/vtflow --demo plan workflows customer || test $$? -eq 1
+
+## Sets up whatever the tests need and passes them all.
+test: setup-tests lint wasm
+	$(CARGO) test --workspace --quiet
+
+## Formatting and the planner's own tests.
+quick:
+	$(CARGO) fmt --all --check
+	$(CARGO) test -p vtflow-planner --quiet
+
+check: test
+
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
+	$(CARGO) clippy -p vtflow-planner --target wasm32-unknown-unknown --quiet -- -D warnings
+
+## The planner alone as wasm, for the purity test and for its size.
+wasm:
+	$(CARGO) build -p vtflow-web --target wasm32-unknown-unknown --profile wasm --quiet
+
+bench: setup
+	$(CARGO) build --release -p vtflow -p vtflow-tests --bins
+	target/release/bench
+
+deny:
+	cargo-deny --all-features check
+
+setup:
+	@sh .ci/setup $(PACKAGES)
+
+setup-tests:
+	@sh .ci/setup $(PACKAGES) $(TEST_PACKAGES)
+	@rustup target list --installed 2>/dev/null | grep -q wasm32-unknown-unknown || rustup target add wasm32-unknown-unknown
+
+clean:
+	$(CARGO) clean

@@ -1,0 +1,332 @@
+//! Streams of all targets -> `vtctldata.Workflow`, field for field as vtctld v24 fills it.
+//!
+//! Facts: `go/vt/vtctl/workflow/workflows.go`, byte-identical in v22, v23 and v24. Where vtflow differs on purpose it is a row of
+//! `docs/compat.md`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    lag,
+    tablet_rows::{Logs, TabletRows},
+};
+use crate::{
+    error::{Failure, Lost},
+    flow::Timestamp,
+    proto::{
+        binlogdata::{BinlogSource, VReplicationWorkflowState as State, VReplicationWorkflowSubType, VReplicationWorkflowType},
+        topodata::TabletAlias,
+        vtctldata::{
+            Workflow, WorkflowOptions,
+            workflow::{
+                ReplicationLocation, ShardStream, Stream,
+                stream::{CopyState, Log, ThrottlerStatus},
+            },
+        },
+        vttime::Time,
+    },
+    rows::{options, stream::StreamRow},
+    topo::targets::{Place, Target, Unreached},
+};
+
+/// The merge of one request.
+pub(crate) struct Merge {
+    now: Timestamp,
+    keyspace: String,
+    building: BTreeMap<String, Building>,
+    failures: Vec<Failure>,
+}
+
+/// A workflow as its streams arrive.
+#[derive(Default)]
+struct Building {
+    source_keyspace: String,
+    target_keyspace: String,
+    source_shards: BTreeSet<String>,
+    target_shards: BTreeSet<String>,
+    shard_streams: BTreeMap<String, ShardStream>,
+    workflow_type: i32,
+    workflow_sub_type: i32,
+    defer_secondary_keys: bool,
+    options: Option<WorkflowOptions>,
+    lag_nanos: i64,
+    transaction_lag: i64,
+    /// Why the workflow as a whole is left out.
+    contradiction: Option<String>,
+    /// Why logs are missing, by target.
+    log_errors: Vec<String>,
+}
+
+impl Merge {
+    pub(crate) fn new(keyspace: &str, now: Timestamp) -> Self {
+        Self { now, keyspace: keyspace.into(), building: BTreeMap::new(), failures: Vec::new() }
+    }
+
+    /// Adds the rows of one target. Call in ascending order of shard.
+    pub(crate) fn add(&mut self, target: &Target, rows: TabletRows) {
+        let TabletRows { streams, bad_streams, copy_states, logs, lost_logs } = rows;
+        for bad in bad_streams {
+            let id = bad.id.map_or_else(|| "a stream".to_owned(), |id| format!("stream {id}"));
+            self.fail(&target.place, Lost::Stream, &bad.workflow, format!("{id}: {}", bad.error));
+        }
+        let (mut copy_states, copy_error) = split(copy_states);
+        let (mut logs, log_error) = split(logs);
+        for (lost, error) in [(Lost::CopyState, &copy_error), (Lost::Logs, &log_error)] {
+            if let (Some(error), false) = (error, streams.is_empty()) {
+                self.fail(&target.place, lost, "", error.clone());
+            }
+        }
+        for text in lost_logs {
+            self.fail(&target.place, Lost::Logs, "", text);
+        }
+        for row in streams {
+            let id = row.id;
+            let copy_states = copy_states.remove(&id).unwrap_or_default();
+            let copy_states: Vec<_> = copy_states
+                .into_iter()
+                .map(|row| CopyState { table: row.table, last_pk: row.last_pk, stream_id: row.stream })
+                .collect();
+            self.stream(target, row, copy_states, copy_error.as_deref(), logs.remove(&id).unwrap_or_default(), log_error.as_deref());
+        }
+    }
+
+    /// Names a shard that has no rows in the reply.
+    pub(crate) fn unreached(&mut self, unreached: &Unreached) {
+        self.fail(&unreached.place, unreached.lost, "", unreached.message.clone());
+    }
+
+    /// Adds names only, for `name_only`.
+    pub(crate) fn names(&mut self, names: impl IntoIterator<Item = String>) {
+        for name in names {
+            self.building.entry(name).or_default();
+        }
+    }
+
+    /// The workflows, ascending by name, and what is missing from them, in the order of shards.
+    ///
+    /// Each shard in `unreached` that may run streams gets, in every workflow, one stream with id 0 and state `Unknown`: it must
+    /// not look as if there were none.
+    pub(crate) fn finish(mut self, unreached: &[Unreached], names_only: bool) -> (Vec<Workflow>, Vec<Failure>) {
+        let mut workflows = Vec::new();
+        for (name, mut building) in std::mem::take(&mut self.building) {
+            if let Some(message) = building.contradiction {
+                self.failures.push(Failure {
+                    keyspace: self.keyspace.clone(),
+                    shard: String::new(),
+                    tablet: String::new(),
+                    workflow: name,
+                    lost: Lost::Workflow,
+                    message,
+                });
+                continue;
+            }
+            for shard in unreached.iter().filter(|shard| shard.lost == Lost::Shard) {
+                let (key, streams) = unknown(shard);
+                building.shard_streams.entry(key).or_insert(streams);
+            }
+            building.log_errors.sort();
+            building.log_errors.dedup();
+            let log_error = building.log_errors.join("\n");
+            if !log_error.is_empty() {
+                for stream in building.shard_streams.values_mut().flat_map(|shard| &mut shard.streams) {
+                    stream.log_fetch_error.clone_from(&log_error);
+                }
+            }
+            workflows.push(if names_only { building.name_only(name) } else { building.workflow(name) });
+        }
+        self.failures.sort();
+        self.failures.dedup();
+        (workflows, self.failures)
+    }
+
+    fn fail(&mut self, place: &Place, lost: Lost, workflow: &str, message: String) {
+        self.failures.push(Failure {
+            keyspace: self.keyspace.clone(),
+            shard: place.shard.clone(),
+            tablet: place.alias.as_ref().map_or_else(String::new, |_| place.alias_text()),
+            workflow: workflow.into(),
+            lost,
+            message,
+        });
+    }
+
+    fn stream(
+        &mut self,
+        target: &Target,
+        row: StreamRow,
+        copy_states: Vec<CopyState>,
+        copy_error: Option<&str>,
+        logs: Logs,
+        log_error: Option<&str>,
+    ) {
+        let name = row.workflow.clone();
+        let building = self.building.entry(name.clone()).or_default();
+        let mut merged = building.options.clone();
+        if let Err(error) = options::apply(&mut merged, &row.options) {
+            let has_streams = !building.shard_streams.is_empty();
+            if !has_streams {
+                self.building.remove(&name);
+            }
+            return self.fail(&target.place, Lost::Stream, &name, format!("stream {}: {error}", row.id));
+        }
+        building.options = merged;
+        building.contradict(&name, &row.source.keyspace, &target.keyspace);
+        building.source_keyspace.clone_from(&row.source.keyspace);
+        building.target_keyspace.clone_from(&target.keyspace);
+        building.source_shards.insert(row.source.shard.clone());
+        building.target_shards.insert(target.shard.clone());
+        building.workflow_type = row.workflow_type;
+        building.workflow_sub_type = row.workflow_sub_type;
+        building.defer_secondary_keys = row.defer_secondary_keys;
+        lag::grow_lag(&mut building.lag_nanos, self.now, &row);
+        building.transaction_lag = building.transaction_lag.max(lag::transaction_lag(self.now, &row));
+        building.log_errors.extend(log_error.map(str::to_owned));
+
+        let key = format!("{}/{}", target.shard, target.place.alias_text());
+        let shard = building.shard_streams.entry(key).or_insert_with(|| ShardStream {
+            streams: Vec::new(),
+            tablet_controls: target.place.tablet_controls.clone(),
+            is_primary_serving: target.place.is_primary_serving,
+        });
+        shard.streams.push(message(target, row, copy_states, copy_error, logs));
+    }
+}
+
+impl Building {
+    /// Notes the first contradiction between streams. An unset keyspace contradicts none. Source: v22 on.
+    fn contradict(&mut self, name: &str, source_keyspace: &str, target_keyspace: &str) {
+        for (side, known, this) in [
+            ("source", &self.source_keyspace, source_keyspace),
+            ("target", &self.target_keyspace, target_keyspace),
+        ] {
+            if self.contradiction.is_none() && !known.is_empty() && known != this {
+                self.contradiction = Some(format!(
+                    "workflow = {name}, ks1 = {known}, ks2 = {this}: multiple {side} keyspaces for a single workflow"
+                ));
+            }
+        }
+    }
+
+    fn workflow(self, name: String) -> Workflow {
+        Workflow {
+            name,
+            source: Some(ReplicationLocation {
+                keyspace: self.source_keyspace,
+                shards: self.source_shards.into_iter().collect(),
+            }),
+            target: Some(ReplicationLocation {
+                keyspace: self.target_keyspace,
+                shards: self.target_shards.into_iter().collect(),
+            }),
+            max_v_replication_lag: self.lag_nanos / 1_000_000_000,
+            shard_streams: self.shard_streams,
+            workflow_type: VReplicationWorkflowType::try_from(self.workflow_type)
+                .map_or_else(|_| self.workflow_type.to_string(), |known| known.as_str_name().into()),
+            workflow_sub_type: VReplicationWorkflowSubType::try_from(self.workflow_sub_type)
+                .map_or_else(|_| self.workflow_sub_type.to_string(), |known| known.as_str_name().into()),
+            max_v_replication_transaction_lag: self.transaction_lag,
+            defer_secondary_keys: self.defer_secondary_keys,
+            options: self.options,
+        }
+    }
+
+    fn name_only(self, name: String) -> Workflow {
+        Workflow { name, shard_streams: self.shard_streams, ..Workflow::default() }
+    }
+}
+
+/// One stream's message.
+fn message(target: &Target, row: StreamRow, copy_states: Vec<CopyState>, copy_error: Option<&str>, logs: Logs) -> Stream {
+    let mut state = displayed_state(&row, !copy_states.is_empty());
+    let mut message = row.message;
+    if let (State::Running, Some(error)) = (state, copy_error) {
+        // Running or Copying: only the copy state could tell.
+        state = State::Unknown;
+        let gap = if message.is_empty() { "" } else { "; " };
+        message = format!("{message}{gap}copy state could not be read: {error}");
+    }
+    Stream {
+        id: row.id,
+        shard: target.shard.clone(),
+        tablet: target.place.alias.clone(),
+        binlog_source: Some(row.source),
+        position: row.position,
+        stop_position: row.stop_position,
+        state: state.as_str_name().into(),
+        db_name: target.db_name.clone(),
+        transaction_timestamp: time(row.transaction_timestamp),
+        time_updated: time(row.time_updated),
+        message,
+        copy_states,
+        logs: logs.rows.into_iter().map(|row| Log {
+            id: row.id,
+            stream_id: row.stream,
+            r#type: row.kind,
+            state: row.state,
+            created_at: time(row.created_at),
+            updated_at: time(row.updated_at),
+            message: row.message,
+            count: row.count,
+        }).collect(),
+        log_fetch_error: logs.error,
+        tags: row.tags,
+        rows_copied: row.rows_copied,
+        throttler_status: Some(ThrottlerStatus {
+            component_throttled: row.component_throttled,
+            time_throttled: time(row.time_throttled),
+        }),
+        tablet_types: row.tablet_types,
+        tablet_selection_preference: row.tablet_selection_preference,
+        cells: row.cells,
+    }
+}
+
+/// The state that the reply shows. Never `Lagging`: clients do not know it. Source:
+/// `go/vt/vtctl/workflow/workflows.go:getStreamState`, whose lag test compares with the second of the minute and never fires.
+fn displayed_state(row: &StreamRow, is_copying: bool) -> State {
+    let stored = State::try_from(row.state).unwrap_or(State::Unknown);
+    if row.message.to_lowercase().contains("error") {
+        State::Error
+    } else if stored == State::Running && is_copying {
+        State::Copying
+    } else if stored == State::Lagging {
+        State::Running
+    } else {
+        stored
+    }
+}
+
+/// The stand-in for the streams of a shard that could not be asked.
+fn unknown(shard: &Unreached) -> (String, ShardStream) {
+    let place = &shard.place;
+    let stream = Stream {
+        shard: place.shard.clone(),
+        tablet: Some(place.alias.clone().unwrap_or_else(|| TabletAlias { cell: String::new(), uid: 0 })),
+        // Present though empty, as in every other stream: clients look inside without asking.
+        binlog_source: Some(BinlogSource::default()),
+        state: State::Unknown.as_str_name().into(),
+        transaction_timestamp: time(0),
+        time_updated: time(0),
+        message: shard.message.clone(),
+        throttler_status: Some(ThrottlerStatus { component_throttled: String::new(), time_throttled: time(0) }),
+        ..Stream::default()
+    };
+    let streams = ShardStream {
+        streams: vec![stream],
+        tablet_controls: place.tablet_controls.clone(),
+        is_primary_serving: place.is_primary_serving,
+    };
+    (format!("{}/{}", place.shard, place.alias_text()), streams)
+}
+
+/// Always present, also when 0. Source: `go/vt/vtctl/workflow/workflows.go:scanWorkflow`.
+#[allow(clippy::unnecessary_wraps, reason = "every time field of the reply is a message field")]
+fn time(seconds: i64) -> Option<Time> {
+    Some(Time { seconds, nanoseconds: 0 })
+}
+
+fn split<T: Default>(result: Result<T, String>) -> (T, Option<String>) {
+    match result {
+        Ok(value) => (value, None),
+        Err(error) => (T::default(), Some(error)),
+    }
+}

@@ -1,0 +1,204 @@
+//! `GetWorkflows`: every workflow of a keyspace, with the streams of all its shards.
+//!
+//! Three rounds, the fewest that the data allows: the shards; the primaries' tablet records; then for each primary, together,
+//! its streams, copy state and (if asked) logs. Copy state and logs find their streams by a subquery instead of waiting for
+//! the ids, and no shard waits for another.
+//!
+//! Facts: `go/vt/vtctl/workflow/server.go:GetWorkflows`; `docs/compat.md` lists what differs.
+
+use std::collections::BTreeMap;
+
+use prost::Message;
+
+use super::Operation;
+use crate::{
+    error::{Code, Failure, Lost, Status},
+    flow::{About, Answer, AskId, Asks, Call, Effect, Reply, Timestamp, What},
+    limits,
+    merge::{
+        tablet_rows::{self, TabletPages},
+        workflows::Merge,
+    },
+    proto::{
+        tabletmanagerdata::VReplicationExecRequest,
+        vtctldata::{GetWorkflowsRequest, GetWorkflowsResponse},
+    },
+    query::{
+        read::{Next, Read, Subject},
+        statement::Scope,
+    },
+    rows::result::RowSet,
+    rpc,
+    topo::targets::{Event, Place, Target, Targets, Unreached},
+};
+
+pub(crate) struct GetWorkflows {
+    request: GetWorkflowsRequest,
+    strict: bool,
+    now: Timestamp,
+    targets: Targets,
+    asked: Vec<Asked>,
+    /// The reads under way: which target's, by index.
+    reads: BTreeMap<AskId, (usize, Read)>,
+    unreached: Vec<Unreached>,
+    fatal: Option<Status>,
+}
+
+/// A target and what its reads have brought so far.
+struct Asked {
+    target: Target,
+    pages: BTreeMap<Subject, Result<Vec<RowSet>, String>>,
+}
+
+impl GetWorkflows {
+    pub(crate) fn start(call: &Call, now: Timestamp, asks: &mut Asks) -> Result<Self, Status> {
+        let request: GetWorkflowsRequest = super::decode(call)?;
+        if request.workflow.len() > limits::WORKFLOW_NAME_BYTES {
+            let (bytes, limit) = (request.workflow.len(), limits::WORKFLOW_NAME_BYTES);
+            let message = format!("no workflow can have a name of {bytes} bytes: the column holds {limit}");
+            return Err(Status { code: Code::InvalidArgument, message });
+        }
+        let targets = Targets::start(&request.keyspace, &request.shards, asks)?;
+        Ok(Self {
+            request,
+            strict: call.options.strict,
+            now,
+            targets,
+            asked: Vec::new(),
+            reads: BTreeMap::new(),
+            unreached: Vec::new(),
+            fatal: None,
+        })
+    }
+
+    fn subjects(&self) -> &'static [Subject] {
+        match (self.request.name_only, self.request.include_logs) {
+            (true, _) => &[Subject::Names],
+            (false, false) => &[Subject::Streams, Subject::CopyState],
+            (false, true) => &[Subject::Streams, Subject::CopyState, Subject::Logs],
+        }
+    }
+
+    fn event(&mut self, event: Event, asks: &mut Asks) {
+        match event {
+            Event::Target(target) => {
+                let scope = Scope {
+                    db_name: target.db_name.clone(),
+                    workflow: self.request.workflow.clone(),
+                    active_only: self.request.active_only,
+                };
+                let index = self.asked.len();
+                self.asked.push(Asked { target, pages: BTreeMap::new() });
+                for &subject in self.subjects() {
+                    self.send(index, Read::new(subject, scope.clone()), asks);
+                }
+            }
+            Event::Unreached(unreached) => self.unreached.push(unreached),
+            Event::Fatal(status) => self.fatal = Some(status),
+        }
+    }
+
+    fn send(&mut self, index: usize, read: Read, asks: &mut Asks) {
+        let Some(Asked { target, .. }) = self.asked.get(index) else { return };
+        let statement = read.statement();
+        let id = asks.release(What::TabletCall {
+            tablet: target.address.clone(),
+            path: rpc::VREPLICATION_EXEC,
+            request: VReplicationExecRequest { query: statement.clone() }.encode_to_vec(),
+            effect: Effect::Read,
+            about: About {
+                keyspace: target.keyspace.clone(),
+                shard: target.place.shard.clone(),
+                db_name: target.db_name.clone(),
+                subject: read.subject().name(),
+                statement,
+            },
+        });
+        self.reads.insert(id, (index, read));
+    }
+
+    /// The status of a request whose every hope failed, in the texts that clients know: one alone unchanged, several a line each.
+    fn status(failures: &[Failure], with_places: bool) -> Status {
+        let text = |failure: &Failure| match with_places {
+            true => format!("{}: {}", failure.place(), failure.message),
+            false => failure.message.clone(),
+        };
+        Status::unknown(failures.iter().map(text).collect::<Vec<_>>().join("\n"))
+    }
+}
+
+impl Operation for GetWorkflows {
+    fn answered(&mut self, id: AskId, answer: Answer, asks: &mut Asks) {
+        let Some((index, mut read)) = self.reads.remove(&id) else {
+            for event in self.targets.answered(id, answer, asks) {
+                self.event(event, asks);
+            }
+            return;
+        };
+        let outcome = match read.answered(answer) {
+            Next::Again => return self.send(index, read, asks),
+            Next::Failed(text) => Err(text),
+            Next::Done => Ok(()),
+        };
+        let subject = read.subject();
+        if let Some(asked) = self.asked.get_mut(index) {
+            asked.pages.insert(subject, outcome.map(|()| read.into_pages()));
+        }
+    }
+
+    fn failures(&self) -> Vec<Failure> {
+        let mut merge = Merge::new(&self.request.keyspace, self.now);
+        self.unreached.iter().for_each(|unreached| merge.unreached(unreached));
+        merge.finish(&self.unreached, true).1
+    }
+
+    fn finish(&mut self) -> Reply {
+        if let Some(status) = self.fatal.take() {
+            return Reply { result: Err(status), failures: Vec::new() };
+        }
+        let mut merge = Merge::new(&self.request.keyspace, self.now);
+        let mut unreached = std::mem::take(&mut self.unreached);
+        let mut asked = std::mem::take(&mut self.asked);
+        asked.sort_by(|a, b| order(&a.target.place).cmp(&order(&b.target.place)));
+        for Asked { target, mut pages } in asked {
+            let mut take = |subject| pages.remove(&subject).unwrap_or_else(|| Ok(Vec::new()));
+            let first = if self.request.name_only { Subject::Names } else { Subject::Streams };
+            match take(first) {
+                Err(message) => unreached.push(Unreached { place: target.place, lost: Lost::Shard, message }),
+                Ok(names) if self.request.name_only => {
+                    merge.names(names.iter().flat_map(RowSet::rows).map(|row| row.text("workflow")));
+                }
+                Ok(streams) => {
+                    let pages = TabletPages { streams, copy_states: take(Subject::CopyState), logs: take(Subject::Logs) };
+                    merge.add(&target, tablet_rows::read(pages));
+                }
+            }
+        }
+        unreached.sort_by(|a, b| order(&a.place).cmp(&order(&b.place)));
+        unreached.iter().for_each(|unreached| merge.unreached(unreached));
+        let (workflows, failures) = merge.finish(&unreached, self.request.name_only);
+
+        let by_name: Vec<Failure> = failures
+            .iter()
+            .filter(|failure| !failure.workflow.is_empty() && failure.workflow == self.request.workflow)
+            .cloned()
+            .collect();
+        let result = if !by_name.is_empty() {
+            // Asked for by name, what is wrong with it is the answer.
+            Err(Self::status(&by_name, false))
+        } else if self.strict && !failures.is_empty() {
+            Err(Self::status(&failures, true))
+        } else if workflows.is_empty() && !failures.is_empty() {
+            // Nothing is known that could carry the news.
+            Err(Self::status(&failures, false))
+        } else {
+            Ok(GetWorkflowsResponse { workflows }.encode_to_vec())
+        };
+        Reply { result, failures }
+    }
+}
+
+/// The order in which targets are merged: by shard, then by primary.
+fn order(place: &Place) -> (&str, String) {
+    (&place.shard, place.alias_text())
+}

@@ -1,0 +1,113 @@
+//! Names that become parts of topology paths: what is allowed, and the paths themselves.
+//!
+//! Every name is checked here before it is put into a path, so that no request and no record can reach outside its directory.
+
+use crate::{limits, proto::topodata::TabletAlias};
+
+/// The cell that holds what belongs to no cell: keyspaces, shards, cell records.
+pub const GLOBAL: &str = "global";
+
+/// Why a name cannot be part of a path. The texts are those of Vitess. Source: `go/vt/topo/keyspace.go:validateObjectName`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadName {
+    /// Nothing.
+    #[error("empty name")]
+    Empty,
+    /// More than [`limits::OBJECT_NAME_BYTES`].
+    #[error("name {0} is too long")]
+    TooLong(String),
+    /// A character that would leave the directory, or that is no text.
+    #[error("invalid character {1} in name {0}")]
+    Character(String, char),
+}
+
+/// Checks the name of a keyspace or shard for reading.
+///
+/// Vitess v17 and later create names of letters, digits, `_` and `-` only. Older ones created others, so for reading all are
+/// allowed that stay in their directory: no slash, no control character, not `.` or `..`.
+///
+/// # Errors
+/// [`BadName`], in Vitess' order: empty, too long, character.
+pub fn check_object(name: &str) -> Result<(), BadName> {
+    if name.is_empty() {
+        return Err(BadName::Empty);
+    }
+    if name.len() > limits::OBJECT_NAME_BYTES {
+        return Err(BadName::TooLong(name.to_owned()));
+    }
+    let leaves = if name.chars().all(|c| c == '.') { Some('.') } else { None };
+    let bad = name.chars().find(|&c| c == '/' || c.is_control()).or(leaves);
+    // A slash is the reason, but with `../` in front of it the dots are what Vitess complains of first.
+    match bad {
+        Some('/') if name.starts_with('.') => Err(BadName::Character(name.to_owned(), '.')),
+        Some(c) => Err(BadName::Character(name.to_owned(), c)),
+        None => Ok(()),
+    }
+}
+
+/// Checks a cell's name from a record. Vitess itself checks only the form of aliases. Source:
+/// `go/vt/topo/topoproto/tablet.go:tabletAliasFormat`.
+///
+/// # Errors
+/// [`BadName`] as [`check_object`], and for any character outside letters, digits, `-`, `_`, `.`.
+pub fn check_cell(name: &str) -> Result<(), BadName> {
+    check_object(name)?;
+    match name.chars().find(|&c| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))) {
+        Some(c) => Err(BadName::Character(name.to_owned(), c)),
+        None => Ok(()),
+    }
+}
+
+/// An alias as text: the cell, a dash, the uid padded to ten digits. An absent one is `<nil>`. Source:
+/// `go/vt/topo/topoproto/tablet.go:TabletAliasString`.
+pub fn alias_text(alias: Option<&TabletAlias>) -> String {
+    alias.map_or_else(|| "<nil>".to_owned(), |alias| format!("{}-{:010}", alias.cell, alias.uid))
+}
+
+/// The directory of a keyspace's shards, global.
+pub(crate) fn shards_prefix(keyspace: &str) -> String {
+    format!("keyspaces/{keyspace}/shards/")
+}
+
+/// The record of a keyspace, global.
+pub(crate) fn keyspace_path(keyspace: &str) -> String {
+    format!("keyspaces/{keyspace}/Keyspace")
+}
+
+/// The record of a tablet, in its cell.
+pub(crate) fn tablet_path(alias: &str) -> String {
+    format!("tablets/{alias}/Tablet")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_leave_their_directory_are_refused() {
+        for (name, want) in [
+            ("customer", Ok(())),
+            ("a.b", Ok(())),
+            ("-80", Ok(())),
+            ("", Err("empty name".to_owned())),
+            (".", Err("invalid character . in name .".to_owned())),
+            ("..", Err("invalid character . in name ..".to_owned())),
+            ("../x", Err("invalid character . in name ../x".to_owned())),
+            ("a/b", Err("invalid character / in name a/b".to_owned())),
+            ("a\nb", Err("invalid character \n in name a\nb".to_owned())),
+        ] {
+            assert_eq!(check_object(name).map_err(|e| e.to_string()), want, "{name:?}");
+        }
+        assert_eq!(check_object(&"x".repeat(64)), Ok(()));
+        assert_eq!(check_object(&"x".repeat(65)).unwrap_err().to_string(), format!("name {} is too long", "x".repeat(65)));
+        assert!(check_cell("us east").is_err());
+        assert_eq!(check_cell("us-east_1.a"), Ok(()));
+    }
+
+    #[test]
+    fn an_alias_is_padded_to_ten_digits() {
+        let alias = TabletAlias { cell: "zone1".into(), uid: 100 };
+        assert_eq!(alias_text(Some(&alias)), "zone1-0000000100");
+        assert_eq!(alias_text(None), "<nil>");
+    }
+}

@@ -1,0 +1,250 @@
+//! From a keyspace to its targets: the primary of every shard, or of the shards asked for.
+//!
+//! Two rounds: one range read of the shards, then the primaries' tablet records. Each target is handed on as soon as its own
+//! two records are known, and each shard that has none is handed on as such: nothing waits, nothing is lost.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use prost::Message;
+
+use super::names::{self, GLOBAL};
+use crate::{
+    error::{Lost, Status},
+    flow::{Answer, AskId, Asks, TabletAddress, What},
+    limits,
+    proto::topodata::{Shard, Tablet, TabletAlias, shard::TabletControl},
+};
+
+/// One tablet to ask: the primary of one shard.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Target {
+    /// Where it stands and what its shard's record says.
+    pub(crate) place: Place,
+    /// The tablet record's keyspace: what the reply calls the target keyspace.
+    pub(crate) keyspace: String,
+    /// The tablet record's shard: what the reply calls the shard.
+    pub(crate) shard: String,
+    /// Its database: the override, else `vt_` and the keyspace. Source: `go/vt/topo/topoproto/tablet.go:TabletDbName`.
+    pub(crate) db_name: String,
+    /// Where it listens.
+    pub(crate) address: TabletAddress,
+}
+
+/// A shard and the primary that its record names.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Place {
+    /// The shard's name, from the record's path.
+    pub(crate) shard: String,
+    /// Its primary. `None` only where the shard's record could not be read.
+    pub(crate) alias: Option<TabletAlias>,
+    /// From the shard's record; empty where it could not be read.
+    pub(crate) tablet_controls: Vec<TabletControl>,
+    /// From the shard's record; false where it could not be read.
+    pub(crate) is_primary_serving: bool,
+}
+
+impl Place {
+    /// The primary's alias as text, `<nil>` if none is known.
+    pub(crate) fn alias_text(&self) -> String {
+        names::alias_text(self.alias.as_ref())
+    }
+}
+
+/// A shard without a target, and why.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Unreached {
+    pub(crate) place: Place,
+    /// [`Lost::NoPrimary`] or [`Lost::Shard`].
+    pub(crate) lost: Lost,
+    pub(crate) message: String,
+}
+
+/// What an answer brought.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Event {
+    Target(Target),
+    Unreached(Unreached),
+    /// The request cannot be served: no such keyspace, no such shard, no topology.
+    Fatal(Status),
+}
+
+/// The search for the targets of one keyspace.
+pub(crate) struct Targets {
+    keyspace: String,
+    /// Without duplicates, in the request's order; empty means all.
+    wanted: Vec<String>,
+    waiting: BTreeMap<AskId, Waiting>,
+}
+
+enum Waiting {
+    Shards,
+    /// No shards were found: does the keyspace exist at all? `node` is the directory that was empty.
+    Keyspace { node: String },
+    Tablet(Place),
+}
+
+impl Targets {
+    /// Begins the search. `shards` empty means all; a shard named twice is one target.
+    ///
+    /// # Errors
+    /// A keyspace name that cannot be part of a path.
+    pub(crate) fn start(keyspace: &str, shards: &[String], asks: &mut Asks) -> Result<Self, Status> {
+        names::check_object(keyspace)
+            .map_err(|bad| Status::unknown(format!("keyspace {keyspace:?} cannot exist: {bad}")))?;
+        let mut seen = BTreeSet::new();
+        let wanted = shards.iter().filter(|shard| seen.insert(shard.as_str())).cloned().collect();
+        let id = asks.release(What::TopoRange { cell: GLOBAL.into(), prefix: names::shards_prefix(keyspace) });
+        Ok(Self { keyspace: keyspace.into(), wanted, waiting: BTreeMap::from([(id, Waiting::Shards)]) })
+    }
+
+    /// Takes an answer, if it is to one of the search's asks.
+    pub(crate) fn answered(&mut self, id: AskId, answer: Answer, asks: &mut Asks) -> Vec<Event> {
+        match self.waiting.remove(&id) {
+            Some(Waiting::Shards) => self.shards(answer, asks),
+            Some(Waiting::Keyspace { node }) => vec![Event::Fatal(Status::unknown(match answer {
+                Answer::Found { .. } => format!("no shards found in keyspace {}", self.keyspace),
+                Answer::Failed { message, .. } => message,
+                _ => format!("node doesn't exist: {node}"),
+            }))],
+            Some(Waiting::Tablet(place)) => vec![tablet(place, answer)],
+            None => Vec::new(),
+        }
+    }
+
+    fn shards(&mut self, answer: Answer, asks: &mut Asks) -> Vec<Event> {
+        let prefix = names::shards_prefix(&self.keyspace);
+        let records = match answer {
+            Answer::Range(records) => records,
+            Answer::Missing { node } => return self.no_shards(node, asks),
+            Answer::Failed { message, .. } => return vec![Event::Fatal(Status::unknown(message))],
+            other => return vec![Event::Fatal(Status::unknown(unexpected("a range read", &other)))],
+        };
+        // A shard is a directory: its record may be missing while a lock or nothing else is in it.
+        let mut shards: BTreeMap<String, Option<Vec<u8>>> = BTreeMap::new();
+        for record in records {
+            let Some((shard, rest)) = record.path.strip_prefix(&prefix).and_then(|path| path.split_once('/')) else { continue };
+            let value = shards.entry(shard.to_owned()).or_default();
+            if rest == "Shard" {
+                *value = Some(record.value);
+            }
+        }
+        if shards.is_empty() {
+            return self.no_shards(prefix, asks);
+        }
+        if let Some(absent) = self.wanted.iter().find(|shard| !shards.contains_key(*shard)) {
+            let text = format!("shard {absent} not found in keyspace {}", self.keyspace);
+            return vec![Event::Fatal(Status::unknown(text))];
+        }
+        if !self.wanted.is_empty() {
+            shards.retain(|shard, _| self.wanted.contains(shard));
+        }
+        if shards.len() > limits::TARGETS {
+            let (keyspace, found, limit) = (&self.keyspace, shards.len(), limits::TARGETS);
+            let text = format!("keyspace {keyspace} has {found} shards, more than the {limit} of one request: name some of them");
+            return vec![Event::Fatal(Status::unknown(text))];
+        }
+        shards.into_iter().filter_map(|(shard, value)| self.shard(shard, value, asks)).collect()
+    }
+
+    fn no_shards(&mut self, node: String, asks: &mut Asks) -> Vec<Event> {
+        let id = asks.release(What::TopoGet { cell: GLOBAL.into(), path: names::keyspace_path(&self.keyspace) });
+        self.waiting.insert(id, Waiting::Keyspace { node });
+        Vec::new()
+    }
+
+    /// Asks for the primary's record, or says why there is none to ask for.
+    fn shard(&mut self, shard: String, value: Option<Vec<u8>>, asks: &mut Asks) -> Option<Event> {
+        let unreached = |place, lost, message| Some(Event::Unreached(Unreached { place, lost, message }));
+        let unread = |shard| Place { shard, alias: None, tablet_controls: Vec::new(), is_primary_serving: false };
+        let keyspace = &self.keyspace;
+        let Some(value) = value else {
+            let message = format!("node doesn't exist: {}{shard}/Shard", names::shards_prefix(keyspace));
+            return unreached(unread(shard), Lost::Shard, message);
+        };
+        let record = match Shard::decode(value.as_slice()) {
+            Ok(record) => record,
+            Err(error) => {
+                let message = format!("GetShard({keyspace},{shard}): bad shard data: {error}");
+                return unreached(unread(shard), Lost::Shard, message);
+            }
+        };
+        let place = Place {
+            shard,
+            alias: record.primary_alias.filter(|alias| !alias.cell.is_empty() || alias.uid != 0),
+            tablet_controls: record.tablet_controls,
+            is_primary_serving: record.is_primary_serving,
+        };
+        let Some(alias) = &place.alias else {
+            let message = format!("no primary found for shard {keyspace}/{}", place.shard);
+            return unreached(place, Lost::NoPrimary, message);
+        };
+        if let Err(bad) = names::check_cell(&alias.cell) {
+            let message = format!("the record of shard {keyspace}/{} names a primary in an impossible cell: {bad}", place.shard);
+            return unreached(place, Lost::Shard, message);
+        }
+        let what = What::TopoGet { cell: alias.cell.clone(), path: names::tablet_path(&place.alias_text()) };
+        self.waiting.insert(asks.release(what), Waiting::Tablet(place));
+        None
+    }
+}
+
+/// The target that a tablet's record makes of a place.
+fn tablet(place: Place, answer: Answer) -> Event {
+    let alias = place.alias_text();
+    let address = match answer {
+        Answer::Found { value, .. } => match Tablet::decode(value.as_slice()) {
+            Ok(record) => dial(&alias, &record).map(|address| (record, address)),
+            Err(error) => Err(format!("the record of tablet {alias} cannot be read: {error}")),
+        },
+        Answer::Missing { node } => Err(format!("node doesn't exist: {node}")),
+        Answer::Failed { message, .. } => Err(message),
+        other => Err(unexpected("a read of one record", &other)),
+    };
+    match address {
+        Ok((record, address)) => Event::Target(Target {
+            place,
+            db_name: db_name(&record),
+            keyspace: record.keyspace,
+            shard: record.shard,
+            address,
+        }),
+        Err(message) => Event::Unreached(Unreached { place, lost: Lost::Shard, message }),
+    }
+}
+
+/// Where the tablet listens, or why nobody does. Source: `go/vt/vttablet/grpctmclient/client.go:validateTablet`, v24.
+pub(crate) fn dial(alias: &str, record: &Tablet) -> Result<TabletAddress, String> {
+    let gone = record.hostname.is_empty() && record.mysql_hostname.is_empty() && record.port_map.is_empty() && record.r#type != 0;
+    if record.tablet_shutdown_time.is_some() || gone {
+        return Err("tablet is shutdown".into());
+    }
+    if record.hostname.is_empty() {
+        return Err("empty tablet hostname".into());
+    }
+    if record.port_map.is_empty() {
+        return Err("no tablet port map".into());
+    }
+    let port = record.port_map.get("grpc").copied().unwrap_or(0);
+    let grpc_port = u16::try_from(port).ok().filter(|&port| port > 0).ok_or(format!("invalid tablet grpc port: {port}"))?;
+    let cell = alias.rsplit_once('-').map_or("", |(cell, _)| cell).to_owned();
+    Ok(TabletAddress { alias: alias.into(), cell, host: record.hostname.clone(), grpc_port })
+}
+
+pub(crate) fn db_name(record: &Tablet) -> String {
+    match (record.db_name_override.as_str(), record.keyspace.as_str()) {
+        ("", "") => String::new(),
+        ("", keyspace) => format!("vt_{keyspace}"),
+        (db_name, _) => db_name.into(),
+    }
+}
+
+fn unexpected(asked: &str, answer: &Answer) -> String {
+    let got = match answer {
+        Answer::Found { .. } => "one record",
+        Answer::Range(_) => "a range",
+        Answer::Missing { .. } => "nothing",
+        Answer::Called(_) => "a tablet's message",
+        Answer::Failed { .. } => "a failure",
+    };
+    format!("{asked} was answered with {got}")
+}

@@ -1,0 +1,51 @@
+//! What went wrong, below the answer: one line per failure, trouble named by its place, with what to try next.
+
+use vtflow_planner::{Failure, Lost};
+
+use crate::output::terminal::{self, Style};
+
+/// Prints the failures of a reply to stderr, so that stdout stays clean for scripts.
+pub(crate) fn print(failures: &[Failure]) {
+    if failures.is_empty() {
+        return;
+    }
+    let what = if failures.len() == 1 { "1 thing is".to_owned() } else { format!("{} things are", failures.len()) };
+    terminal::error_line(&format!("\n{}", terminal::on_stderr(Style::Trouble, &format!("{what} missing from this:"))));
+    let places: Vec<String> = failures.iter().map(Failure::place).collect();
+    let width = places.iter().map(|place| place.chars().count()).max().unwrap_or(0);
+    for (failure, place) in failures.iter().zip(&places) {
+        for (i, line) in failure.message.lines().enumerate() {
+            let place = if i == 0 { place.as_str() } else { "" };
+            terminal::error_line(&format!("  {place:<width$}   {line}"));
+        }
+        if let Some(hint) = hint(failure) {
+            terminal::error_line(&format!("  {:<width$}   {}", "", terminal::on_stderr(Style::Hint, &hint)));
+        }
+    }
+}
+
+/// What to try next, where there is something better than reading the text.
+fn hint(failure: &Failure) -> Option<String> {
+    let Failure { keyspace, shard, tablet, .. } = failure;
+    match failure.lost {
+        Lost::NoPrimary => Some(format!("try: vtctldclient GetTablets --keyspace {keyspace} --shard {shard}, then PlannedReparentShard {keyspace}/{shard}")),
+        Lost::Shard if failure.message.contains("vreplication engine is closed") => {
+            Some("the tablet is no primary any more, or not yet: try again, or look at the shard's record".into())
+        }
+        Lost::Shard if !tablet.is_empty() => Some(format!("try: vtctldclient PingTablet {tablet}")),
+        Lost::Stream | Lost::Workflow | Lost::CopyState | Lost::Logs | Lost::Shard => None,
+    }
+}
+
+/// Prints why a command failed altogether, with each cause, and what to try.
+pub(crate) fn print_error(error: &anyhow::Error) {
+    terminal::error_line(&format!("{} {error}", terminal::on_stderr(Style::Trouble, "error:")));
+    let mut said = error.to_string();
+    for cause in error.chain().skip(1) {
+        let cause = cause.to_string();
+        if !said.contains(&cause) {
+            terminal::error_line(&format!("  because: {cause}"));
+            said = cause;
+        }
+    }
+}

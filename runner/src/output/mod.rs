@@ -1,0 +1,6 @@
+//! Replies as people and scripts read them: tables, JSON, YAML, progress.
+
+pub mod json;
+pub mod progress;
+pub mod table;
+pub mod terminal;
