@@ -1,1 +1,15 @@
-//! runner
+//! The IO half of vtflow: it performs the asks of a [`vtflow_planner::Flow`] and hands the answers back undecoded.
+//!
+//! What to ask and what an answer means is decided in the planner; nothing here knows what a workflow is. The topology's
+//! back ends are in [`topo`], calls to tablets in [`tablet`], the loop between them and the flow in [`mod@drive`].
+
+pub mod deadline;
+pub mod drive;
+mod line;
+pub mod observe;
+pub mod tablet;
+pub mod tls;
+pub mod topo;
+mod unary;
+
+mod cause;

@@ -1,0 +1,187 @@
+//! The loop between a flow and a cluster: takes asks, performs them all at once, feeds the answers back as they arrive.
+//!
+//! The only caller of [`Flow`]. It decides nothing: no ask is delayed, dropped or repeated here, and no answer is read.
+//! Dropping a future of this module cancels everything that is under way.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use tokio::time::Instant;
+use vtflow_planner::{Answer, Ask, AskId, Flow, Reply, Status, What};
+
+use crate::{
+    deadline::{Deadlines, bounded},
+    observe::Observer,
+    tablet::Tablets,
+    topo::Topology,
+};
+
+/// A cluster, as far as it can be asked: what every request shares.
+#[derive(Clone)]
+pub struct ClusterIo {
+    /// Where records are.
+    pub topology: Arc<dyn Topology>,
+    /// Who calls tablets.
+    pub tablets: Arc<Tablets>,
+    /// How long each ask may take.
+    pub deadlines: Deadlines,
+}
+
+/// What a request would do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Planned {
+    /// All asks, the tablet calls unperformed. Sorted by id; the ids of one request are the same every time.
+    pub asks: Vec<Ask>,
+    /// The topology asks that failed, with their texts.
+    pub failed: Vec<(AskId, String)>,
+    /// The reply, if the request ends without a tablet call.
+    pub reply: Option<Reply>,
+}
+
+/// Performs a request to its end.
+///
+/// `until` is the caller's own deadline: asks that are not answered by then fail, and the reply says which.
+pub async fn drive(flow: Flow, cluster: &ClusterIo, until: Option<Instant>, observer: &dyn Observer) -> Reply {
+    run(flow, cluster, until, observer).await
+}
+
+/// Performs the topology asks of a request and none of its tablet calls: what the request would ask of whom.
+///
+/// A call that depends on another call's answer (a further page, a fallback) cannot be known and is not listed.
+pub async fn plan(mut flow: Flow, cluster: &ClusterIo, until: Option<Instant>, observer: &dyn Observer) -> Planned {
+    let mut all = Vec::new();
+    let mut failed = Vec::new();
+    loop {
+        let (calls, reads): (Vec<Ask>, Vec<Ask>) =
+            flow.asks().into_iter().partition(|ask| matches!(ask.what, What::TabletCall { .. }));
+        all.extend(calls);
+        if reads.is_empty() {
+            break;
+        }
+        // In the order of ids, round by round: so that the same cluster always gives the same plan.
+        let mut running = Running::default();
+        running.start(reads, cluster, until, observer);
+        let mut answers = BTreeMap::new();
+        while let Some(done) = running.next().await {
+            answers.extend(done.into_iter().map(|done| (done.ask.id, done)));
+        }
+        for (id, done) in answers {
+            done.tell(observer);
+            if let Answer::Failed { message, .. } = &done.answer {
+                failed.push((id, message.clone()));
+            }
+            flow.answer(id, done.answer);
+            all.push(done.ask);
+        }
+    }
+    all.sort_by_key(|ask| ask.id);
+    Planned { asks: all, failed, reply: flow.into_reply() }
+}
+
+/// What the loop needs of a flow.
+trait Asking {
+    fn asks(&mut self) -> Vec<Ask>;
+    fn answer(&mut self, id: AskId, answer: Answer);
+    fn into_reply(self) -> Option<Reply>;
+}
+
+impl Asking for Flow {
+    fn asks(&mut self) -> Vec<Ask> {
+        Self::asks(self)
+    }
+
+    fn answer(&mut self, id: AskId, answer: Answer) {
+        Self::answer(self, id, answer);
+    }
+
+    fn into_reply(self) -> Option<Reply> {
+        Self::into_reply(self)
+    }
+}
+
+async fn run(mut flow: impl Asking, cluster: &ClusterIo, until: Option<Instant>, observer: &dyn Observer) -> Reply {
+    let mut running = Running::default();
+    running.start(flow.asks(), cluster, until, observer);
+    while let Some(done) = running.next().await {
+        for done in done {
+            done.tell(observer);
+            flow.answer(done.ask.id, done.answer);
+        }
+        running.start(flow.asks(), cluster, until, observer);
+    }
+    flow.into_reply().unwrap_or_else(|| Reply {
+        result: Err(Status::unknown("the request has neither a reply nor anything left to ask: this is a defect of vtflow")),
+        failures: Vec::new(),
+    })
+}
+
+/// The asks under way.
+#[derive(Default)]
+struct Running<'a> {
+    futures: FuturesUnordered<BoxFuture<'a, Vec<Done>>>,
+}
+
+/// One ask and what came of it.
+struct Done {
+    ask: Ask,
+    answer: Answer,
+    took: Duration,
+}
+
+impl Done {
+    fn tell(&self, observer: &dyn Observer) {
+        match &self.answer {
+            Answer::Failed { kind, message } => observer.failed(&self.ask, *kind, message, self.took),
+            answer => observer.answered(&self.ask, answer, self.took),
+        }
+    }
+}
+
+impl<'a> Running<'a> {
+    /// Starts asks that were released together. The records of one cell are read together.
+    fn start(&mut self, asks: Vec<Ask>, cluster: &'a ClusterIo, until: Option<Instant>, observer: &dyn Observer) {
+        let mut gets: BTreeMap<String, Vec<(Ask, String)>> = BTreeMap::new();
+        for ask in asks {
+            observer.asked(&ask);
+            match &ask.what {
+                What::TopoGet { cell, path } => {
+                    let (cell, path) = (cell.clone(), path.clone());
+                    gets.entry(cell).or_default().push((ask, path));
+                }
+                What::TopoRange { .. } => self.futures.push(Box::pin(range(ask, cluster, until))),
+                What::TabletCall { .. } => self.futures.push(Box::pin(call(ask, cluster, until))),
+            }
+        }
+        for (cell, asks) in gets {
+            self.futures.push(Box::pin(records(cell, asks, cluster, until)));
+        }
+    }
+
+    async fn next(&mut self) -> Option<Vec<Done>> {
+        self.futures.next().await
+    }
+}
+
+async fn records(cell: String, asks: Vec<(Ask, String)>, cluster: &ClusterIo, until: Option<Instant>) -> Vec<Done> {
+    let started = Instant::now();
+    let (asks, paths): (Vec<Ask>, Vec<String>) = asks.into_iter().unzip();
+    let deadline = bounded(started, cluster.deadlines.topology, until);
+    let answers = cluster.topology.records(&cell, &paths, deadline).await;
+    let took = started.elapsed();
+    asks.into_iter().zip(answers).map(|(ask, answer)| Done { ask, answer, took }).collect()
+}
+
+async fn range(ask: Ask, cluster: &ClusterIo, until: Option<Instant>) -> Vec<Done> {
+    let started = Instant::now();
+    let What::TopoRange { cell, prefix } = &ask.what else { return Vec::new() };
+    let deadline = bounded(started, cluster.deadlines.topology, until);
+    let answer = cluster.topology.range(cell, prefix, deadline).await;
+    vec![Done { ask, answer, took: started.elapsed() }]
+}
+
+async fn call(ask: Ask, cluster: &ClusterIo, until: Option<Instant>) -> Vec<Done> {
+    let started = Instant::now();
+    let What::TabletCall { tablet, path, request, effect, .. } = &ask.what else { return Vec::new() };
+    let answer = cluster.tablets.call(tablet, path, request, *effect, cluster.deadlines.tablet, until).await;
+    vec![Done { ask, answer, took: started.elapsed() }]
+}

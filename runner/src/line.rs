@@ -1,0 +1,120 @@
+//! One connection that many callers share: dialed once at a time, and a failed dial is everybody's failure who waited for it.
+//!
+//! vtctld dials while holding a lock, so N reads of a dead cell take N times the dial timeout (`go/vt/topo/server.go:ConnForCell`).
+//! Here those who waited for a dial that failed take its failure instead of dialing themselves.
+
+use std::future::Future;
+
+use tokio::{sync::Mutex, time::Instant};
+
+/// A connection, or the place for one.
+pub(crate) struct Line<T> {
+    state: Mutex<State<T>>,
+}
+
+/// A connection in use.
+pub(crate) struct Connected<T> {
+    pub(crate) connection: T,
+    /// Which dial it came from.
+    generation: u64,
+    /// Whether this very call dialed it: if it breaks at once, there is no use in trying again.
+    pub(crate) fresh: bool,
+}
+
+struct State<T> {
+    up: Option<T>,
+    generation: u64,
+    failed: Option<(Instant, String)>,
+}
+
+impl<T: Clone> Line<T> {
+    pub(crate) fn new() -> Self {
+        Self { state: Mutex::new(State { up: None, generation: 0, failed: None }) }
+    }
+
+    /// The connection; dials if there is none. Dropping the future while it dials leaves the dial to the next caller.
+    ///
+    /// # Errors
+    ///
+    /// The text of the failed dial, this call's own or one that it waited for.
+    pub(crate) async fn connected(&self, dial: impl Future<Output = Result<T, String>>) -> Result<Connected<T>, String> {
+        let arrived = Instant::now();
+        let mut state = self.state.lock().await;
+        if let Some(connection) = &state.up {
+            return Ok(Connected { connection: connection.clone(), generation: state.generation, fresh: false });
+        }
+        if let Some((at, cause)) = &state.failed
+            && *at >= arrived
+        {
+            return Err(cause.clone());
+        }
+        match dial.await {
+            Ok(connection) => {
+                state.generation += 1;
+                state.failed = None;
+                state.up = Some(connection.clone());
+                Ok(Connected { connection, generation: state.generation, fresh: true })
+            }
+            Err(cause) => {
+                state.failed = Some((Instant::now(), cause.clone()));
+                Err(cause)
+            }
+        }
+    }
+
+    /// Forgets a connection that broke, so that the next caller dials. A newer one stays.
+    pub(crate) async fn forget(&self, broken: &Connected<T>) {
+        let mut state = self.state.lock().await;
+        if state.generation == broken.generation {
+            state.up = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::atomic::{AtomicU32, Ordering},
+        time::Duration,
+    };
+
+    use futures_util::future::join_all;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn waiters_share_a_failed_dial_and_later_callers_dial_again() {
+        let line = Line::<u32>::new();
+        let dials = AtomicU32::new(0);
+        let dial = || async {
+            dials.fetch_add(1, Ordering::SeqCst);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            Err("connection refused".to_owned())
+        };
+        let outcomes = join_all((0..20).map(|_| line.connected(dial()))).await;
+        assert!(outcomes.iter().all(|outcome| outcome.as_ref().err().is_some_and(|cause| cause == "connection refused")));
+        assert_eq!(dials.load(Ordering::SeqCst), 1);
+        assert!(line.connected(dial()).await.is_err());
+        assert_eq!(dials.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test]
+    async fn forgetting_an_old_connection_keeps_the_new_one() {
+        let line = Line::<u32>::new();
+        let first = line.connected(async { Ok(1) }).await.unwrap();
+        assert!(first.fresh);
+        line.forget(&first).await;
+        let second = line.connected(async { Ok(2) }).await.unwrap();
+        line.forget(&first).await;
+        let third = line.connected(async { Ok(3) }).await.unwrap();
+        assert_eq!((second.connection, third.connection, third.fresh), (2, 2, false));
+    }
+
+    #[tokio::test]
+    async fn a_dropped_dial_is_taken_over_by_the_next_caller() {
+        let line = Line::<u32>::new();
+        let dropped = tokio::time::timeout(Duration::from_millis(20), line.connected(std::future::pending())).await;
+        assert!(dropped.is_err());
+        assert_eq!(line.connected(async { Ok(7) }).await.unwrap().connection, 7);
+    }
+}

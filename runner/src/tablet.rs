@@ -1,0 +1,284 @@
+//! Calls to tablets: unary gRPC on raw bytes, with connections kept, deadlines, and bounds on how much happens at once.
+//!
+//! What is called and what the bytes mean is the planner's business. Facts of the transport (16 MiB messages, keepalive that
+//! Go servers punish while idle, static credentials as metadata) are from Vitess `go/vt/grpcclient/client.go`,
+//! `go/vt/servenv/grpc_server.go` and `go/vt/vttablet/grpctmclient/client.go`.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use http::{HeaderMap, HeaderValue};
+use serde::Deserialize;
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout_at},
+};
+use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
+use vtflow_planner::{Answer, Effect, FailureKind, TabletAddress};
+
+use crate::{
+    cause::root_cause,
+    deadline::{bounded, text},
+    line::{Connected, Line},
+    tls::{OptionError, TlsFiles},
+    unary::{CallError, Terms, unary},
+};
+
+/// How tablets are called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TabletOptions {
+    /// `--tablet-manager-grpc-ca`, `-cert`, `-key`, `-server-name`. TLS is on when there is a CA or a certificate.
+    pub tls: TlsFiles,
+    /// `--grpc-auth-static-client-creds`: a file with a JSON object, `{"Username": "…", "Password": "…"}`.
+    pub credentials: Option<PathBuf>,
+    /// `--grpc-max-message-size`: bytes of a message, in both directions. Default: 16 MiB, as in Vitess.
+    pub message_bytes: usize,
+    /// How long a connection may take. Default: 5 s.
+    pub connect_timeout: Duration,
+    /// Calls under way at once, all tablets together. Default: 512.
+    pub concurrency: usize,
+    /// Calls under way at once on one tablet. Default: 4, since tablets work `VReplicationExec` off one by one
+    /// (`go/vt/vttablet/tabletmanager/vreplication/engine.go:Exec`, a mutex).
+    pub concurrency_per_tablet: usize,
+}
+
+impl Default for TabletOptions {
+    fn default() -> Self {
+        Self {
+            tls: TlsFiles::default(),
+            credentials: None,
+            message_bytes: 16 << 20,
+            connect_timeout: Duration::from_secs(5),
+            concurrency: 512,
+            concurrency_per_tablet: 4,
+        }
+    }
+}
+
+/// The connections to tablets.
+pub struct Tablets {
+    options: TabletOptions,
+    tls: Option<ClientTlsConfig>,
+    metadata: HeaderMap,
+    turns: Semaphore,
+    peers: Mutex<BTreeMap<(String, u16), Arc<Peer>>>,
+}
+
+/// One tablet's address: its connection, and the turns of those who want it.
+struct Peer {
+    line: Line<Channel>,
+    turns: Semaphore,
+}
+
+impl Tablets {
+    /// Reads the files that the options name. Connects to nobody yet.
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be read or understood.
+    pub fn new(options: TabletOptions) -> Result<Self, OptionError> {
+        let has_tls_option = options.tls.ca.is_some() || options.tls.cert.is_some() || options.tls.key.is_some();
+        let tls = has_tls_option.then(|| options.tls.client_config()).transpose()?;
+        if let Some(tls) = &tls {
+            // Certificates are only parsed when an endpoint takes them: find out now, not at the first call.
+            Endpoint::from_static("https://localhost")
+                .tls_config(tls.clone())
+                .map_err(|error| OptionError::Tls { cause: root_cause(&error) })?;
+        }
+        let metadata = options.credentials.as_ref().map(credentials).transpose()?.unwrap_or_default();
+        let turns = Semaphore::new(options.concurrency.clamp(1, Semaphore::MAX_PERMITS));
+        Ok(Self { options, tls, metadata, turns, peers: Mutex::default() })
+    }
+
+    /// Performs one call and never fails: a failure is an [`Answer::Failed`] that names the tablet and the cause.
+    ///
+    /// The `wait` counts from when the call's turn comes, connecting included; `until` is never passed, turn or no turn.
+    /// A read whose kept connection turns out to be gone is sent once more on a new one. Dropping the future cancels the call.
+    pub async fn call(
+        &self,
+        tablet: &TabletAddress,
+        path: &str,
+        request: &[u8],
+        effect: Effect,
+        wait: Duration,
+        until: Option<Instant>,
+    ) -> Answer {
+        let host_port = host_port(&tablet.host, tablet.grpc_port);
+        let peer = self.peer(tablet);
+        let turn = async {
+            // The tablet's own turn first: who waits for a slow tablet must not take a turn from the others.
+            let own = peer.turns.acquire().await;
+            let overall = self.turns.acquire().await;
+            (own, overall)
+        };
+        let turn = match until {
+            Some(until) => timeout_at(until, turn).await.ok(),
+            None => Some(turn.await),
+        };
+        let Some(_turn) = turn else {
+            return failed(
+                FailureKind::TimedOut,
+                format!("{} at {host_port} was not called: the request's own deadline passed before its turn came", tablet.alias),
+            );
+        };
+        let started = Instant::now();
+        let deadline = bounded(started, wait, until);
+        let timed_out = || {
+            let waited = text(deadline.saturating_duration_since(started));
+            failed(FailureKind::TimedOut, format!("{} at {host_port} did not answer in {waited}", tablet.alias))
+        };
+        let mut last = None;
+        let outcome = timeout_at(deadline, self.attempt(&peer, &host_port, path, request, effect, deadline, &mut last)).await;
+        match outcome {
+            Ok(Ok(response)) => Answer::Called(response),
+            Ok(Err(CallError::Status { code: DEADLINE_EXCEEDED, .. } | CallError::Broken(_))) if deadline_is_here(deadline) => {
+                // We told the tablet how long we wait, and it, or our own channel, was a moment faster than our timer.
+                timed_out()
+            }
+            Ok(Err(CallError::Status { code, message })) => failed(FailureKind::Status(code), message),
+            Ok(Err(CallError::TooLarge(cause))) => {
+                failed(FailureKind::TooLarge, format!("{} at {host_port}: {cause}", tablet.alias))
+            }
+            Ok(Err(CallError::Broken(cause))) => {
+                failed(FailureKind::Unreachable, format!("{} at {host_port}: {cause}", tablet.alias))
+            }
+            Err(_) => {
+                // The peer may have vanished without a word; calls that are under way on this connection keep it.
+                if let Some(used) = last {
+                    peer.line.forget(&used).await;
+                }
+                timed_out()
+            }
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one call's own variables, private")]
+    async fn attempt(
+        &self,
+        peer: &Peer,
+        host_port: &str,
+        path: &str,
+        request: &[u8],
+        effect: Effect,
+        deadline: Instant,
+        last: &mut Option<Connected<Channel>>,
+    ) -> Result<Vec<u8>, CallError> {
+        let mut is_retry = false;
+        loop {
+            let connected = peer.line.connected(self.dial(host_port)).await.map_err(CallError::Broken)?;
+            let mut channel = connected.connection.clone();
+            let fresh = connected.fresh;
+            let used = last.insert(connected);
+            let terms = Terms {
+                metadata: &self.metadata,
+                limit_bytes: self.options.message_bytes,
+                timeout: deadline.saturating_duration_since(Instant::now()),
+            };
+            match unary(&mut channel, path, request, &terms).await {
+                Ok(response) => return Ok(response.into()),
+                Err(CallError::Broken(cause)) => {
+                    peer.line.forget(used).await;
+                    let may_repeat = match effect {
+                        Effect::Read => !fresh && !is_retry,
+                    };
+                    if !may_repeat {
+                        return Err(CallError::Broken(cause));
+                    }
+                    is_retry = true;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn dial(&self, host_port: &str) -> Result<Channel, String> {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let mut endpoint = Endpoint::from_shared(format!("{scheme}://{host_port}"))
+            .map_err(|error| format!("not an address: {}", root_cause(&error)))?
+            .connect_timeout(self.options.connect_timeout)
+            // Go servers close a connection whose client pings more often than every 10 s, or without a call under way.
+            .http2_keep_alive_interval(Duration::from_secs(15))
+            .keep_alive_timeout(Duration::from_secs(5))
+            .keep_alive_while_idle(false)
+            .initial_connection_window_size(4 << 20)
+            .initial_stream_window_size(1 << 20)
+            .user_agent(concat!("vtflow/", env!("CARGO_PKG_VERSION")))
+            .map_err(|error| root_cause(&error))?;
+        if let Some(tls) = &self.tls {
+            endpoint = endpoint.tls_config(tls.clone()).map_err(|error| root_cause(&error))?;
+        }
+        endpoint.connect().await.map_err(|error| root_cause(&error))
+    }
+
+    fn peer(&self, tablet: &TabletAddress) -> Arc<Peer> {
+        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        if peers.len() >= PEERS_KEPT {
+            // A server that runs for months sees tablets come and go.
+            peers.retain(|_, peer| Arc::strong_count(peer) > 1);
+        }
+        let peer = peers.entry((tablet.host.clone(), tablet.grpc_port)).or_insert_with(|| {
+            let turns = self.options.concurrency_per_tablet.clamp(1, Semaphore::MAX_PERMITS);
+            Arc::new(Peer { line: Line::new(), turns: Semaphore::new(turns) })
+        });
+        Arc::clone(peer)
+    }
+}
+
+/// Host and port as one text, an IPv6 address in brackets, like Go's `net.JoinHostPort`.
+pub fn host_port(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+fn failed(kind: FailureKind, message: String) -> Answer {
+    Answer::Failed { kind, message }
+}
+
+fn deadline_is_here(deadline: Instant) -> bool {
+    Instant::now() + Duration::from_millis(5) >= deadline
+}
+
+/// Source: `go/vt/grpcclient/client_auth_static.go:StaticAuthClientCreds`.
+#[derive(Deserialize)]
+struct StaticCredentials {
+    #[serde(rename = "Username")]
+    username: String,
+    #[serde(rename = "Password")]
+    password: String,
+}
+
+fn credentials(path: &PathBuf) -> Result<HeaderMap, OptionError> {
+    let text = fs::read(path).map_err(|cause| OptionError::File { path: path.clone(), cause })?;
+    let invalid = |cause| OptionError::Credentials { path: path.clone(), cause };
+    let credentials: StaticCredentials = serde_json::from_slice(&text).map_err(invalid)?;
+    let mut headers = HeaderMap::new();
+    for (key, value) in [("username", &credentials.username), ("password", &credentials.password)] {
+        let mut value = HeaderValue::try_from(value).map_err(|_| {
+            invalid(<serde_json::Error as serde::de::Error>::custom(format!("the {key} has characters that cannot be sent")))
+        })?;
+        value.set_sensitive(true);
+        headers.insert(key, value);
+    }
+    Ok(headers)
+}
+
+/// gRPC code `DEADLINE_EXCEEDED`.
+const DEADLINE_EXCEEDED: i32 = 4;
+
+/// Connections kept before idle ones are dropped.
+const PEERS_KEPT: usize = 8192;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_joined_like_go_does() {
+        assert_eq!(host_port("tablet-1.zone1", 15999), "tablet-1.zone1:15999");
+        assert_eq!(host_port("::1", 80), "[::1]:80");
+    }
+}

@@ -1,0 +1,213 @@
+//! The topology in etcd (`--topo-implementation etcd2`): cells, keys, and answers from what etcd says.
+//!
+//! Connections and retries are in [`cluster`], the reads themselves in [`read`], writing a demo's records in [`put`]. Nothing
+//! is answered from memory: a cell's record is read again on every ask, together with what is asked when its address is
+//! already known. Facts: `go/vt/topo/etcd2topo`, `go/vt/topo/server.go:ConnForCell`.
+
+mod cluster;
+mod put;
+mod read;
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use futures_util::future::{Either, join, select};
+use prost::Message;
+use tokio::time::Instant;
+use tonic::transport::ClientTlsConfig;
+use vtflow_planner::{Answer, proto::topodata::CellInfo};
+
+use self::cluster::{Addresses, Cluster};
+use super::{
+    Answering, GLOBAL, Topology, cell_info_path, is_cell_name, is_plain_path, memory::unreadable_cell, no_such_cell, node,
+};
+use crate::tls::{OptionError, TlsFiles};
+pub use put::PutError;
+
+/// Where the global topology is, and how etcd is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EtcdConfig {
+    /// `--topo-global-server-address`: a comma list. Each is `host:port`, `http://…`, `https://…` or `unix://…`; the scheme of
+    /// the first decides about TLS for all, as in Vitess.
+    pub addresses: String,
+    /// `--topo-global-root`, such as `/vitess/global`. May lack its first slash, or have one at its end.
+    pub root: String,
+    /// `--topo-etcd-tls-cert`, `-key`, `-ca`. On for addresses without a scheme only with certificate and key, as in Vitess.
+    pub tls: TlsFiles,
+    /// How long a connection may take. Vitess: 5 s, fixed.
+    pub dial_timeout: Duration,
+}
+
+impl EtcdConfig {
+    /// With no TLS and Vitess's dial timeout.
+    pub fn new(addresses: impl Into<String>, root: impl Into<String>) -> Self {
+        Self { addresses: addresses.into(), root: root.into(), tls: TlsFiles::default(), dial_timeout: Duration::from_secs(5) }
+    }
+}
+
+/// A topology in etcd. Connects on first use.
+pub struct EtcdTopology {
+    global: Place,
+    tls: ClientTlsConfig,
+    has_identity: bool,
+    dial_timeout: Duration,
+    /// By normalized addresses: cells with the same etcd share its connection.
+    clusters: Mutex<BTreeMap<Addresses, Arc<Cluster>>>,
+    /// Where each cell was the last time, with the record that said so. Only ever a guess, checked on every use.
+    known: Mutex<BTreeMap<String, (Vec<u8>, Place)>>,
+    has_seen_cells: AtomicBool,
+}
+
+/// One cell's place: an etcd cluster and a root in it.
+#[derive(Clone)]
+struct Place {
+    cluster: Arc<Cluster>,
+    /// As configured or recorded; error texts show it.
+    address: String,
+    root: String,
+}
+
+impl EtcdTopology {
+    /// Reads the TLS files and checks the addresses. Connects to nobody yet.
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be read, or an address that is none.
+    pub fn new(config: &EtcdConfig) -> Result<Self, OptionError> {
+        let tls = config.tls.client_config()?;
+        let has_identity = config.tls.has_identity();
+        let address_error = |cause| OptionError::Address { address: config.addresses.clone(), cause };
+        let addresses = Addresses::parse(&config.addresses, has_identity);
+        let cluster = Cluster::new(&addresses, &tls, config.dial_timeout).map_err(address_error)?;
+        let cluster = Arc::new(cluster);
+        Ok(Self {
+            global: Place { cluster: Arc::clone(&cluster), address: config.addresses.clone(), root: config.root.clone() },
+            tls,
+            has_identity,
+            dial_timeout: config.dial_timeout,
+            clusters: Mutex::new(BTreeMap::from([(addresses, cluster)])),
+            known: Mutex::default(),
+            has_seen_cells: AtomicBool::new(false),
+        })
+    }
+
+    /// Performs a read in a cell, wherever that is.
+    async fn in_cell<'a, T>(&self, cell: &str, deadline: Instant, read: impl Fn(Place) -> Answering<'a, T>) -> Result<T, Answer> {
+        if cell == GLOBAL {
+            let read = read(self.global.clone());
+            if self.has_seen_cells.swap(true, Ordering::Relaxed) {
+                return Ok(read.await);
+            }
+            // The first answer from here will lead to questions about cells: learn in the same round trip where they are.
+            return Ok(join(self.learn_cells(deadline), read).await.1);
+        }
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(cell).cloned();
+        let record = self.cell_record(cell, deadline);
+        let Some((known_record, place)) = known else {
+            let place = self.place(cell, record.await?)?;
+            return Ok(read(place).await);
+        };
+        // Read where the cell was the last time, and at the same time whether it still is there.
+        let (mut record, mut guess) = (Box::pin(record), read(place));
+        let (record, guessed) = match select(record.as_mut(), guess.as_mut()).await {
+            Either::Left((record, _)) => (record?, None),
+            Either::Right((guessed, record)) => (record.await?, Some(guessed)),
+        };
+        if record == known_record {
+            return Ok(match guessed {
+                Some(guessed) => guessed,
+                None => guess.await,
+            });
+        }
+        drop(guess);
+        let place = self.place(cell, record)?;
+        Ok(read(place).await)
+    }
+
+    /// Reads a cell's own record.
+    async fn cell_record(&self, cell: &str, deadline: Instant) -> Result<Vec<u8>, Answer> {
+        if !is_cell_name(cell) {
+            // The text that Vitess gives for such a name, without reading outside the root as Vitess does.
+            return Err(no_such_cell(&self.global.root, cell));
+        }
+        let path = [cell_info_path(cell)];
+        match self.global.read_records(&path, deadline).await.pop() {
+            Some(Answer::Found { value, .. }) => Ok(value),
+            Some(failed @ Answer::Failed { .. }) => Err(failed),
+            _ => Err(no_such_cell(&self.global.root, cell)),
+        }
+    }
+
+    async fn learn_cells(&self, deadline: Instant) {
+        // A failure here means nothing: whoever needs a cell reads its record.
+        let Answer::Range(records) = self.global.read_range("cells/", deadline).await else { return };
+        for record in records {
+            let cell = record.path.strip_prefix("cells/").and_then(|path| path.strip_suffix("/CellInfo"));
+            if let Some(cell) = cell.filter(|cell| is_cell_name(cell)) {
+                self.place(cell, record.value).ok();
+            }
+        }
+    }
+
+    /// The place that a cell's record names; remembers it.
+    fn place(&self, cell: &str, record: Vec<u8>) -> Result<Place, Answer> {
+        let info = CellInfo::decode(record.as_slice()).map_err(|error| unreadable_cell(&self.global.root, cell, &error))?;
+        let addresses = Addresses::parse(&info.server_address, self.has_identity);
+        let cluster = {
+            let mut clusters = self.clusters.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(cluster) = clusters.get(&addresses) {
+                Arc::clone(cluster)
+            } else {
+                let cluster = Cluster::new(&addresses, &self.tls, self.dial_timeout)
+                    .map_err(|cause| cluster::dial_failed(&info.server_address, &info.root, &cause))?;
+                let cluster = Arc::new(cluster);
+                clusters.insert(addresses, Arc::clone(&cluster));
+                cluster
+            }
+        };
+        let place = Place { cluster, address: info.server_address, root: info.root };
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(cell.to_owned(), (record, place.clone()));
+        Ok(place)
+    }
+}
+
+impl Topology for EtcdTopology {
+    fn records<'a>(&'a self, cell: &'a str, paths: &'a [String], deadline: Instant) -> Answering<'a, Vec<Answer>> {
+        Box::pin(async move {
+            let read = |place: Place| -> Answering<'a, Vec<Answer>> {
+                Box::pin(async move { place.read_records(paths, deadline).await })
+            };
+            match self.in_cell(cell, deadline, read).await {
+                Ok(answers) => answers,
+                Err(answer) => vec![answer; paths.len()],
+            }
+        })
+    }
+
+    fn range<'a>(&'a self, cell: &'a str, prefix: &'a str, deadline: Instant) -> Answering<'a, Answer> {
+        Box::pin(async move {
+            let read =
+                |place: Place| -> Answering<'a, Answer> { Box::pin(async move { place.read_range(prefix, deadline).await }) };
+            match self.in_cell(cell, deadline, read).await {
+                Ok(answer) | Err(answer) => answer,
+            }
+        })
+    }
+}
+
+/// The node of a record, or `None` if its path would lead elsewhere: then there is nothing to read, only the name to show.
+fn readable(path: &str) -> bool {
+    is_plain_path(path.strip_suffix('/').unwrap_or(path))
+}
+
+/// The name that error texts show for a path under a root.
+fn record_node(root: &str, path: &str) -> String {
+    node::join(&[root, path])
+}

@@ -1,0 +1,117 @@
+//! A topology in memory: the records of a snapshot or of the demo. Node names are those of the same cluster in etcd.
+//!
+//! Not Vitess's own memory topology (`go/vt/topo/memorytopo`), whose error texts leave the root out.
+
+use std::{collections::BTreeMap, ops::Bound, time::Duration};
+
+use prost::Message;
+use tokio::time::{Instant, sleep_until};
+use vtflow_planner::{Answer, FailureKind, Record, proto::topodata::CellInfo};
+
+use super::{Answering, CellRecord, GLOBAL, Topology, cell_info_path, no_such_cell, node};
+
+/// The root of the global topology unless told otherwise: the default of `--topo-global-root` in `vtctldclient`.
+pub const DEFAULT_GLOBAL_ROOT: &str = "/vitess/global";
+
+/// A topology in memory. It does not change after construction.
+#[derive(Clone, Debug)]
+pub struct MemoryTopology {
+    global_root: String,
+    /// By cell and path.
+    records: BTreeMap<(String, String), (Vec<u8>, i64)>,
+    delay: Duration,
+}
+
+impl MemoryTopology {
+    /// From the records of all cells. Of two records with one name, the later counts.
+    pub fn new(records: impl IntoIterator<Item = CellRecord>) -> Self {
+        let records = records.into_iter().map(|record| ((record.cell, record.path), (record.value, record.version))).collect();
+        Self { global_root: DEFAULT_GLOBAL_ROOT.to_owned(), records, delay: Duration::ZERO }
+    }
+
+    /// With this root of the global topology in node names, instead of [`DEFAULT_GLOBAL_ROOT`].
+    #[must_use]
+    pub fn with_global_root(mut self, root: impl Into<String>) -> Self {
+        self.global_root = root.into();
+        self
+    }
+
+    /// With this delay before every answer, as if the topology were far away.
+    #[must_use]
+    pub fn with_delay(mut self, delay: Duration) -> Self {
+        self.delay = delay;
+        self
+    }
+
+    /// The root of a cell, or the answer that its lack is.
+    fn root(&self, cell: &str) -> Result<String, Answer> {
+        if cell == GLOBAL {
+            return Ok(self.global_root.clone());
+        }
+        let key = (GLOBAL.to_owned(), cell_info_path(cell));
+        let (value, _) = self.records.get(&key).ok_or_else(|| no_such_cell(&self.global_root, cell))?;
+        let info = CellInfo::decode(value.as_slice()).map_err(|error| unreadable_cell(&self.global_root, cell, &error))?;
+        Ok(info.root)
+    }
+
+    fn record(&self, cell: &str, path: &str) -> Answer {
+        let root = match self.root(cell) {
+            Ok(root) => root,
+            Err(answer) => return answer,
+        };
+        match self.records.get(&(cell.to_owned(), path.to_owned())) {
+            Some((value, version)) => Answer::Found { value: value.clone(), version: *version },
+            None => Answer::Missing { node: node::join(&[&root, path]) },
+        }
+    }
+
+    fn below(&self, cell: &str, prefix: &str) -> Answer {
+        let root = match self.root(cell) {
+            Ok(root) => root,
+            Err(answer) => return answer,
+        };
+        let directory = node::directory("", prefix);
+        let first = (cell.to_owned(), directory.clone());
+        let records: Vec<Record> = self
+            .records
+            .range((Bound::Included(first), Bound::Unbounded))
+            .take_while(|((of, path), _)| of == cell && path.starts_with(&directory))
+            .map(|((_, path), (value, version))| Record { path: path.clone(), value: value.clone(), version: *version })
+            .collect();
+        if records.is_empty() { Answer::Missing { node: node::directory(&root, prefix) } } else { Answer::Range(records) }
+    }
+
+    /// Waits as told, at most until the deadline. True if there is time to answer.
+    async fn delayed(&self, deadline: Instant) -> bool {
+        if self.delay.is_zero() {
+            return true;
+        }
+        let ready = Instant::now() + self.delay;
+        sleep_until(ready.min(deadline)).await;
+        ready <= deadline
+    }
+
+    fn too_late(&self, path: &str) -> Answer {
+        let node = node::join(&[&self.global_root, path]);
+        Answer::Failed { kind: FailureKind::TimedOut, message: format!("deadline exceeded: {node}") }
+    }
+}
+
+impl Topology for MemoryTopology {
+    fn records<'a>(&'a self, cell: &'a str, paths: &'a [String], deadline: Instant) -> Answering<'a, Vec<Answer>> {
+        Box::pin(async move {
+            let in_time = self.delayed(deadline).await;
+            paths.iter().map(|path| if in_time { self.record(cell, path) } else { self.too_late(path) }).collect()
+        })
+    }
+
+    fn range<'a>(&'a self, cell: &'a str, prefix: &'a str, deadline: Instant) -> Answering<'a, Answer> {
+        Box::pin(async move { if self.delayed(deadline).await { self.below(cell, prefix) } else { self.too_late(prefix) } })
+    }
+}
+
+/// The answer for any record of a cell whose `CellInfo` is not one.
+pub(super) fn unreadable_cell(global_root: &str, cell: &str, error: &prost::DecodeError) -> Answer {
+    let node = node::join(&[global_root, &cell_info_path(cell)]);
+    Answer::Failed { kind: FailureKind::Status(2), message: format!("{node} is not a CellInfo record: {error}") }
+}

@@ -1,0 +1,80 @@
+//! Reading the topology of a cluster: the face of every back end, one file each.
+//!
+//! A back end knows keys, connections and its own error texts; what a record means is the planner's business. The texts are
+//! Vitess's (`go/vt/topo/errors.go:NewError`), since clients match them.
+
+pub mod etcd;
+pub mod memory;
+pub mod node;
+
+use std::{future::Future, pin::Pin};
+
+use tokio::time::Instant;
+use vtflow_planner::{Answer, FailureKind};
+
+pub use etcd::{EtcdConfig, EtcdTopology};
+pub use memory::MemoryTopology;
+
+/// The cell that names the global topology.
+pub const GLOBAL: &str = "global";
+
+/// What a back end's method returns, so that back ends can be chosen at run time.
+pub type Answering<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A back end of the topology. Neither method fails or outlives its deadline: what went wrong is an answer.
+pub trait Topology: Send + Sync {
+    /// Reads records of one cell. One answer per path, in the order of `paths`: `Found`, `Missing` or `Failed`.
+    ///
+    /// Paths are relative to the cell's root, without a slash in front.
+    fn records<'a>(&'a self, cell: &'a str, paths: &'a [String], deadline: Instant) -> Answering<'a, Vec<Answer>>;
+
+    /// Reads all records below a directory, at any depth: `Range`, `Missing` or `Failed`.
+    ///
+    /// The prefix is relative to the cell's root and ends in a slash.
+    fn range<'a>(&'a self, cell: &'a str, prefix: &'a str, deadline: Instant) -> Answering<'a, Answer>;
+}
+
+/// One record of a topology, with its cell.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CellRecord {
+    /// The cell's name, or `global`.
+    pub cell: String,
+    /// Relative to the cell's root, without a slash in front.
+    pub path: String,
+    /// In the back end's own count. Ignored where a record is written.
+    pub version: i64,
+    /// As stored.
+    pub value: Vec<u8>,
+}
+
+/// The path of a cell's own record in the global topology. Source: `go/vt/topo/cell_info.go:pathForCellInfo`.
+pub(crate) fn cell_info_path(cell: &str) -> String {
+    format!("cells/{cell}/CellInfo")
+}
+
+/// Whether a cell's name may become part of a key. Vitess does not check: an alias with the cell `..` reads outside its root.
+pub(crate) fn is_cell_name(cell: &str) -> bool {
+    !cell.is_empty()
+        && cell != "."
+        && cell != ".."
+        && cell.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
+}
+
+/// Whether a relative path stays where it says: no empty, `.` or `..` element.
+pub(crate) fn is_plain_path(path: &str) -> bool {
+    path.split('/').all(|element| !matches!(element, "" | "." | ".."))
+}
+
+/// The answer for any record of a cell that has no `CellInfo`.
+pub(crate) fn no_such_cell(global_root: &str, cell: &str) -> Answer {
+    let node = node::join(&[global_root, &cell_info_path(cell)]);
+    Answer::Failed { kind: FailureKind::Status(NOT_FOUND), message: no_node(&node) }
+}
+
+/// Vitess's text for a record that does not exist.
+pub fn no_node(node: &str) -> String {
+    format!("node doesn't exist: {node}")
+}
+
+/// gRPC code `NOT_FOUND`.
+const NOT_FOUND: i32 = 5;

@@ -1,0 +1,214 @@
+//! One unary gRPC call on raw bytes: frames the request, unframes the response, reads the status.
+//!
+//! Not tonic's client: that one folds the codes 17 and 18, which tablets send, into 2, and aborts the program over a
+//! `grpc-status-details-bin` that is not base64. The connection below is tonic's. Source of the framing: the gRPC project's
+//! `doc/PROTOCOL-HTTP2.md`; of the codes: Vitess `proto/vtrpc.proto`.
+
+use std::{error::Error, future::poll_fn, time::Duration};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, Method, Request, Version, header, uri::PathAndQuery};
+use http_body_util::{BodyExt, Full};
+use tonic::{body::Body, transport::Channel};
+use tower::Service;
+
+use crate::cause::root_cause;
+
+/// Why there is no response message.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum CallError {
+    /// The peer answered with this status.
+    Status { code: i32, message: String },
+    /// A message is larger than it may be.
+    TooLarge(String),
+    /// There was no proper answer.
+    Broken(String),
+}
+
+/// What goes with the request besides its bytes.
+pub(crate) struct Terms<'a> {
+    /// Sent on every call, such as credentials.
+    pub(crate) metadata: &'a HeaderMap,
+    /// Bytes a message may have, in both directions.
+    pub(crate) limit_bytes: usize,
+    /// What the peer is told about how long we wait. Not enforced here.
+    pub(crate) timeout: Duration,
+}
+
+/// Performs one call. Dropping the future cancels it at the peer.
+pub(crate) async fn unary(channel: &mut Channel, path: &str, message: &[u8], terms: &Terms<'_>) -> Result<Bytes, CallError> {
+    let request = framed(path, message, terms)?;
+    poll_fn(|context| Service::<Request<Body>>::poll_ready(channel, context)).await.map_err(|error| broken(&error))?;
+    let response = channel.call(request).await.map_err(|error| broken(&error))?;
+
+    let (head, mut body) = response.into_parts();
+    if let Some(status) = status_in(&head.headers) {
+        // A status at once, instead of a message: a "trailers-only" response.
+        return Err(status.err().unwrap_or_else(|| CallError::Broken("the answer has a status but no message".to_owned())));
+    }
+    if !head.status.is_success() {
+        return Err(CallError::Broken(format!("not a gRPC server: it answered HTTP status {}", head.status.as_u16())));
+    }
+    let content_type = head.headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    if !content_type.starts_with(b"application/grpc") {
+        return Err(CallError::Broken(format!(
+            "not a gRPC server: it answered with content type {:?}",
+            String::from_utf8_lossy(content_type)
+        )));
+    }
+
+    let mut received = BytesMut::new();
+    let mut trailers = HeaderMap::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|status| broken(&status))?;
+        match frame.into_data() {
+            Ok(data) => {
+                received.extend_from_slice(&data);
+                check_length(&received, terms.limit_bytes)?;
+            }
+            Err(frame) => {
+                if let Ok(last) = frame.into_trailers() {
+                    trailers = last;
+                }
+            }
+        }
+    }
+    match status_in(&trailers) {
+        Some(Err(status)) => Err(status),
+        Some(Ok(())) => unframed(received),
+        None => Err(CallError::Broken("connection closed before the status of the answer".to_owned())),
+    }
+}
+
+/// Bytes before a message: a flag and the length.
+const PREFIX_BYTES: usize = 5;
+
+fn framed(path: &str, message: &[u8], terms: &Terms<'_>) -> Result<Request<Body>, CallError> {
+    let too_large =
+        || CallError::TooLarge(format!("the request has {} bytes, a message may have {}", message.len(), terms.limit_bytes));
+    if message.len() > terms.limit_bytes {
+        return Err(too_large());
+    }
+    let mut frame = BytesMut::with_capacity(PREFIX_BYTES + message.len());
+    frame.put_u8(0);
+    frame.put_u32(u32::try_from(message.len()).map_err(|_| too_large())?);
+    frame.extend_from_slice(message);
+
+    let mut request = Request::new(Body::new(Full::new(frame.freeze())));
+    *request.method_mut() = Method::POST;
+    *request.version_mut() = Version::HTTP_2;
+    let path: PathAndQuery =
+        path.parse().map_err(|error| CallError::Broken(format!("{path:?} is not the path of an RPC: {error}")))?;
+    *request.uri_mut() = path.into();
+    let headers = request.headers_mut();
+    headers.extend(terms.metadata.clone());
+    headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    // The value has at most eight digits.
+    let millis = terms.timeout.as_millis().clamp(1, 99_999_999);
+    if let Ok(value) = HeaderValue::try_from(format!("{millis}m")) {
+        headers.insert("grpc-timeout", value);
+    }
+    Ok(request)
+}
+
+/// Refuses a message as soon as its length is known, before its bytes are here.
+fn check_length(received: &BytesMut, limit: usize) -> Result<(), CallError> {
+    let Some(&[_, a, b, c, d]) = received.first_chunk::<PREFIX_BYTES>() else { return Ok(()) };
+    let length = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
+    if length > limit {
+        return Err(CallError::TooLarge(format!("the answer has {length} bytes, a message may have {limit}")));
+    }
+    if received.len() > PREFIX_BYTES + length {
+        return Err(CallError::Broken("the answer is not one gRPC message: more bytes follow".to_owned()));
+    }
+    Ok(())
+}
+
+fn unframed(mut received: BytesMut) -> Result<Bytes, CallError> {
+    let Some(&[compressed, a, b, c, d]) = received.first_chunk::<PREFIX_BYTES>() else {
+        return Err(CallError::Broken("the answer has no message".to_owned()));
+    };
+    if compressed != 0 {
+        return Err(CallError::Broken("the answer is compressed, which was not asked for".to_owned()));
+    }
+    let length = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
+    let message = received.split_off(PREFIX_BYTES);
+    if message.len() != length {
+        return Err(CallError::Broken("the message of the answer is cut short".to_owned()));
+    }
+    Ok(message.freeze())
+}
+
+/// `None`: no status here.
+fn status_in(headers: &HeaderMap) -> Option<Result<(), CallError>> {
+    let text = headers.get("grpc-status")?.as_bytes();
+    let code = std::str::from_utf8(text).ok().and_then(|text| text.parse::<i32>().ok()).unwrap_or(UNKNOWN);
+    if code == 0 {
+        return Some(Ok(()));
+    }
+    let message = headers.get("grpc-message").map_or_else(String::new, |value| percent_decoded(value.as_bytes()));
+    Some(Err(if code == RESOURCE_EXHAUSTED && message.contains("larger than max") {
+        // Go's words for a message above its own limit: `grpc: received message larger than max (n vs. m)`.
+        CallError::TooLarge(message)
+    } else {
+        CallError::Status { code, message }
+    }))
+}
+
+fn percent_decoded(text: &[u8]) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((&first, tail)) = rest.split_first() {
+        if first == b'%'
+            && let Some((&[high, low], after)) = tail.split_first_chunk::<2>()
+            && let (Some(high), Some(low)) = (char::from(high).to_digit(16), char::from(low).to_digit(16))
+        {
+            bytes.push(u8::try_from(high * 16 + low).unwrap_or(b'?'));
+            rest = after;
+        } else {
+            bytes.push(first);
+            rest = tail;
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn broken(error: &(dyn Error + 'static)) -> CallError {
+    CallError::Broken(root_cause(error))
+}
+
+/// gRPC code UNKNOWN.
+const UNKNOWN: i32 = 2;
+/// gRPC code `RESOURCE_EXHAUSTED`.
+const RESOURCE_EXHAUSTED: i32 = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percent_encoding_is_undone_and_broken_encoding_kept() {
+        for (text, want) in [("a%20b", "a b"), ("100%", "100%"), ("%zz", "%zz"), ("%e2%82%ac", "€"), ("%ff", "\u{fffd}")] {
+            assert_eq!(percent_decoded(text.as_bytes()), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn codes_beyond_sixteen_survive() {
+        let mut headers = HeaderMap::new();
+        headers.insert("grpc-status", HeaderValue::from_static("18"));
+        headers.insert("grpc-message", HeaderValue::from_static("read only"));
+        assert_eq!(status_in(&headers), Some(Err(CallError::Status { code: 18, message: "read only".to_owned() })));
+    }
+
+    #[test]
+    fn a_frame_cut_short_or_compressed_is_no_message() {
+        for (name, frame) in
+            [("empty", &b""[..]), ("prefix only", &[0, 0, 0]), ("cut", &[0, 0, 0, 0, 2, 9]), ("compressed", &[1, 0, 0, 0, 1, 9])]
+        {
+            assert!(matches!(unframed(BytesMut::from(frame)), Err(CallError::Broken(_))), "{name}");
+        }
+        assert_eq!(unframed(BytesMut::from(&[0u8, 0, 0, 0, 1, 9][..])), Ok(Bytes::from_static(&[9])));
+    }
+}
