@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio::time::Instant;
-use vtflow_planner::{Answer, Ask, AskId, Flow, Reply, Status, What};
+use vtflow_planner::{Answer, Ask, AskId, Failure, Flow, Reply, Status, What};
 
 use crate::{
     deadline::{Deadlines, bounded},
@@ -32,8 +32,8 @@ pub struct ClusterIo {
 pub struct Planned {
     /// All asks, the tablet calls unperformed. Sorted by id; the ids of one request are the same every time.
     pub asks: Vec<Ask>,
-    /// The topology asks that failed, with their texts.
-    pub failed: Vec<(AskId, String)>,
+    /// The shards that turned out to have nobody to ask.
+    pub failures: Vec<Failure>,
     /// The reply, if the request ends without a tablet call.
     pub reply: Option<Reply>,
 }
@@ -50,7 +50,6 @@ pub async fn drive(flow: Flow, cluster: &ClusterIo, until: Option<Instant>, obse
 /// A call that depends on another call's answer (a further page, a fallback) cannot be known and is not listed.
 pub async fn plan(mut flow: Flow, cluster: &ClusterIo, until: Option<Instant>, observer: &dyn Observer) -> Planned {
     let mut all = Vec::new();
-    let mut failed = Vec::new();
     loop {
         let (calls, reads): (Vec<Ask>, Vec<Ask>) =
             flow.asks().into_iter().partition(|ask| matches!(ask.what, What::TabletCall { .. }));
@@ -67,15 +66,12 @@ pub async fn plan(mut flow: Flow, cluster: &ClusterIo, until: Option<Instant>, o
         }
         for (id, done) in answers {
             done.tell(observer);
-            if let Answer::Failed { message, .. } = &done.answer {
-                failed.push((id, message.clone()));
-            }
             flow.answer(id, done.answer);
             all.push(done.ask);
         }
     }
     all.sort_by_key(|ask| ask.id);
-    Planned { asks: all, failed, reply: flow.into_reply() }
+    Planned { asks: all, failures: flow.failures(), reply: flow.into_reply() }
 }
 
 /// What the loop needs of a flow.

@@ -3,10 +3,13 @@
 //! What to ask and what an answer means is decided in the planner; nothing here knows what a workflow is. The topology's
 //! back ends are in [`topo`], calls to tablets in [`tablet`], the loop between them and the flow in [`mod@drive`].
 
+pub mod cli;
 pub mod deadline;
 pub mod drive;
+pub mod embedded;
 mod line;
 pub mod observe;
+pub mod output;
 pub mod tablet;
 pub mod tls;
 pub mod topo;

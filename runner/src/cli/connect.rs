@@ -1,0 +1,233 @@
+//! Which cluster a command is about, and the way to it: flags to an open cluster.
+//!
+//! The flags are vtctld's own, in both spellings. Source: `go/vt/topo/server.go:registerTopoFlags`,
+//! `go/vt/topo/etcd2topo/server.go`, `go/vt/vttablet/grpctmclient/client.go`.
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+
+use anyhow::{Context, bail};
+use clap::Args;
+use prost::Message;
+use vtflow_planner::{Timestamp, proto::topodata::CellInfo};
+
+use super::duration;
+use crate::{
+    deadline::Deadlines,
+    drive::ClusterIo,
+    embedded::{
+        cluster::{Cluster, Fault},
+        generate,
+        snapshot::Snapshot,
+    },
+    tablet::{TabletOptions, Tablets},
+    tls::TlsFiles,
+    topo::{CellRecord, EtcdConfig, EtcdTopology, GLOBAL, MemoryTopology},
+};
+
+/// Which cluster, and how it is reached.
+#[derive(Args, Clone, Debug)]
+#[allow(clippy::doc_markdown, reason = "the texts are shown as help")]
+pub struct ConnectArgs {
+    /// A recorded cluster: a directory made by `vtflow snapshot save`
+    #[arg(long, global = true, value_name = "DIR", conflicts_with_all = ["demo", "topo_implementation"], help_heading = "Cluster")]
+    snapshot: Option<PathBuf>,
+    /// The built-in demo cluster
+    #[arg(long, global = true, conflicts_with = "topo_implementation", help_heading = "Cluster")]
+    demo: bool,
+    /// The kind of topology server: etcd2
+    #[arg(long, global = true, value_name = "KIND", help_heading = "Cluster")]
+    topo_implementation: Option<String>,
+    /// Its addresses, with commas between
+    #[arg(long, global = true, value_name = "HOST:PORT,...", help_heading = "Cluster")]
+    topo_global_server_address: Option<String>,
+    /// Where in it the global topology is
+    #[arg(long, global = true, value_name = "PATH", help_heading = "Cluster")]
+    topo_global_root: Option<String>,
+
+    /// Client certificate for etcd; TLS is on with certificate and key
+    #[arg(long, global = true, value_name = "FILE", help_heading = "TLS")]
+    topo_etcd_tls_cert: Option<PathBuf>,
+    /// Key of the client certificate for etcd
+    #[arg(long, global = true, value_name = "FILE", help_heading = "TLS")]
+    topo_etcd_tls_key: Option<PathBuf>,
+    /// Who signs etcd's certificate; the system's authorities without it
+    #[arg(long, global = true, value_name = "FILE", help_heading = "TLS")]
+    topo_etcd_tls_ca: Option<PathBuf>,
+    /// Who signs the tablets' certificates; turns TLS on
+    #[arg(long, global = true, value_name = "FILE", help_heading = "TLS")]
+    tablet_manager_grpc_ca: Option<PathBuf>,
+    /// Client certificate for tablets; turns TLS on, together with the key
+    #[arg(long, global = true, value_name = "FILE", help_heading = "TLS")]
+    tablet_manager_grpc_cert: Option<PathBuf>,
+    /// Key of the client certificate for tablets
+    #[arg(long, global = true, value_name = "FILE", help_heading = "TLS")]
+    tablet_manager_grpc_key: Option<PathBuf>,
+    /// The name that tablets' certificates are made out to
+    #[arg(long, global = true, value_name = "NAME", help_heading = "TLS")]
+    tablet_manager_grpc_server_name: Option<String>,
+    /// A JSON file with Username and Password, sent with every tablet call
+    #[arg(long, global = true, value_name = "FILE", help_heading = "TLS")]
+    grpc_auth_static_client_creds: Option<PathBuf>,
+
+    /// How long one read of the topology may take
+    #[arg(long, global = true, value_name = "DURATION", default_value = "5s", value_parser = duration::parse, help_heading = "Limits")]
+    topo_deadline: Duration,
+    /// How long one tablet call may take
+    #[arg(long, global = true, value_name = "DURATION", default_value = "10s", value_parser = duration::parse, help_heading = "Limits")]
+    tablet_deadline: Duration,
+    /// Tablet calls under way at once
+    #[arg(long, global = true, value_name = "N", default_value_t = 2048, help_heading = "Limits")]
+    tablet_concurrency: usize,
+    /// Bytes of a message to or from a tablet
+    #[arg(long, global = true, value_name = "BYTES", default_value_t = 16 << 20, help_heading = "Limits")]
+    grpc_max_message_size: usize,
+}
+
+/// A cluster that is open: everything a request needs.
+pub(crate) struct Connected {
+    /// Where asks are performed.
+    pub(crate) io: ClusterIo,
+    /// The moment that a recorded cluster shows; a live one has none of its own.
+    recorded_at: Option<Timestamp>,
+    /// The tablets of an embedded cluster run as long as this lives.
+    embedded: Option<Cluster>,
+}
+
+impl Connected {
+    /// The moment that a request is about: the recording's, else now.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.recorded_at.unwrap_or_else(now)
+    }
+
+    /// The embedded cluster, if it is one.
+    pub(crate) fn embedded(&self) -> Option<&Cluster> {
+        self.embedded.as_ref()
+    }
+}
+
+/// The clock of the machine. The planner has none: this is where time comes from.
+pub(crate) fn now() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Timestamp { seconds: i64::try_from(since.as_secs()).unwrap_or(i64::MAX), nanos: since.subsec_nanos() }
+}
+
+/// What is done to an embedded cluster before it is looked at.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Embedding {
+    /// Tablets that misbehave.
+    pub(crate) faults: BTreeMap<String, Fault>,
+    /// How long every tablet call takes at least.
+    pub(crate) tablet_delay: Duration,
+    /// How long every read of the topology takes at least.
+    pub(crate) topo_delay: Duration,
+}
+
+impl ConnectArgs {
+    /// Opens the cluster that the flags name.
+    ///
+    /// # Errors
+    /// No cluster is named, a file cannot be read, or the flags contradict each other. Whether the cluster answers is only
+    /// seen by asking it.
+    pub(crate) async fn open(&self) -> anyhow::Result<Connected> {
+        if let Some(dir) = &self.snapshot {
+            return self.embed(Snapshot::load(dir)?, Embedding::default()).await;
+        }
+        if self.demo {
+            return self.embed(generate::demo(now()), Embedding::default()).await;
+        }
+        if self.topo_implementation.is_none() && self.topo_global_server_address.is_none() {
+            bail!(
+                "which cluster? Give --topo-implementation etcd2 --topo-global-server-address HOST:PORT --topo-global-root ROOT \
+                 for a live one, --snapshot DIR for a recorded one, or --demo to look around"
+            );
+        }
+        let topology = Arc::new(self.etcd()?);
+        Ok(Connected { io: self.io(topology)?, recorded_at: None, embedded: None })
+    }
+
+    /// Starts an embedded cluster and opens it.
+    pub(crate) async fn embed(&self, snapshot: Snapshot, embedding: Embedding) -> anyhow::Result<Connected> {
+        let taken_at = snapshot.taken_at;
+        for alias in embedding.faults.keys() {
+            let path = format!("tablets/{alias}/Tablet");
+            if !snapshot.topo.iter().any(|record| record.path == path) {
+                bail!("this cluster has no tablet {alias}: its tablets are {}", some_aliases(&snapshot));
+            }
+        }
+        let cluster = Cluster::start(snapshot, embedding.faults, embedding.tablet_delay).await.context("the embedded tablets do not start")?;
+        let topology = MemoryTopology::new(cluster.topo()).with_delay(embedding.topo_delay);
+        Ok(Connected { io: self.io(Arc::new(topology))?, recorded_at: Some(taken_at), embedded: Some(cluster) })
+    }
+
+    /// Whether the flags name a topology server.
+    pub(crate) fn has_topology_server(&self) -> bool {
+        self.topo_implementation.is_some() || self.topo_global_server_address.is_some()
+    }
+
+    /// The etcd that the flags name.
+    ///
+    /// # Errors
+    /// Another kind of topology server, a missing address or root, a certificate that cannot be read.
+    pub(crate) fn etcd(&self) -> anyhow::Result<EtcdTopology> {
+        match self.topo_implementation.as_deref() {
+            Some("etcd2" | "etcd") | None => {}
+            Some(other) => bail!("no such topology implementation {other}: vtflow reads etcd2"),
+        }
+        let Some(addresses) = &self.topo_global_server_address else {
+            bail!("topo-global-server-address must be configured: give --topo-global-server-address HOST:PORT")
+        };
+        let Some(root) = &self.topo_global_root else {
+            bail!("topo-global-root must be non-empty: give --topo-global-root, such as /vitess/global")
+        };
+        let mut config = EtcdConfig::new(addresses, root);
+        config.tls = TlsFiles {
+            cert: self.topo_etcd_tls_cert.clone(),
+            key: self.topo_etcd_tls_key.clone(),
+            ca: self.topo_etcd_tls_ca.clone(),
+            server_name: None,
+        };
+        config.dial_timeout = config.dial_timeout.min(self.topo_deadline);
+        Ok(EtcdTopology::new(&config)?)
+    }
+
+    /// An embedded cluster's records as they belong into the etcd that the flags name: every cell beside the global root.
+    pub(crate) fn etcd_records(&self, mut records: Vec<CellRecord>) -> Vec<CellRecord> {
+        let address = self.topo_global_server_address.clone().unwrap_or_default();
+        let root = self.topo_global_root.as_deref().unwrap_or_default().trim_end_matches('/');
+        let beside = root.rsplit_once('/').map_or("", |(parent, _)| parent);
+        for record in records.iter_mut().filter(|record| record.cell == GLOBAL) {
+            if let Some(cell) = record.path.strip_prefix("cells/").and_then(|rest| rest.strip_suffix("/CellInfo")) {
+                let info = CellInfo { server_address: address.clone(), root: format!("{beside}/{cell}") };
+                record.value = info.encode_to_vec();
+            }
+        }
+        records
+    }
+
+    fn io(&self, topology: Arc<dyn crate::topo::Topology>) -> anyhow::Result<ClusterIo> {
+        let tablets = Tablets::new(TabletOptions {
+            tls: TlsFiles {
+                cert: self.tablet_manager_grpc_cert.clone(),
+                key: self.tablet_manager_grpc_key.clone(),
+                ca: self.tablet_manager_grpc_ca.clone(),
+                server_name: self.tablet_manager_grpc_server_name.clone(),
+            },
+            credentials: self.grpc_auth_static_client_creds.clone(),
+            message_bytes: self.grpc_max_message_size,
+            concurrency: self.tablet_concurrency,
+            ..TabletOptions::default()
+        })?;
+        let deadlines = Deadlines { topology: self.topo_deadline, tablet: self.tablet_deadline };
+        Ok(ClusterIo { topology, tablets: Arc::new(tablets), deadlines })
+    }
+}
+
+/// A few of a cluster's tablets, so that a mistyped one can be corrected.
+fn some_aliases(snapshot: &Snapshot) -> String {
+    let mut aliases: Vec<&str> =
+        snapshot.topo.iter().filter_map(|record| record.path.strip_prefix("tablets/")?.strip_suffix("/Tablet")).collect();
+    aliases.sort_unstable();
+    let more = if aliases.len() > 8 { format!(" and {} more", aliases.len() - 8) } else { String::new() };
+    aliases.truncate(8);
+    format!("{}{more}", aliases.join(", "))
+}

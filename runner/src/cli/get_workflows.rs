@@ -1,0 +1,200 @@
+//! `vtflow get workflows KEYSPACE`.
+
+use std::{io::IsTerminal, process::ExitCode, time::Duration};
+
+use clap::{Args, ValueEnum};
+use prost::Message;
+use vtflow_planner::{
+    Call, CallOptions, Flow, Lost, Reply, Timestamp,
+    proto::vtctldata::{GetWorkflowsRequest, GetWorkflowsResponse},
+    rpc, summary,
+};
+
+use super::{WorkflowsArgs, connect::Connected, duration, failures};
+use crate::{
+    drive::drive,
+    output::{
+        json,
+        progress::Progress,
+        table::{Column, Fit, table},
+        terminal::{self, Style},
+    },
+};
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct GetWorkflowsArgs {
+    #[command(flatten)]
+    workflows: WorkflowsArgs,
+    /// Fail altogether if any shard gives no answer
+    #[arg(long)]
+    strict: bool,
+    /// How to print
+    #[arg(short, long, value_enum, default_value = "table")]
+    output: Format,
+    /// Show it again and again, every two seconds or every DURATION, marking what changed
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, default_missing_value = "2s", require_equals = true, value_parser = duration::parse)]
+    watch: Option<Duration>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// One line per workflow, trouble first
+    Table,
+    /// The same with every column in full
+    Wide,
+    /// What vtctldclient GetWorkflows prints
+    Json,
+    /// The same as YAML
+    Yaml,
+    /// Names only, one a line; asks for nothing else
+    Name,
+}
+
+impl GetWorkflowsArgs {
+    /// All workflows of a keyspace, as a table.
+    pub(crate) fn all_of(keyspace: &str) -> Self {
+        let workflows = WorkflowsArgs {
+            keyspace: keyspace.into(),
+            workflow: None,
+            active_only: false,
+            logs: false,
+            shards: Vec::new(),
+        };
+        Self { workflows, strict: false, output: Format::Table, watch: None }
+    }
+}
+
+impl WorkflowsArgs {
+    /// The request that these arguments stand for.
+    pub(crate) fn call(&self, name_only: bool, strict: bool) -> Call {
+        let request = GetWorkflowsRequest {
+            keyspace: self.keyspace.clone(),
+            active_only: self.active_only,
+            name_only,
+            workflow: self.workflow.clone().unwrap_or_default(),
+            include_logs: self.logs,
+            shards: self.shards.clone(),
+        };
+        Call { path: rpc::GET_WORKFLOWS.into(), request: request.encode_to_vec(), options: CallOptions { strict } }
+    }
+}
+
+pub(crate) async fn run(cluster: &Connected, args: GetWorkflowsArgs) -> anyhow::Result<ExitCode> {
+    let Some(every) = args.watch else {
+        let now = cluster.now();
+        let reply = ask(cluster, &args, now).await;
+        let text = render(&reply, &args, now, terminal::width())?;
+        terminal::print(&text);
+        return Ok(report(&args, &reply));
+    };
+    let mut before = String::new();
+    loop {
+        let now = cluster.now();
+        let reply = ask(cluster, &args, now).await;
+        let text = match render(&reply, &args, now, terminal::width()) {
+            Ok(text) => text,
+            // A watch outlives a bad moment.
+            Err(error) => format!("{error}\n"),
+        };
+        terminal::print(&redraw(&text, &before, std::io::stdout().is_terminal()));
+        report(&args, &reply);
+        before = text;
+        tokio::select! {
+            () = tokio::time::sleep(every) => {}
+            _ = tokio::signal::ctrl_c() => return Ok(ExitCode::SUCCESS),
+        }
+    }
+}
+
+async fn ask(cluster: &Connected, args: &GetWorkflowsArgs, now: Timestamp) -> Reply {
+    let flow = Flow::start(&args.workflows.call(args.output == Format::Name, args.strict), now);
+    let progress = Progress::start();
+    drive(flow, &cluster.io, None, &progress).await
+}
+
+/// The reply as text, in the format asked for.
+fn render(reply: &Reply, args: &GetWorkflowsArgs, now: Timestamp, width: Option<usize>) -> anyhow::Result<String> {
+    const MESSAGE: &str = "vtctldata.GetWorkflowsResponse";
+    let bytes = reply.result.as_ref().map_err(|status| anyhow::anyhow!("{}", status.message))?;
+    Ok(match args.output {
+        Format::Json => json::json(MESSAGE, bytes)? + "\n",
+        Format::Yaml => json::yaml(MESSAGE, bytes)?,
+        Format::Name => GetWorkflowsResponse::decode(bytes.as_slice())?.workflows.iter().map(|w| format!("{}\n", w.name)).collect(),
+        Format::Table | Format::Wide => {
+            let workflows = GetWorkflowsResponse::decode(bytes.as_slice())?;
+            let width = if args.output == Format::Wide { None } else { width };
+            lines(&summary::workflows(&workflows, now), width, &args.workflows)
+        }
+    })
+}
+
+fn lines(workflows: &[summary::WorkflowLine], width: Option<usize>, args: &WorkflowsArgs) -> String {
+    if workflows.is_empty() {
+        let named = args.workflow.as_ref().map_or_else(String::new, |name| format!(" called {name}"));
+        return format!("No workflows{named} in keyspace {}.\n", args.keyspace);
+    }
+    let columns = [
+        Column { heading: "WORKFLOW", fit: Fit::Middle(12) },
+        Column { heading: "TYPE", fit: Fit::Middle(10) },
+        Column { heading: "FROM", fit: Fit::Middle(10) },
+        Column { heading: "TO", fit: Fit::Middle(10) },
+        Column { heading: "STREAMS", fit: Fit::Whole },
+        Column { heading: "LAG", fit: Fit::Whole },
+        Column { heading: "COPIED", fit: Fit::Whole },
+        Column { heading: "NOTE", fit: Fit::Rest },
+    ];
+    let row = |line: &summary::WorkflowLine| {
+        vec![
+            line.name.clone(),
+            line.kind.clone(),
+            line.source.clone(),
+            line.target.clone(),
+            line.streams.clone(),
+            line.lag_seconds.map_or_else(|| "-".into(), summary::duration),
+            line.copied.clone(),
+            line.note.clone(),
+        ]
+    };
+    let rows: Vec<_> = workflows.iter().map(row).collect();
+    let text = table(&columns, &rows, width);
+    // The heading is the first line; the workflows follow in their order.
+    let troubles = std::iter::once(false).chain(workflows.iter().map(|line| line.has_trouble));
+    text.lines()
+        .zip(troubles)
+        .map(|(line, has_trouble)| if has_trouble { terminal::on_stdout(Style::Trouble, line) + "\n" } else { format!("{line}\n") })
+        .collect()
+}
+
+/// Says on stderr what is missing and gives the exit code.
+fn report(args: &GetWorkflowsArgs, reply: &Reply) -> ExitCode {
+    failures::print(&reply.failures);
+    let is_missing = reply.failures.iter().any(|failure| !matches!(failure.lost, Lost::Logs) || args.workflows.logs);
+    match (&reply.result, is_missing) {
+        (Err(_), _) => ExitCode::from(2),
+        (Ok(_), true) => ExitCode::from(1),
+        (Ok(_), false) => ExitCode::SUCCESS,
+    }
+}
+
+/// A screen that replaces the one before. Lines that were not there before are marked.
+fn redraw(text: &str, before: &str, is_terminal: bool) -> String {
+    let clear = if is_terminal { "\u{1b}[H\u{1b}[2J" } else { "" };
+    let old: Vec<&str> = before.lines().collect();
+    let marked: Vec<String> = text
+        .lines()
+        .map(|line| format!("{} {line}\n", if before.is_empty() || old.contains(&line) { " " } else { "*" }))
+        .collect();
+    format!("{clear}{}", marked.concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_watch_marks_what_changed() {
+        assert_eq!(redraw("a\nb\n", "", false), "  a\n  b\n");
+        assert_eq!(redraw("a\nc\n", "a\nb\n", false), "  a\n* c\n");
+        assert!(redraw("a\n", "", true).starts_with("\u{1b}[H"));
+    }
+}

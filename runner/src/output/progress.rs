@@ -1,0 +1,138 @@
+//! A line on stderr for work that takes longer than half a second: how many asks are answered, how many failed, who is slow.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::{self, IsTerminal, Write},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, sleep},
+};
+use vtflow_planner::{Answer, Ask, AskId, FailureKind, What};
+
+use crate::observe::Observer;
+
+/// Before this there is nothing to say.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// How often a terminal's line is redrawn.
+const REDRAW: Duration = Duration::from_millis(250);
+/// How often a new line is written where lines cannot be redrawn.
+const REPEAT: Duration = Duration::from_secs(5);
+
+/// Watches a request and, if it takes long, says so until it is dropped.
+pub struct Progress {
+    state: Arc<Mutex<State>>,
+    writer: JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct State {
+    tablets: BTreeSet<String>,
+    answered: usize,
+    failed: usize,
+    waiting: BTreeMap<AskId, (String, Instant)>,
+    is_drawn: bool,
+}
+
+impl Progress {
+    /// Starts watching. Needs a tokio runtime.
+    pub fn start() -> Self {
+        let state = Arc::new(Mutex::new(State::default()));
+        let writer = tokio::spawn(write(Arc::clone(&state), io::stderr().is_terminal()));
+        Self { state, writer }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.writer.abort();
+        // Under the lock, so that the writer is not in the middle of a line.
+        self.change(|state| {
+            if state.is_drawn && io::stderr().is_terminal() {
+                let _ = write!(io::stderr().lock(), "\r\u{1b}[K");
+            }
+            state.is_drawn = false;
+        });
+    }
+}
+
+impl Observer for Progress {
+    fn asked(&self, ask: &Ask) {
+        self.change(|state| {
+            let place = match &ask.what {
+                What::TabletCall { tablet, .. } => {
+                    state.tablets.insert(tablet.alias.clone());
+                    tablet.alias.clone()
+                }
+                What::TopoGet { cell, .. } | What::TopoRange { cell, .. } => format!("topology of {cell}"),
+            };
+            state.waiting.insert(ask.id, (place, Instant::now()));
+        });
+    }
+
+    fn answered(&self, ask: &Ask, _: &Answer, _: Duration) {
+        self.change(|state| {
+            state.waiting.remove(&ask.id);
+            state.answered += 1;
+        });
+    }
+
+    fn failed(&self, ask: &Ask, _: FailureKind, _: &str, _: Duration) {
+        self.change(|state| {
+            state.waiting.remove(&ask.id);
+            state.failed += 1;
+        });
+    }
+}
+
+async fn write(state: Arc<Mutex<State>>, is_terminal: bool) {
+    sleep(PATIENCE).await;
+    loop {
+        {
+            let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+            let line = line(&state, Instant::now());
+            let mut err = io::stderr().lock();
+            let _ = if is_terminal { write!(err, "\r\u{1b}[K{line}").and_then(|()| err.flush()) } else { writeln!(err, "{line}") };
+            state.is_drawn = true;
+        }
+        sleep(if is_terminal { REDRAW } else { REPEAT }).await;
+    }
+}
+
+/// Such as `reading 256 tablets: 198 answered, 2 failed, 56 waiting (slowest zone3-0000000412, 4.1s)`.
+fn line(state: &State, now: Instant) -> String {
+    let what = match state.tablets.len() {
+        0 => "reading the topology".to_owned(),
+        1 => "reading 1 tablet".to_owned(),
+        n => format!("reading {n} tablets"),
+    };
+    let slowest = state.waiting.values().min_by_key(|(_, since)| *since);
+    let slowest = slowest.map_or_else(String::new, |(place, since)| {
+        format!(" (slowest {place}, {:.1}s)", now.saturating_duration_since(*since).as_secs_f64())
+    });
+    format!("{what}: {} answered, {} failed, {} waiting{slowest}", state.answered, state.failed, state.waiting.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_names_the_slowest() {
+        let now = Instant::now();
+        let mut state = State { answered: 198, failed: 2, ..State::default() };
+        assert_eq!(line(&state, now), "reading the topology: 198 answered, 2 failed, 0 waiting");
+        state.tablets.insert("zone3-0000000412".into());
+        state.waiting.insert(AskId(1), ("zone3-0000000412".into(), now));
+        state.waiting.insert(AskId(2), ("zone3-0000000412".into(), now + Duration::from_secs(1)));
+        let late = now + Duration::from_millis(4100);
+        assert_eq!(line(&state, late), "reading 1 tablet: 198 answered, 2 failed, 2 waiting (slowest zone3-0000000412, 4.1s)");
+    }
+}
