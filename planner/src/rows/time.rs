@@ -1,0 +1,201 @@
+//! MySQL date and time texts to unix seconds.
+//!
+//! They are read as UTC: MySQL prints them in its session's zone and does not say which, and vtctld reads them as UTC too.
+//! It must not know which columns hold them.
+//!
+//! Facts: Go `time.Parse` with the layout `2006-01-02 15:04:05`, measured with Go 1.26;
+//! `go/vt/vtctl/workflow/workflow_fetcher.go` uses it for log rows.
+
+use std::fmt::Write as _;
+
+/// `YYYY-MM-DD hh:mm:ss`, with or without a fraction of a second (which is dropped), as unix seconds.
+///
+/// # Errors
+/// The text that Go has for it, such as `parsing time "" as "2006-01-02 15:04:05": cannot parse "" as "2006"`.
+pub fn parse_datetime(text: &str) -> Result<i64, String> {
+    let mut rest = Rest { whole: text, left: text };
+    let year = rest.year()?;
+    rest.literal("-")?;
+    let month = rest.number("01", "month", 1..=12)?;
+    rest.literal("-")?;
+    let day = rest.number("02", "day", 0..=99)?;
+    rest.literal(" ")?;
+    let hour = rest.number("15", "hour", 0..=23)?;
+    rest.literal(":")?;
+    let minute = rest.number("04", "minute", 0..=59)?;
+    rest.literal(":")?;
+    let second = rest.number("05", "second", 0..=59)?;
+    rest.fraction();
+    if !rest.left.is_empty() {
+        return Err(format!("parsing time {}: extra text: {}", quote(text), quote(rest.left)));
+    }
+    if day < 1 || day > days_of(month, year) {
+        return Err(format!("parsing time {}: day out of range", quote(text)));
+    }
+    Ok(days_since_1970(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second)
+}
+
+struct Rest<'a> {
+    whole: &'a str,
+    left: &'a str,
+}
+
+impl Rest<'_> {
+    fn year(&mut self) -> Result<i64, String> {
+        let Some((digits, left)) = split_digits(self.left, 4) else { return Err(self.unreadable(self.left, "2006")) };
+        self.left = left;
+        Ok(digits)
+    }
+
+    /// Two digits; for the hour one is enough.
+    fn number(&mut self, layout: &str, name: &str, range: std::ops::RangeInclusive<i64>) -> Result<i64, String> {
+        let two = split_digits(self.left, 2);
+        let read = if layout == "15" { two.or_else(|| split_digits(self.left, 1)) } else { two };
+        let Some((value, left)) = read else { return Err(self.unreadable(self.left, layout)) };
+        self.left = left;
+        if range.contains(&value) { Ok(value) } else { Err(format!("parsing time {}: {name} out of range", quote(self.whole))) }
+    }
+
+    /// A separator. A space also stands for several, and for none at the end.
+    fn literal(&mut self, literal: &str) -> Result<(), String> {
+        if literal == " " {
+            let trimmed = self.left.trim_start_matches(' ');
+            if trimmed.len() == self.left.len() && !trimmed.is_empty() {
+                return Err(self.unreadable(self.left, literal));
+            }
+            self.left = trimmed;
+            return Ok(());
+        }
+        self.left = self.left.strip_prefix(literal).ok_or_else(|| self.unreadable(self.left, literal))?;
+        Ok(())
+    }
+
+    fn fraction(&mut self) {
+        if let Some(digits) = self.left.strip_prefix(['.', ','])
+            && digits.starts_with(|first: char| first.is_ascii_digit())
+        {
+            self.left = digits.trim_start_matches(|digit: char| digit.is_ascii_digit());
+        }
+    }
+
+    fn unreadable(&self, value: &str, layout: &str) -> String {
+        format!("parsing time {} as \"2006-01-02 15:04:05\": cannot parse {} as \"{layout}\"", quote(self.whole), quote(value))
+    }
+}
+
+fn split_digits(text: &str, count: usize) -> Option<(i64, &str)> {
+    let (digits, left) = text.split_at_checked(count)?;
+    let value = digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())??;
+    Some((value, left))
+}
+
+/// Go's quoting of its `time` package: every byte that is not printable ASCII as `\xhh`. The rest of a long text is cut.
+fn quote(text: &str) -> String {
+    let mut out = String::from("\"");
+    for byte in text.bytes().take(LONGEST_SHOWN) {
+        match byte {
+            b'"' | b'\\' => out.extend(['\\', char::from(byte)]),
+            b' '..=0x7f => out.push(char::from(byte)),
+            // Writing to a String cannot fail.
+            _ => drop(write!(out, "\\x{byte:02x}")),
+        }
+    }
+    if text.len() > LONGEST_SHOWN {
+        out.push('…');
+    }
+    out.push('"');
+    out
+}
+
+fn is_leap(year: i64) -> bool {
+    year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)
+}
+
+fn days_of(month: i64, year: i64) -> i64 {
+    match month {
+        2 if is_leap(year) => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    }
+}
+
+/// Days from 1970-01-01 to a date of the proleptic Gregorian calendar. Years begin in March here: the leap day is then the last.
+fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
+    let year = year - i64::from(month <= 2);
+    let era = year.div_euclid(400);
+    let year_of_era = year.rem_euclid(400);
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
+}
+
+/// Bytes of a time text that an error shows; all of every real one.
+const LONGEST_SHOWN: usize = crate::limits::EXCERPT_BYTES;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_as_utc() {
+        for (text, want) in [
+            ("1970-01-01 00:00:00", 0),
+            ("2025-01-02 03:04:05", 1_735_787_045),
+            ("2025-01-02 3:04:05", 1_735_787_045),
+            ("2025-01-02   03:04:05", 1_735_787_045),
+            ("2025-01-02 03:04:05.123456", 1_735_787_045),
+            ("2025-01-02 03:04:05.1234567890123", 1_735_787_045),
+            ("2025-01-02 03:04:05,5", 1_735_787_045),
+            ("2024-02-29 03:04:05", 1_709_175_845),
+            ("2000-02-29 00:00:00", 951_782_400),
+            ("9999-12-31 23:59:59", 253_402_300_799),
+            ("0001-01-01 00:00:00", -62_135_596_800),
+            ("0000-01-01 00:00:00", -62_167_219_200),
+        ] {
+            assert_eq!(parse_datetime(text), Ok(want), "{text:?}");
+        }
+    }
+
+    /// The right-hand sides were printed by Go 1.26.
+    #[test]
+    fn errors_are_those_of_go() {
+        let unreadable = |text: &str, value: &str, layout: &str| {
+            format!("parsing time \"{text}\" as \"2006-01-02 15:04:05\": cannot parse \"{value}\" as \"{layout}\"")
+        };
+        for (text, value, layout) in [
+            ("", "", "2006"),
+            ("2025", "", "-"),
+            ("20a5-01-02 03:04:05", "20a5-01-02 03:04:05", "2006"),
+            ("-025-01-02 03:04:05", "-025-01-02 03:04:05", "2006"),
+            (" 2025-01-02 03:04:05", " 2025-01-02 03:04:05", "2006"),
+            ("2025-1-02 03:04:05", "1-02 03:04:05", "01"),
+            ("2025-01-2 03:04:05", "2 03:04:05", "02"),
+            ("2025-01-0203:04:05", "03:04:05", " "),
+            ("2025-01-02T03:04:05", "T03:04:05", " "),
+            ("2025-01-02", "", "15"),
+            ("2025-01-02 ", "", "15"),
+            ("2025-01-02 -3:04:05", "-3:04:05", "15"),
+            ("2025-01-02 03:04", "", ":"),
+            ("2025-01-02 03:04:5", "5", "05"),
+        ] {
+            assert_eq!(parse_datetime(text), Err(unreadable(text, value, layout)), "{text:?}");
+        }
+        assert_eq!(parse_datetime("x\"y\\é\n"), Err(unreadable(r#"x\"y\\\xc3\xa9\x0a"#, r#"x\"y\\\xc3\xa9\x0a"#, "2006")));
+        for (text, why) in [
+            ("2025-01-02 03:04:05.", "extra text: \".\""),
+            ("2025-01-02 03:04:05 UTC", "extra text: \" UTC\""),
+            ("2025-13-02 03:04:05", "month out of range"),
+            ("0000-00-00 00:00:00", "month out of range"),
+            ("2025-01-00 03:04:05", "day out of range"),
+            ("2025-01-32 03:04:05", "day out of range"),
+            ("2025-02-29 03:04:05", "day out of range"),
+            ("1900-02-29 00:00:00", "day out of range"),
+            ("2025-04-31 99:04:05", "hour out of range"),
+            ("2025-01-02 24:04:05", "hour out of range"),
+            ("2025-01-02 23:60:05", "minute out of range"),
+            ("2025-01-02 23:59:60", "second out of range"),
+        ] {
+            assert_eq!(parse_datetime(text), Err(format!("parsing time \"{text}\": {why}")), "{text:?}");
+        }
+    }
+}
