@@ -374,7 +374,7 @@ mod tests {
             ("filter:\"x\"", "proto: syntax error (line 1:8): unexpected token: \"x\""),
             ("filter:{rules:\"x\"}", "proto: syntax error (line 1:15): unexpected token: \"x\""),
             ("filter:{rules:{match:\"x\"}", "proto: unexpected EOF"),
-            ("filter:{rules:{match:\"x\"}>", "proto: syntax error (line 1:27): mismatched close character '>'"),
+            ("filter:{rules:{match:\"x\"}>", "proto: syntax error (line 1:26): mismatched close character '>'"),
             ("on_ddl:NEVER", "proto: (line 1:8): invalid value for enum type: NEVER"),
             ("on_ddl:\"EXEC\"", "proto: (line 1:8): invalid value for enum type: \"EXEC\""),
             ("stop_after_copy:yes", "proto: (line 1:17): invalid value for bool type: yes"),

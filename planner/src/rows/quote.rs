@@ -36,10 +36,13 @@ fn head(value: &[u8]) -> (&[u8], bool) {
     if value.len() == EXCERPT_BYTES {
         return (value, false);
     }
-    if let Err(error) = std::str::from_utf8(head)
-        && error.error_len().is_none()
-    {
-        head = head.get(..error.valid_up_to()).unwrap_or(head);
+    // A character that the cut went through is left out; what is no character at all is not.
+    for at in (EXCERPT_BYTES - 3..EXCERPT_BYTES).rev() {
+        let Some((before, begun)) = head.split_at_checked(at) else { break };
+        if std::str::from_utf8(begun).is_err_and(|error| error.valid_up_to() == 0 && error.error_len().is_none()) {
+            head = before;
+            break;
+        }
     }
     (head, true)
 }
