@@ -11,6 +11,7 @@
 
 pub mod binlog_source;
 pub mod copy_state;
+pub(crate) mod declared;
 pub mod log;
 mod number;
 pub mod options;
@@ -24,7 +25,7 @@ pub mod time;
 
 pub use copy_state::CopyStateRow;
 pub use log::{BadLog, LogRow};
-pub use result::{Column, Row, RowSet};
+pub use result::{Row, RowSet};
 pub use stream::{BadStream, StreamRow};
 
 /// Why a row, or a whole result, cannot be read. One line when displayed: the column, what was wrong, how the value begins.

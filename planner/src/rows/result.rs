@@ -29,17 +29,6 @@ pub struct Row<'a> {
     values: Vec<Option<&'a [u8]>>,
 }
 
-/// What a result says of one of its columns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Column<'a> {
-    /// The name, or the alias, as the statement wrote it. Invalid UTF-8 is possible.
-    pub name: &'a [u8],
-    /// The number in `query.Type`. Unknown numbers are possible.
-    pub kind: i32,
-    /// MySQL's display length, in bytes.
-    pub length: u32,
-}
-
 impl RowSet {
     /// Reads the answer to `VReplicationExec`. An answer without a result has no columns and no rows.
     ///
@@ -96,9 +85,9 @@ impl RowSet {
         })
     }
 
-    /// The columns in the order of the result, duplicates included.
-    pub fn columns(&self) -> impl Iterator<Item = Column<'_>> {
-        self.fields.iter().map(|field| Column { name: &field.name, kind: field.r#type, length: field.column_length })
+    /// What the result says of its columns, in its order, duplicates included.
+    pub fn fields(&self) -> &[Field] {
+        &self.fields
     }
 }
 
@@ -180,7 +169,7 @@ mod tests {
         assert_eq!(row.value("nothing"), None);
         assert_eq!((row.text("none"), row.text("nothing"), row.text("id")), (String::new(), String::new(), "12".to_owned()));
         assert!(set.has_column("note") && !set.has_column("Note"));
-        assert_eq!((set.len(), set.is_empty(), set.columns().count()), (1, false, 4));
+        assert_eq!((set.len(), set.is_empty(), set.fields().len()), (1, false, 4));
     }
 
     #[test]
@@ -216,7 +205,7 @@ mod tests {
     fn an_answer_without_a_result_has_no_columns() {
         for set in [RowSet::from_vreplication_exec(b""), RowSet::from_execute_fetch(b"")] {
             let set = set.unwrap();
-            assert!(set.is_empty() && set.columns().next().is_none() && set.rows().next().is_none());
+            assert!(set.is_empty() && set.fields().is_empty() && set.rows().next().is_none());
         }
     }
 }
