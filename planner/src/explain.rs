@@ -213,9 +213,18 @@ mod tests {
 
     #[test]
     fn a_plan_lists_every_ask_once_in_a_stable_order() {
-        let range = Ask { id: AskId(0), round: 1, what: What::TopoRange { cell: "global".into(), prefix: "keyspaces/ks/shards/".into() } };
-        let asks =
-            [call(3, "80-", "zone1-2", "streams"), call(4, "80-", "zone1-2", "logs"), range, call(1, "-80", "zone1-1", "streams"), call(2, "-80", "zone1-1", "logs")];
+        let range = Ask {
+            id: AskId(0),
+            round: 1,
+            what: What::TopoRange { cell: "global".into(), prefix: "keyspaces/ks/shards/".into() },
+        };
+        let asks = [
+            call(3, "80-", "zone1-2", "streams"),
+            call(4, "80-", "zone1-2", "logs"),
+            range,
+            call(1, "-80", "zone1-1", "streams"),
+            call(2, "-80", "zone1-1", "logs"),
+        ];
         let plan = Plan::new("/x", &asks, Vec::new());
         assert_eq!(
             plan.text(),

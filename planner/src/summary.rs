@@ -111,7 +111,8 @@ fn line(workflow: &Workflow, now: Timestamp) -> (Health, WorkflowLine) {
     let worst = by_health.keys().next().copied().unwrap_or(Health::Stopped);
     let counts: Vec<_> = by_health.iter().map(|(health, n)| format!("{n} {}", health.word())).collect();
     let source = location(workflow.source.as_ref());
-    let is_itself = workflow.workflow_type == "OnlineDDL" && keyspace(workflow.source.as_ref()) == keyspace(workflow.target.as_ref());
+    let is_itself =
+        workflow.workflow_type == "OnlineDDL" && keyspace(workflow.source.as_ref()) == keyspace(workflow.target.as_ref());
     let line = WorkflowLine {
         name: workflow.name.clone(),
         kind: match workflow.workflow_sub_type.as_str() {
@@ -153,7 +154,8 @@ fn location(location: Option<&ReplicationLocation>) -> String {
 
 /// What is left to copy. GetWorkflows does not know how much there was: `describe` does.
 fn copied(streams: &[&Stream]) -> String {
-    let tables: BTreeSet<&str> = streams.iter().flat_map(|stream| &stream.copy_states).map(|state| state.table.as_str()).collect();
+    let tables: BTreeSet<&str> =
+        streams.iter().flat_map(|stream| &stream.copy_states).map(|state| state.table.as_str()).collect();
     let rows: i64 = streams.iter().fold(0, |sum, stream| sum.saturating_add(stream.rows_copied));
     let has_begun = streams.iter().any(|stream| !stream.position.is_empty());
     match (tables.len(), has_begun) {
@@ -171,7 +173,8 @@ fn note(streams: &[&Stream], now: Timestamp) -> String {
     match worst.first() {
         Some((Health::Error | Health::Unknown, stream)) => format!("{}: {}", stream.shard, one_line(&stream.message)),
         _ if !throttled.is_empty() => {
-            let by: BTreeSet<_> = throttled.iter().filter_map(|s| Some(s.throttler_status.as_ref()?.component_throttled.as_str())).collect();
+            let by: BTreeSet<_> =
+                throttled.iter().filter_map(|s| Some(s.throttler_status.as_ref()?.component_throttled.as_str())).collect();
             format!("throttled by {}", by.into_iter().collect::<Vec<_>>().join(", "))
         }
         Some((Health::Lagging, stream)) => match now.seconds.saturating_sub(updated(stream)) {
@@ -198,9 +201,9 @@ fn one_line(text: &str) -> String {
 /// Seconds in the largest unit that keeps them readable: `7s`, `12m`, `3h`, `5d`.
 pub fn duration(seconds: i64) -> String {
     match seconds {
-        ..120 => format!("{seconds}s"),
-        ..7_200 => format!("{}m", seconds / 60),
-        ..172_800 => format!("{}h", seconds / 3_600),
+        i64::MIN..120 => format!("{seconds}s"),
+        120..7_200 => format!("{}m", seconds / 60),
+        7_200..172_800 => format!("{}h", seconds / 3_600),
         _ => format!("{}d", seconds / 86_400),
     }
 }
@@ -210,7 +213,7 @@ pub fn thousands(n: i64) -> String {
     let digits = n.unsigned_abs().to_string();
     let mut out = String::new();
     for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             out.push(',');
         }
         out.push(digit);

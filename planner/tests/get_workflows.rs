@@ -7,9 +7,7 @@ use proptest::{
     test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
 };
 use prost::Message;
-use support::{
-    Cluster, NOW, THEN, alias_text, all, ask_name, call, copy_states, logs, refused, rows, silent, stream, streams,
-};
+use support::{Cluster, NOW, THEN, alias_text, all, ask_name, call, copy_states, logs, refused, rows, silent, stream, streams};
 use vtflow_planner::{
     Answer, Call, CallOptions, Code, FailureKind, Flow, Lost, What, limits,
     proto::{
@@ -81,7 +79,11 @@ fn statements_are_scoped_to_the_tablet_and_the_request() {
     let (_, asks) = two_shards().run(&call(&request));
     for ask in asks {
         if let What::TabletCall { about, request, path, .. } = ask.what {
-            assert!(about.statement.contains(r"db_name = 'vt_ks' and workflow = 'it\'s' and state != 'Stopped'"), "{}", about.statement);
+            assert!(
+                about.statement.contains(r"db_name = 'vt_ks' and workflow = 'it\'s' and state != 'Stopped'"),
+                "{}",
+                about.statement
+            );
             assert!(String::from_utf8_lossy(&request).contains(&about.statement), "what is shown is what is sent");
             assert_eq!(path, rpc::VREPLICATION_EXEC);
         }
@@ -190,7 +192,9 @@ fn a_shard_that_cannot_be_asked_is_unknown_in_every_workflow() {
             let streams = &workflow.shard_streams["80-/zone1-0000000200"].streams;
             assert_eq!((streams.len(), streams[0].id, streams[0].state.as_str()), (1, 0, "Unknown"), "{name}");
             assert!(streams[0].message.contains(reason), "{name}: {}", streams[0].message);
-            assert!(streams[0].time_updated.is_some() && streams[0].throttler_status.is_some() && streams[0].binlog_source.is_some());
+            assert!(
+                streams[0].time_updated.is_some() && streams[0].throttler_status.is_some() && streams[0].binlog_source.is_some()
+            );
         }
         assert_eq!(workflows[1].target.as_ref().unwrap().shards, ["-80"], "{name}: targets are shards known to have streams");
     }
@@ -266,7 +270,9 @@ fn without_copy_state_running_is_unknown() {
 #[test]
 fn copy_state_of_old_releases_is_asked_for_in_the_old_form() {
     let mut cluster = two_shards();
-    let unknown = refused("TabletManager.VReplicationExec on zone1-0000000100 error: Unknown column 'id' in 'where clause' (errno 1054) (sqlstate 42S22)");
+    let unknown = refused(
+        "TabletManager.VReplicationExec on zone1-0000000100 error: Unknown column 'id' in 'where clause' (errno 1054) (sqlstate 42S22)",
+    );
     let old = rows(&["#vrepl_id", "table_name", "lastpk"], &[vec![Some("2".into()), Some("t1".into()), None]]);
     cluster.pages(100, "copy state", vec![unknown, old]);
     let (reply, asks) = cluster.run(&call(&all()));
@@ -274,7 +280,11 @@ fn copy_state_of_old_releases_is_asked_for_in_the_old_form() {
     let deepest = asks.iter().max_by_key(|ask| ask.round).unwrap();
     let What::TabletCall { about, .. } = &deepest.what else { panic!("{deepest:?}") };
     assert_eq!(deepest.round, 4);
-    assert!(!about.statement.contains("max(id)") && about.statement.contains("order by vrepl_id, table_name"), "{}", about.statement);
+    assert!(
+        !about.statement.contains("max(id)") && about.statement.contains("order by vrepl_id, table_name"),
+        "{}",
+        about.statement
+    );
     let reply = GetWorkflowsResponse::decode(reply.result.unwrap().as_slice()).unwrap();
     let stream = &reply.workflows[1].shard_streams["-80/zone1-0000000100"].streams[0];
     assert_eq!((stream.state.as_str(), stream.copy_states[0].last_pk.as_str()), ("Copying", ""));
@@ -389,7 +399,10 @@ fn a_row_that_cannot_be_read_is_left_out_and_named() {
         ("a", &["stream 4", "pos", "unknown GTIDSet flavor \"\""][..]),
         ("d", &["stream 5", "options"][..]),
     ]) {
-        assert_eq!((failure.workflow.as_str(), failure.tablet.as_str(), failure.lost), (workflow, "zone1-0000000100", Lost::Stream));
+        assert_eq!(
+            (failure.workflow.as_str(), failure.tablet.as_str(), failure.lost),
+            (workflow, "zone1-0000000100", Lost::Stream)
+        );
         for part in parts {
             assert!(failure.message.contains(part), "{part}: {}", failure.message);
         }
@@ -437,7 +450,11 @@ fn states_are_derived_as_clients_expect() {
     for (state, message, want) in cases {
         let mut cluster = Cluster::new(&["0"]);
         cluster.answer(100, "streams", streams(&[support::StreamOf { state, message, ..stream(1, "w") }]));
-        assert_eq!(cluster.workflows(&all()).0[0].shard_streams["0/zone1-0000000100"].streams[0].state, want, "{state} {message}");
+        assert_eq!(
+            cluster.workflows(&all()).0[0].shard_streams["0/zone1-0000000100"].streams[0].state,
+            want,
+            "{state} {message}"
+        );
     }
 }
 
@@ -452,7 +469,11 @@ fn troubled() -> Cluster {
     let mut cluster = Cluster::new(&["-40", "40-80", "80-c0", "c0-"]);
     let other = support::StreamOf { source: r#"keyspace:"b" shard:"0""#.into(), ..stream(2, "torn") };
     cluster
-        .answer(100, "streams", streams(&[stream(1, "a"), stream(2, "torn"), support::StreamOf { source: "x".into(), ..stream(3, "bad") }]))
+        .answer(
+            100,
+            "streams",
+            streams(&[stream(1, "a"), stream(2, "torn"), support::StreamOf { source: "x".into(), ..stream(3, "bad") }]),
+        )
         .answer(200, "streams", streams(&[stream(4, "a"), other]))
         .answer(200, "copy state", refused("no copy state"))
         .answer(100, "logs", logs(&[(9, 1, THEN), (8, 2, "bad")]))
@@ -513,18 +534,21 @@ fn no_bytes_panic() {
     let bytes = proptest::collection::vec(any::<u8>(), 0..80);
     let text = "[ -~]{0,60}";
     runner(512)
-        .run(&(bytes.clone(), bytes.clone(), bytes.clone(), bytes, text, text), |(shard, tablet, response, request, source, pos)| {
-            let mut cluster = two_shards();
-            cluster.global("keyspaces/ks/shards/-80/Shard", shard);
-            cluster.topo.insert(("zone1".into(), format!("tablets/{}/Tablet", alias_text(200))), tablet);
-            cluster.answer(100, "copy state", Answer::Called(response.clone()));
-            let pos: &'static str = Box::leak(pos.into_boxed_str());
-            cluster.answer(100, "streams", streams(&[support::StreamOf { source, pos, ..stream(1, "a") }]));
-            let _ = cluster.run(&call(&all()));
-            cluster.answer(100, "streams", Answer::Called(response));
-            let _ = cluster.run(&call(&all()));
-            let _ = cluster.run(&Call { path: rpc::GET_WORKFLOWS.into(), request, options: CallOptions::default() });
-            Ok(())
-        })
+        .run(
+            &(bytes.clone(), bytes.clone(), bytes.clone(), bytes, text, text),
+            |(shard, tablet, response, request, source, pos)| {
+                let mut cluster = two_shards();
+                cluster.global("keyspaces/ks/shards/-80/Shard", shard);
+                cluster.topo.insert(("zone1".into(), format!("tablets/{}/Tablet", alias_text(200))), tablet);
+                cluster.answer(100, "copy state", Answer::Called(response.clone()));
+                let pos: &'static str = Box::leak(pos.into_boxed_str());
+                cluster.answer(100, "streams", streams(&[support::StreamOf { source, pos, ..stream(1, "a") }]));
+                let _ = cluster.run(&call(&all()));
+                cluster.answer(100, "streams", Answer::Called(response));
+                let _ = cluster.run(&call(&all()));
+                let _ = cluster.run(&Call { path: rpc::GET_WORKFLOWS.into(), request, options: CallOptions::default() });
+                Ok(())
+            },
+        )
         .unwrap();
 }

@@ -1,10 +1,6 @@
 //! How far behind streams are, in the two measures of the reply.
 
-use crate::{
-    flow::Timestamp,
-    proto::binlogdata::VReplicationWorkflowState as State,
-    rows::stream::StreamRow,
-};
+use crate::{flow::Timestamp, proto::binlogdata::VReplicationWorkflowState as State, rows::stream::StreamRow};
 
 /// Nanoseconds since the stream last wrote its row, saturated like a Go `time.Duration` (±292 years).
 ///

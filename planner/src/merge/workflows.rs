@@ -85,7 +85,14 @@ impl Merge {
                 .into_iter()
                 .map(|row| CopyState { table: row.table, last_pk: row.last_pk, stream_id: row.stream })
                 .collect();
-            self.stream(target, row, copy_states, copy_error.as_deref(), logs.remove(&id).unwrap_or_default(), log_error.as_deref());
+            self.stream(
+                target,
+                row,
+                copy_states,
+                copy_error.as_deref(),
+                logs.remove(&id).unwrap_or_default(),
+                log_error.as_deref(),
+            );
         }
     }
 
@@ -194,10 +201,9 @@ impl Merge {
 impl Building {
     /// Notes the first contradiction between streams. An unset keyspace contradicts none. Source: v22 on.
     fn contradict(&mut self, name: &str, source_keyspace: &str, target_keyspace: &str) {
-        for (side, known, this) in [
-            ("source", &self.source_keyspace, source_keyspace),
-            ("target", &self.target_keyspace, target_keyspace),
-        ] {
+        for (side, known, this) in
+            [("source", &self.source_keyspace, source_keyspace), ("target", &self.target_keyspace, target_keyspace)]
+        {
             if self.contradiction.is_none() && !known.is_empty() && known != this {
                 self.contradiction = Some(format!(
                     "workflow = {name}, ks1 = {known}, ks2 = {this}: multiple {side} keyspaces for a single workflow"
@@ -257,16 +263,20 @@ fn message(target: &Target, row: StreamRow, copy_states: Vec<CopyState>, copy_er
         time_updated: time(row.time_updated),
         message,
         copy_states,
-        logs: logs.rows.into_iter().map(|row| Log {
-            id: row.id,
-            stream_id: row.stream,
-            r#type: row.kind,
-            state: row.state,
-            created_at: time(row.created_at),
-            updated_at: time(row.updated_at),
-            message: row.message,
-            count: row.count,
-        }).collect(),
+        logs: logs
+            .rows
+            .into_iter()
+            .map(|row| Log {
+                id: row.id,
+                stream_id: row.stream,
+                r#type: row.kind,
+                state: row.state,
+                created_at: time(row.created_at),
+                updated_at: time(row.updated_at),
+                message: row.message,
+                count: row.count,
+            })
+            .collect(),
         log_fetch_error: logs.error,
         tags: row.tags,
         rows_copied: row.rows_copied,

@@ -119,9 +119,8 @@ impl GetWorkflows {
 
     /// The status of a request whose every hope failed, in the texts that clients know: one alone unchanged, several a line each.
     fn status(failures: &[Failure], with_places: bool) -> Status {
-        let text = |failure: &Failure| match with_places {
-            true => format!("{}: {}", failure.place(), failure.message),
-            false => failure.message.clone(),
+        let text = |failure: &Failure| {
+            if with_places { format!("{}: {}", failure.place(), failure.message) } else { failure.message.clone() }
         };
         Status::unknown(failures.iter().map(text).collect::<Vec<_>>().join("\n"))
     }
@@ -148,7 +147,9 @@ impl Operation for GetWorkflows {
 
     fn failures(&self) -> Vec<Failure> {
         let mut merge = Merge::new(&self.request.keyspace, self.now);
-        self.unreached.iter().for_each(|unreached| merge.unreached(unreached));
+        for unreached in &self.unreached {
+            merge.unreached(unreached);
+        }
         merge.finish(&self.unreached, true).1
     }
 
@@ -175,7 +176,9 @@ impl Operation for GetWorkflows {
             }
         }
         unreached.sort_by(|a, b| order(&a.place).cmp(&order(&b.place)));
-        unreached.iter().for_each(|unreached| merge.unreached(unreached));
+        for unreached in &unreached {
+            merge.unreached(unreached);
+        }
         let (workflows, failures) = merge.finish(&unreached, self.request.name_only);
 
         let by_name: Vec<Failure> = failures

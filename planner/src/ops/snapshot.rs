@@ -56,12 +56,23 @@ pub(crate) struct Snapshot {
 
 enum Waiting {
     /// Records to keep: a keyspace's, from this cell.
-    Keyspace { cell: String, keyspace: String },
+    Keyspace {
+        cell: String,
+        keyspace: String,
+    },
     /// One record to keep.
-    Record { cell: String, path: String },
+    Record {
+        cell: String,
+        path: String,
+    },
     Cells,
-    Tablets { cell: String },
-    Table { alias: String, table: &'static str },
+    Tablets {
+        cell: String,
+    },
+    Table {
+        alias: String,
+        table: &'static str,
+    },
 }
 
 /// A tablet of one of the keyspaces.
@@ -162,7 +173,9 @@ impl Snapshot {
             _ => Vec::new(),
         };
         for record in records {
-            let Some(alias) = record.path.strip_prefix("tablets/").and_then(|rest| rest.strip_suffix("/Tablet")) else { continue };
+            let Some(alias) = record.path.strip_prefix("tablets/").and_then(|rest| rest.strip_suffix("/Tablet")) else {
+                continue;
+            };
             let alias = alias.to_owned();
             let Ok(tablet) = Tablet::decode(record.value.as_slice()) else {
                 self.fail("", "", &alias, "the tablet's record cannot be read".into());
@@ -208,13 +221,7 @@ impl Snapshot {
             path: rpc::EXECUTE_FETCH_AS_DBA,
             request: request.encode_to_vec(),
             effect: Effect::Read,
-            about: About {
-                keyspace: tablet.keyspace.clone(),
-                shard: tablet.shard.clone(),
-                db_name,
-                subject: table,
-                statement,
-            },
+            about: About { keyspace: tablet.keyspace.clone(), shard: tablet.shard.clone(), db_name, subject: table, statement },
         });
         self.waiting.insert(id, Waiting::Table { alias: alias.into(), table });
     }

@@ -64,7 +64,10 @@ enum From {
     /// `copy_state` of v10 to v15, from the start or after a stream's table.
     Table(Option<(i64, String)>),
     /// Logs run backwards. `rows` counts what came for each stream.
-    BelowId { id: i64, rows: BTreeMap<i64, usize> },
+    BelowId {
+        id: i64,
+        rows: BTreeMap<i64, usize>,
+    },
 }
 
 /// What an answer means for a read.

@@ -73,7 +73,9 @@ pub(crate) fn logs(scope: &Scope, below: Option<i64>, enough: &[i64], limit: usi
     let mut page = below.map_or_else(String::new, |id| format!(" and id < {id}"));
     if !enough.is_empty() {
         let list: Vec<String> = enough.iter().map(ToString::to_string).collect();
-        page.push_str(&format!(" and vrepl_id not in ({})", list.join(", ")));
+        page.push_str(" and vrepl_id not in (");
+        page.push_str(&list.join(", "));
+        page.push(')');
     }
     format!("select * from _vt.vreplication_log where vrepl_id in ({}){page} order by id desc limit {limit}", scope.ids())
 }

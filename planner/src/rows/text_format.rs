@@ -298,12 +298,18 @@ impl<'a> Reader<'a> {
         let size = match code {
             b'0'..=b'7' => {
                 let digits = run(rest.get(1..4.min(rest.len())).unwrap_or_default(), |byte| matches!(byte, b'0'..=b'7'));
-                out.push(u8::try_from(digits_of("octal escape", rest, 1, digits, 8)?).map_err(|_| invalid("octal escape", rest, 1 + digits))?);
+                out.push(
+                    u8::try_from(digits_of("octal escape", rest, 1, digits, 8)?)
+                        .map_err(|_| invalid("octal escape", rest, 1 + digits))?,
+                );
                 1 + digits
             }
             b'x' => {
                 let digits = run(rest.get(2..4.min(rest.len())).unwrap_or_default(), |byte| byte.is_ascii_hexdigit());
-                out.push(u8::try_from(digits_of("hex escape", rest, 2, digits, 16)?).map_err(|_| invalid("hex escape", rest, 2 + digits))?);
+                out.push(
+                    u8::try_from(digits_of("hex escape", rest, 2, digits, 16)?)
+                        .map_err(|_| invalid("hex escape", rest, 2 + digits))?,
+                );
                 2 + digits
             }
             b'u' | b'U' => return self.unicode(if code == b'u' { 4 } else { 8 }, out),

@@ -79,7 +79,9 @@ pub(crate) struct Targets {
 enum Waiting {
     Shards,
     /// No shards were found: does the keyspace exist at all? `node` is the directory that was empty.
-    Keyspace { node: String },
+    Keyspace {
+        node: String,
+    },
     Tablet(Place),
 }
 
@@ -89,8 +91,7 @@ impl Targets {
     /// # Errors
     /// A keyspace name that cannot be part of a path.
     pub(crate) fn start(keyspace: &str, shards: &[String], asks: &mut Asks) -> Result<Self, Status> {
-        names::check_object(keyspace)
-            .map_err(|bad| Status::unknown(format!("keyspace {keyspace:?} cannot exist: {bad}")))?;
+        names::check_object(keyspace).map_err(|bad| Status::unknown(format!("keyspace {keyspace:?} cannot exist: {bad}")))?;
         let mut seen = BTreeSet::new();
         let wanted = shards.iter().filter(|shard| seen.insert(shard.as_str())).cloned().collect();
         let id = asks.release(What::TopoRange { cell: GLOBAL.into(), prefix: names::shards_prefix(keyspace) });
@@ -201,13 +202,9 @@ fn tablet(place: Place, answer: Answer) -> Event {
         other => Err(unexpected("a read of one record", &other)),
     };
     match address {
-        Ok((record, address)) => Event::Target(Target {
-            place,
-            db_name: db_name(&record),
-            keyspace: record.keyspace,
-            shard: record.shard,
-            address,
-        }),
+        Ok((record, address)) => {
+            Event::Target(Target { place, db_name: db_name(&record), keyspace: record.keyspace, shard: record.shard, address })
+        }
         Err(message) => Event::Unreached(Unreached { place, lost: Lost::Shard, message }),
     }
 }

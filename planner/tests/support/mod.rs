@@ -1,6 +1,7 @@
 //! A cluster made of plain data: what the topology holds and what each tablet answers to which read.
 
 #![allow(dead_code, reason = "every test file uses its own part of this")]
+#![allow(clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 use std::collections::BTreeMap;
 
@@ -94,7 +95,11 @@ impl Cluster {
                     .filter(|((c, path), _)| c == cell && path.starts_with(prefix))
                     .map(|((_, path), value)| Record { path: path.clone(), value: value.clone(), version: 1 })
                     .collect();
-                if records.is_empty() { Answer::Missing { node: format!("/vitess/{cell}/{prefix}") } } else { Answer::Range(records) }
+                if records.is_empty() {
+                    Answer::Missing { node: format!("/vitess/{cell}/{prefix}") }
+                } else {
+                    Answer::Range(records)
+                }
             }
             What::TabletCall { tablet, about, .. } => {
                 let pages = &self.tablets[&(tablet.alias.clone(), about.subject)];
@@ -137,7 +142,8 @@ impl Cluster {
 
     /// The names of all asks of a whole request.
     pub(crate) fn ask_names(&self) -> Vec<String> {
-        let mut names: Vec<String> = self.topo.keys().filter(|(_, path)| path.starts_with("tablets/")).map(|(_, path)| path.clone()).collect();
+        let mut names: Vec<String> =
+            self.topo.keys().filter(|(_, path)| path.starts_with("tablets/")).map(|(_, path)| path.clone()).collect();
         names.insert(0, "keyspaces/ks/shards/".into());
         names.extend(self.tablets.keys().map(|(alias, subject)| format!("{alias} {subject}")));
         names
@@ -182,7 +188,7 @@ pub(crate) fn rows(columns: &[&str], values: &[Vec<Option<String>>]) -> Answer {
         None => Field { name: name.as_bytes().to_vec(), r#type: 10_262, ..Field::default() },
     });
     let row = |values: &Vec<Option<String>>| Row {
-        lengths: values.iter().map(|value| value.as_ref().map_or(-1, |text| text.len() as i64)).collect(),
+        lengths: values.iter().map(|value| value.as_ref().map_or(-1, |text| i64::try_from(text.len()).expect("short"))).collect(),
         values: values.iter().flatten().flat_map(|text| text.bytes()).collect(),
     };
     let result = QueryResult { fields: fields.collect(), rows: values.iter().map(row).collect(), ..QueryResult::default() };
@@ -216,16 +222,59 @@ pub(crate) fn stream(id: i64, workflow: &'static str) -> StreamOf {
 }
 
 pub(crate) fn streams(list: &[StreamOf]) -> Answer {
-    let columns = ["#id", "workflow", "source", "pos", "stop_pos", "#max_tps", "#max_replication_lag", "cell", "tablet_types",
-        "#time_updated", "#transaction_timestamp", "state", "message", "db_name", "#rows_copied", "tags", "#time_heartbeat",
-        "#workflow_type", "#time_throttled", "component_throttled", "#workflow_sub_type", "#defer_secondary_keys", "options"];
+    let columns = [
+        "#id",
+        "workflow",
+        "source",
+        "pos",
+        "stop_pos",
+        "#max_tps",
+        "#max_replication_lag",
+        "cell",
+        "tablet_types",
+        "#time_updated",
+        "#transaction_timestamp",
+        "state",
+        "message",
+        "db_name",
+        "#rows_copied",
+        "tags",
+        "#time_heartbeat",
+        "#workflow_type",
+        "#time_throttled",
+        "component_throttled",
+        "#workflow_sub_type",
+        "#defer_secondary_keys",
+        "options",
+    ];
     let values: Vec<Vec<Option<String>>> = list
         .iter()
         .map(|s| {
-            [s.id.to_string(), s.workflow.into(), s.source.clone(), s.pos.into(), String::new(), "0".into(), "0".into(), "zone1".into(),
-                "in_order:REPLICA,PRIMARY".into(), s.time_updated.to_string(), s.time_updated.to_string(), s.state.into(),
-                s.message.into(), "vt_ks".into(), "5".into(), String::new(), s.time_updated.to_string(), "1".into(), "0".into(),
-                String::new(), "0".into(), "1".into(), s.options.into()]
+            [
+                s.id.to_string(),
+                s.workflow.into(),
+                s.source.clone(),
+                s.pos.into(),
+                String::new(),
+                "0".into(),
+                "0".into(),
+                "zone1".into(),
+                "in_order:REPLICA,PRIMARY".into(),
+                s.time_updated.to_string(),
+                s.time_updated.to_string(),
+                s.state.into(),
+                s.message.into(),
+                "vt_ks".into(),
+                "5".into(),
+                String::new(),
+                s.time_updated.to_string(),
+                "1".into(),
+                "0".into(),
+                String::new(),
+                "0".into(),
+                "1".into(),
+                s.options.into(),
+            ]
             .map(Some)
             .to_vec()
         })
@@ -236,18 +285,28 @@ pub(crate) fn streams(list: &[StreamOf]) -> Answer {
 pub(crate) fn copy_states(list: &[(i64, i64, &str)]) -> Answer {
     let values: Vec<_> = list
         .iter()
-        .map(|(id, stream, table)| [id.to_string(), stream.to_string(), (*table).to_string(), "pk".to_string()].map(Some).to_vec())
+        .map(|(id, stream, table)| {
+            [id.to_string(), stream.to_string(), (*table).to_string(), "pk".to_string()].map(Some).to_vec()
+        })
         .collect();
     rows(&["#id", "#vrepl_id", "table_name", "lastpk"], &values)
 }
 
-/// Log rows: id, stream, created_at.
+/// Log rows: id, stream, `created_at`.
 pub(crate) fn logs(list: &[(i64, i64, &str)]) -> Answer {
     let values: Vec<_> = list
         .iter()
         .map(|(id, stream, at)| {
-            [id.to_string(), stream.to_string(), "Message".into(), "Running".into(), (*at).to_string(), "2006-01-02 15:04:05".into(),
-                format!("entry {id}"), "1".into()]
+            [
+                id.to_string(),
+                stream.to_string(),
+                "Message".into(),
+                "Running".into(),
+                (*at).to_string(),
+                "2006-01-02 15:04:05".into(),
+                format!("entry {id}"),
+                "1".into(),
+            ]
             .map(Some)
             .to_vec()
         })
