@@ -3,16 +3,19 @@
 //! What to ask and what an answer means is decided in the planner; nothing here knows what a workflow is. The topology's
 //! back ends are in [`topo`], calls to tablets in [`tablet`], the loop between them and the flow in [`mod@drive`].
 
+
+//! runner
+
 pub mod cli;
 pub mod deadline;
 pub mod drive;
 pub mod embedded;
-mod line;
 pub mod observe;
 pub mod output;
 pub mod tablet;
 pub mod tls;
 pub mod topo;
-mod unary;
 
 mod cause;
+mod line;
+mod unary;

@@ -185,6 +185,7 @@ impl Tablets {
                     peer.line.forget(used).await;
                     let may_repeat = match effect {
                         Effect::Read => !fresh && !is_retry,
+                        Effect::Write => false,
                     };
                     if !may_repeat {
                         return Err(CallError::Broken(cause));

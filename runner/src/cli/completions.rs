@@ -5,7 +5,7 @@ use std::{io, process::ExitCode};
 use clap::{Args, Command};
 use clap_complete::Shell;
 
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub(crate) struct CompletionsArgs {
     /// bash, elvish, fish, powershell or zsh
     shell: Shell,

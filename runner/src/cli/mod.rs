@@ -33,7 +33,7 @@ pub struct Cli {
     command: Command,
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 enum Command {
     #[command(flatten)]
     Read(ReadCommand),
@@ -44,7 +44,7 @@ enum Command {
 }
 
 /// The commands that read one cluster.
-#[derive(Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub(crate) enum ReadCommand {
     /// Show what there is
     #[command(subcommand)]
@@ -57,20 +57,20 @@ pub(crate) enum ReadCommand {
     Snapshot(SnapshotCommand),
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub(crate) enum GetCommand {
     /// The workflows of a keyspace, trouble first
     #[command(visible_alias = "workflow")]
     Workflows(get_workflows::GetWorkflowsArgs),
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub(crate) enum PlanCommand {
     /// What `get workflows` would ask
     Workflows(plan::PlanWorkflowsArgs),
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub(crate) enum SnapshotCommand {
     /// Save the topology and the sidecar rows of keyspaces into a directory, to be read again with --snapshot
     Save(snapshot::SaveArgs),

@@ -7,14 +7,14 @@ use clap::Args;
 use prost::Message;
 use vtflow_planner::{
     Call, CallOptions, Flow,
-    proto::vtflow::{SnapshotRequest, SnapshotResponse},
+    proto::vtflow::SnapshotRequest,
     rpc,
 };
 
 use super::{connect::Connected, failures};
 use crate::{
     drive::drive,
-    embedded::snapshot::Snapshot,
+    embedded::saved,
     output::{progress::Progress, terminal},
 };
 
@@ -36,7 +36,7 @@ pub(crate) async fn save(cluster: &Connected, args: SaveArgs) -> anyhow::Result<
     let call = Call { path: rpc::SNAPSHOT.into(), request: request.encode_to_vec(), options: CallOptions::default() };
     let reply = drive(Flow::start(&call, now), &cluster.io, None, &Progress::start()).await;
     let bytes = reply.result.map_err(|status| anyhow::anyhow!("{}", status.message))?;
-    let snapshot = Snapshot::from_response(SnapshotResponse::decode(bytes.as_slice())?, now)?;
+    let snapshot = saved::from_response(&bytes, now)?;
     snapshot.save(&args.dir)?;
     terminal::error_line(&format!(
         "{}: {} records, {} tablets. Look at it with --snapshot {0}",

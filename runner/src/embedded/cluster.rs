@@ -1,0 +1,272 @@
+//! A running embedded cluster: one listener per tablet, the faults that a tablet may be given, and the topology that leads there.
+//!
+//! All tablets share one runtime of their own, which dropping the [`Cluster`] shuts down with everything in it.
+
+use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Duration};
+
+use prost::{Message, encoding};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpSocket, TcpStream},
+    runtime::{Handle, Runtime},
+    sync::{Mutex, Semaphore},
+};
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::Server;
+use vtflow_planner::proto::topodata::{self, TabletType};
+
+use super::{
+    clock::Clock,
+    engine::Engine,
+    service::{Tablet, TabletService},
+    snapshot::{Snapshot, TabletRows, TopoRecord},
+};
+
+/// What is wrong with a tablet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing.
+    #[default]
+    None,
+    /// Its port refuses connections.
+    Down,
+    /// It accepts connections and never answers.
+    Hang,
+    /// It drops the connection on each call.
+    CloseConnection,
+    /// It answers bytes that are not a message.
+    Garbage,
+    /// It answers later than the others by this much.
+    Delay(Duration),
+}
+
+/// The tablets of a snapshot, running. Dropping it stops them.
+pub struct Cluster {
+    topo: Vec<TopoRecord>,
+    ports: BTreeMap<String, u16>,
+    /// Bound and not listening: the ports of tablets that are down stay theirs.
+    _refusing: Vec<TcpSocket>,
+    runtime: Option<Runtime>,
+}
+
+/// Why a cluster cannot be started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClusterError {
+    /// A tablet record of the topology cannot be decoded.
+    #[error("the topology record {path} of cell {cell} is not a tablet: {source}; mend topo.json or take the snapshot again")]
+    BadTabletRecord {
+        /// The record's cell.
+        cell: String,
+        /// The record's path.
+        path: String,
+        /// What is wrong with it.
+        source: prost::DecodeError,
+    },
+    /// A tablet's rows cannot be loaded.
+    #[error("the rows of tablet {alias} cannot be loaded: {source}; mend tablets/{alias}.json or take the snapshot again")]
+    BadRows {
+        /// The tablet.
+        alias: String,
+        /// What SQLite said.
+        source: rusqlite::Error,
+    },
+    /// A fault names a tablet that the topology does not have.
+    #[error("there is no tablet {alias} to give a fault; the tablets are {known}")]
+    UnknownTablet {
+        /// The name.
+        alias: String,
+        /// Those that there are.
+        known: String,
+    },
+    /// No port, or no threads.
+    #[error("an embedded tablet cannot listen on 127.0.0.1: {0}; look for a limit on open files or ports")]
+    Listen(#[from] io::Error),
+}
+
+/// How many statements run at once; more would only wait for the processor.
+const STATEMENTS_AT_ONCE: usize = 8;
+
+impl Cluster {
+    /// Starts every tablet of the snapshot's topology. One without rows is down.
+    ///
+    /// `faults` by alias; `delay` is how long each answer takes, as a network far away would.
+    ///
+    /// # Errors
+    ///
+    /// [`ClusterError`], naming the tablet or record.
+    pub async fn start(snapshot: Snapshot, faults: BTreeMap<String, Fault>, delay: Duration) -> Result<Self, ClusterError> {
+        // Loading rows and making a runtime both block.
+        let started = tokio::task::spawn_blocking(move || Self::start_blocking(snapshot, &faults, delay)).await;
+        started.unwrap_or_else(|error| Err(ClusterError::Listen(io::Error::other(error))))
+    }
+
+    fn start_blocking(snapshot: Snapshot, faults: &BTreeMap<String, Fault>, delay: Duration) -> Result<Self, ClusterError> {
+        let clock = Clock::starting_at(snapshot.taken_at);
+        let records = tablet_records(&snapshot.topo)?;
+        if let Some(alias) = faults.keys().find(|alias| !records.contains_key(*alias)) {
+            let known = records.keys().cloned().collect::<Vec<_>>().join(", ");
+            return Err(ClusterError::UnknownTablet { alias: alias.clone(), known });
+        }
+        let mut engines = engines(&snapshot.tablets, clock)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .thread_name("embedded-tablet")
+            .worker_threads(2)
+            .max_blocking_threads(STATEMENTS_AT_ONCE * 2)
+            .enable_all()
+            .build()?;
+        let running = Arc::new(Semaphore::new(STATEMENTS_AT_ONCE));
+        let mut refusing = Vec::new();
+        let mut ports = BTreeMap::new();
+        for (alias, record) in &records {
+            let fault = faults.get(alias).copied().unwrap_or_default();
+            let _entered = runtime.enter();
+            let socket = TcpSocket::new_v4()?;
+            socket.bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
+            ports.insert(alias.clone(), socket.local_addr()?.port());
+            let Some(engine) = engines.remove(alias).filter(|_| fault != Fault::Down) else {
+                refusing.push(socket);
+                continue;
+            };
+            let listener = socket.listen(1024)?;
+            let tablet = Tablet {
+                alias: alias.clone(),
+                db_name: db_name(record),
+                is_primary: record.r#type() == TabletType::Primary,
+                release: engine.release(),
+                delay: delay + if let Fault::Delay(more) = fault { more } else { Duration::ZERO },
+                garbage: fault == Fault::Garbage,
+                engine: Arc::new(Mutex::new(engine)),
+                running: Arc::clone(&running),
+            };
+            serve(runtime.handle(), listener, tablet, fault);
+        }
+        let topo = snapshot.topo.into_iter().map(|record| patched(record, &ports)).collect();
+        Ok(Self { topo, ports, _refusing: refusing, runtime: Some(runtime) })
+    }
+
+    /// The snapshot's topology, its tablet records leading to the running tablets.
+    pub fn topo(&self) -> Vec<TopoRecord> {
+        self.topo.clone()
+    }
+
+    /// The port of a tablet on 127.0.0.1, running or not.
+    pub fn port(&self, alias: &str) -> Option<u16> {
+        self.ports.get(alias).copied()
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+fn serve(handle: &Handle, listener: TcpListener, tablet: Tablet, fault: Fault) {
+    match fault {
+        Fault::Hang => {
+            handle.spawn(async move {
+                let mut open = Vec::new();
+                while let Ok((connection, _)) = listener.accept().await {
+                    open.push(connection);
+                }
+            });
+        }
+        Fault::CloseConnection => {
+            handle.spawn(async move {
+                while let Ok((connection, _)) = listener.accept().await {
+                    tokio::spawn(close_on_call(connection));
+                }
+            });
+        }
+        Fault::None | Fault::Garbage | Fault::Delay(_) | Fault::Down => {
+            let service = TabletService(Arc::new(tablet));
+            handle.spawn(async move {
+                // Ends with the runtime only: a listener's errors are handled by the server.
+                let _ = Server::builder().serve_with_incoming(service, TcpListenerStream::new(listener)).await;
+            });
+        }
+    }
+}
+
+/// Speaks HTTP/2 up to the first request's headers, then drops the connection.
+async fn close_on_call(mut connection: TcpStream) -> io::Result<()> {
+    const EMPTY_SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
+    const HEADERS: u8 = 1;
+    connection.write_all(EMPTY_SETTINGS).await?;
+    let mut preface = [0; 24];
+    connection.read_exact(&mut preface).await?;
+    loop {
+        let mut head = [0; 9];
+        connection.read_exact(&mut head).await?;
+        let [a, b, c, kind, ..] = head;
+        if kind == HEADERS {
+            return Ok(());
+        }
+        let mut payload = vec![0; usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c)];
+        connection.read_exact(&mut payload).await?;
+    }
+}
+
+fn tablet_alias(record: &TopoRecord) -> Option<&str> {
+    record.path.strip_prefix("tablets/")?.strip_suffix("/Tablet")
+}
+
+fn tablet_records(topo: &[TopoRecord]) -> Result<BTreeMap<String, topodata::Tablet>, ClusterError> {
+    let mut records = BTreeMap::new();
+    for record in topo {
+        let Some(alias) = tablet_alias(record) else { continue };
+        let tablet = topodata::Tablet::decode(record.value.as_slice()).map_err(|source| ClusterError::BadTabletRecord {
+            cell: record.cell.clone(),
+            path: record.path.clone(),
+            source,
+        })?;
+        records.insert(alias.to_owned(), tablet);
+    }
+    Ok(records)
+}
+
+/// Source: `go/vt/topo/topoproto/tablet.go:TabletDbName`.
+fn db_name(tablet: &topodata::Tablet) -> String {
+    if !tablet.db_name_override.is_empty() {
+        tablet.db_name_override.clone()
+    } else if tablet.keyspace.is_empty() {
+        String::new()
+    } else {
+        format!("vt_{}", tablet.keyspace)
+    }
+}
+
+/// The databases, loaded on every processor.
+fn engines(tablets: &BTreeMap<String, TabletRows>, clock: Clock) -> Result<BTreeMap<String, Engine>, ClusterError> {
+    let all: Vec<(&String, &TabletRows)> = tablets.iter().collect();
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let load = |part: &[(&String, &TabletRows)]| {
+        part.iter()
+            .map(|(alias, rows)| match Engine::new(rows, clock) {
+                Ok(engine) => Ok(((*alias).clone(), engine)),
+                Err(source) => Err(ClusterError::BadRows { alias: (*alias).clone(), source }),
+            })
+            .collect::<Result<Vec<_>, _>>()
+    };
+    let parts = std::thread::scope(|scope| {
+        let size = all.len().div_ceil(threads).max(1);
+        let workers: Vec<_> = all.chunks(size).map(|part| scope.spawn(move || load(part))).collect();
+        let died = || ClusterError::Listen(io::Error::other("a loading thread died"));
+        workers.into_iter().map(|worker| worker.join().unwrap_or_else(|_| Err(died()))).collect::<Result<Vec<_>, _>>()
+    })?;
+    Ok(parts.into_iter().flatten().collect())
+}
+
+/// Leads a tablet record to its port by appending fields: the last value of a field wins, and unknown fields stay as they are.
+fn patched(mut record: TopoRecord, ports: &BTreeMap<String, u16>) -> TopoRecord {
+    const HOSTNAME: u32 = 2;
+    if let Some(port) = tablet_alias(&record).and_then(|alias| ports.get(alias)) {
+        encoding::string::encode(HOSTNAME, &"127.0.0.1".to_owned(), &mut record.value);
+        let more = topodata::Tablet { port_map: [("grpc".to_owned(), i32::from(*port))].into(), ..topodata::Tablet::default() };
+        record.value.extend(more.encode_to_vec());
+    }
+    record
+}

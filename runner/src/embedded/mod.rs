@@ -1,0 +1,29 @@
+//! The embedded cluster: the tablets of a snapshot as real gRPC servers on loopback ports, with SQLite behind them.
+//!
+//! It stands in for a live cluster, so it must refuse what a real tablet refuses and answer what a real one answers; it serves
+//! tablets only, the topology is handed out as records ([`Cluster::topo`]). Facts: recorded from tablets of Vitess v16 to v24
+//! (`tests/snapshots`), which a test replays against it.
+
+pub mod clock;
+pub mod cluster;
+pub mod controller_plan;
+pub mod engine;
+pub mod error;
+pub mod fields;
+mod functions;
+pub mod generate;
+mod json;
+mod mysql_to_sqlite;
+mod prototext;
+pub mod release;
+pub mod saved;
+pub mod schema;
+mod scope;
+pub mod service;
+pub mod snapshot;
+mod streams;
+mod writes;
+
+pub use cluster::{Cluster, ClusterError, Fault};
+pub use release::Release;
+pub use snapshot::{Cell, ColumnDecl, Snapshot, SnapshotError, TableRows, TabletRows, TopoRecord};

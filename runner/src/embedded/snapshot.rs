@@ -1,0 +1,361 @@
+//! Snapshots: a cluster at one moment, as a directory of JSON files (format `vtflow-snapshot/1`).
+//!
+//! This module reads and writes the format and nothing else: it does not know what a topology record means or what a sidecar
+//! column holds. The format is described in `tests/snapshots/README.md`; the `expect/` folder there is not part of it.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{BufReader, Write},
+    path::{Path, PathBuf},
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::SerializeMap};
+use vtflow_planner::Timestamp;
+
+/// The format this module reads and writes.
+pub const FORMAT: &str = "vtflow-snapshot/1";
+
+/// A cluster at one moment: its topology records and the sidecar rows of the tablets that answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// When it was taken: what `now` means for everything in it.
+    pub taken_at: Timestamp,
+    /// What people should know about it; may be empty.
+    pub note: String,
+    /// Every topology record, in file order.
+    pub topo: Vec<TopoRecord>,
+    /// The sidecar rows by tablet alias (`zone1-0000000100`). A tablet of the topology that is not here did not answer.
+    pub tablets: BTreeMap<String, TabletRows>,
+}
+
+/// One record of the topology.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopoRecord {
+    /// A cell's name, or `global`.
+    pub cell: String,
+    /// Relative to the cell's root, without a slash in front.
+    pub path: String,
+    /// In the back end's own count.
+    pub version: i64,
+    /// As stored.
+    pub value: Vec<u8>,
+}
+
+/// What one tablet's sidecar database held.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TabletRows {
+    /// Such as `9.7.4`; empty when not known.
+    pub mysql_version: String,
+    /// Such as `v18.0.8`; `None` when not known (the columns then tell the release).
+    pub vitess_release: Option<String>,
+    /// The sidecar tables by name.
+    pub sidecar: BTreeMap<String, TableRows>,
+}
+
+/// One sidecar table of one tablet.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableRows {
+    /// The columns in the table's own order.
+    pub columns: Vec<ColumnDecl>,
+    /// The rows, values in the order of `columns`.
+    pub rows: Vec<Vec<Cell>>,
+}
+
+/// A column as MySQL declares it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ColumnDecl {
+    /// Its name.
+    pub name: String,
+    /// Its MySQL type, such as `varbinary(1000)` or `bigint unsigned`.
+    #[serde(rename = "type")]
+    pub mysql_type: String,
+    /// Whether NULL is allowed.
+    pub nullable: bool,
+}
+
+/// One value of a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cell {
+    /// NULL.
+    Null,
+    /// An integer.
+    Int(i64),
+    /// An integer above `i64::MAX` (unsigned columns only).
+    Uint(u64),
+    /// Anything else that is UTF-8, as MySQL prints it: texts, floats, times, JSON.
+    Text(String),
+    /// Bytes that are not UTF-8.
+    Bytes(Vec<u8>),
+}
+
+/// Why a snapshot cannot be read or written. Every variant names the file.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SnapshotError {
+    /// A file that belongs to every snapshot cannot be opened.
+    #[error("cannot read {}: {source}; a snapshot is a directory with snapshot.json, topo.json and tablets/<alias>.json", file.display())]
+    Unreadable {
+        /// The file.
+        file: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A file is not the JSON it should be.
+    #[error("{} is not a snapshot file: {source}; take the snapshot again, or mend the file at that line", file.display())]
+    Malformed {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong, with line and column.
+        source: serde_json::Error,
+    },
+    /// Written by a version that uses another format.
+    #[error("{} has format {found:?}, this program reads {FORMAT:?}; use the vtflow that took the snapshot", file.display())]
+    UnknownFormat {
+        /// The file.
+        file: PathBuf,
+        /// The format it names.
+        found: String,
+    },
+    /// A topology value is not base64.
+    #[error("{}: the value of {cell} {path} is not base64 ({reason}); take the snapshot again", file.display())]
+    BadBase64 {
+        /// The file.
+        file: PathBuf,
+        /// The record's cell.
+        cell: String,
+        /// The record's path.
+        path: String,
+        /// What is wrong with it.
+        reason: base64::DecodeError,
+    },
+    /// A row has another number of values than its table has columns.
+    #[error("{}: table {table}, row {row} (from 1) has {values} values for {columns} columns; add or remove values", file.display())]
+    RowWidth {
+        /// The file.
+        file: PathBuf,
+        /// The table.
+        table: String,
+        /// The row's number, from 1.
+        row: usize,
+        /// How many values it has.
+        values: usize,
+        /// How many columns the table has.
+        columns: usize,
+    },
+    /// A tablet file's name and its content name different tablets.
+    #[error("{} holds the rows of tablet {found:?}; rename the file to {found}.json", file.display())]
+    WrongAlias {
+        /// The file.
+        file: PathBuf,
+        /// The alias in the file.
+        found: String,
+    },
+    /// A file cannot be written.
+    #[error("cannot write {}: {source}", file.display())]
+    Unwritable {
+        /// The file.
+        file: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+impl Snapshot {
+    /// Reads a snapshot directory.
+    ///
+    /// # Errors
+    ///
+    /// [`SnapshotError`], naming the file: one that is missing or unreadable, is not JSON, has another format, a value that is not
+    /// base64, or a row whose width differs from its table's.
+    pub fn load(dir: &Path) -> Result<Self, SnapshotError> {
+        let file = dir.join("snapshot.json");
+        let head: Head = read_json(&file)?;
+        if head.format != FORMAT {
+            return Err(SnapshotError::UnknownFormat { file, found: head.format });
+        }
+        let file = dir.join("topo.json");
+        let topo =
+            read_json::<Vec<TopoEntry>>(&file)?.into_iter().map(|entry| entry.decode(&file)).collect::<Result<Vec<_>, _>>()?;
+        let mut tablets = BTreeMap::new();
+        let folder = dir.join("tablets");
+        let unreadable = |source| SnapshotError::Unreadable { file: folder.clone(), source };
+        let mut files = fs::read_dir(&folder)
+            .map_err(unreadable)?
+            .map(|entry| entry.map(|entry| entry.path()))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(unreadable)?;
+        files.retain(|file| file.extension().is_some_and(|extension| extension == "json"));
+        files.sort();
+        for file in files {
+            let tablet: TabletFile = read_json(&file)?;
+            if file.file_stem().and_then(|stem| stem.to_str()) != Some(&tablet.alias) {
+                return Err(SnapshotError::WrongAlias { file, found: tablet.alias });
+            }
+            for (table, content) in &tablet.sidecar {
+                let columns = content.columns.len();
+                if let Some((index, row)) = content.rows.iter().enumerate().find(|(_, row)| row.len() != columns) {
+                    return Err(SnapshotError::RowWidth {
+                        file,
+                        table: table.clone(),
+                        row: index + 1,
+                        values: row.len(),
+                        columns,
+                    });
+                }
+            }
+            tablets.insert(
+                tablet.alias,
+                TabletRows {
+                    mysql_version: tablet.mysql_version,
+                    vitess_release: tablet.vitess_release,
+                    sidecar: tablet.sidecar,
+                },
+            );
+        }
+        Ok(Self { taken_at: Timestamp::from_unix_nanos(head.taken_at_unix_ns), note: head.note, topo, tablets })
+    }
+
+    /// Writes a snapshot directory, making it if need be. Files that are there already are replaced, others are left alone.
+    ///
+    /// # Errors
+    ///
+    /// [`SnapshotError::Unwritable`], naming the file.
+    pub fn save(&self, dir: &Path) -> Result<(), SnapshotError> {
+        let folder = dir.join("tablets");
+        fs::create_dir_all(&folder).map_err(|source| SnapshotError::Unwritable { file: folder.clone(), source })?;
+        let nanos = self.taken_at.seconds.saturating_mul(1_000_000_000).saturating_add(i64::from(self.taken_at.nanos));
+        let head = Head { format: FORMAT.to_owned(), taken_at_unix_ns: nanos, note: self.note.clone() };
+        write_json(&dir.join("snapshot.json"), &head)?;
+        let topo: Vec<TopoEntry> = self
+            .topo
+            .iter()
+            .map(|record| TopoEntry {
+                cell: record.cell.clone(),
+                path: record.path.clone(),
+                version: record.version,
+                value: BASE64.encode(&record.value),
+            })
+            .collect();
+        write_json(&dir.join("topo.json"), &topo)?;
+        for (alias, rows) in &self.tablets {
+            let tablet = TabletFile {
+                alias: alias.clone(),
+                mysql_version: rows.mysql_version.clone(),
+                vitess_release: rows.vitess_release.clone(),
+                sidecar: rows.sidecar.clone(),
+            };
+            write_json(&folder.join(format!("{alias}.json")), &tablet)?;
+        }
+        Ok(())
+    }
+}
+
+impl TableRows {
+    /// The position of a column, by name.
+    pub fn column(&self, name: &str) -> Option<usize> {
+        self.columns.iter().position(|column| column.name == name)
+    }
+}
+
+impl<'de> Deserialize<'de> for Cell {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct CellVisitor;
+        impl<'de> de::Visitor<'de> for CellVisitor {
+            type Value = Cell;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("null, an integer, a string or {\"base64\": \"...\"}")
+            }
+            fn visit_unit<E>(self) -> Result<Cell, E> {
+                Ok(Cell::Null)
+            }
+            fn visit_i64<E>(self, value: i64) -> Result<Cell, E> {
+                Ok(Cell::Int(value))
+            }
+            fn visit_u64<E>(self, value: u64) -> Result<Cell, E> {
+                Ok(i64::try_from(value).map_or(Cell::Uint(value), Cell::Int))
+            }
+            fn visit_str<E>(self, value: &str) -> Result<Cell, E> {
+                Ok(Cell::Text(value.to_owned()))
+            }
+            fn visit_string<E>(self, value: String) -> Result<Cell, E> {
+                Ok(Cell::Text(value))
+            }
+            fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Cell, A::Error> {
+                match map.next_entry::<String, String>()? {
+                    Some((key, value)) if key == "base64" => match map.next_key::<String>()? {
+                        None => BASE64.decode(value).map(Cell::Bytes).map_err(de::Error::custom),
+                        Some(key) => Err(de::Error::custom(format!("unexpected key {key:?} beside \"base64\""))),
+                    },
+                    _ => Err(de::Error::custom("expected {\"base64\": \"...\"}")),
+                }
+            }
+        }
+        deserializer.deserialize_any(CellVisitor)
+    }
+}
+
+impl Serialize for Cell {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Null => serializer.serialize_unit(),
+            Self::Int(value) => serializer.serialize_i64(*value),
+            Self::Uint(value) => serializer.serialize_u64(*value),
+            Self::Text(value) => serializer.serialize_str(value),
+            Self::Bytes(value) => {
+                let mut map = serializer.serialize_map(Some(1))?;
+                map.serialize_entry("base64", &BASE64.encode(value))?;
+                map.end()
+            }
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Head {
+    format: String,
+    taken_at_unix_ns: i64,
+    #[serde(default)]
+    note: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct TopoEntry {
+    cell: String,
+    path: String,
+    version: i64,
+    value: String,
+}
+
+impl TopoEntry {
+    fn decode(self, file: &Path) -> Result<TopoRecord, SnapshotError> {
+        match BASE64.decode(&self.value) {
+            Ok(value) => Ok(TopoRecord { cell: self.cell, path: self.path, version: self.version, value }),
+            Err(reason) => Err(SnapshotError::BadBase64 { file: file.to_owned(), cell: self.cell, path: self.path, reason }),
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct TabletFile {
+    alias: String,
+    #[serde(default)]
+    mysql_version: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    vitess_release: Option<String>,
+    sidecar: BTreeMap<String, TableRows>,
+}
+
+fn read_json<T: de::DeserializeOwned>(file: &Path) -> Result<T, SnapshotError> {
+    let opened = fs::File::open(file).map_err(|source| SnapshotError::Unreadable { file: file.to_owned(), source })?;
+    serde_json::from_reader(BufReader::with_capacity(1 << 16, opened))
+        .map_err(|source| SnapshotError::Malformed { file: file.to_owned(), source })
+}
+
+fn write_json<T: Serialize>(file: &Path, content: &T) -> Result<(), SnapshotError> {
+    let unwritable = |source| SnapshotError::Unwritable { file: file.to_owned(), source };
+    let mut out = std::io::BufWriter::new(fs::File::create(file).map_err(unwritable)?);
+    serde_json::to_writer_pretty(&mut out, content).map_err(|source| unwritable(source.into()))?;
+    out.write_all(b"\n").and_then(|()| out.flush()).map_err(unwritable)
+}
