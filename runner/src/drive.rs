@@ -48,34 +48,8 @@ pub async fn drive(flow: Flow, cluster: &ClusterIo, until: Option<Instant>, obse
 /// Performs the topology asks of a request and none of its tablet calls: what the request would ask of whom.
 ///
 /// A call that depends on another call's answer (a further page, a fallback) cannot be known and is not listed.
-pub async fn plan(mut flow: Flow, cluster: &ClusterIo, until: Option<Instant>, observer: &dyn Observer) -> Planned {
-    let mut all = Vec::new();
-    let mut failed = Vec::new();
-    loop {
-        let (calls, reads): (Vec<Ask>, Vec<Ask>) =
-            flow.asks().into_iter().partition(|ask| matches!(ask.what, What::TabletCall { .. }));
-        all.extend(calls);
-        if reads.is_empty() {
-            break;
-        }
-        // In the order of ids, round by round: so that the same cluster always gives the same plan.
-        let mut running = Running::default();
-        running.start(reads, cluster, until, observer);
-        let mut answers = BTreeMap::new();
-        while let Some(done) = running.next().await {
-            answers.extend(done.into_iter().map(|done| (done.ask.id, done)));
-        }
-        for (id, done) in answers {
-            done.tell(observer);
-            if let Answer::Failed { message, .. } = &done.answer {
-                failed.push((id, message.clone()));
-            }
-            flow.answer(id, done.answer);
-            all.push(done.ask);
-        }
-    }
-    all.sort_by_key(|ask| ask.id);
-    Planned { asks: all, failed, reply: flow.into_reply() }
+pub async fn plan(flow: Flow, cluster: &ClusterIo, until: Option<Instant>, observer: &dyn Observer) -> Planned {
+    preview(flow, cluster, until, observer).await
 }
 
 /// What the loop needs of a flow.
@@ -113,6 +87,36 @@ async fn run(mut flow: impl Asking, cluster: &ClusterIo, until: Option<Instant>,
         result: Err(Status::unknown("the request has neither a reply nor anything left to ask: this is a defect of vtflow")),
         failures: Vec::new(),
     })
+}
+
+async fn preview(mut flow: impl Asking, cluster: &ClusterIo, until: Option<Instant>, observer: &dyn Observer) -> Planned {
+    let mut all = Vec::new();
+    let mut failed = Vec::new();
+    loop {
+        let (calls, reads): (Vec<Ask>, Vec<Ask>) =
+            flow.asks().into_iter().partition(|ask| matches!(ask.what, What::TabletCall { .. }));
+        all.extend(calls);
+        if reads.is_empty() {
+            break;
+        }
+        // In the order of ids, round by round: so that the same cluster always gives the same plan.
+        let mut running = Running::default();
+        running.start(reads, cluster, until, observer);
+        let mut answers = BTreeMap::new();
+        while let Some(done) = running.next().await {
+            answers.extend(done.into_iter().map(|done| (done.ask.id, done)));
+        }
+        for (id, done) in answers {
+            done.tell(observer);
+            if let Answer::Failed { message, .. } = &done.answer {
+                failed.push((id, message.clone()));
+            }
+            flow.answer(id, done.answer);
+            all.push(done.ask);
+        }
+    }
+    all.sort_by_key(|ask| ask.id);
+    Planned { asks: all, failed, reply: flow.into_reply() }
 }
 
 /// The asks under way.
@@ -185,3 +189,6 @@ async fn call(ask: Ask, cluster: &ClusterIo, until: Option<Instant>) -> Vec<Done
     let answer = cluster.tablets.call(tablet, path, request, *effect, cluster.deadlines.tablet, until).await;
     vec![Done { ask, answer, took: started.elapsed() }]
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests and their helpers")]
 
 mod support {
+    pub(crate) mod certificates;
     pub(crate) mod etcd;
 }
 
@@ -10,8 +11,9 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use prost::Message;
-use support::etcd::Etcd;
+use support::{certificates::Certificates, etcd::Etcd};
 use tokio::time::Instant;
+use vtflow::tls::TlsFiles;
 use vtflow::topo::{CellRecord, EtcdConfig, EtcdTopology, MemoryTopology, Topology, etcd::PutError};
 use vtflow_planner::{Answer, FailureKind, Record, proto::topodata::CellInfo};
 
@@ -448,4 +450,33 @@ async fn the_topology_in_memory_can_be_slow_but_not_past_a_deadline() {
     let answers = memory.records("global", &["a/b".to_owned()], within(20)).await;
     assert_eq!(failure(&answers[0]), (FailureKind::TimedOut, "deadline exceeded: /g/a/b"));
     assert_eq!(self::record(&memory, "global", "x").await, missing("/g/x"));
+}
+
+#[tokio::test]
+async fn an_etcd_that_wants_certificates_is_read_with_them() {
+    let certificates = Certificates::create();
+    let path = |name| certificates.path(name).display().to_string();
+    let etcd = Etcd::start_with(
+        "https",
+        &[
+            format!("--cert-file={}", path("server.pem")),
+            format!("--key-file={}", path("server.key")),
+            format!("--trusted-ca-file={}", path("ca.pem")),
+            "--client-cert-auth".to_owned(),
+        ],
+    );
+    let some = |name| Some(certificates.path(name));
+    let tls = TlsFiles { cert: some("client.pem"), key: some("client.key"), ca: some("ca.pem"), server_name: None };
+    // Without a scheme, a certificate and its key turn TLS on.
+    for address in [etcd.address(), format!("https://{}", etcd.address())] {
+        let topology = EtcdTopology::new(&EtcdConfig { tls: tls.clone(), ..EtcdConfig::new(address, ROOT) }).unwrap();
+        assert_eq!(record(&topology, "global", "a/b").await, missing("/vitess/global/a/b"));
+    }
+    // A CA alone does not, and `http` turns it off: etcd then closes the connection.
+    let only_ca = TlsFiles { ca: some("ca.pem"), ..TlsFiles::default() };
+    for (address, tls) in [(etcd.address(), only_ca), (format!("http://{}", etcd.address()), tls)] {
+        let topology = EtcdTopology::new(&EtcdConfig { tls, ..EtcdConfig::new(address, ROOT) }).unwrap();
+        let answer = record(&topology, "global", "a/b").await;
+        assert_eq!(failure(&answer).0, FailureKind::Unreachable, "{answer:?}");
+    }
 }

@@ -34,10 +34,6 @@ impl Certificates {
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
-
-    pub(crate) fn pem(&self, name: &str) -> Vec<u8> {
-        fs::read(self.path(name)).unwrap()
-    }
 }
 
 const NEW_KEY: &[&str] = &["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];

@@ -118,7 +118,7 @@ impl tower::Service<Request<Body>> for Raw {
         let under_way = UnderWay::begin(&self.seen);
         Box::pin(async move {
             let (head, body) = request.into_parts();
-            let message = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+            let message = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
             let message = message.get(5..).unwrap_or_default().to_vec();
             let response = answer(head.uri.path(), &message, &head.headers).await;
             drop(under_way);
