@@ -5,16 +5,19 @@
 mod support {
     pub(crate) mod certificates;
     pub(crate) mod etcd;
+    pub(crate) mod far;
 }
 
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use prost::Message;
-use support::{certificates::Certificates, etcd::Etcd};
+use support::{certificates::Certificates, etcd::Etcd, far::far_away};
 use tokio::time::Instant;
-use vtflow::tls::TlsFiles;
-use vtflow::topo::{CellRecord, EtcdConfig, EtcdTopology, MemoryTopology, Topology, etcd::PutError};
+use vtflow::{
+    tls::TlsFiles,
+    topo::{CellRecord, EtcdConfig, EtcdTopology, MemoryTopology, Topology, etcd::PutError},
+};
 use vtflow_planner::{Answer, FailureKind, Record, proto::topodata::CellInfo};
 
 const ROOT: &str = "/vitess/global";
@@ -229,6 +232,25 @@ async fn a_cell_that_moves_is_followed() {
     assert_eq!(value(&record(&topology, "zone1", "tablets/a/Tablet").await), b"old");
     etcd.put(&[("/vitess/global/cells/zone1/CellInfo", cell_info(&address, "/new"))]).await;
     assert_eq!(value(&record(&topology, "zone1", "tablets/a/Tablet").await), b"new");
+}
+
+#[tokio::test]
+async fn shards_and_then_their_tablets_take_one_round_trip_each() {
+    let etcd = Etcd::start();
+    let delay = Duration::from_millis(300);
+    let address = far_away(etcd.address(), delay).await.to_string();
+    etcd.put(&[
+        ("/vitess/global/cells/zone1/CellInfo", cell_info(&address, "/vitess/zone1")),
+        ("/vitess/global/keyspaces/ks/shards/0/Shard", b"shard".to_vec()),
+        ("/vitess/zone1/tablets/a/Tablet", b"tablet".to_vec()),
+    ])
+    .await;
+    let topology = EtcdTopology::new(&EtcdConfig::new(address, ROOT)).unwrap();
+    let started = Instant::now();
+    assert_eq!(paths(&topology.range("global", "keyspaces/ks/shards/", soon()).await).len(), 1);
+    assert_eq!(value(&record(&topology, "zone1", "tablets/a/Tablet").await), b"tablet");
+    let took = started.elapsed();
+    assert!((delay * 2..delay * 3).contains(&took), "{took:?} with {delay:?} for a round trip");
 }
 
 #[tokio::test]
