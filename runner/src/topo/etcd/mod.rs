@@ -1,6 +1,6 @@
 //! The topology in etcd (`--topo-implementation etcd2`): cells, keys, and answers from what etcd says.
 //!
-//! Connections and retries are in [`cluster`], the reads themselves in [`read`], writing a demo's records in [`put`]. Nothing
+//! Connections and retries are in `cluster.rs`, the reads themselves in `read.rs`, writing a demo's records in `put.rs`. Nothing
 //! is answered from memory: a cell's record is read again on every ask, together with what is asked when its address is
 //! already known. Facts: `go/vt/topo/etcd2topo`, `go/vt/topo/server.go:ConnForCell`.
 
