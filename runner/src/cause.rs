@@ -14,6 +14,10 @@ pub(crate) fn root_cause(error: &(dyn Error + 'static)) -> String {
         return io_cause(error);
     }
     let text = last.to_string();
+    if text.contains("frame with invalid size") {
+        // What HTTP/1, TLS, MySQL and noise look like to HTTP/2.
+        return "it does not speak HTTP/2: is the port right, and is TLS on at both ends or at neither?".to_owned();
+    }
     if text.is_empty() { "connection failed".to_owned() } else { text }
 }
 

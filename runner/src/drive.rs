@@ -48,7 +48,53 @@ pub async fn drive(flow: Flow, cluster: &ClusterIo, until: Option<Instant>, obse
 /// Performs the topology asks of a request and none of its tablet calls: what the request would ask of whom.
 ///
 /// A call that depends on another call's answer (a further page, a fallback) cannot be known and is not listed.
-pub async fn plan(mut flow: Flow, cluster: &ClusterIo, until: Option<Instant>, observer: &dyn Observer) -> Planned {
+pub async fn plan(flow: Flow, cluster: &ClusterIo, until: Option<Instant>, observer: &dyn Observer) -> Planned {
+    preview(flow, cluster, until, observer).await
+}
+
+/// What the loop needs of a flow.
+trait Asking {
+    fn asks(&mut self) -> Vec<Ask>;
+    fn answer(&mut self, id: AskId, answer: Answer);
+    fn failures(&self) -> Vec<Failure>;
+    fn into_reply(self) -> Option<Reply>;
+}
+
+impl Asking for Flow {
+    fn asks(&mut self) -> Vec<Ask> {
+        Self::asks(self)
+    }
+
+    fn answer(&mut self, id: AskId, answer: Answer) {
+        Self::answer(self, id, answer);
+    }
+
+    fn failures(&self) -> Vec<Failure> {
+        Self::failures(self)
+    }
+
+    fn into_reply(self) -> Option<Reply> {
+        Self::into_reply(self)
+    }
+}
+
+async fn run(mut flow: impl Asking, cluster: &ClusterIo, until: Option<Instant>, observer: &dyn Observer) -> Reply {
+    let mut running = Running::default();
+    running.start(flow.asks(), cluster, until, observer);
+    while let Some(done) = running.next().await {
+        for done in done {
+            done.tell(observer);
+            flow.answer(done.ask.id, done.answer);
+        }
+        running.start(flow.asks(), cluster, until, observer);
+    }
+    flow.into_reply().unwrap_or_else(|| Reply {
+        result: Err(Status::unknown("the request has neither a reply nor anything left to ask: this is a defect of vtflow")),
+        failures: Vec::new(),
+    })
+}
+
+async fn preview(mut flow: impl Asking, cluster: &ClusterIo, until: Option<Instant>, observer: &dyn Observer) -> Planned {
     let mut all = Vec::new();
     loop {
         let (calls, reads): (Vec<Ask>, Vec<Ask>) =
@@ -72,43 +118,6 @@ pub async fn plan(mut flow: Flow, cluster: &ClusterIo, until: Option<Instant>, o
     }
     all.sort_by_key(|ask| ask.id);
     Planned { asks: all, failures: flow.failures(), reply: flow.into_reply() }
-}
-
-/// What the loop needs of a flow.
-trait Asking {
-    fn asks(&mut self) -> Vec<Ask>;
-    fn answer(&mut self, id: AskId, answer: Answer);
-    fn into_reply(self) -> Option<Reply>;
-}
-
-impl Asking for Flow {
-    fn asks(&mut self) -> Vec<Ask> {
-        Self::asks(self)
-    }
-
-    fn answer(&mut self, id: AskId, answer: Answer) {
-        Self::answer(self, id, answer);
-    }
-
-    fn into_reply(self) -> Option<Reply> {
-        Self::into_reply(self)
-    }
-}
-
-async fn run(mut flow: impl Asking, cluster: &ClusterIo, until: Option<Instant>, observer: &dyn Observer) -> Reply {
-    let mut running = Running::default();
-    running.start(flow.asks(), cluster, until, observer);
-    while let Some(done) = running.next().await {
-        for done in done {
-            done.tell(observer);
-            flow.answer(done.ask.id, done.answer);
-        }
-        running.start(flow.asks(), cluster, until, observer);
-    }
-    flow.into_reply().unwrap_or_else(|| Reply {
-        result: Err(Status::unknown("the request has neither a reply nor anything left to ask: this is a defect of vtflow")),
-        failures: Vec::new(),
-    })
 }
 
 /// The asks under way.
@@ -181,3 +190,6 @@ async fn call(ask: Ask, cluster: &ClusterIo, until: Option<Instant>) -> Vec<Done
     let answer = cluster.tablets.call(tablet, path, request, *effect, cluster.deadlines.tablet, until).await;
     vec![Done { ask, answer, took: started.elapsed() }]
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use prost::Message;
 use tokio::time::{Instant, sleep_until};
 use vtflow_planner::{Answer, FailureKind, Record, proto::topodata::CellInfo};
 
-use super::{Answering, CellRecord, GLOBAL, Topology, cell_info_path, no_such_cell, node};
+use super::{Answering, CellRecord, GLOBAL, Topology, cell_info_path, is_plain_path, no_such_cell, node};
 
 /// The root of the global topology unless told otherwise: the default of `--topo-global-root` in `vtctldclient`.
 pub const DEFAULT_GLOBAL_ROOT: &str = "/vitess/global";
@@ -70,6 +70,9 @@ impl MemoryTopology {
             Ok(root) => root,
             Err(answer) => return answer,
         };
+        if !is_plain_path(prefix.strip_suffix('/').unwrap_or(prefix)) {
+            return Answer::Missing { node: node::directory(&root, prefix) };
+        }
         let directory = node::directory("", prefix);
         let first = (cell.to_owned(), directory.clone());
         let records: Vec<Record> = self

@@ -59,10 +59,19 @@ impl Addresses {
     }
 }
 
+/// How any cluster is dialed.
+#[derive(Clone, Debug)]
+pub(super) struct Dialing {
+    pub(super) tls: ClientTlsConfig,
+    pub(super) timeout: Duration,
+    pub(super) answer_bytes: usize,
+}
+
 /// A cluster and the connection to it, shared by all who read there.
 pub(super) struct Cluster {
     members: Vec<Endpoint>,
     dial_timeout: Duration,
+    answer_bytes: usize,
     line: Line<KvClient>,
     /// The member to try first: moves on when one fails.
     preferred: AtomicUsize,
@@ -84,7 +93,7 @@ pub(super) enum Trouble {
 }
 
 impl Cluster {
-    pub(super) fn new(addresses: &Addresses, tls: &ClientTlsConfig, dial_timeout: Duration) -> Result<Self, String> {
+    pub(super) fn new(addresses: &Addresses, dialing: &Dialing) -> Result<Self, String> {
         if addresses.members.is_empty() {
             return Err("it is empty".to_owned());
         }
@@ -98,16 +107,21 @@ impl Cluster {
             };
             let endpoint = Endpoint::from_shared(uri)
                 .map_err(invalid)?
-                .connect_timeout(dial_timeout)
                 .http2_keep_alive_interval(Duration::from_secs(10))
                 .keep_alive_timeout(Duration::from_secs(5))
                 .keep_alive_while_idle(false)
                 .initial_connection_window_size(8 << 20)
                 .initial_stream_window_size(4 << 20);
-            if addresses.is_tls { endpoint.tls_config(tls.clone()).map_err(invalid) } else { Ok(endpoint) }
+            if addresses.is_tls { endpoint.tls_config(dialing.tls.clone()).map_err(invalid) } else { Ok(endpoint) }
         };
         let members = addresses.members.iter().map(endpoint).collect::<Result<_, _>>()?;
-        Ok(Self { members, dial_timeout, line: Line::new(), preferred: AtomicUsize::new(0) })
+        Ok(Self {
+            members,
+            dial_timeout: dialing.timeout,
+            answer_bytes: dialing.answer_bytes,
+            line: Line::new(),
+            preferred: AtomicUsize::new(0),
+        })
     }
 
     /// Performs a read, on another member or a new connection if the first breaks, until the deadline.
@@ -188,7 +202,7 @@ impl Cluster {
         let dialed = tokio::time::timeout(self.dial_timeout, select_ok(attempts)).await;
         let channel = dialed.map_err(|_| DIAL_TIMED_OUT.to_owned())??.0;
         let client = Client::from_channel(channel, None).await.map_err(|error| root_cause(&error))?;
-        Ok(client.kv_client().max_decoding_message_size(ANSWER_BYTES))
+        Ok(client.kv_client().max_decoding_message_size(self.answer_bytes))
     }
 }
 
@@ -203,7 +217,7 @@ impl Trouble {
             }
             Self::TimedOut => failed(FailureKind::TimedOut, format!("deadline exceeded: {node}")),
             Self::TooLarge => {
-                failed(FailureKind::TooLarge, format!("the answer about {node} is larger than {} MiB", ANSWER_BYTES >> 20))
+                failed(FailureKind::TooLarge, format!("the answer about {node} is larger than an answer of etcd may be"))
             }
             Self::Status(status) => {
                 let code = status.code();
@@ -245,9 +259,6 @@ fn trouble(error: Error) -> Trouble {
     }
 }
 
-/// Bytes of an answer. etcd itself has no limit; tonic's own is 4 MiB.
-pub(super) const ANSWER_BYTES: usize = 64 << 20;
-
 /// Go's words when a dial or a call runs out of time, which vtctld shows for every cell it cannot connect to.
 const DIAL_TIMED_OUT: &str = "context deadline exceeded";
 
@@ -274,11 +285,11 @@ mod tests {
 
     #[test]
     fn addresses_that_are_none_are_refused_by_name() {
-        let tls = ClientTlsConfig::new();
+        let dialing = Dialing { tls: ClientTlsConfig::new(), timeout: Duration::from_secs(1), answer_bytes: 1 << 20 };
         for (list, part) in
             [("", "empty"), (" , ", "empty"), ("unixs:///run/etcd", "unixs"), ("ftp://a:1", "ftp"), ("a b:1", "a b:1")]
         {
-            let refused = Cluster::new(&Addresses::parse(list, false), &tls, Duration::from_secs(1)).err();
+            let refused = Cluster::new(&Addresses::parse(list, false), &dialing).err();
             assert!(refused.as_ref().is_some_and(|text| text.contains(part)), "{list}: {refused:?}");
         }
     }

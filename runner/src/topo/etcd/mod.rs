@@ -1,6 +1,6 @@
 //! The topology in etcd (`--topo-implementation etcd2`): cells, keys, and answers from what etcd says.
 //!
-//! Connections and retries are in [`cluster`], the reads themselves in [`read`], writing a demo's records in [`put`]. Nothing
+//! Connections and retries are in `cluster.rs`, the reads themselves in `read.rs`, writing a demo's records in `put.rs`. Nothing
 //! is answered from memory: a cell's record is read again on every ask, together with what is asked when its address is
 //! already known. Facts: `go/vt/topo/etcd2topo`, `go/vt/topo/server.go:ConnForCell`.
 
@@ -20,10 +20,9 @@ use std::{
 use futures_util::future::{Either, join, select};
 use prost::Message;
 use tokio::time::Instant;
-use tonic::transport::ClientTlsConfig;
 use vtflow_planner::{Answer, proto::topodata::CellInfo};
 
-use self::cluster::{Addresses, Cluster};
+use self::cluster::{Addresses, Cluster, Dialing};
 use super::{
     Answering, GLOBAL, Topology, cell_info_path, is_cell_name, is_plain_path, memory::unreadable_cell, no_such_cell, node,
 };
@@ -42,21 +41,28 @@ pub struct EtcdConfig {
     pub tls: TlsFiles,
     /// How long a connection may take. Vitess: 5 s, fixed.
     pub dial_timeout: Duration,
+    /// Bytes of one answer of etcd, which has no limit itself. What is larger is read in parts. Default: 64 MiB.
+    pub answer_bytes: usize,
 }
 
 impl EtcdConfig {
     /// With no TLS and Vitess's dial timeout.
     pub fn new(addresses: impl Into<String>, root: impl Into<String>) -> Self {
-        Self { addresses: addresses.into(), root: root.into(), tls: TlsFiles::default(), dial_timeout: Duration::from_secs(5) }
+        Self {
+            addresses: addresses.into(),
+            root: root.into(),
+            tls: TlsFiles::default(),
+            dial_timeout: Duration::from_secs(5),
+            answer_bytes: 64 << 20,
+        }
     }
 }
 
 /// A topology in etcd. Connects on first use.
 pub struct EtcdTopology {
     global: Place,
-    tls: ClientTlsConfig,
+    dialing: Dialing,
     has_identity: bool,
-    dial_timeout: Duration,
     /// By normalized addresses: cells with the same etcd share its connection.
     clusters: Mutex<BTreeMap<Addresses, Arc<Cluster>>>,
     /// Where each cell was the last time, with the record that said so. Only ever a guess, checked on every use.
@@ -80,17 +86,17 @@ impl EtcdTopology {
     ///
     /// A file that cannot be read, or an address that is none.
     pub fn new(config: &EtcdConfig) -> Result<Self, OptionError> {
-        let tls = config.tls.client_config()?;
+        let dialing =
+            Dialing { tls: config.tls.client_config()?, timeout: config.dial_timeout, answer_bytes: config.answer_bytes };
         let has_identity = config.tls.has_identity();
         let address_error = |cause| OptionError::Address { address: config.addresses.clone(), cause };
         let addresses = Addresses::parse(&config.addresses, has_identity);
-        let cluster = Cluster::new(&addresses, &tls, config.dial_timeout).map_err(address_error)?;
+        let cluster = Cluster::new(&addresses, &dialing).map_err(address_error)?;
         let cluster = Arc::new(cluster);
         Ok(Self {
             global: Place { cluster: Arc::clone(&cluster), address: config.addresses.clone(), root: config.root.clone() },
-            tls,
+            dialing,
             has_identity,
-            dial_timeout: config.dial_timeout,
             clusters: Mutex::new(BTreeMap::from([(addresses, cluster)])),
             known: Mutex::default(),
             has_seen_cells: AtomicBool::new(false),
@@ -164,7 +170,7 @@ impl EtcdTopology {
             if let Some(cluster) = clusters.get(&addresses) {
                 Arc::clone(cluster)
             } else {
-                let cluster = Cluster::new(&addresses, &self.tls, self.dial_timeout)
+                let cluster = Cluster::new(&addresses, &self.dialing)
                     .map_err(|cause| cluster::dial_failed(&info.server_address, &info.root, &cause))?;
                 let cluster = Arc::new(cluster);
                 clusters.insert(addresses, Arc::clone(&cluster));

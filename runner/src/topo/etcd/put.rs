@@ -127,12 +127,13 @@ impl Place {
             let nodes: Vec<String> = chunk.iter().map(|record| record_node(&self.root, &record.path)).collect();
             let puts: Vec<TxnOp> =
                 nodes.iter().zip(chunk).map(|(node, record)| TxnOp::put(node.as_str(), record.value.clone(), None)).collect();
-            let mut txn = Txn::new().and_then(puts);
+            let mut txn = Txn::new();
             if !overwrite {
                 let absent: Vec<Compare> =
                     nodes.iter().map(|node| Compare::create_revision(node.as_str(), CompareOp::Equal, 0)).collect();
                 txn = txn.when(absent);
             }
+            let txn = txn.and_then(puts);
             let done = self.cluster.write(deadline, |mut etcd| async move { etcd.txn(txn).await }).await;
             let node = nodes.first().cloned().unwrap_or_default();
             match done {

@@ -1,0 +1,351 @@
+//! Calls to tablets, against real gRPC servers that answer, fail, hang and vanish.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests and their helpers")]
+
+mod support {
+    pub(crate) mod certificates;
+    pub(crate) mod server;
+}
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures_util::future::join_all;
+use support::{certificates::Certificates, server::RawServer};
+use tempfile::TempDir;
+use tokio::time::Instant;
+use tonic::transport::{Certificate, Identity, ServerTlsConfig};
+use vtflow::{
+    tablet::{TabletOptions, Tablets},
+    tls::{OptionError, TlsFiles},
+};
+use vtflow_planner::{Answer, Effect, FailureKind, TabletAddress};
+
+fn tablets() -> Tablets {
+    Tablets::new(TabletOptions::default()).unwrap()
+}
+
+fn tablet(address: SocketAddr) -> TabletAddress {
+    TabletAddress {
+        alias: "zone1-0000000100".to_owned(),
+        cell: "zone1".to_owned(),
+        host: address.ip().to_string(),
+        grpc_port: address.port(),
+    }
+}
+
+async fn call(tablets: &Tablets, address: SocketAddr, path: &str, request: &[u8]) -> Answer {
+    call_within(tablets, address, path, request, Duration::from_secs(10)).await
+}
+
+async fn call_within(tablets: &Tablets, address: SocketAddr, path: &str, request: &[u8], wait: Duration) -> Answer {
+    tablets.call(&tablet(address), path, request, Effect::Read, wait, None).await
+}
+
+fn failed(kind: FailureKind, message: impl Into<String>) -> Answer {
+    Answer::Failed { kind, message: message.into() }
+}
+
+fn called(response: &[u8]) -> Answer {
+    Answer::Called(response.to_vec())
+}
+
+#[tokio::test]
+async fn bytes_come_back_and_statuses_keep_code_and_text() {
+    let server = RawServer::start();
+    let tablets = tablets();
+    for message in [&b""[..], b"\x00\xff", b"0 plain"] {
+        assert_eq!(call(&tablets, server.address, "/raw/echo", message).await, called(message));
+    }
+    for (path, said, code, text) in [
+        ("/raw/status", "2 TabletManager.VReplicationExec on zone1-0000000100: no such table", 2, None),
+        ("/raw/status", "12 unknown method ReadVReplicationWorkflows", 12, None),
+        ("/raw/status", "8 Row count exceeded 10000", 8, None),
+        ("/raw/status", "4 the query took too long", 4, None),
+        ("/raw/status", "18 read only", 18, None),
+        ("/raw/late-status", "17 cluster event", 17, None),
+        ("/raw/status", "x no number", 2, Some("no number")),
+        ("/raw/status", "16 caf%c3%a9", 16, Some("café")),
+        ("/raw/bad-details", "", 3, Some("bad details")),
+    ] {
+        let text = text.unwrap_or_else(|| said.split_once(' ').unwrap().1);
+        let answer = call(&tablets, server.address, path, said.as_bytes()).await;
+        assert_eq!(answer, failed(FailureKind::Status(code), text), "{path} {said}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_proper_answer_is_unreachable_and_says_why() {
+    let server = RawServer::start();
+    let tablets = tablets();
+    for (path, cause) in [
+        ("/raw/no-status", "connection closed before the status of the answer"),
+        ("/raw/empty", "the answer has a status but no message"),
+        ("/raw/truncated", "the message of the answer is cut short"),
+        ("/raw/twice", "the answer is not one gRPC message: more bytes follow"),
+        ("/elsewhere", "not a gRPC server: it answered HTTP status 404"),
+    ] {
+        let answer = call(&tablets, server.address, path, b"").await;
+        let want = format!("zone1-0000000100 at {}: {cause}", server.address);
+        assert_eq!(answer, failed(FailureKind::Unreachable, want), "{path}");
+    }
+    // None of these was the connection's last word.
+    assert_eq!(call(&tablets, server.address, "/raw/echo", b"1").await, called(b"1"));
+}
+
+#[tokio::test]
+async fn a_refused_port_and_an_unknown_host_are_named() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let answer = call(&tablets(), address, "/raw/echo", b"").await;
+    let want = format!("zone1-0000000100 at {address}: connection refused");
+    assert_eq!(answer, failed(FailureKind::Unreachable, want));
+
+    for (host, shown) in [("no-such-host.invalid", "no-such-host.invalid:1"), ("a b", "a b:1"), ("", ":1"), ("::1", "[::1]:1")] {
+        let nobody = TabletAddress { host: host.to_owned(), grpc_port: 1, ..tablet(address) };
+        let answer = tablets().call(&nobody, "/raw/echo", b"", Effect::Read, Duration::from_secs(10), None).await;
+        let Answer::Failed { kind: FailureKind::Unreachable, message } = &answer else { panic!("{answer:?}") };
+        assert!(message.starts_with(&format!("zone1-0000000100 at {shown}: ")), "{message}");
+        assert!(!message.contains("os error") && !message.contains("transport error"), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn a_tablet_that_hangs_times_out_and_the_call_is_cancelled_there() {
+    let server = RawServer::start();
+    let tablets = tablets();
+    let started = Instant::now();
+    let answer = call_within(&tablets, server.address, "/raw/hang", b"", Duration::from_millis(300)).await;
+    let want = format!("zone1-0000000100 at {} did not answer in 300ms", server.address);
+    assert_eq!(answer, failed(FailureKind::TimedOut, want));
+    assert!((250..1000).contains(&started.elapsed().as_millis()), "{:?}", started.elapsed());
+    // The caller's own deadline, when it is earlier.
+    let started = Instant::now();
+    let until = started + Duration::from_millis(200);
+    let wait = Duration::from_secs(10);
+    let answer = tablets.call(&tablet(server.address), "/raw/hang", b"", Effect::Read, wait, Some(until)).await;
+    assert!(matches!(answer, Answer::Failed { kind: FailureKind::TimedOut, .. }), "{answer:?}");
+    assert!((150..1000).contains(&started.elapsed().as_millis()), "{:?}", started.elapsed());
+    // A call that nobody waits for any more.
+    let tablet = tablet(server.address);
+    let dropped =
+        tokio::time::timeout(Duration::from_millis(100), tablets.call(&tablet, "/raw/hang", b"", Effect::Read, wait, None));
+    assert!(dropped.await.is_err());
+    for _ in 0..100 {
+        if server.seen.now() == 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!((server.seen.now(), server.seen.calls()), (0, 3));
+    assert_eq!(call(&tablets, server.address, "/raw/echo", b"1").await, called(b"1"));
+}
+
+#[tokio::test]
+async fn a_peer_that_accepts_and_says_nothing_times_out() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap();
+    let answer = call_within(&tablets(), address, "/raw/echo", b"", Duration::from_millis(300)).await;
+    let want = format!("zone1-0000000100 at {address} did not answer in 300ms");
+    assert_eq!(answer, failed(FailureKind::TimedOut, want));
+}
+
+#[tokio::test]
+async fn peers_that_speak_something_else_are_unreachable() {
+    for (name, said) in [
+        ("HTTP/1", &b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"[..]),
+        ("noise", &[0xff; 64]),
+        ("MySQL", b"\x4a\x00\x00\x00\x0a8.0.30\x00"),
+        ("nothing, then closed", b""),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().take(2) {
+                let mut stream = stream.unwrap();
+                stream.write_all(said).ok();
+                // Take what the client says first, so that closing is not a reset.
+                stream.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+                while stream.read(&mut [0; 4096]).is_ok_and(|bytes| bytes > 0) {}
+            }
+        });
+        let started = Instant::now();
+        let answer = call(&tablets(), address, "/raw/echo", b"").await;
+        let Answer::Failed { kind: FailureKind::Unreachable, message } = &answer else { panic!("{name}: {answer:?}") };
+        let cause = if said.is_empty() { "connection closed by peer" } else { "it does not speak HTTP/2: is the port right" };
+        assert!(message.starts_with(&format!("zone1-0000000100 at {address}: {cause}")), "{name}: {message}");
+        assert!(started.elapsed() < Duration::from_secs(3), "{name}: {:?}", started.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn a_connection_closed_in_the_middle_is_unreachable() {
+    let server = RawServer::start();
+    let address = server.address;
+    let tablets = Arc::new(tablets());
+    let hanging = tokio::spawn({
+        let tablets = Arc::clone(&tablets);
+        async move { call(&tablets, address, "/raw/hang", b"").await }
+    });
+    while server.seen.now() == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    drop(server);
+    let answer = tokio::time::timeout(Duration::from_secs(3), hanging).await.unwrap().unwrap();
+    let Answer::Failed { kind: FailureKind::Unreachable, message } = &answer else { panic!("{answer:?}") };
+    assert!(message.starts_with(&format!("zone1-0000000100 at {address}: connection ")), "{message}");
+}
+
+#[tokio::test]
+async fn a_tablet_restarted_on_its_port_is_called_again_without_a_failure() {
+    let server = RawServer::start();
+    let address = server.address;
+    let tablets = tablets();
+    assert_eq!(call(&tablets, address, "/raw/echo", b"1").await, called(b"1"));
+    drop(server);
+    let gone = call(&tablets, address, "/raw/echo", b"2").await;
+    let want = format!("zone1-0000000100 at {address}: connection refused");
+    assert_eq!(gone, failed(FailureKind::Unreachable, want));
+    let server = RawServer::start_at(address, None);
+    assert_eq!(call(&tablets, address, "/raw/echo", b"3").await, called(b"3"));
+    // Down and up again between two calls: the kept connection is dead, nobody notices.
+    drop(server);
+    let _server = RawServer::start_at(address, None);
+    assert_eq!(call(&tablets, address, "/raw/echo", b"4").await, called(b"4"));
+}
+
+#[tokio::test]
+async fn messages_have_a_limit_in_both_directions() {
+    let server = RawServer::start();
+    let tablets = tablets();
+    let limit = 16 << 20;
+    for bytes in [5 << 20, limit] {
+        let answer = call(&tablets, server.address, "/raw/size", bytes.to_string().as_bytes()).await;
+        assert!(matches!(&answer, Answer::Called(response) if response.len() == bytes), "{bytes}");
+    }
+    let answer = call(&tablets, server.address, "/raw/size", (17 << 20).to_string().as_bytes()).await;
+    let at = format!("zone1-0000000100 at {}", server.address);
+    assert_eq!(
+        answer,
+        failed(FailureKind::TooLarge, format!("{at}: the answer has 17825792 bytes, a message may have 16777216"))
+    );
+    let answer = call(&tablets, server.address, "/raw/echo", &vec![0; limit + 1]).await;
+    assert_eq!(
+        answer,
+        failed(FailureKind::TooLarge, format!("{at}: the request has 16777217 bytes, a message may have 16777216"))
+    );
+    let said = "8 grpc: received message larger than max (17825792 vs. 16777216)";
+    let answer = call(&tablets, server.address, "/raw/status", said.as_bytes()).await;
+    assert_eq!(answer, failed(FailureKind::TooLarge, format!("{at}: {}", &said[2..])));
+}
+
+#[tokio::test]
+async fn one_tablet_gets_four_calls_at_once_and_three_go_out_together() {
+    let server = RawServer::start();
+    let tablets = tablets();
+    let started = Instant::now();
+    join_all((0..3).map(|_| call(&tablets, server.address, "/raw/slow", b"300"))).await;
+    assert!(started.elapsed() < Duration::from_millis(580), "{:?}", started.elapsed());
+    assert_eq!(server.seen.most_at_once(), 3);
+    // The wait for a turn is not the tablet's fault: none of these times out.
+    let wait = Duration::from_millis(500);
+    let answers = join_all((0..12).map(|_| call_within(&tablets, server.address, "/raw/slow", b"200", wait))).await;
+    assert!(answers.iter().all(|answer| *answer == called(b"200")), "{answers:?}");
+    assert_eq!(server.seen.most_at_once(), 4);
+    // But the caller's own deadline is.
+    let until = Some(Instant::now() + Duration::from_millis(300));
+    let tablet = tablet(server.address);
+    let wait = Duration::from_secs(10);
+    let answers = join_all((0..8).map(|_| tablets.call(&tablet, "/raw/slow", b"200", Effect::Read, wait, until))).await;
+    let late: Vec<&Answer> = answers.iter().filter(|answer| **answer != called(b"200")).collect();
+    assert_eq!(late.len(), 4, "{answers:?}");
+}
+
+#[tokio::test]
+async fn all_tablets_together_have_a_bound() {
+    let servers: Vec<RawServer> = (0..3).map(|_| RawServer::start()).collect();
+    let tablets = Tablets::new(TabletOptions { concurrency: 2, ..TabletOptions::default() }).unwrap();
+    let started = Instant::now();
+    let answers = join_all(servers.iter().flat_map(|server| {
+        let tablets = &tablets;
+        (0..2).map(move |_| call(tablets, server.address, "/raw/slow", b"100"))
+    }))
+    .await;
+    assert!(answers.iter().all(|answer| *answer == called(b"100")));
+    assert!(started.elapsed() >= Duration::from_millis(300), "six calls of 100 ms, two at once: {:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn calls_carry_static_credentials() {
+    let server = RawServer::start();
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("creds.json");
+    std::fs::write(&path, r#"{"Username": "flow", "Password": "secret word"}"#).unwrap();
+    let options = TabletOptions { credentials: Some(path.clone()), ..TabletOptions::default() };
+    let answer = call(&Tablets::new(options.clone()).unwrap(), server.address, "/raw/credentials", b"").await;
+    assert_eq!(answer, called(b"flow:secret word"));
+    for (content, part) in
+        [("[]", "Username"), (r#"{"Username": "a"}"#, "Password"), (r#"{"Username": "a", "Password": "b\n"}"#, "cannot be sent")]
+    {
+        std::fs::write(&path, content).unwrap();
+        let error = Tablets::new(options.clone()).err().unwrap();
+        assert!(matches!(error, OptionError::Credentials { .. }) && error.to_string().contains(part), "{error}");
+        assert!(!error.to_string().contains("b\n"), "a password in an error: {error}");
+    }
+}
+
+#[tokio::test]
+async fn tls_is_on_with_a_ca_and_names_are_checked() {
+    let certificates = Certificates::create();
+    let pem = |name| std::fs::read(certificates.path(name)).unwrap();
+    let identity = Identity::from_pem(pem("server.pem"), pem("server.key"));
+    let any = "127.0.0.1:0".parse().unwrap();
+    let open = RawServer::start_at(any, Some(ServerTlsConfig::new().identity(identity.clone())));
+    let authority = Certificate::from_pem(pem("ca.pem"));
+    let closed = RawServer::start_at(any, Some(ServerTlsConfig::new().identity(identity).client_ca_root(authority)));
+
+    let ca = Some(certificates.path("ca.pem"));
+    let client = (Some(certificates.path("client.pem")), Some(certificates.path("client.key")));
+    let with_ca = TlsFiles { ca: ca.clone(), ..TlsFiles::default() };
+    let other_name = TlsFiles { server_name: Some("other.test".to_owned()), ..with_ca.clone() };
+    let right_name = TlsFiles { server_name: Some("tablet.test".to_owned()), ..with_ca.clone() };
+    let mutual = TlsFiles { cert: client.0.clone(), key: client.1.clone(), ca, server_name: None };
+    let system_roots = TlsFiles { ca: None, ..mutual.clone() };
+    // An empty cause: which side closes first, and so what is seen, differs from time to time.
+    for (name, server, tls, cause) in [
+        ("CA", &open, with_ca.clone(), None),
+        ("server name of the certificate", &open, right_name, None),
+        ("another server name", &open, other_name, Some("certificate not valid for name \"other.test\"")),
+        ("no TLS", &open, TlsFiles::default(), Some("")),
+        ("certificate without CA: the system's authorities", &open, system_roots, Some("UnknownIssuer")),
+        ("no client certificate", &closed, with_ca, Some("")),
+        ("client certificate", &closed, mutual, None),
+    ] {
+        let tablets = Tablets::new(TabletOptions { tls, ..TabletOptions::default() }).unwrap();
+        let answer = call(&tablets, server.address, "/raw/echo", b"1").await;
+        if let Some(cause) = cause {
+            let Answer::Failed { kind: FailureKind::Unreachable, message } = &answer else { panic!("{name}: {answer:?}") };
+            assert!(message.contains(cause), "{name}: {message}");
+        } else {
+            assert_eq!(answer, called(b"1"), "{name}");
+        }
+    }
+}
+
+#[test]
+fn tls_files_that_cannot_be_used_are_refused_at_the_start() {
+    let certificates = Certificates::create();
+    let some = |name| Some(certificates.path(name));
+    let missing = TlsFiles { ca: some("nothing.pem"), ..TlsFiles::default() };
+    let half = TlsFiles { cert: some("client.pem"), ..TlsFiles::default() };
+    let mixed = TlsFiles { cert: some("client.pem"), key: some("server.csr"), ca: some("ca.pem"), server_name: None };
+    for (name, tls, part) in [("missing", missing, "nothing.pem"), ("half", half, "key"), ("mixed", mixed, "cannot set up TLS")] {
+        let error = Tablets::new(TabletOptions { tls, ..TabletOptions::default() }).err().unwrap().to_string();
+        assert!(error.contains(part), "{name}: {error}");
+    }
+}
