@@ -86,7 +86,7 @@ fn filter(message: &Message<'_>) -> Read<Filter> {
             "workflow_type" => {
                 let scalar = seen.scalar(field, 3)?;
                 let value = scalar.integer().and_then(|value| i64::try_from(value).ok());
-                out.workflow_type = value.ok_or_else(|| wrong_type(scalar, "int64"))?;
+                out.workflow_type = value.ok_or_else(|| Some(wrong_type(scalar, "int64")))?;
             }
             "workflow_name" => out.workflow_name = string(seen.scalar(field, 4)?)?,
             _ => unknown(field)?,
@@ -233,11 +233,11 @@ fn inner<'t, 'a>(value: &'t Value<'a>) -> Read<&'t Message<'a>> {
 }
 
 fn bytes<'t>(scalar: &'t Scalar<'_>) -> Read<&'t [u8]> {
-    scalar.text.as_deref().ok_or_else(|| wrong_type(scalar, "bytes"))
+    scalar.text.as_deref().ok_or_else(|| Some(wrong_type(scalar, "bytes")))
 }
 
 fn string(scalar: &Scalar<'_>) -> Read<String> {
-    let text = scalar.text.as_deref().ok_or_else(|| wrong_type(scalar, "string"))?;
+    let text = scalar.text.as_deref().ok_or_else(|| Some(wrong_type(scalar, "string")))?;
     Ok(String::from_utf8_lossy(text).into_owned())
 }
 
@@ -245,13 +245,13 @@ fn boolean(scalar: &Scalar<'_>) -> Read<bool> {
     match (scalar.word(), scalar.integer()) {
         (Some("t" | "true" | "True"), _) | (_, Some(1)) => Ok(true),
         (Some("f" | "false" | "False"), _) | (_, Some(0)) => Ok(false),
-        _ => Err(wrong_type(scalar, "bool")),
+        _ => Err(Some(wrong_type(scalar, "bool"))),
     }
 }
 
 fn enumeration(scalar: &Scalar<'_>, by_name: impl Fn(&str) -> Option<i32>) -> Read<i32> {
     let number = || scalar.integer().and_then(|number| i32::try_from(number).ok());
-    scalar.word().and_then(by_name).or_else(number).ok_or_else(|| wrong_type(scalar, "enum"))
+    scalar.word().and_then(by_name).or_else(number).ok_or_else(|| Some(wrong_type(scalar, "enum")))
 }
 
 fn tablet_type(name: &str) -> Option<i32> {
@@ -263,8 +263,8 @@ fn tablet_type(name: &str) -> Option<i32> {
     }
 }
 
-fn wrong_type(scalar: &Scalar<'_>, kind: &str) -> Option<Fault> {
-    Some(at(scalar.at, format!("invalid value for {kind} type: {}", excerpt_raw(scalar))))
+fn wrong_type(scalar: &Scalar<'_>, kind: &str) -> Fault {
+    at(scalar.at, format!("invalid value for {kind} type: {}", excerpt_raw(scalar)))
 }
 
 /// A scalar as it stands in the text, which is escaped already.

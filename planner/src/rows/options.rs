@@ -240,6 +240,7 @@ mod tests {
         Ok(options)
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "the tables below compare with options that may be absent")]
     fn with(change: impl FnOnce(&mut WorkflowOptions)) -> Option<WorkflowOptions> {
         let mut options = WorkflowOptions::default();
         change(&mut options);

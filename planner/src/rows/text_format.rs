@@ -300,7 +300,7 @@ impl<'a> Reader<'a> {
                 let digits = run(rest.get(1..4.min(rest.len())).unwrap_or_default(), |byte| matches!(byte, b'0'..=b'7'));
                 out.push(
                     u8::try_from(digits_of("octal escape", rest, 1, digits, 8)?)
-                        .map_err(|_| invalid("octal escape", rest, 1 + digits))?,
+                        .map_err(|_| Some(invalid("octal escape", rest, 1 + digits)))?,
                 );
                 1 + digits
             }
@@ -308,7 +308,7 @@ impl<'a> Reader<'a> {
                 let digits = run(rest.get(2..4.min(rest.len())).unwrap_or_default(), |byte| byte.is_ascii_hexdigit());
                 out.push(
                     u8::try_from(digits_of("hex escape", rest, 2, digits, 16)?)
-                        .map_err(|_| invalid("hex escape", rest, 2 + digits))?,
+                        .map_err(|_| Some(invalid("hex escape", rest, 2 + digits)))?,
                 );
                 2 + digits
             }
@@ -323,7 +323,7 @@ impl<'a> Reader<'a> {
                     b'v' => 11,
                     b'f' => 12,
                     b'r' => b'\r',
-                    _ => return Err(invalid("escape", rest, 2)),
+                    _ => return Err(Some(invalid("escape", rest, 2))),
                 });
                 2
             }
@@ -338,15 +338,17 @@ impl<'a> Reader<'a> {
         let mut size = 2 + digits;
         let mut value = digits_of("Unicode escape", rest, 2, digits, 16)?;
         if (0xd800..0xdc00).contains(&value) {
-            let low =
-                rest.get(size..).filter(|low| low.starts_with(b"\\u")).ok_or_else(|| invalid("Unicode escape", rest, size))?;
+            let low = rest
+                .get(size..)
+                .filter(|low| low.starts_with(b"\\u"))
+                .ok_or_else(|| Some(invalid("Unicode escape", rest, size)))?;
             let low = digits_of("Unicode escape", low, 2, 4, 16)?;
             if (0xdc00..0xe000).contains(&low) {
                 value = 0x1_0000 + ((value - 0xd800) << 10) + (low - 0xdc00);
                 size += 6;
             }
         }
-        let character = char::from_u32(value).ok_or_else(|| invalid("Unicode escape", rest, size))?;
+        let character = char::from_u32(value).ok_or_else(|| Some(invalid("Unicode escape", rest, size)))?;
         out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
         self.at += size;
         Ok(())
@@ -396,12 +398,12 @@ fn run(bytes: &[u8], is_in: impl Fn(u8) -> bool) -> usize {
 fn digits_of(what: &str, rest: &[u8], from: usize, count: usize, base: u32) -> Result<u32, Option<String>> {
     let digits = rest.get(from..from + count).ok_or(None)?;
     let value = std::str::from_utf8(digits).ok().filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
-    value.and_then(|digits| u32::from_str_radix(digits, base).ok()).ok_or_else(|| invalid(what, rest, from + count))
+    value.and_then(|digits| u32::from_str_radix(digits, base).ok()).ok_or_else(|| Some(invalid(what, rest, from + count)))
 }
 
-fn invalid(what: &str, rest: &[u8], size: usize) -> Option<String> {
+fn invalid(what: &str, rest: &[u8], size: usize) -> String {
     let code = String::from_utf8_lossy(rest.get(..size.min(rest.len())).unwrap_or_default());
-    Some(format!("invalid {what} code {} in string", quoted(&code)))
+    format!("invalid {what} code {} in string", quoted(&code))
 }
 
 /// What an error shows of a text: a run of word bytes, or one character.
