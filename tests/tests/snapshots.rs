@@ -227,6 +227,54 @@ async fn shards_without_primary() {
     assert_eq!(workflows.iter().map(|w| &w.name).collect::<BTreeSet<_>>(), theirs.iter().map(|w| &w.name).collect::<BTreeSet<_>>());
 }
 
+/// `-o json` is what `vtctldclient GetWorkflows` printed: same keys in the same order, same values.
+#[tokio::test]
+async fn json_is_what_vtctldclient_prints() {
+    let mut compared = 0;
+    for name in ["movetables-copying", "movetables-running", "stream-error", "onlineddl-mixed", "reshard-running", "odd-rows"] {
+        let recorded = Recorded::start(name).await;
+        let file = std::fs::read(snapshots().join(name).join("expect/vtctldclient.json")).expect("recorded");
+        let commands: Vec<Value> = serde_json::from_slice(&file).expect("JSON");
+        for command in commands {
+            let args: Vec<&str> = command["args"].as_array().expect("args").iter().filter_map(Value::as_str).collect();
+            if args.first() != Some(&"GetWorkflows") || args.contains(&"--compact") || args.get(1) != Some(&"customer") {
+                continue;
+            }
+            let request = GetWorkflowsRequest {
+                keyspace: "customer".into(),
+                active_only: !args.contains(&"--show-all"),
+                include_logs: !args.contains(&"--include-logs=false"),
+                ..GetWorkflowsRequest::default()
+            };
+            let reply = recorded.ask(&request.encode_to_vec()).await.0.result.expect("a reply");
+            let ours = vtflow::output::json::json("vtctldata.GetWorkflowsResponse", &reply).expect("JSON");
+            let theirs = command["stdout"].as_str().expect("printed");
+            assert_eq!(lines(&ours, name), lines(theirs, name), "{name}: {args:?}");
+            compared += 1;
+        }
+    }
+    assert!(compared >= 12, "only {compared} printed replies were recorded");
+}
+
+/// The lines of each workflow, by its name, without lags and without the client's random second space.
+fn lines(json: &str, place: &str) -> BTreeMap<String, Vec<String>> {
+    let value: Value = serde_json::from_str(json).unwrap_or_else(|error| panic!("{place}: {error}"));
+    let count = value["workflows"].as_array().map_or(0, Vec::len);
+    let mut by_name: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut name = String::new();
+    for line in json.lines().map(|line| line.replacen("\":  ", "\": ", 1)) {
+        if let Some(rest) = line.strip_prefix("      \"name\": \"") {
+            name = rest.trim_end_matches("\",").to_owned();
+        }
+        let is_brace = matches!(line.as_str(), "    }" | "    }," | "    {" | "  ]" | "}" | "{") || line.starts_with("  \"workflows");
+        if !name.is_empty() && !is_brace && !line.contains("\"max_v_replication_") {
+            by_name.entry(name.clone()).or_default().push(line);
+        }
+    }
+    assert_eq!(by_name.len(), count, "{place}: a workflow's name begins its lines");
+    by_name
+}
+
 fn records(cluster: &Cluster) -> Vec<vtflow::topo::CellRecord> {
     cluster.topo().into_iter().map(|r| vtflow::topo::CellRecord { cell: r.cell, path: r.path, version: r.version, value: r.value }).collect()
 }

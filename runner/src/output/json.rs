@@ -97,7 +97,8 @@ impl Serialize for PrintedValue<'_> {
             Value::String(value) => serializer.serialize_str(value),
             Value::Bytes(value) => serializer.serialize_str(&BASE64_STANDARD.encode(value)),
             Value::EnumNumber(number) => match self.field.kind() {
-                Kind::Enum(kind) => match kind.values().find(|value| value.number() == *number) {
+                // The first name declared for a number is the one that is printed: PRIMARY, not its alias MASTER.
+                Kind::Enum(kind) => match kind.enum_descriptor_proto().value.iter().find(|value| value.number() == *number) {
                     Some(value) => serializer.serialize_str(value.name()),
                     None => serializer.serialize_i32(*number),
                 },
