@@ -11,6 +11,7 @@ pub mod engine;
 pub mod error;
 pub mod fields;
 mod functions;
+pub mod generate;
 mod json;
 mod mysql_to_sqlite;
 mod prototext;
@@ -23,5 +24,6 @@ mod streams;
 mod writes;
 
 pub use cluster::{Cluster, ClusterError, Fault};
+pub use generate::{Shape, demo, generate};
 pub use release::Release;
 pub use snapshot::{Cell, ColumnDecl, Snapshot, SnapshotError, TableRows, TabletRows, TopoRecord};

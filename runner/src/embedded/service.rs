@@ -289,7 +289,18 @@ impl Call {
             Statement::Delete(_) => {
                 Err(TabletError::plain(format!("DELETE statements not supported for this table. query={query}")))
             }
-            _ => Err(TabletError::plain("an embedded tablet does not control migrations by VExec; read them with a SELECT")),
+            Statement::Update(update) => {
+                let verb = update.assignments.iter().find(|assignment| assignment.target.to_string() == "migration_status");
+                let verb = verb.map_or_else(String::new, |assignment| assignment.value.to_string());
+                let verb = verb.trim_matches('\'');
+                if !matches!(verb, "retry" | "cancel" | "cancel-all" | "complete") {
+                    return Err(TabletError::plain(format!(
+                        "Unexpected value for migration_status: {verb}. Supported values are: retry, cancel"
+                    )));
+                }
+                Err(TabletError::plain("an embedded tablet does not control migrations by VExec; read them with a SELECT"))
+            }
+            _ => Err(TabletError::plain(format!("table not supported by vexec: {table}"))),
         }
     }
 
