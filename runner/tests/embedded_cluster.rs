@@ -1,5 +1,9 @@
 //! The embedded cluster as a whole: where its topology leads, what its faults look like from outside, how it carries load.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a test fails by panicking")]
+
+mod embedded_support;
+
 use std::{
     collections::BTreeMap,
     path::Path,
@@ -7,13 +11,10 @@ use std::{
 };
 
 use base64::Engine as _;
-use bytes::{Buf, BufMut, Bytes};
+use bytes::Bytes;
+use embedded_support::Raw;
 use prost::Message;
-use tonic::{
-    Code, Request, Status,
-    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
-    transport::Channel,
-};
+use tonic::{Code, Request, Status, transport::Channel};
 use vtflow::embedded::{Cell, Cluster, ClusterError, Fault, Release, Shape, Snapshot, SnapshotError, demo, generate};
 use vtflow_planner::{
     Timestamp,
@@ -103,11 +104,9 @@ async fn the_topology_leads_to_the_running_tablets() {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_fault_looks_like_itself() {
     let healthy = "zone1-0000000100";
-    for (fault, code) in [
-        (Fault::Down, Code::Unavailable),
-        (Fault::Hang, Code::DeadlineExceeded),
-        (Fault::CloseConnection, Code::Unavailable),
-    ] {
+    for (fault, code) in
+        [(Fault::Down, Code::Unavailable), (Fault::Hang, Code::DeadlineExceeded), (Fault::CloseConnection, Code::Unavailable)]
+    {
         let cluster = start(small(), &[("zone1-0000000200", fault)]).await;
         let request = data::VReplicationExecRequest { query: "select id from _vt.vreplication".to_owned() };
         let port = cluster.port("zone1-0000000200").unwrap();
@@ -284,38 +283,5 @@ fn sidecar_tables_can_be_declared_for_every_release() {
         assert_eq!(has("vreplication_log"), major >= 11);
         assert_eq!(has("vdiff"), major >= 14);
         assert_eq!(has("post_copy_action"), major >= 16);
-    }
-}
-
-#[derive(Clone, Copy, Default)]
-struct Raw;
-
-impl Codec for Raw {
-    type Encode = Bytes;
-    type Decode = Bytes;
-    type Encoder = Self;
-    type Decoder = Self;
-    fn encoder(&mut self) -> Self {
-        Self
-    }
-    fn decoder(&mut self) -> Self {
-        Self
-    }
-}
-
-impl Encoder for Raw {
-    type Item = Bytes;
-    type Error = Status;
-    fn encode(&mut self, item: Bytes, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        buffer.put(item);
-        Ok(())
-    }
-}
-
-impl Decoder for Raw {
-    type Item = Bytes;
-    type Error = Status;
-    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
-        Ok(Some(buffer.copy_to_bytes(buffer.remaining())))
     }
 }

@@ -4,6 +4,10 @@
 //! embedded tablet must answer the same fields, rows, codes and texts. What it cannot match is listed in [`DIFFERENCES`], each
 //! with its reason; a listed case that starts to match fails the test, so that the list stays true.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a test fails by panicking")]
+
+mod embedded_support;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
@@ -11,14 +15,11 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use bytes::{Buf, BufMut, Bytes};
+use bytes::Bytes;
+use embedded_support::Raw;
 use prost::Message;
 use serde::Deserialize;
-use tonic::{
-    Code, Request, Status,
-    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
-    transport::Channel,
-};
+use tonic::{Code, Request, Status, transport::Channel};
 use vtflow::embedded::{Cluster, Snapshot};
 use vtflow_planner::proto::{query::QueryResult, tabletmanagerdata as data};
 
@@ -264,38 +265,5 @@ impl Channels {
         let path = line.method.parse().unwrap();
         let request = Bytes::from(BASE64.decode(&line.request_bytes).unwrap());
         grpc.unary(Request::new(request), path, Raw).await.map(tonic::Response::into_inner)
-    }
-}
-
-#[derive(Clone, Copy, Default)]
-struct Raw;
-
-impl Codec for Raw {
-    type Encode = Bytes;
-    type Decode = Bytes;
-    type Encoder = Self;
-    type Decoder = Self;
-    fn encoder(&mut self) -> Self {
-        Self
-    }
-    fn decoder(&mut self) -> Self {
-        Self
-    }
-}
-
-impl Encoder for Raw {
-    type Item = Bytes;
-    type Error = Status;
-    fn encode(&mut self, item: Bytes, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        buffer.put(item);
-        Ok(())
-    }
-}
-
-impl Decoder for Raw {
-    type Item = Bytes;
-    type Error = Status;
-    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
-        Ok(Some(buffer.copy_to_bytes(buffer.remaining())))
     }
 }

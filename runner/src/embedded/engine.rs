@@ -35,7 +35,6 @@ pub struct Engine {
     pub(super) connection: Connection,
     pub(super) catalog: Catalog,
     pub(super) release: Release,
-    pub(super) clock: Clock,
 }
 
 impl Engine {
@@ -58,7 +57,7 @@ impl Engine {
             catalog.insert(name.clone(), table);
         }
         connection.execute_batch("COMMIT")?;
-        Ok(Self { connection, catalog, release, clock })
+        Ok(Self { connection, catalog, release })
     }
 
     /// The tablet's release.
@@ -74,7 +73,7 @@ impl Engine {
     pub fn execute(&mut self, sql: &str, default_database: Option<&str>, max_rows: u64) -> Result<QueryResult, TabletError> {
         let statement = parse_one(sql, Release::NEWEST).map_err(|error| mysql(syntax(sql, &error), sql))?;
         match statement {
-            Statement::Query(query) => self.select(*query, sql, default_database, max_rows),
+            Statement::Query(query) => self.select(&query, sql, default_database, max_rows),
             statement => writes::execute(self, statement, default_database).map_err(|error| mysql(error, sql)),
         }
     }
@@ -86,7 +85,7 @@ impl Engine {
     /// MySQL's, or that more than `max_rows` rows came.
     pub fn select(
         &self,
-        query: Query,
+        query: &Query,
         sql: &str,
         default_database: Option<&str>,
         max_rows: u64,
@@ -112,17 +111,17 @@ impl Engine {
     /// The fields and raw rows of a query.
     pub(super) fn rows(
         &self,
-        query: Query,
+        query: &Query,
         sql: &str,
         default_database: Option<&str>,
     ) -> Result<(Vec<Field>, Vec<Vec<SqliteValue>>), MysqlError> {
-        if let Some(placeholder) = placeholder(&query) {
+        if let Some(placeholder) = placeholder(query) {
             return Err(MysqlError::syntax(sql.find(&placeholder).and_then(|at| sql.get(at..)).unwrap_or(&placeholder)));
         }
         let scopes = Scopes::new(&self.catalog, default_database);
-        let fields = scopes.clone().output(&query)?;
+        let fields = scopes.clone().output(query)?;
         let translated = translate_query(query.clone(), scopes)?;
-        let rows = self.run(&translated).map_err(|error| from_sqlite(&error, Some(&query)))?;
+        let rows = self.run(&translated).map_err(|error| from_sqlite(&error, Some(query)))?;
         Ok((fields, rows))
     }
 

@@ -179,32 +179,38 @@ impl Call {
             "ExecuteFetchAsDba" => {
                 let request: data::ExecuteFetchAsDbaRequest = decode(request)?;
                 let result = self.fetch(engine, &request.query, &request.db_name, request.max_rows);
-                self.finish(result.map_err(to_grpc), |result| data::ExecuteFetchAsDbaResponse { result: Some(result) })
+                self.finish(result.map_err(|error| to_grpc(&error)), |result| data::ExecuteFetchAsDbaResponse {
+                    result: Some(result),
+                })
             }
             "ExecuteFetchAsAllPrivs" => {
                 let request: data::ExecuteFetchAsAllPrivsRequest = decode(request)?;
                 let sql = String::from_utf8_lossy(&request.query);
                 let result = engine.execute(&sql, database(&request.db_name), request.max_rows);
-                self.finish(result.map_err(to_grpc), |result| data::ExecuteFetchAsAllPrivsResponse { result: Some(result) })
+                self.finish(result.map_err(|error| to_grpc(&error)), |result| data::ExecuteFetchAsAllPrivsResponse {
+                    result: Some(result),
+                })
             }
             "ExecuteFetchAsApp" => {
                 let request: data::ExecuteFetchAsAppRequest = decode(request)?;
                 let sql = String::from_utf8_lossy(&request.query);
                 let result = engine.execute(&sql, database(&self.db_name), request.max_rows);
-                self.finish(result.map_err(to_grpc), |result| data::ExecuteFetchAsAppResponse { result: Some(result) })
+                self.finish(result.map_err(|error| to_grpc(&error)), |result| data::ExecuteFetchAsAppResponse {
+                    result: Some(result),
+                })
             }
             "ExecuteMultiFetchAsDba" => {
                 let request: data::ExecuteMultiFetchAsDbaRequest = decode(request)?;
                 let result = multi_fetch(engine, &request);
                 // Real tablets report this one under the other's name.
                 let named = Self { method: "ExecuteFetchAsDba".to_owned(), ..self.clone_identity() };
-                named.finish(result.map_err(to_grpc), |results| data::ExecuteMultiFetchAsDbaResponse { results })
+                named.finish(result.map_err(|error| to_grpc(&error)), |results| data::ExecuteMultiFetchAsDbaResponse { results })
             }
             "ExecuteQuery" => {
                 let request: data::ExecuteQueryRequest = decode(request)?;
                 let sql = String::from_utf8_lossy(&request.query);
                 let result = engine.execute(&sql, database(&self.db_name), MAX_ROWS).map(without_metadata);
-                self.finish(result.map_err(to_grpc), |result| data::ExecuteQueryResponse { result: Some(result) })
+                self.finish(result.map_err(|error| to_grpc(&error)), |result| data::ExecuteQueryResponse { result: Some(result) })
             }
             "PrimaryPosition" => Ok(encode(&data::PrimaryPositionResponse { position: self.position() })),
             "GetMaxValueForSequences" | "DeleteTableData" if request.is_empty() => Ok(Bytes::new()),
@@ -315,8 +321,8 @@ impl Call {
 }
 
 /// What Vitess does to an error before the release's wrapping, in the handlers that pass statements to MySQL.
-fn to_grpc(error: TabletError) -> TabletError {
-    let code = match &error {
+fn to_grpc(error: &TabletError) -> TabletError {
+    let code = match error {
         TabletError::Coded { code, .. } => *code,
         // The mapping by errno takes place elsewhere: here the code is in the text only, and unknown.
         _ => Code::Unknown,

@@ -31,6 +31,9 @@ use super::{
     writes,
 };
 
+/// The columns of a stream and their values.
+type StreamRow = (Vec<String>, Vec<SqliteValue>);
+
 /// One row by column name.
 struct NamedRow<'a> {
     names: &'a [String],
@@ -45,7 +48,7 @@ impl Engine {
     /// The tablet's refusal, or MySQL's error.
     pub fn vreplication_exec(&mut self, sql: &str) -> Result<QueryResult, TabletError> {
         match plan(sql, self.release)? {
-            Plan::Select(query) => self.select(*query, sql, Some(SIDECAR), MAX_ROWS),
+            Plan::Select(query) => self.select(&query, sql, Some(SIDECAR), MAX_ROWS),
             Plan::Journal(statement) => writes::execute(self, *statement, Some(SIDECAR)).map_err(|error| mysql(error, sql)),
             Plan::InsertStreams(insert) => self.atomically(|engine| {
                 let result =
@@ -123,7 +126,7 @@ impl Engine {
             // The parsed condition itself: printing and reading it again could change a literal.
             select.selection = selection.cloned();
         }
-        let (_, rows) = self.rows(query, &text, Some(SIDECAR)).map_err(|error| mysql(error, &text))?;
+        let (_, rows) = self.rows(&query, &text, Some(SIDECAR)).map_err(|error| mysql(error, &text))?;
         if u64::try_from(rows.len()).unwrap_or(u64::MAX) > MAX_ROWS {
             return Err(self.too_many(MAX_ROWS));
         }
@@ -139,7 +142,7 @@ impl Engine {
     }
 
     /// The row of a stream, with its column names.
-    fn stream_row(&self, id: i64) -> Result<Option<(Vec<String>, Vec<SqliteValue>)>, MysqlError> {
+    fn stream_row(&self, id: i64) -> Result<Option<StreamRow>, MysqlError> {
         let Some(table) = self.catalog.get("vreplication") else { return Ok(None) };
         let names = table.columns.iter().map(|column| column.name.clone()).collect();
         let statement = Translated {
@@ -210,7 +213,7 @@ impl Engine {
             "select if(count(*) > 0, 1, 0) as has_workflows from {SIDECAR}.vreplication where db_name = {}",
             literal(db_name)
         );
-        let (_, rows) = self.rows(parse_query(&sql)?, &sql, Some(SIDECAR)).map_err(|error| mysql(error, &sql))?;
+        let (_, rows) = self.rows(&parse_query(&sql)?, &sql, Some(SIDECAR)).map_err(|error| mysql(error, &sql))?;
         Ok(rows.first().and_then(|row| row.first()) == Some(&SqliteValue::Integer(1)))
     }
 
@@ -263,7 +266,7 @@ impl Engine {
     fn read(&self, db_name: &str, condition: &str, order: &str) -> Result<Vec<ReadVReplicationWorkflowResponse>, TabletError> {
         let options = if self.release >= Release::new(20) { ", options" } else { "" };
         let sql = format!("select {READ_COLUMNS}{options} from {SIDECAR}.vreplication where {condition}{order}");
-        let (fields, rows) = self.rows(parse_query(&sql)?, &sql, Some(SIDECAR)).map_err(|error| mysql(error, &sql))?;
+        let (fields, rows) = self.rows(&parse_query(&sql)?, &sql, Some(SIDECAR)).map_err(|error| mysql(error, &sql))?;
         if u64::try_from(rows.len()).unwrap_or(u64::MAX) > MAX_ROWS {
             return Err(self.too_many(MAX_ROWS));
         }
@@ -274,18 +277,15 @@ impl Engine {
             let row = NamedRow { names: &names, values };
             let mut read = row.workflow(db_name)?;
             let stream = row.stream()?;
-            match workflows.iter_mut().find(|known| known.workflow == read.workflow) {
-                Some(known) => {
-                    if last_wins {
-                        read.streams = std::mem::take(&mut known.streams);
-                        *known = read;
-                    }
-                    known.streams.push(stream);
+            if let Some(known) = workflows.iter_mut().find(|known| known.workflow == read.workflow) {
+                if last_wins {
+                    read.streams = std::mem::take(&mut known.streams);
+                    *known = read;
                 }
-                None => {
-                    read.streams.push(stream);
-                    workflows.push(read);
-                }
+                known.streams.push(stream);
+            } else {
+                read.streams.push(stream);
+                workflows.push(read);
             }
         }
         Ok(workflows)

@@ -82,7 +82,12 @@ fn add_generated(tablet: &mut TabletBuilder, place: &ShardPlace, parent: &str, s
     let mut rules = vec![(table.clone(), keyed)];
     match kind {
         0 => rules = vec![(table.clone(), "select sku, count(*) as n, sum(price) as total from corder group by sku".to_owned())],
-        2 => rules = vec![(table.clone(), "select sku as sku, keyspace_id() as keyspace_id from corder group by sku, keyspace_id".to_owned())],
+        2 => {
+            rules = vec![(
+                table.clone(),
+                "select sku as sku, keyspace_id() as keyspace_id from corder group by sku, keyspace_id".to_owned(),
+            )];
+        }
         4 => {
             source = ("customer", parent.to_owned());
             rules = vec![("/.*".to_owned(), place.shard.clone())];
@@ -127,7 +132,8 @@ fn add_generated(tablet: &mut TabletBuilder, place: &ShardPlace, parent: &str, s
 /// The small cluster that is built into the program: four shards, workflows in states worth looking at.
 pub fn demo(taken_at: Timestamp) -> Snapshot {
     let places = places(4);
-    let shards: Vec<&str> = places.iter().filter(|place| place.keyspace == "customer").map(|place| place.shard.as_str()).collect();
+    let shards: Vec<&str> =
+        places.iter().filter(|place| place.keyspace == "customer").map(|place| place.shard.as_str()).collect();
     let mut tablets = std::collections::BTreeMap::new();
     for place in &places {
         let mut tablet = TabletBuilder::new(&place.alias(), place.keyspace, Release::NEWEST, taken_at);
@@ -162,10 +168,24 @@ fn demo_streams(tablet: &mut TabletBuilder, place: &ShardPlace, shards: &[&str],
         });
     };
     let commerce = ("commerce", "0");
-    add("commerce2customer", Case::Frozen, 1, commerce, vec![keyed("corder", "customer_id"), keyed("customer", "customer_id")], 6);
+    add(
+        "commerce2customer",
+        Case::Frozen,
+        1,
+        commerce,
+        vec![keyed("corder", "customer_id"), keyed("customer", "customer_id")],
+        6,
+    );
     add("move_big2", if first { Case::Failed } else { Case::Running }, 1, commerce, vec![keyed("big2", "id")], 9);
     let events = if at == 3 { Case::Throttled } else { Case::Copying };
-    add("move_events", events, 1, commerce, vec![keyed("events", "id"), keyed("event_tags", "id"), keyed("event_notes", "id")], 3);
+    add(
+        "move_events",
+        events,
+        1,
+        commerce,
+        vec![keyed("events", "id"), keyed("event_tags", "id"), keyed("event_notes", "id")],
+        3,
+    );
     add("move_audit", if at == 2 { Case::Lagging } else { Case::Idle }, 1, commerce, vec![keyed("audit", "id")], 6);
     for (from, source) in shards.iter().enumerate() {
         let case = if first && from == 1 { Case::NeverStarted } else { Case::Running };
@@ -181,11 +201,18 @@ fn demo_streams(tablet: &mut TabletBuilder, place: &ShardPlace, shards: &[&str],
         ("1d04c23e_e711_11f1_8dda_0a4aad2ccf4f", Case::Done, "nick"),
     ] {
         let shadow = format!("_vt_vrp_{}_20261123075252_", uuid.replace('_', ""));
-        let filter = format!("select `customer_id` as `customer_id`, `email` as `email`, `{column}` as `{column}` from `customer`");
+        let filter =
+            format!("select `customer_id` as `customer_id`, `email` as `email`, `{column}` as `{column}` from `customer`");
         add(uuid, case, 5, ("customer", &place.shard), vec![(shadow, filter)], 5);
     }
     for (uuid, statement, context, status, options) in [
-        ("1d04c23e_e711_11f1_8dda_0a4aad2ccf4f", "alter table customer add column nick varchar(20)", "vtctl:1d04c1f0", "complete", ""),
+        (
+            "1d04c23e_e711_11f1_8dda_0a4aad2ccf4f",
+            "alter table customer add column nick varchar(20)",
+            "vtctl:1d04c1f0",
+            "complete",
+            "",
+        ),
         (
             "e21f4478_e712_11f1_8dda_0a4aad2ccf4f",
             "alter table customer add column note varchar(20)",

@@ -2,13 +2,13 @@
 //!
 //! It builds rows and knows no topology. What stands in the columns follows what real tablets wrote (`tests/snapshots`).
 
-use std::fmt::Write as _;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use super::super::{
     clock,
     release::Release,
-    schema,
-    snapshot::{Cell, TableRows, TabletRows},
+    schema::{self, Table},
+    snapshot::{Cell, TabletRows},
 };
 use vtflow_planner::Timestamp;
 
@@ -64,6 +64,7 @@ pub(super) struct TabletBuilder {
     release: Release,
     now: i64,
     rows: TabletRows,
+    tables: BTreeMap<String, Table>,
     next_stream: i64,
 }
 
@@ -71,13 +72,9 @@ const UNLIMITED: i64 = i64::MAX;
 
 impl TabletBuilder {
     pub(super) fn new(alias: &str, keyspace: &str, release: Release, taken_at: Timestamp) -> Self {
-        let sidecar = schema::tables(release)
-            .into_iter()
-            .map(|table| {
-                let columns = schema::declared_columns(release, &table.name);
-                (table.name, TableRows { columns, rows: Vec::new() })
-            })
-            .collect();
+        let tables: BTreeMap<String, Table> =
+            schema::tables(release).into_iter().map(|table| (table.name.clone(), table)).collect();
+        let sidecar = tables.iter().map(|(name, table)| (name.clone(), table.without_rows())).collect();
         Self {
             alias: alias.to_owned(),
             keyspace: keyspace.to_owned(),
@@ -89,6 +86,7 @@ impl TabletBuilder {
                 vitess_release: Some(format!("v{}.0.0", release.major())),
                 sidecar,
             },
+            tables,
             next_stream: 1,
         }
     }
@@ -99,8 +97,7 @@ impl TabletBuilder {
 
     /// Adds a row; columns that the release lacks are left out, those not named get the table's default, 0, '' or NULL.
     fn add(&mut self, table: &str, values: &[(&str, Cell)]) {
-        let Some(content) = self.rows.sidecar.get_mut(table) else { return };
-        let known = schema::table_of_snapshot(self.release, table, content);
+        let (Some(content), Some(known)) = (self.rows.sidecar.get_mut(table), self.tables.get(table)) else { return };
         let row = known
             .columns
             .iter()
@@ -282,7 +279,11 @@ impl TabletBuilder {
         let time = |ago: i64| text(&clock::to_text(Timestamp { seconds: self.now - ago, nanos: 0 }, 0));
         let (started, done, running) = (new.status != "queued", new.status == "complete", new.status == "running");
         let when = |happened: bool, ago: i64| if happened { time(ago) } else { Cell::Null };
-        let completed = if done { text(&format!("{}.250000", clock::to_text(Timestamp { seconds: self.now - 720, nanos: 0 }, 0))) } else { Cell::Null };
+        let completed = if done {
+            text(&format!("{}.250000", clock::to_text(Timestamp { seconds: self.now - 720, nanos: 0 }, 0)))
+        } else {
+            Cell::Null
+        };
         let flag = |set: bool| Cell::Int(i64::from(set));
         let row = [
             ("id", Cell::Int(self.count("schema_migrations") + 1)),
