@@ -255,7 +255,10 @@ pub fn text_row(fields: &[Field], row: &[SqliteValue]) -> Row {
                 continue;
             }
             SqliteValue::Integer(number) => out.values.extend_from_slice(number.to_string().as_bytes()),
-            SqliteValue::Real(number) => out.values.extend_from_slice(float_text(*number, kind).as_bytes()),
+            SqliteValue::Real(number) => {
+                let decimals = fields.get(index).map_or(0, |field| field.decimals);
+                out.values.extend_from_slice(float_text(*number, kind, decimals).as_bytes());
+            }
             SqliteValue::Text(text) => out.values.extend_from_slice(text.as_bytes()),
             SqliteValue::Blob(raw) => out.values.extend_from_slice(raw),
         }
@@ -264,9 +267,12 @@ pub fn text_row(fields: &[Field], row: &[SqliteValue]) -> Row {
     out
 }
 
-/// MySQL prints a FLOAT with six digits that matter.
+/// MySQL prints a FLOAT with six digits that matter, and a DECIMAL with all that it has.
 #[allow(clippy::cast_possible_truncation, reason = "a FLOAT column holds no more than that")]
-fn float_text(number: f64, kind: i32) -> String {
+fn float_text(number: f64, kind: i32, decimals: u32) -> String {
+    if kind == types::DECIMAL {
+        return format!("{number:.*}", decimals as usize);
+    }
     if kind != types::FLOAT32 {
         return number.to_string();
     }

@@ -50,29 +50,34 @@ impl Engine {
         match plan(sql, self.release)? {
             Plan::Select(query) => self.select(&query, sql, Some(SIDECAR), MAX_ROWS),
             Plan::Journal(statement) => writes::execute(self, *statement, Some(SIDECAR)).map_err(|error| mysql(error, sql)),
-            Plan::InsertStreams(insert) => self.atomically(|engine| {
-                let result =
-                    writes::execute(engine, Statement::Insert(*insert), Some(SIDECAR)).map_err(|error| mysql(error, sql))?;
-                let first = i64::try_from(result.insert_id).unwrap_or(0);
-                for id in first..first + i64::try_from(result.rows_affected).unwrap_or(0) {
-                    engine.log_creation(id).map_err(|error| mysql(error, sql))?;
-                }
+            Plan::InsertStreams(insert) => {
+                let result = self.atomically(|engine| {
+                    let result =
+                        writes::execute(engine, Statement::Insert(*insert), Some(SIDECAR)).map_err(|error| mysql(error, sql))?;
+                    for id in new_ids(&result) {
+                        engine.log_creation(id).map_err(|error| mysql(error, sql))?;
+                    }
+                    Ok(result)
+                })?;
+                self.start(new_ids(&result))?;
                 Ok(result)
-            }),
+            }
             Plan::UpdateStreams(mut update) => {
                 let ids = self.ids(update.selection.as_ref())?;
                 if ids.is_empty() {
                     return Ok(QueryResult::default());
                 }
                 update.selection = Some(id_in(&ids));
-                self.atomically(|engine| {
+                let result = self.atomically(|engine| {
                     let result =
                         writes::execute(engine, Statement::Update(*update), Some(SIDECAR)).map_err(|error| mysql(error, sql))?;
-                    for id in ids {
-                        engine.log_state(id).map_err(|error| mysql(error, sql))?;
+                    for id in &ids {
+                        engine.log_state(*id).map_err(|error| mysql(error, sql))?;
                     }
                     Ok(result)
-                })
+                })?;
+                self.start(ids)?;
+                Ok(result)
             }
             Plan::DeleteStreams(mut delete) => {
                 let ids = self.ids(delete.selection.as_ref())?;
@@ -104,6 +109,19 @@ impl Engine {
                 })
             }
         }
+    }
+
+    /// What is left of starting streams: their sources must be readable. The rows stay as they are either way.
+    fn start(&self, ids: impl IntoIterator<Item = i64>) -> Result<(), TabletError> {
+        for id in ids {
+            let row = self.stream_row(id).map_err(|error| TabletError::plain(error.to_string()))?;
+            let Some((names, values)) = row else { continue };
+            let row = NamedRow { names: &names, values: &values };
+            if self.release.reads_sources_of_stopped_streams() || row.text("state") != "Stopped" {
+                prototext::binlog_source(&row.bytes("source")).map_err(TabletError::Plain)?;
+            }
+        }
+        Ok(())
     }
 
     /// All or nothing.
@@ -409,6 +427,12 @@ fn go_json(row: &NamedRow<'_>) -> String {
         }
     }
     escaped
+}
+
+/// The ids that an INSERT generated.
+fn new_ids(result: &QueryResult) -> std::ops::Range<i64> {
+    let first = i64::try_from(result.insert_id).unwrap_or(0);
+    first..first.saturating_add(i64::try_from(result.rows_affected).unwrap_or(0))
 }
 
 fn id_in(ids: &[i64]) -> Expr {
