@@ -218,6 +218,16 @@ async fn writes_count_what_really_changed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_query_without_end_is_ended() {
+    let cluster = start(small(), &[]).await;
+    let endless = "with recursive n as (select 1 as i union all select i + 1 from n) select id from _vt.vreplication where id in \
+                   (select count(*) from n)";
+    let ended = exec(&cluster, "zone1-0000000200", endless).await.unwrap_err();
+    assert!(ended.message().contains("maximum statement execution time exceeded"), "{}", ended.message());
+    exec(&cluster, "zone1-0000000200", "select id from _vt.vreplication").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn more_than_ten_thousand_rows_are_an_error() {
     let shape = Shape { shards: 1, streams: 2, log_rows: 5_001, ..Shape::default() };
     let cluster = start(generate(shape, NOW), &[]).await;

@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 
 use rusqlite::{
-    Connection, params_from_iter,
+    Connection, InterruptHandle, params_from_iter,
     types::{Value as SqliteValue, ValueRef},
 };
 use sqlparser::ast::{Expr, ObjectName, Query, SelectItem, SetExpr, Statement, Value, Visit, Visitor};
@@ -58,6 +58,11 @@ impl Engine {
         }
         connection.execute_batch("COMMIT")?;
         Ok(Self { connection, catalog, release })
+    }
+
+    /// Ends the statement that runs at that moment, from another thread.
+    pub fn interrupt_handle(&self) -> InterruptHandle {
+        self.connection.get_interrupt_handle()
     }
 
     /// The tablet's release.
@@ -208,6 +213,10 @@ pub(super) fn from_sqlite(error: &rusqlite::Error, query: Option<&Query>) -> Mys
     if let Some(columns) = after("UNIQUE constraint failed: ") {
         let text = format!("Duplicate entry for key '{columns}'");
         return MysqlError { errno: 1062, sqlstate: "23000", text };
+    }
+    if text == "interrupted" {
+        let text = "Query execution was interrupted, maximum statement execution time exceeded".to_owned();
+        return MysqlError { errno: 3024, sqlstate: "HY000", text };
     }
     if text.starts_with("misuse of aggregate") {
         return MysqlError { errno: 1111, sqlstate: "HY000", text: "Invalid use of group function".to_owned() };

@@ -40,6 +40,9 @@ use super::{
 /// The longest message either way, in bytes: `--grpc-max-message-size` of a tablet.
 pub const MAX_MESSAGE_BYTES: usize = 16 << 20;
 
+/// How long a statement may run: a query that never ends must not hold the cluster's few threads.
+const LONGEST_STATEMENT: Duration = Duration::from_secs(5);
+
 const SERVICE: &str = "tabletmanagerservice.TabletManager";
 
 /// One tablet as its service sees it.
@@ -128,12 +131,19 @@ impl Tablet {
             release: self.release,
             method,
         };
-        let done = tokio::task::spawn_blocking(move || {
+        let interrupt = engine.interrupt_handle();
+        let mut done = tokio::task::spawn_blocking(move || {
             let answer = call.perform(&mut engine, &request);
             drop(permit);
             answer
         });
-        done.await.unwrap_or_else(|error| Err(Status::internal(format!("the embedded tablet failed: {error}"))))
+        let answer = if let Ok(answer) = tokio::time::timeout(LONGEST_STATEMENT, &mut done).await {
+            answer
+        } else {
+            interrupt.interrupt();
+            done.await
+        };
+        answer.unwrap_or_else(|error| Err(Status::internal(format!("the embedded tablet failed: {error}"))))
     }
 }
 
