@@ -4,6 +4,10 @@
 //! embedded tablet must answer the same fields, rows, codes and texts. What it cannot match is listed in [`DIFFERENCES`], each
 //! with its reason; a listed case that starts to match fails the test, so that the list stays true.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a test fails by panicking")]
+
+mod embedded_support;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
@@ -11,14 +15,11 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use bytes::{Buf, BufMut, Bytes};
+use bytes::Bytes;
+use embedded_support::Raw;
 use prost::Message;
 use serde::Deserialize;
-use tonic::{
-    Code, Request, Status,
-    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
-    transport::Channel,
-};
+use tonic::{Code, Request, Status, transport::Channel};
 use vtflow::embedded::{Cluster, Snapshot};
 use vtflow_planner::proto::{query::QueryResult, tabletmanagerdata as data};
 
@@ -89,8 +90,9 @@ async fn embedded_tablets_answer_reads_as_real_ones() {
     assert!(problems.is_empty(), "{} of {compared} cases differ:\n{}", problems.len(), problems.join("\n"));
 }
 
-/// Cases of `tablet-wire-writes.jsonl` that change nothing: what is refused, what is accepted, what matches no row.
-const UNCHANGING: &[&str] = &[
+/// Cases of `tablet-wire-writes.jsonl` that are about acceptance and refusal, or whose answer needs no running stream. They are
+/// replayed in the order of the file, because some change rows that later ones read.
+const WRITES: &[&str] = &[
     "update_none",
     "update_none_workflow",
     "update_no_selective_where",
@@ -106,6 +108,22 @@ const UNCHANGING: &[&str] = &[
     "insert_ignore",
     "insert_with_id",
     "insert_missing_columns",
+    "insert_throw_away",
+    "insert_bad_source",
+    "update_bad_source",
+    "update_bad_source_running",
+    "update_compressed_pos",
+    "update_same_1",
+    "select_backticks",
+    "select_comment",
+    "select_exists_join",
+    "select_for_update",
+    "select_no_rows_subquery",
+    "select_string_number",
+    "select_unicode",
+    "select_upper",
+    "dba.two_statements",
+    "VExec.select",
     "VExec.vreplication",
     "VExec.bad_verb",
     "VExec.delete",
@@ -113,14 +131,14 @@ const UNCHANGING: &[&str] = &[
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn embedded_tablets_refuse_writes_as_real_ones() {
+async fn embedded_tablets_take_and_refuse_writes_as_real_ones() {
     let folder = snapshots().join("mixed-releases");
     let cluster = Cluster::start(Snapshot::load(&folder).unwrap(), BTreeMap::new(), Duration::ZERO).await.unwrap();
     let mut channels = Channels::default();
     let mut problems = Vec::new();
     let mut met = BTreeSet::new();
     for line in recorded(&folder.join("expect/tablet-wire-writes.jsonl")) {
-        if !UNCHANGING.contains(&line.case.as_str()) {
+        if !WRITES.contains(&line.case.as_str()) {
             continue;
         }
         met.insert(line.case.clone());
@@ -129,7 +147,7 @@ async fn embedded_tablets_refuse_writes_as_real_ones() {
             problems.push(format!("{} {}: {difference}", line.tablet, line.case));
         }
     }
-    assert_eq!(met.len(), UNCHANGING.len(), "recorded: {met:?}");
+    assert_eq!(met.len(), WRITES.len(), "recorded: {met:?}");
     assert!(problems.is_empty(), "{} differ:\n{}", problems.len(), problems.join("\n"));
 }
 
@@ -137,7 +155,9 @@ fn compare(line: &Recorded, got: Result<Bytes, Status>) -> Result<(), String> {
     match (&line.error, got) {
         (Some(wanted), Err(status)) => {
             let got = format!("rpc error: code = {:?} desc = {}", status.code(), status.message());
-            if *wanted == got { Ok(()) } else { Err(format!("error differs\n  want {wanted}\n  got  {got}")) }
+            // Go's protobuf library writes a space or a no-break space there, another one in each build, on purpose.
+            let wanted = wanted.replace('\u{a0}', " ");
+            if wanted == got { Ok(()) } else { Err(format!("error differs\n  want {wanted}\n  got  {got}")) }
         }
         (Some(wanted), Ok(_)) => Err(format!("answered instead of failing with {wanted}")),
         (None, Err(status)) => Err(format!("failed with {:?} {}", status.code(), status.message())),
@@ -264,38 +284,5 @@ impl Channels {
         let path = line.method.parse().unwrap();
         let request = Bytes::from(BASE64.decode(&line.request_bytes).unwrap());
         grpc.unary(Request::new(request), path, Raw).await.map(tonic::Response::into_inner)
-    }
-}
-
-#[derive(Clone, Copy, Default)]
-struct Raw;
-
-impl Codec for Raw {
-    type Encode = Bytes;
-    type Decode = Bytes;
-    type Encoder = Self;
-    type Decoder = Self;
-    fn encoder(&mut self) -> Self {
-        Self
-    }
-    fn decoder(&mut self) -> Self {
-        Self
-    }
-}
-
-impl Encoder for Raw {
-    type Item = Bytes;
-    type Error = Status;
-    fn encode(&mut self, item: Bytes, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        buffer.put(item);
-        Ok(())
-    }
-}
-
-impl Decoder for Raw {
-    type Item = Bytes;
-    type Error = Status;
-    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
-        Ok(Some(buffer.copy_to_bytes(buffer.remaining())))
     }
 }

@@ -47,7 +47,7 @@ async fn main() {
     for (shards, streams) in [(1, 1), (256, 1), (256, 55)] {
         let shape = Shape { shards, streams, copy_states: 2, log_rows: 3, release: Release::new(24) };
         let started = Instant::now();
-        let cluster = Cluster::start(generate(&shape, taken_at), BTreeMap::new(), DELAY).await.expect("the cluster starts");
+        let cluster = Cluster::start(generate(shape, taken_at), BTreeMap::new(), DELAY).await.expect("the cluster starts");
         println!("\n{shards} shards, {streams} streams each, {DELAY:?} delays (started in {:.1?})", started.elapsed());
         let topology = Arc::new(MemoryTopology::new(cluster.topo()).with_delay(DELAY));
         let options = TabletOptions { concurrency: 2048, ..TabletOptions::default() };

@@ -65,7 +65,7 @@ pub(crate) async fn run(connect: &ConnectArgs, args: DemoArgs) -> anyhow::Result
     let snapshot = match args.shards {
         None => generate::demo(now),
         Some(shards) if shards.is_power_of_two() => generate::generate(
-            &Shape {
+            Shape {
                 shards,
                 streams: args.streams,
                 copy_states: args.copy_states,

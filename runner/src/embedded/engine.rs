@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 
 use rusqlite::{
-    Connection, params_from_iter,
+    Connection, InterruptHandle, params_from_iter,
     types::{Value as SqliteValue, ValueRef},
 };
 use sqlparser::ast::{Expr, ObjectName, Query, SelectItem, SetExpr, Statement, Value, Visit, Visitor};
@@ -35,7 +35,6 @@ pub struct Engine {
     pub(super) connection: Connection,
     pub(super) catalog: Catalog,
     pub(super) release: Release,
-    pub(super) clock: Clock,
 }
 
 impl Engine {
@@ -58,7 +57,12 @@ impl Engine {
             catalog.insert(name.clone(), table);
         }
         connection.execute_batch("COMMIT")?;
-        Ok(Self { connection, catalog, release, clock })
+        Ok(Self { connection, catalog, release })
+    }
+
+    /// Ends the statement that runs at that moment, from another thread.
+    pub fn interrupt_handle(&self) -> InterruptHandle {
+        self.connection.get_interrupt_handle()
     }
 
     /// The tablet's release.
@@ -74,7 +78,7 @@ impl Engine {
     pub fn execute(&mut self, sql: &str, default_database: Option<&str>, max_rows: u64) -> Result<QueryResult, TabletError> {
         let statement = parse_one(sql, Release::NEWEST).map_err(|error| mysql(syntax(sql, &error), sql))?;
         match statement {
-            Statement::Query(query) => self.select(*query, sql, default_database, max_rows),
+            Statement::Query(query) => self.select(&query, sql, default_database, max_rows),
             statement => writes::execute(self, statement, default_database).map_err(|error| mysql(error, sql)),
         }
     }
@@ -86,7 +90,7 @@ impl Engine {
     /// MySQL's, or that more than `max_rows` rows came.
     pub fn select(
         &self,
-        query: Query,
+        query: &Query,
         sql: &str,
         default_database: Option<&str>,
         max_rows: u64,
@@ -112,17 +116,17 @@ impl Engine {
     /// The fields and raw rows of a query.
     pub(super) fn rows(
         &self,
-        query: Query,
+        query: &Query,
         sql: &str,
         default_database: Option<&str>,
     ) -> Result<(Vec<Field>, Vec<Vec<SqliteValue>>), MysqlError> {
-        if let Some(placeholder) = placeholder(&query) {
+        if let Some(placeholder) = placeholder(query) {
             return Err(MysqlError::syntax(sql.find(&placeholder).and_then(|at| sql.get(at..)).unwrap_or(&placeholder)));
         }
         let scopes = Scopes::new(&self.catalog, default_database);
-        let fields = scopes.clone().output(&query)?;
+        let fields = scopes.clone().output(query)?;
         let translated = translate_query(query.clone(), scopes)?;
-        let rows = self.run(&translated).map_err(|error| from_sqlite(&error, Some(&query)))?;
+        let rows = self.run(&translated).map_err(|error| from_sqlite(&error, Some(query)))?;
         Ok((fields, rows))
     }
 
@@ -210,6 +214,10 @@ pub(super) fn from_sqlite(error: &rusqlite::Error, query: Option<&Query>) -> Mys
         let text = format!("Duplicate entry for key '{columns}'");
         return MysqlError { errno: 1062, sqlstate: "23000", text };
     }
+    if text == "interrupted" {
+        let text = "Query execution was interrupted, maximum statement execution time exceeded".to_owned();
+        return MysqlError { errno: 3024, sqlstate: "HY000", text };
+    }
     if text.starts_with("misuse of aggregate") {
         return MysqlError { errno: 1111, sqlstate: "HY000", text: "Invalid use of group function".to_owned() };
     }
@@ -256,7 +264,10 @@ pub fn text_row(fields: &[Field], row: &[SqliteValue]) -> Row {
                 continue;
             }
             SqliteValue::Integer(number) => out.values.extend_from_slice(number.to_string().as_bytes()),
-            SqliteValue::Real(number) => out.values.extend_from_slice(float_text(*number, kind).as_bytes()),
+            SqliteValue::Real(number) => {
+                let decimals = fields.get(index).map_or(0, |field| field.decimals);
+                out.values.extend_from_slice(float_text(*number, kind, decimals).as_bytes());
+            }
             SqliteValue::Text(text) => out.values.extend_from_slice(text.as_bytes()),
             SqliteValue::Blob(raw) => out.values.extend_from_slice(raw),
         }
@@ -265,9 +276,12 @@ pub fn text_row(fields: &[Field], row: &[SqliteValue]) -> Row {
     out
 }
 
-/// MySQL prints a FLOAT with six digits that matter.
+/// MySQL prints a FLOAT with six digits that matter, and a DECIMAL with all that it has.
 #[allow(clippy::cast_possible_truncation, reason = "a FLOAT column holds no more than that")]
-fn float_text(number: f64, kind: i32) -> String {
+fn float_text(number: f64, kind: i32, decimals: u32) -> String {
+    if kind == types::DECIMAL {
+        return format!("{number:.*}", decimals as usize);
+    }
     if kind != types::FLOAT32 {
         return number.to_string();
     }

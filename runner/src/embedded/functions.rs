@@ -3,6 +3,8 @@
 //! The rewriting (`mysql_to_sqlite.rs`) is what calls them; nothing here parses SQL. JSON functions take each value after its
 //! kind: see [`Kind`].
 
+use std::fmt::Write as _;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use rusqlite::{
     Connection, Error, Result,
@@ -18,7 +20,7 @@ use super::{
 
 /// What a JSON function has to know of an argument: SQLite's values do not tell JSON or binary from text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(super) enum Kind {
     /// A number, a text or NULL: becomes the JSON value of the same sort.
     Plain,
     /// Already JSON text.
@@ -29,7 +31,7 @@ pub enum Kind {
 
 impl Kind {
     /// As the argument in front of the value.
-    pub fn to_argument(self) -> i64 {
+    pub(super) fn to_argument(self) -> i64 {
         match self {
             Self::Plain => 0,
             Self::Json => 1,
@@ -43,7 +45,7 @@ impl Kind {
 /// # Errors
 ///
 /// Those of SQLite; none is expected.
-pub fn register(connection: &Connection, clock: Clock) -> Result<()> {
+pub(super) fn register(connection: &Connection, clock: Clock) -> Result<()> {
     let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
     let changing = FunctionFlags::SQLITE_UTF8;
     connection.create_scalar_function("vt_now", 1, changing, move |context| {
@@ -57,7 +59,7 @@ pub fn register(connection: &Connection, clock: Clock) -> Result<()> {
         if context.is_empty() {
             return Ok(Some(clock.now().seconds));
         }
-        Ok(text(context, 0)?.map(|text| clock::from_text(&text).map_or(0, |at| at.seconds)))
+        Ok(text(context, 0).map(|text| clock::from_text(&text).map_or(0, |at| at.seconds)))
     })?;
     connection.create_scalar_function("vt_from_unixtime", 1, flags, |context| {
         Ok(context.get::<Option<i64>>(0)?.map(|seconds| clock::to_text(Timestamp { seconds, nanos: 0 }, 0)))
@@ -65,9 +67,9 @@ pub fn register(connection: &Connection, clock: Clock) -> Result<()> {
     connection.create_scalar_function("vt_date_add", 3, flags, |context| date_add(context))?;
     connection.create_scalar_function("vt_left", 2, flags, |context| {
         let length = usize::try_from(context.get::<i64>(1)?).unwrap_or(0);
-        Ok(text(context, 0)?.map(|text| text.chars().take(length).collect::<String>()))
+        Ok(text(context, 0).map(|text| text.chars().take(length).collect::<String>()))
     })?;
-    connection.create_scalar_function("vt_concat", -1, flags, concat)?;
+    connection.create_scalar_function("vt_concat", -1, flags, |context| Ok(concat(context)))?;
     connection.create_scalar_function("vt_compress", 1, flags, |context| Ok(bytes(context, 0).map(|raw| compress(&raw))))?;
     connection.create_scalar_function("vt_uncompress", 1, flags, |context| {
         Ok(bytes(context, 0).and_then(|raw| uncompress(&raw)).map(text_or_blob))
@@ -76,10 +78,10 @@ pub fn register(connection: &Connection, clock: Clock) -> Result<()> {
         if let ValueRef::Integer(number) = context.get_raw(0) {
             return Ok(Some(format!("{number:X}")));
         }
-        Ok(bytes(context, 0).map(|raw| raw.iter().map(|byte| format!("{byte:02X}")).collect::<String>()))
+        Ok(bytes(context, 0).map(|raw| hex(&raw)))
     })?;
     connection.create_scalar_function("vt_like", 3, flags, |context| {
-        let (Some(value), Some(pattern)) = (text(context, 0)?, text(context, 1)?) else { return Ok(None) };
+        let (Some(value), Some(pattern)) = (text(context, 0), text(context, 1)) else { return Ok(None) };
         let (value, pattern) =
             if context.get::<i64>(2)? == 1 { (value.to_lowercase(), pattern.to_lowercase()) } else { (value, pattern) };
         Ok(Some(like(&value.chars().collect::<Vec<_>>(), &pattern.chars().collect::<Vec<_>>())))
@@ -88,7 +90,7 @@ pub fn register(connection: &Connection, clock: Clock) -> Result<()> {
 }
 
 fn register_json(connection: &Connection, flags: FunctionFlags) -> Result<()> {
-    connection.create_scalar_function("vt_json", 1, flags, |context| match text(context, 0)? {
+    connection.create_scalar_function("vt_json", 1, flags, |context| match text(context, 0) {
         None => Ok(None),
         Some(text) => Ok(Some(json::print(&parse_json(&text)?))),
     })?;
@@ -99,16 +101,16 @@ fn register_json(connection: &Connection, flags: FunctionFlags) -> Result<()> {
     connection.create_scalar_function("vt_json_object", -1, flags, |context| {
         let mut entries = serde_json::Map::new();
         for index in (0..context.len() / 4).map(|pair| pair * 4) {
-            let key = text(context, index + 1)?.ok_or_else(|| user("JSON documents may not contain NULL member names."))?;
+            let key = text(context, index + 1).ok_or_else(|| user("JSON documents may not contain NULL member names."))?;
             entries.insert(key, json_value(context, index + 2)?);
         }
         Ok(json::print(&serde_json::Value::Object(entries)))
     })?;
     connection.create_scalar_function("vt_json_set", -1, flags, |context| {
-        let Some(document) = text(context, 1)? else { return Ok(None) };
+        let Some(document) = text(context, 1) else { return Ok(None) };
         let mut document = parse_json(&document)?;
         for index in (2..context.len().saturating_sub(3)).step_by(4) {
-            let path = text(context, index + 1)?.unwrap_or_default();
+            let path = text(context, index + 1).unwrap_or_default();
             if !json::set(&mut document, &path, json_value(context, index + 2)?) {
                 return Err(user("Invalid JSON path expression."));
             }
@@ -116,21 +118,21 @@ fn register_json(connection: &Connection, flags: FunctionFlags) -> Result<()> {
         Ok(Some(json::print(&document)))
     })?;
     connection.create_scalar_function("vt_json_remove", -1, flags, |context| {
-        let Some(document) = text(context, 1)? else { return Ok(None) };
+        let Some(document) = text(context, 1) else { return Ok(None) };
         let mut document = parse_json(&document)?;
         for index in (2..context.len()).step_by(2) {
-            if !json::remove(&mut document, &text(context, index + 1)?.unwrap_or_default()) {
+            if !json::remove(&mut document, &text(context, index + 1).unwrap_or_default()) {
                 return Err(user("Invalid JSON path expression."));
             }
         }
         Ok(Some(json::print(&document)))
     })?;
     connection.create_scalar_function("vt_json_extract", 4, flags, |context| {
-        let (Some(document), Some(path)) = (text(context, 1)?, text(context, 3)?) else { return Ok(None) };
+        let (Some(document), Some(path)) = (text(context, 1), text(context, 3)) else { return Ok(None) };
         Ok(json::extract(&parse_json(&document)?, &path).map(|value| json::print(&value)))
     })?;
     connection.create_scalar_function("vt_json_unquote", 2, flags, |context| {
-        Ok(text(context, 1)?.map(|text| match serde_json::from_str(&text) {
+        Ok(text(context, 1).map(|text| match serde_json::from_str(&text) {
             Ok(serde_json::Value::String(inner)) => inner,
             _ => text,
         }))
@@ -165,9 +167,9 @@ fn json_value(context: &Context<'_>, index: usize) -> Result<serde_json::Value> 
         0 => match raw {
             ValueRef::Integer(number) => number.into(),
             ValueRef::Real(number) => number.into(),
-            _ => text(context, index + 1)?.map_or(serde_json::Value::Null, Into::into),
+            _ => text(context, index + 1).map_or(serde_json::Value::Null, Into::into),
         },
-        1 => parse_json(&text(context, index + 1)?.unwrap_or_default())?,
+        1 => parse_json(&text(context, index + 1).unwrap_or_default())?,
         number => {
             let encoded = BASE64.encode(bytes(context, index + 1).unwrap_or_default());
             format!("base64:type{number}:{encoded}").into()
@@ -184,13 +186,13 @@ fn user(text: &str) -> Error {
 }
 
 /// An argument as text; `None` for NULL.
-fn text(context: &Context<'_>, index: usize) -> Result<Option<String>> {
-    Ok(match context.get_raw(index) {
+fn text(context: &Context<'_>, index: usize) -> Option<String> {
+    match context.get_raw(index) {
         ValueRef::Null => None,
         ValueRef::Integer(number) => Some(number.to_string()),
         ValueRef::Real(number) => Some(number.to_string()),
         ValueRef::Text(raw) | ValueRef::Blob(raw) => Some(String::from_utf8_lossy(raw).into_owned()),
-    })
+    }
 }
 
 fn bytes(context: &Context<'_>, index: usize) -> Option<Vec<u8>> {
@@ -203,20 +205,27 @@ fn bytes(context: &Context<'_>, index: usize) -> Option<Vec<u8>> {
 }
 
 /// Text where the bytes are UTF-8, so that comparisons with literals work; a blob elsewhere.
-pub fn text_or_blob(raw: Vec<u8>) -> Value {
+pub(super) fn text_or_blob(raw: Vec<u8>) -> Value {
     match String::from_utf8(raw) {
         Ok(text) => Value::Text(text),
         Err(error) => Value::Blob(error.into_bytes()),
     }
 }
 
-fn concat(context: &mut Context<'_>) -> Result<Value> {
+fn concat(context: &Context<'_>) -> Value {
     let mut joined = Vec::new();
     for index in 0..context.len() {
-        let Some(part) = bytes(context, index) else { return Ok(Value::Null) };
+        let Some(part) = bytes(context, index) else { return Value::Null };
         joined.extend(part);
     }
-    Ok(text_or_blob(joined))
+    text_or_blob(joined)
+}
+
+fn hex(raw: &[u8]) -> String {
+    raw.iter().fold(String::with_capacity(raw.len() * 2), |mut out, byte| {
+        let _ = write!(out, "{byte:02X}");
+        out
+    })
 }
 
 /// MySQL's COMPRESS: the length, four bytes little-endian, then a zlib stream. Nothing for nothing.
@@ -241,11 +250,11 @@ fn uncompress(raw: &[u8]) -> Option<Vec<u8>> {
 
 /// `vt_date_add(time, count, unit)`.
 fn date_add(context: &Context<'_>) -> Result<Option<String>> {
-    let (Some(at), Some(unit)) = (text(context, 0)?, text(context, 2)?) else { return Ok(None) };
+    let (Some(at), Some(unit)) = (text(context, 0), text(context, 2)) else { return Ok(None) };
     let count = match context.get_raw(1) {
         ValueRef::Null => return Ok(None),
         ValueRef::Integer(count) => count,
-        _ => text(context, 1)?.and_then(|text| text.trim().parse().ok()).unwrap_or(0),
+        _ => text(context, 1).and_then(|text| text.trim().parse().ok()).unwrap_or(0),
     };
     let digits = at.split_once('.').map_or(0, |(_, fraction)| u32::try_from(fraction.len()).unwrap_or(0));
     let Some(at) = clock::from_text(&at) else { return Ok(None) };

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 /// A value as MySQL prints it.
-pub fn print(value: &Value) -> String {
+pub(super) fn print(value: &Value) -> String {
     let mut out = String::new();
     print_into(value, &mut out);
     out
@@ -95,7 +95,7 @@ fn steps(path: &str) -> Option<Vec<Step>> {
 }
 
 /// What the path names; `None` when there is no such thing or the path is not one.
-pub fn extract(document: &Value, path: &str) -> Option<Value> {
+pub(super) fn extract(document: &Value, path: &str) -> Option<Value> {
     let mut at = document;
     for step in steps(path)? {
         at = match step {
@@ -108,7 +108,7 @@ pub fn extract(document: &Value, path: &str) -> Option<Value> {
 
 /// Sets what the path names, as `JSON_SET` does: the last step is added when it is missing, earlier ones are not.
 /// False when the path is not one.
-pub fn set(document: &mut Value, path: &str, value: Value) -> bool {
+pub(super) fn set(document: &mut Value, path: &str, value: Value) -> bool {
     let Some(mut steps) = steps(path) else { return false };
     let Some(last) = steps.pop() else {
         *document = value;
@@ -129,7 +129,7 @@ pub fn set(document: &mut Value, path: &str, value: Value) -> bool {
 }
 
 /// Removes what the path names, if it is there. False when the path is not one.
-pub fn remove(document: &mut Value, path: &str) -> bool {
+pub(super) fn remove(document: &mut Value, path: &str) -> bool {
     let Some(mut steps) = steps(path) else { return false };
     let Some(last) = steps.pop() else { return false };
     match (last, descend(document, &steps)) {

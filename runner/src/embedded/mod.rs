@@ -25,5 +25,6 @@ mod streams;
 mod writes;
 
 pub use cluster::{Cluster, ClusterError, Fault};
+pub use generate::{Shape, demo, generate};
 pub use release::Release;
 pub use snapshot::{Cell, ColumnDecl, Snapshot, SnapshotError, TableRows, TabletRows, TopoRecord};

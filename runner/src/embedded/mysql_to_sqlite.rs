@@ -22,7 +22,7 @@ use super::{
 
 /// A statement ready for SQLite.
 #[derive(Debug)]
-pub struct Translated {
+pub(super) struct Translated {
     /// The text, with `?1`, `?2` … for the literals.
     pub sql: String,
     /// The literals.
@@ -34,7 +34,7 @@ pub struct Translated {
 /// # Errors
 ///
 /// What MySQL says of unknown tables and functions, or 1235 for what SQLite cannot be made to do.
-pub fn translate_query(mut query: Query, scopes: Scopes<'_>) -> Result<Translated, MysqlError> {
+pub(super) fn translate_query(mut query: Query, scopes: Scopes<'_>) -> Result<Translated, MysqlError> {
     let mut rewriter = Rewriter { scopes, params: Vec::new() };
     match VisitMut::visit(&mut query, &mut rewriter) {
         ControlFlow::Break(error) => Err(error),
@@ -47,7 +47,7 @@ pub fn translate_query(mut query: Query, scopes: Scopes<'_>) -> Result<Translate
 /// # Errors
 ///
 /// As [`translate_query`].
-pub fn translate_write(mut statement: Statement, scopes: Scopes<'_>) -> Result<Translated, MysqlError> {
+pub(super) fn translate_write(mut statement: Statement, scopes: Scopes<'_>) -> Result<Translated, MysqlError> {
     let mut rewriter = Rewriter { scopes, params: Vec::new() };
     match VisitMut::visit(&mut statement, &mut rewriter) {
         ControlFlow::Break(error) => Err(error),
@@ -111,7 +111,7 @@ fn flow(result: Result<(), MysqlError>) -> ControlFlow<MysqlError> {
 }
 
 /// Whether this is MySQL's table of one row.
-pub fn is_dual(table: &TableFactor) -> bool {
+pub(super) fn is_dual(table: &TableFactor) -> bool {
     matches!(table, TableFactor::Table { name, .. } if name.to_string().eq_ignore_ascii_case("dual"))
 }
 
@@ -136,9 +136,9 @@ impl Rewriter<'_> {
             }
             Expr::Convert { expr: inner, data_type, charset, .. } => {
                 let data_type = if charset.is_some() { Some(DataType::Text) } else { data_type.clone() };
-                *expr = cast((**inner).clone(), data_type.unwrap_or(DataType::Text));
+                *expr = cast((**inner).clone(), &data_type.unwrap_or(DataType::Text));
             }
-            Expr::Cast { expr: inner, data_type, .. } => *expr = cast((**inner).clone(), data_type.clone()),
+            Expr::Cast { expr: inner, data_type, .. } => *expr = cast((**inner).clone(), data_type),
             Expr::BinaryOp { left, op, right } => {
                 if let Some(new) = binary(left, op, right)? {
                     *expr = new;
@@ -315,7 +315,7 @@ fn call(name: &str, args: Vec<Expr>) -> Expr {
 }
 
 /// The plain arguments of a call. What is not an expression (`count(*)`) is left out.
-pub fn arguments(function: &Function) -> Vec<Expr> {
+pub(super) fn arguments(function: &Function) -> Vec<Expr> {
     match &function.args {
         FunctionArguments::List(list) => list
             .args
@@ -330,7 +330,7 @@ pub fn arguments(function: &Function) -> Vec<Expr> {
     }
 }
 
-fn cast(inner: Expr, data_type: DataType) -> Expr {
+fn cast(inner: Expr, data_type: &DataType) -> Expr {
     let data_type = match data_type {
         DataType::JSON => return call("vt_json", vec![inner]),
         DataType::Binary(_) | DataType::Datetime(_) | DataType::Date | DataType::Timestamp(..) => {

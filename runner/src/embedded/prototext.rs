@@ -16,7 +16,7 @@ use vtflow_planner::proto::binlogdata::BinlogSource;
 /// # Errors
 ///
 /// In the words of Go's parser, as far as clients see them: `proto: (line 1:1): unknown field: garbage`.
-pub fn binlog_source(text: &[u8]) -> Result<BinlogSource, String> {
+pub(super) fn binlog_source(text: &[u8]) -> Result<BinlogSource, String> {
     static DESCRIPTOR: LazyLock<Option<MessageDescriptor>> = LazyLock::new(|| {
         let pool = DescriptorPool::decode(vtflow_planner::DESCRIPTORS).ok()?;
         pool.get_message_by_name("binlogdata.BinlogSource")
@@ -33,7 +33,7 @@ struct Reader<'a> {
     depth: usize,
 }
 
-/// Deeper messages than any BinlogSource has.
+/// Deeper messages than any source has.
 const MAX_DEPTH: usize = 20;
 
 impl Reader<'_> {
@@ -98,7 +98,7 @@ impl Reader<'_> {
         let value = self.value(&field.kind())?;
         if field.is_map() {
             let Value::Message(entry) = value else { return Ok(()) };
-            let key = entry.get_field_by_number(1).and_then(|key| key.into_owned().into_map_key());
+            let key = entry.get_field_by_number(1).and_then(|key| map_key(key.into_owned()));
             let value = entry.get_field_by_number(2).map(std::borrow::Cow::into_owned);
             if let (Some(map), Some(key), Some(value)) = (message.get_field_mut(field).as_map_mut(), key, value) {
                 map.insert(key, value);
@@ -267,16 +267,10 @@ fn enum_number(descriptor: &EnumDescriptor, word: &str) -> Option<i32> {
     named.or_else(|| word.parse().ok())
 }
 
-trait IntoMapKey {
-    fn into_map_key(self) -> Option<MapKey>;
-}
-
-impl IntoMapKey for Value {
-    fn into_map_key(self) -> Option<MapKey> {
-        match self {
-            Value::String(key) => Some(MapKey::String(key)),
-            _ => None,
-        }
+fn map_key(value: Value) -> Option<MapKey> {
+    match value {
+        Value::String(key) => Some(MapKey::String(key)),
+        _ => None,
     }
 }
 

@@ -102,6 +102,11 @@ impl Release {
         self.0 <= 20
     }
 
+    /// Whether the source of a stream that is not going to run is read all the same.
+    pub fn reads_sources_of_stopped_streams(self) -> bool {
+        self.0 >= 18
+    }
+
     /// Whether too many rows are a MySQL error (with errno) instead of one of the tablet.
     pub fn row_limit_is_sql_error(self) -> bool {
         self.0 <= 14

@@ -33,6 +33,7 @@ pub struct Column {
 
 /// A column's part in its table's keys, as MySQL's flags tell it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is one of MySQL's flags")]
 pub struct Key {
     /// Part of the primary key.
     pub primary: bool,
@@ -55,19 +56,21 @@ pub struct Table {
     pub primary_key: Vec<String>,
 }
 
+impl Table {
+    /// The table as a snapshot declares it, empty.
+    pub fn without_rows(&self) -> TableRows {
+        let declared = |column: &Column| ColumnDecl {
+            name: column.name.clone(),
+            mysql_type: column.mysql_type.clone(),
+            nullable: column.nullable,
+        };
+        TableRows { columns: self.columns.iter().map(declared).collect(), rows: Vec::new() }
+    }
+}
+
 /// The sidecar tables of a release, in alphabetic order. Tables that hold nothing of streams or migrations are left out.
 pub fn tables(release: Release) -> Vec<Table> {
     FACTS.iter().filter_map(|(name, facts)| table(release, name, facts)).collect()
-}
-
-/// The columns of a table as a snapshot of such a tablet would declare them; empty when the release has no such table.
-pub fn declared_columns(release: Release, name: &str) -> Vec<ColumnDecl> {
-    let columns = FACTS.iter().find(|(table, _)| *table == name).and_then(|(name, facts)| table(release, name, facts));
-    columns
-        .into_iter()
-        .flat_map(|table| table.columns)
-        .map(|column| ColumnDecl { name: column.name, mysql_type: column.mysql_type, nullable: column.nullable })
-        .collect()
 }
 
 /// A table with the columns that a snapshot declares, and what the facts know about them besides.
@@ -140,7 +143,7 @@ fn mysql_column(column: &Column) -> String {
     text
 }
 
-fn applies<'a>(release: Release, line: &'a str) -> Option<&'a str> {
+fn applies(release: Release, line: &str) -> Option<&str> {
     let (span, rest) = line.trim().split_once(' ')?;
     let (since, until) = span.split_once('-').unwrap_or((span, "24"));
     let span = since.parse::<u8>().ok()?..=until.parse::<u8>().ok()?;
@@ -207,7 +210,7 @@ fn column(fact: &str) -> Option<Column> {
             "UPD" => column.on_update_now = true,
             "=" => {
                 column.default =
-                    words.next().map(|word| if word == "NOW" { "CURRENT_TIMESTAMP".to_owned() } else { word.to_owned() })
+                    words.next().map(|word| if word == "NOW" { "CURRENT_TIMESTAMP".to_owned() } else { word.to_owned() });
             }
             _ => {}
         }

@@ -18,11 +18,11 @@ use super::{
 };
 
 /// The sidecar tables of a tablet, by name.
-pub type Catalog = BTreeMap<String, Table>;
+pub(super) type Catalog = BTreeMap<String, Table>;
 
 /// The names in force at one place of a statement, innermost last.
 #[derive(Clone)]
-pub struct Scopes<'a> {
+pub(super) struct Scopes<'a> {
     catalog: &'a Catalog,
     default_database: Option<&'a str>,
     selects: Vec<Vec<Source>>,
@@ -42,12 +42,12 @@ struct Source {
 
 impl<'a> Scopes<'a> {
     /// No names yet. `default_database`: what an unqualified table belongs to.
-    pub fn new(catalog: &'a Catalog, default_database: Option<&'a str>) -> Self {
+    pub(super) fn new(catalog: &'a Catalog, default_database: Option<&'a str>) -> Self {
         Self { catalog, default_database, selects: Vec::new(), common: Vec::new(), marks: Vec::new() }
     }
 
     /// The database of unqualified tables.
-    pub fn default_database(&self) -> Option<&'a str> {
+    pub(super) fn default_database(&self) -> Option<&'a str> {
         self.default_database
     }
 
@@ -56,7 +56,7 @@ impl<'a> Scopes<'a> {
     /// # Errors
     ///
     /// 1146 and its like.
-    pub fn enter_table(&mut self, name: &ObjectName) -> Result<(), MysqlError> {
+    pub(super) fn enter_table(&mut self, name: &ObjectName) -> Result<(), MysqlError> {
         let source = self.table(name, None)?;
         self.selects.push(vec![source]);
         Ok(())
@@ -67,7 +67,7 @@ impl<'a> Scopes<'a> {
     /// # Errors
     ///
     /// Those of the tables and columns within.
-    pub fn enter_query(&mut self, query: &Query) -> Result<(), MysqlError> {
+    pub(super) fn enter_query(&mut self, query: &Query) -> Result<(), MysqlError> {
         self.marks.push(self.common.len());
         for cte in query.with.iter().flat_map(|with| &with.cte_tables) {
             let mut fields = self.clone().output(&cte.query)?;
@@ -80,7 +80,7 @@ impl<'a> Scopes<'a> {
     }
 
     /// Forgets what [`Self::enter_query`] put in force.
-    pub fn leave_query(&mut self, _: &Query) {
+    pub(super) fn leave_query(&mut self, _: &Query) {
         if let Some(mark) = self.marks.pop() {
             self.common.truncate(mark);
         }
@@ -91,14 +91,14 @@ impl<'a> Scopes<'a> {
     /// # Errors
     ///
     /// 1146 and its like.
-    pub fn enter_select(&mut self, select: &Select) -> Result<(), MysqlError> {
+    pub(super) fn enter_select(&mut self, select: &Select) -> Result<(), MysqlError> {
         let sources = self.sources(&select.from)?;
         self.selects.push(sources);
         Ok(())
     }
 
     /// Forgets them.
-    pub fn leave_select(&mut self) {
+    pub(super) fn leave_select(&mut self) {
         self.selects.pop();
     }
 
@@ -107,7 +107,7 @@ impl<'a> Scopes<'a> {
     /// # Errors
     ///
     /// 1051 for a wildcard of a table that is not there, 1096 for one without tables.
-    pub fn expand(&self, projection: &[SelectItem]) -> Result<Vec<SelectItem>, MysqlError> {
+    pub(super) fn expand(&self, projection: &[SelectItem]) -> Result<Vec<SelectItem>, MysqlError> {
         let mut items = Vec::new();
         for item in projection {
             match item {
@@ -116,7 +116,7 @@ impl<'a> Scopes<'a> {
                     if sources.is_empty() {
                         return Err(MysqlError { errno: 1096, sqlstate: "HY000", text: "No tables used".to_owned() });
                     }
-                    sources.iter().for_each(|source| items.extend(source.items()));
+                    items.extend(sources.iter().flat_map(Source::items));
                 }
                 SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) => {
                     let parts = parts(name);
@@ -138,7 +138,7 @@ impl<'a> Scopes<'a> {
     /// # Errors
     ///
     /// 1054 for an unknown column in the select list, and those of [`Self::enter_select`].
-    pub fn output(&mut self, query: &Query) -> Result<Vec<Field>, MysqlError> {
+    pub(super) fn output(&mut self, query: &Query) -> Result<Vec<Field>, MysqlError> {
         self.enter_query(query)?;
         let fields = self.output_of(&query.body, query);
         self.leave_query(query);
@@ -276,7 +276,7 @@ impl<'a> Scopes<'a> {
     }
 
     /// What MySQL would say of an expression's type. Nothing is reported as unknown: what cannot be told is a text.
-    pub fn field_of(&self, expr: &Expr) -> Field {
+    pub(super) fn field_of(&self, expr: &Expr) -> Field {
         match expr {
             Expr::Identifier(_) | Expr::CompoundIdentifier(_) => self.column(expr).unwrap_or_else(|| text(0)),
             Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => self.field_of(inner),
@@ -389,7 +389,7 @@ impl Source {
 }
 
 /// The parts of a name, unquoted.
-pub fn parts(name: &ObjectName) -> Vec<String> {
+pub(super) fn parts(name: &ObjectName) -> Vec<String> {
     name.0.iter().filter_map(|part| part.as_ident().map(|ident| ident.value.clone())).collect()
 }
 

@@ -40,6 +40,9 @@ use super::{
 /// The longest message either way, in bytes: `--grpc-max-message-size` of a tablet.
 pub const MAX_MESSAGE_BYTES: usize = 16 << 20;
 
+/// How long a statement may run: a query that never ends must not hold the cluster's few threads.
+const LONGEST_STATEMENT: Duration = Duration::from_secs(5);
+
 const SERVICE: &str = "tabletmanagerservice.TabletManager";
 
 /// One tablet as its service sees it.
@@ -128,12 +131,19 @@ impl Tablet {
             release: self.release,
             method,
         };
-        let done = tokio::task::spawn_blocking(move || {
+        let interrupt = engine.interrupt_handle();
+        let mut done = tokio::task::spawn_blocking(move || {
             let answer = call.perform(&mut engine, &request);
             drop(permit);
             answer
         });
-        done.await.unwrap_or_else(|error| Err(Status::internal(format!("the embedded tablet failed: {error}"))))
+        let answer = if let Ok(answer) = tokio::time::timeout(LONGEST_STATEMENT, &mut done).await {
+            answer
+        } else {
+            interrupt.interrupt();
+            done.await
+        };
+        answer.unwrap_or_else(|error| Err(Status::internal(format!("the embedded tablet failed: {error}"))))
     }
 }
 
@@ -179,32 +189,38 @@ impl Call {
             "ExecuteFetchAsDba" => {
                 let request: data::ExecuteFetchAsDbaRequest = decode(request)?;
                 let result = self.fetch(engine, &request.query, &request.db_name, request.max_rows);
-                self.finish(result.map_err(to_grpc), |result| data::ExecuteFetchAsDbaResponse { result: Some(result) })
+                self.finish(result.map_err(|error| to_grpc(&error)), |result| data::ExecuteFetchAsDbaResponse {
+                    result: Some(result),
+                })
             }
             "ExecuteFetchAsAllPrivs" => {
                 let request: data::ExecuteFetchAsAllPrivsRequest = decode(request)?;
                 let sql = String::from_utf8_lossy(&request.query);
                 let result = engine.execute(&sql, database(&request.db_name), request.max_rows);
-                self.finish(result.map_err(to_grpc), |result| data::ExecuteFetchAsAllPrivsResponse { result: Some(result) })
+                self.finish(result.map_err(|error| to_grpc(&error)), |result| data::ExecuteFetchAsAllPrivsResponse {
+                    result: Some(result),
+                })
             }
             "ExecuteFetchAsApp" => {
                 let request: data::ExecuteFetchAsAppRequest = decode(request)?;
                 let sql = String::from_utf8_lossy(&request.query);
                 let result = engine.execute(&sql, database(&self.db_name), request.max_rows);
-                self.finish(result.map_err(to_grpc), |result| data::ExecuteFetchAsAppResponse { result: Some(result) })
+                self.finish(result.map_err(|error| to_grpc(&error)), |result| data::ExecuteFetchAsAppResponse {
+                    result: Some(result),
+                })
             }
             "ExecuteMultiFetchAsDba" => {
                 let request: data::ExecuteMultiFetchAsDbaRequest = decode(request)?;
                 let result = multi_fetch(engine, &request);
                 // Real tablets report this one under the other's name.
                 let named = Self { method: "ExecuteFetchAsDba".to_owned(), ..self.clone_identity() };
-                named.finish(result.map_err(to_grpc), |results| data::ExecuteMultiFetchAsDbaResponse { results })
+                named.finish(result.map_err(|error| to_grpc(&error)), |results| data::ExecuteMultiFetchAsDbaResponse { results })
             }
             "ExecuteQuery" => {
                 let request: data::ExecuteQueryRequest = decode(request)?;
                 let sql = String::from_utf8_lossy(&request.query);
                 let result = engine.execute(&sql, database(&self.db_name), MAX_ROWS).map(without_metadata);
-                self.finish(result.map_err(to_grpc), |result| data::ExecuteQueryResponse { result: Some(result) })
+                self.finish(result.map_err(|error| to_grpc(&error)), |result| data::ExecuteQueryResponse { result: Some(result) })
             }
             "PrimaryPosition" => Ok(encode(&data::PrimaryPositionResponse { position: self.position() })),
             "GetMaxValueForSequences" | "DeleteTableData" if request.is_empty() => Ok(Bytes::new()),
@@ -289,7 +305,18 @@ impl Call {
             Statement::Delete(_) => {
                 Err(TabletError::plain(format!("DELETE statements not supported for this table. query={query}")))
             }
-            _ => Err(TabletError::plain("an embedded tablet does not control migrations by VExec; read them with a SELECT")),
+            Statement::Update(update) => {
+                let verb = update.assignments.iter().find(|assignment| assignment.target.to_string() == "migration_status");
+                let verb = verb.map_or_else(String::new, |assignment| assignment.value.to_string());
+                let verb = verb.trim_matches('\'');
+                if !matches!(verb, "retry" | "cancel" | "cancel-all" | "complete") {
+                    return Err(TabletError::plain(format!(
+                        "Unexpected value for migration_status: {verb}. Supported values are: retry, cancel"
+                    )));
+                }
+                Err(TabletError::plain("an embedded tablet does not control migrations by VExec; read them with a SELECT"))
+            }
+            _ => Err(TabletError::plain(format!("table not supported by vexec: {table}"))),
         }
     }
 
@@ -304,8 +331,8 @@ impl Call {
 }
 
 /// What Vitess does to an error before the release's wrapping, in the handlers that pass statements to MySQL.
-fn to_grpc(error: TabletError) -> TabletError {
-    let code = match &error {
+fn to_grpc(error: &TabletError) -> TabletError {
+    let code = match error {
         TabletError::Coded { code, .. } => *code,
         // The mapping by errno takes place elsewhere: here the code is in the text only, and unknown.
         _ => Code::Unknown,

@@ -31,6 +31,9 @@ use super::{
     writes,
 };
 
+/// The columns of a stream and their values.
+type StreamRow = (Vec<String>, Vec<SqliteValue>);
+
 /// One row by column name.
 struct NamedRow<'a> {
     names: &'a [String],
@@ -45,31 +48,36 @@ impl Engine {
     /// The tablet's refusal, or MySQL's error.
     pub fn vreplication_exec(&mut self, sql: &str) -> Result<QueryResult, TabletError> {
         match plan(sql, self.release)? {
-            Plan::Select(query) => self.select(*query, sql, Some(SIDECAR), MAX_ROWS),
+            Plan::Select(query) => self.select(&query, sql, Some(SIDECAR), MAX_ROWS),
             Plan::Journal(statement) => writes::execute(self, *statement, Some(SIDECAR)).map_err(|error| mysql(error, sql)),
-            Plan::InsertStreams(insert) => self.atomically(|engine| {
-                let result =
-                    writes::execute(engine, Statement::Insert(*insert), Some(SIDECAR)).map_err(|error| mysql(error, sql))?;
-                let first = i64::try_from(result.insert_id).unwrap_or(0);
-                for id in first..first + i64::try_from(result.rows_affected).unwrap_or(0) {
-                    engine.log_creation(id).map_err(|error| mysql(error, sql))?;
-                }
+            Plan::InsertStreams(insert) => {
+                let result = self.atomically(|engine| {
+                    let result =
+                        writes::execute(engine, Statement::Insert(*insert), Some(SIDECAR)).map_err(|error| mysql(error, sql))?;
+                    for id in new_ids(&result) {
+                        engine.log_creation(id).map_err(|error| mysql(error, sql))?;
+                    }
+                    Ok(result)
+                })?;
+                self.start(new_ids(&result))?;
                 Ok(result)
-            }),
+            }
             Plan::UpdateStreams(mut update) => {
                 let ids = self.ids(update.selection.as_ref())?;
                 if ids.is_empty() {
                     return Ok(QueryResult::default());
                 }
                 update.selection = Some(id_in(&ids));
-                self.atomically(|engine| {
+                let result = self.atomically(|engine| {
                     let result =
                         writes::execute(engine, Statement::Update(*update), Some(SIDECAR)).map_err(|error| mysql(error, sql))?;
-                    for id in ids {
-                        engine.log_state(id).map_err(|error| mysql(error, sql))?;
+                    for id in &ids {
+                        engine.log_state(*id).map_err(|error| mysql(error, sql))?;
                     }
                     Ok(result)
-                })
+                })?;
+                self.start(ids)?;
+                Ok(result)
             }
             Plan::DeleteStreams(mut delete) => {
                 let ids = self.ids(delete.selection.as_ref())?;
@@ -103,6 +111,19 @@ impl Engine {
         }
     }
 
+    /// What is left of starting streams: their sources must be readable. The rows stay as they are either way.
+    fn start(&self, ids: impl IntoIterator<Item = i64>) -> Result<(), TabletError> {
+        for id in ids {
+            let row = self.stream_row(id).map_err(|error| TabletError::plain(error.to_string()))?;
+            let Some((names, values)) = row else { continue };
+            let row = NamedRow { names: &names, values: &values };
+            if self.release.reads_sources_of_stopped_streams() || row.text("state") != "Stopped" {
+                prototext::binlog_source(&row.bytes("source")).map_err(TabletError::Plain)?;
+            }
+        }
+        Ok(())
+    }
+
     /// All or nothing.
     fn atomically<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T, TabletError>) -> Result<T, TabletError> {
         let failed = |error: rusqlite::Error| TabletError::plain(error.to_string());
@@ -123,7 +144,7 @@ impl Engine {
             // The parsed condition itself: printing and reading it again could change a literal.
             select.selection = selection.cloned();
         }
-        let (_, rows) = self.rows(query, &text, Some(SIDECAR)).map_err(|error| mysql(error, &text))?;
+        let (_, rows) = self.rows(&query, &text, Some(SIDECAR)).map_err(|error| mysql(error, &text))?;
         if u64::try_from(rows.len()).unwrap_or(u64::MAX) > MAX_ROWS {
             return Err(self.too_many(MAX_ROWS));
         }
@@ -139,7 +160,7 @@ impl Engine {
     }
 
     /// The row of a stream, with its column names.
-    fn stream_row(&self, id: i64) -> Result<Option<(Vec<String>, Vec<SqliteValue>)>, MysqlError> {
+    fn stream_row(&self, id: i64) -> Result<Option<StreamRow>, MysqlError> {
         let Some(table) = self.catalog.get("vreplication") else { return Ok(None) };
         let names = table.columns.iter().map(|column| column.name.clone()).collect();
         let statement = Translated {
@@ -210,7 +231,7 @@ impl Engine {
             "select if(count(*) > 0, 1, 0) as has_workflows from {SIDECAR}.vreplication where db_name = {}",
             literal(db_name)
         );
-        let (_, rows) = self.rows(parse_query(&sql)?, &sql, Some(SIDECAR)).map_err(|error| mysql(error, &sql))?;
+        let (_, rows) = self.rows(&parse_query(&sql)?, &sql, Some(SIDECAR)).map_err(|error| mysql(error, &sql))?;
         Ok(rows.first().and_then(|row| row.first()) == Some(&SqliteValue::Integer(1)))
     }
 
@@ -263,7 +284,7 @@ impl Engine {
     fn read(&self, db_name: &str, condition: &str, order: &str) -> Result<Vec<ReadVReplicationWorkflowResponse>, TabletError> {
         let options = if self.release >= Release::new(20) { ", options" } else { "" };
         let sql = format!("select {READ_COLUMNS}{options} from {SIDECAR}.vreplication where {condition}{order}");
-        let (fields, rows) = self.rows(parse_query(&sql)?, &sql, Some(SIDECAR)).map_err(|error| mysql(error, &sql))?;
+        let (fields, rows) = self.rows(&parse_query(&sql)?, &sql, Some(SIDECAR)).map_err(|error| mysql(error, &sql))?;
         if u64::try_from(rows.len()).unwrap_or(u64::MAX) > MAX_ROWS {
             return Err(self.too_many(MAX_ROWS));
         }
@@ -274,18 +295,15 @@ impl Engine {
             let row = NamedRow { names: &names, values };
             let mut read = row.workflow(db_name)?;
             let stream = row.stream()?;
-            match workflows.iter_mut().find(|known| known.workflow == read.workflow) {
-                Some(known) => {
-                    if last_wins {
-                        read.streams = std::mem::take(&mut known.streams);
-                        *known = read;
-                    }
-                    known.streams.push(stream);
+            if let Some(known) = workflows.iter_mut().find(|known| known.workflow == read.workflow) {
+                if last_wins {
+                    read.streams = std::mem::take(&mut known.streams);
+                    *known = read;
                 }
-                None => {
-                    read.streams.push(stream);
-                    workflows.push(read);
-                }
+                known.streams.push(stream);
+            } else {
+                read.streams.push(stream);
+                workflows.push(read);
             }
         }
         Ok(workflows)
@@ -409,6 +427,12 @@ fn go_json(row: &NamedRow<'_>) -> String {
         }
     }
     escaped
+}
+
+/// The ids that an INSERT generated.
+fn new_ids(result: &QueryResult) -> std::ops::Range<i64> {
+    let first = i64::try_from(result.insert_id).unwrap_or(0);
+    first..first.saturating_add(i64::try_from(result.rows_affected).unwrap_or(0))
 }
 
 fn id_in(ids: &[i64]) -> Expr {

@@ -29,7 +29,7 @@ use super::{
 /// # Errors
 ///
 /// MySQL's; 1235 for statements that an embedded tablet does not run.
-pub fn execute(engine: &Engine, statement: Statement, default_database: Option<&str>) -> Result<QueryResult, MysqlError> {
+pub(super) fn execute(engine: &Engine, statement: Statement, default_database: Option<&str>) -> Result<QueryResult, MysqlError> {
     let mut scopes = Scopes::new(&engine.catalog, default_database);
     match statement {
         Statement::Insert(insert) => {
@@ -139,7 +139,7 @@ fn prepare_insert(engine: &Engine, mut insert: Insert, name: &ObjectName) -> Res
         let marks = vec!["NULL"; values.len()].join(", ");
         let mut with_values = reparse(&format!("INSERT INTO t VALUES ({marks})"))?;
         with_values.table = insert.table;
-        with_values.columns = values.iter().filter_map(|value| target(value)).collect();
+        with_values.columns = values.iter().filter_map(target).collect();
         if let Some(SetExpr::Values(list)) = with_values.source.as_mut().map(|source| &mut *source.body)
             && let Some(row) = list.rows.first_mut()
         {
