@@ -205,6 +205,17 @@ async fn writes_count_what_really_changed() {
     let log = "select type, state, count from _vt.vreplication_log where vrepl_id = 13";
     assert_eq!(values(&exec(&cluster, alias, log).await.unwrap()), [["Stream Created", "Stopped", "1"]]);
 
+    let row = "('twice', 'keyspace:\"commerce\"', '', 0, 0, 0, 0, 'Stopped', 'vt_customer', '{}')";
+    let broken = format!(
+        "insert into _vt.vreplication (workflow, source, pos, max_tps, max_replication_lag, time_updated, transaction_timestamp, \
+         state, db_name, options) values {row}, {}",
+        row.replace("'keyspace:\"commerce\"'", "null")
+    );
+    let refused = exec(&cluster, alias, &broken).await.unwrap_err();
+    assert!(refused.message().contains("Column 'source' cannot be null (errno 1048)"), "{}", refused.message());
+    let count = "select count(*) from _vt.vreplication where workflow = 'twice'";
+    assert_eq!(values(&exec(&cluster, alias, count).await.unwrap()), [["0"]], "a failed write leaves nothing behind");
+
     let copying = "select id from _vt.vreplication where workflow = 'move_events_1'";
     let id = values(&exec(&cluster, alias, copying).await.unwrap())[0][0].clone();
     let states = format!("select count(*) from _vt.copy_state where vrepl_id = {id}");
