@@ -229,6 +229,29 @@ async fn writes_count_what_really_changed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn migrations_are_selected_as_mysql_does() {
+    let cluster = start(demo(NOW), &[]).await;
+    for (condition, want) in [
+        ("requested_timestamp > now() - interval 1600 second", "3"),
+        ("requested_timestamp > date_sub(now(), interval 10 minute)", "0"),
+        ("migration_uuid like '%'", "3"),
+        ("migration_status = 'RUNNING'", "1"),
+        ("migration_uuid like 'E21F4478%'", "1"),
+        ("migration_context = 'release:42' and not (migration_status <=> 'queued')", "1"),
+        ("unix_timestamp(requested_timestamp) = unix_timestamp(from_unixtime(1795422545))", "3"),
+        ("concat(left(strategy, 3), null) is null && progress > 99.5", "2"),
+    ] {
+        let query = format!("select count(*) from _vt.schema_migrations where {condition}").into_bytes();
+        let request = data::ExecuteFetchAsDbaRequest { query, max_rows: 10, ..data::ExecuteFetchAsDbaRequest::default() };
+        let path = "/tabletmanagerservice.TabletManager/ExecuteFetchAsDba";
+        let port = cluster.port("zone1-0000000200").unwrap();
+        let answer = call(port, path, request, Duration::from_secs(5)).await.expect(condition);
+        let result = data::ExecuteFetchAsDbaResponse::decode(answer).unwrap().result.unwrap();
+        assert_eq!(values(&result), [[want]], "{condition}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_query_without_end_is_ended() {
     let cluster = start(small(), &[]).await;
     let endless = "with recursive n as (select 1 as i union all select i + 1 from n) select id from _vt.vreplication where id in \
