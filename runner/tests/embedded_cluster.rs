@@ -205,6 +205,17 @@ async fn writes_count_what_really_changed() {
     let log = "select type, state, count from _vt.vreplication_log where vrepl_id = 13";
     assert_eq!(values(&exec(&cluster, alias, log).await.unwrap()), [["Stream Created", "Stopped", "1"]]);
 
+    let row = "('twice', 'keyspace:\"commerce\"', '', 0, 0, 0, 0, 'Stopped', 'vt_customer', '{}')";
+    let broken = format!(
+        "insert into _vt.vreplication (workflow, source, pos, max_tps, max_replication_lag, time_updated, transaction_timestamp, \
+         state, db_name, options) values {row}, {}",
+        row.replace("'keyspace:\"commerce\"'", "null")
+    );
+    let refused = exec(&cluster, alias, &broken).await.unwrap_err();
+    assert!(refused.message().contains("Column 'source' cannot be null (errno 1048)"), "{}", refused.message());
+    let count = "select count(*) from _vt.vreplication where workflow = 'twice'";
+    assert_eq!(values(&exec(&cluster, alias, count).await.unwrap()), [["0"]], "a failed write leaves nothing behind");
+
     let copying = "select id from _vt.vreplication where workflow = 'move_events_1'";
     let id = values(&exec(&cluster, alias, copying).await.unwrap())[0][0].clone();
     let states = format!("select count(*) from _vt.copy_state where vrepl_id = {id}");
@@ -215,6 +226,29 @@ async fn writes_count_what_really_changed() {
     assert_eq!(exec(&cluster, alias, delete).await.unwrap(), QueryResult::default());
     let again = exec(&cluster, alias, insert).await.unwrap();
     assert_eq!(again.insert_id, 14, "ids are not used twice");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn migrations_are_selected_as_mysql_does() {
+    let cluster = start(demo(NOW), &[]).await;
+    for (condition, want) in [
+        ("requested_timestamp > now() - interval 1600 second", "3"),
+        ("requested_timestamp > date_sub(now(), interval 10 minute)", "0"),
+        ("migration_uuid like '%'", "3"),
+        ("migration_status = 'RUNNING'", "1"),
+        ("migration_uuid like 'E21F4478%'", "1"),
+        ("migration_context = 'release:42' and not (migration_status <=> 'queued')", "1"),
+        ("unix_timestamp(requested_timestamp) = unix_timestamp(from_unixtime(1795422545))", "3"),
+        ("concat(left(strategy, 3), null) is null && progress > 99.5", "2"),
+    ] {
+        let query = format!("select count(*) from _vt.schema_migrations where {condition}").into_bytes();
+        let request = data::ExecuteFetchAsDbaRequest { query, max_rows: 10, ..data::ExecuteFetchAsDbaRequest::default() };
+        let path = "/tabletmanagerservice.TabletManager/ExecuteFetchAsDba";
+        let port = cluster.port("zone1-0000000200").unwrap();
+        let answer = call(port, path, request, Duration::from_secs(5)).await.expect(condition);
+        let result = data::ExecuteFetchAsDbaResponse::decode(answer).unwrap().result.unwrap();
+        assert_eq!(values(&result), [[want]], "{condition}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

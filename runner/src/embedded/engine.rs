@@ -46,7 +46,7 @@ impl Engine {
     pub fn new(rows: &TabletRows, clock: Clock) -> rusqlite::Result<Self> {
         let release = Release::of(rows);
         let connection = Connection::open_in_memory()?;
-        connection.execute_batch(&format!("PRAGMA journal_mode = OFF; ATTACH ':memory:' AS {SIDECAR}"))?;
+        connection.execute_batch(&format!("ATTACH ':memory:' AS {SIDECAR}"))?;
         functions::register(&connection, clock)?;
         let mut catalog = Catalog::new();
         connection.execute_batch("BEGIN")?;

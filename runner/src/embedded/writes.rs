@@ -39,7 +39,14 @@ pub(super) fn execute(engine: &Engine, statement: Statement, default_database: O
             scopes.enter_table(&name)?;
             let insert = prepare_insert(engine, insert, &name)?;
             let before = engine.connection.last_insert_rowid();
-            let rows_affected = run(engine, &translate_write(Statement::Insert(insert), scopes)?)?;
+            let named: Vec<String> = insert.columns.iter().filter_map(|column| parts(column).pop()).collect();
+            let rows_affected = run(engine, &translate_write(Statement::Insert(insert), scopes)?).map_err(|error| {
+                if named.is_empty() {
+                    null_given(error, |_| true)
+                } else {
+                    null_given(error, |name| named.iter().any(|known| known == name))
+                }
+            })?;
             let last = engine.connection.last_insert_rowid();
             let counted = table(engine, &name).is_some_and(|table| table.columns.iter().any(|column| column.auto_increment));
             let first = if counted && rows_affected > 0 && last != before {
@@ -67,7 +74,7 @@ pub(super) fn execute(engine: &Engine, statement: Statement, default_database: O
                 prepare_assignments(table, &mut update.assignments);
             }
             let before = contents(engine, &name)?;
-            run(engine, &translate_write(Statement::Update(update), scopes)?)?;
+            run(engine, &translate_write(Statement::Update(update), scopes)?).map_err(|error| null_given(error, |_| true))?;
             let after = contents(engine, &name)?;
             let changed = after.iter().filter(|(id, row)| before.get(id) != Some(row)).count();
             Ok(QueryResult { rows_affected: u64::try_from(changed).unwrap_or(0), ..QueryResult::default() })
@@ -93,6 +100,15 @@ pub(super) fn execute(engine: &Engine, statement: Statement, default_database: O
             Err(MysqlError::unsupported(text.split_whitespace().next().unwrap_or("this")))
         }
     }
+}
+
+/// SQLite does not tell a NULL that was given from a value that was not: MySQL has an error for each.
+fn null_given(error: MysqlError, was_given: impl Fn(&str) -> bool) -> MysqlError {
+    let column = error.text.split('\'').nth(1).unwrap_or("");
+    if error.errno != 1364 || !was_given(column) {
+        return error;
+    }
+    MysqlError { errno: 1048, sqlstate: "23000", text: format!("Column '{column}' cannot be null") }
 }
 
 fn run(engine: &Engine, statement: &Translated) -> Result<u64, MysqlError> {
