@@ -4,7 +4,7 @@ CARGO ?= cargo
 PACKAGES = protobuf-compiler gcc libc6-dev
 TEST_PACKAGES = etcd-server mariadb-server openssl
 
-.PHONY: run test quick check lint wasm bench size deny setup setup-tests clean
+.PHONY: run test quick check lint bench size deny setup setup-tests clean
 
 ## Sets up, builds and shows the demo cluster's workflows and the plan behind them.
 run: setup
@@ -17,7 +17,7 @@ run: setup
 	@target/release/vtflow --demo plan workflows customer || test $$? -eq 1
 
 ## Sets up whatever the tests need and passes them all.
-test: setup-tests lint wasm
+test: setup-tests lint
 	$(CARGO) test --workspace --quiet
 
 ## Formatting and the planner's own tests.
@@ -32,13 +32,13 @@ lint:
 	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
 	$(CARGO) clippy -p vtflow-planner --target wasm32-unknown-unknown --quiet -- -D warnings
 
-## The planner alone as wasm, for the purity test and for its size.
-wasm:
-	$(CARGO) build -p vtflow-web --target wasm32-unknown-unknown --profile wasm --quiet
-
+## What GetWorkflows costs on a large cluster, beside the same asks with the answers thrown away.
 bench: setup
-	$(CARGO) build --release -p vtflow -p vtflow-tests --bins
-	target/release/bench
+	$(CARGO) bench --quiet -p vtflow-tests --bench get_workflows
+
+## Bytes of the planner as wasm.
+size: setup-tests
+	$(CARGO) run --quiet -p xtask -- size
 
 deny:
 	cargo-deny --all-features check

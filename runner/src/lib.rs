@@ -3,7 +3,6 @@
 //! What to ask and what an answer means is decided in the planner; nothing here knows what a workflow is. The topology's
 //! back ends are in [`topo`], calls to tablets in [`tablet`], the loop between them and the flow in [`mod@drive`].
 
-
 //! runner
 
 pub mod cli;

@@ -3,6 +3,13 @@
 //!
 //! The cluster runs in this process and shares its processors: the second figure is a floor for this machine, not for a network.
 
+#![allow(
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::cast_precision_loss,
+    reason = "a benchmark prints, and stops at the first surprise"
+)]
+
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
@@ -51,7 +58,8 @@ async fn main() {
         println!("\n{shards} shards, {streams} streams each, {DELAY:?} delays (started in {:.1?})", started.elapsed());
         let topology = Arc::new(MemoryTopology::new(cluster.topo()).with_delay(DELAY));
         let options = TabletOptions { concurrency: 2048, ..TabletOptions::default() };
-        let io = ClusterIo { topology, tablets: Arc::new(Tablets::new(options).expect("no files")), deadlines: Deadlines::default() };
+        let io =
+            ClusterIo { topology, tablets: Arc::new(Tablets::new(options).expect("no files")), deadlines: Deadlines::default() };
         for include_logs in [false, true] {
             measure(&io, include_logs, taken_at).await;
         }

@@ -1,5 +1,7 @@
 //! GetWorkflows on every recorded cluster, compared field for field with what vtctld answered there.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
@@ -39,7 +41,7 @@ impl Recorded {
         let snapshot = Snapshot::load(&snapshots().join(name)).expect("a snapshot");
         let taken_at = snapshot.taken_at;
         let cluster = Cluster::start(snapshot, BTreeMap::new(), std::time::Duration::ZERO).await.expect("tablets start");
-        let topology = Arc::new(MemoryTopology::new(records(&cluster)));
+        let topology = Arc::new(MemoryTopology::new(cluster.topo()));
         let tablets = Arc::new(Tablets::new(TabletOptions::default()).expect("no files to read"));
         Self { io: ClusterIo { topology, tablets, deadlines: Deadlines::default() }, taken_at, _cluster: cluster }
     }
@@ -65,7 +67,7 @@ fn expected(name: &str) -> Vec<Expected> {
     let mut all: Vec<_> = std::fs::read_dir(&dir)
         .expect("recorded replies")
         .map(|entry| entry.expect("a file").file_name().into_string().expect("a plain name"))
-        .filter(|file| file.starts_with("GetWorkflows") && file.ends_with(".json"))
+        .filter(|file| file.starts_with("GetWorkflows") && Path::new(file).extension().is_some_and(|kind| kind == "json"))
         .collect();
     all.sort();
     assert!(all.len() > 5, "{name} has recorded requests");
@@ -77,7 +79,12 @@ fn expected(name: &str) -> Vec<Expected> {
                 Some(error) => Err(error.strip_prefix("rpc error: code = Unknown desc = ").unwrap_or(error).to_owned()),
                 None => Ok(GetWorkflowsResponse::decode(bytes("response_bytes").as_slice()).expect("a reply").workflows),
             };
-            Expected { file, request: bytes("request_bytes"), asked_at: value["asked_at_unix_ns"].as_i64().expect("a time"), answer }
+            Expected {
+                file,
+                request: bytes("request_bytes"),
+                asked_at: value["asked_at_unix_ns"].as_i64().expect("a time"),
+                answer,
+            }
         })
         .collect()
 }
@@ -96,7 +103,7 @@ fn assert_same(place: &str, mut ours: Vec<Workflow>, mut theirs: Vec<Workflow>, 
             ),
         ] {
             if *theirs == i64::MIN {
-                assert_eq!(*ours, i64::MAX, "{place}: {} {what} while copying", ours);
+                assert_eq!(*ours, i64::MAX, "{place}: {ours} {what} while copying");
                 *theirs = i64::MAX;
             }
             // They asked a moment after the rows were written down.
@@ -183,7 +190,8 @@ async fn mixed_releases() {
         )
         .expect("JSON");
         let table = &dump["sidecar"]["vreplication"];
-        let at = |name: &str| table["columns"].as_array().expect("columns").iter().position(|c| c["name"] == name).expect("a column");
+        let at =
+            |name: &str| table["columns"].as_array().expect("columns").iter().position(|c| c["name"] == name).expect("a column");
         let (id, workflow, db_name) = (at("id"), at("workflow"), at("db_name"));
         let rows = table["rows"].as_array().expect("rows").iter().filter(|row| row[db_name] == "vt_mixed");
         let want: BTreeSet<(String, i64)> =
@@ -224,7 +232,10 @@ async fn shards_without_primary() {
     // What the two good shards say is what vtctld says when asked for one of them alone.
     let one = expected("shards-without-primary").into_iter().find(|e| e.file == "GetWorkflows.shard.json").expect("recorded");
     let theirs = one.answer.expect("vtctld answers for a good shard");
-    assert_eq!(workflows.iter().map(|w| &w.name).collect::<BTreeSet<_>>(), theirs.iter().map(|w| &w.name).collect::<BTreeSet<_>>());
+    assert_eq!(
+        workflows.iter().map(|w| &w.name).collect::<BTreeSet<_>>(),
+        theirs.iter().map(|w| &w.name).collect::<BTreeSet<_>>()
+    );
 }
 
 /// `-o json` is what `vtctldclient GetWorkflows` printed: same keys in the same order, same values.
@@ -264,17 +275,14 @@ fn lines(json: &str, place: &str) -> BTreeMap<String, Vec<String>> {
     let mut name = String::new();
     for line in json.lines().map(|line| line.replacen("\":  ", "\": ", 1)) {
         if let Some(rest) = line.strip_prefix("      \"name\": \"") {
-            name = rest.trim_end_matches("\",").to_owned();
+            rest.trim_end_matches("\",").clone_into(&mut name);
         }
-        let is_brace = matches!(line.as_str(), "    }" | "    }," | "    {" | "  ]" | "}" | "{") || line.starts_with("  \"workflows");
+        let is_brace =
+            matches!(line.as_str(), "    }" | "    }," | "    {" | "  ]" | "}" | "{") || line.starts_with("  \"workflows");
         if !name.is_empty() && !is_brace && !line.contains("\"max_v_replication_") {
             by_name.entry(name.clone()).or_default().push(line);
         }
     }
     assert_eq!(by_name.len(), count, "{place}: a workflow's name begins its lines");
     by_name
-}
-
-fn records(cluster: &Cluster) -> Vec<vtflow::topo::CellRecord> {
-    cluster.topo().into_iter().map(|r| vtflow::topo::CellRecord { cell: r.cell, path: r.path, version: r.version, value: r.value }).collect()
 }

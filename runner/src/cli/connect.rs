@@ -154,8 +154,10 @@ impl ConnectArgs {
                 bail!("this cluster has no tablet {alias}: its tablets are {}", some_aliases(&snapshot));
             }
         }
-        let cluster = Cluster::start(snapshot, embedding.faults, embedding.tablet_delay).await.context("the embedded tablets do not start")?;
-        let topology = MemoryTopology::new(records(&cluster)).with_delay(embedding.topo_delay);
+        let cluster = Cluster::start(snapshot, embedding.faults, embedding.tablet_delay)
+            .await
+            .context("the embedded tablets do not start")?;
+        let topology = MemoryTopology::new(cluster.topo()).with_delay(embedding.topo_delay);
         Ok(Connected { io: self.io(Arc::new(topology))?, recorded_at: Some(taken_at), embedded: Some(cluster) })
     }
 
@@ -230,15 +232,4 @@ fn some_aliases(snapshot: &Snapshot) -> String {
     let more = if aliases.len() > 8 { format!(" and {} more", aliases.len() - 8) } else { String::new() };
     aliases.truncate(8);
     format!("{}{more}", aliases.join(", "))
-}
-
-/// An embedded cluster's records.
-pub(crate) fn records(cluster: &Cluster) -> Vec<CellRecord> {
-    let record = |record: crate::embedded::TopoRecord| CellRecord {
-        cell: record.cell,
-        path: record.path,
-        version: record.version,
-        value: record.value,
-    };
-    cluster.topo().into_iter().map(record).collect()
 }

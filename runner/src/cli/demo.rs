@@ -103,7 +103,7 @@ pub(crate) async fn run(connect: &ConnectArgs, args: DemoArgs) -> anyhow::Result
 /// Writes the cluster's records into the topology server that the flags name.
 async fn register(connect: &ConnectArgs, cluster: &Connected, overwrite: bool) -> anyhow::Result<()> {
     let Some(embedded) = cluster.embedded() else { return Ok(()) };
-    let records = connect.etcd_records(connect::records(embedded));
+    let records = connect.etcd_records(embedded.topo());
     connect.etcd()?.put_all(&records, overwrite, tokio::time::Instant::now() + REGISTER_DEADLINE).await?;
     terminal::error_line(&format!("Registered {} records; the tablets listen on ports of 127.0.0.1.", records.len()));
     Ok(())

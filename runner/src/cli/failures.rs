@@ -28,7 +28,9 @@ pub(crate) fn print(failures: &[Failure]) {
 fn hint(failure: &Failure) -> Option<String> {
     let Failure { keyspace, shard, tablet, .. } = failure;
     match failure.lost {
-        Lost::NoPrimary => Some(format!("try: vtctldclient GetTablets --keyspace {keyspace} --shard {shard}, then PlannedReparentShard {keyspace}/{shard}")),
+        Lost::NoPrimary => Some(format!(
+            "try: vtctldclient GetTablets --keyspace {keyspace} --shard {shard}, then PlannedReparentShard {keyspace}/{shard}"
+        )),
         Lost::Shard if failure.message.contains("vreplication engine is closed") => {
             Some("the tablet is no primary any more, or not yet: try again, or look at the shard's record".into())
         }

@@ -53,13 +53,8 @@ enum Format {
 impl GetWorkflowsArgs {
     /// All workflows of a keyspace, as a table.
     pub(crate) fn all_of(keyspace: &str) -> Self {
-        let workflows = WorkflowsArgs {
-            keyspace: keyspace.into(),
-            workflow: None,
-            active_only: false,
-            logs: false,
-            shards: Vec::new(),
-        };
+        let workflows =
+            WorkflowsArgs { keyspace: keyspace.into(), workflow: None, active_only: false, logs: false, shards: Vec::new() };
         Self { workflows, strict: false, output: Format::Table, watch: None }
     }
 }
@@ -119,7 +114,7 @@ fn render(reply: &Reply, args: &GetWorkflowsArgs, now: Timestamp, width: Option<
     Ok(match args.output {
         Format::Json => json::json(MESSAGE, bytes)? + "\n",
         Format::Yaml => json::yaml(MESSAGE, bytes)?,
-        Format::Name => GetWorkflowsResponse::decode(bytes.as_slice())?.workflows.iter().map(|w| format!("{}\n", w.name)).collect(),
+        Format::Name => GetWorkflowsResponse::decode(bytes.as_slice())?.workflows.into_iter().map(|w| w.name + "\n").collect(),
         Format::Table | Format::Wide => {
             let workflows = GetWorkflowsResponse::decode(bytes.as_slice())?;
             let width = if args.output == Format::Wide { None } else { width };
@@ -161,7 +156,11 @@ fn lines(workflows: &[summary::WorkflowLine], width: Option<usize>, args: &Workf
     let troubles = std::iter::once(false).chain(workflows.iter().map(|line| line.has_trouble));
     text.lines()
         .zip(troubles)
-        .map(|(line, has_trouble)| if has_trouble { terminal::on_stdout(Style::Trouble, line) + "\n" } else { format!("{line}\n") })
+        .map(
+            |(line, has_trouble)| {
+                if has_trouble { terminal::on_stdout(Style::Trouble, line) + "\n" } else { format!("{line}\n") }
+            },
+        )
         .collect()
 }
 

@@ -19,13 +19,19 @@ pub use connect::ConnectArgs;
 
 /// What are my Vitess workflows doing, and what would this command touch?
 #[derive(Debug, Parser)]
-#[command(name = "vtflow", version, about, max_term_width = 100, after_help = "\
+#[command(
+    name = "vtflow",
+    version,
+    about,
+    max_term_width = 100,
+    after_help = "\
 Name the cluster in one of three ways:
   --topo-implementation etcd2 --topo-global-server-address HOST:PORT --topo-global-root ROOT
   --snapshot DIR    a recorded cluster
   --demo            the built-in one
 
-Exit codes: 0 all well, 1 some targets gave no answer (the rest is shown), 2 failed.")]
+Exit codes: 0 all well, 1 some targets gave no answer (the rest is shown), 2 failed."
+)]
 pub struct Cli {
     #[command(flatten)]
     connect: ConnectArgs,

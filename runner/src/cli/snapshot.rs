@@ -5,11 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::bail;
 use clap::Args;
 use prost::Message;
-use vtflow_planner::{
-    Call, CallOptions, Flow,
-    proto::vtflow::SnapshotRequest,
-    rpc,
-};
+use vtflow_planner::{Call, CallOptions, Flow, proto::vtflow::SnapshotRequest, rpc};
 
 use super::{connect::Connected, failures};
 use crate::{

@@ -19,8 +19,9 @@ use super::{
     clock::Clock,
     engine::Engine,
     service::{Tablet, TabletService},
-    snapshot::{Snapshot, TabletRows, TopoRecord},
+    snapshot::{Snapshot, TabletRows},
 };
+use crate::topo::CellRecord;
 
 /// What is wrong with a tablet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,7 +43,7 @@ pub enum Fault {
 
 /// The tablets of a snapshot, running. Dropping it stops them.
 pub struct Cluster {
-    topo: Vec<TopoRecord>,
+    topo: Vec<CellRecord>,
     ports: BTreeMap<String, u16>,
     /// Bound and not listening: the ports of tablets that are down stay theirs.
     _refusing: Vec<TcpSocket>,
@@ -146,7 +147,7 @@ impl Cluster {
     }
 
     /// The snapshot's topology, its tablet records leading to the running tablets.
-    pub fn topo(&self) -> Vec<TopoRecord> {
+    pub fn topo(&self) -> Vec<CellRecord> {
         self.topo.clone()
     }
 
@@ -213,11 +214,11 @@ async fn close_on_call(mut connection: TcpStream) -> io::Result<()> {
     }
 }
 
-fn tablet_alias(record: &TopoRecord) -> Option<&str> {
+fn tablet_alias(record: &CellRecord) -> Option<&str> {
     record.path.strip_prefix("tablets/")?.strip_suffix("/Tablet")
 }
 
-fn tablet_records(topo: &[TopoRecord]) -> Result<BTreeMap<String, topodata::Tablet>, ClusterError> {
+fn tablet_records(topo: &[CellRecord]) -> Result<BTreeMap<String, topodata::Tablet>, ClusterError> {
     let mut records = BTreeMap::new();
     for record in topo {
         let Some(alias) = tablet_alias(record) else { continue };
@@ -264,7 +265,7 @@ fn engines(tablets: &BTreeMap<String, TabletRows>, clock: Clock) -> Result<BTree
 }
 
 /// Leads a tablet record to its port by appending fields: the last value of a field wins, and unknown fields stay as they are.
-fn patched(mut record: TopoRecord, ports: &BTreeMap<String, u16>) -> TopoRecord {
+fn patched(mut record: CellRecord, ports: &BTreeMap<String, u16>) -> CellRecord {
     const HOSTNAME: u32 = 2;
     if let Some(port) = tablet_alias(&record).and_then(|alias| ports.get(alias)) {
         encoding::string::encode(HOSTNAME, &"127.0.0.1".to_owned(), &mut record.value);

@@ -6,7 +6,8 @@ use vtflow_planner::{
     proto::vtflow::{SnapshotResponse, snapshot_response as saved},
 };
 
-use super::snapshot::{Cell, ColumnDecl, Snapshot, TableRows, TabletRows, TopoRecord};
+use super::snapshot::{Cell, ColumnDecl, Snapshot, TableRows, TabletRows};
+use crate::topo::CellRecord;
 
 /// What came of a `Snapshot` request, as a snapshot that can be saved.
 ///
@@ -14,12 +15,8 @@ use super::snapshot::{Cell, ColumnDecl, Snapshot, TableRows, TabletRows, TopoRec
 /// The bytes are no such message: a defect, since our own planner made them.
 pub fn from_response(response: &[u8], taken_at: Timestamp) -> Result<Snapshot, prost::DecodeError> {
     let response = SnapshotResponse::decode(response)?;
-    let record = |record: saved::Record| TopoRecord {
-        cell: record.cell,
-        path: record.path,
-        version: record.version,
-        value: record.value,
-    };
+    let record =
+        |record: saved::Record| CellRecord { cell: record.cell, path: record.path, version: record.version, value: record.value };
     let tablet = |tablet: saved::Tablet| {
         let sidecar = tablet.tables.into_iter().map(|table| (table.name.clone(), rows(&table))).collect();
         (tablet.alias, TabletRows { sidecar, ..TabletRows::default() })
@@ -53,11 +50,9 @@ fn rows(table: &saved::Table) -> TableRows {
 
 fn cell(value: &[u8], is_integral: bool) -> Cell {
     match std::str::from_utf8(value) {
-        Ok(text) if is_integral => text
-            .parse()
-            .map(Cell::Int)
-            .or_else(|_| text.parse().map(Cell::Uint))
-            .unwrap_or_else(|_| Cell::Text(text.to_owned())),
+        Ok(text) if is_integral => {
+            text.parse().map(Cell::Int).or_else(|_| text.parse().map(Cell::Uint)).unwrap_or_else(|_| Cell::Text(text.to_owned()))
+        }
         Ok(text) => Cell::Text(text.to_owned()),
         Err(_) => Cell::Bytes(value.to_vec()),
     }

@@ -10,6 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::topo::CellRecord;
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::SerializeMap};
 use vtflow_planner::Timestamp;
@@ -25,22 +26,9 @@ pub struct Snapshot {
     /// What people should know about it; may be empty.
     pub note: String,
     /// Every topology record, in file order.
-    pub topo: Vec<TopoRecord>,
+    pub topo: Vec<CellRecord>,
     /// The sidecar rows by tablet alias (`zone1-0000000100`). A tablet of the topology that is not here did not answer.
     pub tablets: BTreeMap<String, TabletRows>,
-}
-
-/// One record of the topology.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TopoRecord {
-    /// A cell's name, or `global`.
-    pub cell: String,
-    /// Relative to the cell's root, without a slash in front.
-    pub path: String,
-    /// In the back end's own count.
-    pub version: i64,
-    /// As stored.
-    pub value: Vec<u8>,
 }
 
 /// What one tablet's sidecar database held.
@@ -329,9 +317,9 @@ struct TopoEntry {
 }
 
 impl TopoEntry {
-    fn decode(self, file: &Path) -> Result<TopoRecord, SnapshotError> {
+    fn decode(self, file: &Path) -> Result<CellRecord, SnapshotError> {
         match BASE64.decode(&self.value) {
-            Ok(value) => Ok(TopoRecord { cell: self.cell, path: self.path, version: self.version, value }),
+            Ok(value) => Ok(CellRecord { cell: self.cell, path: self.path, version: self.version, value }),
             Err(reason) => Err(SnapshotError::BadBase64 { file: file.to_owned(), cell: self.cell, path: self.path, reason }),
         }
     }

@@ -18,6 +18,7 @@ use vtflow_planner::proto::{
     topodata::TabletType,
     vttime::Time,
 };
+use vtflow_planner::rows::binlog_source;
 
 use super::{
     controller_plan::{Plan, parse_one, plan},
@@ -25,7 +26,6 @@ use super::{
     error::{MysqlError, TabletError},
     functions::text_or_blob,
     mysql_to_sqlite::Translated,
-    prototext,
     release::Release,
     schema::SIDECAR,
     writes,
@@ -118,7 +118,7 @@ impl Engine {
             let Some((names, values)) = row else { continue };
             let row = NamedRow { names: &names, values: &values };
             if self.release.reads_sources_of_stopped_streams() || row.text("state") != "Stopped" {
-                prototext::binlog_source(&row.bytes("source")).map_err(TabletError::Plain)?;
+                binlog_source::parse(&row.bytes("source")).map_err(|error| TabletError::Plain(error.reason))?;
             }
         }
         Ok(())
@@ -370,7 +370,8 @@ impl NamedRow<'_> {
     }
 
     fn stream(&self) -> Result<Stream, TabletError> {
-        let source = prototext::binlog_source(&self.bytes("source")).map_err(|error| {
+        let source = binlog_source::parse(&self.bytes("source")).map_err(|error| {
+            let error = error.reason;
             TabletError::plain(format!("error unmarshaling binlog_source field from vreplication table record: {error}"))
         })?;
         let time = |name| Some(Time { seconds: self.number(name), nanoseconds: 0 });

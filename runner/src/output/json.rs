@@ -65,7 +65,10 @@ impl Serialize for Printed<'_> {
             } else if is_message {
                 map.serialize_entry(field.name(), &())?;
             } else if !field.supports_presence() {
-                map.serialize_entry(field.name(), &PrintedValue { field: &field, value: &Value::default_value_for_field(&field) })?;
+                map.serialize_entry(
+                    field.name(),
+                    &PrintedValue { field: &field, value: &Value::default_value_for_field(&field) },
+                )?;
             }
         }
         map.end()
@@ -116,7 +119,7 @@ impl Serialize for PrintedValue<'_> {
                 let Kind::Message(entry) = self.field.kind() else { return serializer.serialize_unit() };
                 let field = entry.map_entry_value_field();
                 let mut sorted: Vec<_> = entries.iter().collect();
-                sorted.sort_by(|(a, _), (b, _)| order(a).cmp(&order(b)));
+                sorted.sort_by_key(|(key, _)| order(key));
                 let mut map = serializer.serialize_map(Some(sorted.len()))?;
                 for (key, value) in sorted {
                     map.serialize_entry(&order(key).1, &PrintedValue { field: &field, value })?;
@@ -156,7 +159,10 @@ mod tests {
     use prost::Message;
     use vtflow_planner::proto::{
         topodata::{Shard, TabletAlias},
-        vtctldata::{GetWorkflowsResponse, Workflow, WorkflowOptions, workflow::{ReplicationLocation, Stream}},
+        vtctldata::{
+            GetWorkflowsResponse, Workflow, WorkflowOptions,
+            workflow::{ReplicationLocation, Stream},
+        },
     };
 
     use super::*;
@@ -216,18 +222,27 @@ mod tests {
 
     #[test]
     fn enums_are_names_and_bytes_are_base64() {
-        let stream = Stream { tablet_types: vec![1, 3], tablet: Some(TabletAlias { cell: "z".into(), uid: 1 }), ..Stream::default() };
+        let stream =
+            Stream { tablet_types: vec![1, 3], tablet: Some(TabletAlias { cell: "z".into(), uid: 1 }), ..Stream::default() };
         let text = json("vtctldata.Workflow.Stream", &stream.encode_to_vec()).unwrap();
         assert!(text.contains("\"PRIMARY\",\n    \"RDONLY\""), "{text}");
         assert!(text.contains("\"tablet_selection_preference\": \"ANY\""), "{text}");
-        let shard = Shard { key_range: Some(vtflow_planner::proto::topodata::KeyRange { start: vec![0x80], end: vec![] }), ..Shard::default() };
+        let shard = Shard {
+            key_range: Some(vtflow_planner::proto::topodata::KeyRange { start: vec![0x80], end: vec![] }),
+            ..Shard::default()
+        };
         let text = yaml("topodata.Shard", &shard.encode_to_vec()).unwrap();
         assert!(text.contains("start: gA==") && text.contains("end: ''"), "{text}");
     }
 
     #[test]
     fn bytes_that_are_no_message_are_an_error() {
-        assert!(json("vtctldata.GetWorkflowsResponse", &[0x0a]).unwrap_err().to_string().contains("no vtctldata.GetWorkflowsResponse"));
+        assert!(
+            json("vtctldata.GetWorkflowsResponse", &[0x0a])
+                .unwrap_err()
+                .to_string()
+                .contains("no vtctldata.GetWorkflowsResponse")
+        );
         assert!(matches!(json("no.Such", &[]), Err(PrintError::UnknownMessage(_))));
     }
 }

@@ -99,7 +99,8 @@ async fn write(state: Arc<Mutex<State>>, is_terminal: bool) {
             let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
             let line = line(&state, Instant::now());
             let mut err = io::stderr().lock();
-            let _ = if is_terminal { write!(err, "\r\u{1b}[K{line}").and_then(|()| err.flush()) } else { writeln!(err, "{line}") };
+            let _ =
+                if is_terminal { write!(err, "\r\u{1b}[K{line}").and_then(|()| err.flush()) } else { writeln!(err, "{line}") };
             state.is_drawn = true;
         }
         sleep(if is_terminal { REDRAW } else { REPEAT }).await;

@@ -8,7 +8,7 @@ use vtflow_planner::proto::{
     vttime::Time,
 };
 
-use super::super::snapshot::TopoRecord;
+use crate::topo::CellRecord;
 
 /// One shard and its only tablet, the primary.
 pub(super) struct ShardPlace {
@@ -26,7 +26,7 @@ impl ShardPlace {
 }
 
 /// The records of two cells and the given shards. Every shard serves.
-pub(super) fn records(cells: &[&'static str], places: &[ShardPlace], since: i64) -> Vec<TopoRecord> {
+pub(super) fn records(cells: &[&'static str], places: &[ShardPlace], since: i64) -> Vec<CellRecord> {
     let mut records = Records(Vec::new());
     for cell in cells {
         let info = CellInfo { server_address: "127.0.0.1:2379".to_owned(), root: format!("/vitess/{cell}") };
@@ -100,12 +100,12 @@ pub(super) fn key_ranges(count: u32) -> Vec<(String, Option<KeyRange>)> {
     (0..count).map(range).collect()
 }
 
-struct Records(Vec<TopoRecord>);
+struct Records(Vec<CellRecord>);
 
 impl Records {
     fn add(&mut self, cell: &str, path: String, message: &impl Message) {
         let version = i64::try_from(self.0.len()).unwrap_or(0) + 1;
-        self.0.push(TopoRecord { cell: cell.to_owned(), path, version, value: message.encode_to_vec() });
+        self.0.push(CellRecord { cell: cell.to_owned(), path, version, value: message.encode_to_vec() });
     }
 }
 
