@@ -52,6 +52,8 @@ enum Health {
     Error,
     Unknown,
     Lagging,
+    /// The shard gave no answer: whatever runs there is not known. The failures say more than a line could.
+    Missing,
     Waiting,
     Copying,
     Init,
@@ -64,6 +66,7 @@ impl Health {
     fn of(stream: &Stream, now: Timestamp) -> Self {
         let is_silent = now.seconds.saturating_sub(updated(stream)) > LAGGING_SECONDS;
         match stream.state.as_str() {
+            "Unknown" if stream.id == 0 => Self::Missing,
             "Error" => Self::Error,
             "Running" | "Copying" if is_silent => Self::Lagging,
             "Running" => Self::Running,
@@ -79,7 +82,7 @@ impl Health {
     fn word(self) -> &'static str {
         match self {
             Self::Error => "Error",
-            Self::Unknown => "Unknown",
+            Self::Unknown | Self::Missing => "Unknown",
             Self::Lagging => "Lagging",
             Self::Waiting => "waiting",
             Self::Copying => "Copying",
@@ -91,7 +94,7 @@ impl Health {
     }
 
     fn is_trouble(self) -> bool {
-        self <= Self::Lagging
+        self <= Self::Missing
     }
 }
 
@@ -181,6 +184,7 @@ fn note(streams: &[&Stream], now: Timestamp) -> String {
             _ if updated(stream) == 0 => format!("{}: stream {} never wrote its row", stream.shard, stream.id),
             silent => format!("{}: stream {} silent for {}", stream.shard, stream.id, duration(silent)),
         },
+        Some((Health::Missing, stream)) => format!("{}: {}", stream.shard, one_line(&stream.message)),
         Some((Health::Waiting, stream)) => format!("{}: stream {} never started", stream.shard, stream.id),
         Some((Health::Frozen, _)) => "frozen: traffic was switched".into(),
         Some((_, stream)) => one_line(&stream.message),

@@ -1,9 +1,11 @@
 //! `vtflow completions SHELL`.
 
-use std::{io, process::ExitCode};
+use std::process::ExitCode;
 
 use clap::{Args, Command};
 use clap_complete::Shell;
+
+use crate::output::terminal;
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct CompletionsArgs {
@@ -14,6 +16,6 @@ pub(crate) struct CompletionsArgs {
 pub(crate) fn run(args: &CompletionsArgs, command: &mut Command) -> anyhow::Result<ExitCode> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, command, "vtflow", &mut script);
-    io::Write::write_all(&mut io::stdout(), &script)?;
+    terminal::print(&String::from_utf8_lossy(&script));
     Ok(ExitCode::SUCCESS)
 }

@@ -39,6 +39,20 @@ fn hint(failure: &Failure) -> Option<String> {
     }
 }
 
+/// What to try when a request failed altogether, by the text that it failed with.
+fn next_step(error: &str) -> Option<&'static str> {
+    let step = if error.starts_with("node doesn't exist:") && error.contains("/shards/") {
+        "try: vtctldclient GetKeyspaces; or the global root is another one (--topo-global-root)"
+    } else if error.starts_with("shard ") && error.contains(" not found in keyspace ") {
+        "try: vtctldclient FindAllShardsInKeyspace KEYSPACE"
+    } else if error.starts_with("failed to create topo connection to ") {
+        "is the topology server running there? --topo-global-server-address names it, the CellInfo records name the cells'"
+    } else {
+        return None;
+    };
+    Some(step)
+}
+
 /// Prints why a command failed altogether, with each cause, and what to try.
 pub(crate) fn print_error(error: &anyhow::Error) {
     terminal::error_line(&format!("{} {error}", terminal::on_stderr(Style::Trouble, "error:")));
@@ -49,5 +63,8 @@ pub(crate) fn print_error(error: &anyhow::Error) {
             terminal::error_line(&format!("  because: {cause}"));
             said = cause;
         }
+    }
+    if let Some(step) = next_step(&error.to_string()) {
+        terminal::error_line(&format!("  {}", terminal::on_stderr(Style::Hint, step)));
     }
 }
