@@ -329,3 +329,41 @@ fn sidecar_tables_can_be_declared_for_every_release() {
         assert_eq!(has("post_copy_action"), major >= 16);
     }
 }
+
+/// What vtctld of v10 to v24 sends for GetWorkflows, besides what this project plans: other tools are pointed at this cluster.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_statements_of_vtctld_run() {
+    let cluster = start(small(), &[]).await;
+    let alias = "zone1-0000000200";
+    let ids = "select id from _vt.vreplication where db_name = 'vt_customer' and workflow = 'move_events_1'";
+    let stream = values(&exec(&cluster, alias, ids).await.unwrap())[0][0].clone();
+    for (statement, at_least) in [
+        (
+            format!(
+                "select vrepl_id, table_name, lastpk from _vt.copy_state where vrepl_id in ({stream}) and id in (select max(id) from _vt.copy_state where vrepl_id in ({stream}) group by vrepl_id, table_name)"
+            ),
+            1,
+        ),
+        (
+            format!(
+                "select id, vrepl_id, type, state, message, created_at, updated_at, `count` from _vt.vreplication_log where vrepl_id in ({stream}, {stream}) order by vrepl_id asc, id asc"
+            ),
+            1,
+        ),
+        (format!("select table_name, lastpk from _vt.copy_state where vrepl_id = {stream}"), 1),
+        ("select distinct workflow from _vt.vreplication where state != 'Stopped' and db_name = 'vt_customer'".to_owned(), 2),
+        ("select id, workflow, source, pos, stop_pos, max_replication_lag, state, db_name, time_updated, transaction_timestamp, message, tags, workflow_type, workflow_sub_type from _vt.vreplication where db_name = 'vt_customer'".to_owned(), 12),
+    ] {
+        let result = exec(&cluster, alias, &statement).await.unwrap_or_else(|status| panic!("{statement}: {status}"));
+        assert!(result.rows.len() >= at_least, "{statement}: {} rows", result.rows.len());
+    }
+    let request = data::ReadVReplicationWorkflowsRequest {
+        include_workflows: vec!["move_events_1".into()],
+        exclude_states: vec![2],
+        ..data::ReadVReplicationWorkflowsRequest::default()
+    };
+    let path = "/tabletmanagerservice.TabletManager/ReadVReplicationWorkflows";
+    let answer = call(cluster.port(alias).unwrap(), path, request, Duration::from_secs(20)).await.unwrap();
+    let workflows = data::ReadVReplicationWorkflowsResponse::decode(answer).unwrap().workflows;
+    assert_eq!((workflows.len(), workflows[0].streams.len()), (1, 1));
+}
