@@ -38,7 +38,7 @@ pub struct WorkflowLine {
     pub streams: String,
     /// Seconds since the oldest sign of life among the streams that should have one; `None` when none should.
     pub lag_seconds: Option<i64>,
-    /// Copy progress: `done`, or what is left.
+    /// Copy progress: `done`, or the rows copied and how many tables are left.
     pub copied: String,
     /// What there is to say, the worst first. Empty when there is nothing.
     pub note: String,
@@ -164,8 +164,7 @@ fn copied(streams: &[&Stream]) -> String {
     match (tables.len(), has_begun) {
         (0, true) => "done".into(),
         (0, false) => "-".into(),
-        (1, _) => format!("{} rows, 1 table left", thousands(rows)),
-        (tables, _) => format!("{} rows, {tables} tables left", thousands(rows)),
+        (tables, _) => format!("{} rows, {tables} left", count(rows)),
     }
 }
 
@@ -212,17 +211,15 @@ pub fn duration(seconds: i64) -> String {
     }
 }
 
-/// A number in groups of three digits.
-pub fn thousands(n: i64) -> String {
-    let digits = n.unsigned_abs().to_string();
-    let mut out = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
+/// A count in at most five characters: `9,999`, `871k`, `12M`, `123G`.
+pub fn count(n: i64) -> String {
+    match n {
+        ..1_000 => n.to_string(),
+        1_000..10_000 => format!("{},{:03}", n / 1_000, n % 1_000),
+        10_000..10_000_000 => format!("{}k", n / 1_000),
+        10_000_000..10_000_000_000 => format!("{}M", n / 1_000_000),
+        _ => format!("{}G", n / 1_000_000_000),
     }
-    if n < 0 { format!("-{out}") } else { out }
 }
 
 #[cfg(test)]
@@ -281,7 +278,7 @@ mod tests {
         let mut copying = stream("Copying", 998, "");
         copying.rows_copied = 1_234_567;
         copying.copy_states = vec![CopyState { table: "t1".into(), ..CopyState::default() }];
-        assert_eq!(one(vec![copying]).copied, "1,234,567 rows, 1 table left");
+        assert_eq!(one(vec![copying]).copied, "1234k rows, 1 left");
         let mut never = stream("Stopped", 0, "");
         never.position.clear();
         assert_eq!(one(vec![never]).note, "-80: stream 7 never started");
@@ -293,7 +290,10 @@ mod tests {
 
     #[test]
     fn numbers_are_readable() {
-        assert_eq!([0, 999, 1000, 1_234_567, -1000].map(thousands), ["0", "999", "1,000", "1,234,567", "-1,000"]);
+        assert_eq!(
+            [0, 999, 1000, 9999, 871_473, 12_345_678, 123_456_789_012].map(count),
+            ["0", "999", "1,000", "9,999", "871k", "12M", "123G"]
+        );
         assert_eq!([7, 119, 120, 7200, 172_800].map(duration), ["7s", "119s", "2m", "2h", "2d"]);
     }
 }

@@ -86,7 +86,9 @@ pub(crate) async fn run(cluster: &Connected, args: GetWorkflowsArgs) -> anyhow::
     loop {
         let now = cluster.now();
         let reply = ask(cluster, &args, now).await;
-        let text = match render(&reply, &args, now, terminal::width()) {
+        // Two columns are for the marks.
+        let width = terminal::width().map(|width| width - 2);
+        let text = match render(&reply, &args, now, width) {
             Ok(text) => text,
             // A watch outlives a bad moment.
             Err(error) => format!("{error}\n"),
@@ -130,9 +132,9 @@ fn lines(workflows: &[summary::WorkflowLine], width: Option<usize>, args: &Workf
     }
     let columns = [
         Column { heading: "WORKFLOW", fit: Fit::Middle(12) },
-        Column { heading: "TYPE", fit: Fit::Middle(10) },
-        Column { heading: "FROM", fit: Fit::Middle(10) },
-        Column { heading: "TO", fit: Fit::Middle(10) },
+        Column { heading: "TYPE", fit: Fit::Middle(8) },
+        Column { heading: "FROM", fit: Fit::Middle(8) },
+        Column { heading: "TO", fit: Fit::Middle(8) },
         Column { heading: "STREAMS", fit: Fit::Whole },
         Column { heading: "LAG", fit: Fit::Whole },
         Column { heading: "COPIED", fit: Fit::Whole },
@@ -151,17 +153,15 @@ fn lines(workflows: &[summary::WorkflowLine], width: Option<usize>, args: &Workf
         ]
     };
     let rows: Vec<_> = workflows.iter().map(row).collect();
-    let text = table(&columns, &rows, width);
-    // The heading is the first line; the workflows follow in their order.
-    let troubles = std::iter::once(false).chain(workflows.iter().map(|line| line.has_trouble));
-    text.lines()
-        .zip(troubles)
-        .map(
-            |(line, has_trouble)| {
-                if has_trouble { terminal::on_stdout(Style::Trouble, line) + "\n" } else { format!("{line}\n") }
-            },
-        )
-        .collect()
+    // The first workflows are those in trouble; the heading is the first line, and a note may have a line of its own.
+    let troubled = workflows.iter().take_while(|line| line.has_trouble).count();
+    let mut seen = 0;
+    let coloured = |line: &str| {
+        seen += usize::from(!line.starts_with("    "));
+        let has_trouble = (2..2 + troubled).contains(&seen);
+        if has_trouble { terminal::on_stdout(Style::Trouble, line) + "\n" } else { format!("{line}\n") }
+    };
+    table(&columns, &rows, width).lines().map(coloured).collect()
 }
 
 /// Says on stderr what is missing and gives the exit code.

@@ -25,21 +25,48 @@ pub enum Fit {
 
 /// Lays out rows under headings. `width`: characters of a line, `None` for as many as needed. A row shorter than the headings
 /// has empty cells.
+///
+/// Where a last column of [`Fit::Rest`] would have no room worth the name, its texts go on lines of their own, indented.
 pub fn table(columns: &[Column], rows: &[Vec<String>], width: Option<usize>) -> String {
-    let cell = |row: &[String], i: usize| row.get(i).map_or(0, |text| text.chars().count());
-    let mut widths: Vec<usize> = columns
-        .iter()
-        .enumerate()
-        .map(|(i, column)| rows.iter().map(|row| cell(row, i)).max().unwrap_or(0).max(column.heading.chars().count()))
-        .collect();
-    if let Some(width) = width {
-        shrink(columns, &mut widths, width);
+    let width = width.unwrap_or(usize::MAX);
+    let natural = natural_widths(columns, rows);
+    let mut widths = natural.clone();
+    shrink(columns, &mut widths, width);
+    if total(&widths) <= width {
+        return lines(columns, rows, &widths);
     }
+    let Some((last, others)) = columns.split_last().filter(|(last, _)| last.fit == Fit::Rest) else {
+        return lines(columns, rows, &widths);
+    };
+    let mut widths = natural;
+    widths.truncate(others.len());
+    shrink(others, &mut widths, width);
+    let beneath = |row: &Vec<String>| match row.get(others.len()).map(String::as_str) {
+        None | Some("") => String::new(),
+        Some(text) => format!("    {}\n", fitted(text, last.fit, width.saturating_sub(4))),
+    };
+    let table = lines(others, rows, &widths);
+    let mut out = String::new();
+    let notes = std::iter::once(String::new()).chain(rows.iter().map(beneath));
+    for (line, note) in table.lines().zip(notes) {
+        let _ = writeln!(out, "{line}");
+        out.push_str(&note);
+    }
+    out
+}
+
+fn natural_widths(columns: &[Column], rows: &[Vec<String>]) -> Vec<usize> {
+    let cell = |row: &[String], i: usize| row.get(i).map_or(0, |text| text.chars().count());
+    let widest = |i: usize| rows.iter().map(|row| cell(row, i)).max().unwrap_or(0);
+    columns.iter().enumerate().map(|(i, column)| widest(i).max(column.heading.chars().count())).collect()
+}
+
+fn lines(columns: &[Column], rows: &[Vec<String>], widths: &[usize]) -> String {
     let mut out = String::new();
     let headings: Vec<String> = columns.iter().map(|column| column.heading.to_owned()).collect();
     for row in std::iter::once(&headings).chain(rows) {
         let mut line = String::new();
-        for (i, (column, &width)) in columns.iter().zip(&widths).enumerate() {
+        for (i, (column, &width)) in columns.iter().zip(widths).enumerate() {
             let text = fitted(row.get(i).map_or("", String::as_str), column.fit, width);
             let _ = write!(line, "{}{text:<width$}", if i == 0 { "" } else { "  " });
         }
@@ -49,13 +76,16 @@ pub fn table(columns: &[Column], rows: &[Vec<String>], width: Option<usize>) -> 
     out
 }
 
+fn total(widths: &[usize]) -> usize {
+    widths.iter().sum::<usize>() + 2 * widths.len().saturating_sub(1)
+}
+
 /// Takes away what is too much: first from the rest, then evenly from what may be shortened.
 fn shrink(columns: &[Column], widths: &mut [usize], width: usize) {
-    let total = |widths: &[usize]| widths.iter().sum::<usize>() + 2 * columns.len().saturating_sub(1);
     let floor = |column: &Column| match column.fit {
         Fit::Whole => usize::MAX,
         Fit::Middle(least) => least.max(column.heading.chars().count()),
-        Fit::Rest => 20.max(column.heading.chars().count()),
+        Fit::Rest => 24.max(column.heading.chars().count()),
     };
     for rest_only in [true, false] {
         while total(widths) > width {
@@ -100,6 +130,12 @@ mod tests {
     fn columns_are_aligned_and_lines_end_without_blanks() {
         let rows = [row("a", "7s", ""), row("bcdef", "12m", "note")];
         assert_eq!(table(COLUMNS, &rows, None), "NAME   LAG  NOTE\na      7s\nbcdef  12m  note\n");
+    }
+
+    #[test]
+    fn a_screen_too_narrow_for_the_rest_puts_it_beneath() {
+        let rows = [row("name", "123456789s", "a note that is rather long"), row("other", "1s", "")];
+        assert_eq!(table(COLUMNS, &rows, Some(24)), "NAME   LAG\nname   123456789s\n    a note that is rath…\nother  1s\n");
     }
 
     #[test]
