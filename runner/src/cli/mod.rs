@@ -114,7 +114,7 @@ pub async fn run(args: impl IntoIterator<Item = String>) -> ExitCode {
     let result = match cli.command {
         Command::Read(command) => read(&cli.connect, command).await,
         Command::Demo(args) => demo::run(&cli.connect, args).await,
-        Command::Completions(args) => completions::run(&args, &mut Cli::command()),
+        Command::Completions(args) => Ok(completions::run(&args, &mut Cli::command())),
     };
     result.unwrap_or_else(|error| {
         failures::print_error(&error);
