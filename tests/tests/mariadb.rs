@@ -68,7 +68,7 @@ fn alias(uid: u32) -> String {
 }
 
 /// Keyspace `customer`, a primary for each of [`TABLETS`], all with the same rows.
-fn snapshot(release: u8, sidecar: BTreeMap<String, TableRows>) -> Snapshot {
+fn snapshot(release: u8, sidecar: &BTreeMap<String, TableRows>) -> Snapshot {
     let record = |cell: &str, path: String, value| TopoRecord { cell: cell.into(), path, version: 1, value };
     let mut topo = vec![
         record("global", "cells/zone1/CellInfo".into(), CellInfo::default().encode_to_vec()),
@@ -402,7 +402,7 @@ impl Pair {
         load(&mut mariadb, release, &sidecar);
         // As a tablet's own connection.
         mariadb.run(["use _vt", "set names utf8mb4"]);
-        let snapshot = snapshot(release, sidecar);
+        let snapshot = snapshot(release, &sidecar);
         let engine = |rows| Engine::new(rows, Clock::starting_at(NOW)).unwrap();
         let engines = snapshot.tablets.iter().map(|(alias, rows)| (alias.clone(), engine(rows))).collect();
         let topo = snapshot.topo.clone();
