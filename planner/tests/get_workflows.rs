@@ -181,7 +181,7 @@ fn a_shard_that_cannot_be_asked_is_unknown_in_every_workflow() {
     for (name, reason, breaks) in [
         ("silent", "zone1-0000000200 did not answer in 10s", silent(200)),
         ("closed", "vreplication engine is closed", refused("vreplication engine is closed")),
-        ("garbage", "the tablet's answer cannot be read", Answer::Called(vec![0xff; 9])),
+        ("garbage", "the answer of zone1-0000000200 cannot be read", Answer::Called(vec![0xff; 9])),
     ] {
         let mut cluster = two_shards();
         cluster.answer(200, "streams", breaks);

@@ -88,9 +88,10 @@ impl GetWorkflows {
                     active_only: self.request.active_only,
                 };
                 let index = self.asked.len();
+                let alias = target.address.alias.clone();
                 self.asked.push(Asked { target, pages: BTreeMap::new() });
                 for &subject in self.subjects() {
-                    self.send(index, Read::new(subject, scope.clone()), asks);
+                    self.send(index, Read::new(&alias, subject, scope.clone()), asks);
                 }
             }
             Event::Unreached(unreached) => self.unreached.push(unreached),

@@ -48,6 +48,8 @@ impl Subject {
 
 /// A read under way.
 pub(crate) struct Read {
+    /// The tablet's alias, for the texts that are not the tablet's own.
+    tablet: String,
     subject: Subject,
     scope: Scope,
     page_rows: usize,
@@ -81,8 +83,9 @@ pub(crate) enum Next {
 }
 
 impl Read {
-    pub(crate) fn new(subject: Subject, scope: Scope) -> Self {
-        Self { subject, scope, page_rows: subject.page_rows(), from: From::Start, sent: 0, pages: Vec::new() }
+    pub(crate) fn new(tablet: &str, subject: Subject, scope: Scope) -> Self {
+        let tablet = tablet.to_owned();
+        Self { tablet, subject, scope, page_rows: subject.page_rows(), from: From::Start, sent: 0, pages: Vec::new() }
     }
 
     pub(crate) fn subject(&self) -> Subject {
@@ -115,7 +118,7 @@ impl Read {
         let next = match answer {
             Answer::Called(response) => match RowSet::from_vreplication_exec(&response) {
                 Ok(rows) => self.page(rows),
-                Err(error) => Next::Failed(format!("the tablet's answer cannot be read: {error}")),
+                Err(error) => Next::Failed(format!("the answer of {} cannot be read: {error}", self.tablet)),
             },
             Answer::Failed { kind: FailureKind::TooLarge, .. } if self.page_rows > 1 => {
                 self.page_rows = (self.page_rows / 8).max(1);
@@ -127,11 +130,11 @@ impl Read {
             }
             Answer::Failed { message, .. } if self.is_v10_without_logs(&message) => Next::Done,
             Answer::Failed { message, .. } => Next::Failed(message),
-            _ => Next::Failed("the tablet call was answered with a topology record".into()),
+            _ => Next::Failed(format!("the call to {} was answered with a topology record", self.tablet)),
         };
         match next {
             Next::Again if self.sent >= limits::STATEMENTS_PER_READ => {
-                Next::Failed(format!("the {} need more than {} statements", self.subject.name(), self.sent))
+                Next::Failed(format!("the {} of {} need more than {} statements", self.subject.name(), self.tablet, self.sent))
             }
             next => next,
         }
@@ -166,7 +169,7 @@ impl Read {
                 Next::Again
             }
             Ok(None) => Next::Done,
-            Err(error) => Next::Failed(format!("no next page after a row that cannot be read: {error}")),
+            Err(error) => Next::Failed(format!("no next page of {} after a row that cannot be read: {error}", self.tablet)),
         }
     }
 

@@ -97,7 +97,7 @@ pub(crate) struct WorkflowsArgs {
     #[arg(long, visible_alias = "include-logs")]
     pub(crate) logs: bool,
     /// Only these shards
-    #[arg(long, value_delimiter = ',', value_name = "SHARD,...")]
+    #[arg(long, value_delimiter = ',', value_name = "SHARD,...", allow_hyphen_values = true)]
     pub(crate) shards: Vec<String>,
 }
 

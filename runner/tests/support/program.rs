@@ -1,0 +1,88 @@
+//! The program itself, run to its end as people run it, and what it printed.
+
+use std::{
+    fs::{self, File},
+    path::PathBuf,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// What came of a run.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    /// Without the lines that tell of progress: whether there are any depends on how busy the machine is.
+    pub(crate) stderr: String,
+}
+
+/// Runs `vtflow` with these arguments. Fails if it is not done within `limit`, which should be far more than it needs, or panics.
+pub(crate) fn vtflow_within<S: AsRef<str>>(limit: Duration, args: &[S]) -> Ran {
+    let args: Vec<&str> = args.iter().map(AsRef::as_ref).collect();
+    let directory = TempDir::new().unwrap();
+    // Files, because a pipe that nobody empties would stop the program.
+    let (out, err) = (directory.path().join("out"), directory.path().join("err"));
+    let mut program = Command::new(env!("CARGO_BIN_EXE_vtflow"))
+        .args(&args)
+        .stdin(Stdio::null())
+        .stdout(File::create(&out).unwrap())
+        .stderr(File::create(&err).unwrap())
+        .spawn()
+        .unwrap();
+    let begun = Instant::now();
+    let status = loop {
+        if let Some(status) = program.try_wait().unwrap() {
+            break status;
+        }
+        if begun.elapsed() > limit {
+            program.kill().unwrap();
+            program.wait().unwrap();
+            panic!("vtflow {args:?} is not done after {limit:?}");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    let read = |file| String::from_utf8(fs::read(file).unwrap()).expect("what is printed is UTF-8");
+    let code = status.code().unwrap_or_else(|| panic!("vtflow {args:?} was ended by a signal"));
+    let stderr = read(err).split_inclusive('\n').filter(|line| !line.starts_with("reading ")).collect();
+    let ran = Ran { code, stdout: read(out), stderr };
+    assert!(!ran.stderr.contains("panicked"), "vtflow {args:?} panicked:\n{}", ran.stderr);
+    ran
+}
+
+/// As [`vtflow_within`] a minute.
+pub(crate) fn vtflow<S: AsRef<str>>(args: &[S]) -> Ran {
+    vtflow_within(Duration::from_secs(60), args)
+}
+
+impl Ran {
+    /// The printed JSON without what depends on the moment.
+    pub(crate) fn json(&self) -> Value {
+        let mut value = serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"));
+        drop_lags(&mut value);
+        value
+    }
+}
+
+fn drop_lags(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|name, _| !name.ends_with("_lag"));
+            fields.values_mut().for_each(drop_lags);
+        }
+        Value::Array(values) => values.iter_mut().for_each(drop_lags),
+        _ => {}
+    }
+}
+
+/// A recorded cluster of the project's.
+pub(crate) fn recorded(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/snapshots").join(name)
+}
+
+/// Its flag.
+pub(crate) fn snapshot_flag(directory: &std::path::Path) -> [String; 2] {
+    ["--snapshot".into(), directory.display().to_string()]
+}

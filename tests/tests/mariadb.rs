@@ -1,0 +1,373 @@
+//! The planned statements on a real MariaDB: the server takes every one of them, and answers what the embedded tablets answer.
+//!
+//! Two shards whose databases live in one server, as on a development machine: the statements have to keep them apart.
+//! MariaDB stands in for MySQL, which Debian does not carry.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests and their helpers")]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    sync::Arc,
+    time::Duration,
+};
+
+use prost::Message;
+use vtflow::{
+    deadline::Deadlines,
+    drive::{ClusterIo, drive},
+    embedded::{
+        Cell, Cluster, Release, Snapshot, TableRows, TabletRows, TopoRecord,
+        clock::Clock,
+        engine::Engine,
+        error::{MysqlError, TabletError},
+        schema,
+    },
+    observe::Nobody,
+    tablet::{TabletOptions, Tablets},
+    topo::{CellRecord, MemoryTopology},
+};
+use vtflow_planner::{
+    Answer, Ask, Call, CallOptions, FailureKind, Flow, Record, Reply, What, limits,
+    proto::{
+        query::QueryResult,
+        tabletmanagerdata::{VReplicationExecRequest, VReplicationExecResponse},
+        topodata::{CellInfo, Shard, Tablet, TabletAlias, TabletType},
+        vtctldata::{GetWorkflowsRequest, GetWorkflowsResponse, workflow::Stream},
+    },
+    rpc,
+};
+use vtflow_tests::{
+    mariadb::{Connection, MariaDb},
+    sidecar_rows::{MANY, NOW, TABLETS, WORKFLOWS, many_rows, odd_rows},
+};
+
+const RELEASES: [u8; 5] = [10, 15, 18, 22, 24];
+
+fn alias(uid: u32) -> String {
+    format!("zone1-{uid:010}")
+}
+
+/// Keyspace `customer`, a primary for each of [`TABLETS`], all with the same rows.
+fn snapshot(release: u8, sidecar: &BTreeMap<String, TableRows>) -> Snapshot {
+    let record = |cell: &str, path: String, value| TopoRecord { cell: cell.into(), path, version: 1, value };
+    let mut topo = vec![
+        record("global", "cells/zone1/CellInfo".into(), CellInfo::default().encode_to_vec()),
+        record("global", "keyspaces/customer/Keyspace".into(), Vec::new()),
+    ];
+    let mut tablets = BTreeMap::new();
+    for (shard, uid, db_name) in TABLETS {
+        let primary_alias = Some(TabletAlias { cell: "zone1".into(), uid });
+        let tablet = Tablet {
+            alias: primary_alias.clone(),
+            hostname: "127.0.0.1".into(),
+            port_map: [("grpc".into(), 1)].into(),
+            keyspace: "customer".into(),
+            shard: shard.into(),
+            r#type: TabletType::Primary.into(),
+            db_name_override: if db_name == "vt_customer" { String::new() } else { db_name.into() },
+            ..Tablet::default()
+        };
+        let shard_record = Shard { primary_alias, is_primary_serving: true, ..Shard::default() };
+        topo.push(record("global", format!("keyspaces/customer/shards/{shard}/Shard"), shard_record.encode_to_vec()));
+        topo.push(record("zone1", format!("tablets/{}/Tablet", alias(uid)), tablet.encode_to_vec()));
+        let vitess_release = Some(format!("v{release}.0.0"));
+        tablets.insert(alias(uid), TabletRows { vitess_release, sidecar: sidecar.clone(), ..TabletRows::default() });
+    }
+    Snapshot { taken_at: NOW, note: String::new(), topo, tablets }
+}
+
+/// Makes the sidecar database of a release anew and puts rows in. Values go in as hexadecimal, so that what is under test does
+/// not write what it reads.
+fn load(mariadb: &mut Connection, release: u8, sidecar: &BTreeMap<String, TableRows>) {
+    mariadb.run(["drop database if exists _vt"]);
+    mariadb.run(schema::mysql_ddl(Release::new(release)));
+    let literal = |cell: &Cell| {
+        let hex = |bytes: &[u8]| {
+            let mut out = String::from("x'");
+            for byte in bytes {
+                write!(out, "{byte:02x}").unwrap();
+            }
+            out + "'"
+        };
+        match cell {
+            Cell::Null => "null".to_owned(),
+            Cell::Int(number) => number.to_string(),
+            Cell::Uint(number) => number.to_string(),
+            Cell::Text(text) => hex(text.as_bytes()),
+            Cell::Bytes(bytes) => hex(bytes),
+        }
+    };
+    for (name, table) in sidecar {
+        let columns: Vec<String> = table.columns.iter().map(|column| format!("`{}`", column.name)).collect();
+        for rows in table.rows.chunks(500) {
+            let rows: Vec<String> =
+                rows.iter().map(|row| format!("({})", row.iter().map(literal).collect::<Vec<_>>().join(", "))).collect();
+            mariadb.run([format!("insert into _vt.{name} ({}) values {}", columns.join(", "), rows.join(", "))]);
+        }
+    }
+}
+
+/// Runs a request, its topology from records, its tablet calls by `call`. Gives the reply and the statements sent to each tablet.
+fn run(call: &Call, topo: &[TopoRecord], mut perform: impl FnMut(&str, &str) -> Answer) -> (Reply, Vec<(String, String)>) {
+    let mut flow = Flow::start(call, NOW);
+    let mut statements = Vec::new();
+    loop {
+        let asks = flow.asks();
+        if asks.is_empty() {
+            return (flow.into_reply().expect("nothing is outstanding"), statements);
+        }
+        for Ask { id, what, .. } in asks {
+            let answer = match what {
+                What::TopoGet { cell, path } => match topo.iter().find(|record| record.cell == cell && record.path == path) {
+                    Some(record) => Answer::Found { value: record.value.clone(), version: 1 },
+                    None => Answer::Missing { node: path },
+                },
+                What::TopoRange { cell, prefix } => Answer::Range(
+                    topo.iter()
+                        .filter(|record| record.cell == cell && record.path.starts_with(&prefix))
+                        .map(|record| Record { path: record.path.clone(), value: record.value.clone(), version: 1 })
+                        .collect(),
+                ),
+                What::TabletCall { tablet, path, request, about, .. } => {
+                    assert_eq!(path, rpc::VREPLICATION_EXEC);
+                    let sql = VReplicationExecRequest::decode(request.as_slice()).unwrap().query;
+                    assert_eq!(sql, about.statement, "people read what is sent");
+                    statements.push((tablet.alias.clone(), sql.clone()));
+                    perform(&tablet.alias, &sql)
+                }
+            };
+            assert!(flow.answer(id, answer));
+        }
+    }
+}
+
+/// MariaDB's answer to a statement as a tablet sends it, once it is the same as the embedded tablet's.
+fn both(mariadb: &mut Connection, engine: &mut Engine, alias: &str, sql: &str) -> Answer {
+    match (mariadb.query(sql), engine.vreplication_exec(sql)) {
+        (Ok(real), Ok(embedded)) => {
+            assert_eq!(names(&real), names(&embedded), "{sql}");
+            assert_eq!(types(&real), types(&embedded), "{sql}");
+            assert_eq!(real.rows.len(), embedded.rows.len(), "{sql}");
+            for (index, (real, embedded)) in real.rows.iter().zip(&embedded.rows).enumerate() {
+                let texts = |row: &vtflow_planner::proto::query::Row| {
+                    (row.lengths.clone(), String::from_utf8_lossy(&row.values).into_owned())
+                };
+                assert_eq!(texts(real), texts(embedded), "row {index} of {sql}");
+                assert_eq!(real, embedded, "bytes of row {index} of {sql}");
+            }
+            Answer::Called(VReplicationExecResponse { result: Some(real) }.encode_to_vec())
+        }
+        (Err(real), Err(embedded)) => {
+            match &embedded {
+                TabletError::Mysql { error: MysqlError { errno, .. }, .. } => assert_eq!(real.errno, *errno, "{sql}"),
+                // A tablet of v10 does not let the name of the log table reach MySQL.
+                other => assert_eq!(other.to_string(), "invalid table name: _vt.vreplication_log"),
+            }
+            let said = format!("{} (errno {}) (sqlstate {}) during query: {sql}", real.text, real.errno, real.sqlstate);
+            let message = format!("TabletManager.VReplicationExec on {alias} error: {said}: {said}");
+            Answer::Failed { kind: FailureKind::Status(2), message }
+        }
+        (real, embedded) => panic!("MariaDB: {real:?}\nembedded: {embedded:?}\n{sql}"),
+    }
+}
+
+fn names(result: &QueryResult) -> Vec<String> {
+    result.fields.iter().map(|field| String::from_utf8_lossy(&field.name).into_owned()).collect()
+}
+
+/// MariaDB's JSON is a text with a check.
+fn types(result: &QueryResult) -> Vec<i32> {
+    result.fields.iter().map(|field| field.r#type).map(|kind| if matches!(kind, 2_078 | 6_163) { 6_163 } else { kind }).collect()
+}
+
+/// A request from its first ask to its reply, by the runner on embedded tablets.
+async fn embedded_reply(cluster: &Cluster, call: &Call) -> Reply {
+    let records = cluster.topo().into_iter().map(|record| CellRecord {
+        cell: record.cell,
+        path: record.path,
+        version: record.version,
+        value: record.value,
+    });
+    let io = ClusterIo {
+        topology: Arc::new(MemoryTopology::new(records)),
+        tablets: Arc::new(Tablets::new(TabletOptions::default()).unwrap()),
+        deadlines: Deadlines { tablet: Duration::from_secs(120), ..Deadlines::default() },
+    };
+    drive(Flow::start(call, NOW), &io, None, &Nobody).await
+}
+
+struct Pair {
+    release: u8,
+    mariadb: Connection,
+    engines: BTreeMap<String, Engine>,
+    cluster: Cluster,
+    topo: Vec<TopoRecord>,
+}
+
+impl Pair {
+    async fn new(server: &MariaDb, release: u8, sidecar: BTreeMap<String, TableRows>) -> Self {
+        let mut mariadb = server.connect();
+        load(&mut mariadb, release, &sidecar);
+        // As a tablet's own connection.
+        mariadb.run(["use _vt", "set names utf8mb4"]);
+        let snapshot = snapshot(release, &sidecar);
+        let engine = |rows| Engine::new(rows, Clock::starting_at(NOW)).unwrap();
+        let engines = snapshot.tablets.iter().map(|(alias, rows)| (alias.clone(), engine(rows))).collect();
+        let topo = snapshot.topo.clone();
+        let cluster = Cluster::start(snapshot, BTreeMap::new(), Duration::ZERO).await.unwrap();
+        Self { release, mariadb, engines, cluster, topo }
+    }
+
+    /// The reply, the same from MariaDB's rows and from the embedded tablets, and the statements behind it.
+    async fn ask(&mut self, request: GetWorkflowsRequest) -> (GetWorkflowsResponse, Vec<(String, String)>) {
+        let call = Call { path: rpc::GET_WORKFLOWS.into(), request: request.encode_to_vec(), options: CallOptions::default() };
+        let Self { mariadb, engines, .. } = self;
+        let (reply, statements) = run(&call, &self.topo, |alias, sql| {
+            both(mariadb, engines.get_mut(alias).expect("a tablet of the fixture"), alias, sql)
+        });
+        let embedded = embedded_reply(&self.cluster, &call).await;
+        let what = format!("v{} {request:?}", self.release);
+        assert_eq!(reply.failures, embedded.failures, "{what}");
+        let bytes = reply.result.clone().unwrap_or_else(|status| panic!("{what}: {status:?}"));
+        assert!(Ok(&bytes) == embedded.result.as_ref(), "{what}: the replies differ");
+        (GetWorkflowsResponse::decode(bytes.as_slice()).unwrap(), statements)
+    }
+}
+
+fn all() -> GetWorkflowsRequest {
+    GetWorkflowsRequest { keyspace: "customer".into(), ..GetWorkflowsRequest::default() }
+}
+
+fn streams(reply: &GetWorkflowsResponse) -> Vec<&Stream> {
+    reply.workflows.iter().flat_map(|workflow| workflow.shard_streams.values()).flat_map(|shard| &shard.streams).collect()
+}
+
+fn ids(reply: &GetWorkflowsResponse) -> BTreeSet<i64> {
+    streams(reply).iter().map(|stream| stream.id).collect()
+}
+
+#[test]
+fn the_sidecar_tables_of_every_release_are_those_of_the_embedded_tablets() {
+    let server = MariaDb::start();
+    let mut mariadb = server.connect();
+    for major in Release::OLDEST.major()..=Release::NEWEST.major() {
+        let release = Release::new(major);
+        let tables = schema::tables(release).into_iter().map(|table| {
+            let columns = schema::declared_columns(release, &table.name);
+            (table.name, TableRows { columns, rows: Vec::new() })
+        });
+        let sidecar: BTreeMap<String, TableRows> = tables.collect();
+        load(&mut mariadb, major, &sidecar);
+        let rows = TabletRows { vitess_release: Some(format!("v{major}.0.0")), sidecar, ..TabletRows::default() };
+        let mut engine = Engine::new(&rows, Clock::starting_at(NOW)).unwrap();
+        for table in rows.sidecar.keys() {
+            let sql = format!("select * from _vt.{table}");
+            let (real, embedded) = (mariadb.query(&sql).unwrap(), engine.execute(&sql, None, 1).unwrap());
+            assert_eq!(names(&real), names(&embedded), "v{major} {table}");
+            assert_eq!(types(&real), types(&embedded), "v{major} {table}");
+            assert!(!real.fields.is_empty());
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_release_reads_the_same_from_mariadb_and_from_an_embedded_tablet() {
+    let server = MariaDb::start();
+    for release in RELEASES {
+        let mut pair = Pair::new(&server, release, odd_rows(release)).await;
+
+        let (everything, statements) = pair.ask(all()).await;
+        let falls_back = statements.iter().any(|(_, sql)| sql.contains("order by vrepl_id, table_name"));
+        assert_eq!(falls_back, release < 16, "v{release}: copy states without id");
+        assert_eq!(statements.len(), if release < 16 { 6 } else { 4 }, "v{release}: {statements:#?}");
+        let found = ids(&everything);
+        assert!(found.is_superset(&(1..=28).collect()), "v{release}: {found:?}");
+        assert!(!found.contains(&102) && !found.contains(&103), "v{release}: rows of other databases: {found:?}");
+        let tables = |id| {
+            let stream = streams(&everything).into_iter().find(|stream| stream.id == id).unwrap();
+            let mut tables: Vec<_> = stream.copy_states.iter().map(|state| state.table.as_str()).collect();
+            tables.sort_unstable();
+            tables
+        };
+        assert_eq!(tables(1), ["T1", "t1", "t2"], "v{release}");
+        assert_eq!(tables(2), ["it's ü\\", "t1"], "v{release}");
+
+        let (with_logs, _) = pair.ask(GetWorkflowsRequest { include_logs: true, ..all() }).await;
+        let logs: BTreeSet<i64> = streams(&with_logs).iter().flat_map(|stream| &stream.logs).map(|log| log.id).collect();
+        let of_these_databases = [1, 2, 3, 6, 7, 8].into();
+        assert!(release < 11 && logs.is_empty() || logs.is_superset(&of_these_databases), "v{release}: {logs:?}");
+        assert!(!logs.contains(&4) && !logs.contains(&5), "v{release}: logs of others: {logs:?}");
+
+        let (active, _) = pair.ask(GetWorkflowsRequest { active_only: true, include_logs: true, ..all() }).await;
+        let stopped: BTreeSet<i64> = (1..=28).filter(|id| id % 7 == 1).collect();
+        assert_eq!(ids(&active), found.difference(&stopped).copied().collect(), "v{release}: exactly Stopped is left out");
+
+        let (names, statements) = pair.ask(GetWorkflowsRequest { name_only: true, ..all() }).await;
+        let names: BTreeSet<&str> = names.workflows.iter().map(|workflow| workflow.name.as_str()).collect();
+        for workflow in WORKFLOWS.iter().filter(|name| !name.is_empty()) {
+            assert!(names.contains(workflow), "v{release}: {workflow:?} in {names:?}");
+        }
+        assert_eq!(statements.len(), 2);
+
+        for (index, workflow) in WORKFLOWS.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
+            for active_only in [false, true] {
+                let workflow = (*workflow).to_owned();
+                let request = GetWorkflowsRequest { workflow: workflow.clone(), active_only, include_logs: true, ..all() };
+                let (reply, _) = pair.ask(request).await;
+                let first = i64::try_from(index).unwrap() * 2 + 1;
+                let mut want: BTreeSet<i64> = [first, first + 1].into();
+                if workflow == "move" {
+                    want.insert(104);
+                }
+                if active_only {
+                    want.retain(|id| *id == 104 || id % 7 != 1);
+                }
+                assert_eq!(ids(&reply), want, "v{release}: {workflow:?}, active only: {active_only}");
+            }
+        }
+        let (nothing, _) = pair.ask(GetWorkflowsRequest { workflow: "no such".into(), include_logs: true, ..all() }).await;
+        assert_eq!(nothing.workflows, []);
+    }
+}
+
+#[tokio::test]
+async fn pages_reach_every_row() {
+    let server = MariaDb::start();
+    for release in [15, 24] {
+        let sidecar = many_rows(release);
+        let logged: BTreeMap<i64, usize> = sidecar["vreplication_log"].rows.iter().fold(BTreeMap::new(), |mut counts, row| {
+            let Cell::Int(stream) = row[1] else { panic!("{row:?}") };
+            *counts.entry(stream).or_default() += 1;
+            counts
+        });
+        let mut pair = Pair::new(&server, release, sidecar).await;
+        let (reply, statements) = pair.ask(GetWorkflowsRequest { include_logs: true, ..all() }).await;
+
+        let found = streams(&reply);
+        assert_eq!(found.len(), usize::try_from(MANY).unwrap(), "v{release}: every stream, and each once");
+        assert_eq!(ids(&reply), (1..=MANY).collect(), "v{release}");
+        for stream in &found {
+            let newest: BTreeMap<&str, &str> =
+                stream.copy_states.iter().map(|state| (state.table.as_str(), state.last_pk.as_str())).collect();
+            let t1 = if stream.id <= MANY / 2 { "new" } else { "old" };
+            assert_eq!(newest, [("t1", t1), ("t2", "only")].into(), "v{release}: stream {}", stream.id);
+            assert_eq!(stream.copy_states.len(), 2, "v{release}: stream {}", stream.id);
+            let want = logged.get(&stream.id).copied().unwrap_or(0).min(limits::LOG_ROWS_PER_STREAM);
+            assert_eq!(stream.logs.len(), want, "v{release}: logs of stream {}", stream.id);
+        }
+
+        let sent = |marks: &[&str]| statements.iter().filter(|(_, sql)| marks.iter().all(|mark| sql.contains(mark))).count();
+        assert!(sent(&["from _vt.vreplication where", " and id > ", "order by id limit 2000"]) >= 5, "v{release}");
+        if release < 16 {
+            assert!(sent(&["_vt.copy_state", "vrepl_id > ", "table_name > "]) >= 4, "v{release}");
+        } else {
+            assert!(sent(&["max(id) from _vt.copy_state", "table_name) and id > "]) >= 4, "v{release}");
+        }
+        assert!(sent(&["_vt.vreplication_log", " and id < ", "vrepl_id not in ("]) >= 2, "v{release}");
+
+        let (names, statements) = pair.ask(GetWorkflowsRequest { name_only: true, ..all() }).await;
+        assert_eq!(names.workflows.len(), usize::try_from(MANY).unwrap(), "v{release}: every name, and each once");
+        assert_eq!(statements.iter().filter(|(_, sql)| sql.contains("and workflow > ")).count(), 1, "v{release}");
+    }
+}
