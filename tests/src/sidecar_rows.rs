@@ -41,19 +41,24 @@ struct Filling {
     rows: TableRows,
 }
 
+/// A table without rows, as a snapshot of such a tablet declares it; without columns when the release has no such table.
+fn declared(release: Release, name: &str) -> TableRows {
+    let table = schema::tables(release).into_iter().find(|table| table.name == name);
+    table.map(|table| table.without_rows()).unwrap_or_default()
+}
+
 impl Filling {
     fn new(release: u8, table: &'static str) -> Self {
         let release = Release::new(release);
-        let rows = TableRows { columns: schema::declared_columns(release, table), rows: Vec::new() };
-        Self { release, table, rows }
+        Self { release, table, rows: declared(release, table) }
     }
 
     /// A row of these values; a column that is not named gets NULL, or else 0, a time or the empty text. A value for a column
     /// that the release lacks is dropped.
     fn row(&mut self, values: &[(&str, Cell)]) {
-        let newest = schema::declared_columns(Release::NEWEST, self.table);
+        let newest = declared(Release::NEWEST, self.table);
         for (name, _) in values {
-            assert!(newest.iter().any(|column| column.name == *name), "no column {name} in {} at all", self.table);
+            assert!(newest.columns.iter().any(|column| column.name == *name), "no column {name} in {} at all", self.table);
         }
         let cell = |column: &ColumnDecl| {
             let kind = column.mysql_type.as_str();

@@ -17,7 +17,7 @@ use vtflow::{
     deadline::Deadlines,
     drive::{ClusterIo, drive},
     embedded::{
-        Cell, Cluster, Release, Snapshot, TableRows, TabletRows, TopoRecord,
+        Cell, Cluster, Release, Snapshot, TableRows, TabletRows,
         clock::Clock,
         engine::Engine,
         error::{MysqlError, TabletError},
@@ -50,7 +50,7 @@ fn alias(uid: u32) -> String {
 
 /// Keyspace `customer`, a primary for each of [`TABLETS`], all with the same rows.
 fn snapshot(release: u8, sidecar: &BTreeMap<String, TableRows>) -> Snapshot {
-    let record = |cell: &str, path: String, value| TopoRecord { cell: cell.into(), path, version: 1, value };
+    let record = |cell: &str, path: String, value| CellRecord { cell: cell.into(), path, version: 1, value };
     let mut topo = vec![
         record("global", "cells/zone1/CellInfo".into(), CellInfo::default().encode_to_vec()),
         record("global", "keyspaces/customer/Keyspace".into(), Vec::new()),
@@ -109,7 +109,7 @@ fn load(mariadb: &mut Connection, release: u8, sidecar: &BTreeMap<String, TableR
 }
 
 /// Runs a request, its topology from records, its tablet calls by `call`. Gives the reply and the statements sent to each tablet.
-fn run(call: &Call, topo: &[TopoRecord], mut perform: impl FnMut(&str, &str) -> Answer) -> (Reply, Vec<(String, String)>) {
+fn run(call: &Call, topo: &[CellRecord], mut perform: impl FnMut(&str, &str) -> Answer) -> (Reply, Vec<(String, String)>) {
     let mut flow = Flow::start(call, NOW);
     let mut statements = Vec::new();
     loop {
@@ -202,7 +202,7 @@ struct Pair {
     mariadb: Connection,
     engines: BTreeMap<String, Engine>,
     cluster: Cluster,
-    topo: Vec<TopoRecord>,
+    topo: Vec<CellRecord>,
 }
 
 impl Pair {
@@ -253,10 +253,7 @@ fn the_sidecar_tables_of_every_release_are_those_of_the_embedded_tablets() {
     let mut mariadb = server.connect();
     for major in Release::OLDEST.major()..=Release::NEWEST.major() {
         let release = Release::new(major);
-        let tables = schema::tables(release).into_iter().map(|table| {
-            let columns = schema::declared_columns(release, &table.name);
-            (table.name, TableRows { columns, rows: Vec::new() })
-        });
+        let tables = schema::tables(release).into_iter().map(|table| (table.name.clone(), table.without_rows()));
         let sidecar: BTreeMap<String, TableRows> = tables.collect();
         load(&mut mariadb, major, &sidecar);
         let rows = TabletRows { vitess_release: Some(format!("v{major}.0.0")), sidecar, ..TabletRows::default() };
