@@ -307,7 +307,7 @@ fn a_damaged_recording_is_refused_and_the_file_named() {
             |copy| {
                 edit(&copy.join("tablets/zone1-0000000200.json"), |tablet| {
                     tablet["sidecar"]["vreplication"]["rows"][0].as_array_mut().unwrap().pop();
-                })
+                });
             },
             "zone1-0000000200.json",
         ),
@@ -317,7 +317,7 @@ fn a_damaged_recording_is_refused_and_the_file_named() {
                 edit(&copy.join("tablets/zone1-0000000200.json"), |tablet| {
                     let rows = tablet["sidecar"]["vreplication"]["rows"].as_array_mut().unwrap();
                     rows.push(rows[0].clone());
-                })
+                });
             },
             "zone1-0000000200",
         ),
