@@ -1,6 +1,7 @@
 //! Every bound of the planner, in one place: what is refused or cut, in which unit, and why at that size.
 //!
-//! A limit that is hit is never silent: the request fails, the target becomes a failure, or the reply says what was left out.
+//! A limit that is hit is never silent: the request fails or the target becomes a failure. One exception, by design: of a
+//! stream's log only the newest [`LOG_ROWS_PER_STREAM`] rows are shown, as the documentation of the flag says.
 
 /// Bytes of a request message. Source: the default of `--grpc-max-message-size`, 16 MiB.
 pub const REQUEST_BYTES: usize = 16 << 20;
@@ -39,8 +40,10 @@ pub const SNAPSHOT_PAGE_ROWS: usize = 2_000;
 /// Rows of one table of one tablet that a snapshot keeps.
 pub const SNAPSHOT_TABLE_ROWS: usize = 100_000;
 
-/// Bytes that a compressed position may inflate to. A GTID set of 10,000 servers with 100 gaps each is about 15 MB.
-pub const POSITION_BYTES: usize = 16 << 20;
+/// Bytes that one compressed position may inflate to. A GTID set of 1,000 servers with 100 gaps each is about 1.3 MB.
+pub const POSITION_BYTES: usize = 4 << 20;
+/// Bytes that the compressed positions of one request may inflate to, all together: a few bytes of a row can claim millions.
+pub const POSITIONS_BYTES: usize = 64 << 20;
 
 /// Nesting of messages in a text-format `source`. Real ones have 4.
 pub const TEXT_FORMAT_DEPTH: usize = 32;

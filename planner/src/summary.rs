@@ -289,6 +289,12 @@ mod tests {
     }
 
     #[test]
+    fn silence_of_more_than_ten_seconds_is_lagging() {
+        assert_eq!(one(vec![stream("Running", 990, "")]).streams, "1 Running");
+        assert_eq!(one(vec![stream("Running", 989, "")]).streams, "1 Lagging");
+    }
+
+    #[test]
     fn numbers_are_readable() {
         assert_eq!(
             [0, 999, 1000, 9999, 871_473, 12_345_678, 123_456_789_012].map(count),

@@ -11,8 +11,9 @@ use support::{Cluster, NOW, THEN, alias_text, all, ask_name, call, copy_states, 
 use vtflow_planner::{
     Answer, Call, CallOptions, Code, FailureKind, Flow, Lost, What, limits,
     proto::{
-        topodata::{Shard, shard::TabletControl},
+        topodata::{Shard, Tablet, shard::TabletControl},
         vtctldata::{GetWorkflowsRequest, GetWorkflowsResponse},
+        vttime::Time,
     },
     rpc,
 };
@@ -215,7 +216,8 @@ fn records_that_name_nobody_are_failures() {
     let mut cluster = two_shards();
     cluster.global("keyspaces/ks/shards/lk/locks/1", b"{}".to_vec());
     let (_, reply) = cluster.workflows(&all());
-    assert_eq!(reply.failures[0].message, "node doesn't exist: keyspaces/ks/shards/lk/Shard");
+    assert_eq!(reply.failures[0].message, "node doesn't exist: /vitess/global/keyspaces/ks/shards/lk/Shard");
+    assert_eq!(reply.failures[0].lost, Lost::NoPrimary, "nothing runs where there is no record");
 
     let path = ("zone1".to_owned(), format!("tablets/{}/Tablet", alias_text(200)));
     for (name, change, want) in [
@@ -305,7 +307,7 @@ fn logs_are_the_streams_own_in_ascending_order() {
 #[test]
 fn logs_that_cannot_be_read_are_said_where_they_are_missing() {
     let mut cluster = two_shards();
-    cluster.answer(200, "logs", refused("no log today"));
+    cluster.answer(200, "streams", streams(&[stream(1, "a"), stream(3, "a")])).answer(200, "logs", refused("no log today"));
     let (workflows, reply) = cluster.workflows(&all());
     assert_eq!((reply.failures.len(), reply.failures[0].lost), (1, Lost::Logs));
     for stream in workflows[0].shard_streams.values().flat_map(|shard| &shard.streams) {
@@ -316,9 +318,10 @@ fn logs_that_cannot_be_read_are_said_where_they_are_missing() {
 
     let mut cluster = two_shards();
     cluster.answer(100, "logs", logs(&[(5, 2, "never"), (4, 1, THEN)]));
-    let (workflows, _) = cluster.workflows(&all());
+    let (workflows, reply) = cluster.workflows(&all());
     let of = |i: usize| &workflows[i].shard_streams["-80/zone1-0000000100"].streams[0];
     assert!(of(1).log_fetch_error.contains("parsing time \"never\""), "{}", of(1).log_fetch_error);
+    assert!(reply.failures[0].message.starts_with("a log row of stream 2 cannot be read"), "{:?}", reply.failures);
     assert_eq!((of(0).log_fetch_error.as_str(), of(0).logs.len()), ("", 1));
 }
 
@@ -427,6 +430,85 @@ fn a_workflow_that_contradicts_itself_is_left_out_and_named() {
 }
 
 #[test]
+fn streams_are_in_the_order_of_their_ids() {
+    let mut cluster = Cluster::new(&["0"]);
+    cluster.answer(100, "streams", streams(&[stream(7, "w"), stream(3, "w"), stream(5, "w")]));
+    let (workflows, _) = cluster.workflows(&all());
+    let ids: Vec<_> = workflows[0].shard_streams["0/zone1-0000000100"].streams.iter().map(|stream| stream.id).collect();
+    assert_eq!(ids, [3, 5, 7]);
+}
+
+#[test]
+fn the_last_shards_row_decides_for_the_workflow() {
+    let mut cluster = two_shards();
+    let deferred = |value: &str| {
+        let values = ["1", "a", r#"keyspace:"src""#, "", "Running", value].map(|text| Some(text.to_owned())).to_vec();
+        rows(&["#id", "workflow", "source", "pos", "state", "#defer_secondary_keys"], &[values])
+    };
+    cluster.answer(100, "streams", deferred("1")).answer(200, "streams", deferred("0"));
+    assert!(!cluster.workflows(&all()).0[0].defer_secondary_keys);
+    cluster.answer(100, "streams", deferred("0")).answer(200, "streams", deferred("1"));
+    assert!(cluster.workflows(&all()).0[0].defer_secondary_keys);
+}
+
+#[test]
+fn a_tablet_that_was_shut_down_is_not_called() {
+    let mut cluster = two_shards();
+    let key = ("zone1".to_owned(), format!("tablets/{}/Tablet", alias_text(200)));
+    let mut record = Tablet::decode(cluster.topo[&key].as_slice()).unwrap();
+    record.tablet_shutdown_time = Some(Time { seconds: 1, nanoseconds: 0 });
+    cluster.topo.insert(key.clone(), record.encode_to_vec());
+    assert_eq!(cluster.workflows(&all()).1.failures[0].message, "tablet is shutdown");
+    record.tablet_shutdown_time = None;
+    record.keyspace.clear();
+    cluster.topo.insert(key, record.encode_to_vec());
+    assert!(cluster.workflows(&all()).1.failures[0].message.contains("names no keyspace"));
+}
+
+#[test]
+fn limits_are_reached_and_said() {
+    let mut cluster = two_shards();
+    for shard in 0..limits::TARGETS {
+        cluster.global(&format!("keyspaces/ks/shards/x{shard}/Shard"), vec![]);
+    }
+    assert!(cluster.error(&all()).starts_with("keyspace ks has 4098 shards, more than the 4096 of one request"));
+
+    // A log without end: every page is full, and of ever more streams.
+    let page = |at: i64| {
+        let rows: Vec<_> = (0..i64::try_from(limits::LOG_PAGE_ROWS).unwrap()).map(|i| (at - i, 1 + (at - i) % 100, THEN)).collect();
+        logs(&rows)
+    };
+    let mut cluster = two_shards();
+    cluster.pages(100, "logs", vec![page(1_000_000), page(500_000)]);
+    let (workflows, reply) = cluster.workflows(&all());
+    assert_eq!((reply.failures.len(), reply.failures[0].lost), (1, Lost::Logs));
+    assert_eq!(reply.failures[0].message, "the logs of zone1-0000000100 need more than 200 statements");
+    let stream = &workflows[0].shard_streams["-80/zone1-0000000100"].streams[0];
+    assert_eq!(stream.logs.len(), limits::LOG_ROWS_PER_STREAM, "what came is kept");
+    assert!(stream.log_fetch_error.contains("200 statements"));
+}
+
+#[test]
+fn a_copy_state_that_cannot_be_read_costs_its_stream_only() {
+    let mut cluster = two_shards();
+    let values = [None, Some("1".to_owned()), Some("t1".into()), None];
+    cluster.answer(100, "copy state", rows(&["#id", "#vrepl_id", "table_name", "lastpk"], &[values.to_vec()]));
+    let (workflows, reply) = cluster.workflows(&all());
+    assert_eq!((reply.failures.len(), reply.failures[0].lost), (1, Lost::CopyState));
+    assert!(reply.failures[0].message.starts_with("stream 1: a row of copy_state cannot be read"), "{}", reply.failures[0].message);
+    assert_eq!(workflows[0].shard_streams["-80/zone1-0000000100"].streams[0].state, "Unknown");
+    assert_eq!(workflows[1].shard_streams["-80/zone1-0000000100"].streams[0].state, "Running", "stream 2 has none");
+}
+
+#[test]
+fn a_workflow_that_is_not_there_is_no_error_because_a_shard_has_no_primary() {
+    let mut cluster = Cluster::new(&["-80", "80-"]);
+    cluster.global("keyspaces/ks/shards/80-/Shard", vec![]);
+    let (workflows, reply) = cluster.workflows(&GetWorkflowsRequest { workflow: "nope".into(), ..all() });
+    assert_eq!((workflows.len(), reply.failures.len()), (0, 1));
+}
+
+#[test]
 fn the_wire_never_says_lagging() {
     let mut cluster = two_shards();
     let silent = support::StreamOf { time_updated: 20, ..stream(1, "a") };
@@ -510,13 +592,11 @@ fn each_failing_answer_is_accounted_for() {
     ];
     let cluster = two_shards();
     for (index, name) in cluster.ask_names().iter().enumerate() {
-        if name.ends_with("names") {
-            continue;
-        }
+        let request = GetWorkflowsRequest { name_only: name.ends_with("names"), ..all() };
         for failure in &failures {
             let mut broken = cluster.clone();
             broken.broken.insert(index, failure.clone());
-            let (reply, _) = broken.run(&call(&all()));
+            let (reply, _) = broken.run(&call(&request));
             let Ok(bytes) = reply.result else {
                 assert_eq!(name, "keyspaces/ks/shards/", "only the list of shards is beyond repair");
                 continue;
@@ -524,7 +604,8 @@ fn each_failing_answer_is_accounted_for() {
             assert!(!reply.failures.is_empty(), "{name}: {failure:?}");
             let workflows = GetWorkflowsResponse::decode(bytes.as_slice()).unwrap().workflows;
             let a = workflows.iter().find(|workflow| workflow.name == "a").expect("one shard at least knows it");
-            assert_eq!(a.shard_streams.len(), 2, "{name}: {failure:?}: every target is there, with rows or as unknown");
+            let shown = if request.name_only { 1 } else { 2 };
+            assert_eq!(a.shard_streams.len(), shown, "{name}: {failure:?}: every target is there, with rows or as unknown");
         }
     }
 }

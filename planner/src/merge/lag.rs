@@ -73,6 +73,7 @@ mod tests {
             ("GW-24: copying", State::Copying, 990, 999, 0, i64::MAX),
             ("MX-1: idle, heartbeat newer than the transaction", State::Running, 990, 995, 995, 5),
             ("MX-2: all equal", State::Running, 995, 995, 995, 5),
+            ("a heartbeat older than the transaction", State::Running, 995, 990, 990, 5),
             ("the tablet's clock is ahead", State::Running, 1003, 1003, 0, -3),
             ("hostile", State::Running, i64::MIN, 0, 1, i64::MAX),
         ] {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     lag,
-    tablet_rows::{Logs, TabletRows},
+    tablet_rows::{CopyStates, Logs, TabletRows},
 };
 use crate::{
     error::{Failure, Lost},
@@ -63,25 +63,32 @@ impl Merge {
 
     /// Adds the rows of one target. Call in ascending order of shard.
     pub(crate) fn add(&mut self, target: &Target, rows: TabletRows) {
-        let TabletRows { streams, bad_streams, copy_states, logs, lost_logs } = rows;
+        let TabletRows { streams, bad_streams, copy_states, mut logs, log_error, bad_logs } = rows;
         for bad in bad_streams {
             let id = bad.id.map_or_else(|| "a stream".to_owned(), |id| format!("stream {id}"));
             self.fail(&target.place, Lost::Stream, &bad.workflow, format!("{id}: {}", bad.error));
         }
-        let (mut copy_states, copy_error) = split(copy_states);
-        let (mut logs, log_error) = split(logs);
+        let (mut copy_states, copy_error) = match copy_states {
+            Ok(states) => (states, None),
+            Err(error) => (CopyStates::default(), Some(error)),
+        };
+        for (stream, error) in &copy_states.bad {
+            self.fail(&target.place, Lost::CopyState, "", format!("stream {stream}: {error}"));
+        }
         for (lost, error) in [(Lost::CopyState, &copy_error), (Lost::Logs, &log_error)] {
             if let (Some(error), false) = (error, streams.is_empty()) {
                 self.fail(&target.place, lost, "", error.clone());
             }
         }
-        for text in lost_logs {
+        for text in bad_logs {
             self.fail(&target.place, Lost::Logs, "", text);
         }
         for row in streams {
             let id = row.id;
-            let copy_states = copy_states.remove(&id).unwrap_or_default();
-            let copy_states: Vec<_> = copy_states
+            let own_error = copy_states.bad.remove(&id);
+            let copy_error = copy_error.as_deref().or(own_error.as_deref());
+            let rows = copy_states.rows.remove(&id).unwrap_or_default();
+            let copy_states: Vec<_> = rows
                 .into_iter()
                 .map(|row| CopyState { table: row.table, last_pk: row.last_pk, stream_id: row.stream })
                 .collect();
@@ -89,7 +96,7 @@ impl Merge {
                 target,
                 row,
                 copy_states,
-                copy_error.as_deref(),
+                copy_error,
                 logs.remove(&id).unwrap_or_default(),
                 log_error.as_deref(),
             );
@@ -332,11 +339,4 @@ fn unknown(shard: &Unreached) -> (String, ShardStream) {
 #[allow(clippy::unnecessary_wraps, reason = "every time field of the reply is a message field")]
 fn time(seconds: i64) -> Option<Time> {
     Some(Time { seconds, nanoseconds: 0 })
-}
-
-fn split<T: Default>(result: Result<T, String>) -> (T, Option<String>) {
-    match result {
-        Ok(value) => (value, None),
-        Err(error) => (T::default(), Some(error)),
-    }
 }

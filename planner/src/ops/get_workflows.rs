@@ -16,7 +16,7 @@ use crate::{
     flow::{About, Answer, AskId, Asks, Call, Effect, Reply, Timestamp, What},
     limits,
     merge::{
-        tablet_rows::{self, TabletPages},
+        tablet_rows::{self, PositionBudget, TabletPages},
         workflows::Merge,
     },
     proto::{
@@ -47,7 +47,22 @@ pub(crate) struct GetWorkflows {
 /// A target and what its reads have brought so far.
 struct Asked {
     target: Target,
-    pages: BTreeMap<Subject, Result<Vec<RowSet>, String>>,
+    pages: BTreeMap<Subject, Pages>,
+}
+
+/// What one read brought.
+#[derive(Default)]
+struct Pages {
+    rows: Vec<RowSet>,
+    /// Why there are no more, if there should be.
+    error: Option<String>,
+}
+
+impl Pages {
+    /// All or nothing.
+    fn whole(self) -> Result<Vec<RowSet>, String> {
+        self.error.map_or(Ok(self.rows), Err)
+    }
 }
 
 impl GetWorkflows {
@@ -135,14 +150,14 @@ impl Operation for GetWorkflows {
             }
             return;
         };
-        let outcome = match read.answered(answer) {
+        let error = match read.answered(answer) {
             Next::Again => return self.send(index, read, asks),
-            Next::Failed(text) => Err(text),
-            Next::Done => Ok(()),
+            Next::Failed(text) => Some(text),
+            Next::Done => None,
         };
         let subject = read.subject();
         if let Some(asked) = self.asked.get_mut(index) {
-            asked.pages.insert(subject, outcome.map(|()| read.into_pages()));
+            asked.pages.insert(subject, Pages { rows: read.into_pages(), error });
         }
     }
 
@@ -159,20 +174,24 @@ impl Operation for GetWorkflows {
             return Reply { result: Err(status), failures: Vec::new() };
         }
         let mut merge = Merge::new(&self.request.keyspace, self.now);
+        let mut budget = PositionBudget::new();
         let mut unreached = std::mem::take(&mut self.unreached);
         let mut asked = std::mem::take(&mut self.asked);
+        let asked_nobody = asked.is_empty();
         asked.sort_by(|a, b| order(&a.target.place).cmp(&order(&b.target.place)));
         for Asked { target, mut pages } in asked {
-            let mut take = |subject| pages.remove(&subject).unwrap_or_else(|| Ok(Vec::new()));
+            let mut take = |subject| pages.remove(&subject).unwrap_or_default();
             let first = if self.request.name_only { Subject::Names } else { Subject::Streams };
-            match take(first) {
+            match take(first).whole() {
                 Err(message) => unreached.push(Unreached { place: target.place, lost: Lost::Shard, message }),
                 Ok(names) if self.request.name_only => {
                     merge.names(names.iter().flat_map(RowSet::rows).map(|row| row.text("workflow")));
                 }
                 Ok(streams) => {
-                    let pages = TabletPages { streams, copy_states: take(Subject::CopyState), logs: take(Subject::Logs) };
-                    merge.add(&target, tablet_rows::read(pages));
+                    let logs = take(Subject::Logs);
+                    let pages =
+                        TabletPages { streams, copy_states: take(Subject::CopyState).whole(), logs: (logs.rows, logs.error) };
+                    merge.add(&target, tablet_rows::read(pages, &mut budget));
                 }
             }
         }
@@ -187,12 +206,14 @@ impl Operation for GetWorkflows {
             .filter(|failure| !failure.workflow.is_empty() && failure.workflow == self.request.workflow)
             .cloned()
             .collect();
+        // A shard without primary has no streams: that nothing was found elsewhere is an answer.
+        let is_answered = !asked_nobody && failures.iter().all(|failure| failure.lost == Lost::NoPrimary);
         let result = if !by_name.is_empty() {
-            // Asked for by name, what is wrong with it is the answer.
-            Err(Self::status(&by_name, false))
+            // Asked for by name, what is wrong with it is the answer. vtctld's texts of a workflow name it themselves.
+            Err(Self::status(&by_name, by_name.iter().any(|failure| failure.lost == Lost::Stream)))
         } else if self.strict && !failures.is_empty() {
             Err(Self::status(&failures, true))
-        } else if workflows.is_empty() && !failures.is_empty() {
+        } else if workflows.is_empty() && !failures.is_empty() && !is_answered {
             // Nothing is known that could carry the news.
             Err(Self::status(&failures, false))
         } else {

@@ -42,15 +42,24 @@ pub fn decode(pos: &[u8]) -> Result<String, RowError> {
     .map_err(|reason| RowError { column: "pos", reason, excerpt: quote::excerpt(&plain) })
 }
 
-/// What MySQL's `COMPRESS()` made of a position: four bytes of length, then a zlib stream. `None`: it is not compressed.
-fn uncompressed(pos: &[u8]) -> Result<Option<Vec<u8>>, String> {
-    let Some((length, stream)) = pos.split_first_chunk::<4>() else { return Ok(None) };
+/// The bytes that a position says it inflates to; 0 for one in plain text. What [`decode`] may need at most, up to
+/// [`POSITION_BYTES`].
+pub(crate) fn inflated_bytes(pos: &[u8]) -> usize {
+    compressed(pos).map_or(0, |(length, _)| length.min(POSITION_BYTES))
+}
+
+/// The length that a compressed position says it has, and its zlib stream.
+fn compressed(pos: &[u8]) -> Option<(usize, &[u8])> {
+    let (length, stream) = pos.split_first_chunk::<4>()?;
     let length = usize::try_from(u32::from_le_bytes(*length)).unwrap_or(usize::MAX);
     // Nothing but zlib begins so; a position in text does not.
     let is_zlib = stream.first_chunk::<2>().is_some_and(|head| head[0] & 0xf == 8 && u16::from_be_bytes(*head) % 31 == 0);
-    if !is_zlib {
-        return Ok(None);
-    }
+    is_zlib.then_some((length, stream))
+}
+
+/// What MySQL's `COMPRESS()` made of a position: four bytes of length, then a zlib stream. `None`: it is not compressed.
+fn uncompressed(pos: &[u8]) -> Result<Option<Vec<u8>>, String> {
+    let Some((length, stream)) = compressed(pos) else { return Ok(None) };
     match decompress_to_vec_zlib_with_limit(stream, length.min(POSITION_BYTES)) {
         Ok(plain) => Ok(Some(plain).filter(|plain| !plain.is_empty() && plain.len() == length)),
         Err(error) if error.status == TINFLStatus::HasMoreOutput && length > POSITION_BYTES => {
@@ -192,7 +201,7 @@ mod tests {
     const UUID: &str = "14b68925-696a-11ea-aee7-fec597a91f5e";
     const LATER: &str = "24b68925-696a-11ea-aee7-fec597a91f5e";
 
-    fn compressed(plain: &[u8]) -> Vec<u8> {
+    fn packed(plain: &[u8]) -> Vec<u8> {
         let length = u32::try_from(plain.len()).unwrap().to_le_bytes();
         [&length[..], &compress_to_vec_zlib(plain, 6)].concat()
     }
@@ -222,7 +231,7 @@ mod tests {
         ] {
             assert_eq!(decode(pos.as_bytes()), Ok(want.clone()), "{name}");
             if !pos.is_empty() {
-                assert_eq!(decode(&compressed(pos.as_bytes())), Ok(want), "{name}, compressed");
+                assert_eq!(decode(&packed(pos.as_bytes())), Ok(want), "{name}, compressed");
             }
         }
     }
@@ -275,7 +284,7 @@ mod tests {
     #[test]
     fn what_is_not_exactly_compressed_is_taken_as_text() {
         let plain = format!("MySQL56/{UUID}:1-3");
-        let good = compressed(plain.as_bytes());
+        let good = packed(plain.as_bytes());
         let mut wrong_length = good.clone();
         wrong_length[0] += 1;
         let mut wrong_checksum = good.clone();
@@ -286,7 +295,7 @@ mod tests {
             ("wrong length", wrong_length),
             ("wrong checksum", wrong_checksum),
             ("cut short", good[..good.len() - 5].to_vec()),
-            ("compressed nothing", compressed(b"")),
+            ("compressed nothing", packed(b"")),
             ("four bytes", good[..4].to_vec()),
         ] {
             assert!(decode(&pos).unwrap_err().reason.starts_with("parse error: unknown GTIDSet flavor"), "{name}");
@@ -295,8 +304,8 @@ mod tests {
 
     #[test]
     fn inflating_is_bounded() {
-        let bomb = compressed(&vec![b'a'; POSITION_BYTES + 1]);
-        assert!(reason_of(&bomb).starts_with("compressed position of 16777217 bytes: at most 16777216 are read"));
+        let bomb = packed(&vec![b'a'; POSITION_BYTES + 1]);
+        assert!(reason_of(&bomb).starts_with(&format!("compressed position of {} bytes: at most {POSITION_BYTES} are read", POSITION_BYTES + 1)));
         let mut liar = bomb;
         liar[..4].copy_from_slice(&10_u32.to_le_bytes());
         assert!(reason_of(&liar).starts_with("parse error: unknown GTIDSet flavor"));

@@ -114,7 +114,7 @@ impl Row<'_> {
         let kind = self.set.fields.get(*position).map_or(0, |field| field.r#type);
         let value = self.values.get(*position).copied().flatten();
         let Some(value) = value.filter(|_| kind & INTEGRAL != 0) else {
-            return Err(RowError::new(column, "Cannot convert value to desired type", value.unwrap_or_default()));
+            return Err(RowError::new(column, "Cannot convert value to desired type", value.unwrap_or(b"NULL")));
         };
         number::signed(&String::from_utf8_lossy(value)).map(Some).map_err(|why| RowError::new(column, why, value))
     }

@@ -83,6 +83,8 @@ enum Waiting {
         node: String,
     },
     Tablet(Place),
+    /// A shard's directory without its record: only the back end knows the record's full name.
+    Shard(String),
 }
 
 impl Targets {
@@ -108,6 +110,7 @@ impl Targets {
                 _ => format!("node doesn't exist: {node}"),
             }))],
             Some(Waiting::Tablet(place)) => vec![tablet(place, answer)],
+            Some(Waiting::Shard(shard)) => self.lone_shard(shard, answer, asks).into_iter().collect(),
             None => Vec::new(),
         }
     }
@@ -153,14 +156,32 @@ impl Targets {
         Vec::new()
     }
 
+    /// Without a record a shard has no primary, so nothing runs there.
+    fn lone_shard(&mut self, shard: String, answer: Answer, asks: &mut Asks) -> Option<Event> {
+        let (lost, message) = match answer {
+            // It has been made in between.
+            Answer::Found { value, .. } => return self.shard(shard, Some(value), asks),
+            Answer::Missing { node } => (Lost::NoPrimary, format!("node doesn't exist: {node}")),
+            Answer::Failed { message, .. } => (Lost::Shard, message),
+            other => (Lost::Shard, unexpected("a read of one record", &other)),
+        };
+        let place = Place { shard, alias: None, tablet_controls: Vec::new(), is_primary_serving: false };
+        Some(Event::Unreached(Unreached { place, lost, message }))
+    }
+
     /// Asks for the primary's record, or says why there is none to ask for.
     fn shard(&mut self, shard: String, value: Option<Vec<u8>>, asks: &mut Asks) -> Option<Event> {
         let unreached = |place, lost, message| Some(Event::Unreached(Unreached { place, lost, message }));
         let unread = |shard| Place { shard, alias: None, tablet_controls: Vec::new(), is_primary_serving: false };
         let keyspace = &self.keyspace;
+        if let Err(bad) = names::check_object(&shard) {
+            return unreached(unread(shard), Lost::Shard, format!("a shard of this name cannot be read: {bad}"));
+        }
         let Some(value) = value else {
-            let message = format!("node doesn't exist: {}{shard}/Shard", names::shards_prefix(keyspace));
-            return unreached(unread(shard), Lost::Shard, message);
+            let path = format!("{}{shard}/Shard", names::shards_prefix(keyspace));
+            let id = asks.release(What::TopoGet { cell: GLOBAL.into(), path });
+            self.waiting.insert(id, Waiting::Shard(shard));
+            return None;
         };
         let record = match Shard::decode(value.as_slice()) {
             Ok(record) => record,
@@ -194,6 +215,9 @@ fn tablet(place: Place, answer: Answer) -> Event {
     let alias = place.alias_text();
     let address = match answer {
         Answer::Found { value, .. } => match Tablet::decode(value.as_slice()) {
+            Ok(record) if record.keyspace.is_empty() && record.db_name_override.is_empty() && !record.hostname.is_empty() => {
+                Err(format!("the record of tablet {alias} names no keyspace, so no database can be asked for"))
+            }
             Ok(record) => dial(&alias, &record).map(|address| (record, address)),
             Err(error) => Err(format!("the record of tablet {alias} cannot be read: {error}")),
         },
