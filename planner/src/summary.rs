@@ -173,7 +173,7 @@ fn note(streams: &[&Stream], now: Timestamp) -> String {
     worst.sort_by_key(|(health, _)| *health);
     let throttled: Vec<_> = streams.iter().filter(|stream| is_throttled(stream, now)).collect();
     match worst.first() {
-        Some((Health::Error | Health::Unknown, stream)) => format!("{}: {}", stream.shard, one_line(&stream.message)),
+        Some((Health::Error | Health::Unknown, stream)) => format!("{}: {}", stream.shard, stream.message),
         _ if !throttled.is_empty() => {
             let by: BTreeSet<_> =
                 throttled.iter().filter_map(|s| Some(s.throttler_status.as_ref()?.component_throttled.as_str())).collect();
@@ -183,10 +183,10 @@ fn note(streams: &[&Stream], now: Timestamp) -> String {
             _ if updated(stream) == 0 => format!("{}: stream {} never wrote its row", stream.shard, stream.id),
             silent => format!("{}: stream {} silent for {}", stream.shard, stream.id, duration(silent)),
         },
-        Some((Health::Missing, stream)) => format!("{}: {}", stream.shard, one_line(&stream.message)),
+        Some((Health::Missing, stream)) => format!("{}: {}", stream.shard, stream.message),
         Some((Health::Waiting, stream)) => format!("{}: stream {} never started", stream.shard, stream.id),
         Some((Health::Frozen, _)) => "frozen: traffic was switched".into(),
-        Some((_, stream)) => one_line(&stream.message),
+        Some((_, stream)) => stream.message.clone(),
         None => String::new(),
     }
 }
@@ -194,11 +194,6 @@ fn note(streams: &[&Stream], now: Timestamp) -> String {
 fn is_throttled(stream: &Stream, now: Timestamp) -> bool {
     let time = stream.throttler_status.as_ref().and_then(|status| status.time_throttled).map_or(0, |time| time.seconds);
     stream.state != "Stopped" && time > now.seconds.saturating_sub(THROTTLED_SECONDS)
-}
-
-/// A text without line breaks and control characters, so that one workflow stays one line.
-fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// Seconds in the largest unit that keeps them readable: `7s`, `12m`, `3h`, `5d`.
@@ -267,7 +262,7 @@ mod tests {
         let names: Vec<_> = lines.iter().map(|line| line.name.as_str()).collect();
         assert_eq!(names, ["z_broken", "silent", "a_fine", "b_fine"]);
         assert_eq!(lines[0].streams, "1 Error, 1 Running");
-        assert_eq!(lines[0].note, "-80: bad thing");
+        assert_eq!(lines[0].note, "-80: bad\nthing");
         assert_eq!(lines[1].streams, "1 Lagging");
         assert_eq!(lines[1].note, "-80: stream 7 silent for 8m");
         assert!(lines[1].has_trouble && !lines[2].has_trouble);

@@ -475,7 +475,8 @@ fn limits_are_reached_and_said() {
 
     // A log without end: every page is full, and of ever more streams.
     let page = |at: i64| {
-        let rows: Vec<_> = (0..i64::try_from(limits::LOG_PAGE_ROWS).unwrap()).map(|i| (at - i, 1 + (at - i) % 100, THEN)).collect();
+        let rows: Vec<_> =
+            (0..i64::try_from(limits::LOG_PAGE_ROWS).unwrap()).map(|i| (at - i, 1 + (at - i) % 100, THEN)).collect();
         logs(&rows)
     };
     let mut cluster = two_shards();
@@ -495,7 +496,11 @@ fn a_copy_state_that_cannot_be_read_costs_its_stream_only() {
     cluster.answer(100, "copy state", rows(&["#id", "#vrepl_id", "table_name", "lastpk"], &[values.to_vec()]));
     let (workflows, reply) = cluster.workflows(&all());
     assert_eq!((reply.failures.len(), reply.failures[0].lost), (1, Lost::CopyState));
-    assert!(reply.failures[0].message.starts_with("stream 1: a row of copy_state cannot be read"), "{}", reply.failures[0].message);
+    assert!(
+        reply.failures[0].message.starts_with("stream 1: a row of copy_state cannot be read"),
+        "{}",
+        reply.failures[0].message
+    );
     assert_eq!(workflows[0].shard_streams["-80/zone1-0000000100"].streams[0].state, "Unknown");
     assert_eq!(workflows[1].shard_streams["-80/zone1-0000000100"].streams[0].state, "Running", "stream 2 has none");
 }

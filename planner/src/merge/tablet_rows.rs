@@ -68,7 +68,8 @@ impl PositionBudget {
         let claimed = position::inflated_bytes(pos);
         let Some(left) = self.0.checked_sub(claimed) else {
             let limit = limits::POSITIONS_BYTES;
-            let reason = format!("compressed position of {claimed} bytes: the positions of one request may have {limit} together");
+            let reason =
+                format!("compressed position of {claimed} bytes: the positions of one request may have {limit} together");
             let error = RowError::new("pos", reason, pos);
             return Err(BadStream { id: row.integer("id").ok().flatten(), workflow: row.text("workflow"), error });
         };

@@ -88,18 +88,9 @@ impl Merge {
             let own_error = copy_states.bad.remove(&id);
             let copy_error = copy_error.as_deref().or(own_error.as_deref());
             let rows = copy_states.rows.remove(&id).unwrap_or_default();
-            let copy_states: Vec<_> = rows
-                .into_iter()
-                .map(|row| CopyState { table: row.table, last_pk: row.last_pk, stream_id: row.stream })
-                .collect();
-            self.stream(
-                target,
-                row,
-                copy_states,
-                copy_error,
-                logs.remove(&id).unwrap_or_default(),
-                log_error.as_deref(),
-            );
+            let copy_states: Vec<_> =
+                rows.into_iter().map(|row| CopyState { table: row.table, last_pk: row.last_pk, stream_id: row.stream }).collect();
+            self.stream(target, row, copy_states, copy_error, logs.remove(&id).unwrap_or_default(), log_error.as_deref());
         }
     }
 

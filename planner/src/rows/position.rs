@@ -305,7 +305,10 @@ mod tests {
     #[test]
     fn inflating_is_bounded() {
         let bomb = packed(&vec![b'a'; POSITION_BYTES + 1]);
-        assert!(reason_of(&bomb).starts_with(&format!("compressed position of {} bytes: at most {POSITION_BYTES} are read", POSITION_BYTES + 1)));
+        assert!(
+            reason_of(&bomb)
+                .starts_with(&format!("compressed position of {} bytes: at most {POSITION_BYTES} are read", POSITION_BYTES + 1))
+        );
         let mut liar = bomb;
         liar[..4].copy_from_slice(&10_u32.to_le_bytes());
         assert!(reason_of(&liar).starts_with("parse error: unknown GTIDSet flavor"));

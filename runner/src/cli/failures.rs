@@ -11,12 +11,12 @@ pub(crate) fn print(failures: &[Failure]) {
     }
     let what = if failures.len() == 1 { "1 thing is".to_owned() } else { format!("{} things are", failures.len()) };
     terminal::error_line(&format!("\n{}", terminal::on_stderr(Style::Trouble, &format!("{what} missing from this:"))));
-    let places: Vec<String> = failures.iter().map(Failure::place).collect();
+    let places: Vec<String> = failures.iter().map(|failure| terminal::printable(&failure.place())).collect();
     let width = places.iter().map(|place| place.chars().count()).max().unwrap_or(0);
     for (failure, place) in failures.iter().zip(&places) {
         for (i, line) in failure.message.lines().enumerate() {
             let place = if i == 0 { place.as_str() } else { "" };
-            terminal::error_line(&format!("  {place:<width$}   {line}"));
+            terminal::error_line(&format!("  {place:<width$}   {}", terminal::printable(line)));
         }
         if let Some(hint) = hint(failure) {
             terminal::error_line(&format!("  {:<width$}   {}", "", terminal::on_stderr(Style::Hint, &hint)));
@@ -34,7 +34,10 @@ fn hint(failure: &Failure) -> Option<String> {
         Lost::Shard if failure.message.contains("vreplication engine is closed") => {
             Some("the tablet is no primary any more, or not yet: try again, or look at the shard's record".into())
         }
-        Lost::Shard if !tablet.is_empty() => Some(format!("try: vtctldclient PingTablet {tablet}")),
+        // A tablet that was called and gave no answer; not one whose record is missing.
+        Lost::Shard if failure.message.starts_with(&format!("{tablet} at ")) => {
+            Some(format!("try: vtctldclient PingTablet {tablet}"))
+        }
         Lost::Stream | Lost::Workflow | Lost::CopyState | Lost::Logs | Lost::Shard => None,
     }
 }
@@ -55,7 +58,8 @@ fn next_step(error: &str) -> Option<&'static str> {
 
 /// Prints why a command failed altogether, with each cause, and what to try.
 pub(crate) fn print_error(error: &anyhow::Error) {
-    terminal::error_line(&format!("{} {error}", terminal::on_stderr(Style::Trouble, "error:")));
+    let text: Vec<String> = error.to_string().lines().map(terminal::printable).collect();
+    terminal::error_line(&format!("{} {}", terminal::on_stderr(Style::Trouble, "error:"), text.join("\n")));
     let mut said = error.to_string();
     for cause in error.chain().skip(1) {
         let cause = cause.to_string();

@@ -74,32 +74,53 @@ impl WorkflowsArgs {
     }
 }
 
+/// Asking more often than this is not watching.
+const WATCH_AT_MOST_EVERY: Duration = Duration::from_millis(100);
+
 pub(crate) async fn run(cluster: &Connected, args: GetWorkflowsArgs) -> anyhow::Result<ExitCode> {
     let Some(every) = args.watch else {
         let now = cluster.now();
         let reply = ask(cluster, &args, now).await;
+        if reply.result.is_err() {
+            failures::print(&reply.failures);
+        }
         let text = render(&reply, &args, now, terminal::width())?;
         terminal::print(&text);
         return Ok(report(&args, &reply));
     };
+    if !matches!(args.output, Format::Table | Format::Wide) {
+        anyhow::bail!("--watch redraws a table: for a script, call again and again without it");
+    }
+    if every < WATCH_AT_MOST_EVERY {
+        anyhow::bail!("--watch={every:?} would do nothing but ask: give 100ms or more");
+    }
+    let mut code = ExitCode::SUCCESS;
+    let watching = watch(cluster, &args, every, &mut code);
+    // One listener for the whole watch: interrupting must work while tablets are being asked, too.
+    tokio::select! {
+        error = watching => Err(error),
+        _ = tokio::signal::ctrl_c() => Ok(code),
+    }
+}
+
+/// Redraws until something cannot be printed; `code` is that of the last reply.
+async fn watch(cluster: &Connected, args: &GetWorkflowsArgs, every: Duration, code: &mut ExitCode) -> anyhow::Error {
     let mut before = String::new();
     loop {
         let now = cluster.now();
-        let reply = ask(cluster, &args, now).await;
+        let reply = ask(cluster, args, now).await;
         // Two columns are for the marks.
         let width = terminal::width().map(|width| width - 2);
-        let text = match render(&reply, &args, now, width) {
-            Ok(text) => text,
+        let text = match (&reply.result, render(&reply, args, now, width)) {
+            (_, Ok(text)) => text,
             // A watch outlives a bad moment.
-            Err(error) => format!("{error}\n"),
+            (Err(status), _) => status.message.lines().map(|line| terminal::printable(line) + "\n").collect(),
+            (Ok(_), Err(error)) => return error,
         };
         terminal::print(&redraw(&text, &before, std::io::stdout().is_terminal()));
-        report(&args, &reply);
+        *code = report(args, &reply);
         before = text;
-        tokio::select! {
-            () = tokio::time::sleep(every) => {}
-            _ = tokio::signal::ctrl_c() => return Ok(ExitCode::SUCCESS),
-        }
+        tokio::time::sleep(every).await;
     }
 }
 
@@ -116,7 +137,11 @@ fn render(reply: &Reply, args: &GetWorkflowsArgs, now: Timestamp, width: Option<
     Ok(match args.output {
         Format::Json => json::json(MESSAGE, bytes)? + "\n",
         Format::Yaml => json::yaml(MESSAGE, bytes)?,
-        Format::Name => GetWorkflowsResponse::decode(bytes.as_slice())?.workflows.into_iter().map(|w| w.name + "\n").collect(),
+        Format::Name => GetWorkflowsResponse::decode(bytes.as_slice())?
+            .workflows
+            .into_iter()
+            .map(|w| terminal::printable(&w.name) + "\n")
+            .collect(),
         Format::Table | Format::Wide => {
             let workflows = GetWorkflowsResponse::decode(bytes.as_slice())?;
             let width = if args.output == Format::Wide { None } else { width };
@@ -141,7 +166,7 @@ fn lines(workflows: &[summary::WorkflowLine], width: Option<usize>, args: &Workf
         Column { heading: "NOTE", fit: Fit::Rest },
     ];
     let row = |line: &summary::WorkflowLine| {
-        vec![
+        let cells = [
             line.name.clone(),
             line.kind.clone(),
             line.source.clone(),
@@ -150,9 +175,10 @@ fn lines(workflows: &[summary::WorkflowLine], width: Option<usize>, args: &Workf
             line.lag_seconds.map_or_else(|| "-".into(), summary::duration),
             line.copied.clone(),
             line.note.clone(),
-        ]
+        ];
+        cells.iter().map(|cell| terminal::printable(cell)).collect()
     };
-    let rows: Vec<_> = workflows.iter().map(row).collect();
+    let rows: Vec<Vec<String>> = workflows.iter().map(row).collect();
     // The first workflows are those in trouble; the heading is the first line, and a note may have a line of its own.
     let troubled = workflows.iter().take_while(|line| line.has_trouble).count();
     let mut seen = 0;

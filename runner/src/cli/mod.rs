@@ -97,8 +97,17 @@ pub(crate) struct WorkflowsArgs {
     #[arg(long, visible_alias = "include-logs")]
     pub(crate) logs: bool,
     /// Only these shards
-    #[arg(long, value_delimiter = ',', value_name = "SHARD,...", allow_hyphen_values = true)]
+    #[arg(long, value_delimiter = ',', value_name = "SHARD,...", allow_hyphen_values = true, value_parser = shard_name)]
     pub(crate) shards: Vec<String>,
+}
+
+/// Shards may begin with a dash, and so may flags that were meant for somebody else.
+fn shard_name(text: &str) -> Result<String, String> {
+    match text {
+        "" => Err("empty name: is there a comma too many?".into()),
+        flag if flag.starts_with("--") => Err(format!("{flag} is a flag, no shard")),
+        shard => Ok(shard.into()),
+    }
 }
 
 /// Runs the command line and returns the exit code. `args` are those of the process, the program's name first.

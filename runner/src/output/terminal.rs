@@ -32,6 +32,16 @@ pub fn on_stdout(style: Style, text: &str) -> String {
     styled(style, text, has_colour(io::stdout().is_terminal()))
 }
 
+/// A text that cannot move the cursor, break a line or colour the screen: control characters are shown escaped. Names and
+/// messages come from rows that anybody may have written.
+pub fn printable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
+    }
+    out
+}
+
 /// Prints to stdout. A reader that has gone away (`| head`) is no error: there is nobody left to tell.
 pub fn print(text: &str) {
     let mut out = io::stdout().lock();
@@ -66,6 +76,11 @@ fn tty_width() -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn control_characters_are_shown_not_obeyed() {
+        assert_eq!(printable("a\n\u{1b}[31mb\tü"), r"a\n\u{1b}[31mb\tü");
+    }
 
     #[test]
     fn colour_is_only_decoration() {
