@@ -22,6 +22,8 @@
 //! 6. **Bounded**: [`limits`] has every bound, with units.
 //! 7. **Previewable**: [`explain`] lists the asks of a flow as people and tools read them, without performing a tablet call.
 
+#![cfg_attr(not(test), warn(clippy::indexing_slicing))]
+
 pub mod error;
 pub mod explain;
 pub mod flow;

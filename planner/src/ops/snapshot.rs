@@ -11,7 +11,7 @@ use prost::Message;
 use super::Operation;
 use crate::{
     error::{Failure, Lost, Status},
-    flow::{About, Answer, AskId, Asks, Call, Effect, Record, Reply, What},
+    flow::{About, Answer, AskId, Asks, Call, Effect, FailureKind, Record, Reply, What},
     limits,
     proto::{
         query::{Field, Row},
@@ -81,6 +81,8 @@ struct Found {
     shard: String,
     call: (crate::flow::TabletAddress, String),
     tables: BTreeMap<&'static str, saved::Table>,
+    /// Rows of a statement: fewer once an answer was too large.
+    page_rows: usize,
     has_failed: bool,
 }
 
@@ -193,6 +195,7 @@ impl Snapshot {
                         shard: tablet.shard,
                         call,
                         tables: BTreeMap::new(),
+                        page_rows: limits::SNAPSHOT_PAGE_ROWS,
                         has_failed: false,
                     };
                     self.tablets.insert(alias.clone(), found);
@@ -208,7 +211,7 @@ impl Snapshot {
     /// Asks for a table's next page.
     fn read(&mut self, alias: &str, table: &'static str, asks: &mut Asks) {
         let Some(tablet) = self.tablets.get(alias) else { return };
-        let (offset, limit) = (tablet.tables.get(table).map_or(0, |table| table.rows.len()), limits::SNAPSHOT_PAGE_ROWS);
+        let (offset, limit) = (tablet.tables.get(table).map_or(0, |table| table.rows.len()), tablet.page_rows);
         let (address, db_name) = tablet.call.clone();
         let statement = format!("select * from _vt.{table} order by 1, 2 limit {offset}, {limit}");
         let request = ExecuteFetchAsDbaRequest {
@@ -227,6 +230,12 @@ impl Snapshot {
     }
 
     fn rows(&mut self, alias: &str, table: &'static str, answer: Answer, asks: &mut Asks) {
+        if let Answer::Failed { kind: FailureKind::TooLarge, .. } = &answer
+            && let Some(tablet) = self.tablets.get_mut(alias).filter(|tablet| tablet.page_rows > 1)
+        {
+            tablet.page_rows = (tablet.page_rows / 8).max(1);
+            return self.read(alias, table, asks);
+        }
         let page = match answer {
             Answer::Called(response) => RowSet::from_execute_fetch(&response).map_err(|error| error.to_string()),
             // Not on this release (1146), or no sidecar database at all (1049).
@@ -237,7 +246,8 @@ impl Snapshot {
         let Some(tablet) = self.tablets.get_mut(alias) else { return };
         match page {
             Ok(page) => {
-                let is_full = page.len() >= limits::SNAPSHOT_PAGE_ROWS;
+                // Smaller pages may be under way for this tablet; a page that is not empty may then be followed by more.
+                let is_full = page.len() >= tablet.page_rows;
                 let kept = tablet.tables.entry(table).or_insert_with(|| empty(table, &page));
                 kept.rows.extend(page.rows().map(|row| raw(&row, &kept.columns)));
                 let total = kept.rows.len();
@@ -299,8 +309,8 @@ impl Operation for Snapshot {
             version: record.version,
             value: record.value,
         });
-        let tablets = std::mem::take(&mut self.tablets).into_iter().filter(|(_, tablet)| !tablet.has_failed);
-        let tablets = tablets.filter(|(_, tablet)| !tablet.tables.is_empty()).map(|(alias, tablet)| {
+        let tablets = std::mem::take(&mut self.tablets).into_iter().filter(|(_, tablet)| !tablet.tables.is_empty());
+        let tablets = tablets.map(|(alias, tablet)| {
             // In the order of TABLES, whatever order the answers came in.
             let mut tables = tablet.tables;
             saved::Tablet { alias, tables: TABLES.iter().filter_map(|table| tables.remove(table)).collect() }

@@ -5,7 +5,7 @@ use std::{io::IsTerminal, process::ExitCode, time::Duration};
 use clap::{Args, ValueEnum};
 use prost::Message;
 use vtflow_planner::{
-    Call, CallOptions, Flow, Lost, Reply, Timestamp,
+    Call, CallOptions, Flow, Reply, Timestamp,
     proto::vtctldata::{GetWorkflowsRequest, GetWorkflowsResponse},
     rpc, summary,
 };
@@ -81,12 +81,12 @@ pub(crate) async fn run(cluster: &Connected, args: GetWorkflowsArgs) -> anyhow::
     let Some(every) = args.watch else {
         let now = cluster.now();
         let reply = ask(cluster, &args, now).await;
-        if reply.result.is_err() {
-            failures::print(&reply.failures);
+        match render(&reply, &args, now, terminal::width()) {
+            Ok(text) => terminal::print(&text),
+            Err(error) if reply.result.is_err() => failures::print_error(&error),
+            Err(error) => return Err(error),
         }
-        let text = render(&reply, &args, now, terminal::width())?;
-        terminal::print(&text);
-        return Ok(report(&args, &reply));
+        return Ok(report(&reply));
     };
     if !matches!(args.output, Format::Table | Format::Wide) {
         anyhow::bail!("--watch redraws a table: for a script, call again and again without it");
@@ -118,7 +118,7 @@ async fn watch(cluster: &Connected, args: &GetWorkflowsArgs, every: Duration, co
             (Ok(_), Err(error)) => return error,
         };
         terminal::print(&redraw(&text, &before, std::io::stdout().is_terminal()));
-        *code = report(args, &reply);
+        *code = report(&reply);
         before = text;
         tokio::time::sleep(every).await;
     }
@@ -191,13 +191,12 @@ fn lines(workflows: &[summary::WorkflowLine], width: Option<usize>, args: &Workf
 }
 
 /// Says on stderr what is missing and gives the exit code.
-fn report(args: &GetWorkflowsArgs, reply: &Reply) -> ExitCode {
+fn report(reply: &Reply) -> ExitCode {
     failures::print(&reply.failures);
-    let is_missing = reply.failures.iter().any(|failure| !matches!(failure.lost, Lost::Logs) || args.workflows.logs);
-    match (&reply.result, is_missing) {
+    match (&reply.result, reply.failures.is_empty()) {
         (Err(_), _) => ExitCode::from(2),
-        (Ok(_), true) => ExitCode::from(1),
-        (Ok(_), false) => ExitCode::SUCCESS,
+        (Ok(_), false) => ExitCode::from(1),
+        (Ok(_), true) => ExitCode::SUCCESS,
     }
 }
 
