@@ -1,5 +1,7 @@
 //! `--watch` ends when it is told to, also while a tablet hangs, and refuses what would not be watching.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::{
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
