@@ -3,6 +3,29 @@
 /// `vtctlservice.Vtctld/GetWorkflows`: [`crate::ops::get_workflows`].
 pub const GET_WORKFLOWS: &str = "/vtctlservice.Vtctld/GetWorkflows";
 
+/// The RPCs of Vitess that vtflow serves, by path.
+pub const SERVED: &[&str] = &[
+    "/vtctlservice.Vtctld/FindAllShardsInKeyspace",
+    "/vtctlservice.Vtctld/GetCellInfo",
+    "/vtctlservice.Vtctld/GetCellInfoNames",
+    "/vtctlservice.Vtctld/GetCellsAliases",
+    "/vtctlservice.Vtctld/GetKeyspace",
+    "/vtctlservice.Vtctld/GetKeyspaceRoutingRules",
+    "/vtctlservice.Vtctld/GetKeyspaces",
+    "/vtctlservice.Vtctld/GetMirrorRules",
+    "/vtctlservice.Vtctld/GetRoutingRules",
+    "/vtctlservice.Vtctld/GetShard",
+    "/vtctlservice.Vtctld/GetShardRoutingRules",
+    "/vtctlservice.Vtctld/GetSrvKeyspaceNames",
+    "/vtctlservice.Vtctld/GetSrvKeyspaces",
+    "/vtctlservice.Vtctld/GetSrvVSchema",
+    "/vtctlservice.Vtctld/GetSrvVSchemas",
+    "/vtctlservice.Vtctld/GetTablet",
+    "/vtctlservice.Vtctld/GetTablets",
+    "/vtctlservice.Vtctld/GetVSchema",
+    GET_WORKFLOWS,
+];
+
 /// Our own: records keyspaces for `--snapshot`. [`crate::ops`], `snapshot`.
 pub const SNAPSHOT: &str = "/vtflow.Snapshot/Read";
 

@@ -116,14 +116,6 @@ impl GetWorkflows {
         });
         self.reads.insert(id, (index, read));
     }
-
-    /// The status of a request whose every hope failed, in the texts that clients know: one alone unchanged, several a line each.
-    fn status(failures: &[Failure], with_places: bool) -> Status {
-        let text = |failure: &Failure| {
-            if with_places { format!("{}: {}", failure.place(), failure.message) } else { failure.message.clone() }
-        };
-        Status::unknown(failures.iter().map(text).collect::<Vec<_>>().join("\n"))
-    }
 }
 
 impl Operation for GetWorkflows {
@@ -188,12 +180,12 @@ impl Operation for GetWorkflows {
             .collect();
         let result = if !by_name.is_empty() {
             // Asked for by name, what is wrong with it is the answer.
-            Err(Self::status(&by_name, false))
+            Err(super::status(&by_name, false))
         } else if self.strict && !failures.is_empty() {
-            Err(Self::status(&failures, true))
+            Err(super::status(&failures, true))
         } else if workflows.is_empty() && !failures.is_empty() {
             // Nothing is known that could carry the news.
-            Err(Self::status(&failures, false))
+            Err(super::status(&failures, false))
         } else {
             Ok(GetWorkflowsResponse { workflows }.encode_to_vec())
         };

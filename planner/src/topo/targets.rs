@@ -235,7 +235,8 @@ pub(crate) fn db_name(record: &Tablet) -> String {
     }
 }
 
-fn unexpected(asked: &str, answer: &Answer) -> String {
+/// The text for an answer of another kind than the ask.
+pub(crate) fn unexpected(asked: &str, answer: &Answer) -> String {
     let got = match answer {
         Answer::Found { .. } => "one record",
         Answer::Range(_) => "a range",

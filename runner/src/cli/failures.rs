@@ -35,7 +35,7 @@ fn hint(failure: &Failure) -> Option<String> {
             Some("the tablet is no primary any more, or not yet: try again, or look at the shard's record".into())
         }
         Lost::Shard if !tablet.is_empty() => Some(format!("try: vtctldclient PingTablet {tablet}")),
-        Lost::Stream | Lost::Workflow | Lost::CopyState | Lost::Logs | Lost::Shard => None,
+        Lost::Stream | Lost::Workflow | Lost::CopyState | Lost::Logs | Lost::Shard | Lost::Record | Lost::Migration => None,
     }
 }
 
