@@ -3,6 +3,9 @@
 /// `vtctlservice.Vtctld/GetWorkflows`: [`crate::ops::get_workflows`].
 pub const GET_WORKFLOWS: &str = "/vtctlservice.Vtctld/GetWorkflows";
 
+/// `vtctlservice.Vtctld/GetSchemaMigrations`: [`crate::ops`], `schema_migrations`.
+pub const GET_SCHEMA_MIGRATIONS: &str = "/vtctlservice.Vtctld/GetSchemaMigrations";
+
 /// The RPCs of Vitess that vtflow serves, by path.
 pub const SERVED: &[&str] = &[
     "/vtctlservice.Vtctld/FindAllShardsInKeyspace",
@@ -14,6 +17,7 @@ pub const SERVED: &[&str] = &[
     "/vtctlservice.Vtctld/GetKeyspaces",
     "/vtctlservice.Vtctld/GetMirrorRules",
     "/vtctlservice.Vtctld/GetRoutingRules",
+    GET_SCHEMA_MIGRATIONS,
     "/vtctlservice.Vtctld/GetShard",
     "/vtctlservice.Vtctld/GetShardRoutingRules",
     "/vtctlservice.Vtctld/GetSrvKeyspaceNames",

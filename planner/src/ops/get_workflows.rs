@@ -94,7 +94,7 @@ impl GetWorkflows {
                 }
             }
             Event::Unreached(unreached) => self.unreached.push(unreached),
-            Event::Fatal(status) => self.fatal = Some(status),
+            Event::Fatal(status) | Event::NoShards(status) => self.fatal = Some(status),
         }
     }
 

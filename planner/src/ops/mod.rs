@@ -7,6 +7,7 @@ use crate::{
 };
 
 mod get_workflows;
+mod schema_migrations;
 mod snapshot;
 mod topology;
 
@@ -34,6 +35,7 @@ pub(crate) fn start(call: &Call, now: Timestamp, asks: &mut Asks) -> Result<Box<
     }
     match call.path.as_str() {
         rpc::GET_WORKFLOWS => Ok(Box::new(get_workflows::GetWorkflows::start(call, now, asks)?)),
+        rpc::GET_SCHEMA_MIGRATIONS => Ok(Box::new(schema_migrations::SchemaMigrations::start(call, asks)?)),
         rpc::SNAPSHOT => Ok(Box::new(snapshot::Snapshot::start(call, asks)?)),
         path => topology::start(call, asks).unwrap_or_else(|| Err(unserved(path))),
     }

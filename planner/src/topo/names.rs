@@ -103,6 +103,26 @@ pub fn alias_text(alias: Option<&TabletAlias>) -> String {
     alias.map_or_else(|| "<nil>".to_owned(), |alias| format!("{}-{:010}", alias.cell, alias.uid))
 }
 
+/// The alias in a text: the last dash splits. Source: `go/vt/topo/topoproto/tablet.go:ParseTabletAlias`, v11 on.
+///
+/// # Errors
+/// Vitess's text.
+pub fn parse_alias(text: &str) -> Result<TabletAlias, String> {
+    let parts = text.rsplit_once('-').filter(|(cell, uid)| {
+        let is_cell = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        !cell.is_empty() && cell.chars().all(is_cell) && !uid.is_empty() && uid.bytes().all(|digit| digit.is_ascii_digit())
+    });
+    let Some((cell, uid)) = parts else {
+        let format = "^(?P<cell>[-_.a-zA-Z0-9]+)-(?P<uid>[0-9]+)$";
+        return Err(format!("invalid tablet alias: '{text}', expecting format: '{format}'"));
+    };
+    let out_of_range = || {
+        let cause = format!("strconv.ParseUint: parsing \"{uid}\": value out of range");
+        format!("invalid tablet uid in alias '{text}': bad tablet uid: {cause}")
+    };
+    Ok(TabletAlias { cell: cell.into(), uid: uid.parse().map_err(|_| out_of_range())? })
+}
+
 /// The directory of the cells' own records, global.
 pub(crate) const CELLS_PREFIX: &str = "cells/";
 
@@ -183,5 +203,10 @@ mod tests {
         let alias = TabletAlias { cell: "zone1".into(), uid: 100 };
         assert_eq!(alias_text(Some(&alias)), "zone1-0000000100");
         assert_eq!(alias_text(None), "<nil>");
+        assert_eq!(parse_alias("zone1-0000000100"), Ok(alias));
+        assert_eq!(parse_alias("us-east-1-7"), Ok(TabletAlias { cell: "us-east-1".into(), uid: 7 }));
+        assert!(parse_alias("zone1").unwrap_err().starts_with("invalid tablet alias: 'zone1', expecting format: "));
+        assert!(parse_alias("../x-1").is_err() && parse_alias("z-").is_err() && parse_alias("").is_err());
+        assert!(parse_alias("z-4294967296").unwrap_err().ends_with("parsing \"4294967296\": value out of range"));
     }
 }

@@ -64,8 +64,10 @@ pub(crate) struct Unreached {
 pub(crate) enum Event {
     Target(Target),
     Unreached(Unreached),
-    /// The request cannot be served: no such keyspace, no such shard, no topology.
+    /// The request cannot be served: no such shard, no topology.
     Fatal(Status),
+    /// There is nobody to ask: no such keyspace, or one without shards.
+    NoShards(Status),
 }
 
 /// The search for the targets of one keyspace.
@@ -102,11 +104,13 @@ impl Targets {
     pub(crate) fn answered(&mut self, id: AskId, answer: Answer, asks: &mut Asks) -> Vec<Event> {
         match self.waiting.remove(&id) {
             Some(Waiting::Shards) => self.shards(answer, asks),
-            Some(Waiting::Keyspace { node }) => vec![Event::Fatal(Status::unknown(match answer {
-                Answer::Found { .. } => format!("no shards found in keyspace {}", self.keyspace),
-                Answer::Failed { message, .. } => message,
-                _ => format!("node doesn't exist: {node}"),
-            }))],
+            Some(Waiting::Keyspace { node }) => vec![match answer {
+                Answer::Found { .. } => {
+                    Event::NoShards(Status::unknown(format!("no shards found in keyspace {}", self.keyspace)))
+                }
+                Answer::Failed { message, .. } => Event::Fatal(Status::unknown(message)),
+                _ => Event::NoShards(Status::unknown(format!("node doesn't exist: {node}"))),
+            }],
             Some(Waiting::Tablet(place)) => vec![tablet(place, answer)],
             None => Vec::new(),
         }
