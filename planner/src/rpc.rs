@@ -6,6 +6,9 @@ pub const GET_WORKFLOWS: &str = "/vtctlservice.Vtctld/GetWorkflows";
 /// `vtctlservice.Vtctld/GetSchemaMigrations`: [`crate::ops`], `schema_migrations`.
 pub const GET_SCHEMA_MIGRATIONS: &str = "/vtctlservice.Vtctld/GetSchemaMigrations";
 
+/// `vtctlservice.Vtctld/WorkflowStatus`: [`crate::ops`], `workflow_status`.
+pub const WORKFLOW_STATUS: &str = "/vtctlservice.Vtctld/WorkflowStatus";
+
 /// The RPCs of Vitess that vtflow serves, by path.
 pub const SERVED: &[&str] = &[
     "/vtctlservice.Vtctld/FindAllShardsInKeyspace",
@@ -28,6 +31,7 @@ pub const SERVED: &[&str] = &[
     "/vtctlservice.Vtctld/GetTablets",
     "/vtctlservice.Vtctld/GetVSchema",
     GET_WORKFLOWS,
+    WORKFLOW_STATUS,
 ];
 
 /// Our own: records keyspaces for `--snapshot`. [`crate::ops`], `snapshot`.

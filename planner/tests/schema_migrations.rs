@@ -1,4 +1,4 @@
-//! GetSchemaMigrations from request bytes to reply bytes, on clusters made of plain data.
+//! `GetSchemaMigrations` from request bytes to reply bytes, on clusters made of plain data.
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 

@@ -71,6 +71,22 @@ impl GetWorkflows {
         })
     }
 
+    /// Whether nothing is outstanding: [`Operation::finish`] has the reply.
+    pub(super) fn is_done(&self) -> bool {
+        self.reads.is_empty() && self.targets.is_done()
+    }
+
+    /// The targets found so far.
+    pub(super) fn targets(&self) -> impl Iterator<Item = &Target> {
+        self.asked.iter().map(|asked| &asked.target)
+    }
+
+    /// The names of all shards found so far.
+    pub(super) fn shards(&self) -> impl Iterator<Item = &str> {
+        let unreached = self.unreached.iter().map(|unreached| &unreached.place);
+        self.targets().map(|target| &target.place).chain(unreached).map(|place| place.shard.as_str())
+    }
+
     fn subjects(&self) -> &'static [Subject] {
         match (self.request.name_only, self.request.include_logs) {
             (true, _) => &[Subject::Names],

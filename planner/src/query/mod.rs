@@ -6,3 +6,4 @@ pub mod literal;
 pub(crate) mod migrations;
 pub(crate) mod read;
 pub(crate) mod statement;
+pub(crate) mod table_sizes;

@@ -100,6 +100,16 @@ impl Targets {
         Ok(Self { keyspace: keyspace.into(), wanted, waiting: BTreeMap::from([(id, Waiting::Shards)]) })
     }
 
+    /// Whether every target has been found or has turned out to be none.
+    pub(crate) fn is_done(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Whether the ask is one of the search's.
+    pub(crate) fn waits_for(&self, id: AskId) -> bool {
+        self.waiting.contains_key(&id)
+    }
+
     /// Takes an answer, if it is to one of the search's asks.
     pub(crate) fn answered(&mut self, id: AskId, answer: Answer, asks: &mut Asks) -> Vec<Event> {
         match self.waiting.remove(&id) {

@@ -112,7 +112,7 @@ impl Cluster {
         (!is_known).then_some(Answer::Failed { kind: FailureKind::Status(5), message })
     }
 
-    fn perform(&self, ask: &Ask, page: usize) -> Answer {
+    pub(crate) fn perform(&self, ask: &Ask, page: usize) -> Answer {
         if let What::TopoGet { cell, path } | What::TopoRange { cell, prefix: path } = &ask.what
             && let Some(answer) = self.broken_topo.get(&(cell.clone(), path.clone())).cloned().or_else(|| self.no_such_cell(cell))
         {
