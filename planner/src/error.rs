@@ -64,7 +64,8 @@ impl Failure {
         }
         for part in [&self.tablet, &self.workflow] {
             if !part.is_empty() {
-                place.push(' ');
+                let gap = if place.is_empty() { "" } else { " " };
+                place.push_str(gap);
                 place.push_str(part);
             }
         }
@@ -78,7 +79,7 @@ impl Failure {
 pub enum Lost {
     /// Nothing that is known of: the shard has no primary, so nothing runs on it.
     NoPrimary,
-    /// Every stream of the shard.
+    /// Everything of the shard that was asked for: its streams, its migrations.
     Shard,
     /// The copy state of the tablet's streams; their stored state is shown as `Unknown` where it depends on it.
     CopyState,
@@ -88,4 +89,8 @@ pub enum Lost {
     Stream,
     /// One workflow: its streams contradict each other.
     Workflow,
+    /// Records of the topology: one that cannot be read, or all that were wanted of a cell.
+    Record,
+    /// One schema migration of a shard: its row cannot be read.
+    Migration,
 }

@@ -26,6 +26,8 @@ pub const STREAM_PAGE_ROWS: usize = 2_000;
 pub const COPY_STATE_PAGE_ROWS: usize = 5_000;
 /// Rows asked for in one statement on `_vt.vreplication_log` (messages of up to 64 KiB each).
 pub const LOG_PAGE_ROWS: usize = 2_000;
+/// Rows asked for in one statement on `_vt.schema_migrations` (a statement of up to 64 KiB and several texts each).
+pub const MIGRATION_PAGE_ROWS: usize = 2_000;
 /// Workflow names asked for in one statement.
 pub const NAME_PAGE_ROWS: usize = TABLET_ROWS;
 

@@ -3,6 +3,37 @@
 /// `vtctlservice.Vtctld/GetWorkflows`: [`crate::ops::get_workflows`].
 pub const GET_WORKFLOWS: &str = "/vtctlservice.Vtctld/GetWorkflows";
 
+/// `vtctlservice.Vtctld/GetSchemaMigrations`: [`crate::ops`], `schema_migrations`.
+pub const GET_SCHEMA_MIGRATIONS: &str = "/vtctlservice.Vtctld/GetSchemaMigrations";
+
+/// `vtctlservice.Vtctld/WorkflowStatus`: [`crate::ops`], `workflow_status`.
+pub const WORKFLOW_STATUS: &str = "/vtctlservice.Vtctld/WorkflowStatus";
+
+/// The RPCs of Vitess that vtflow serves, by path.
+pub const SERVED: &[&str] = &[
+    "/vtctlservice.Vtctld/FindAllShardsInKeyspace",
+    "/vtctlservice.Vtctld/GetCellInfo",
+    "/vtctlservice.Vtctld/GetCellInfoNames",
+    "/vtctlservice.Vtctld/GetCellsAliases",
+    "/vtctlservice.Vtctld/GetKeyspace",
+    "/vtctlservice.Vtctld/GetKeyspaceRoutingRules",
+    "/vtctlservice.Vtctld/GetKeyspaces",
+    "/vtctlservice.Vtctld/GetMirrorRules",
+    "/vtctlservice.Vtctld/GetRoutingRules",
+    GET_SCHEMA_MIGRATIONS,
+    "/vtctlservice.Vtctld/GetShard",
+    "/vtctlservice.Vtctld/GetShardRoutingRules",
+    "/vtctlservice.Vtctld/GetSrvKeyspaceNames",
+    "/vtctlservice.Vtctld/GetSrvKeyspaces",
+    "/vtctlservice.Vtctld/GetSrvVSchema",
+    "/vtctlservice.Vtctld/GetSrvVSchemas",
+    "/vtctlservice.Vtctld/GetTablet",
+    "/vtctlservice.Vtctld/GetTablets",
+    "/vtctlservice.Vtctld/GetVSchema",
+    GET_WORKFLOWS,
+    WORKFLOW_STATUS,
+];
+
 /// Our own: records keyspaces for `--snapshot`. [`crate::ops`], `snapshot`.
 pub const SNAPSHOT: &str = "/vtflow.Snapshot/Read";
 

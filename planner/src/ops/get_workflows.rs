@@ -86,6 +86,22 @@ impl GetWorkflows {
         })
     }
 
+    /// Whether nothing is outstanding: [`Operation::finish`] has the reply.
+    pub(super) fn is_done(&self) -> bool {
+        self.reads.is_empty() && self.targets.is_done()
+    }
+
+    /// The targets found so far.
+    pub(super) fn targets(&self) -> impl Iterator<Item = &Target> {
+        self.asked.iter().map(|asked| &asked.target)
+    }
+
+    /// The names of all shards found so far.
+    pub(super) fn shards(&self) -> impl Iterator<Item = &str> {
+        let unreached = self.unreached.iter().map(|unreached| &unreached.place);
+        self.targets().map(|target| &target.place).chain(unreached).map(|place| place.shard.as_str())
+    }
+
     fn subjects(&self) -> &'static [Subject] {
         match (self.request.name_only, self.request.include_logs) {
             (true, _) => &[Subject::Names],
@@ -110,7 +126,7 @@ impl GetWorkflows {
                 }
             }
             Event::Unreached(unreached) => self.unreached.push(unreached),
-            Event::Fatal(status) => self.fatal = Some(status),
+            Event::Fatal(status) | Event::NoShards(status) => self.fatal = Some(status),
         }
     }
 
@@ -131,14 +147,6 @@ impl GetWorkflows {
             },
         });
         self.reads.insert(id, (index, read));
-    }
-
-    /// The status of a request whose every hope failed, in the texts that clients know: one alone unchanged, several a line each.
-    fn status(failures: &[Failure], with_places: bool) -> Status {
-        let text = |failure: &Failure| {
-            if with_places { format!("{}: {}", failure.place(), failure.message) } else { failure.message.clone() }
-        };
-        Status::unknown(failures.iter().map(text).collect::<Vec<_>>().join("\n"))
     }
 }
 
@@ -210,12 +218,12 @@ impl Operation for GetWorkflows {
         let is_answered = !asked_nobody && failures.iter().all(|failure| failure.lost == Lost::NoPrimary);
         let result = if !by_name.is_empty() {
             // Asked for by name, what is wrong with it is the answer. vtctld's texts of a workflow name it themselves.
-            Err(Self::status(&by_name, by_name.iter().any(|failure| failure.lost == Lost::Stream)))
+            Err(super::status(&by_name, by_name.iter().any(|failure| failure.lost == Lost::Stream)))
         } else if self.strict && !failures.is_empty() {
-            Err(Self::status(&failures, true))
+            Err(super::status(&failures, true))
         } else if workflows.is_empty() && !failures.is_empty() && !is_answered {
             // Nothing is known that could carry the news.
-            Err(Self::status(&failures, false))
+            Err(super::status(&failures, false))
         } else {
             Ok(GetWorkflowsResponse { workflows }.encode_to_vec())
         };

@@ -7,7 +7,10 @@ use crate::{
 };
 
 mod get_workflows;
+mod schema_migrations;
 mod snapshot;
+mod topology;
+mod workflow_status;
 
 /// A request being served: takes answers, releases asks, ends with a reply.
 pub(crate) trait Operation {
@@ -33,9 +36,15 @@ pub(crate) fn start(call: &Call, now: Timestamp, asks: &mut Asks) -> Result<Box<
     }
     match call.path.as_str() {
         rpc::GET_WORKFLOWS => Ok(Box::new(get_workflows::GetWorkflows::start(call, now, asks)?)),
+        rpc::GET_SCHEMA_MIGRATIONS => Ok(Box::new(schema_migrations::SchemaMigrations::start(call, asks)?)),
         rpc::SNAPSHOT => Ok(Box::new(snapshot::Snapshot::start(call, asks)?)),
-        path => Err(Status { code: Code::Unimplemented, message: format!("vtflow does not serve {path}") }),
+        rpc::WORKFLOW_STATUS => Ok(Box::new(workflow_status::WorkflowStatus::start(call, now, asks)?)),
+        path => topology::start(call, asks).unwrap_or_else(|| Err(unserved(path))),
     }
+}
+
+fn unserved(path: &str) -> Status {
+    Status { code: Code::Unimplemented, message: format!("vtflow does not serve {path}") }
 }
 
 /// Decodes the request message.
@@ -44,6 +53,24 @@ fn decode<M: prost::Message + Default>(call: &Call) -> Result<M, Status> {
         code: Code::InvalidArgument,
         message: format!("the request message of {} cannot be decoded: {error}", call.path),
     })
+}
+
+/// The end of a request that has its reply: what is known is returned, what is not is named. Strict requests fail instead, and
+/// so do those of which nothing is known: an empty reply would look like an empty cluster.
+fn conclude(bytes: Vec<u8>, is_empty: bool, strict: bool, mut failures: Vec<Failure>) -> Reply {
+    failures.sort();
+    failures.dedup();
+    let result = if failures.is_empty() || !strict && !is_empty { Ok(bytes) } else { Err(status(&failures, !is_empty)) };
+    Reply { result, failures }
+}
+
+/// The status that failures make, in the texts that clients know: a line each.
+fn status(failures: &[Failure], with_places: bool) -> Status {
+    let text = |failure: &Failure| match failure.place() {
+        place if with_places && !place.is_empty() => format!("{place}: {}", failure.message),
+        _ => failure.message.clone(),
+    };
+    Status::unknown(failures.iter().map(text).collect::<Vec<_>>().join("\n"))
 }
 
 /// What is left of a request that had its reply at once.

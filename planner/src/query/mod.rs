@@ -3,5 +3,7 @@
 //! Names become literals in one place ([`literal`]); identifiers never come from input. What the rows mean is not known here.
 
 pub mod literal;
+pub(crate) mod migrations;
 pub(crate) mod read;
 pub(crate) mod statement;
+pub(crate) mod table_sizes;

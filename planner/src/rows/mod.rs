@@ -13,6 +13,7 @@ pub mod binlog_source;
 pub mod copy_state;
 pub(crate) mod declared;
 pub mod log;
+pub mod migration;
 mod number;
 pub mod options;
 pub mod position;

@@ -132,9 +132,45 @@ fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
 /// Bytes of a time text that an error shows; all of every real one.
 const LONGEST_SHOWN: usize = crate::limits::EXCERPT_BYTES;
 
+/// Unix seconds as `Mon Jan _2 15:04:05 2006`, UTC: Go's `time.ANSIC`.
+pub(crate) fn ansic(seconds: i64) -> String {
+    let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    // Days since 0000-03-01, in cycles of 400 years: the leap day is the last of its year.
+    let shifted = days + 719_468;
+    let (cycle, day_of_cycle) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
+    let year_of_cycle = (day_of_cycle - day_of_cycle / 1_460 + day_of_cycle / 36_524 - day_of_cycle / 146_096) / 365;
+    let day_of_year = day_of_cycle - (365 * year_of_cycle + year_of_cycle / 4 - year_of_cycle / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let year = cycle * 400 + year_of_cycle + i64::from(month_from_march >= 10);
+    let name = |names: &'static str, index: i64| {
+        let start = usize::try_from(index).unwrap_or(0) * 3;
+        names.get(start..start + 3).unwrap_or("")
+    };
+    let weekday = name("ThuFriSatSunMonTueWed", days.rem_euclid(7));
+    let month = name("MarAprMayJunJulAugSepOctNovDecJanFeb", month_from_march);
+    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+    format!("{weekday} {month} {day:>2} {hour:02}:{minute:02}:{second:02} {year}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ansic_is_as_go_prints_it() {
+        for (seconds, want) in [
+            (0, "Thu Jan  1 00:00:00 1970"),
+            (1_761_829_502, "Thu Oct 30 13:05:02 2025"),
+            (951_782_400, "Tue Feb 29 00:00:00 2000"),
+            (951_868_799, "Tue Feb 29 23:59:59 2000"),
+            (-1, "Wed Dec 31 23:59:59 1969"),
+        ] {
+            assert_eq!(ansic(seconds), want);
+        }
+        // Whatever a row holds.
+        assert!(!ansic(i64::MAX).is_empty() && !ansic(i64::MIN).is_empty());
+    }
 
     #[test]
     fn times_are_read_as_utc() {

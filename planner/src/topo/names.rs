@@ -58,10 +58,80 @@ pub fn check_cell(name: &str) -> Result<(), BadName> {
     }
 }
 
+/// Checks a shard's name for reading: as [`check_object`], and a name with a dash is a key range. Source:
+/// `go/vt/topo/shard.go:ValidateShardName`, `go/vt/key/key.go:ParseKeyRangeParts`.
+///
+/// # Errors
+/// Vitess's text.
+pub fn check_shard(name: &str) -> Result<(), String> {
+    check_object(name).map_err(|bad| bad.to_string())?;
+    let mut halves = name.split('-');
+    let (Some(start), Some(end)) = (halves.next(), halves.next()) else { return Ok(()) };
+    if halves.next().is_some() {
+        return Err(format!("invalid shardId, can only contain one '-': {name}"));
+    }
+    let (start, end) = (hex(start)?, hex(end)?);
+    if !end.is_empty() && start >= end {
+        return Err(format!("out of order keys: {} is not strictly smaller than {}", hex_text(&start), hex_text(&end)));
+    }
+    Ok(())
+}
+
+/// The bytes of a key in a shard's name. Source: the texts of Go's `encoding/hex`.
+fn hex(text: &str) -> Result<Vec<u8>, String> {
+    let digits: Vec<u8> = text
+        .chars()
+        .map(|c| {
+            let digit = c.to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+            digit.ok_or_else(|| format!("encoding/hex: invalid byte: U+{:04X} '{c}'", u32::from(c)))
+        })
+        .collect::<Result<_, _>>()?;
+    let (pairs, rest) = digits.as_chunks::<2>();
+    if !rest.is_empty() {
+        return Err("encoding/hex: odd length hex string".into());
+    }
+    Ok(pairs.iter().map(|[high, low]| high << 4 | low).collect())
+}
+
+fn hex_text(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
+}
+
 /// An alias as text: the cell, a dash, the uid padded to ten digits. An absent one is `<nil>`. Source:
 /// `go/vt/topo/topoproto/tablet.go:TabletAliasString`.
 pub fn alias_text(alias: Option<&TabletAlias>) -> String {
     alias.map_or_else(|| "<nil>".to_owned(), |alias| format!("{}-{:010}", alias.cell, alias.uid))
+}
+
+/// The alias in a text: the last dash splits. Source: `go/vt/topo/topoproto/tablet.go:ParseTabletAlias`, v11 on.
+///
+/// # Errors
+/// Vitess's text.
+pub fn parse_alias(text: &str) -> Result<TabletAlias, String> {
+    let parts = text.rsplit_once('-').filter(|(cell, uid)| {
+        let is_cell = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        !cell.is_empty() && cell.chars().all(is_cell) && !uid.is_empty() && uid.bytes().all(|digit| digit.is_ascii_digit())
+    });
+    let Some((cell, uid)) = parts else {
+        let format = "^(?P<cell>[-_.a-zA-Z0-9]+)-(?P<uid>[0-9]+)$";
+        return Err(format!("invalid tablet alias: '{text}', expecting format: '{format}'"));
+    };
+    let out_of_range = || {
+        let cause = format!("strconv.ParseUint: parsing \"{uid}\": value out of range");
+        format!("invalid tablet uid in alias '{text}': bad tablet uid: {cause}")
+    };
+    Ok(TabletAlias { cell: cell.into(), uid: uid.parse().map_err(|_| out_of_range())? })
+}
+
+/// The directory of the cells' own records, global.
+pub(crate) const CELLS_PREFIX: &str = "cells/";
+
+/// The directory of a cell's tablets, in that cell.
+pub(crate) const TABLETS_PREFIX: &str = "tablets/";
+
+/// The record of a cell, global.
+pub(crate) fn cell_info_path(cell: &str) -> String {
+    format!("cells/{cell}/CellInfo")
 }
 
 /// The directory of a keyspace's shards, global.
@@ -72,6 +142,11 @@ pub(crate) fn shards_prefix(keyspace: &str) -> String {
 /// The record of a keyspace, global.
 pub(crate) fn keyspace_path(keyspace: &str) -> String {
     format!("keyspaces/{keyspace}/Keyspace")
+}
+
+/// The record of a shard, global.
+pub(crate) fn shard_path(keyspace: &str, shard: &str) -> String {
+    format!("keyspaces/{keyspace}/shards/{shard}/Shard")
 }
 
 /// The record of a tablet, in its cell.
@@ -105,9 +180,33 @@ mod tests {
     }
 
     #[test]
+    fn shards_are_named_by_key_ranges() {
+        for (name, want) in [
+            ("0", Ok(())),
+            ("-", Ok(())),
+            ("-80", Ok(())),
+            ("80-", Ok(())),
+            ("C0-e0", Ok(())),
+            ("-70-80", Err("invalid shardId, can only contain one '-': -70-80")),
+            ("-7", Err("encoding/hex: odd length hex string")),
+            ("-7g", Err("encoding/hex: invalid byte: U+0067 'g'")),
+            ("80-40", Err("out of order keys: 80 is not strictly smaller than 40")),
+            ("80-80", Err("out of order keys: 80 is not strictly smaller than 80")),
+            ("../x", Err("invalid character . in name ../x")),
+        ] {
+            assert_eq!(check_shard(name), want.map_err(str::to_owned), "{name:?}");
+        }
+    }
+
+    #[test]
     fn an_alias_is_padded_to_ten_digits() {
         let alias = TabletAlias { cell: "zone1".into(), uid: 100 };
         assert_eq!(alias_text(Some(&alias)), "zone1-0000000100");
         assert_eq!(alias_text(None), "<nil>");
+        assert_eq!(parse_alias("zone1-0000000100"), Ok(alias));
+        assert_eq!(parse_alias("us-east-1-7"), Ok(TabletAlias { cell: "us-east-1".into(), uid: 7 }));
+        assert!(parse_alias("zone1").unwrap_err().starts_with("invalid tablet alias: 'zone1', expecting format: "));
+        assert!(parse_alias("../x-1").is_err() && parse_alias("z-").is_err() && parse_alias("").is_err());
+        assert!(parse_alias("z-4294967296").unwrap_err().ends_with("parsing \"4294967296\": value out of range"));
     }
 }

@@ -64,8 +64,10 @@ pub(crate) struct Unreached {
 pub(crate) enum Event {
     Target(Target),
     Unreached(Unreached),
-    /// The request cannot be served: no such keyspace, no such shard, no topology.
+    /// The request cannot be served: no such shard, no topology.
     Fatal(Status),
+    /// There is nobody to ask: no such keyspace, or one without shards.
+    NoShards(Status),
 }
 
 /// The search for the targets of one keyspace.
@@ -100,15 +102,27 @@ impl Targets {
         Ok(Self { keyspace: keyspace.into(), wanted, waiting: BTreeMap::from([(id, Waiting::Shards)]) })
     }
 
+    /// Whether every target has been found or has turned out to be none.
+    pub(crate) fn is_done(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Whether the ask is one of the search's.
+    pub(crate) fn waits_for(&self, id: AskId) -> bool {
+        self.waiting.contains_key(&id)
+    }
+
     /// Takes an answer, if it is to one of the search's asks.
     pub(crate) fn answered(&mut self, id: AskId, answer: Answer, asks: &mut Asks) -> Vec<Event> {
         match self.waiting.remove(&id) {
             Some(Waiting::Shards) => self.shards(answer, asks),
-            Some(Waiting::Keyspace { node }) => vec![Event::Fatal(Status::unknown(match answer {
-                Answer::Found { .. } => format!("no shards found in keyspace {}", self.keyspace),
-                Answer::Failed { message, .. } => message,
-                _ => format!("node doesn't exist: {node}"),
-            }))],
+            Some(Waiting::Keyspace { node }) => vec![match answer {
+                Answer::Found { .. } => {
+                    Event::NoShards(Status::unknown(format!("no shards found in keyspace {}", self.keyspace)))
+                }
+                Answer::Failed { message, .. } => Event::Fatal(Status::unknown(message)),
+                _ => Event::NoShards(Status::unknown(format!("node doesn't exist: {node}"))),
+            }],
             Some(Waiting::Tablet(place)) => vec![tablet(place, answer)],
             Some(Waiting::Shard(shard)) => self.lone_shard(shard, answer, asks).into_iter().collect(),
             None => Vec::new(),
@@ -259,7 +273,8 @@ pub(crate) fn db_name(record: &Tablet) -> String {
     }
 }
 
-fn unexpected(asked: &str, answer: &Answer) -> String {
+/// The text for an answer of another kind than the ask.
+pub(crate) fn unexpected(asked: &str, answer: &Answer) -> String {
     let got = match answer {
         Answer::Found { .. } => "one record",
         Answer::Range(_) => "a range",

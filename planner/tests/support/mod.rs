@@ -11,7 +11,7 @@ use vtflow_planner::{
     proto::{
         query::{Field, QueryResult, Row},
         tabletmanagerdata::VReplicationExecResponse,
-        topodata::{Shard, Tablet, TabletAlias},
+        topodata::{CellInfo, Shard, Tablet, TabletAlias},
         vtctldata::{GetWorkflowsRequest, GetWorkflowsResponse, Workflow},
     },
     rpc,
@@ -28,6 +28,8 @@ pub(crate) struct Cluster {
     pub(crate) tablets: BTreeMap<(String, &'static str), Vec<Answer>>,
     /// Asks answered with this instead.
     pub(crate) broken: BTreeMap<usize, Answer>,
+    /// Topology asks answered with this instead, by cell and path.
+    pub(crate) broken_topo: BTreeMap<(String, String), Answer>,
 }
 
 pub(crate) fn alias(uid: u32) -> TabletAlias {
@@ -82,7 +84,40 @@ impl Cluster {
         self
     }
 
-    fn perform(&self, ask: &Ask, page: usize) -> Answer {
+    /// A cell that exists, with its own record.
+    pub(crate) fn cell(&mut self, cell: &str) -> &mut Self {
+        let record = CellInfo { server_address: "etcd:2379".into(), root: format!("/vitess/{cell}") };
+        self.global(&format!("cells/{cell}/CellInfo"), record.encode_to_vec());
+        self
+    }
+
+    pub(crate) fn put(&mut self, cell: &str, path: &str, record: &impl Message) -> &mut Self {
+        self.topo.insert((cell.into(), path.into()), record.encode_to_vec());
+        self
+    }
+
+    /// The topology does not answer this ask.
+    pub(crate) fn break_topo(&mut self, cell: &str, path: &str, message: &str) -> &mut Self {
+        let answer = Answer::Failed { kind: FailureKind::TimedOut, message: message.into() };
+        self.broken_topo.insert((cell.into(), path.into()), answer);
+        self
+    }
+
+    /// What the runner answers for a cell that has no record; only clusters with cell records have such cells.
+    fn no_such_cell(&self, cell: &str) -> Option<Answer> {
+        let has_cells = self.topo.keys().any(|(_, path)| path.starts_with("cells/"));
+        let path = format!("cells/{cell}/CellInfo");
+        let is_known = cell == "global" || !has_cells || self.topo.contains_key(&("global".into(), path.clone()));
+        let message = format!("node doesn't exist: /vitess/global/{path}");
+        (!is_known).then_some(Answer::Failed { kind: FailureKind::Status(5), message })
+    }
+
+    pub(crate) fn perform(&self, ask: &Ask, page: usize) -> Answer {
+        if let What::TopoGet { cell, path } | What::TopoRange { cell, prefix: path } = &ask.what
+            && let Some(answer) = self.broken_topo.get(&(cell.clone(), path.clone())).cloned().or_else(|| self.no_such_cell(cell))
+        {
+            return answer;
+        }
         match &ask.what {
             What::TopoGet { cell, path } => match self.topo.get(&(cell.clone(), path.clone())) {
                 Some(value) => Answer::Found { value: value.clone(), version: 1 },

@@ -38,7 +38,7 @@ fn hint(failure: &Failure) -> Option<String> {
         Lost::Shard if failure.message.starts_with(&format!("{tablet} at ")) => {
             Some(format!("try: vtctldclient PingTablet {tablet}"))
         }
-        Lost::Stream | Lost::Workflow | Lost::CopyState | Lost::Logs | Lost::Shard => None,
+        Lost::Stream | Lost::Workflow | Lost::CopyState | Lost::Logs | Lost::Shard | Lost::Record | Lost::Migration => None,
     }
 }
 

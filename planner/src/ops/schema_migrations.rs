@@ -1,0 +1,209 @@
+//! `GetSchemaMigrations`: the schema migrations of a keyspace, as each of its shards knows them.
+//!
+//! Three rounds: the shards; the primaries' tablet records; one statement for each primary, more only when a page is full. Rows
+//! are read by column name, tablet by tablet, so that mixed releases are right. What a shard does not say is named; the rest is
+//! returned. Limit and skip are each shard's, as in vtctld.
+//!
+//! Facts: `go/vt/vtctl/grpcvtctldserver/server.go:GetSchemaMigrations`; `docs/compat.md` lists what differs.
+
+use std::collections::BTreeMap;
+
+use prost::Message;
+
+use super::Operation;
+use crate::{
+    error::{Code, Failure, Lost, Status},
+    flow::{About, Answer, AskId, Asks, Call, Effect, FailureKind, Reply, What},
+    limits,
+    proto::{
+        tabletmanagerdata::ExecuteFetchAsDbaRequest,
+        vtctldata::{GetSchemaMigrationsRequest, GetSchemaMigrationsResponse, SchemaMigration},
+    },
+    query::migrations::Selection,
+    rows::{RowError, migration, result::RowSet},
+    rpc,
+    topo::targets::{Event, Place, Target, Targets, Unreached},
+};
+
+pub(crate) struct SchemaMigrations {
+    keyspace: String,
+    strict: bool,
+    selection: Selection,
+    targets: Targets,
+    shards: Vec<Shard>,
+    /// The statements under way: which shard's, by index.
+    reads: BTreeMap<AskId, usize>,
+    failures: Vec<Failure>,
+    fatal: Option<Status>,
+}
+
+/// A shard and what its primary has said so far.
+struct Shard {
+    target: Target,
+    page_rows: usize,
+    sent: usize,
+    read: usize,
+    last_id: Option<i64>,
+    migrations: Vec<SchemaMigration>,
+}
+
+impl SchemaMigrations {
+    pub(crate) fn start(call: &Call, asks: &mut Asks) -> Result<Self, Status> {
+        let request: GetSchemaMigrationsRequest = super::decode(call)?;
+        if request.keyspace.is_empty() {
+            return Err(Status { code: Code::InvalidArgument, message: "keyspace is required".into() });
+        }
+        let selection = Selection::new(&request)?;
+        let targets = Targets::start(&request.keyspace, &[], asks)?;
+        Ok(Self {
+            keyspace: request.keyspace,
+            strict: call.options.strict,
+            selection,
+            targets,
+            shards: Vec::new(),
+            reads: BTreeMap::new(),
+            failures: Vec::new(),
+            fatal: None,
+        })
+    }
+
+    fn event(&mut self, event: Event, asks: &mut Asks) {
+        match event {
+            Event::Target(target) => {
+                let page_rows = limits::MIGRATION_PAGE_ROWS;
+                self.shards.push(Shard { target, page_rows, sent: 0, read: 0, last_id: None, migrations: Vec::new() });
+                self.send(self.shards.len() - 1, asks);
+            }
+            Event::Unreached(Unreached { place, lost, message }) => self.fail(&place, lost, message),
+            Event::Fatal(status) => self.fatal = Some(status),
+            // As in vtctld: where there is nobody to ask there are no migrations.
+            Event::NoShards(_) => {}
+        }
+    }
+
+    fn send(&mut self, index: usize, asks: &mut Asks) {
+        let Some(shard) = self.shards.get_mut(index) else { return };
+        let rows = self.selection.rows(shard.read, shard.page_rows);
+        if rows == 0 {
+            return;
+        }
+        shard.sent += 1;
+        let statement = self.selection.statement(shard.last_id, rows);
+        let request = ExecuteFetchAsDbaRequest {
+            query: statement.clone().into_bytes(),
+            db_name: shard.target.db_name.clone(),
+            max_rows: limits::TABLET_ROWS as u64,
+            ..ExecuteFetchAsDbaRequest::default()
+        };
+        let id = asks.release(What::TabletCall {
+            tablet: shard.target.address.clone(),
+            path: rpc::EXECUTE_FETCH_AS_DBA,
+            request: request.encode_to_vec(),
+            effect: Effect::Read,
+            about: About {
+                keyspace: shard.target.keyspace.clone(),
+                shard: shard.target.place.shard.clone(),
+                db_name: shard.target.db_name.clone(),
+                subject: "migrations",
+                statement,
+            },
+        });
+        self.reads.insert(id, index);
+    }
+
+    fn rows(&mut self, index: usize, answer: Answer, asks: &mut Asks) {
+        let Some(shard) = self.shards.get_mut(index) else { return };
+        let place = shard.target.place.clone();
+        let may_ask = shard.sent < limits::STATEMENTS_PER_READ;
+        let page = match answer {
+            Answer::Called(response) => {
+                RowSet::from_execute_fetch(&response).map_err(|error| format!("the tablet's answer cannot be read: {error}"))
+            }
+            Answer::Failed { kind: FailureKind::TooLarge, .. } if shard.page_rows > 1 && may_ask => {
+                shard.page_rows = (shard.page_rows / 8).max(1);
+                return self.send(index, asks);
+            }
+            Answer::Failed { message, .. } => Err(message),
+            _ => Err("the tablet call was answered with a topology record".into()),
+        };
+        let page = match page {
+            Ok(page) => page,
+            Err(message) => return self.fail(&place, Lost::Shard, message),
+        };
+        let is_full = page.len() >= self.selection.rows(shard.read, shard.page_rows);
+        shard.read += page.len();
+        let mut bad: Vec<(String, RowError)> = Vec::new();
+        for row in page.rows() {
+            match migration::read(&row) {
+                Ok(migration) => shard.migrations.push(migration),
+                Err(error) => bad.push((row.text("migration_uuid"), error)),
+            }
+        }
+        let last = page.rows().last().map(|row| row.integer("id"));
+        let next = match last {
+            Some(Ok(Some(id))) if is_full => Some(id),
+            _ => None,
+        };
+        let wants_more = is_full && !page.is_empty() && self.selection.rows(shard.read, shard.page_rows) > 0;
+        for (uuid, error) in bad {
+            self.fail(&place, Lost::Migration, format!("migration {uuid}: {error}"));
+        }
+        match next {
+            _ if !wants_more => {}
+            Some(id) if may_ask => {
+                if let Some(shard) = self.shards.get_mut(index) {
+                    shard.last_id = Some(id);
+                }
+                self.send(index, asks);
+            }
+            Some(_) => {
+                let message = format!("the migrations need more than {} statements", limits::STATEMENTS_PER_READ);
+                self.fail(&place, Lost::Shard, message);
+            }
+            None => self.fail(&place, Lost::Shard, "no next page after a row whose id cannot be read".into()),
+        }
+    }
+
+    fn fail(&mut self, place: &Place, lost: Lost, message: String) {
+        self.failures.push(Failure {
+            keyspace: self.keyspace.clone(),
+            shard: place.shard.clone(),
+            tablet: place.alias.as_ref().map_or_else(String::new, |_| place.alias_text()),
+            workflow: String::new(),
+            lost,
+            message,
+        });
+    }
+}
+
+impl Operation for SchemaMigrations {
+    fn answered(&mut self, id: AskId, answer: Answer, asks: &mut Asks) {
+        if let Some(index) = self.reads.remove(&id) {
+            return self.rows(index, answer, asks);
+        }
+        for event in self.targets.answered(id, answer, asks) {
+            self.event(event, asks);
+        }
+    }
+
+    fn failures(&self) -> Vec<Failure> {
+        let mut failures = self.failures.clone();
+        failures.sort();
+        failures
+    }
+
+    fn finish(&mut self) -> Reply {
+        if let Some(status) = self.fatal.take() {
+            return Reply { result: Err(status), failures: Vec::new() };
+        }
+        let failures = std::mem::take(&mut self.failures);
+        let mut shards = std::mem::take(&mut self.shards);
+        // Nothing runs on a shard without primary; but if no other one was asked, nothing is known at all.
+        let is_partial = shards.is_empty() || failures.iter().any(|failure| failure.lost != Lost::NoPrimary);
+        shards.sort_by(|a, b| a.target.place.shard.cmp(&b.target.place.shard));
+        let migrations: Vec<_> = shards.into_iter().flat_map(|shard| shard.migrations).collect();
+        let is_empty = migrations.is_empty() && is_partial;
+        let bytes = GetSchemaMigrationsResponse { migrations }.encode_to_vec();
+        super::conclude(bytes, is_empty, self.strict, failures)
+    }
+}

@@ -1,0 +1,163 @@
+//! Reads of the same record in every cell: what each cell serves. A cell that does not answer is left out and named.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Lack, Read, check, check_cell, children, lost, records};
+use crate::{
+    error::{Failure, Status},
+    flow::{Answer, AskId, Asks, Call, Reply, What},
+    limits,
+    ops::{Operation, conclude, decode},
+    proto::{topodata, vschema, vtctldata as rpcs},
+    topo::names::{self, GLOBAL},
+    wire::Message,
+};
+
+/// A record of several cells on its way into a reply.
+pub(super) struct PerCell {
+    what: Wanted,
+    keyspace: String,
+    strict: bool,
+    /// The cells of the request; empty means all.
+    cells: BTreeSet<String>,
+    waiting: BTreeMap<AskId, Waiting>,
+    /// By cell: what stands in the reply for it.
+    found: BTreeMap<String, Vec<u8>>,
+    failures: Vec<Failure>,
+    fatal: Option<Status>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Wanted {
+    Keyspace,
+    KeyspaceNames,
+    VSchema,
+}
+
+enum Waiting {
+    Cells,
+    Cell(String),
+}
+
+impl PerCell {
+    pub(super) fn start(name: &str, call: &Call, asks: &mut Asks) -> Result<Self, Status> {
+        let (what, keyspace, cells) = match name {
+            "GetSrvKeyspaces" => {
+                let request: rpcs::GetSrvKeyspacesRequest = decode(call)?;
+                names::check_object(&request.keyspace)
+                    .map_err(|bad| Status::unknown(format!("keyspace {:?} cannot exist: {bad}", request.keyspace)))?;
+                (Wanted::Keyspace, request.keyspace, request.cells)
+            }
+            "GetSrvVSchemas" => (Wanted::VSchema, String::new(), decode::<rpcs::GetSrvVSchemasRequest>(call)?.cells),
+            _ => (Wanted::KeyspaceNames, String::new(), decode::<rpcs::GetSrvKeyspaceNamesRequest>(call)?.cells),
+        };
+        let mut this = Self {
+            what,
+            keyspace,
+            strict: call.options.strict,
+            cells: cells.into_iter().collect(),
+            waiting: BTreeMap::new(),
+            found: BTreeMap::new(),
+            failures: Vec::new(),
+            fatal: None,
+        };
+        if this.cells.len() > limits::TARGETS {
+            let (cells, limit) = (this.cells.len(), limits::TARGETS);
+            return Err(Status::unknown(format!("{cells} cells are more than the {limit} of one request")));
+        }
+        for cell in &this.cells {
+            check_cell(cell)?;
+        }
+        // Cells of GetSrvVSchemas that do not exist are left out, so the list is wanted in any case.
+        if this.cells.is_empty() || what == Wanted::VSchema {
+            let id = asks.release(What::TopoRange { cell: GLOBAL.into(), prefix: names::CELLS_PREFIX.into() });
+            this.waiting.insert(id, Waiting::Cells);
+        } else {
+            for cell in this.cells.clone() {
+                this.ask(cell, asks);
+            }
+        }
+        Ok(this)
+    }
+
+    fn ask(&mut self, cell: String, asks: &mut Asks) {
+        let of = cell.clone();
+        let id = asks.release(match self.what {
+            Wanted::Keyspace => What::TopoGet { cell: of, path: format!("keyspaces/{}/SrvKeyspace", self.keyspace) },
+            Wanted::VSchema => What::TopoGet { cell: of, path: "SrvVSchema".into() },
+            Wanted::KeyspaceNames => What::TopoRange { cell: of, prefix: "keyspaces/".into() },
+        });
+        self.waiting.insert(id, Waiting::Cell(cell));
+    }
+
+    fn all_cells(&mut self, answer: Answer, asks: &mut Asks) {
+        match records(answer) {
+            Ok(records) => {
+                for (cell, _) in children(names::CELLS_PREFIX, "CellInfo", records) {
+                    let is_wanted = self.cells.is_empty() || self.cells.contains(&cell);
+                    if is_wanted && check_cell(&cell).is_ok() {
+                        self.ask(cell, asks);
+                    }
+                }
+            }
+            Err(Lack::Directory(_)) if self.what != Wanted::KeyspaceNames => {}
+            Err(Lack::Directory(text) | Lack::Cell(text) | Lack::Failed(text)) => self.fatal = Some(Status::unknown(text)),
+        }
+    }
+
+    /// What the cell says, as it stands in the reply; `Err` if that cannot be known.
+    fn cell(&self, answer: Answer) -> Result<Vec<u8>, String> {
+        if self.what == Wanted::KeyspaceNames {
+            return match records(answer) {
+                Ok(records) => {
+                    let names = children("keyspaces/", "SrvKeyspace", records);
+                    Ok(names.iter().fold(Message::new(), |list, (name, _)| list.string(1, name)).into_bytes())
+                }
+                // No keyspace is served there; but a cell that does not exist is an error.
+                Err(Lack::Directory(_)) => Ok(Vec::new()),
+                Err(Lack::Cell(text) | Lack::Failed(text)) => Err(text),
+            };
+        }
+        let checked = |value: Vec<u8>| {
+            let checked = match self.what {
+                Wanted::VSchema => check::<vschema::SrvVSchema>(&value),
+                _ => check::<topodata::SrvKeyspace>(&value),
+            };
+            checked.map(|()| value).map_err(|error| format!("the record cannot be read: {error}"))
+        };
+        match Read::from(answer) {
+            Read::Found(value) => checked(value),
+            Read::Missing(_) => Ok(Vec::new()),
+            Read::Failed(text) => Err(text),
+        }
+    }
+}
+
+impl Operation for PerCell {
+    fn answered(&mut self, id: AskId, answer: Answer, asks: &mut Asks) {
+        match self.waiting.remove(&id) {
+            Some(Waiting::Cells) => self.all_cells(answer, asks),
+            Some(Waiting::Cell(cell)) => match self.cell(answer) {
+                Ok(value) => {
+                    self.found.insert(cell, value);
+                }
+                // A text that names its node names the cell.
+                Err(text) if text.contains(&cell) => self.failures.push(lost(&self.keyspace, text)),
+                Err(text) => self.failures.push(lost(&self.keyspace, format!("cell {cell}: {text}"))),
+            },
+            None => {}
+        }
+    }
+
+    fn failures(&self) -> Vec<Failure> {
+        self.failures.clone()
+    }
+
+    fn finish(&mut self) -> Reply {
+        if let Some(status) = self.fatal.take() {
+            return Reply { result: Err(status), failures: Vec::new() };
+        }
+        let reply = self.found.iter().fold(Message::new(), |reply, (cell, value)| reply.entry(1, cell, value));
+        conclude(reply.into_bytes(), self.found.is_empty(), self.strict, std::mem::take(&mut self.failures))
+    }
+}

@@ -1,0 +1,127 @@
+//! Topology reads: records of the topology server, as they are, in the replies that clients know.
+//!
+//! Each reply carries the records' own bytes ([`crate::wire`]): a field that this build does not know reaches the client all
+//! the same. A record is decoded only to see that it can be. What cannot be read is left out and named; what was asked for by
+//! name and cannot be read is the request's error.
+//!
+//! Facts: `go/vt/vtctl/grpcvtctldserver/server.go`, v24, and the texts of `go/vt/topo`. `docs/compat.md` lists what differs.
+
+mod cells;
+mod one;
+mod range;
+mod tablets;
+
+use std::collections::BTreeMap;
+
+use prost::{DecodeError, Message};
+
+use super::Operation;
+use crate::{
+    error::{Failure, Lost, Status},
+    flow::{Answer, Asks, Call, FailureKind, Record},
+    topo::{names, targets},
+};
+
+/// Begins the operation of a topology read. `None`: the path is none of theirs.
+pub(super) fn start(call: &Call, asks: &mut Asks) -> Option<Result<Box<dyn Operation>, Status>> {
+    let name = call.path.strip_prefix("/vtctlservice.Vtctld/")?;
+    let started = match name {
+        "FindAllShardsInKeyspace" | "GetCellInfoNames" | "GetCellsAliases" | "GetKeyspaces" => {
+            range::Listing::start(name, call, asks).map(boxed)
+        }
+        "GetSrvKeyspaceNames" | "GetSrvKeyspaces" | "GetSrvVSchemas" => cells::PerCell::start(name, call, asks).map(boxed),
+        "GetTablets" => tablets::Tablets::start(call, asks).map(boxed),
+        _ => one::One::start(name, call, asks)?.map(boxed),
+    };
+    Some(started)
+}
+
+fn boxed(operation: impl Operation + 'static) -> Box<dyn Operation> {
+    Box::new(operation)
+}
+
+/// What came of reading one record.
+enum Read {
+    Found(Vec<u8>),
+    /// There is no such record, or no such cell. The text says which node.
+    Missing(String),
+    /// It cannot be known whether there is one.
+    Failed(String),
+}
+
+impl From<Answer> for Read {
+    fn from(answer: Answer) -> Self {
+        match answer {
+            Answer::Found { value, .. } => Self::Found(value),
+            Answer::Missing { node } => Self::Missing(no_node(&node)),
+            Answer::Failed { kind: NOT_FOUND, message } => Self::Missing(message),
+            Answer::Failed { message, .. } => Self::Failed(message),
+            other => Self::Failed(targets::unexpected("a read of one record", &other)),
+        }
+    }
+}
+
+/// Why a range has no records.
+enum Lack {
+    /// The directory does not exist, or is empty.
+    Directory(String),
+    /// The cell does not exist.
+    Cell(String),
+    /// It cannot be known.
+    Failed(String),
+}
+
+/// What came of reading a range.
+fn records(answer: Answer) -> Result<Vec<Record>, Lack> {
+    match answer {
+        Answer::Range(records) => Ok(records),
+        Answer::Missing { node } => Err(Lack::Directory(no_node(&node))),
+        Answer::Failed { kind: NOT_FOUND, message } => Err(Lack::Cell(message)),
+        Answer::Failed { message, .. } => Err(Lack::Failed(message)),
+        other => Err(Lack::Failed(targets::unexpected("a read of a range", &other))),
+    }
+}
+
+/// The names of what stands in a directory, in the order of etcd and consul: `ks-1` before `ks`, because they compare the whole
+/// keys, in which a slash follows. With each name the record of the given file name in it, if there is one.
+fn children(prefix: &str, file: &str, records: Vec<Record>) -> Vec<(String, Option<Vec<u8>>)> {
+    let mut by_key: BTreeMap<String, Option<Vec<u8>>> = BTreeMap::new();
+    for record in records {
+        let Some((name, rest)) = record.path.strip_prefix(prefix).and_then(|path| path.split_once('/')) else { continue };
+        let value = by_key.entry(format!("{name}/")).or_default();
+        if rest == file {
+            *value = Some(record.value);
+        }
+    }
+    by_key.into_iter().map(|(key, value)| (key.trim_end_matches('/').to_owned(), value)).collect()
+}
+
+/// Whether the bytes are such a record, as far as this build knows it.
+fn check<M: Message + Default>(value: &[u8]) -> Result<(), DecodeError> {
+    M::decode(value).map(drop)
+}
+
+/// Names a cell from a request.
+fn check_cell(cell: &str) -> Result<(), Status> {
+    names::check_cell(cell).map_err(|bad| Status::unknown(format!("cell {cell:?} cannot exist: {bad}")))
+}
+
+/// A record that is missing in the reply.
+fn lost(keyspace: &str, message: String) -> Failure {
+    Failure {
+        keyspace: keyspace.into(),
+        shard: String::new(),
+        tablet: String::new(),
+        workflow: String::new(),
+        lost: Lost::Record,
+        message,
+    }
+}
+
+/// Vitess's text. Source: `go/vt/topo/errors.go:NewError`.
+fn no_node(node: &str) -> String {
+    format!("node doesn't exist: {node}")
+}
+
+/// The kind of an answer that a topology gives for a cell that has no record.
+const NOT_FOUND: FailureKind = FailureKind::Status(5);

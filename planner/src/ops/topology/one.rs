@@ -1,0 +1,167 @@
+//! Reads of one record that becomes one field of the reply: a table of which record, and what its lack means.
+
+use super::{Read, check, check_cell, no_node};
+use crate::{
+    error::{Code, Failure, Status},
+    flow::{Answer, AskId, Asks, Call, Reply, What},
+    ops::{Operation, decode},
+    proto::{topodata, vschema, vtctldata as rpcs},
+    topo::names::{self, GLOBAL},
+    wire::Message,
+};
+
+/// One record on its way into a reply.
+pub(super) struct One {
+    read: OneRead,
+    /// Replaced by the answer.
+    result: Result<Vec<u8>, Status>,
+}
+
+/// Which record, and how it becomes the reply.
+struct OneRead {
+    cell: String,
+    path: String,
+    missing: Missing,
+    shape: Shape,
+    check: fn(&[u8]) -> Result<(), prost::DecodeError>,
+    /// What stands before the decoder's text when the record cannot be read.
+    bad: String,
+}
+
+/// What the lack of the record means.
+#[derive(Clone, Copy)]
+enum Missing {
+    /// The request fails.
+    Error,
+    /// The reply has an empty record.
+    EmptyRecord,
+    /// The reply is empty.
+    EmptyReply,
+}
+
+/// Where the record stands in the reply.
+enum Shape {
+    /// Field 1.
+    Field,
+    /// In field 1, beside its name.
+    Keyspace(String),
+    /// In field 1, beside its names.
+    Shard(String, String),
+}
+
+impl One {
+    /// Begins a read. `None`: no such RPC here.
+    pub(super) fn start(name: &str, call: &Call, asks: &mut Asks) -> Option<Result<Self, Status>> {
+        let read = match name {
+            "GetKeyspace" => keyspace(call),
+            "GetShard" => shard(call),
+            "GetCellInfo" => cell_info(call),
+            "GetTablet" => tablet(call),
+            "GetVSchema" => vschema(call),
+            "GetSrvVSchema" => srv_vschema(call),
+            "GetRoutingRules" => rules::<vschema::RoutingRules>(call, "RoutingRules", Missing::EmptyRecord),
+            "GetShardRoutingRules" => rules::<vschema::ShardRoutingRules>(call, "ShardRoutingRules", Missing::EmptyRecord),
+            "GetKeyspaceRoutingRules" => {
+                rules::<vschema::KeyspaceRoutingRules>(call, "routing_rules/keyspace/Rules", Missing::EmptyReply)
+            }
+            "GetMirrorRules" => rules::<vschema::MirrorRules>(call, "MirrorRules", Missing::EmptyRecord),
+            _ => return None,
+        };
+        Some(read.map(|read| {
+            asks.release(What::TopoGet { cell: read.cell.clone(), path: read.path.clone() });
+            Self { read, result: Err(Status::unknown("no answer")) }
+        }))
+    }
+
+    fn reply(&self, value: &[u8]) -> Vec<u8> {
+        let record = match &self.read.shape {
+            Shape::Field => return Message::new().message(1, value).into_bytes(),
+            Shape::Keyspace(name) => Message::new().string(1, name).message(2, value),
+            Shape::Shard(keyspace, name) => Message::new().string(1, keyspace).string(2, name).message(3, value),
+        };
+        Message::new().message(1, &record.into_bytes()).into_bytes()
+    }
+}
+
+impl Operation for One {
+    fn answered(&mut self, _id: AskId, answer: Answer, _asks: &mut Asks) {
+        self.result = match (Read::from(answer), self.read.missing) {
+            (Read::Found(value), _) => match (self.read.check)(&value) {
+                Ok(()) => Ok(self.reply(&value)),
+                Err(error) => Err(Status::unknown(format!("{}{error}", self.read.bad))),
+            },
+            (Read::Missing(_), Missing::EmptyRecord) => Ok(self.reply(&[])),
+            (Read::Missing(_), Missing::EmptyReply) => Ok(Vec::new()),
+            (Read::Missing(text) | Read::Failed(text), _) => Err(Status::unknown(text)),
+        };
+    }
+
+    fn failures(&self) -> Vec<Failure> {
+        Vec::new()
+    }
+
+    fn finish(&mut self) -> Reply {
+        Reply { result: std::mem::replace(&mut self.result, Ok(Vec::new())), failures: Vec::new() }
+    }
+}
+
+fn keyspace(call: &Call) -> Result<OneRead, Status> {
+    let name = decode::<rpcs::GetKeyspaceRequest>(call)?.keyspace;
+    // The text is doubled in Vitess, too.
+    names::check_object(&name).map_err(|bad| Status::unknown(format!("GetKeyspace: {bad}: {bad}")))?;
+    let read = OneRead { bad: "bad keyspace data: ".into(), ..global::<topodata::Keyspace>(names::keyspace_path(&name)) };
+    Ok(OneRead { shape: Shape::Keyspace(name), ..read })
+}
+
+fn shard(call: &Call) -> Result<OneRead, Status> {
+    let rpcs::GetShardRequest { keyspace, shard_name } = decode(call)?;
+    names::check_object(&keyspace).map_err(|bad| Status::unknown(bad.to_string()))?;
+    names::check_shard(&shard_name).map_err(Status::unknown)?;
+    let bad = format!("GetShard({keyspace},{shard_name}): bad shard data: ");
+    let read = OneRead { bad, ..global::<topodata::Shard>(names::shard_path(&keyspace, &shard_name)) };
+    Ok(OneRead { shape: Shape::Shard(keyspace, shard_name), ..read })
+}
+
+fn cell_info(call: &Call) -> Result<OneRead, Status> {
+    let cell = decode::<rpcs::GetCellInfoRequest>(call)?.cell;
+    if cell.is_empty() {
+        return Err(Status::unknown("cell field is required"));
+    }
+    check_cell(&cell)?;
+    Ok(global::<topodata::CellInfo>(names::cell_info_path(&cell)))
+}
+
+fn tablet(call: &Call) -> Result<OneRead, Status> {
+    let request: rpcs::GetTabletRequest = decode(call)?;
+    let Some(alias) = request.tablet_alias else {
+        return Err(Status { code: Code::InvalidArgument, message: "tablet_alias is required".into() });
+    };
+    check_cell(&alias.cell)?;
+    let path = names::tablet_path(&names::alias_text(Some(&alias)));
+    Ok(OneRead { cell: alias.cell, ..global::<topodata::Tablet>(path) })
+}
+
+fn vschema(call: &Call) -> Result<OneRead, Status> {
+    let keyspace = decode::<rpcs::GetVSchemaRequest>(call)?.keyspace;
+    let path = format!("keyspaces/{keyspace}/VSchema");
+    names::check_object(&keyspace).map_err(|_| Status::unknown(no_node(&path)))?;
+    let bad = format!("bad vschema data: {path}: ");
+    Ok(OneRead { bad, ..global::<vschema::Keyspace>(path) })
+}
+
+fn srv_vschema(call: &Call) -> Result<OneRead, Status> {
+    let cell = decode::<rpcs::GetSrvVSchemaRequest>(call)?.cell;
+    check_cell(&cell)?;
+    Ok(OneRead { cell, ..global::<vschema::SrvVSchema>("SrvVSchema".into()) })
+}
+
+fn rules<M: prost::Message + Default>(call: &Call, path: &str, missing: Missing) -> Result<OneRead, Status> {
+    // The request has no fields, but bytes that are no message are refused.
+    decode::<()>(call)?;
+    Ok(OneRead { missing, ..global::<M>(path.into()) })
+}
+
+fn global<M: prost::Message + Default>(path: String) -> OneRead {
+    let bad = format!("the record {path} cannot be read: ");
+    OneRead { cell: GLOBAL.into(), path, missing: Missing::Error, shape: Shape::Field, check: check::<M>, bad }
+}

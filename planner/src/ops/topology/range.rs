@@ -1,0 +1,158 @@
+//! Reads of one directory whose records become a list or a map: keyspaces, shards, cells, cell aliases.
+
+use super::{Lack, Read, check, children, lost, records};
+use crate::{
+    error::{Failure, Status},
+    flow::{Answer, AskId, Asks, Call, Reply, What},
+    ops::{Operation, conclude, decode},
+    proto::{topodata, vtctldata::FindAllShardsInKeyspaceRequest},
+    topo::names::{self, GLOBAL},
+    wire::Message,
+};
+
+/// A directory on its way into a reply.
+pub(super) struct Listing {
+    what: Listed,
+    prefix: String,
+    strict: bool,
+    /// No shards were found: the keyspace's record is asked for, and this is the text if there is none.
+    missing: Option<String>,
+    reply: Message,
+    failures: Vec<Failure>,
+    fatal: Option<Status>,
+}
+
+enum Listed {
+    Keyspaces,
+    Shards { keyspace: String },
+    Cells,
+    CellsAliases,
+}
+
+impl Listing {
+    pub(super) fn start(name: &str, call: &Call, asks: &mut Asks) -> Result<Self, Status> {
+        let (what, prefix) = match name {
+            "FindAllShardsInKeyspace" => {
+                let keyspace = decode::<FindAllShardsInKeyspaceRequest>(call)?.keyspace;
+                // A name in back-quotes is the name within. Source: `topo/keyspace.go:FindAllShardsInKeyspace`, v20 on.
+                let keyspace = match keyspace.strip_prefix('`').and_then(|rest| rest.strip_suffix('`')) {
+                    Some(quoted) => quoted.replace("``", "`"),
+                    None => keyspace,
+                };
+                names::check_object(&keyspace).map_err(|bad| {
+                    Status::unknown(format!("FindAllShardsInKeyspace({keyspace}): keyspace {keyspace:?} cannot exist: {bad}"))
+                })?;
+                let prefix = names::shards_prefix(&keyspace);
+                (Listed::Shards { keyspace }, prefix)
+            }
+            "GetCellsAliases" => (Listed::CellsAliases, "cells_aliases/".into()),
+            "GetCellInfoNames" => (Listed::Cells, names::CELLS_PREFIX.into()),
+            _ => (Listed::Keyspaces, "keyspaces/".into()),
+        };
+        // The other requests have no fields, but bytes that are no message are refused.
+        decode::<()>(call)?;
+        asks.release(What::TopoRange { cell: GLOBAL.into(), prefix: prefix.clone() });
+        Ok(Self {
+            what,
+            prefix,
+            strict: call.options.strict,
+            missing: None,
+            reply: Message::new(),
+            failures: Vec::new(),
+            fatal: None,
+        })
+    }
+
+    fn found(&mut self, file: &str, answer: Answer, asks: &mut Asks) {
+        match records(answer) {
+            Ok(records) => {
+                for (name, value) in children(&self.prefix, file, records) {
+                    self.child(&name, value.as_deref());
+                }
+            }
+            Err(Lack::Directory(text)) => {
+                // A keyspace without shards has none; a keyspace that does not exist is an error.
+                if let Listed::Shards { keyspace } = &self.what {
+                    let node = text.trim_end_matches('/');
+                    self.missing = Some(format!("FindAllShardsInKeyspace({keyspace}): List: {node}"));
+                    asks.release(What::TopoGet { cell: GLOBAL.into(), path: names::keyspace_path(keyspace) });
+                }
+            }
+            Err(Lack::Cell(text) | Lack::Failed(text)) => self.fatal = Some(Status::unknown(text)),
+        }
+    }
+
+    fn child(&mut self, name: &str, value: Option<&[u8]>) {
+        let reply = std::mem::take(&mut self.reply);
+        self.reply = match (&self.what, value) {
+            (Listed::Cells, _) => reply.string(1, name),
+            // A directory with nothing but a lock in it.
+            (Listed::Shards { .. } | Listed::CellsAliases, None) => reply,
+            (Listed::Keyspaces, None) => {
+                let node = names::keyspace_path(name);
+                self.failures.push(lost(name, format!("node doesn't exist: {node}")));
+                reply
+            }
+            (Listed::Keyspaces, Some(value)) => match check::<topodata::Keyspace>(value) {
+                Ok(()) => reply.message(1, &Message::new().string(1, name).message(2, value).into_bytes()),
+                Err(error) => {
+                    self.failures.push(lost(name, format!("bad keyspace data: {error}")));
+                    reply
+                }
+            },
+            (Listed::Shards { keyspace }, Some(value)) => match check::<topodata::Shard>(value) {
+                Ok(()) => {
+                    let shard = Message::new().string(1, keyspace).string(2, name).message(3, value);
+                    reply.entry(1, name, &shard.into_bytes())
+                }
+                Err(error) => {
+                    // A shard that is left out would look as if there were none.
+                    let node = names::shard_path(keyspace, name);
+                    let text = format!("invalid data found for shard \"{name}\" in \"{node}\": {error}");
+                    let status = Status::unknown(format!("FindAllShardsInKeyspace({keyspace}): {text}"));
+                    self.fatal.get_or_insert(status);
+                    reply
+                }
+            },
+            (Listed::CellsAliases, Some(value)) => match check::<topodata::CellsAlias>(value) {
+                Ok(()) => reply.entry(1, name, value),
+                Err(error) => {
+                    self.failures.push(lost("", format!("the record of cells alias {name} cannot be read: {error}")));
+                    reply
+                }
+            },
+        };
+    }
+}
+
+impl Operation for Listing {
+    fn answered(&mut self, _id: AskId, answer: Answer, asks: &mut Asks) {
+        if let Some(text) = self.missing.take() {
+            return match Read::from(answer) {
+                Read::Found(_) => {}
+                Read::Missing(_) => self.fatal = Some(Status::unknown(text)),
+                Read::Failed(text) => self.fatal = Some(Status::unknown(text)),
+            };
+        }
+        let file = match self.what {
+            Listed::Keyspaces => "Keyspace",
+            Listed::Shards { .. } => "Shard",
+            Listed::Cells => "CellInfo",
+            Listed::CellsAliases => "CellsAlias",
+        };
+        self.found(file, answer, asks);
+    }
+
+    fn failures(&self) -> Vec<Failure> {
+        self.failures.clone()
+    }
+
+    fn finish(&mut self) -> Reply {
+        if let Some(status) = self.fatal.take() {
+            return Reply { result: Err(status), failures: Vec::new() };
+        }
+        let bytes = std::mem::take(&mut self.reply).into_bytes();
+        let is_empty = bytes.is_empty();
+        conclude(bytes, is_empty, self.strict, std::mem::take(&mut self.failures))
+    }
+}

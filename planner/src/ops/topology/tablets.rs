@@ -1,0 +1,267 @@
+//! `GetTablets`: by alias, by shard, or every tablet of some cells.
+//!
+//! Three ways to the same list. By alias: the records. By shard: the shard's record and its replication record in every cell
+//! name the tablets. Otherwise: every tablet record of the cells. What cannot be read is left out and named, unless the
+//! request is strict. A tablet whose record still says PRIMARY though another of its shard became primary later is
+//! reported as UNKNOWN.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use prost::Message as _;
+
+use super::{Lack, Read, check_cell, children, lost, records};
+use crate::{
+    error::{Code, Failure, Status},
+    flow::{Answer, AskId, Asks, Call, Reply, What},
+    limits,
+    ops::{Operation, conclude, decode},
+    proto::{
+        topodata::{Shard, ShardReplication, Tablet, TabletAlias, TabletType},
+        vtctldata::GetTabletsRequest,
+    },
+    topo::names::{self, GLOBAL},
+    wire::Message,
+};
+
+/// The tablets on their way into a reply.
+pub(super) struct Tablets {
+    request: GetTabletsRequest,
+    strict: bool,
+    waiting: BTreeMap<AskId, Waiting>,
+    /// By alias. `None`: asked for.
+    found: BTreeMap<String, Option<Found>>,
+    failures: Vec<Failure>,
+    fatal: Option<Status>,
+}
+
+struct Found {
+    record: Tablet,
+    /// As stored.
+    value: Vec<u8>,
+}
+
+enum Waiting {
+    /// All cells: for their tablets, or for the shard's tablets in them.
+    Cells,
+    Shard,
+    ShardReplication(String),
+    Tablet(String),
+    CellTablets(String),
+}
+
+impl Tablets {
+    pub(super) fn start(call: &Call, asks: &mut Asks) -> Result<Self, Status> {
+        let request: GetTabletsRequest = decode(call)?;
+        let named = request.tablet_aliases.len().max(request.cells.len());
+        if named > limits::TARGETS {
+            let message = format!("{named} tablets or cells are more than the {} of one request", limits::TARGETS);
+            return Err(Status { code: Code::InvalidArgument, message });
+        }
+        let strict = request.strict || call.options.strict;
+        let mut this =
+            Self { request, strict, waiting: BTreeMap::new(), found: BTreeMap::new(), failures: Vec::new(), fatal: None };
+        let cells: BTreeSet<String> = this.request.cells.iter().cloned().collect();
+        if !this.request.tablet_aliases.is_empty() {
+            for alias in this.request.tablet_aliases.clone() {
+                check_cell(&alias.cell)?;
+                this.tablet(&alias, asks);
+            }
+        } else if this.is_by_shard() {
+            let (keyspace, shard) = (&this.request.keyspace, &this.request.shard);
+            let refused = |bad: String| Status::unknown(format!("GetTabletMapForShard({keyspace}, {shard}) failed: {bad}"));
+            names::check_object(keyspace).map_err(|bad| refused(bad.to_string()))?;
+            names::check_shard(shard).map_err(refused)?;
+            let path = names::shard_path(keyspace, shard);
+            this.waiting.insert(asks.release(What::TopoGet { cell: GLOBAL.into(), path }), Waiting::Shard);
+            this.all_cells(asks);
+        } else if cells.is_empty() {
+            this.all_cells(asks);
+        } else {
+            for cell in cells {
+                check_cell(&cell)?;
+                this.cell(cell, asks);
+            }
+        }
+        Ok(this)
+    }
+
+    fn is_by_shard(&self) -> bool {
+        !self.request.keyspace.is_empty() && !self.request.shard.is_empty()
+    }
+
+    fn all_cells(&mut self, asks: &mut Asks) {
+        let id = asks.release(What::TopoRange { cell: GLOBAL.into(), prefix: names::CELLS_PREFIX.into() });
+        self.waiting.insert(id, Waiting::Cells);
+    }
+
+    fn cell(&mut self, cell: String, asks: &mut Asks) {
+        if self.is_by_shard() {
+            let path = format!("keyspaces/{}/shards/{}/ShardReplication", self.request.keyspace, self.request.shard);
+            let id = asks.release(What::TopoGet { cell: cell.clone(), path });
+            self.waiting.insert(id, Waiting::ShardReplication(cell));
+        } else {
+            let id = asks.release(What::TopoRange { cell: cell.clone(), prefix: names::TABLETS_PREFIX.into() });
+            self.waiting.insert(id, Waiting::CellTablets(cell));
+        }
+    }
+
+    /// Asks for a tablet's record, once.
+    fn tablet(&mut self, alias: &TabletAlias, asks: &mut Asks) {
+        let text = names::alias_text(Some(alias));
+        if names::check_cell(&alias.cell).is_err() || self.found.contains_key(&text) {
+            return;
+        }
+        let id = asks.release(What::TopoGet { cell: alias.cell.clone(), path: names::tablet_path(&text) });
+        self.found.insert(text.clone(), None);
+        self.waiting.insert(id, Waiting::Tablet(text));
+    }
+
+    fn fail(&mut self, alias: &str, message: String) {
+        let failure = lost(&self.request.keyspace, message);
+        self.failures.push(Failure { tablet: alias.into(), shard: self.request.shard.clone(), ..failure });
+    }
+
+    /// Fails the request. Of two reasons the same one counts, whichever came first.
+    fn end(&mut self, text: String) {
+        if self.fatal.as_ref().is_none_or(|status| text < status.message) {
+            self.fatal = Some(Status::unknown(text));
+        }
+    }
+
+    fn record(&mut self, alias: &str, value: Vec<u8>) {
+        match Tablet::decode(value.as_slice()) {
+            Ok(record) => {
+                self.found.insert(alias.into(), Some(Found { record, value }));
+            }
+            Err(error) => self.fail(alias, format!("the record of tablet {alias} cannot be read: {error}")),
+        }
+    }
+
+    fn shard(&mut self, answer: Answer, asks: &mut Asks) {
+        let (keyspace, shard) = (&self.request.keyspace, &self.request.shard);
+        let text = match Read::from(answer) {
+            Read::Found(value) => match Shard::decode(value.as_slice()) {
+                Ok(Shard { primary_alias: Some(alias), .. }) => return self.tablet(&alias, asks),
+                Ok(_) => return,
+                Err(error) => format!("GetShard({keyspace},{shard}): bad shard data: {error}"),
+            },
+            Read::Missing(text) | Read::Failed(text) => text,
+        };
+        self.end(format!("GetTabletMapForShard({keyspace}, {shard}) failed: {text}"));
+    }
+
+    fn shard_replication(&mut self, cell: &str, answer: Answer, asks: &mut Asks) {
+        let text = match Read::from(answer) {
+            Read::Found(value) => match ShardReplication::decode(value.as_slice()) {
+                Ok(record) => {
+                    for alias in record.nodes.iter().filter_map(|node| node.tablet_alias.as_ref()) {
+                        self.tablet(alias, asks);
+                    }
+                    return;
+                }
+                Err(error) => error.to_string(),
+            },
+            Read::Missing(_) => return,
+            Read::Failed(text) => text,
+        };
+        let (keyspace, shard) = (&self.request.keyspace, &self.request.shard);
+        self.fail("", format!("GetShardReplication({cell}, {keyspace}, {shard}) failed: {text}"));
+    }
+
+    fn cell_tablets(&mut self, cell: &str, answer: Answer) {
+        match records(answer) {
+            Ok(records) => {
+                for (alias, value) in children(names::TABLETS_PREFIX, "Tablet", records) {
+                    if let Some(value) = value {
+                        self.record(&alias, value);
+                    }
+                }
+            }
+            // A cell without tablets; but a cell that does not exist is an error.
+            Err(Lack::Directory(_)) => {}
+            Err(Lack::Cell(text) | Lack::Failed(text)) => self.fail("", format!("GetTabletsByCell({cell}) failed: {text}")),
+        }
+    }
+
+    /// The tablets that were asked for, by alias, as stored.
+    fn wanted(&self) -> Vec<&Found> {
+        let GetTabletsRequest { keyspace, tablet_type, .. } = &self.request;
+        let is_scan = self.request.tablet_aliases.is_empty() && !self.is_by_shard();
+        let all = self.found.values().flatten();
+        all.filter(|found| !is_scan || keyspace.is_empty() || found.record.keyspace == *keyspace)
+            .filter(|found| *tablet_type == 0 || found.record.r#type == *tablet_type)
+            .collect()
+    }
+}
+
+impl Operation for Tablets {
+    fn answered(&mut self, id: AskId, answer: Answer, asks: &mut Asks) {
+        match self.waiting.remove(&id) {
+            Some(Waiting::Cells) => match records(answer) {
+                Ok(records) => {
+                    for (cell, _) in children(names::CELLS_PREFIX, "CellInfo", records) {
+                        if names::check_cell(&cell).is_ok() {
+                            self.cell(cell, asks);
+                        }
+                    }
+                }
+                Err(Lack::Directory(text) | Lack::Cell(text) | Lack::Failed(text)) => self.end(text),
+            },
+            Some(Waiting::Shard) => self.shard(answer, asks),
+            Some(Waiting::ShardReplication(cell)) => self.shard_replication(&cell, answer, asks),
+            Some(Waiting::CellTablets(cell)) => self.cell_tablets(&cell, answer),
+            Some(Waiting::Tablet(alias)) => match Read::from(answer) {
+                Read::Found(value) => self.record(&alias, value),
+                Read::Missing(_) => {}
+                Read::Failed(text) => self.fail(&alias, text),
+            },
+            None => {}
+        }
+    }
+
+    fn failures(&self) -> Vec<Failure> {
+        self.failures.clone()
+    }
+
+    fn finish(&mut self) -> Reply {
+        if let Some(status) = self.fatal.take() {
+            return Reply { result: Err(status), failures: Vec::new() };
+        }
+        let wanted = self.wanted();
+        let primaries = newest_terms(&wanted);
+        let reply = wanted.iter().fold(Message::new(), |reply, found| {
+            if is_stale(&found.record, &primaries) {
+                // Of a field that is there twice, the last one counts.
+                reply.message(1, &[found.value.as_slice(), &TYPE_UNKNOWN].concat())
+            } else {
+                reply.message(1, &found.value)
+            }
+        });
+        conclude(reply.into_bytes(), wanted.is_empty(), self.strict, std::mem::take(&mut self.failures))
+    }
+}
+
+/// A moment, as records have it: seconds and nanoseconds. A tablet without one has never been primary.
+type Term = (i64, i32);
+
+/// When each shard's newest primary became primary, by keyspace and shard.
+fn newest_terms<'a>(tablets: &[&'a Found]) -> BTreeMap<(&'a str, &'a str), Term> {
+    let mut newest = BTreeMap::new();
+    for Found { record, .. } in tablets.iter().filter(|found| found.record.r#type == i32::from(TabletType::Primary)) {
+        let term = newest.entry((record.keyspace.as_str(), record.shard.as_str())).or_insert_with(|| term(record));
+        *term = self::term(record).max(*term);
+    }
+    newest
+}
+
+fn is_stale(record: &Tablet, newest: &BTreeMap<(&str, &str), Term>) -> bool {
+    let shards_newest = newest.get(&(record.keyspace.as_str(), record.shard.as_str()));
+    record.r#type == i32::from(TabletType::Primary) && shards_newest.is_some_and(|newest| term(record) < *newest)
+}
+
+fn term(record: &Tablet) -> Term {
+    record.primary_term_start_time.as_ref().map_or((i64::MIN, 0), |time| (time.seconds, time.nanoseconds))
+}
+
+/// Field 8 of a tablet's record, `type`, as UNKNOWN.
+const TYPE_UNKNOWN: [u8; 2] = [8 << 3, 0];

@@ -1,0 +1,218 @@
+//! One row of `_vt.schema_migrations`: a schema migration as one shard knows it.
+//!
+//! Columns are found by name, so that rows of every release and of mixed clusters are right. A column that a release lacks, and
+//! a number that is none, has its default, as in vtctld. It does not choose rows and does not merge shards.
+//!
+//! Facts: `go/vt/vtctl/grpcvtctldserver/query.go:rowToSchemaMigration`, `go/vt/sidecardb/schema/onlineddl/schema_migrations.sql`.
+
+use std::str::FromStr;
+
+use super::{Row, RowError, time::parse_datetime};
+use crate::{
+    proto::{
+        topodata::TabletAlias,
+        vtctldata::{
+            SchemaMigration,
+            schema_migration::{Status, Strategy},
+        },
+        vttime::{Duration, Time},
+    },
+    topo::names,
+};
+
+/// Reads one row of `select * from _vt.schema_migrations`, of any release.
+///
+/// Times are read as UTC. `0000-00-00` is no time. A status that nobody knows is `UNKNOWN`, a strategy that nobody knows has the
+/// number -1: neither hides the migration. Those that v22 dropped, `gh-ost` and `pt-osc`, keep their old numbers.
+///
+/// # Errors
+/// A time, the retention, or the tablet's alias cannot be read.
+pub fn read(row: &Row<'_>) -> Result<SchemaMigration, RowError> {
+    Ok(SchemaMigration {
+        uuid: row.text("migration_uuid"),
+        keyspace: row.text("keyspace"),
+        shard: row.text("shard"),
+        schema: row.text("mysql_schema"),
+        table: row.text("mysql_table"),
+        migration_statement: row.text("migration_statement"),
+        strategy: strategy(&row.text("strategy")),
+        options: row.text("options"),
+        added_at: time(row, "added_timestamp")?,
+        requested_at: time(row, "requested_timestamp")?,
+        ready_at: time(row, "ready_timestamp")?,
+        started_at: time(row, "started_timestamp")?,
+        liveness_timestamp: time(row, "liveness_timestamp")?,
+        completed_at: time(row, "completed_timestamp")?,
+        cleaned_up_at: time(row, "cleanup_timestamp")?,
+        status: status(&row.text("migration_status")),
+        log_path: row.text("log_path"),
+        artifacts: row.text("artifacts"),
+        retries: number(row, "retries").unwrap_or_default(),
+        tablet: tablet(row)?,
+        tablet_failure: number(row, "tablet_failure") == Some(1_u8),
+        progress: number(row, "progress").unwrap_or_default(),
+        migration_context: row.text("migration_context"),
+        ddl_action: row.text("ddl_action"),
+        message: row.text("message"),
+        eta_seconds: number(row, "eta_seconds").unwrap_or(-1),
+        rows_copied: number(row, "rows_copied").unwrap_or_default(),
+        table_rows: number(row, "table_rows").unwrap_or_default(),
+        added_unique_keys: number(row, "added_unique_keys").unwrap_or_default(),
+        removed_unique_keys: number(row, "removed_unique_keys").unwrap_or_default(),
+        log_file: row.text("log_file"),
+        artifact_retention: seconds(row, "retain_artifacts_seconds")?,
+        postpone_completion: number(row, "postpone_completion") == Some(1_u8),
+        removed_unique_key_names: row.text("removed_unique_key_names"),
+        dropped_no_default_column_names: row.text("dropped_no_default_column_names"),
+        expanded_column_names: row.text("expanded_column_names"),
+        revertible_notes: row.text("revertible_notes"),
+        allow_concurrent: number(row, "allow_concurrent") == Some(1_u8),
+        reverted_uuid: row.text("reverted_uuid"),
+        is_view: number(row, "is_view") == Some(1_u8),
+        ready_to_complete: number(row, "ready_to_complete") == Some(1_u8),
+        vitess_liveness_indicator: number(row, "vitess_liveness_indicator").unwrap_or_default(),
+        user_throttle_ratio: number(row, "user_throttle_ratio").unwrap_or_default(),
+        special_plan: row.text("special_plan"),
+        last_throttled_at: time(row, "last_throttled_timestamp")?,
+        component_throttled: row.text("component_throttled"),
+        cancelled_at: time(row, if row.value("cancelled_at").is_some() { "cancelled_at" } else { "cancelled_timestamp" })?,
+        postpone_launch: number(row, "postpone_launch") == Some(1_u8),
+        stage: row.text("stage"),
+        cutover_attempts: number(row, "cutover_attempts").unwrap_or_default(),
+        is_immediate_operation: number(row, "is_immediate_operation") == Some(1_u8),
+        reviewed_at: time(row, "reviewed_timestamp")?,
+        ready_to_complete_at: time(row, "ready_to_complete_timestamp")?,
+        removed_foreign_key_names: row.text("removed_foreign_key_names"),
+        in_order_completion_pending_count: number(row, "in_order_completion_pending_count").unwrap_or_default(),
+    })
+}
+
+fn status(text: &str) -> i32 {
+    Status::from_str_name(&text.to_uppercase()).unwrap_or(Status::Unknown).into()
+}
+
+fn strategy(text: &str) -> i32 {
+    if text.is_empty() {
+        return Strategy::Direct.into();
+    }
+    match text.to_uppercase().replace('-', "").as_str() {
+        // The older name of the same strategy.
+        "ONLINE" => Strategy::Vitess.into(),
+        name => Strategy::from_str_name(name).map_or(NO_STRATEGY, Into::into),
+    }
+}
+
+/// A number, or `None` if it is NULL, none, or there is no such column.
+fn number<N: FromStr>(row: &Row<'_>, column: &str) -> Option<N> {
+    std::str::from_utf8(row.value(column)??).ok()?.parse().ok()
+}
+
+fn time(row: &Row<'_>, column: &'static str) -> Result<Option<Time>, RowError> {
+    let text = row.text(column);
+    if text.is_empty() || text.starts_with("0000-00-00") {
+        return Ok(None);
+    }
+    let seconds = parse_datetime(&text).map_err(|why| RowError::new(column, why, text.as_bytes()))?;
+    let fraction = text.split_once('.').map_or("", |(_, fraction)| fraction);
+    let nanoseconds = format!("{fraction:0<9}").get(..9).and_then(|digits| digits.parse().ok()).unwrap_or(0);
+    Ok(Some(Time { seconds, nanoseconds }))
+}
+
+fn seconds(row: &Row<'_>, column: &'static str) -> Result<Option<Duration>, RowError> {
+    let text = row.text(column);
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let seconds = text.parse().map_err(|_| RowError::new(column, "invalid duration", text.as_bytes()))?;
+    Ok(Some(Duration { seconds, nanos: 0 }))
+}
+
+fn tablet(row: &Row<'_>) -> Result<Option<TabletAlias>, RowError> {
+    let text = row.text("tablet");
+    if text.is_empty() {
+        return Ok(None);
+    }
+    names::parse_alias(&text).map(Some).map_err(|why| RowError::new("tablet", why, b""))
+}
+
+/// The number of a strategy that has no name.
+const NO_STRATEGY: i32 = -1;
+
+#[cfg(test)]
+mod tests {
+    use prost::Message as _;
+
+    use super::*;
+    use crate::{
+        proto::{
+            query::{Field, QueryResult, Row as WireRow},
+            tabletmanagerdata::ExecuteFetchAsDbaResponse,
+        },
+        rows::RowSet,
+    };
+
+    /// Reads a row with these columns; `None` is NULL.
+    fn read_row(columns: &[(&str, Option<&str>)]) -> Result<SchemaMigration, RowError> {
+        let field = |name: &str| Field { name: name.as_bytes().to_vec(), r#type: 10_262, ..Field::default() };
+        let row = WireRow {
+            lengths: columns.iter().map(|(_, value)| value.map_or(-1, |text| i64::try_from(text.len()).unwrap())).collect(),
+            values: columns.iter().filter_map(|(_, value)| *value).collect::<String>().into_bytes(),
+        };
+        let fields = columns.iter().map(|(name, _)| field(name)).collect();
+        let result = QueryResult { fields, rows: vec![row], ..QueryResult::default() };
+        let set = RowSet::from_execute_fetch(&ExecuteFetchAsDbaResponse { result: Some(result) }.encode_to_vec()).unwrap();
+        read(&set.rows().next().unwrap())
+    }
+
+    fn one(column: &str, value: &str) -> SchemaMigration {
+        read_row(&[(column, Some(value))]).unwrap_or_else(|error| panic!("{column} {value}: {error}"))
+    }
+
+    #[test]
+    fn a_column_that_is_not_there_has_its_default() {
+        let none = read_row(&[]).unwrap();
+        assert_eq!(none, SchemaMigration { eta_seconds: -1, strategy: 3, ..SchemaMigration::default() });
+        assert_eq!(read_row(&[("eta_seconds", None), ("strategy", None), ("progress", None)]).unwrap(), none);
+        let numbers = [("retries", Some("many")), ("eta_seconds", Some("")), ("is_view", Some("2"))];
+        assert_eq!(read_row(&numbers).unwrap(), none, "numbers that are none");
+    }
+
+    #[test]
+    fn times_are_utc_with_their_fraction() {
+        let completed = |text: &str| one("completed_timestamp", text).completed_at;
+        let want = Some(Time { seconds: 1_704_164_645, nanoseconds: 678_901_000 });
+        assert_eq!(completed("2024-01-02 03:04:05.678901"), want);
+        assert_eq!(completed("2024-01-02 03:04:05"), Some(Time { seconds: 1_704_164_645, nanoseconds: 0 }));
+        assert_eq!(completed("2024-01-02 03:04:05.1234567890123").unwrap().nanoseconds, 123_456_789);
+        assert_eq!((completed("0000-00-00 00:00:00.000000"), completed("")), (None, None));
+        let error = read_row(&[("added_timestamp", Some("0"))]).unwrap_err();
+        assert_eq!((error.column, error.reason.contains("cannot parse \"0\" as \"2006\"")), ("added_timestamp", true));
+    }
+
+    #[test]
+    fn cancelled_at_is_filled_from_the_column_that_exists() {
+        let time = "2024-01-02 03:04:05";
+        let want = Some(Time { seconds: 1_704_164_645, nanoseconds: 0 });
+        assert_eq!(one("cancelled_timestamp", time).cancelled_at, want);
+        assert_eq!(one("cancelled_at", time).cancelled_at, want);
+    }
+
+    #[test]
+    fn names_of_every_release_are_known() {
+        for (text, want) in
+            [("online", 0), ("VITESS", 0), ("", 3), ("direct", 3), ("mysql", 4), ("gh-ost", 1), ("pt-osc", 2), ("new", -1)]
+        {
+            assert_eq!(one("strategy", text).strategy, want, "{text:?}");
+        }
+        for (text, want) in [("requested", 1), ("cancelled", 2), ("Complete", 6), ("failed", 7), ("", 0), ("thinking", 0)] {
+            assert_eq!(one("migration_status", text).status, want, "{text:?}");
+        }
+        assert_eq!(one("tablet", "us-east-1-0000000100").tablet, Some(TabletAlias { cell: "us-east-1".into(), uid: 100 }));
+        assert_eq!(read_row(&[("tablet", Some("nowhere"))]).unwrap_err().column, "tablet");
+        let kept = |text: &str| one("retain_artifacts_seconds", text).artifact_retention;
+        assert_eq!((kept("-1").unwrap().seconds, kept("0").unwrap().seconds, kept("")), (-1, 0, None));
+        let large = one("rows_copied", "18446744073709551615");
+        assert_eq!((large.rows_copied, one("progress", "99.5").progress.to_bits()), (u64::MAX, 99.5_f32.to_bits()));
+        assert!(one("is_view", "1").is_view && one("postpone_launch", "1").postpone_launch);
+    }
+}

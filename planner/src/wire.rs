@@ -1,0 +1,80 @@
+//! Messages written field by field, so that a record goes into a reply with the very bytes that the topology holds.
+//!
+//! A record that is decoded and encoded again loses the fields that this build does not know. Written here, it keeps them. Only
+//! length-delimited fields are needed: strings, messages, map entries. Source: the protobuf encoding, wire type 2.
+
+/// A message under construction.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Message(Vec<u8>);
+
+impl Message {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a field that is a message or bytes. It is present even when empty, as a message field is.
+    #[must_use]
+    pub(crate) fn message(mut self, field: u32, value: &[u8]) -> Self {
+        self.varint((u64::from(field) << 3) | 2);
+        self.varint(value.len() as u64);
+        self.0.extend_from_slice(value);
+        self
+    }
+
+    /// Adds a string field; an empty one is left out, as proto3 does.
+    #[must_use]
+    pub(crate) fn string(self, field: u32, value: &str) -> Self {
+        if value.is_empty() { self } else { self.message(field, value.as_bytes()) }
+    }
+
+    /// Adds an entry of a `map<string, Message>`.
+    #[must_use]
+    pub(crate) fn entry(self, field: u32, key: &str, value: &[u8]) -> Self {
+        let entry = Self::new().message(1, key.as_bytes()).message(2, value);
+        self.message(field, &entry.0)
+    }
+
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
+
+    fn varint(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.0.push(u8::try_from(value & 0x7f).unwrap_or(0) | 0x80);
+            value >>= 7;
+        }
+        self.0.push(u8::try_from(value).unwrap_or(0));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message as _;
+
+    use super::*;
+    use crate::proto::{
+        topodata::{CellsAlias, Keyspace},
+        vtctldata::{GetCellsAliasesResponse, GetKeyspaceResponse},
+    };
+
+    #[test]
+    fn what_is_written_is_what_prost_reads() {
+        let record = Keyspace { sidecar_db_name: "x".repeat(300), ..Keyspace::default() };
+        let named = Message::new().string(1, "ks").message(2, &record.encode_to_vec()).into_bytes();
+        let reply = GetKeyspaceResponse::decode(Message::new().message(1, &named).into_bytes().as_slice()).unwrap();
+        let keyspace = reply.keyspace.unwrap();
+        assert_eq!((keyspace.name.as_str(), keyspace.keyspace), ("ks", Some(record)));
+
+        let alias = CellsAlias { cells: vec!["a".into()] };
+        let bytes = Message::new().entry(1, "all", &alias.encode_to_vec()).entry(1, "", &[]).into_bytes();
+        let aliases = GetCellsAliasesResponse::decode(bytes.as_slice()).unwrap().aliases;
+        assert_eq!(aliases.into_iter().collect::<Vec<_>>(), [(String::new(), CellsAlias::default()), ("all".into(), alias)]);
+    }
+
+    #[test]
+    fn fields_that_nobody_knows_survive() {
+        let unknown = Message::new().string(1, "as stored").string(99, "from the future").into_bytes();
+        let reply = Message::new().message(1, &unknown).into_bytes();
+        assert!(reply.windows(unknown.len()).any(|window| window == unknown));
+    }
+}
