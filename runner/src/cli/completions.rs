@@ -13,9 +13,9 @@ pub(crate) struct CompletionsArgs {
     shell: Shell,
 }
 
-pub(crate) fn run(args: &CompletionsArgs, command: &mut Command) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &CompletionsArgs, command: &mut Command) -> ExitCode {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, command, "vtflow", &mut script);
     terminal::print(&String::from_utf8_lossy(&script));
-    Ok(ExitCode::SUCCESS)
+    ExitCode::SUCCESS
 }
