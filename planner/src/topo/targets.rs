@@ -83,6 +83,8 @@ enum Waiting {
         node: String,
     },
     Tablet(Place),
+    /// The record of one shard, again.
+    Shard(String),
 }
 
 impl Targets {
@@ -108,6 +110,7 @@ impl Targets {
                 _ => format!("node doesn't exist: {node}"),
             }))],
             Some(Waiting::Tablet(place)) => vec![tablet(place, answer)],
+            Some(Waiting::Shard(shard)) => self.shard_again(shard, answer, asks),
             None => Vec::new(),
         }
     }
@@ -145,6 +148,25 @@ impl Targets {
             return vec![Event::Fatal(Status::unknown(text))];
         }
         shards.into_iter().filter_map(|(shard, value)| self.shard(shard, value, asks)).collect()
+    }
+
+    /// Reads one shard's record again, because the tablet that it named is not its primary any more. Ends, as the first time,
+    /// in one event about that shard.
+    pub(crate) fn again(&mut self, shard: &str, asks: &mut Asks) {
+        let path = format!("{}{shard}/Shard", names::shards_prefix(&self.keyspace));
+        let id = asks.release(What::TopoGet { cell: GLOBAL.into(), path });
+        self.waiting.insert(id, Waiting::Shard(shard.to_owned()));
+    }
+
+    fn shard_again(&mut self, shard: String, answer: Answer, asks: &mut Asks) -> Vec<Event> {
+        let message = match answer {
+            Answer::Found { value, .. } => return self.shard(shard, Some(value), asks).into_iter().collect(),
+            Answer::Missing { .. } => return self.shard(shard, None, asks).into_iter().collect(),
+            Answer::Failed { message, .. } => message,
+            other => unexpected("a read of one record", &other),
+        };
+        let place = Place { shard, alias: None, tablet_controls: Vec::new(), is_primary_serving: false };
+        vec![Event::Unreached(Unreached { place, lost: Lost::Shard, message })]
     }
 
     fn no_shards(&mut self, node: String, asks: &mut Asks) -> Vec<Event> {

@@ -26,6 +26,8 @@ pub(crate) struct Cluster {
     pub(crate) topo: BTreeMap<(String, String), Vec<u8>>,
     /// By tablet alias and subject; the last page is given for all that follow.
     pub(crate) tablets: BTreeMap<(String, &'static str), Vec<Answer>>,
+    /// Global records as they are when read alone, later: a primary moves in between.
+    pub(crate) later: BTreeMap<String, Vec<u8>>,
     /// Asks answered with this instead.
     pub(crate) broken: BTreeMap<usize, Answer>,
 }
@@ -84,7 +86,7 @@ impl Cluster {
 
     fn perform(&self, ask: &Ask, page: usize) -> Answer {
         match &ask.what {
-            What::TopoGet { cell, path } => match self.topo.get(&(cell.clone(), path.clone())) {
+            What::TopoGet { cell, path } => match self.later.get(path).or_else(|| self.topo.get(&(cell.clone(), path.clone()))) {
                 Some(value) => Answer::Found { value: value.clone(), version: 1 },
                 None => Answer::Missing { node: format!("/vitess/{cell}/{path}") },
             },
