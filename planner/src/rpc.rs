@@ -1,5 +1,16 @@
 //! The RPCs served, each with its operation. A path that is not here is not vtflow's.
 
+use crate::flow::Effect;
+
+/// One RPC that a server offers to its clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Served {
+    /// The gRPC path. The request and response messages are `vtctldata`'s, named after the method.
+    pub path: &'static str,
+    /// Whether it changes anything. Equal reads that are under way at once may be one.
+    pub effect: Effect,
+}
+
 /// `vtctlservice.Vtctld/GetWorkflows`: [`crate::ops::get_workflows`].
 pub const GET_WORKFLOWS: &str = "/vtctlservice.Vtctld/GetWorkflows";
 
@@ -9,30 +20,35 @@ pub const GET_SCHEMA_MIGRATIONS: &str = "/vtctlservice.Vtctld/GetSchemaMigration
 /// `vtctlservice.Vtctld/WorkflowStatus`: [`crate::ops`], `workflow_status`.
 pub const WORKFLOW_STATUS: &str = "/vtctlservice.Vtctld/WorkflowStatus";
 
-/// The RPCs of Vitess that vtflow serves, by path.
-pub const SERVED: &[&str] = &[
-    "/vtctlservice.Vtctld/FindAllShardsInKeyspace",
-    "/vtctlservice.Vtctld/GetCellInfo",
-    "/vtctlservice.Vtctld/GetCellInfoNames",
-    "/vtctlservice.Vtctld/GetCellsAliases",
-    "/vtctlservice.Vtctld/GetKeyspace",
-    "/vtctlservice.Vtctld/GetKeyspaceRoutingRules",
-    "/vtctlservice.Vtctld/GetKeyspaces",
-    "/vtctlservice.Vtctld/GetMirrorRules",
-    "/vtctlservice.Vtctld/GetRoutingRules",
-    GET_SCHEMA_MIGRATIONS,
-    "/vtctlservice.Vtctld/GetShard",
-    "/vtctlservice.Vtctld/GetShardRoutingRules",
-    "/vtctlservice.Vtctld/GetSrvKeyspaceNames",
-    "/vtctlservice.Vtctld/GetSrvKeyspaces",
-    "/vtctlservice.Vtctld/GetSrvVSchema",
-    "/vtctlservice.Vtctld/GetSrvVSchemas",
-    "/vtctlservice.Vtctld/GetTablet",
-    "/vtctlservice.Vtctld/GetTablets",
-    "/vtctlservice.Vtctld/GetVSchema",
-    GET_WORKFLOWS,
-    WORKFLOW_STATUS,
+/// Every RPC of Vitess's services that vtflow answers itself, by path. [`SNAPSHOT`] is not offered to clients: it reads
+/// everything.
+pub const SERVED: &[Served] = &[
+    read("/vtctlservice.Vtctld/FindAllShardsInKeyspace"),
+    read("/vtctlservice.Vtctld/GetCellInfo"),
+    read("/vtctlservice.Vtctld/GetCellInfoNames"),
+    read("/vtctlservice.Vtctld/GetCellsAliases"),
+    read("/vtctlservice.Vtctld/GetKeyspace"),
+    read("/vtctlservice.Vtctld/GetKeyspaceRoutingRules"),
+    read("/vtctlservice.Vtctld/GetKeyspaces"),
+    read("/vtctlservice.Vtctld/GetMirrorRules"),
+    read("/vtctlservice.Vtctld/GetRoutingRules"),
+    read(GET_SCHEMA_MIGRATIONS),
+    read("/vtctlservice.Vtctld/GetShard"),
+    read("/vtctlservice.Vtctld/GetShardRoutingRules"),
+    read("/vtctlservice.Vtctld/GetSrvKeyspaceNames"),
+    read("/vtctlservice.Vtctld/GetSrvKeyspaces"),
+    read("/vtctlservice.Vtctld/GetSrvVSchema"),
+    read("/vtctlservice.Vtctld/GetSrvVSchemas"),
+    read("/vtctlservice.Vtctld/GetTablet"),
+    read("/vtctlservice.Vtctld/GetTablets"),
+    read("/vtctlservice.Vtctld/GetVSchema"),
+    read(GET_WORKFLOWS),
+    read(WORKFLOW_STATUS),
 ];
+
+const fn read(path: &'static str) -> Served {
+    Served { path, effect: Effect::Read }
+}
 
 /// Our own: records keyspaces for `--snapshot`. [`crate::ops`], `snapshot`.
 pub const SNAPSHOT: &str = "/vtflow.Snapshot/Read";

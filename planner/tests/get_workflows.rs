@@ -7,7 +7,9 @@ use proptest::{
     test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
 };
 use prost::Message;
-use support::{Cluster, NOW, THEN, alias_text, all, ask_name, call, copy_states, logs, refused, rows, silent, stream, streams};
+use support::{
+    Cluster, NOW, THEN, alias, alias_text, all, ask_name, call, copy_states, logs, refused, rows, silent, stream, streams,
+};
 use vtflow_planner::{
     Answer, Call, CallOptions, Code, FailureKind, Flow, Lost, What, limits,
     proto::{
@@ -546,6 +548,78 @@ fn states_are_derived_as_clients_expect() {
 }
 
 /// A runner whose seed is fixed: the same cases every time, printed with a failure.
+const CLOSED: &str = "TabletManager.VReplicationExec on zone1-0000000100: vreplication engine is closed";
+
+/// Tablet 100 was shard -80's primary when the shards were read, tablet 500 is when the shard is read again.
+fn moved_primary() -> Cluster {
+    let mut cluster = two_shards();
+    cluster.tablet(500, "-80");
+    for subject in ["streams", "copy state", "logs", "names"] {
+        cluster.answer(500, subject, cluster.tablets[&(alias_text(100), subject)][0].clone());
+        cluster.answer(100, subject, refused(CLOSED));
+    }
+    let record = Shard { primary_alias: Some(alias(500)), is_primary_serving: true, ..Shard::default() };
+    cluster.later.insert("keyspaces/ks/shards/-80/Shard".into(), record.encode_to_vec());
+    cluster
+}
+
+#[test]
+fn a_primary_that_moved_meanwhile_is_found_by_reading_its_shard_again() {
+    let (before, _) = two_shards().workflows(&all());
+    let cluster = moved_primary();
+    let (mut after, reply) = cluster.workflows(&all());
+    assert_eq!(reply.failures, []);
+    // The same streams, on the new primary.
+    for workflow in &mut after {
+        if let Some(streams) = workflow.shard_streams.remove(&format!("-80/{}", alias_text(500))) {
+            workflow.shard_streams.insert(format!("-80/{}", alias_text(100)), streams);
+        }
+        for stream in workflow.shard_streams.values_mut().flat_map(|shard| &mut shard.streams) {
+            if stream.tablet == Some(alias(500)) {
+                stream.tablet = Some(alias(100));
+            }
+        }
+    }
+    assert_eq!(before, after);
+    let (_, asks) = cluster.run(&call(&all()));
+    let again: Vec<_> = asks.iter().filter(|ask| ask.round > 3).map(|ask| (ask.round, support::ask_name(ask))).collect();
+    assert_eq!(again[0], (4, "keyspaces/ks/shards/-80/Shard".into()));
+    assert_eq!(again[1], (5, format!("tablets/{}/Tablet", alias_text(500))));
+    assert_eq!(again.iter().filter(|(round, _)| *round == 6).count(), again.len() - 2);
+}
+
+#[test]
+fn a_tablet_that_is_still_not_primary_is_asked_twice_and_no_more() {
+    let mut cluster = moved_primary();
+    cluster.later.clear();
+    let (_, reply) = cluster.workflows(&all());
+    assert!(reply.failures.iter().all(|failure| failure.message == CLOSED) && !reply.failures.is_empty(), "{reply:?}");
+    let (_, asks) = cluster.run(&call(&all()));
+    let to_100 = asks.iter().filter(|ask| support::ask_name(ask) == format!("{} streams", alias_text(100))).count();
+    assert_eq!(to_100, 2);
+
+    // A moment later its engine is open.
+    let rows = cluster.tablets[&(alias_text(500), "streams")][0].clone();
+    for (subject, second) in [("streams", rows), ("copy state", support::rows(&[], &[])), ("logs", support::rows(&[], &[]))] {
+        cluster.pages(100, subject, vec![refused(CLOSED), second]);
+    }
+    assert_eq!(cluster.workflows(&all()).1.failures, []);
+}
+
+#[test]
+fn a_shard_that_lost_its_primary_meanwhile_or_cannot_be_read_again_is_a_failure() {
+    let mut cluster = moved_primary();
+    cluster.later.insert("keyspaces/ks/shards/-80/Shard".into(), vec![]);
+    let (_, reply) = cluster.workflows(&all());
+    let said: Vec<_> = reply.failures.iter().map(|failure| (failure.lost, failure.message.as_str())).collect();
+    assert_eq!(said, [(Lost::NoPrimary, "no primary found for shard ks/-80")]);
+
+    cluster.later.insert("keyspaces/ks/shards/-80/Shard".into(), vec![0xff]);
+    let (_, reply) = cluster.workflows(&all());
+    let said: Vec<_> = reply.failures.iter().map(|failure| (failure.lost, failure.message.as_str())).collect();
+    assert_eq!(said, [(Lost::Shard, CLOSED)]);
+}
+
 fn runner(cases: u32) -> TestRunner {
     let config = Config { cases, failure_persistence: None, ..Config::default() };
     TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha))
@@ -572,7 +646,9 @@ fn troubled() -> Cluster {
 
 #[test]
 fn replies_do_not_depend_on_the_order_of_answers() {
-    for cluster in [two_shards(), troubled()] {
+    let mut half_closed = moved_primary();
+    half_closed.answer(100, "streams", streams(&[stream(1, "a")]));
+    for cluster in [two_shards(), troubled(), moved_primary(), half_closed] {
         let want = cluster.run(&call(&all())).0;
         runner(256)
             .run(&proptest::collection::vec(any::<prop::sample::Index>(), 64), |picks| {

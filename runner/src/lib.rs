@@ -11,6 +11,7 @@ pub mod drive;
 pub mod embedded;
 pub mod observe;
 pub mod output;
+pub mod server;
 pub mod tablet;
 pub mod tls;
 pub mod topo;

@@ -52,6 +52,14 @@ pub enum OptionError {
         /// Where the JSON is wrong.
         cause: serde_json::Error,
     },
+    /// A file that should be a JSON array of such objects.
+    #[error("{path} is not a JSON array of objects with the texts \"Username\" and \"Password\": {cause}", path = .path.display())]
+    Passwords {
+        /// As given.
+        path: PathBuf,
+        /// Where the JSON is wrong.
+        cause: serde_json::Error,
+    },
     /// A text that is not an address.
     #[error("{address:?} is not an address: {cause}")]
     Address {

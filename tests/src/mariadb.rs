@@ -46,6 +46,8 @@ impl MariaDb {
         let installed = Command::new("mariadb-install-db")
             .args(["--no-defaults", "--user=root", "--skip-test-db", "--auth-root-authentication-method=normal"])
             .arg(format!("--datadir={}", data.display()))
+            // Two servers that share /tmp remove each other's temporary tables.
+            .env("TMPDIR", directory.path())
             .output()
             .expect("these tests need MariaDB: apt-get install mariadb-server");
         assert!(installed.status.success(), "mariadb-install-db: {}", String::from_utf8_lossy(&installed.stderr));
@@ -54,6 +56,7 @@ impl MariaDb {
             .args(["--no-defaults", "--user=root", "--skip-networking", "--skip-grant-tables", "--skip-log-bin"])
             .args(["--default-time-zone=+00:00", "--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=64M"])
             .arg(format!("--datadir={}", data.display()))
+            .env("TMPDIR", directory.path())
             .arg(format!("--socket={}", directory.path().join("socket").display()))
             .arg(format!("--pid-file={}", directory.path().join("pid").display()))
             .stdin(Stdio::null())

@@ -2,7 +2,8 @@
 //!
 //! Three rounds, the fewest that the data allows: the shards; the primaries' tablet records; then for each primary, together,
 //! its streams, copy state and (if asked) logs. Copy state and logs find their streams by a subquery instead of waiting for
-//! the ids, and no shard waits for another.
+//! the ids, and no shard waits for another. A tablet that turns out not to be its shard's primary any more costs two rounds
+//! more, once: its shard is read again, and whoever is primary then is asked.
 //!
 //! Facts: `go/vt/vtctl/workflow/server.go:GetWorkflows`; `docs/compat.md` lists what differs.
 
@@ -13,7 +14,7 @@ use prost::Message;
 use super::Operation;
 use crate::{
     error::{Code, Failure, Lost, Status},
-    flow::{About, Answer, AskId, Asks, Call, Effect, Reply, Timestamp, What},
+    flow::{About, Answer, AskId, Asks, Call, Effect, FailureKind, Reply, Timestamp, What},
     limits,
     merge::{
         tablet_rows::{self, PositionBudget, TabletPages},
@@ -38,6 +39,8 @@ pub(crate) struct GetWorkflows {
     now: Timestamp,
     targets: Targets,
     asked: Vec<Asked>,
+    /// The shards that were read again, and which target each one was before.
+    again: BTreeMap<String, usize>,
     /// The reads under way: which target's, by index.
     reads: BTreeMap<AskId, (usize, Read)>,
     unreached: Vec<Unreached>,
@@ -48,6 +51,11 @@ pub(crate) struct GetWorkflows {
 struct Asked {
     target: Target,
     pages: BTreeMap<Subject, Pages>,
+    /// Reads under way.
+    outstanding: usize,
+    chance: Chance,
+    /// It had no primary any more when it was read again.
+    gone: Option<Unreached>,
 }
 
 /// What one read brought.
@@ -65,6 +73,18 @@ impl Pages {
     }
 }
 
+/// Whether a target's shard may be read again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Chance {
+    /// Nobody has said that it is not the primary.
+    Unused,
+    /// The tablet said so; when its last read has ended, the shard is read again. Not before: which of its reads said so, and
+    /// when, must not show.
+    Wanted,
+    /// The shard was read again. What is said now is the answer.
+    Used,
+}
+
 impl GetWorkflows {
     pub(crate) fn start(call: &Call, now: Timestamp, asks: &mut Asks) -> Result<Self, Status> {
         let request: GetWorkflowsRequest = super::decode(call)?;
@@ -80,6 +100,7 @@ impl GetWorkflows {
             now,
             targets,
             asked: Vec::new(),
+            again: BTreeMap::new(),
             reads: BTreeMap::new(),
             unreached: Vec::new(),
             fatal: None,
@@ -118,14 +139,30 @@ impl GetWorkflows {
                     workflow: self.request.workflow.clone(),
                     active_only: self.request.active_only,
                 };
-                let index = self.asked.len();
+                let outstanding = self.subjects().len();
                 let alias = target.address.alias.clone();
-                self.asked.push(Asked { target, pages: BTreeMap::new() });
+                let index = self.again.get(&target.place.shard).copied().unwrap_or(self.asked.len());
+                let asked = Asked { target, pages: BTreeMap::new(), outstanding, chance: Chance::Unused, gone: None };
+                match self.asked.get_mut(index) {
+                    Some(before) => *before = Asked { chance: Chance::Used, ..asked },
+                    None => self.asked.push(asked),
+                }
                 for &subject in self.subjects() {
                     self.send(index, Read::new(&alias, subject, scope.clone()), asks);
                 }
             }
-            Event::Unreached(unreached) => self.unreached.push(unreached),
+            Event::Unreached(unreached) => match self.again.get(&unreached.place.shard).copied() {
+                None => self.unreached.push(unreached),
+                Some(index) if unreached.lost == Lost::NoPrimary => {
+                    // Nobody is primary now: what the former one said is out of date.
+                    if let Some(asked) = self.asked.get_mut(index) {
+                        asked.pages.clear();
+                        asked.gone = Some(unreached);
+                    }
+                }
+                // Nothing new came of it: what the tablet said stands.
+                Some(_) => {}
+            },
             Event::Fatal(status) | Event::NoShards(status) => self.fatal = Some(status),
         }
     }
@@ -158,14 +195,23 @@ impl Operation for GetWorkflows {
             }
             return;
         };
+        let is_closed = says_not_primary(&answer);
         let error = match read.answered(answer) {
             Next::Again => return self.send(index, read, asks),
             Next::Failed(text) => Some(text),
             Next::Done => None,
         };
         let subject = read.subject();
-        if let Some(asked) = self.asked.get_mut(index) {
-            asked.pages.insert(subject, Pages { rows: read.into_pages(), error });
+        let Some(asked) = self.asked.get_mut(index) else { return };
+        asked.pages.insert(subject, Pages { rows: read.into_pages(), error });
+        asked.outstanding -= 1;
+        if is_closed && asked.chance == Chance::Unused {
+            asked.chance = Chance::Wanted;
+        }
+        if asked.outstanding == 0 && asked.chance == Chance::Wanted {
+            asked.chance = Chance::Used;
+            self.again.insert(asked.target.place.shard.clone(), index);
+            self.targets.again(&asked.target.place.shard, asks);
         }
     }
 
@@ -187,7 +233,11 @@ impl Operation for GetWorkflows {
         let mut asked = std::mem::take(&mut self.asked);
         let asked_nobody = asked.is_empty();
         asked.sort_by(|a, b| order(&a.target.place).cmp(&order(&b.target.place)));
-        for Asked { target, mut pages } in asked {
+        for Asked { target, mut pages, gone, .. } in asked {
+            if let Some(gone) = gone {
+                unreached.push(gone);
+                continue;
+            }
             let mut take = |subject| pages.remove(&subject).unwrap_or_default();
             let first = if self.request.name_only { Subject::Names } else { Subject::Streams };
             match take(first).whole() {
@@ -229,6 +279,13 @@ impl Operation for GetWorkflows {
         };
         Reply { result, failures }
     }
+}
+
+/// Whether the tablet says that it is not (or not yet) its shard's primary: the vreplication engine runs on primaries only.
+/// Source: `go/vt/vttablet/tabletmanager/vreplication/engine.go:errClosed`; the code is
+/// UNKNOWN up to v22 and UNAVAILABLE later.
+fn says_not_primary(answer: &Answer) -> bool {
+    matches!(answer, Answer::Failed { kind: FailureKind::Status(_), message } if message.contains("vreplication engine is closed"))
 }
 
 /// The order in which targets are merged: by shard, then by primary.

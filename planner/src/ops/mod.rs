@@ -12,8 +12,8 @@ mod snapshot;
 mod topology;
 mod workflow_status;
 
-/// A request being served: takes answers, releases asks, ends with a reply.
-pub(crate) trait Operation {
+/// A request being served: takes answers, releases asks, ends with a reply. It may move between threads: a server's requests do.
+pub(crate) trait Operation: Send {
     /// Takes one answer; may release more asks.
     fn answered(&mut self, id: AskId, answer: Answer, asks: &mut Asks);
 

@@ -85,7 +85,8 @@ enum Waiting {
         node: String,
     },
     Tablet(Place),
-    /// A shard's directory without its record: only the back end knows the record's full name.
+    /// The record of one shard, on its own: again, or because its directory came without it (only the back end knows the
+    /// record's full name).
     Shard(String),
 }
 
@@ -124,7 +125,7 @@ impl Targets {
                 _ => Event::NoShards(Status::unknown(format!("node doesn't exist: {node}"))),
             }],
             Some(Waiting::Tablet(place)) => vec![tablet(place, answer)],
-            Some(Waiting::Shard(shard)) => self.lone_shard(shard, answer, asks).into_iter().collect(),
+            Some(Waiting::Shard(shard)) => self.one_shard(shard, answer, asks).into_iter().collect(),
             None => Vec::new(),
         }
     }
@@ -164,6 +165,14 @@ impl Targets {
         shards.into_iter().filter_map(|(shard, value)| self.shard(shard, value, asks)).collect()
     }
 
+    /// Reads one shard's record again, because the tablet that it named is not its primary any more. Ends, as the first time,
+    /// in one event about that shard.
+    pub(crate) fn again(&mut self, shard: &str, asks: &mut Asks) {
+        let path = format!("{}{shard}/Shard", names::shards_prefix(&self.keyspace));
+        let id = asks.release(What::TopoGet { cell: GLOBAL.into(), path });
+        self.waiting.insert(id, Waiting::Shard(shard.to_owned()));
+    }
+
     fn no_shards(&mut self, node: String, asks: &mut Asks) -> Vec<Event> {
         let id = asks.release(What::TopoGet { cell: GLOBAL.into(), path: names::keyspace_path(&self.keyspace) });
         self.waiting.insert(id, Waiting::Keyspace { node });
@@ -171,7 +180,7 @@ impl Targets {
     }
 
     /// Without a record a shard has no primary, so nothing runs there.
-    fn lone_shard(&mut self, shard: String, answer: Answer, asks: &mut Asks) -> Option<Event> {
+    fn one_shard(&mut self, shard: String, answer: Answer, asks: &mut Asks) -> Option<Event> {
         let (lost, message) = match answer {
             // It has been made in between.
             Answer::Found { value, .. } => return self.shard(shard, Some(value), asks),
@@ -192,9 +201,7 @@ impl Targets {
             return unreached(unread(shard), Lost::Shard, format!("a shard of this name cannot be read: {bad}"));
         }
         let Some(value) = value else {
-            let path = format!("{}{shard}/Shard", names::shards_prefix(keyspace));
-            let id = asks.release(What::TopoGet { cell: GLOBAL.into(), path });
-            self.waiting.insert(id, Waiting::Shard(shard));
+            self.again(&shard, asks);
             return None;
         };
         let record = match Shard::decode(value.as_slice()) {

@@ -26,6 +26,8 @@ pub(crate) struct Cluster {
     pub(crate) topo: BTreeMap<(String, String), Vec<u8>>,
     /// By tablet alias and subject; the last page is given for all that follow.
     pub(crate) tablets: BTreeMap<(String, &'static str), Vec<Answer>>,
+    /// Global records as they are when read alone, later: a primary moves in between.
+    pub(crate) later: BTreeMap<String, Vec<u8>>,
     /// Asks answered with this instead.
     pub(crate) broken: BTreeMap<usize, Answer>,
     /// Topology asks answered with this instead, by cell and path.
@@ -119,7 +121,7 @@ impl Cluster {
             return answer;
         }
         match &ask.what {
-            What::TopoGet { cell, path } => match self.topo.get(&(cell.clone(), path.clone())) {
+            What::TopoGet { cell, path } => match self.later.get(path).or_else(|| self.topo.get(&(cell.clone(), path.clone()))) {
                 Some(value) => Answer::Found { value: value.clone(), version: 1 },
                 None => Answer::Missing { node: format!("/vitess/{cell}/{path}") },
             },

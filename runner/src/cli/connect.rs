@@ -78,7 +78,7 @@ pub struct ConnectArgs {
     /// Tablet calls under way at once
     #[arg(long, global = true, value_name = "N", default_value_t = 2048, help_heading = "Limits")]
     tablet_concurrency: usize,
-    /// Bytes of a message to or from a tablet
+    /// Bytes of a message to or from a tablet, and to or from a client
     #[arg(long, global = true, value_name = "BYTES", default_value_t = 16 << 20, help_heading = "Limits")]
     grpc_max_message_size: usize,
 }
@@ -159,6 +159,11 @@ impl ConnectArgs {
             .context("the embedded tablets do not start")?;
         let topology = MemoryTopology::new(cluster.topo()).with_delay(embedding.topo_delay);
         Ok(Connected { io: self.io(Arc::new(topology))?, recorded_at: Some(taken_at), embedded: Some(cluster) })
+    }
+
+    /// Bytes that a message may have, in every direction.
+    pub(crate) fn message_bytes(&self) -> usize {
+        self.grpc_max_message_size
     }
 
     /// Whether the flags name a topology server.

@@ -1,6 +1,6 @@
 //! `vtflow demo`: the built-in cluster, or a generated one of any size, to look at, to measure, and to point other tools at.
 
-use std::{collections::BTreeMap, process::ExitCode, time::Duration};
+use std::{collections::BTreeMap, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::bail;
 use clap::Args;
@@ -10,6 +10,7 @@ use super::{
     connect::{self, Connected, Embedding},
     duration,
     get_workflows::GetWorkflowsArgs,
+    serve::{self, ListenArgs},
 };
 use crate::{
     embedded::{
@@ -55,6 +56,11 @@ pub(crate) struct DemoArgs {
     /// With a topology server: replace keyspaces of the same name that are there already
     #[arg(long)]
     overwrite: bool,
+    /// Serve the cluster as vtctld would, on this machine's own address unless --bind-address says more
+    #[arg(long)]
+    serve: bool,
+    #[command(flatten)]
+    listen: ListenArgs,
     /// What to look at, such as `get workflows customer`. Without it: the workflows of keyspace customer, and the cluster runs on
     #[command(subcommand)]
     command: Option<ReadCommand>,
@@ -83,6 +89,12 @@ pub(crate) async fn run(connect: &ConnectArgs, args: DemoArgs) -> anyhow::Result
     if connect.has_topology_server() {
         register(connect, &cluster, args.overwrite).await?;
     }
+    if args.serve {
+        if args.command.is_some() {
+            bail!("--serve runs until it is stopped: leave out the command, or leave out --serve");
+        }
+        return serve::serve(connect, &Arc::new(cluster), &args.listen, "127.0.0.1").await;
+    }
     if let Some(command) = args.command {
         return super::run_read(&cluster, command).await;
     }
@@ -96,7 +108,7 @@ pub(crate) async fn run(connect: &ConnectArgs, args: DemoArgs) -> anyhow::Result
         );
     }
     terminal::error_line("Running until Ctrl-C.");
-    stopped().await;
+    serve::stopped().await;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -107,20 +119,4 @@ async fn register(connect: &ConnectArgs, cluster: &Connected, overwrite: bool) -
     connect.etcd()?.put_all(&records, overwrite, tokio::time::Instant::now() + REGISTER_DEADLINE).await?;
     terminal::error_line(&format!("Registered {} records; the tablets listen on ports of 127.0.0.1.", records.len()));
     Ok(())
-}
-
-/// Ends when the process is asked to stop.
-async fn stopped() {
-    let interrupted = tokio::signal::ctrl_c();
-    match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-        Ok(mut terminated) => {
-            tokio::select! {
-                _ = interrupted => {}
-                _ = terminated.recv() => {}
-            }
-        }
-        Err(_) => {
-            let _ = interrupted.await;
-        }
-    }
 }

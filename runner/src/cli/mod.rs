@@ -13,6 +13,7 @@ mod duration;
 mod failures;
 mod get_workflows;
 mod plan;
+mod serve;
 mod snapshot;
 
 pub use connect::ConnectArgs;
@@ -45,6 +46,8 @@ enum Command {
     Read(ReadCommand),
     /// Start the built-in cluster, or a generated one, and look at it; register it in an etcd for other tools
     Demo(demo::DemoArgs),
+    /// Answer Vtctld's RPCs, so that vtctldclient and VTAdmin can read through vtflow
+    Serve(serve::ServeArgs),
     /// Print a completion script for a shell
     Completions(completions::CompletionsArgs),
 }
@@ -123,6 +126,7 @@ pub async fn run(args: impl IntoIterator<Item = String>) -> ExitCode {
     let result = match cli.command {
         Command::Read(command) => read(&cli.connect, command).await,
         Command::Demo(args) => demo::run(&cli.connect, args).await,
+        Command::Serve(args) => serve::run(&cli.connect, args).await,
         Command::Completions(args) => Ok(completions::run(&args, &mut Cli::command())),
     };
     result.unwrap_or_else(|error| {

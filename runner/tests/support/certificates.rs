@@ -1,5 +1,7 @@
 //! Certificates for a test, made by the openssl command: an authority, a server and a client under it.
 
+#![allow(dead_code, reason = "every test file uses its own part of this")]
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -29,6 +31,22 @@ impl Certificates {
             openssl(at, &[&signed_by[..], &["-in", &request, "-out", &certificate, "-extfile", &extensions]].concat());
         }
         Self { directory }
+    }
+
+    /// One more certificate under the authority, valid between two moments (`YYYYMMDDhhmmssZ`), with this subject.
+    pub(crate) fn issue(&self, name: &str, subject: &str, alternatives: &str, valid: (&str, &str)) {
+        let at = self.directory.path();
+        let [key, request, certificate, extensions] = ["key", "csr", "pem", "ext"].map(|kind| format!("{name}.{kind}"));
+        openssl(at, &[&["req"], NEW_KEY, &["-subj", subject, "-keyout", &key, "-out", &request]].concat());
+        fs::write(at.join(&extensions), format!("subjectAltName={alternatives}\nbasicConstraints=CA:FALSE\n")).unwrap();
+        // Of the commands that sign, only `ca` takes both dates in every release, and it wants its books kept.
+        let books = "[ca]\ndefault_ca=a\n[a]\ndatabase=index.txt\nrand_serial=yes\nnew_certs_dir=.\ndefault_md=sha256\npolicy=p\n\
+            unique_subject=no\n[p]\ncountryName=optional\norganizationName=optional\norganizationalUnitName=optional\ncommonName=supplied\n";
+        fs::write(at.join("ca.cnf"), books).unwrap();
+        fs::write(at.join("index.txt"), "").unwrap();
+        let by = ["ca", "-batch", "-notext", "-config", "ca.cnf", "-cert", "ca.pem", "-keyfile", "ca.key"];
+        let dates = ["-startdate", valid.0, "-enddate", valid.1];
+        openssl(at, &[&by[..], &dates, &["-in", &request, "-out", &certificate, "-extfile", &extensions]].concat());
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {

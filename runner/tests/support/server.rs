@@ -146,7 +146,7 @@ async fn answer(path: &str, message: &[u8], headers: &HeaderMap) -> Response<Bod
             tokio::time::sleep(Duration::from_millis(text.parse().unwrap())).await;
             with_status(message, "0", "")
         }
-        "/raw/hang" => std::future::pending().await,
+        "/raw/hang" | "/tabletmanagerservice.TabletManager/VReplicationExec" => std::future::pending().await,
         "/raw/credentials" => {
             let text = |key| headers.get(key).map_or("", |value| value.to_str().unwrap());
             with_status(format!("{}:{}", text("username"), text("password")).as_bytes(), "0", "")

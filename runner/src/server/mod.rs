@@ -1,0 +1,225 @@
+//! `vtflow serve`: the Vtctld service over gRPC for clients that know nothing of vtflow, beside it health, reflection and an
+//! HTTP port.
+//!
+//! Bytes in, a flow, bytes out: the server knows RPC paths and statuses, no messages. Facts: Vitess
+//! `go/vt/servenv/grpc_server.go` and `go/vt/vtctl/grpcvtctldserver/server.go`.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::timeout};
+use tonic::transport::{Server as Transport, server::TcpIncoming};
+
+mod auth;
+mod forward;
+mod health;
+mod http;
+mod message;
+pub mod methods;
+mod metrics;
+mod record;
+mod reflection;
+mod service;
+mod share;
+
+pub use auth::{AuthOptions, ServerTls};
+pub use forward::ForwardTo;
+pub use service::Clock;
+
+use self::{
+    auth::Auth,
+    forward::Forward,
+    health::Health,
+    metrics::Metrics,
+    record::Ids,
+    reflection::Reflection,
+    service::{Inner, VtctldService},
+    share::Flights,
+};
+use crate::{
+    cause::root_cause,
+    drive::ClusterIo,
+    observe::{Nobody, Observer},
+    tls::OptionError,
+};
+
+/// How the server listens, and whom it lets in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerOptions {
+    /// `--bind-address`: a name or an address; empty for all of the machine's.
+    pub bind_address: String,
+    /// `--grpc-port`; 0 picks a free one.
+    pub grpc_port: u16,
+    /// `--port`, for HTTP; 0 picks a free one.
+    pub http_port: u16,
+    /// `--grpc-max-message-size`: bytes of a message, in both directions. Default: 16 MiB, as in Vitess.
+    pub message_bytes: usize,
+    /// The server's certificate, and whose clients it trusts.
+    pub tls: ServerTls,
+    /// Who may call.
+    pub auth: AuthOptions,
+    /// Where RPCs go that vtflow does not serve; without it they are UNIMPLEMENTED.
+    pub forward_to: Option<ForwardTo>,
+    /// `--onterm-timeout`: how long RPCs that are under way at the end may go on. Default: 10 s, as in Vitess.
+    pub grace: Duration,
+    /// Whether each RPC is a line on stderr.
+    pub has_log: bool,
+}
+
+impl Default for ServerOptions {
+    fn default() -> Self {
+        Self {
+            bind_address: String::new(),
+            grpc_port: 15_999,
+            http_port: 15_000,
+            message_bytes: 16 << 20,
+            tls: ServerTls::default(),
+            auth: AuthOptions::None,
+            forward_to: None,
+            grace: Duration::from_secs(10),
+            has_log: true,
+        }
+    }
+}
+
+/// Why a server does not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServerError {
+    /// A file or an address that the options name.
+    #[error(transparent)]
+    Option(#[from] OptionError),
+    /// A port that cannot be had.
+    #[error("cannot listen on {address}: {cause}")]
+    Listen {
+        /// Where.
+        address: String,
+        /// What the system said.
+        cause: io::Error,
+    },
+    /// The descriptors of the planner's messages are not sound.
+    #[error("reflection cannot be set up, which is a defect of vtflow: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
+}
+
+/// A server that runs. Dropping it stops it at once; [`Server::shut_down`] lets RPCs end.
+pub struct Server {
+    grpc_address: SocketAddr,
+    http_address: SocketAddr,
+    grace: Duration,
+    serving: watch::Sender<bool>,
+    grpc: JoinHandle<()>,
+    http: JoinHandle<()>,
+}
+
+impl Server {
+    /// Listens, and serves from then on. `observer` sees every ask of every request.
+    ///
+    /// # Errors
+    /// [`ServerError`]: a file, an address or a port that cannot be used.
+    pub async fn start(
+        options: ServerOptions,
+        io: ClusterIo,
+        now: Clock,
+        observer: Option<Arc<dyn Observer>>,
+    ) -> Result<Self, ServerError> {
+        let tls = options.tls.config()?;
+        let auth = Auth::new(&options.auth)?;
+        let forward = options.forward_to.as_ref().map(Forward::new).transpose()?;
+        let reflection = Reflection::new()?;
+        let mut transport = Transport::builder()
+            // Tablets' answers and clients' connections may both be far away.
+            .initial_stream_window_size(1 << 20)
+            .initial_connection_window_size(4 << 20)
+            .http2_keepalive_interval(Some(KEEPALIVE))
+            .http2_keepalive_timeout(Some(KEEPALIVE))
+            .http2_max_header_list_size(HEADER_BYTES);
+        if let Some(tls) = tls {
+            let set = transport.tls_config(tls);
+            transport = set.map_err(|error| OptionError::Tls { cause: root_cause(&error) })?;
+        }
+        let grpc = listen(&options.bind_address, options.grpc_port).await?;
+        let http = listen(&options.bind_address, options.http_port).await?;
+        let address = |listener: &TcpListener| listener.local_addr().map_err(|cause| unheard("a socket", cause));
+        let (grpc_address, http_address) = (address(&grpc)?, address(&http)?);
+
+        let (serving, is_serving) = watch::channel(true);
+        let metrics = Arc::new(Metrics::new());
+        let pages =
+            http::Pages { metrics: Arc::clone(&metrics), serving: is_serving.clone(), grpc: grpc_address.port().to_string() };
+        let service = VtctldService(Arc::new(Inner {
+            io,
+            now,
+            observer: observer.unwrap_or_else(|| Arc::new(Nobody)),
+            message_bytes: options.message_bytes,
+            has_log: options.has_log,
+            auth,
+            forward,
+            health: Health { serving: is_serving.clone() },
+            reflection,
+            metrics,
+            ids: Ids::new(),
+            flights: Flights::new(),
+        }));
+        // Without it each answer waits 40 ms for the client's acknowledgement.
+        let incoming = TcpIncoming::from(grpc).with_nodelay(Some(true));
+        let mut until = is_serving;
+        let grpc = tokio::spawn(async move {
+            let ended = async move {
+                // An error means that the server was dropped.
+                let _ = until.wait_for(|serving| !serving).await;
+            };
+            let served = transport.serve_with_incoming_shutdown(service, incoming, ended).await;
+            if let Err(error) = served {
+                record::log("error", &format!("the gRPC server has ended: {}", root_cause(&error)));
+            }
+        });
+        let http = tokio::spawn(http::serve(http, pages));
+        Ok(Self { grpc_address, http_address, grace: options.grace, serving, grpc, http })
+    }
+
+    /// Where it takes RPCs.
+    pub fn grpc_address(&self) -> SocketAddr {
+        self.grpc_address
+    }
+
+    /// Where it takes HTTP requests.
+    pub fn http_address(&self) -> SocketAddr {
+        self.http_address
+    }
+
+    /// Takes no more connections or RPCs, lets those under way end, and returns whether all of them did within the grace.
+    pub async fn shut_down(mut self) -> bool {
+        self.serving.send_replace(false);
+        timeout(self.grace, &mut self.grpc).await.is_ok()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.grpc.abort();
+        self.http.abort();
+    }
+}
+
+async fn listen(host: &str, port: u16) -> Result<TcpListener, ServerError> {
+    if host.is_empty() {
+        // IPv4 and IPv6 both, where the machine has both.
+        if let Ok(listener) = TcpListener::bind(("::", port)).await {
+            return Ok(listener);
+        }
+        return TcpListener::bind(("0.0.0.0", port)).await.map_err(|cause| unheard(&format!("port {port}"), cause));
+    }
+    let address = crate::tablet::host_port(host, port);
+    TcpListener::bind((host, port)).await.map_err(|cause| unheard(&address, cause))
+}
+
+fn unheard(address: &str, cause: io::Error) -> ServerError {
+    ServerError::Listen { address: address.to_owned(), cause }
+}
+
+/// How long a connection may be silent before it is pinged, and how long the answer may take. Source: the defaults of
+/// `--grpc-server-keepalive-time` and `-timeout`, v20 and later.
+const KEEPALIVE: Duration = Duration::from_secs(10);
+
+/// Bytes of a request's headers: credentials and tracing take little, but nobody should be refused for a long token.
+const HEADER_BYTES: u32 = 1 << 18;

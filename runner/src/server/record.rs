@@ -1,0 +1,190 @@
+//! One RPC's way through the server: its id, what it came to, and the line and the counts that are left of it.
+//!
+//! A record ends when it is told how, or when it is dropped: a caller that goes away is an end too.
+
+use std::{
+    fmt::Write,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use tokio::time::Instant;
+use tonic::body::Body;
+
+use super::{
+    message::{code, status_of},
+    methods,
+    metrics::Metrics,
+};
+use crate::output::terminal;
+
+/// Makes the ids of RPCs: when the server started and how many came before. Two servers' ids differ by their starts.
+pub(super) struct Ids {
+    start: u64,
+    next: AtomicU64,
+}
+
+impl Ids {
+    pub(super) fn new() -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        // Milliseconds fit 48 bits for some thousand years.
+        Self { start: u64::try_from(since.as_millis()).unwrap_or(0), next: AtomicU64::new(1) }
+    }
+
+    fn next(&self) -> String {
+        format!("{:012x}-{:x}", self.start, self.next.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// An RPC under way.
+pub(super) struct Record {
+    pub(super) id: String,
+    path: String,
+    begun: Instant,
+    /// When the caller stops waiting.
+    until: Option<Instant>,
+    metrics: Arc<Metrics>,
+    has_log: bool,
+    code: Option<i32>,
+    notes: String,
+}
+
+impl Record {
+    pub(super) fn begin(path: &str, timeout: Option<Duration>, ids: &Ids, metrics: &Arc<Metrics>, has_log: bool) -> Self {
+        metrics.rpc_begun();
+        let begun = Instant::now();
+        Self {
+            id: ids.next(),
+            path: path.to_owned(),
+            begun,
+            until: timeout.and_then(|timeout| begun.checked_add(timeout)),
+            metrics: Arc::clone(metrics),
+            has_log,
+            code: None,
+            notes: String::new(),
+        }
+    }
+
+    pub(super) fn until(&self) -> Option<Instant> {
+        self.until
+    }
+
+    /// Adds ` key=value` to the line.
+    pub(super) fn note(&mut self, key: &str, value: impl std::fmt::Display) {
+        if self.has_log {
+            // Writing to a String does not fail.
+            let _ = write!(self.notes, " {key}={}", quoted(&value.to_string()));
+        }
+    }
+
+    /// It has ended with this code; the line is written when the record is dropped.
+    pub(super) fn ended(&mut self, code: i32) {
+        self.code = Some(code);
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let took = self.begun.elapsed();
+        let code = self.code.unwrap_or_else(|| {
+            let is_late = self.until.is_some_and(|until| Instant::now() >= until);
+            if is_late { code::DEADLINE_EXCEEDED } else { code::CANCELLED }
+        });
+        let method = methods::known(&self.path);
+        self.metrics.rpc_ended(method, code, took);
+        if self.has_log {
+            let level = match code {
+                code::OK | code::CANCELLED => "info",
+                _ => "warn",
+            };
+            let method = quoted(method.unwrap_or(&self.path));
+            let Self { id, notes, .. } = self;
+            let at = timestamp();
+            terminal::error_line(&format!(
+                "time={at} level={level} msg=rpc id={id} method={method} code={code} ms={:.1}{notes}",
+                took.as_secs_f64() * 1000.0
+            ));
+        }
+    }
+}
+
+/// A line of the same form about the server itself.
+pub(super) fn log(level: &str, message: &str) {
+    terminal::error_line(&format!("time={} level={level} msg={}", timestamp(), quoted(message)));
+}
+
+/// Seconds since 1970 with milliseconds: unambiguous, and sorted as text.
+fn timestamp() -> String {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    format!("{}.{:03}", since.as_secs(), since.subsec_millis())
+}
+
+/// A value as logfmt has it: in quotes if it is more than one word. Callers choose paths, so lines cannot be forged by them.
+fn quoted(value: &str) -> String {
+    let is_word = !value.is_empty() && value.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '"' | '=' | '\\'));
+    if is_word { value.to_owned() } else { format!("{value:?}") }
+}
+
+/// The body of an answer that comes from elsewhere, with the record that ends when it does.
+pub(super) struct Recorded {
+    pub(super) body: Body,
+    pub(super) record: Record,
+}
+
+impl http_body::Body for Recorded {
+    type Data = Bytes;
+    type Error = tonic::Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, tonic::Status>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        match &polled {
+            Poll::Ready(Some(Ok(frame))) => {
+                if let Some(trailers) = frame.trailers_ref() {
+                    self.record.ended(status_of(trailers).unwrap_or(code::UNAVAILABLE));
+                }
+            }
+            Poll::Ready(Some(Err(status))) => self.record.ended(status.code() as i32),
+            Poll::Ready(None) | Poll::Pending => {}
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_of_a_line_cannot_pretend_to_be_more() {
+        for (value, want) in [
+            ("vtctlservice.Vtctld/GetWorkflows", "vtctlservice.Vtctld/GetWorkflows"),
+            ("", "\"\""),
+            ("a code=0", "\"a code=0\""),
+            ("a\nlevel=info", "\"a\\nlevel=info\""),
+            ("caf\u{e9}", "\"café\""),
+        ] {
+            assert_eq!(quoted(value), want);
+        }
+    }
+
+    #[test]
+    fn ids_differ() {
+        let ids = Ids::new();
+        assert_ne!(ids.next(), ids.next());
+    }
+}

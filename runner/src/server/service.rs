@@ -1,0 +1,325 @@
+//! The one way of every RPC: let in, then answered by the planner, by the server itself, or by a vtctld.
+//!
+//! Bytes in, a flow, bytes out. No RPC of Vitess has code of its own here: what is served is [`rpc::SERVED`].
+
+use std::{
+    convert::Infallible,
+    fmt::Write,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::{HeaderMap, HeaderValue, Request, Response};
+use tokio::time::{Instant, timeout_at};
+use tonic::body::Body;
+use vtflow_planner::{Call, CallOptions, Effect, Failure, Flow, Timestamp, rpc};
+
+use super::{
+    auth::Auth,
+    forward::Forward,
+    health::Health,
+    message::{self, Refusal, code, framed, read_one},
+    methods,
+    metrics::Metrics,
+    record::{Ids, Record, Recorded},
+    reflection::Reflection,
+    share::Flights,
+};
+use crate::{
+    drive::{ClusterIo, drive},
+    observe::{Counts, Observer, Sums},
+};
+
+/// Where requests get their `now` from: the machine's clock, or a recorded cluster's moment.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// Everything that RPCs share.
+pub(super) struct Inner {
+    pub(super) io: ClusterIo,
+    pub(super) now: Clock,
+    pub(super) observer: Arc<dyn Observer>,
+    pub(super) message_bytes: usize,
+    pub(super) has_log: bool,
+    pub(super) auth: Auth,
+    pub(super) forward: Option<Forward>,
+    pub(super) health: Health,
+    pub(super) reflection: Reflection,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) ids: Ids,
+    pub(super) flights: Flights<Arc<Answered>>,
+}
+
+/// What came of a request, ready to be sent to everybody who asked.
+pub(super) struct Answered {
+    result: Result<Bytes, Refusal>,
+    /// The trailers that tell of failures.
+    trailers: HeaderMap,
+    failures: usize,
+    sums: Sums,
+}
+
+/// The tower service that the listener serves.
+#[derive(Clone)]
+pub(super) struct VtctldService(pub(super) Arc<Inner>);
+
+impl tower::Service<Request<Body>> for VtctldService {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let inner = Arc::clone(&self.0);
+        Box::pin(async move { Ok(inner.respond(request).await) })
+    }
+}
+
+impl Inner {
+    async fn respond(self: Arc<Self>, request: Request<Body>) -> Response<Body> {
+        if let Some(response) = message::http_refusal(&request) {
+            return response;
+        }
+        let timeout = message::timeout(request.headers());
+        let mut record = Record::begin(request.uri().path(), timeout, &self.ids, &self.metrics, self.has_log);
+        let id = HeaderValue::try_from(record.id.as_str());
+        let mut response = match self.answer(request, &mut record).await {
+            Ok(Answer::Known(response)) => response,
+            Ok(Answer::Elsewhere(response)) => {
+                let (head, body) = response.into_parts();
+                if let Some(code) = message::status_of(&head.headers) {
+                    record.ended(code);
+                }
+                Response::from_parts(head, Body::new(Recorded { body, record }))
+            }
+            Err(refusal) => {
+                record.ended(refusal.code);
+                record.note("error", &refusal.message);
+                message::response(Err(&refusal), &HeaderMap::new())
+            }
+        };
+        if let Ok(id) = id {
+            response.headers_mut().insert(REQUEST_ID, id);
+        }
+        response
+    }
+
+    async fn answer(&self, request: Request<Body>, record: &mut Record) -> Result<Answer, Refusal> {
+        self.auth.check(request.headers(), request.extensions())?;
+        let path = request.uri().path();
+        if let Some(served) = rpc::SERVED.iter().find(|served| served.path == path) {
+            return self.served(served, request, record).await.map(Answer::Known);
+        }
+        match path {
+            "/grpc.health.v1.Health/Check" => {
+                let frame = self.health.check(&read_one(request, self.message_bytes).await?)?;
+                record.ended(code::OK);
+                return Ok(Answer::Known(message::response(Ok(&frame), &HeaderMap::new())));
+            }
+            "/grpc.health.v1.Health/Watch" => {
+                return self.health.watch(&read_one(request, self.message_bytes).await?).map(Answer::Elsewhere);
+            }
+            _ => {}
+        }
+        if let Some(forward) = &self.forward {
+            record.note("forwarded", "true");
+            // Whatever it is, it may change what reads see.
+            self.flights.changed();
+            let response = forward.call(request).await;
+            self.flights.changed();
+            return response.map(Answer::Elsewhere);
+        }
+        if Reflection::is_for(path) {
+            return Ok(Answer::Elsewhere(self.reflection.call(request).await));
+        }
+        Err(Refusal::new(code::UNIMPLEMENTED, methods::unknown(path)))
+    }
+
+    async fn served(
+        &self,
+        served: &'static rpc::Served,
+        request: Request<Body>,
+        record: &mut Record,
+    ) -> Result<Response<Body>, Refusal> {
+        let request = read_one(request, self.message_bytes).await?;
+        let until = record.until().map(|until| before(until, Instant::now()));
+        let is_shared = served.effect == Effect::Read && until.is_none_or(|until| until >= Instant::now() + PATIENT);
+        let (answered, joined) = if is_shared {
+            let (running, joined) = self.flights.join((served.path, request.clone()), || self.flow(served.path, request, None));
+            let answered = match until {
+                Some(until) => timeout_at(until, running).await.map_err(|_| late())?,
+                None => running.await,
+            };
+            (answered, joined)
+        } else {
+            (self.flow(served.path, request, until).await, false)
+        };
+        if served.effect == Effect::Write {
+            self.flights.changed();
+        }
+        record.note("asks", answered.sums.topology_gets + answered.sums.topology_ranges + answered.sums.tablet_calls);
+        record.note("rounds", answered.sums.rounds);
+        record.note("failures", answered.failures);
+        if joined {
+            self.metrics.rpc_shared();
+            record.note("shared", "true");
+        }
+        record.ended(answered.result.as_ref().map_or_else(|refusal| refusal.code, |_| code::OK));
+        if let Err(refusal) = &answered.result {
+            record.note("error", &refusal.message);
+        }
+        Ok(message::response(answered.result.as_ref(), &answered.trailers))
+    }
+
+    /// One request, from its bytes to the bytes of its answer.
+    fn flow(&self, path: &'static str, request: Bytes, until: Option<Instant>) -> BoxFuture<'static, Arc<Answered>> {
+        let (io, metrics, observer) = (self.io.clone(), Arc::clone(&self.metrics), Arc::clone(&self.observer));
+        let (now, message_bytes) = (Arc::clone(&self.now), self.message_bytes);
+        Box::pin(async move {
+            let call = Call { path: path.to_owned(), request: request.to_vec(), options: CallOptions::default() };
+            let counts = Counts::default();
+            let reply = drive(Flow::start(&call, now()), &io, until, &(&counts, (&*metrics, &*observer))).await;
+            let sums = counts.sums();
+            metrics.flow_ended(sums.rounds, &reply.failures);
+            let result = match reply.result {
+                Ok(response) => framed(&response, message_bytes),
+                Err(status) => Err(Refusal::new(status.code as i32, status.message)),
+            };
+            Arc::new(Answered { result, trailers: told(&reply.failures), failures: reply.failures.len(), sums })
+        })
+    }
+}
+
+/// An answer and who tells the record of its end.
+enum Answer {
+    /// The record knows.
+    Known(Response<Body>),
+    /// The answer's body will say.
+    Elsewhere(Response<Body>),
+}
+
+/// The failures as trailers: a JSON array of as many as fit, in ASCII, and how many did not.
+fn told(failures: &[Failure]) -> HeaderMap {
+    let mut trailers = HeaderMap::new();
+    if failures.is_empty() {
+        return trailers;
+    }
+    let mut list = String::from("[");
+    let mut told = 0;
+    for failure in failures {
+        let Ok(text) = serde_json::to_string(failure) else { continue };
+        let text = ascii(&text);
+        if list.len() + text.len() + 2 > FAILURES_BYTES {
+            break;
+        }
+        if told > 0 {
+            list.push(',');
+        }
+        list.push_str(&text);
+        told += 1;
+    }
+    list.push(']');
+    if let Ok(value) = HeaderValue::try_from(list) {
+        trailers.insert("vtflow-failures", value);
+    }
+    if told < failures.len() {
+        trailers.insert("vtflow-failures-omitted", HeaderValue::from(failures.len() - told));
+    }
+    trailers
+}
+
+/// JSON with every character beyond ASCII written as an escape.
+fn ascii(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    let mut units = [0; 2];
+    for character in json.chars() {
+        if character.is_ascii() && !character.is_ascii_control() {
+            text.push(character);
+        } else {
+            for unit in character.encode_utf16(&mut units) {
+                // Writing to a String does not fail.
+                let _ = write!(text, "\\u{unit:04x}");
+            }
+        }
+    }
+    text
+}
+
+/// A little before the caller stops waiting: what is known then can still arrive.
+fn before(until: Instant, now: Instant) -> Instant {
+    let remaining = until.saturating_duration_since(now);
+    until - (remaining / 10).min(MARGIN)
+}
+
+fn late() -> Refusal {
+    Refusal::new(code::DEADLINE_EXCEEDED, "context deadline exceeded: the answer was not ready in time")
+}
+
+/// In the response's headers, and in the log.
+const REQUEST_ID: &str = "vtflow-request-id";
+
+/// Bytes of the trailer `vtflow-failures`. Together with the longest status message it stays below the 16 KiB of headers
+/// that HTTP/2 libraries take.
+const FAILURES_BYTES: usize = 4096;
+
+/// How long before a caller's deadline the asks end, at most.
+const MARGIN: Duration = Duration::from_millis(250);
+
+/// Callers who wait at least so long share reads: a shared read has no deadline but those of its asks. Others get an answer
+/// of their own, with what is known when their time is over.
+const PATIENT: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use vtflow_planner::Lost;
+
+    use super::*;
+
+    fn failure(shard: usize, message: &str) -> Failure {
+        Failure {
+            keyspace: "customer".to_owned(),
+            shard: shard.to_string(),
+            tablet: String::new(),
+            workflow: String::new(),
+            lost: Lost::Shard,
+            message: message.to_owned(),
+        }
+    }
+
+    #[test]
+    fn failures_are_ascii_json_of_a_bounded_size() {
+        assert!(told(&[]).is_empty());
+        let one = [failure(1, "caf\u{e9} \u{1f600}\n\"x\"")];
+        let trailers = told(&one);
+        let text = trailers["vtflow-failures"].to_str().unwrap();
+        assert!(text.is_ascii());
+        assert_eq!(serde_json::from_str::<Vec<Failure>>(text).unwrap(), one);
+        assert!(!trailers.contains_key("vtflow-failures-omitted"));
+
+        let many: Vec<Failure> = (0..300).map(|shard| failure(shard, "did not answer in 10s")).collect();
+        let trailers = told(&many);
+        let text = trailers["vtflow-failures"].to_str().unwrap();
+        assert!(text.len() <= FAILURES_BYTES);
+        let kept: Vec<Failure> = serde_json::from_str(text).unwrap();
+        assert!(kept.len() > 20 && kept == many[..kept.len()]);
+        let omitted: usize = trailers["vtflow-failures-omitted"].to_str().unwrap().parse().unwrap();
+        assert_eq!(kept.len() + omitted, 300);
+
+        assert_eq!(told(&[failure(1, &"x".repeat(5000))])["vtflow-failures"], "[]");
+    }
+
+    #[test]
+    fn asks_end_a_little_before_the_callers_deadline() {
+        let now = Instant::now();
+        for (millis, want) in [(1000, 900), (100, 90), (60_000, 59_750), (0, 0)] {
+            assert_eq!(before(now + Duration::from_millis(millis), now), now + Duration::from_millis(want), "{millis}");
+        }
+    }
+}
