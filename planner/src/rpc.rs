@@ -6,6 +6,9 @@ pub const GET_WORKFLOWS: &str = "/vtctlservice.Vtctld/GetWorkflows";
 /// `vtctlservice.Vtctld/GetSchemaMigrations`: [`crate::ops`], `schema_migrations`.
 pub const GET_SCHEMA_MIGRATIONS: &str = "/vtctlservice.Vtctld/GetSchemaMigrations";
 
+/// `vtctlservice.Vtctld/VDiffShow`: [`crate::ops`], `vdiff_show`.
+pub const VDIFF_SHOW: &str = "/vtctlservice.Vtctld/VDiffShow";
+
 /// `vtctlservice.Vtctld/WorkflowStatus`: [`crate::ops`], `workflow_status`.
 pub const WORKFLOW_STATUS: &str = "/vtctlservice.Vtctld/WorkflowStatus";
 
@@ -31,6 +34,7 @@ pub const SERVED: &[&str] = &[
     "/vtctlservice.Vtctld/GetTablets",
     "/vtctlservice.Vtctld/GetVSchema",
     GET_WORKFLOWS,
+    VDIFF_SHOW,
     WORKFLOW_STATUS,
 ];
 
@@ -44,3 +48,7 @@ pub const VREPLICATION_EXEC: &str = "/tabletmanagerservice.TabletManager/VReplic
 /// The tablet RPC that runs any statement as the DBA user, on tablets of every type and release. Source:
 /// `go/vt/vttablet/tabletmanager/rpc_query.go:ExecuteFetchAsDba`.
 pub const EXECUTE_FETCH_AS_DBA: &str = "/tabletmanagerservice.TabletManager/ExecuteFetchAsDba";
+
+/// The tablet RPC that creates, shows and controls `VDiffs`, on tablets of v14 on. Source:
+/// `go/vt/vttablet/tabletmanager/rpc_vreplication.go`, `vdiff/action.go`.
+pub const VDIFF: &str = "/tabletmanagerservice.TabletManager/VDiff";
