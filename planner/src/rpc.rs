@@ -32,6 +32,7 @@ pub const SERVED: &[&str] = &[
     "/vtctlservice.Vtctld/GetSrvVSchemas",
     "/vtctlservice.Vtctld/GetTablet",
     "/vtctlservice.Vtctld/GetTablets",
+    "/vtctlservice.Vtctld/GetTopologyPath",
     "/vtctlservice.Vtctld/GetVSchema",
     GET_WORKFLOWS,
     VDIFF_SHOW,
