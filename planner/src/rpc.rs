@@ -17,6 +17,9 @@ pub const GET_WORKFLOWS: &str = "/vtctlservice.Vtctld/GetWorkflows";
 /// `vtctlservice.Vtctld/GetSchemaMigrations`: [`crate::ops`], `schema_migrations`.
 pub const GET_SCHEMA_MIGRATIONS: &str = "/vtctlservice.Vtctld/GetSchemaMigrations";
 
+/// `vtctlservice.Vtctld/VDiffShow`: [`crate::ops`], `vdiff_show`.
+pub const VDIFF_SHOW: &str = "/vtctlservice.Vtctld/VDiffShow";
+
 /// `vtctlservice.Vtctld/WorkflowStatus`: [`crate::ops`], `workflow_status`.
 pub const WORKFLOW_STATUS: &str = "/vtctlservice.Vtctld/WorkflowStatus";
 
@@ -41,8 +44,10 @@ pub const SERVED: &[Served] = &[
     read("/vtctlservice.Vtctld/GetSrvVSchemas"),
     read("/vtctlservice.Vtctld/GetTablet"),
     read("/vtctlservice.Vtctld/GetTablets"),
+    read("/vtctlservice.Vtctld/GetTopologyPath"),
     read("/vtctlservice.Vtctld/GetVSchema"),
     read(GET_WORKFLOWS),
+    read(VDIFF_SHOW),
     read(WORKFLOW_STATUS),
 ];
 
@@ -60,3 +65,7 @@ pub const VREPLICATION_EXEC: &str = "/tabletmanagerservice.TabletManager/VReplic
 /// The tablet RPC that runs any statement as the DBA user, on tablets of every type and release. Source:
 /// `go/vt/vttablet/tabletmanager/rpc_query.go:ExecuteFetchAsDba`.
 pub const EXECUTE_FETCH_AS_DBA: &str = "/tabletmanagerservice.TabletManager/ExecuteFetchAsDba";
+
+/// The tablet RPC that creates, shows and controls `VDiffs`, on tablets of v14 on. Source:
+/// `go/vt/vttablet/tabletmanager/rpc_vreplication.go`, `vdiff/action.go`.
+pub const VDIFF: &str = "/tabletmanagerservice.TabletManager/VDiff";

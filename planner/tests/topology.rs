@@ -379,6 +379,55 @@ fn a_cell_that_does_not_answer_is_named() {
     assert_eq!(with_failure.failures[0].tablet, alias_text(100));
 }
 
+#[test]
+fn a_path_is_a_record_or_a_directory() {
+    let mut cluster = cluster();
+    let ask = |path: &str| GetTopologyPathRequest { path: path.into(), ..Default::default() };
+    let cell =
+        |cluster: &Cluster, path: &str| ok::<GetTopologyPathResponse>(cluster, "GetTopologyPath", &ask(path)).cell.unwrap();
+    for (path, name, children) in [
+        ("/", "", vec!["global", "zone1", "zone2"]),
+        ("/global", "global", vec!["cells", "keyspaces"]),
+        ("/zone1", "zone1", vec!["SrvVSchema", "keyspaces", "tablets"]),
+        ("/global/keyspaces/ks", "ks", vec!["Keyspace", "VSchema", "shards"]),
+        ("/zone2/tablets", "tablets", vec!["zone2-0000000300"]),
+        ("/zone2/tablets/", "", vec!["zone2-0000000300"]),
+    ] {
+        let shown = cell(&cluster, path);
+        assert_eq!((shown.name.as_str(), shown.path.as_str(), shown.data.as_str()), (name, path, ""));
+        assert_eq!(shown.children, children, "{path}");
+    }
+    let record = cell(&cluster, "/global/keyspaces/ks/Keyspace");
+    assert_eq!((record.data.as_str(), record.version), ("sidecar_db_name:\"_vt\"", 1));
+    let as_json = GetTopologyPathRequest { as_json: true, ..ask("/global/keyspaces/ks/Keyspace") };
+    let record = ok::<GetTopologyPathResponse>(&cluster, "GetTopologyPath", &as_json).cell.unwrap();
+    assert_eq!(record.data, "{\n  \"sidecar_db_name\": \"_vt\"\n}");
+
+    let old = GetTopologyPathRequest { version: 7, ..ask("/global/keyspaces/ks/Keyspace") };
+    cluster.global("keyspaces/bad/Keyspace", vec![0xff]);
+    cluster.break_topo("zone2", "SrvVSchema", "deadline exceeded: x");
+    for (request, want) in [
+        (
+            ask("/global/nosuch"),
+            "cell global with path /global/nosuch has no file contents and no children: node doesn't exist: /vitess/global/nosuch/",
+        ),
+        (ask("/nosuch/x"), "error fetching connection to cell nosuch: node doesn't exist: /vitess/global/cells/nosuch/CellInfo"),
+        (ask("/nosuch"), "error fetching connection to cell nosuch: node doesn't exist: /vitess/global/cells/nosuch/CellInfo"),
+        (ask("/zone2/SrvVSchema"), "deadline exceeded: x"),
+        (ask("/zone2"), "deadline exceeded: x"),
+        (ask("global"), "invalid path: global"),
+        (ask("/global/../x"), "invalid path: /global/../x"),
+        (ask("/../x"), "cell \"..\" cannot exist: invalid character . in name .."),
+        (
+            ask("/global/keyspaces/bad/Keyspace"),
+            "error decoding file content for cell /global/keyspaces/bad/Keyspace: unexpected EOF",
+        ),
+        (old, "version 7 of /global/keyspaces/ks/Keyspace cannot be read, only the current one, 1"),
+    ] {
+        assert_eq!(error(&cluster, "GetTopologyPath", &request), want);
+    }
+}
+
 /// One request of every kind.
 fn every_call() -> Vec<Call> {
     let keyspace = "ks".to_owned();
@@ -404,6 +453,8 @@ fn every_call() -> Vec<Call> {
         call("GetTablets", &GetTabletsRequest { tablet_aliases: vec![alias(100), alias(200)], ..Default::default() }),
         call("GetTablets", &GetTabletsRequest { keyspace: keyspace.clone(), shard, ..Default::default() }),
         call("GetTablets", &GetTabletsRequest::default()),
+        call("GetTopologyPath", &GetTopologyPathRequest { path: "/global/keyspaces/ks/Keyspace".into(), ..Default::default() }),
+        call("GetTopologyPath", &GetTopologyPathRequest { path: "/zone2".into(), ..Default::default() }),
         call("GetVSchema", &GetVSchemaRequest { keyspace }),
     ]
 }

@@ -25,12 +25,14 @@ use vtflow::{
     topo::MemoryTopology,
 };
 use vtflow_planner::{
-    Call, CallOptions, Flow, Reply, Timestamp,
+    Answer, Ask, Call, CallOptions, Flow, Reply, Timestamp, What,
     proto::{
+        query::{Field, QueryResult, Row},
+        tabletmanagerdata::VReplicationExecResponse,
         topodata::TabletType,
         vtctldata::{
-            GetSchemaMigrationsRequest, GetSchemaMigrationsResponse, GetTabletsResponse, SchemaMigration, WorkflowStatusRequest,
-            WorkflowStatusResponse,
+            GetSchemaMigrationsRequest, GetSchemaMigrationsResponse, GetTabletsResponse, GetTopologyPathResponse,
+            SchemaMigration, VDiffShowResponse, WorkflowStatusRequest, WorkflowStatusResponse,
         },
     },
     rpc,
@@ -109,6 +111,12 @@ fn message(pool: &DescriptorPool, path: &str, reply: &[u8]) -> DynamicMessage {
     let name = format!("vtctldata.{method}Response");
     let descriptor = pool.get_message_by_name(&name).unwrap_or_else(|| panic!("no message {name}"));
     let decode = |bytes: &[u8]| DynamicMessage::decode(descriptor.clone(), bytes).expect("such a message");
+    if method == "GetTopologyPath" {
+        // The same record, written at another time.
+        let mut reply = GetTopologyPathResponse::decode(reply).expect("a place");
+        reply.cell.as_mut().expect("a place").version = 0;
+        return decode(&reply.encode_to_vec());
+    }
     if path == rpc::GET_SCHEMA_MIGRATIONS {
         let migrations = in_order(GetSchemaMigrationsResponse::decode(reply).expect("migrations").migrations);
         return decode(&GetSchemaMigrationsResponse { migrations }.encode_to_vec());
@@ -157,8 +165,68 @@ async fn recorded_reads_are_answered_as_vtctld_did() {
         *compared.entry(read.path).or_default() += 1;
     }
     let missing: Vec<_> = rpc::SERVED.iter().map(|served| served.path).filter(|path| !compared.contains_key(*path)).collect();
-    // Those two depend on the moment: GetWorkflows is compared in snapshots.rs, WorkflowStatus below.
-    assert_eq!(missing, [rpc::GET_WORKFLOWS, rpc::WORKFLOW_STATUS], "every other read that is served has a recorded call");
+    // GetWorkflows is compared in snapshots.rs, the other two below.
+    assert_eq!(
+        missing,
+        [rpc::GET_WORKFLOWS, rpc::VDIFF_SHOW, rpc::WORKFLOW_STATUS],
+        "every other read that is served has a recorded call"
+    );
+}
+
+/// What the tablets said when it was recorded is given to the flow again: the reply is vtctld's.
+#[test]
+fn vdiffs_are_what_the_tablets_say() {
+    let text = std::fs::read_to_string(folder("recordings/vdiff.jsonl")).expect("recorded calls");
+    let calls: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(calls.len(), 5);
+    for recorded in calls {
+        let place = &recorded["from"];
+        let snapshot = Snapshot::load(&folder("snapshots").join(recorded["snapshot"].as_str().expect("a name"))).expect("one");
+        let call =
+            Call { path: rpc::VDIFF_SHOW.into(), request: bytes(&recorded["request_bytes"]), options: CallOptions::default() };
+        let mut flow = Flow::start(&call, snapshot.taken_at);
+        let mut asks = flow.asks();
+        while let Some(ask) = asks.pop() {
+            flow.answer(ask.id, tablet_answer(&snapshot, &recorded["tablets"], &ask));
+            asks.extend(flow.asks());
+        }
+        let ours = flow.into_reply().expect("nothing is outstanding").result;
+        match (ours, recorded["error"].as_str()) {
+            (Ok(ours), None) => {
+                let theirs = bytes(&recorded["response_bytes"]);
+                let decode = |reply: &[u8]| VDiffShowResponse::decode(reply).expect("a reply");
+                assert_eq!(decode(&ours), decode(&theirs), "{place}");
+            }
+            (Err(ours), Some(theirs)) => assert_eq!(ours.message, theirs, "{place}"),
+            (ours, theirs) => panic!("{place}: ours {ours:?}, theirs {theirs:?}"),
+        }
+    }
+}
+
+/// The snapshot's topology; of tablets, those in `tablets` have the workflow and answer what was recorded.
+fn tablet_answer(snapshot: &Snapshot, tablets: &Value, ask: &Ask) -> Answer {
+    let records = |cell: &str| snapshot.topo.iter().filter(move |record| record.cell == cell).collect::<Vec<_>>();
+    match &ask.what {
+        What::TopoGet { cell, path } => {
+            let records = records(cell);
+            let record = records.iter().find(|record| record.path == *path).expect("a record that exists");
+            Answer::Found { value: record.value.clone(), version: record.version }
+        }
+        What::TopoRange { cell, prefix } => {
+            let found = records(cell).into_iter().filter(|record| record.path.starts_with(prefix));
+            let found =
+                found.map(|r| vtflow_planner::Record { path: r.path.clone(), value: r.value.clone(), version: r.version });
+            Answer::Range(found.collect())
+        }
+        What::TabletCall { tablet, path, .. } if *path == rpc::VDIFF => Answer::Called(bytes(&tablets[&tablet.alias])),
+        What::TabletCall { tablet, .. } => {
+            let row = Row { lengths: vec![1], values: b"w".to_vec() };
+            let rows = if tablets[&tablet.alias].is_null() { vec![] } else { vec![row] };
+            let field = Field { name: b"workflow".to_vec(), r#type: 10_262, ..Field::default() };
+            let result = QueryResult { fields: vec![field], rows, ..QueryResult::default() };
+            Answer::Called(VReplicationExecResponse { result: Some(result) }.encode_to_vec())
+        }
+    }
 }
 
 /// What vtctld answered for the snapshot itself.

@@ -10,6 +10,7 @@ mod get_workflows;
 mod schema_migrations;
 mod snapshot;
 mod topology;
+mod vdiff_show;
 mod workflow_status;
 
 /// A request being served: takes answers, releases asks, ends with a reply. It may move between threads: a server's requests do.
@@ -38,6 +39,7 @@ pub(crate) fn start(call: &Call, now: Timestamp, asks: &mut Asks) -> Result<Box<
         rpc::GET_WORKFLOWS => Ok(Box::new(get_workflows::GetWorkflows::start(call, now, asks)?)),
         rpc::GET_SCHEMA_MIGRATIONS => Ok(Box::new(schema_migrations::SchemaMigrations::start(call, asks)?)),
         rpc::SNAPSHOT => Ok(Box::new(snapshot::Snapshot::start(call, asks)?)),
+        rpc::VDIFF_SHOW => Ok(Box::new(vdiff_show::VDiffShow::start(call, asks)?)),
         rpc::WORKFLOW_STATUS => Ok(Box::new(workflow_status::WorkflowStatus::start(call, now, asks)?)),
         path => topology::start(call, asks).unwrap_or_else(|| Err(unserved(path))),
     }

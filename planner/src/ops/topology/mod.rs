@@ -8,6 +8,7 @@
 
 mod cells;
 mod one;
+mod path;
 mod range;
 mod tablets;
 
@@ -30,6 +31,7 @@ pub(super) fn start(call: &Call, asks: &mut Asks) -> Option<Result<Box<dyn Opera
             range::Listing::start(name, call, asks).map(boxed)
         }
         "GetSrvKeyspaceNames" | "GetSrvKeyspaces" | "GetSrvVSchemas" => cells::PerCell::start(name, call, asks).map(boxed),
+        "GetTopologyPath" => path::Place::start(call, asks).map(boxed),
         "GetTablets" => tablets::Tablets::start(call, asks).map(boxed),
         _ => one::One::start(name, call, asks)?.map(boxed),
     };
