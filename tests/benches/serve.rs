@@ -67,11 +67,11 @@ async fn main() {
 
     // What connections, buffers and caches take is there after this.
     run(&address, Duration::from_secs(5).min(Duration::from_secs(seconds))).await;
-    let before = resident_bytes();
     let started = Instant::now();
+    let samples = tokio::spawn(memory(Duration::from_secs(seconds)));
     let seen = run(&address, Duration::from_secs(seconds)).await;
     let took = started.elapsed();
-    let after = resident_bytes();
+    let samples = samples.await.expect("reading a file does not panic");
 
     let mut micros: Vec<u32> = seen.iter().flat_map(|seen| seen.micros.iter().copied()).collect();
     micros.sort_unstable();
@@ -92,7 +92,7 @@ async fn main() {
         f64::from(at(100)) / 1e3
     );
     println!("  workflows in an answer, and how many answers: {counts:?}");
-    println!("  resident memory {:.1} MB after 5 s, {:.1} MB at the end", before as f64 / 1e6, after as f64 / 1e6);
+    println!("  resident memory over that time, MB: {samples}");
     assert!(errors.is_empty(), "the first error: {:?}", errors.first());
     assert!(server.shut_down().await, "all calls have ended");
 }
@@ -135,6 +135,16 @@ async fn call(channel: Channel, request: Request<GetWorkflowsRequest>) -> Result
     let request = request.map(|message| bytes::Bytes::from(message.encode_to_vec()));
     let response = grpc.unary(request, path, raw::Raw).await?.into_inner();
     GetWorkflowsResponse::decode(response).map_err(|error| tonic::Status::internal(error.to_string()))
+}
+
+/// The memory of this process at the beginning, at each tenth of the time, and at the end.
+async fn memory(how_long: Duration) -> String {
+    let mut samples = vec![format!("{:.1}", resident_bytes() as f64 / 1e6)];
+    for _ in 0..10 {
+        tokio::time::sleep(how_long / 10).await;
+        samples.push(format!("{:.1}", resident_bytes() as f64 / 1e6));
+    }
+    samples.join(" ")
 }
 
 /// Bytes of this process in memory; 0 where the system does not say.
