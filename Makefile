@@ -4,7 +4,7 @@ CARGO ?= cargo
 PACKAGES = protobuf-compiler gcc libc6-dev
 TEST_PACKAGES = etcd-server mariadb-server openssl
 
-.PHONY: run test quick check lint bench size deny setup setup-tests clean
+.PHONY: run test quick check lint bench bench-serve size deny setup setup-tests clean
 
 ## Sets up, builds and shows the demo cluster's workflows and the plan behind them.
 run: setup
@@ -35,6 +35,10 @@ lint:
 ## What GetWorkflows costs on a large cluster, beside the same asks with the answers thrown away.
 bench: setup
 	$(CARGO) bench --quiet -p vtflow-tests --bench get_workflows
+
+## 200 clients at once on a served cluster, for SECONDS (60): errors, latencies, memory.
+bench-serve: setup
+	$(CARGO) bench --quiet -p vtflow-tests --bench serve
 
 ## Bytes of the planner as wasm.
 size: setup-tests

@@ -42,6 +42,8 @@ pub struct TabletOptions {
     pub connect_timeout: Duration,
     /// Calls under way at once, all tablets together. Default: 512.
     pub concurrency: usize,
+    /// Calls under way at once in one cell, so that a cell that does not answer leaves turns to the others. Default: 256.
+    pub concurrency_per_cell: usize,
     /// Calls under way at once on one tablet. Default: 4, since tablets work `VReplicationExec` off one by one
     /// (`go/vt/vttablet/tabletmanager/vreplication/engine.go:Exec`, a mutex).
     pub concurrency_per_tablet: usize,
@@ -55,6 +57,7 @@ impl Default for TabletOptions {
             message_bytes: 16 << 20,
             connect_timeout: Duration::from_secs(5),
             concurrency: 512,
+            concurrency_per_cell: 256,
             concurrency_per_tablet: 4,
         }
     }
@@ -66,6 +69,7 @@ pub struct Tablets {
     tls: Option<ClientTlsConfig>,
     metadata: HeaderMap,
     turns: Semaphore,
+    cells: Mutex<BTreeMap<String, Arc<Semaphore>>>,
     peers: Mutex<BTreeMap<(String, u16), Arc<Peer>>>,
 }
 
@@ -92,7 +96,7 @@ impl Tablets {
         }
         let metadata = options.credentials.as_ref().map(credentials).transpose()?.unwrap_or_default();
         let turns = Semaphore::new(options.concurrency.clamp(1, Semaphore::MAX_PERMITS));
-        Ok(Self { options, tls, metadata, turns, peers: Mutex::default() })
+        Ok(Self { options, tls, metadata, turns, cells: Mutex::default(), peers: Mutex::default() })
     }
 
     /// Performs one call and never fails: a failure is an [`Answer::Failed`] that names the tablet and the cause.
@@ -109,12 +113,13 @@ impl Tablets {
         until: Option<Instant>,
     ) -> Answer {
         let host_port = host_port(&tablet.host, tablet.grpc_port);
-        let peer = self.peer(tablet);
+        let (peer, cell) = (self.peer(tablet), self.cell(&tablet.cell));
         let turn = async {
-            // The tablet's own turn first: who waits for a slow tablet must not take a turn from the others.
+            // The tablet's own turn first, then the cell's: who waits for a slow one must not take a turn from the others.
             let own = peer.turns.acquire().await;
+            let of_cell = cell.acquire().await;
             let overall = self.turns.acquire().await;
-            (own, overall)
+            (own, of_cell, overall)
         };
         let turn = match until {
             Some(until) => timeout_at(until, turn).await.ok(),
@@ -216,6 +221,15 @@ impl Tablets {
         endpoint.connect().await.map_err(|error| root_cause(&error))
     }
 
+    fn cell(&self, name: &str) -> Arc<Semaphore> {
+        let mut cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
+        if cells.len() >= CELLS_KEPT {
+            cells.retain(|_, turns| Arc::strong_count(turns) > 1);
+        }
+        let turns = self.options.concurrency_per_cell.clamp(1, Semaphore::MAX_PERMITS);
+        Arc::clone(cells.entry(name.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(turns))))
+    }
+
     fn peer(&self, tablet: &TabletAddress) -> Arc<Peer> {
         let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
         if peers.len() >= PEERS_KEPT {
@@ -269,6 +283,9 @@ fn credentials(path: &PathBuf) -> Result<HeaderMap, OptionError> {
 
 /// gRPC code `DEADLINE_EXCEEDED`.
 const DEADLINE_EXCEEDED: i32 = 4;
+
+/// Cells kept before idle ones are dropped; a topology has a few dozen.
+const CELLS_KEPT: usize = 1024;
 
 /// Connections kept before idle ones are dropped.
 const PEERS_KEPT: usize = 8192;

@@ -281,6 +281,30 @@ async fn all_tablets_together_have_a_bound() {
 }
 
 #[tokio::test]
+async fn a_cell_that_hangs_leaves_turns_to_the_others() {
+    let server = RawServer::start();
+    let options = TabletOptions { concurrency: 4, concurrency_per_cell: 2, ..TabletOptions::default() };
+    let tablets = Arc::new(Tablets::new(options).unwrap());
+    let call = |cell: &str, path: &'static str| {
+        let (tablets, tablet) = (Arc::clone(&tablets), TabletAddress { cell: cell.to_owned(), ..tablet(server.address) });
+        async move { tablets.call(&tablet, path, b"0", Effect::Read, Duration::from_secs(10), None).await }
+    };
+    let hanging: Vec<_> = (0..2).map(|_| tokio::spawn(call("dead", "/raw/hang"))).collect();
+    while server.seen.now() < 2 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // The dead cell has its two turns, a third caller waits; the living cell is not kept from its own.
+    let third = tokio::spawn(call("dead", "/raw/echo"));
+    let started = Instant::now();
+    assert_eq!(call("alive", "/raw/echo").await, called(b"0"));
+    assert!(started.elapsed() < Duration::from_secs(1));
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(!third.is_finished(), "the cell's bound holds");
+    hanging.iter().for_each(tokio::task::JoinHandle::abort);
+    assert_eq!(third.await.unwrap(), called(b"0"));
+}
+
+#[tokio::test]
 async fn calls_carry_static_credentials() {
     let server = RawServer::start();
     let directory = TempDir::new().unwrap();

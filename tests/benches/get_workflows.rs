@@ -57,7 +57,7 @@ async fn main() {
         let cluster = Cluster::start(generate(shape, taken_at), BTreeMap::new(), DELAY).await.expect("the cluster starts");
         println!("\n{shards} shards, {streams} streams each, {DELAY:?} delays (started in {:.1?})", started.elapsed());
         let topology = Arc::new(MemoryTopology::new(cluster.topo()).with_delay(DELAY));
-        let options = TabletOptions { concurrency: 2048, ..TabletOptions::default() };
+        let options = TabletOptions { concurrency: 2048, concurrency_per_cell: 2048, ..TabletOptions::default() };
         let io =
             ClusterIo { topology, tablets: Arc::new(Tablets::new(options).expect("no files")), deadlines: Deadlines::default() };
         for include_logs in [false, true] {

@@ -78,6 +78,9 @@ pub struct ConnectArgs {
     /// Tablet calls under way at once
     #[arg(long, global = true, value_name = "N", default_value_t = 2048, help_heading = "Limits")]
     tablet_concurrency: usize,
+    /// Tablet calls under way at once in one cell
+    #[arg(long, global = true, value_name = "N", default_value_t = 1024, help_heading = "Limits")]
+    tablet_concurrency_per_cell: usize,
     /// Bytes of a message to or from a tablet, and to or from a client
     #[arg(long, global = true, value_name = "BYTES", default_value_t = 16 << 20, help_heading = "Limits")]
     grpc_max_message_size: usize,
@@ -222,6 +225,7 @@ impl ConnectArgs {
             credentials: self.grpc_auth_static_client_creds.clone(),
             message_bytes: self.grpc_max_message_size,
             concurrency: self.tablet_concurrency,
+            concurrency_per_cell: self.tablet_concurrency_per_cell,
             ..TabletOptions::default()
         })?;
         let deadlines = Deadlines { topology: self.topo_deadline, tablet: self.tablet_deadline };

@@ -34,6 +34,7 @@ impl Certificates {
     }
 
     /// One more certificate under the authority, valid between two moments (`YYYYMMDDhhmmssZ`), with this subject.
+    #[allow(dead_code, reason = "shared by several test binaries")]
     pub(crate) fn issue(&self, name: &str, subject: &str, alternatives: &str, valid: (&str, &str)) {
         let at = self.directory.path();
         let [key, request, certificate, extensions] = ["key", "csr", "pem", "ext"].map(|kind| format!("{name}.{kind}"));
