@@ -105,6 +105,30 @@ async fn the_topology_leads_to_the_running_tablets() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_tablet_without_an_address_does_not_get_one() {
+    type Change = fn(&mut topodata::Tablet);
+    let cases: [(&str, Change, bool); 5] = [
+        ("as it is", |_| (), true),
+        ("shut down: neither host nor ports", |tablet| (tablet.hostname, tablet.port_map) = Default::default(), false),
+        ("no host", |tablet| tablet.hostname.clear(), false),
+        ("no gRPC port", |tablet| tablet.port_map.retain(|name, _| name != "grpc"), false),
+        ("gRPC port 0", |tablet| tablet.port_map.extend([("grpc".to_owned(), 0)]), false),
+    ];
+    for (name, change, leads) in cases {
+        let mut snapshot = small();
+        let record = snapshot.topo.iter_mut().find(|record| record.path == "tablets/zone1-0000000200/Tablet").unwrap();
+        let mut tablet = topodata::Tablet::decode(record.value.as_slice()).unwrap();
+        change(&mut tablet);
+        record.value = tablet.encode_to_vec();
+        let before = record.clone();
+        let cluster = start(snapshot, &[]).await;
+        assert_eq!(!cluster.topo().contains(&before), leads, "{name}");
+        assert_eq!(cluster.port("zone1-0000000200").is_some(), leads, "{name}");
+        assert!(cluster.port("zone2-0000000300").is_some() && cluster.warnings().is_empty(), "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_record_that_is_no_tablet_is_served_as_it_is_with_nobody_behind_it() {
     let mut snapshot = small();
     let broken = |record: &&mut CellRecord| record.path == "tablets/zone1-0000000200/Tablet";

@@ -73,7 +73,7 @@ const STATEMENTS_AT_ONCE: usize = 8;
 
 impl Cluster {
     /// Starts every tablet of the snapshot's topology. One without rows is down, one whose rows cannot be loaded too; one whose
-    /// record cannot be decoded is not there. Damage to one tablet is no error: see [`Cluster::warnings`].
+    /// record cannot be decoded or says no host or gRPC port is not there. Damage to one tablet is no error: see [`Cluster::warnings`].
     ///
     /// `faults` by alias; `delay` is how long each answer takes, as a network far away would.
     ///
@@ -105,7 +105,7 @@ impl Cluster {
         let running = Arc::new(Semaphore::new(STATEMENTS_AT_ONCE));
         let mut refusing = Vec::new();
         let mut ports = BTreeMap::new();
-        for (alias, record) in &records {
+        for (alias, record) in records.iter().filter(|(_, record)| has_address(record)) {
             let fault = faults.get(alias).copied().unwrap_or_default();
             let _entered = runtime.enter();
             let socket = TcpSocket::new_v4()?;
@@ -137,7 +137,7 @@ impl Cluster {
         self.topo.clone()
     }
 
-    /// The port of a tablet on 127.0.0.1, running or not.
+    /// The port of a tablet on 127.0.0.1, running or not. None for one whose record leads nowhere.
     pub fn port(&self, alias: &str) -> Option<u16> {
         self.ports.get(alias).copied()
     }
@@ -277,12 +277,22 @@ fn one_line(text: &str) -> String {
 }
 
 /// Leads a tablet record to its port by appending fields: the last value of a field wins, and unknown fields stay as they are.
+/// A record that leads nowhere stays so, byte for byte.
 fn patched(mut record: CellRecord, ports: &BTreeMap<String, u16>) -> CellRecord {
     const HOSTNAME: u32 = 2;
-    if let Some(port) = tablet_alias(&record).and_then(|alias| ports.get(alias)) {
+    let leads = topodata::Tablet::decode(record.value.as_slice()).is_ok_and(|tablet| has_address(&tablet));
+    if let Some(port) = tablet_alias(&record).and_then(|alias| ports.get(alias)).filter(|_| leads) {
         encoding::string::encode(HOSTNAME, &"127.0.0.1".to_owned(), &mut record.value);
-        let more = topodata::Tablet { port_map: [("grpc".to_owned(), i32::from(*port))].into(), ..topodata::Tablet::default() };
+        let more = topodata::Tablet { port_map: [(GRPC.to_owned(), i32::from(*port))].into(), ..topodata::Tablet::default() };
         record.value.extend(more.encode_to_vec());
     }
     record
 }
+
+/// Whether the record says where to call: that of a tablet which was shut down has neither host nor ports.
+fn has_address(tablet: &topodata::Tablet) -> bool {
+    !tablet.hostname.is_empty() && tablet.port_map.get(GRPC).is_some_and(|port| *port > 0)
+}
+
+/// The port map's key for the port that is called.
+const GRPC: &str = "grpc";
