@@ -150,7 +150,7 @@ impl Tablets {
             Err(_) => {
                 // The peer may have vanished without a word; calls that are under way on this connection keep it.
                 if let Some(used) = last {
-                    peer.line.forget(&used).await;
+                    peer.line.forget(&used);
                 }
                 timed_out()
             }
@@ -182,7 +182,7 @@ impl Tablets {
             match unary(&mut channel, path, request, &terms).await {
                 Ok(response) => return Ok(response.into()),
                 Err(CallError::Broken(cause)) => {
-                    peer.line.forget(used).await;
+                    peer.line.forget(used);
                     let may_repeat = match effect {
                         Effect::Read => !fresh && !is_retry,
                         Effect::Write => false,

@@ -17,7 +17,10 @@ use std::{
 use futures_util::future::join_all;
 use support::{certificates::Certificates, server::RawServer};
 use tempfile::TempDir;
-use tokio::time::Instant;
+use tokio::{
+    net::{TcpSocket, TcpStream},
+    time::Instant,
+};
 use tonic::transport::{Certificate, Identity, ServerTlsConfig};
 use vtflow::{
     tablet::{TabletOptions, Tablets},
@@ -153,6 +156,39 @@ async fn a_peer_that_accepts_and_says_nothing_times_out() {
     let answer = call_within(&tablets(), address, "/raw/echo", b"", Duration::from_millis(300)).await;
     let want = format!("zone1-0000000100 at {address} did not answer in 300ms");
     assert_eq!(answer, failed(FailureKind::TimedOut, want));
+}
+
+#[tokio::test]
+async fn a_call_that_times_out_does_not_wait_for_somebody_elses_dial() {
+    // Accepts the first connection, and no other: their packets are dropped once its queue is full.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    let tablets = Arc::new(tablets());
+    let call = |millis| {
+        let tablets = Arc::clone(&tablets);
+        tokio::spawn(async move {
+            let started = Instant::now();
+            let answer = call_within(&tablets, address, "/raw/echo", b"", Duration::from_millis(millis)).await;
+            assert!(matches!(answer, Answer::Failed { kind: FailureKind::TimedOut, .. }), "{answer:?}");
+            started.elapsed()
+        })
+    };
+    let (first, second) = (call(300), call(1200));
+    // The first one's failure takes the connection away from later callers, the second still waits on it.
+    assert!(first.await.unwrap() < Duration::from_millis(700));
+    let (_accepted, _) = listener.accept().await.unwrap();
+    let mut queued = Vec::new();
+    while let Ok(Ok(connection)) = tokio::time::timeout(Duration::from_millis(100), TcpStream::connect(address)).await {
+        queued.push(connection);
+        assert!(queued.len() < 100, "the queue of a listener does not fill up");
+    }
+    let third = call(4000);
+    let took = second.await.unwrap();
+    assert!((1150..2500).contains(&took.as_millis()), "{took:?}");
+    assert!(!third.is_finished(), "it dials all the while");
+    third.abort();
 }
 
 #[tokio::test]
