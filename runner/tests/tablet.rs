@@ -90,6 +90,8 @@ async fn what_is_no_proper_answer_is_unreachable_and_says_why() {
         ("/raw/empty", "the answer has a status but no message"),
         ("/raw/truncated", "the message of the answer is cut short"),
         ("/raw/twice", "the answer is not one gRPC message: more bytes follow"),
+        // Not read to its end, which never comes.
+        ("/raw/endless", "the answer is not one gRPC message: more bytes follow"),
         ("/elsewhere", "not a gRPC server: it answered HTTP status 404"),
     ] {
         let answer = call(&tablets, server.address, path, b"").await;
