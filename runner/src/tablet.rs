@@ -108,7 +108,7 @@ impl Tablets {
         wait: Duration,
         until: Option<Instant>,
     ) -> Answer {
-        let host_port = host_port(&tablet.host, tablet.grpc_port);
+        let host_port = tablet.address();
         let peer = self.peer(tablet);
         let turn = async {
             // The tablet's own turn first: who waits for a slow tablet must not take a turn from the others.
@@ -230,11 +230,6 @@ impl Tablets {
     }
 }
 
-/// Host and port as one text, an IPv6 address in brackets, like Go's `net.JoinHostPort`.
-pub fn host_port(host: &str, port: u16) -> String {
-    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
-}
-
 fn failed(kind: FailureKind, message: String) -> Answer {
     Answer::Failed { kind, message }
 }
@@ -272,14 +267,3 @@ const DEADLINE_EXCEEDED: i32 = 4;
 
 /// Connections kept before idle ones are dropped.
 const PEERS_KEPT: usize = 8192;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_are_joined_like_go_does() {
-        assert_eq!(host_port("tablet-1.zone1", 15999), "tablet-1.zone1:15999");
-        assert_eq!(host_port("::1", 80), "[::1]:80");
-    }
-}
