@@ -7,6 +7,7 @@
 use std::{
     collections::BTreeMap,
     fs,
+    net::Ipv6Addr,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -133,7 +134,7 @@ impl Tablets {
             failed(FailureKind::TimedOut, format!("{} at {host_port} did not answer in {waited}", tablet.alias))
         };
         let mut last = None;
-        let outcome = timeout_at(deadline, self.attempt(&peer, &host_port, path, request, effect, deadline, &mut last)).await;
+        let outcome = timeout_at(deadline, self.attempt(&peer, tablet, path, request, effect, deadline, &mut last)).await;
         match outcome {
             Ok(Ok(response)) => Answer::Called(response),
             Ok(Err(CallError::Status { code: DEADLINE_EXCEEDED, .. } | CallError::Broken(_))) if deadline_is_here(deadline) => {
@@ -161,7 +162,7 @@ impl Tablets {
     async fn attempt(
         &self,
         peer: &Peer,
-        host_port: &str,
+        tablet: &TabletAddress,
         path: &str,
         request: &[u8],
         effect: Effect,
@@ -170,7 +171,7 @@ impl Tablets {
     ) -> Result<Vec<u8>, CallError> {
         let mut is_retry = false;
         loop {
-            let connected = peer.line.connected(self.dial(host_port)).await.map_err(CallError::Broken)?;
+            let connected = peer.line.connected(self.dial(tablet)).await.map_err(CallError::Broken)?;
             let mut channel = connected.connection.clone();
             let fresh = connected.fresh;
             let used = last.insert(connected);
@@ -197,9 +198,13 @@ impl Tablets {
         }
     }
 
-    async fn dial(&self, host_port: &str) -> Result<Channel, String> {
+    async fn dial(&self, tablet: &TabletAddress) -> Result<Channel, String> {
+        if !is_host(&tablet.host) {
+            // In a URI it would lead somewhere else: to another port, or past a name and password.
+            return Err(format!("its record says the host {:?}, which is neither a host name nor an IP address", tablet.host));
+        }
         let scheme = if self.tls.is_some() { "https" } else { "http" };
-        let mut endpoint = Endpoint::from_shared(format!("{scheme}://{host_port}"))
+        let mut endpoint = Endpoint::from_shared(format!("{scheme}://{}", tablet.address()))
             .map_err(|error| format!("not an address: {}", root_cause(&error)))?
             .connect_timeout(self.options.connect_timeout)
             // Go servers close a connection whose client pings more often than every 10 s, or without a call under way.
@@ -228,6 +233,12 @@ impl Tablets {
         });
         Arc::clone(peer)
     }
+}
+
+/// Whether it is a host name, underscores allowed, or an IP address, without brackets.
+fn is_host(text: &str) -> bool {
+    let is_name = || text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
+    !text.is_empty() && (is_name() || text.parse::<Ipv6Addr>().is_ok())
 }
 
 fn failed(kind: FailureKind, message: String) -> Answer {

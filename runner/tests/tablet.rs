@@ -121,6 +121,39 @@ async fn a_refused_port_and_an_unknown_host_are_named() {
 }
 
 #[tokio::test]
+async fn a_host_that_would_lead_elsewhere_is_not_called() {
+    let server = RawServer::start();
+    let there = server.address;
+    for host in [
+        "127.0.0.1/x",
+        "user@127.0.0.1",
+        "127.0.0.1?x",
+        "127.0.0.1#x",
+        "[::1]",
+        "127.0.0.1:80",
+        "127.0.0.1\\x",
+        "caf\u{e9}",
+        "%31",
+        "",
+    ] {
+        let tablet = TabletAddress { host: host.to_owned(), ..tablet(there) };
+        let answer = tablets().call(&tablet, "/raw/echo", b"", Effect::Read, Duration::from_secs(10), None).await;
+        let want = format!(
+            "zone1-0000000100 at {}: its record says the host {host:?}, which is neither a host name nor an IP address",
+            tablet.address()
+        );
+        assert_eq!(answer, failed(FailureKind::Unreachable, want), "{host}");
+    }
+    assert_eq!(server.seen.calls(), 0);
+    for host in ["127.0.0.1", "localhost", "tablet_1.no-such-host.invalid."] {
+        let tablet = TabletAddress { host: host.to_owned(), ..tablet(there) };
+        let answer = tablets().call(&tablet, "/raw/echo", b"1", Effect::Read, Duration::from_secs(10), None).await;
+        let is_unknown = matches!(&answer, Answer::Failed { message, .. } if message.contains("lookup"));
+        assert!(if host.ends_with('.') { is_unknown } else { answer == called(b"1") }, "{host}: {answer:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_tablet_that_hangs_times_out_and_the_call_is_cancelled_there() {
     let server = RawServer::start();
     let tablets = tablets();
