@@ -114,11 +114,15 @@ pub struct TabletAddress {
 }
 
 impl TabletAddress {
-    /// Host and port as one text, IPv6 in brackets. Source: Go `net.JoinHostPort`.
+    /// Host and port as one text.
     pub fn address(&self) -> String {
-        let Self { host, grpc_port, .. } = self;
-        if host.contains(':') { format!("[{host}]:{grpc_port}") } else { format!("{host}:{grpc_port}") }
+        host_port(&self.host, self.grpc_port)
     }
+}
+
+/// Host and port as one text, IPv6 in brackets. Source: Go `net.JoinHostPort`.
+pub fn host_port(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
 /// What people read about a tablet call: in a plan, a trace, a progress line.

@@ -3,12 +3,17 @@
 //! vtctld dials while holding a lock, so N reads of a dead cell take N times the dial timeout (`go/vt/topo/server.go:ConnForCell`).
 //! Here those who waited for a dial that failed take its failure instead of dialing themselves.
 
-use std::future::Future;
+use std::{
+    future::Future,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
-use tokio::{sync::Mutex, time::Instant};
+use tokio::time::Instant;
 
 /// A connection, or the place for one.
 pub(crate) struct Line<T> {
+    /// Held while dialing. Apart from the state, so that forgetting a connection waits for nobody.
+    dialing: tokio::sync::Mutex<()>,
     state: Mutex<State<T>>,
 }
 
@@ -29,7 +34,7 @@ struct State<T> {
 
 impl<T: Clone> Line<T> {
     pub(crate) fn new() -> Self {
-        Self { state: Mutex::new(State { up: None, generation: 0, failed: None }) }
+        Self { dialing: tokio::sync::Mutex::default(), state: Mutex::new(State { up: None, generation: 0, failed: None }) }
     }
 
     /// The connection; dials if there is none. Dropping the future while it dials leaves the dial to the next caller.
@@ -39,16 +44,21 @@ impl<T: Clone> Line<T> {
     /// The text of the failed dial, this call's own or one that it waited for.
     pub(crate) async fn connected(&self, dial: impl Future<Output = Result<T, String>>) -> Result<Connected<T>, String> {
         let arrived = Instant::now();
-        let mut state = self.state.lock().await;
-        if let Some(connection) = &state.up {
-            return Ok(Connected { connection: connection.clone(), generation: state.generation, fresh: false });
-        }
-        if let Some((at, cause)) = &state.failed
-            && *at >= arrived
+        let _dialing = self.dialing.lock().await;
         {
-            return Err(cause.clone());
+            let state = self.state();
+            if let Some(connection) = &state.up {
+                return Ok(Connected { connection: connection.clone(), generation: state.generation, fresh: false });
+            }
+            if let Some((at, cause)) = &state.failed
+                && *at >= arrived
+            {
+                return Err(cause.clone());
+            }
         }
-        match dial.await {
+        let outcome = dial.await;
+        let mut state = self.state();
+        match outcome {
             Ok(connection) => {
                 state.generation += 1;
                 state.failed = None;
@@ -62,12 +72,17 @@ impl<T: Clone> Line<T> {
         }
     }
 
-    /// Forgets a connection that broke, so that the next caller dials. A newer one stays.
-    pub(crate) async fn forget(&self, broken: &Connected<T>) {
-        let mut state = self.state.lock().await;
+    /// Forgets a connection that broke, so that the next caller dials. A newer one stays. Waits for no dial.
+    pub(crate) fn forget(&self, broken: &Connected<T>) {
+        let mut state = self.state();
         if state.generation == broken.generation {
             state.up = None;
         }
+    }
+
+    /// Held for a moment only, never while waiting.
+    fn state(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -103,9 +118,9 @@ mod tests {
         let line = Line::<u32>::new();
         let first = line.connected(async { Ok(1) }).await.unwrap();
         assert!(first.fresh);
-        line.forget(&first).await;
+        line.forget(&first);
         let second = line.connected(async { Ok(2) }).await.unwrap();
-        line.forget(&first).await;
+        line.forget(&first);
         let third = line.connected(async { Ok(3) }).await.unwrap();
         assert_eq!((second.connection, third.connection, third.fresh), (2, 2, false));
     }

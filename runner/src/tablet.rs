@@ -7,6 +7,7 @@
 use std::{
     collections::BTreeMap,
     fs,
+    net::Ipv6Addr,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -112,7 +113,7 @@ impl Tablets {
         wait: Duration,
         until: Option<Instant>,
     ) -> Answer {
-        let host_port = host_port(&tablet.host, tablet.grpc_port);
+        let host_port = tablet.address();
         let (peer, cell) = (self.peer(tablet), self.cell(&tablet.cell));
         let turn = async {
             // The tablet's own turn first, then the cell's: who waits for a slow one must not take a turn from the others.
@@ -138,7 +139,7 @@ impl Tablets {
             failed(FailureKind::TimedOut, format!("{} at {host_port} did not answer in {waited}", tablet.alias))
         };
         let mut last = None;
-        let outcome = timeout_at(deadline, self.attempt(&peer, &host_port, path, request, effect, deadline, &mut last)).await;
+        let outcome = timeout_at(deadline, self.attempt(&peer, tablet, path, request, effect, deadline, &mut last)).await;
         match outcome {
             Ok(Ok(response)) => Answer::Called(response),
             Ok(Err(CallError::Status { code: DEADLINE_EXCEEDED, .. } | CallError::Broken(_))) if deadline_is_here(deadline) => {
@@ -155,7 +156,7 @@ impl Tablets {
             Err(_) => {
                 // The peer may have vanished without a word; calls that are under way on this connection keep it.
                 if let Some(used) = last {
-                    peer.line.forget(&used).await;
+                    peer.line.forget(&used);
                 }
                 timed_out()
             }
@@ -166,7 +167,7 @@ impl Tablets {
     async fn attempt(
         &self,
         peer: &Peer,
-        host_port: &str,
+        tablet: &TabletAddress,
         path: &str,
         request: &[u8],
         effect: Effect,
@@ -175,7 +176,7 @@ impl Tablets {
     ) -> Result<Vec<u8>, CallError> {
         let mut is_retry = false;
         loop {
-            let connected = peer.line.connected(self.dial(host_port)).await.map_err(CallError::Broken)?;
+            let connected = peer.line.connected(self.dial(tablet)).await.map_err(CallError::Broken)?;
             let mut channel = connected.connection.clone();
             let fresh = connected.fresh;
             let used = last.insert(connected);
@@ -187,7 +188,7 @@ impl Tablets {
             match unary(&mut channel, path, request, &terms).await {
                 Ok(response) => return Ok(response.into()),
                 Err(CallError::Broken(cause)) => {
-                    peer.line.forget(used).await;
+                    peer.line.forget(used);
                     let may_repeat = match effect {
                         Effect::Read => !fresh && !is_retry,
                         Effect::Write => false,
@@ -202,9 +203,13 @@ impl Tablets {
         }
     }
 
-    async fn dial(&self, host_port: &str) -> Result<Channel, String> {
+    async fn dial(&self, tablet: &TabletAddress) -> Result<Channel, String> {
+        if !is_host(&tablet.host) {
+            // In a URI it would lead somewhere else: to another port, or past a name and password.
+            return Err(format!("its record says the host {:?}, which is neither a host name nor an IP address", tablet.host));
+        }
         let scheme = if self.tls.is_some() { "https" } else { "http" };
-        let mut endpoint = Endpoint::from_shared(format!("{scheme}://{host_port}"))
+        let mut endpoint = Endpoint::from_shared(format!("{scheme}://{}", tablet.address()))
             .map_err(|error| format!("not an address: {}", root_cause(&error)))?
             .connect_timeout(self.options.connect_timeout)
             // Go servers close a connection whose client pings more often than every 10 s, or without a call under way.
@@ -244,9 +249,10 @@ impl Tablets {
     }
 }
 
-/// Host and port as one text, an IPv6 address in brackets, like Go's `net.JoinHostPort`.
-pub fn host_port(host: &str, port: u16) -> String {
-    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+/// Whether it is a host name, underscores allowed, or an IP address, without brackets.
+fn is_host(text: &str) -> bool {
+    let is_name = || text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
+    !text.is_empty() && (is_name() || text.parse::<Ipv6Addr>().is_ok())
 }
 
 fn failed(kind: FailureKind, message: String) -> Answer {
@@ -289,14 +295,3 @@ const CELLS_KEPT: usize = 1024;
 
 /// Connections kept before idle ones are dropped.
 const PEERS_KEPT: usize = 8192;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_are_joined_like_go_does() {
-        assert_eq!(host_port("tablet-1.zone1", 15999), "tablet-1.zone1:15999");
-        assert_eq!(host_port("::1", 80), "[::1]:80");
-    }
-}

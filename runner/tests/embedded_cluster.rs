@@ -15,7 +15,10 @@ use bytes::Bytes;
 use embedded_support::Raw;
 use prost::Message;
 use tonic::{Code, Request, Status, transport::Channel};
-use vtflow::embedded::{Cell, Cluster, ClusterError, Fault, Release, Shape, Snapshot, SnapshotError, demo, generate};
+use vtflow::{
+    embedded::{Cell, Cluster, ClusterError, Fault, Release, Shape, Snapshot, SnapshotError, demo, generate},
+    topo::CellRecord,
+};
 use vtflow_planner::{
     Timestamp,
     proto::{query::QueryResult, tabletmanagerdata as data, topodata},
@@ -99,6 +102,65 @@ async fn the_topology_leads_to_the_running_tablets() {
     tokio::time::sleep(Duration::from_millis(200)).await;
     let stopped = call(port, ping, request, Duration::from_secs(5)).await.unwrap_err();
     assert_eq!(stopped.code(), Code::Unavailable, "nothing runs on after the cluster is dropped: {stopped}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tablet_without_an_address_does_not_get_one() {
+    type Change = fn(&mut topodata::Tablet);
+    let cases: [(&str, Change, bool); 5] = [
+        ("as it is", |_| (), true),
+        ("shut down: neither host nor ports", |tablet| (tablet.hostname, tablet.port_map) = Default::default(), false),
+        ("no host", |tablet| tablet.hostname.clear(), false),
+        ("no gRPC port", |tablet| tablet.port_map.retain(|name, _| name != "grpc"), false),
+        ("gRPC port 0", |tablet| tablet.port_map.extend([("grpc".to_owned(), 0)]), false),
+    ];
+    for (name, change, leads) in cases {
+        let mut snapshot = small();
+        let record = snapshot.topo.iter_mut().find(|record| record.path == "tablets/zone1-0000000200/Tablet").unwrap();
+        let mut tablet = topodata::Tablet::decode(record.value.as_slice()).unwrap();
+        change(&mut tablet);
+        record.value = tablet.encode_to_vec();
+        let before = record.clone();
+        let cluster = start(snapshot, &[]).await;
+        assert_eq!(!cluster.topo().contains(&before), leads, "{name}");
+        assert_eq!(cluster.port("zone1-0000000200").is_some(), leads, "{name}");
+        assert!(cluster.port("zone2-0000000300").is_some() && cluster.warnings().is_empty(), "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_is_no_tablet_is_served_as_it_is_with_nobody_behind_it() {
+    let mut snapshot = small();
+    let broken = |record: &&mut CellRecord| record.path == "tablets/zone1-0000000200/Tablet";
+    let record = snapshot.topo.iter_mut().find(broken).unwrap();
+    record.value = b"\x00\xff\xfe\xff".to_vec();
+    let before = record.clone();
+    let cluster = start(snapshot, &[]).await;
+    assert!(cluster.topo().contains(&before));
+    assert_eq!(cluster.port("zone1-0000000200"), None);
+    let [warning] = cluster.warnings() else { panic!("{:?}", cluster.warnings()) };
+    assert!(
+        warning.starts_with("the topology record tablets/zone1-0000000200/Tablet of cell zone1 is not a tablet: "),
+        "{warning}"
+    );
+    for alias in ["zone1-0000000100", "zone2-0000000300"] {
+        exec(&cluster, alias, "select id from _vt.vreplication").await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tablet_whose_rows_cannot_be_loaded_is_down() {
+    let mut snapshot = small();
+    let sidecar = &mut snapshot.tablets.get_mut("zone1-0000000200").unwrap().sidecar;
+    let streams = &mut sidecar.get_mut("vreplication").unwrap().rows;
+    streams.push(streams[0].clone());
+    let cluster = start(snapshot, &[]).await;
+    let [warning] = cluster.warnings() else { panic!("{:?}", cluster.warnings()) };
+    assert!(warning.starts_with("tablet zone1-0000000200 is down, since its rows cannot be loaded: UNIQUE"), "{warning}");
+    let refused = exec(&cluster, "zone1-0000000200", "select id from _vt.vreplication").await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unavailable, "{refused}");
+    exec(&cluster, "zone2-0000000300", "select id from _vt.vreplication").await.unwrap();
+    assert_eq!(start(small(), &[]).await.warnings(), [] as [String; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

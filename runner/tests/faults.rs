@@ -256,7 +256,7 @@ fn names_that_cannot_be_are_refused() {
 #[test]
 fn a_damaged_recording_is_refused_and_the_file_named() {
     type Damage = fn(&Path);
-    let cases: [(&str, Damage, &str); 14] = [
+    let cases: [(&str, Damage, &str); 12] = [
         ("no such directory", |copy| fs::remove_dir_all(copy).unwrap(), "snapshot.json"),
         (
             "an empty directory",
@@ -296,11 +296,6 @@ fn a_damaged_recording_is_refused_and_the_file_named() {
             |copy| edit_record(copy, "keyspaces/customer/shards/-80/Shard", |record| record["value"] = json!("%%%")),
             "keyspaces/customer/shards/-80/Shard",
         ),
-        (
-            "no tablet",
-            |copy| edit_record(copy, "tablets/zone1-0000000200/Tablet", |record| record["value"] = json!(GARBAGE)),
-            "tablets/zone1-0000000200/Tablet",
-        ),
         ("no tablets' directory", |copy| fs::remove_dir_all(copy.join("tablets")).unwrap(), "tablets"),
         (
             "a row too short",
@@ -311,16 +306,6 @@ fn a_damaged_recording_is_refused_and_the_file_named() {
             },
             "zone1-0000000200.json",
         ),
-        (
-            "two rows with one key",
-            |copy| {
-                edit(&copy.join("tablets/zone1-0000000200.json"), |tablet| {
-                    let rows = tablet["sidecar"]["vreplication"]["rows"].as_array_mut().unwrap();
-                    rows.push(rows[0].clone());
-                });
-            },
-            "zone1-0000000200",
-        ),
     ];
     for (what, damage, place) in cases {
         let (_directory, copy) = copy();
@@ -329,11 +314,47 @@ fn a_damaged_recording_is_refused_and_the_file_named() {
         assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{what}: {}", ran.stderr);
         assert!(ran.stderr.starts_with("error: ") && ran.stderr.contains(place), "{what}: {}", ran.stderr);
     }
+}
 
-    // The rows of one tablet only: that tablet did not answer.
-    let (_directory, copy) = copy();
-    fs::remove_file(copy.join("tablets/zone1-0000000200.json")).unwrap();
-    let ran = look(&copy, &["-o", "json"]);
-    assert_eq!(ran.code, 1, "{}", ran.stderr);
-    assert!(ran.stderr.contains("zone1-0000000200"), "{}", ran.stderr);
+#[test]
+fn a_tablet_damaged_in_a_recording_takes_only_its_own_shard_along() {
+    type Damage = fn(&Path);
+    let cases: [(&str, Damage, Option<&str>); 3] = [
+        // As a tablet that did not answer when the recording was made.
+        ("no rows", |copy| fs::remove_file(copy.join("tablets/zone1-0000000200.json")).unwrap(), None),
+        (
+            "two rows with one key",
+            |copy| {
+                edit(&copy.join("tablets/zone1-0000000200.json"), |tablet| {
+                    let rows = tablet["sidecar"]["vreplication"]["rows"].as_array_mut().unwrap();
+                    rows.push(rows[0].clone());
+                });
+            },
+            Some("warning: tablet zone1-0000000200 is down, since its rows cannot be loaded: UNIQUE constraint failed"),
+        ),
+        (
+            "no tablet record",
+            |copy| edit_record(copy, "tablets/zone1-0000000200/Tablet", |record| record["value"] = json!(GARBAGE)),
+            Some("warning: the topology record tablets/zone1-0000000200/Tablet of cell zone1 is not a tablet: "),
+        ),
+    ];
+    let healthy = shard_streams(&look(&recorded("movetables-running"), &["-o", "json"]).json());
+    for (what, damage, warning) in cases {
+        let (_directory, copy) = copy();
+        damage(&copy);
+        let ran = look(&copy, &["-o", "json"]);
+        assert_eq!(ran.code, 1, "{what}: {}", ran.stderr);
+        let warnings: Vec<&str> = ran.stderr.lines().filter(|line| line.starts_with("warning: ")).collect();
+        assert_eq!(warnings.len(), usize::from(warning.is_some()), "{what}: {}", ran.stderr);
+        for (line, want) in warnings.iter().zip(warning) {
+            assert!(line.starts_with(want) && line.ends_with("or take the snapshot again"), "{what}: {line}");
+        }
+        assert!(ran.stderr.contains("customer/-80"), "{what}: {}", ran.stderr);
+        let is_kept = |(_, place): &(String, String)| place == "80-/zone2-0000000300";
+        let there = shard_streams(&ran.json());
+        let kept: BTreeMap<_, _> = there.into_iter().filter(|(place, _)| is_kept(place)).collect();
+        let want: BTreeMap<_, _> = healthy.clone().into_iter().filter(|(place, _)| is_kept(place)).collect();
+        assert!(!want.is_empty(), "{what}");
+        assert_eq!(kept, want, "{what}: the other shard");
+    }
 }

@@ -17,7 +17,10 @@ use std::{
 use futures_util::future::join_all;
 use support::{certificates::Certificates, server::RawServer};
 use tempfile::TempDir;
-use tokio::time::Instant;
+use tokio::{
+    net::{TcpSocket, TcpStream},
+    time::Instant,
+};
 use tonic::transport::{Certificate, Identity, ServerTlsConfig};
 use vtflow::{
     tablet::{TabletOptions, Tablets},
@@ -87,6 +90,8 @@ async fn what_is_no_proper_answer_is_unreachable_and_says_why() {
         ("/raw/empty", "the answer has a status but no message"),
         ("/raw/truncated", "the message of the answer is cut short"),
         ("/raw/twice", "the answer is not one gRPC message: more bytes follow"),
+        // Not read to its end, which never comes.
+        ("/raw/endless", "the answer is not one gRPC message: more bytes follow"),
         ("/elsewhere", "not a gRPC server: it answered HTTP status 404"),
     ] {
         let answer = call(&tablets, server.address, path, b"").await;
@@ -112,6 +117,39 @@ async fn a_refused_port_and_an_unknown_host_are_named() {
         let Answer::Failed { kind: FailureKind::Unreachable, message } = &answer else { panic!("{answer:?}") };
         assert!(message.starts_with(&format!("zone1-0000000100 at {shown}: ")), "{message}");
         assert!(!message.contains("os error") && !message.contains("transport error"), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_would_lead_elsewhere_is_not_called() {
+    let server = RawServer::start();
+    let there = server.address;
+    for host in [
+        "127.0.0.1/x",
+        "user@127.0.0.1",
+        "127.0.0.1?x",
+        "127.0.0.1#x",
+        "[::1]",
+        "127.0.0.1:80",
+        "127.0.0.1\\x",
+        "caf\u{e9}",
+        "%31",
+        "",
+    ] {
+        let tablet = TabletAddress { host: host.to_owned(), ..tablet(there) };
+        let answer = tablets().call(&tablet, "/raw/echo", b"", Effect::Read, Duration::from_secs(10), None).await;
+        let want = format!(
+            "zone1-0000000100 at {}: its record says the host {host:?}, which is neither a host name nor an IP address",
+            tablet.address()
+        );
+        assert_eq!(answer, failed(FailureKind::Unreachable, want), "{host}");
+    }
+    assert_eq!(server.seen.calls(), 0);
+    for host in ["127.0.0.1", "localhost", "tablet_1.no-such-host.invalid."] {
+        let tablet = TabletAddress { host: host.to_owned(), ..tablet(there) };
+        let answer = tablets().call(&tablet, "/raw/echo", b"1", Effect::Read, Duration::from_secs(10), None).await;
+        let is_unknown = matches!(&answer, Answer::Failed { message, .. } if message.contains("lookup"));
+        assert!(if host.ends_with('.') { is_unknown } else { answer == called(b"1") }, "{host}: {answer:?}");
     }
 }
 
@@ -153,6 +191,39 @@ async fn a_peer_that_accepts_and_says_nothing_times_out() {
     let answer = call_within(&tablets(), address, "/raw/echo", b"", Duration::from_millis(300)).await;
     let want = format!("zone1-0000000100 at {address} did not answer in 300ms");
     assert_eq!(answer, failed(FailureKind::TimedOut, want));
+}
+
+#[tokio::test]
+async fn a_call_that_times_out_does_not_wait_for_somebody_elses_dial() {
+    // Accepts the first connection, and no other: their packets are dropped once its queue is full.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    let tablets = Arc::new(tablets());
+    let call = |millis| {
+        let tablets = Arc::clone(&tablets);
+        tokio::spawn(async move {
+            let started = Instant::now();
+            let answer = call_within(&tablets, address, "/raw/echo", b"", Duration::from_millis(millis)).await;
+            assert!(matches!(answer, Answer::Failed { kind: FailureKind::TimedOut, .. }), "{answer:?}");
+            started.elapsed()
+        })
+    };
+    let (first, second) = (call(300), call(1200));
+    // The first one's failure takes the connection away from later callers, the second still waits on it.
+    assert!(first.await.unwrap() < Duration::from_millis(700));
+    let (_accepted, _) = listener.accept().await.unwrap();
+    let mut queued = Vec::new();
+    while let Ok(Ok(connection)) = tokio::time::timeout(Duration::from_millis(100), TcpStream::connect(address)).await {
+        queued.push(connection);
+        assert!(queued.len() < 100, "the queue of a listener does not fill up");
+    }
+    let third = call(4000);
+    let took = second.await.unwrap();
+    assert!((1150..2500).contains(&took.as_millis()), "{took:?}");
+    assert!(!third.is_finished(), "it dials all the while");
+    third.abort();
 }
 
 #[tokio::test]

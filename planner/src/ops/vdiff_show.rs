@@ -60,7 +60,8 @@ impl VDiffShow {
             Event::Target(target) => {
                 let scope =
                     Scope { db_name: target.db_name.clone(), workflow: self.request.workflow.clone(), active_only: false };
-                self.ask_name(target, Read::new(Subject::Names, scope), asks);
+                let read = Read::new(&target.address.alias, Subject::Names, scope);
+                self.ask_name(target, read, asks);
             }
             Event::Unreached(Unreached { place, message, .. }) => self.fail(&place, message),
             Event::Fatal(status) => self.fatal = Some(status),

@@ -19,6 +19,7 @@ use crate::{
         generate,
         snapshot::Snapshot,
     },
+    output::terminal,
     tablet::{TabletOptions, Tablets},
     tls::TlsFiles,
     topo::{CellRecord, EtcdConfig, EtcdTopology, GLOBAL, MemoryTopology},
@@ -160,6 +161,7 @@ impl ConnectArgs {
         let cluster = Cluster::start(snapshot, embedding.faults, embedding.tablet_delay)
             .await
             .context("the embedded tablets do not start")?;
+        cluster.warnings().iter().for_each(|warning| terminal::error_line(&format!("warning: {warning}")));
         let topology = MemoryTopology::new(cluster.topo()).with_delay(embedding.topo_delay);
         Ok(Connected { io: self.io(Arc::new(topology))?, recorded_at: Some(taken_at), embedded: Some(cluster) })
     }

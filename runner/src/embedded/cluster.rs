@@ -45,6 +45,7 @@ pub enum Fault {
 pub struct Cluster {
     topo: Vec<CellRecord>,
     ports: BTreeMap<String, u16>,
+    warnings: Vec<String>,
     /// Bound and not listening: the ports of tablets that are down stay theirs.
     _refusing: Vec<TcpSocket>,
     runtime: Option<Runtime>,
@@ -54,24 +55,6 @@ pub struct Cluster {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClusterError {
-    /// A tablet record of the topology cannot be decoded.
-    #[error("the topology record {path} of cell {cell} is not a tablet: {source}; mend topo.json or take the snapshot again")]
-    BadTabletRecord {
-        /// The record's cell.
-        cell: String,
-        /// The record's path.
-        path: String,
-        /// What is wrong with it.
-        source: prost::DecodeError,
-    },
-    /// A tablet's rows cannot be loaded.
-    #[error("the rows of tablet {alias} cannot be loaded: {source}; mend tablets/{alias}.json or take the snapshot again")]
-    BadRows {
-        /// The tablet.
-        alias: String,
-        /// What SQLite said.
-        source: rusqlite::Error,
-    },
     /// A fault names a tablet that the topology does not have.
     #[error("there is no tablet {alias} to give a fault; the tablets are {known}")]
     UnknownTablet {
@@ -89,13 +72,14 @@ pub enum ClusterError {
 const STATEMENTS_AT_ONCE: usize = 8;
 
 impl Cluster {
-    /// Starts every tablet of the snapshot's topology. One without rows is down.
+    /// Starts every tablet of the snapshot's topology. One without rows is down, one whose rows cannot be loaded too; one whose
+    /// record cannot be decoded or says no host or gRPC port is not there. Damage to one tablet is no error: see [`Cluster::warnings`].
     ///
     /// `faults` by alias; `delay` is how long each answer takes, as a network far away would.
     ///
     /// # Errors
     ///
-    /// [`ClusterError`], naming the tablet or record.
+    /// [`ClusterError`]: a fault for a tablet that is not there, or no port or thread to be had.
     pub async fn start(snapshot: Snapshot, faults: BTreeMap<String, Fault>, delay: Duration) -> Result<Self, ClusterError> {
         // Loading rows and making a runtime both block.
         let started = tokio::task::spawn_blocking(move || Self::start_blocking(snapshot, &faults, delay)).await;
@@ -104,12 +88,14 @@ impl Cluster {
 
     fn start_blocking(snapshot: Snapshot, faults: &BTreeMap<String, Fault>, delay: Duration) -> Result<Self, ClusterError> {
         let clock = Clock::starting_at(snapshot.taken_at);
-        let records = tablet_records(&snapshot.topo)?;
+        let mut warnings = Vec::new();
+        let records = tablet_records(&snapshot.topo, &mut warnings);
         if let Some(alias) = faults.keys().find(|alias| !records.contains_key(*alias)) {
             let known = records.keys().cloned().collect::<Vec<_>>().join(", ");
             return Err(ClusterError::UnknownTablet { alias: alias.clone(), known });
         }
-        let mut engines = engines(&snapshot.tablets, clock)?;
+        let mut engines =
+            engines(snapshot.tablets.iter().filter(|(alias, _)| records.contains_key(*alias)), clock, &mut warnings)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .thread_name("embedded-tablet")
             .worker_threads(2)
@@ -119,7 +105,7 @@ impl Cluster {
         let running = Arc::new(Semaphore::new(STATEMENTS_AT_ONCE));
         let mut refusing = Vec::new();
         let mut ports = BTreeMap::new();
-        for (alias, record) in &records {
+        for (alias, record) in records.iter().filter(|(_, record)| has_address(record)) {
             let fault = faults.get(alias).copied().unwrap_or_default();
             let _entered = runtime.enter();
             let socket = TcpSocket::new_v4()?;
@@ -143,7 +129,7 @@ impl Cluster {
             serve(runtime.handle(), listener, tablet, fault);
         }
         let topo = snapshot.topo.into_iter().map(|record| patched(record, &ports)).collect();
-        Ok(Self { topo, ports, _refusing: refusing, runtime: Some(runtime) })
+        Ok(Self { topo, ports, warnings, _refusing: refusing, runtime: Some(runtime) })
     }
 
     /// The snapshot's topology, its tablet records leading to the running tablets.
@@ -151,9 +137,15 @@ impl Cluster {
         self.topo.clone()
     }
 
-    /// The port of a tablet on 127.0.0.1, running or not.
+    /// The port of a tablet on 127.0.0.1, running or not. None for one whose record leads nowhere.
     pub fn port(&self, alias: &str) -> Option<u16> {
         self.ports.get(alias).copied()
+    }
+
+    /// What of the snapshot is damaged and so not served: one line for each record and each tablet, with what to do. Empty when all
+    /// is well.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 }
 
@@ -218,18 +210,23 @@ fn tablet_alias(record: &CellRecord) -> Option<&str> {
     record.path.strip_prefix("tablets/")?.strip_suffix("/Tablet")
 }
 
-fn tablet_records(topo: &[CellRecord]) -> Result<BTreeMap<String, topodata::Tablet>, ClusterError> {
+/// The tablets by alias. A record that is none is left out, with a warning.
+fn tablet_records(topo: &[CellRecord], warnings: &mut Vec<String>) -> BTreeMap<String, topodata::Tablet> {
     let mut records = BTreeMap::new();
     for record in topo {
         let Some(alias) = tablet_alias(record) else { continue };
-        let tablet = topodata::Tablet::decode(record.value.as_slice()).map_err(|source| ClusterError::BadTabletRecord {
-            cell: record.cell.clone(),
-            path: record.path.clone(),
-            source,
-        })?;
-        records.insert(alias.to_owned(), tablet);
+        match topodata::Tablet::decode(record.value.as_slice()) {
+            Ok(tablet) => {
+                records.insert(alias.to_owned(), tablet);
+            }
+            Err(error) => warnings.push(one_line(&format!(
+                "the topology record {} of cell {} is not a tablet: {error}; no tablet is started for it; mend topo.json or take \
+                 the snapshot again",
+                record.path, record.cell
+            ))),
+        }
     }
-    Ok(records)
+    records
 }
 
 /// Source: `go/vt/topo/topoproto/tablet.go:TabletDbName`.
@@ -243,34 +240,59 @@ fn db_name(tablet: &topodata::Tablet) -> String {
     }
 }
 
-/// The databases, loaded on every processor.
-fn engines(tablets: &BTreeMap<String, TabletRows>, clock: Clock) -> Result<BTreeMap<String, Engine>, ClusterError> {
-    let all: Vec<(&String, &TabletRows)> = tablets.iter().collect();
+/// The databases, loaded on every processor. One that cannot be loaded is left out, with a warning.
+fn engines<'a>(
+    tablets: impl Iterator<Item = (&'a String, &'a TabletRows)>,
+    clock: Clock,
+    warnings: &mut Vec<String>,
+) -> Result<BTreeMap<String, Engine>, ClusterError> {
+    let all: Vec<(&String, &TabletRows)> = tablets.collect();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let load = |part: &[(&String, &TabletRows)]| {
-        part.iter()
-            .map(|(alias, rows)| match Engine::new(rows, clock) {
-                Ok(engine) => Ok(((*alias).clone(), engine)),
-                Err(source) => Err(ClusterError::BadRows { alias: (*alias).clone(), source }),
-            })
-            .collect::<Result<Vec<_>, _>>()
+    let load = |part: &[(&'a String, &'a TabletRows)]| {
+        part.iter().map(|&(alias, rows)| (alias, Engine::new(rows, clock))).collect::<Vec<_>>()
     };
     let parts = std::thread::scope(|scope| {
         let size = all.len().div_ceil(threads).max(1);
         let workers: Vec<_> = all.chunks(size).map(|part| scope.spawn(move || load(part))).collect();
         let died = || ClusterError::Listen(io::Error::other("a loading thread died"));
-        workers.into_iter().map(|worker| worker.join().unwrap_or_else(|_| Err(died()))).collect::<Result<Vec<_>, _>>()
+        workers.into_iter().map(|worker| worker.join().map_err(|_| died())).collect::<Result<Vec<_>, _>>()
     })?;
-    Ok(parts.into_iter().flatten().collect())
+    let mut engines = BTreeMap::new();
+    for (alias, loaded) in parts.into_iter().flatten() {
+        match loaded {
+            Ok(engine) => {
+                engines.insert(alias.clone(), engine);
+            }
+            Err(error) => warnings.push(one_line(&format!(
+                "tablet {alias} is down, since its rows cannot be loaded: {error}; mend tablets/{alias}.json or take the snapshot again"
+            ))),
+        }
+    }
+    Ok(engines)
+}
+
+/// The text without what would break its line: names and causes come from files.
+fn one_line(text: &str) -> String {
+    text.replace(char::is_control, " ")
 }
 
 /// Leads a tablet record to its port by appending fields: the last value of a field wins, and unknown fields stay as they are.
+/// A record that leads nowhere stays so, byte for byte.
 fn patched(mut record: CellRecord, ports: &BTreeMap<String, u16>) -> CellRecord {
     const HOSTNAME: u32 = 2;
-    if let Some(port) = tablet_alias(&record).and_then(|alias| ports.get(alias)) {
+    let leads = topodata::Tablet::decode(record.value.as_slice()).is_ok_and(|tablet| has_address(&tablet));
+    if let Some(port) = tablet_alias(&record).and_then(|alias| ports.get(alias)).filter(|_| leads) {
         encoding::string::encode(HOSTNAME, &"127.0.0.1".to_owned(), &mut record.value);
-        let more = topodata::Tablet { port_map: [("grpc".to_owned(), i32::from(*port))].into(), ..topodata::Tablet::default() };
+        let more = topodata::Tablet { port_map: [(GRPC.to_owned(), i32::from(*port))].into(), ..topodata::Tablet::default() };
         record.value.extend(more.encode_to_vec());
     }
     record
 }
+
+/// Whether the record says where to call: that of a tablet which was shut down has neither host nor ports.
+fn has_address(tablet: &topodata::Tablet) -> bool {
+    !tablet.hostname.is_empty() && tablet.port_map.get(GRPC).is_some_and(|port| *port > 0)
+}
+
+/// The port map's key for the port that is called.
+const GRPC: &str = "grpc";

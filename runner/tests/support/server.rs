@@ -15,8 +15,9 @@ use std::{
 };
 
 use bytes::{BufMut, Bytes, BytesMut};
+use futures_util::StreamExt;
 use http::{HeaderMap, HeaderValue, Request, Response};
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, StreamBody};
 use tokio::runtime::Runtime;
 use tonic::{
     body::Body,
@@ -160,6 +161,13 @@ async fn answer(path: &str, message: &[u8], headers: &HeaderMap) -> Response<Bod
         "/raw/twice" => {
             let one = framed(b"one");
             with_trailers(Bytes::from([&one[..], &one[..]].concat()), "0", "")
+        }
+        // One message, and then zeros for as long as somebody reads them.
+        "/raw/endless" => {
+            let zeros = futures_util::stream::repeat(Bytes::from_static(&[0; 1 << 14]));
+            let bytes = futures_util::stream::once(async { framed(b"one") }).chain(zeros);
+            let frames = bytes.then(|bytes| async { Full::new(bytes).frame().await.unwrap() });
+            grpc(Body::new(StreamBody::new(frames)))
         }
         "/raw/bad-details" => {
             let mut response = status_only("3", "bad details");

@@ -147,11 +147,11 @@ impl Cluster {
             match &trouble {
                 Trouble::Status(status) if status.code() == Code::Unavailable && Instant::now() + PAUSE < deadline => {
                     // An election, or a server that is shutting down: the Go client repeats such reads after 25 ms too.
-                    self.turn_away_from(&connected).await;
+                    self.turn_away_from(&connected);
                     sleep(PAUSE).await;
                     continue;
                 }
-                Trouble::Broken(_) | Trouble::TimedOut => self.turn_away_from(&connected).await,
+                Trouble::Broken(_) | Trouble::TimedOut => self.turn_away_from(&connected),
                 Trouble::Status(_) | Trouble::TooLarge | Trouble::Dial(_) => return Err(trouble),
             }
             let is_over = Instant::now() >= deadline;
@@ -181,9 +181,9 @@ impl Cluster {
         }
     }
 
-    async fn turn_away_from(&self, connected: &Connected<KvClient>) {
+    fn turn_away_from(&self, connected: &Connected<KvClient>) {
         self.preferred.fetch_add(1, Ordering::Relaxed);
-        self.line.forget(connected).await;
+        self.line.forget(connected);
     }
 
     /// Connects to the first member that accepts: the preferred one has a head start, then one after the other.
