@@ -16,7 +16,7 @@ use std::{
 use http::{HeaderMap, HeaderValue};
 use serde::Deserialize;
 use tokio::{
-    sync::Semaphore,
+    sync::{Semaphore, SemaphorePermit},
     time::{Instant, timeout_at},
 };
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
@@ -41,7 +41,7 @@ pub struct TabletOptions {
     pub message_bytes: usize,
     /// How long a connection may take. Default: 5 s.
     pub connect_timeout: Duration,
-    /// Calls under way at once, all tablets together. Default: 512.
+    /// Calls under way at once, all tablets together. Default: [`DEFAULT_CONCURRENCY`].
     pub concurrency: usize,
     /// Calls under way at once in one cell, so that a cell that does not answer leaves turns to the others. Default: 256.
     pub concurrency_per_cell: usize,
@@ -57,7 +57,7 @@ impl Default for TabletOptions {
             credentials: None,
             message_bytes: 16 << 20,
             connect_timeout: Duration::from_secs(5),
-            concurrency: 512,
+            concurrency: DEFAULT_CONCURRENCY,
             concurrency_per_cell: 256,
             concurrency_per_tablet: 4,
         }
@@ -102,7 +102,9 @@ impl Tablets {
 
     /// Performs one call and never fails: a failure is an [`Answer::Failed`] that names the tablet and the cause.
     ///
-    /// The `wait` counts from when the call's turn comes, connecting included; `until` is never passed, turn or no turn.
+    /// The `wait` counts from now: waiting for this tablet's other calls is in it, and so is connecting. Only the wait for a turn
+    /// among all tablets is not; it may take as long again, so that a call never takes longer than twice its `wait`. `until` is
+    /// never passed, turn or no turn.
     /// A read whose kept connection turns out to be gone is sent once more on a new one. Dropping the future cancels the call.
     pub async fn call(
         &self,
@@ -115,28 +117,37 @@ impl Tablets {
     ) -> Answer {
         let host_port = tablet.address();
         let (peer, cell) = (self.peer(tablet), self.cell(&tablet.cell));
-        let turn = async {
-            // The tablet's own turn first, then the cell's: who waits for a slow one must not take a turn from the others.
-            let own = peer.turns.acquire().await;
-            let of_cell = cell.acquire().await;
-            let overall = self.turns.acquire().await;
-            (own, of_cell, overall)
+        let handed_over = Instant::now();
+        let not_called = |waited_until: Instant, cause: &str| {
+            let why = if until.is_some_and(deadline_is_here) {
+                ": the request's own deadline passed before its turn came".to_owned()
+            } else {
+                format!(" in {}: {cause}", text(waited_until.duration_since(handed_over)))
+            };
+            failed(FailureKind::TimedOut, format!("{} at {host_port} was not called{why}", tablet.alias))
         };
-        let turn = match until {
-            Some(until) => timeout_at(until, turn).await.ok(),
-            None => Some(turn.await),
+        // The tablet's own turn first, then the cell's: who waits for a slow one must not take a turn from the others.
+        let own_until = bounded(handed_over, wait, until);
+        let Some(_own) = turn(&peer.turns, own_until).await else {
+            return not_called(own_until, &under_way(self.options.concurrency_per_tablet, "to it"));
         };
-        let Some(_turn) = turn else {
-            return failed(
-                FailureKind::TimedOut,
-                format!("{} at {host_port} was not called: the request's own deadline passed before its turn came", tablet.alias),
-            );
+        let ready = Instant::now();
+        let overall_until = bounded(ready, wait, until);
+        let Some(_of_cell) = turn(&cell, overall_until).await else {
+            return not_called(overall_until, &under_way(self.options.concurrency_per_cell, "in its cell"));
         };
-        let started = Instant::now();
-        let deadline = bounded(started, wait, until);
+        let Some(_overall) = turn(&self.turns, overall_until).await else {
+            return not_called(overall_until, &under_way(self.options.concurrency, "to tablets"));
+        };
+        // The time that the others took is given back.
+        let counted_from = handed_over + ready.elapsed();
+        let deadline = bounded(counted_from, wait, until);
         let timed_out = || {
-            let waited = text(deadline.saturating_duration_since(started));
-            failed(FailureKind::TimedOut, format!("{} at {host_port} did not answer in {waited}", tablet.alias))
+            let waited = text(deadline.saturating_duration_since(counted_from));
+            let queued = ready.duration_since(handed_over);
+            let queued =
+                if queued < MOMENT { String::new() } else { format!(", {} of it behind other calls to it", text(queued)) };
+            failed(FailureKind::TimedOut, format!("{} at {host_port} did not answer in {waited}{queued}", tablet.alias))
         };
         let mut last = None;
         let outcome = timeout_at(deadline, self.attempt(&peer, tablet, path, request, effect, deadline, &mut last)).await;
@@ -190,7 +201,8 @@ impl Tablets {
                 Err(CallError::Broken(cause)) => {
                     peer.line.forget(used);
                     let may_repeat = match effect {
-                        Effect::Read => !fresh && !is_retry,
+                        // At the deadline it is our own channel that ended the call, and not the connection that broke.
+                        Effect::Read => !fresh && !is_retry && !deadline_is_here(deadline),
                         Effect::Write => false,
                     };
                     if !may_repeat {
@@ -259,8 +271,25 @@ fn failed(kind: FailureKind, message: String) -> Answer {
     Answer::Failed { kind, message }
 }
 
+/// A turn: at once if one is free, else if one comes before the deadline and leaves time to use it.
+async fn turn(turns: &Semaphore, deadline: Instant) -> Option<SemaphorePermit<'_>> {
+    if let Ok(turn) = turns.try_acquire() {
+        return Some(turn);
+    }
+    let turn = timeout_at(deadline, turns.acquire()).await.ok()?.ok()?;
+    (!deadline_is_here(deadline)).then_some(turn)
+}
+
+/// Why no turn came: the bound, since only when it is reached does anybody wait.
+fn under_way(bound: usize, whose: &str) -> String {
+    match bound {
+        0 | 1 => format!("another call {whose} was under way"),
+        more => format!("{more} calls {whose} were under way"),
+    }
+}
+
 fn deadline_is_here(deadline: Instant) -> bool {
-    Instant::now() + Duration::from_millis(5) >= deadline
+    Instant::now() + MOMENT >= deadline
 }
 
 /// Source: `go/vt/grpcclient/client_auth_static.go:StaticAuthClientCreds`.
@@ -286,6 +315,12 @@ fn credentials(path: &PathBuf) -> Result<HeaderMap, OptionError> {
     }
     Ok(headers)
 }
+
+/// Calls under way at once, all tablets together, unless told otherwise: every shard of a very large keyspace.
+pub const DEFAULT_CONCURRENCY: usize = 2048;
+
+/// How far timers may be apart that are set to the same time.
+const MOMENT: Duration = Duration::from_millis(5);
 
 /// gRPC code `DEADLINE_EXCEEDED`.
 const DEADLINE_EXCEEDED: i32 = 4;

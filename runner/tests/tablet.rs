@@ -23,7 +23,7 @@ use tokio::{
 };
 use tonic::transport::{Certificate, Identity, ServerTlsConfig};
 use vtflow::{
-    tablet::{TabletOptions, Tablets},
+    tablet::{DEFAULT_CONCURRENCY, TabletOptions, Tablets},
     tls::{OptionError, TlsFiles},
 };
 use vtflow_planner::{Answer, Effect, FailureKind, TabletAddress};
@@ -323,12 +323,10 @@ async fn one_tablet_gets_four_calls_at_once_and_three_go_out_together() {
     join_all((0..3).map(|_| call(&tablets, server.address, "/raw/slow", b"300"))).await;
     assert!(started.elapsed() < Duration::from_millis(580), "{:?}", started.elapsed());
     assert_eq!(server.seen.most_at_once(), 3);
-    // The wait for a turn is not the tablet's fault: none of these times out.
-    let wait = Duration::from_millis(500);
-    let answers = join_all((0..12).map(|_| call_within(&tablets, server.address, "/raw/slow", b"200", wait))).await;
+    let answers = join_all((0..12).map(|_| call(&tablets, server.address, "/raw/slow", b"200"))).await;
     assert!(answers.iter().all(|answer| *answer == called(b"200")), "{answers:?}");
     assert_eq!(server.seen.most_at_once(), 4);
-    // But the caller's own deadline is.
+    // The caller's own deadline holds for those who wait too.
     let until = Some(Instant::now() + Duration::from_millis(300));
     let tablet = tablet(server.address);
     let wait = Duration::from_secs(10);
@@ -349,6 +347,123 @@ async fn all_tablets_together_have_a_bound() {
     .await;
     assert!(answers.iter().all(|answer| *answer == called(b"100")));
     assert!(started.elapsed() >= Duration::from_millis(300), "six calls of 100 ms, two at once: {:?}", started.elapsed());
+}
+
+fn said(answer: &Answer) -> &str {
+    match answer {
+        Answer::Failed { kind: FailureKind::TimedOut, message } => message,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn calls_behind_a_tablet_that_hangs_do_not_wait_a_deadline_each() {
+    let server = RawServer::start();
+    let tablets = tablets();
+    let at = format!("zone1-0000000100 at {}", server.address);
+    let hang = |millis| call_within(&tablets, server.address, "/raw/hang", b"", Duration::from_millis(millis));
+    let started = Instant::now();
+    let answers = join_all((0..12).map(|_| hang(400))).await;
+    assert!((350..780).contains(&started.elapsed().as_millis()), "{:?}", started.elapsed());
+    for (index, answer) in answers.iter().enumerate() {
+        let want = if index < 4 { "did not answer in 400ms" } else { "was not called in 400ms: 4 calls to it were under way" };
+        assert_eq!(said(answer), format!("{at} {want}"), "{index}");
+    }
+    assert_eq!(server.seen.calls(), 4);
+
+    // Whose turn comes in time has what is left of its deadline, not a new one.
+    let started = Instant::now();
+    let (_, answer) = tokio::join!(join_all((0..4).map(|_| hang(400))), hang(800));
+    assert!((750..1150).contains(&started.elapsed().as_millis()), "{:?}", started.elapsed());
+    let text = said(&answer);
+    assert!(text.starts_with(&format!("{at} did not answer in 800ms, 4")), "{text}");
+    assert!(text.ends_with("ms of it behind other calls to it"), "{text}");
+    assert_eq!(server.seen.calls(), 9);
+}
+
+#[tokio::test]
+async fn the_wait_for_other_tablets_adds_one_deadline_at_most() {
+    let (hanging, healthy) = (RawServer::start(), RawServer::start());
+    let tablets = Tablets::new(TabletOptions { concurrency: 2, ..TabletOptions::default() }).unwrap();
+    let hang = |millis| call_within(&tablets, hanging.address, "/raw/hang", b"", Duration::from_millis(millis));
+    let ask = |wait, takes: &'static str| {
+        let (tablets, healthy) = (&tablets, &healthy);
+        async move {
+            let started = Instant::now();
+            let wait = Duration::from_millis(wait);
+            let answer = call_within(tablets, healthy.address, "/raw/slow", takes.as_bytes(), wait).await;
+            (answer, started.elapsed().as_millis())
+        }
+    };
+    // Too long for a turn: said so, and nobody was called.
+    let (_, _, (answer, took)) = tokio::join!(hang(900), hang(900), ask(300, "0"));
+    let want = format!("zone1-0000000100 at {} was not called in 300ms: 2 calls to tablets were under way", healthy.address);
+    assert_eq!(answer, failed(FailureKind::TimedOut, want));
+    assert!((250..700).contains(&took), "{took} ms");
+    assert_eq!(healthy.seen.calls(), 0);
+    // The wait for others is not taken from the call's own time.
+    let (_, _, (answer, took)) = tokio::join!(hang(400), hang(400), ask(700, "500"));
+    assert_eq!(answer, called(b"500"));
+    assert!((850..1390).contains(&took), "{took} ms");
+}
+
+#[tokio::test]
+async fn both_waits_together_end_before_twice_the_deadline() {
+    let (busy, first, second) = (RawServer::start(), RawServer::start(), RawServer::start());
+    let tablets = Tablets::new(TabletOptions { concurrency: 5, ..TabletOptions::default() }).unwrap();
+    let within = |server: &RawServer, path, millis| {
+        let (tablets, address) = (&tablets, server.address);
+        async move { call_within(tablets, address, path, b"300", Duration::from_millis(millis)).await }
+    };
+    let started = Instant::now();
+    let ask = async {
+        let answer = within(&busy, "/raw/slow", 500).await;
+        (answer, started.elapsed())
+    };
+    // Until 300 ms all turns of its own tablet are taken, then those of all tablets together.
+    let (.., (answer, took)) = tokio::join!(
+        join_all((0..4).map(|_| within(&busy, "/raw/slow", 500))),
+        within(&first, "/raw/hang", 2000),
+        join_all((0..4).map(|_| within(&second, "/raw/hang", 1500))),
+        ask,
+    );
+    let text = said(&answer);
+    assert!(text.starts_with(&format!("zone1-0000000100 at {} was not called in 8", busy.address)), "{text}");
+    assert!(text.ends_with("ms: 5 calls to tablets were under way"), "{text}");
+    assert!((750..1300).contains(&took.as_millis()), "{took:?}");
+}
+
+#[tokio::test]
+async fn the_callers_own_deadline_ends_the_wait_for_a_turn() {
+    let (one, other) = (RawServer::start(), RawServer::start());
+    let options = TabletOptions { concurrency: 5, ..TabletOptions::default() };
+    let tablets = Arc::new(Tablets::new(options).unwrap());
+    // Four calls are all that one tablet gets, and one more all that there may be.
+    let hanging: Vec<_> = [&one, &one, &one, &one, &other].map(|server| (Arc::clone(&tablets), server.address)).into();
+    let hanging = hanging.into_iter().map(|(tablets, address)| {
+        tokio::spawn(async move { call_within(&tablets, address, "/raw/hang", b"", Duration::from_secs(60)).await })
+    });
+    let hanging: Vec<_> = hanging.collect();
+    while one.seen.now() + other.seen.now() < 5 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    for server in [&one, &other] {
+        let started = Instant::now();
+        let until = Some(started + Duration::from_millis(200));
+        let tablet = tablet(server.address);
+        let waiting = tablets.call(&tablet, "/raw/echo", b"", Effect::Read, Duration::from_secs(60), until);
+        let answer = tokio::time::timeout(Duration::from_secs(5), waiting).await.expect("the caller's own deadline is ignored");
+        let at = format!("zone1-0000000100 at {}", server.address);
+        assert_eq!(said(&answer), format!("{at} was not called: the request's own deadline passed before its turn came"));
+        assert!((150..1000).contains(&started.elapsed().as_millis()), "{:?}", started.elapsed());
+    }
+    assert_eq!((one.seen.calls(), other.seen.calls()), (4, 1));
+    hanging.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+#[test]
+fn as_many_calls_at_once_by_default_as_the_program_says() {
+    assert_eq!((TabletOptions::default().concurrency, DEFAULT_CONCURRENCY), (2048, 2048));
 }
 
 #[tokio::test]

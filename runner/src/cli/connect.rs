@@ -20,7 +20,7 @@ use crate::{
         snapshot::Snapshot,
     },
     output::terminal,
-    tablet::{TabletOptions, Tablets},
+    tablet::{DEFAULT_CONCURRENCY, TabletOptions, Tablets},
     tls::TlsFiles,
     topo::{CellRecord, EtcdConfig, EtcdTopology, GLOBAL, MemoryTopology},
 };
@@ -77,7 +77,7 @@ pub struct ConnectArgs {
     #[arg(long, global = true, value_name = "DURATION", default_value = "10s", value_parser = duration::parse, help_heading = "Limits")]
     tablet_deadline: Duration,
     /// Tablet calls under way at once
-    #[arg(long, global = true, value_name = "N", default_value_t = 2048, help_heading = "Limits")]
+    #[arg(long, global = true, value_name = "N", default_value_t = DEFAULT_CONCURRENCY, help_heading = "Limits")]
     tablet_concurrency: usize,
     /// Tablet calls under way at once in one cell
     #[arg(long, global = true, value_name = "N", default_value_t = 1024, help_heading = "Limits")]

@@ -296,6 +296,39 @@ async fn a_plan_reads_the_topology_calls_nobody_and_is_the_same_every_time() {
 }
 
 #[tokio::test]
+async fn a_plan_of_hundreds_of_records_has_them_all_in_order() {
+    const RECORDS: usize = 250;
+    let record = |index: usize| format!("r{index:03}");
+    let inner = MemoryTopology::new((0..RECORDS).map(|index| CellRecord {
+        cell: "global".to_owned(),
+        path: record(index),
+        version: 3,
+        value: record(index).into_bytes(),
+    }));
+    let batches = Arc::new(Mutex::new(Vec::new()));
+    let topology = Counting { inner, batches: Arc::clone(&batches) };
+    // Asked for backwards, so that the order is that of the asks and not of the paths.
+    let asked: Vec<String> = (0..RECORDS).rev().map(record).collect();
+    let paths: Vec<String> = asked.iter().map(|path| format!("global:{path}")).collect();
+    let releases = paths.iter().zip(&asked).map(|(name, path)| (name.as_str(), vec![call(path, 1)])).collect();
+    let script = Script::new(asked.iter().map(|path| get("global", path)).collect(), releases);
+    let answers = Arc::clone(&script.answers);
+    let counts = Counts::default();
+    let planned = preview(script, &cluster(topology, Duration::from_secs(1)), None, &counts).await;
+    assert_eq!(*batches.lock().unwrap(), [("global".to_owned(), RECORDS)]);
+    let listed: Vec<String> = planned.asks.iter().map(|ask| name(&ask.what)).collect();
+    assert_eq!(listed, [&paths[..], &asked[..]].concat(), "the records, then the calls they released");
+    let answers = answers.lock().unwrap();
+    assert_eq!(answers.len(), RECORDS);
+    for ((name, answer, _), path) in answers.iter().zip(&asked) {
+        assert_eq!(*name, format!("global:{path}"));
+        assert_eq!(*answer, Answer::Found { value: path.clone().into_bytes(), version: 3 }, "{name}");
+    }
+    let sums = counts.sums();
+    assert_eq!((sums.topology_gets, sums.tablet_calls, sums.failures), (RECORDS as u64, 0, 0));
+}
+
+#[tokio::test]
 async fn a_flow_that_ends_at_once_has_its_reply_and_no_asks() {
     let unknown = Call { path: "/nobody.Serves/This".to_owned(), request: Vec::new(), options: CallOptions::default() };
     let cluster = cluster(memory(), Duration::from_secs(1));
