@@ -376,8 +376,9 @@ async fn calls_behind_a_tablet_that_hangs_do_not_wait_a_deadline_each() {
     let (_, answer) = tokio::join!(join_all((0..4).map(|_| hang(400))), hang(800));
     assert!((750..1150).contains(&started.elapsed().as_millis()), "{:?}", started.elapsed());
     let text = said(&answer);
-    assert!(text.starts_with(&format!("{at} did not answer in 800ms, 4")), "{text}");
-    assert!(text.ends_with("ms of it behind other calls to it"), "{text}");
+    let queued = text.strip_prefix(&format!("{at} did not answer in 800ms, ")).expect(text);
+    let queued = queued.strip_suffix("ms of it behind other calls to it").expect(text);
+    assert!((350..750).contains(&queued.parse::<u32>().unwrap()), "{text}");
     assert_eq!(server.seen.calls(), 9);
 }
 
