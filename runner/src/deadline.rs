@@ -12,8 +12,9 @@ pub struct Deadlines {
     /// A read of the topology, connecting included. Default: 5 s, as long as Vitess waits for a connection to etcd
     /// (`go/vt/topo/etcd2topo/server.go:NewServerWithOpts`).
     pub topology: Duration,
-    /// A tablet call, connecting included, counted from when it is handed over; waiting for a turn among all tablets may add
-    /// as much again. Default: 10 s, the action timeout of the legacy `VExec` (`go/vt/vtctl/workflow/vexec/vexec.go`).
+    /// A tablet call, connecting included, counted from when it is handed over; waiting for a turn in its cell and among all
+    /// tablets may add as much again. Default: 10 s, the action timeout of the legacy `VExec`
+    /// (`go/vt/vtctl/workflow/vexec/vexec.go`).
     pub tablet: Duration,
 }
 

@@ -487,6 +487,13 @@ async fn a_cell_that_hangs_leaves_turns_to_the_others() {
     assert!(started.elapsed() < Duration::from_secs(1));
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert!(!third.is_finished(), "the cell's bound holds");
+    // Nobody waits longer for the cell than a call may take.
+    let impatient = TabletAddress { cell: "dead".to_owned(), ..tablet(server.address) };
+    let wait = Duration::from_millis(200);
+    let waiting = tablets.call(&impatient, "/raw/echo", b"0", Effect::Read, wait, None);
+    let answer = tokio::time::timeout(Duration::from_secs(5), waiting).await.expect("the wait for the cell has no bound");
+    let want = format!("zone1-0000000100 at {} was not called in 200ms: 2 calls in its cell were under way", server.address);
+    assert_eq!(answer, failed(FailureKind::TimedOut, want));
     hanging.iter().for_each(tokio::task::JoinHandle::abort);
     assert_eq!(third.await.unwrap(), called(b"0"));
 }
