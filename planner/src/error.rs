@@ -30,6 +30,8 @@ pub enum Code {
     Unknown = 2,
     /// 3: the request message cannot be decoded.
     InvalidArgument = 3,
+    /// 9: not in the state that this needs; nothing was changed.
+    FailedPrecondition = 9,
     /// 12: no such RPC here.
     Unimplemented = 12,
 }

@@ -53,6 +53,13 @@ pub enum Planned {
         /// Relative to the cell's root.
         path: String,
     },
+    /// A lock on a directory of the global topology.
+    Lock {
+        /// The directory.
+        path: String,
+    },
+    /// The lock is given back.
+    Unlock,
     /// One tablet RPC.
     Call {
         /// The shard's keyspace.
@@ -91,12 +98,13 @@ impl Plan {
 
     /// The plan as lines of text. Every statement is there in full; tablets that get the same ones are listed together.
     pub fn text(&self) -> String {
-        let mut out = String::new();
+        let (mut out, global) = (String::new(), crate::topo::names::GLOBAL.to_owned());
         for ask in &self.asks {
             let (round, kind, cell, path) = match &ask.what {
                 Planned::Range { cell, path } => (ask.round, "range", cell, path),
                 Planned::Get { cell, path } => (ask.round, "get", cell, path),
-                Planned::Call { .. } => continue,
+                Planned::Lock { path } => (ask.round, "lock", &global, path),
+                Planned::Unlock | Planned::Call { .. } => continue,
             };
             let _ = writeln!(out, "{round}  {cell:<16}  {kind:<5}  {path}");
         }
@@ -152,7 +160,7 @@ impl Plan {
     }
 }
 
-fn count(n: usize, what: &str) -> String {
+pub(crate) fn count(n: usize, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
@@ -161,6 +169,8 @@ fn place(ask: &Ask) -> (u8, String, String) {
     match &ask.what {
         What::TopoRange { cell, prefix } => (0, cell.clone(), prefix.clone()),
         What::TopoGet { cell, path } => (1, cell.clone(), path.clone()),
+        What::TopoLock { path, .. } => (0, String::new(), path.clone()),
+        What::TopoUnlock { .. } => (3, String::new(), String::new()),
         What::TabletCall { tablet, about, .. } => (2, about.shard.clone(), tablet.alias.clone()),
     }
 }
@@ -169,6 +179,8 @@ fn planned(ask: &Ask) -> Planned {
     match &ask.what {
         What::TopoRange { cell, prefix } => Planned::Range { cell: cell.clone(), path: prefix.clone() },
         What::TopoGet { cell, path } => Planned::Get { cell: cell.clone(), path: path.clone() },
+        What::TopoLock { path, .. } => Planned::Lock { path: path.clone() },
+        What::TopoUnlock { .. } => Planned::Unlock,
         What::TabletCall { tablet, path, effect, about, .. } => Planned::Call {
             keyspace: about.keyspace.clone(),
             shard: about.shard.clone(),

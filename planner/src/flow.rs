@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use crate::{
     error::{Failure, Status},
     ops::{self, Operation},
+    write::Written,
 };
 
 /// One request: an RPC path, its protobuf message, and what the caller wants besides.
@@ -21,10 +22,28 @@ pub struct Call {
 }
 
 /// What a caller may want besides the request message.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CallOptions {
     /// Fail the whole request, naming every failing target, instead of returning what is known.
     pub strict: bool,
+    /// How far a request that writes goes. Reads do not look at it.
+    pub mode: Mode,
+    /// Do what is refused for safety's sake: delete a frozen workflow, change one while its keyspace is locked.
+    pub force: bool,
+    /// Only these shards, where the request message of a write has no field for them. Empty: all.
+    pub shards: Vec<String>,
+}
+
+/// How far a request that writes goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// To its end.
+    #[default]
+    Perform,
+    /// Everything is read and checked; the reply has the plan, nothing is changed.
+    Preview,
+    /// To its end if the plan is still the one of this digest ([`crate::write::WritePlan::digest`]); if not, nothing is changed.
+    Planned(String),
 }
 
 /// A moment: whole seconds since 1970 UTC and the nanoseconds within the second (0 to 999,999,999).
@@ -75,6 +94,21 @@ pub enum What {
         cell: String,
         /// Relative to the cell's root, ends in a slash.
         prefix: String,
+    },
+    /// A lock on a directory of the global topology, as Vitess takes it, held until `TopoUnlock` or the end of the flow. Only
+    /// requests that write ask for one. Answer: `Locked`, `Missing` (no such directory) or `Failed`.
+    TopoLock {
+        /// Relative to the global root, without slashes at the ends, such as `keyspaces/customer`.
+        path: String,
+        /// Who holds it and what for: JSON of `go/vt/topo/locks.go:Lock`, without the host and the time that the runner knows.
+        action: String,
+        /// Whether the directory may be missing (named locks).
+        is_named: bool,
+    },
+    /// Gives a lock back. Answer: `Unlocked` or `Failed` (it was lost before).
+    TopoUnlock {
+        /// The ask that took it.
+        lock: AskId,
     },
     /// One unary RPC of a tablet's `TabletManager` service. Answer: `Called` or `Failed`.
     TabletCall {
@@ -159,6 +193,10 @@ pub enum Answer {
     },
     /// The response message of a tablet.
     Called(Vec<u8>),
+    /// The lock is held.
+    Locked,
+    /// The lock was held up to now, and is no more.
+    Unlocked,
     /// It could not be done.
     Failed {
         /// What kind of failure, as far as the planner has to know.
@@ -199,6 +237,16 @@ pub struct Reply {
     pub result: Result<Vec<u8>, Status>,
     /// One entry per target that gave no rows or not all of them, and per workflow or row left out. In the order of shards.
     pub failures: Vec<Failure>,
+    /// Of a request that writes: what it was going to do, and what became of it. `None` for reads, and where it was refused
+    /// before it was known.
+    pub written: Option<Box<Written>>,
+}
+
+impl Reply {
+    /// The end of a request that reads.
+    pub fn new(result: Result<Vec<u8>, Status>, failures: Vec<Failure>) -> Self {
+        Self { result, failures, written: None }
+    }
 }
 
 /// One request on its way: asks come out, answers go in, a reply ends it.
@@ -217,11 +265,9 @@ impl Flow {
         let mut asks = Asks::default();
         let mut flow = match ops::start(call, now, &mut asks) {
             Ok(operation) => Self { operation, asks, reply: None },
-            Err(status) => Self {
-                operation: Box::new(ops::Ended),
-                asks: Asks::default(),
-                reply: Some(Reply { result: Err(status), failures: Vec::new() }),
-            },
+            Err(status) => {
+                Self { operation: Box::new(ops::Ended), asks: Asks::default(), reply: Some(Reply::new(Err(status), Vec::new())) }
+            }
         };
         flow.settle();
         flow

@@ -36,10 +36,11 @@ pub mod rpc;
 pub mod summary;
 pub mod topo;
 mod wire;
+pub mod write;
 
 pub use error::{Code, Failure, Lost, Status};
 pub use flow::{
-    About, Answer, Ask, AskId, Call, CallOptions, Effect, FailureKind, Flow, Record, Reply, TabletAddress, Timestamp, What,
+    About, Answer, Ask, AskId, Call, CallOptions, Effect, FailureKind, Flow, Mode, Record, Reply, TabletAddress, Timestamp, What,
 };
 
 /// The messages on the wire, generated from `proto/*.proto`, one module per Vitess package.

@@ -49,11 +49,37 @@ pub const SERVED: &[Served] = &[
     read(GET_WORKFLOWS),
     read(VDIFF_SHOW),
     read(WORKFLOW_STATUS),
+    write(CANCEL_SCHEMA_MIGRATION),
+    write(CLEANUP_SCHEMA_MIGRATION),
+    write(COMPLETE_SCHEMA_MIGRATION),
+    write(FORCE_CUT_OVER_SCHEMA_MIGRATION),
+    write(LAUNCH_SCHEMA_MIGRATION),
+    write(RETRY_SCHEMA_MIGRATION),
+    write(WORKFLOW_UPDATE),
 ];
+
+const fn write(path: &'static str) -> Served {
+    Served { path, effect: Effect::Write }
+}
 
 const fn read(path: &'static str) -> Served {
     Served { path, effect: Effect::Read }
 }
+
+/// `vtctlservice.Vtctld/WorkflowUpdate`: [`crate::write`], `workflow_update`.
+pub const WORKFLOW_UPDATE: &str = "/vtctlservice.Vtctld/WorkflowUpdate";
+/// `vtctlservice.Vtctld/CancelSchemaMigration`, and its five sisters: [`crate::write`], `migration`.
+pub const CANCEL_SCHEMA_MIGRATION: &str = "/vtctlservice.Vtctld/CancelSchemaMigration";
+/// See [`CANCEL_SCHEMA_MIGRATION`].
+pub const CLEANUP_SCHEMA_MIGRATION: &str = "/vtctlservice.Vtctld/CleanupSchemaMigration";
+/// See [`CANCEL_SCHEMA_MIGRATION`].
+pub const COMPLETE_SCHEMA_MIGRATION: &str = "/vtctlservice.Vtctld/CompleteSchemaMigration";
+/// See [`CANCEL_SCHEMA_MIGRATION`].
+pub const FORCE_CUT_OVER_SCHEMA_MIGRATION: &str = "/vtctlservice.Vtctld/ForceCutOverSchemaMigration";
+/// See [`CANCEL_SCHEMA_MIGRATION`].
+pub const LAUNCH_SCHEMA_MIGRATION: &str = "/vtctlservice.Vtctld/LaunchSchemaMigration";
+/// See [`CANCEL_SCHEMA_MIGRATION`].
+pub const RETRY_SCHEMA_MIGRATION: &str = "/vtctlservice.Vtctld/RetrySchemaMigration";
 
 /// Our own: records keyspaces for `--snapshot`. [`crate::ops`], `snapshot`.
 pub const SNAPSHOT: &str = "/vtflow.Snapshot/Read";
@@ -69,3 +95,18 @@ pub const EXECUTE_FETCH_AS_DBA: &str = "/tabletmanagerservice.TabletManager/Exec
 /// The tablet RPC that creates, shows and controls `VDiffs`, on tablets of v14 on. Source:
 /// `go/vt/vttablet/tabletmanager/rpc_vreplication.go`, `vdiff/action.go`.
 pub const VDIFF: &str = "/tabletmanagerservice.TabletManager/VDiff";
+
+/// The tablet RPC that reads one workflow; asked to learn whether the tablet is of v18 or later. Source:
+/// `go/vt/vttablet/tabletmanager/rpc_vreplication.go:ReadVReplicationWorkflow`.
+pub const READ_VREPLICATION_WORKFLOW: &str = "/tabletmanagerservice.TabletManager/ReadVReplicationWorkflow";
+
+/// The tablet RPC that checks the database user's rights; asked to learn whether the tablet is of v21 or later.
+pub const VALIDATE_VREPLICATION_PERMISSIONS: &str = "/tabletmanagerservice.TabletManager/ValidateVReplicationPermissions";
+
+/// The tablet RPC that changes the streams of one workflow, v18 on. Source:
+/// `go/vt/vttablet/tabletmanager/rpc_vreplication.go:UpdateVReplicationWorkflow`.
+pub const UPDATE_VREPLICATION_WORKFLOW: &str = "/tabletmanagerservice.TabletManager/UpdateVReplicationWorkflow";
+
+/// The tablet RPC that runs a statement through the tablet's own query service, where `alter vitess_migration` is known. Source:
+/// `go/vt/vttablet/tabletmanager/rpc_query.go:ExecuteQuery`.
+pub const EXECUTE_QUERY: &str = "/tabletmanagerservice.TabletManager/ExecuteQuery";

@@ -88,9 +88,9 @@ async fn run(mut flow: impl Asking, cluster: &ClusterIo, until: Option<Instant>,
         }
         running.start(flow.asks(), cluster, until, observer);
     }
-    flow.into_reply().unwrap_or_else(|| Reply {
-        result: Err(Status::unknown("the request has neither a reply nor anything left to ask: this is a defect of vtflow")),
-        failures: Vec::new(),
+    flow.into_reply().unwrap_or_else(|| {
+        let text = "the request has neither a reply nor anything left to ask: this is a defect of vtflow";
+        Reply::new(Err(Status::unknown(text)), Vec::new())
     })
 }
 

@@ -225,7 +225,7 @@ impl Operation for GetWorkflows {
 
     fn finish(&mut self) -> Reply {
         if let Some(status) = self.fatal.take() {
-            return Reply { result: Err(status), failures: Vec::new() };
+            return Reply::new(Err(status), Vec::new());
         }
         let mut merge = Merge::new(&self.request.keyspace, self.now);
         let mut budget = PositionBudget::new();
@@ -277,7 +277,7 @@ impl Operation for GetWorkflows {
         } else {
             Ok(GetWorkflowsResponse { workflows }.encode_to_vec())
         };
-        Reply { result, failures }
+        Reply::new(result, failures)
     }
 }
 

@@ -4,6 +4,7 @@ use crate::{
     error::{Code, Failure, Status},
     flow::{Answer, AskId, Asks, Call, Reply, Timestamp},
     limits, rpc,
+    write::{Migration, WorkflowUpdate, engine::Write},
 };
 
 mod get_workflows;
@@ -41,7 +42,14 @@ pub(crate) fn start(call: &Call, now: Timestamp, asks: &mut Asks) -> Result<Box<
         rpc::SNAPSHOT => Ok(Box::new(snapshot::Snapshot::start(call, asks)?)),
         rpc::VDIFF_SHOW => Ok(Box::new(vdiff_show::VDiffShow::start(call, asks)?)),
         rpc::WORKFLOW_STATUS => Ok(Box::new(workflow_status::WorkflowStatus::start(call, now, asks)?)),
-        path => topology::start(call, asks).unwrap_or_else(|| Err(unserved(path))),
+        rpc::WORKFLOW_UPDATE => {
+            let write = Write::start(WorkflowUpdate::new(call)?, rpc::WORKFLOW_UPDATE, call, asks)?;
+            Ok(Box::new(write))
+        }
+        path => match Migration::new(call) {
+            Some(migration) => Ok(Box::new(Write::start(migration?, path, call, asks)?)),
+            None => topology::start(call, asks).unwrap_or_else(|| Err(unserved(path))),
+        },
     }
 }
 
@@ -50,7 +58,7 @@ fn unserved(path: &str) -> Status {
 }
 
 /// Decodes the request message.
-fn decode<M: prost::Message + Default>(call: &Call) -> Result<M, Status> {
+pub(crate) fn decode<M: prost::Message + Default>(call: &Call) -> Result<M, Status> {
     M::decode(call.request.as_slice()).map_err(|error| Status {
         code: Code::InvalidArgument,
         message: format!("the request message of {} cannot be decoded: {error}", call.path),
@@ -63,11 +71,11 @@ fn conclude(bytes: Vec<u8>, is_empty: bool, strict: bool, mut failures: Vec<Fail
     failures.sort();
     failures.dedup();
     let result = if failures.is_empty() || !strict && !is_empty { Ok(bytes) } else { Err(status(&failures, !is_empty)) };
-    Reply { result, failures }
+    Reply::new(result, failures)
 }
 
 /// The status that failures make, in the texts that clients know: a line each.
-fn status(failures: &[Failure], with_places: bool) -> Status {
+pub(crate) fn status(failures: &[Failure], with_places: bool) -> Status {
     let text = |failure: &Failure| match failure.place() {
         place if with_places && !place.is_empty() => format!("{place}: {}", failure.message),
         _ => failure.message.clone(),
@@ -86,6 +94,6 @@ impl Operation for Ended {
     }
 
     fn finish(&mut self) -> Reply {
-        Reply { result: Err(Status::unknown("the request has ended")), failures: Vec::new() }
+        Reply::new(Err(Status::unknown("the request has ended")), Vec::new())
     }
 }

@@ -194,7 +194,7 @@ impl Operation for SchemaMigrations {
 
     fn finish(&mut self) -> Reply {
         if let Some(status) = self.fatal.take() {
-            return Reply { result: Err(status), failures: Vec::new() };
+            return Reply::new(Err(status), Vec::new());
         }
         let failures = std::mem::take(&mut self.failures);
         let mut shards = std::mem::take(&mut self.shards);

@@ -287,6 +287,7 @@ pub(crate) fn unexpected(asked: &str, answer: &Answer) -> String {
         Answer::Range(_) => "a range",
         Answer::Missing { .. } => "nothing",
         Answer::Called(_) => "a tablet's message",
+        Answer::Locked | Answer::Unlocked => "a lock",
         Answer::Failed { .. } => "a failure",
     };
     format!("{asked} was answered with {got}")

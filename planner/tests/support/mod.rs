@@ -138,6 +138,11 @@ impl Cluster {
                     Answer::Range(records)
                 }
             }
+            What::TopoLock { path, .. } => match self.broken_topo.get(&("lock".into(), path.clone())) {
+                Some(answer) => answer.clone(),
+                None => Answer::Locked,
+            },
+            What::TopoUnlock { .. } => Answer::Unlocked,
             What::TabletCall { tablet, about, .. } => {
                 let pages = &self.tablets[&(tablet.alias.clone(), about.subject)];
                 pages[page.min(pages.len() - 1)].clone()
@@ -206,6 +211,8 @@ impl Cluster {
 pub(crate) fn ask_name(ask: &Ask) -> String {
     match &ask.what {
         What::TopoGet { path, .. } | What::TopoRange { prefix: path, .. } => path.clone(),
+        What::TopoLock { path, .. } => format!("lock {path}"),
+        What::TopoUnlock { .. } => "unlock".into(),
         What::TabletCall { tablet, about, .. } => format!("{} {}", tablet.alias, about.subject),
     }
 }

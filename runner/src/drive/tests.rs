@@ -77,7 +77,7 @@ impl Asking for Script {
     }
 
     fn into_reply(self) -> Option<Reply> {
-        (self.unanswered == 0).then(|| Reply { result: Ok(b"reply".to_vec()), failures: Vec::new() })
+        (self.unanswered == 0).then(|| Reply::new(Ok(b"reply".to_vec()), Vec::new()))
     }
 }
 

@@ -1,0 +1,650 @@
+//! The engine of every write: lock, look, decide, change, look again, unlock.
+//!
+//! Each step waits for all of the one before: what one target shows may be the reason to leave all of them alone. Knows no kind
+//! of write; a [`Verb`] does.
+
+use std::collections::BTreeMap;
+
+use prost::Message;
+
+use super::{
+    outcome::{Outcome, Verdict, Written},
+    plan::{PlannedRow, PlannedWrite, WritePlan},
+};
+use crate::{
+    error::{Code, Failure, Lost, Status},
+    flow::{About, Answer, AskId, Asks, Call, CallOptions, Effect, FailureKind, Mode, Reply, What},
+    ops::Operation,
+    proto::tabletmanagerdata::{VReplicationExecRequest, VReplicationExecResponse},
+    query::read::{Next, Read},
+    rows::result::RowSet,
+    rpc,
+    topo::{
+        names::GLOBAL,
+        targets::{Event, Place, Target, Targets, Unreached},
+    },
+};
+
+/// One kind of write.
+pub(crate) trait Verb: Send {
+    /// The keyspace whose primaries are the targets.
+    fn keyspace(&self) -> &str;
+
+    /// The shards; empty means all.
+    fn shards(&self) -> &[String];
+
+    /// What is locked from before the look to after the change.
+    fn lock(&self) -> Option<Lock>;
+
+    /// Directories of the global topology in which nobody may hold a lock, unless forced.
+    fn unlocked(&self) -> Vec<String>;
+
+    /// What clients expect to read when the keyspace has no shards or is none.
+    fn no_shards(&self, status: Status) -> Status;
+
+    /// What to look at on a target, before, and again if its change failed.
+    fn looks(&self, target: &Target) -> Vec<Look>;
+
+    /// What to do, or why nothing is done at all. The targets are in the order of shards.
+    fn prepare(&self, seen: &[Seen], force: bool) -> Result<Prepared, Status>;
+
+    /// Whether the rows show that the change has been made.
+    fn judge(&self, write: &Change, before: &Seen, after: &Seen) -> Shown;
+
+    /// The response message, once every change has been made.
+    fn reply(&self, seen: &[Seen], done: &[Done]) -> Result<Vec<u8>, Status>;
+
+    /// The error, if a change has not been made or nobody can tell. `lines` has a line for each target.
+    fn failure(&self, _seen: &[Seen], _done: &[Done], lines: String) -> Status {
+        Status::unknown(lines)
+    }
+}
+
+/// A lock in the global topology.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Lock {
+    /// The directory.
+    pub(crate) path: String,
+    /// What it is held for.
+    pub(crate) action: &'static str,
+    /// Whether the directory may be missing.
+    pub(crate) is_named: bool,
+    /// In front of the text of a lock that cannot be had.
+    pub(crate) failure: String,
+}
+
+/// One look at a target.
+pub(crate) enum Look {
+    /// Rows of a sidecar table. That they cannot be read refuses the request.
+    Rows(Read),
+    /// One call; the verb decides what its failure means.
+    Call { path: &'static str, request: Vec<u8>, subject: &'static str, statement: String },
+}
+
+/// What a look showed.
+#[derive(Clone, Debug)]
+pub(crate) enum Looked {
+    Rows(Vec<RowSet>),
+    Called(Vec<u8>),
+    Refused(FailureKind, String),
+}
+
+/// A target and what it shows, in the order of its looks.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    pub(crate) target: Target,
+    pub(crate) looked: Vec<Looked>,
+}
+
+impl Seen {
+    /// The rows of one look; none if it was not a look at rows.
+    pub(crate) fn rows(&self, look: usize) -> &[RowSet] {
+        match self.looked.get(look) {
+            Some(Looked::Rows(pages)) => pages,
+            _ => &[],
+        }
+    }
+}
+
+/// What is to be done.
+pub(crate) struct Prepared {
+    pub(crate) summary: String,
+    pub(crate) kept: Vec<String>,
+    pub(crate) warnings: Vec<String>,
+    /// In the order of targets.
+    pub(crate) changes: Vec<Change>,
+}
+
+/// One call that writes.
+#[derive(Clone)]
+pub(crate) struct Change {
+    /// Whose: a place in what [`Verb::prepare`] was given.
+    pub(crate) target: usize,
+    pub(crate) path: &'static str,
+    pub(crate) request: Vec<u8>,
+    pub(crate) subject: &'static str,
+    /// The statement; of a call that carries none, one that does the same.
+    pub(crate) statement: String,
+    pub(crate) rows: Vec<PlannedRow>,
+}
+
+/// What the rows show of a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Shown {
+    /// All of it.
+    All,
+    /// Nothing of it.
+    Nothing,
+    /// Some of it, or something else.
+    Part(String),
+}
+
+/// A change and what its call brought.
+pub(crate) struct Done {
+    pub(crate) change: Change,
+    pub(crate) verdict: Verdict,
+    /// Rows changed; `None`: the tablet answered without a result.
+    pub(crate) rows: Option<u64>,
+    /// What the tablet said instead of a result; empty if it gave one.
+    pub(crate) error: String,
+    /// What the second look showed, in words.
+    shown: String,
+    kind: Option<FailureKind>,
+}
+
+impl Done {
+    fn outcome(&self, seen: &[Seen]) -> Outcome {
+        let target = seen.get(self.change.target).map(|seen| &seen.target);
+        let text = |f: fn(&Target) -> String| target.map_or_else(String::new, f);
+        let message = match (self.error.as_str(), self.shown.as_str()) {
+            (error, "") => error.to_owned(),
+            (error, shown) => format!("{error} ({shown})"),
+        };
+        Outcome {
+            keyspace: text(|target| target.keyspace.clone()),
+            shard: text(|target| target.place.shard.clone()),
+            tablet: text(|target| target.address.alias.clone()),
+            verdict: self.verdict,
+            rows: self.rows.unwrap_or_default(),
+            message,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Locking,
+    Looking,
+    Changing,
+    LookingAgain,
+    Unlocking,
+    Ended,
+}
+
+enum Waiting {
+    Lock,
+    Unlock,
+    /// Locks that others may hold.
+    Others,
+    Look {
+        target: usize,
+        look: usize,
+        read: Option<Read>,
+    },
+    Change(usize),
+    Again {
+        change: usize,
+        look: usize,
+        read: Option<Read>,
+    },
+}
+
+/// A target that is being looked at.
+struct Asked {
+    target: Target,
+    looked: BTreeMap<usize, Looked>,
+    /// Why not all of it can be seen.
+    failure: Option<String>,
+    /// Whether its tablet said that it is no primary.
+    is_closed: bool,
+    /// Replaced by the primary that the shard's record names now.
+    is_replaced: bool,
+}
+
+/// A request that writes, on its way.
+pub(crate) struct Write<V> {
+    verb: V,
+    rpc: String,
+    request: Vec<u8>,
+    options: CallOptions,
+    phase: Phase,
+    targets: Option<Targets>,
+    waiting: BTreeMap<AskId, Waiting>,
+    lock: Option<AskId>,
+    asked: Vec<Asked>,
+    /// Shards whose record has been read a second time.
+    read_again: Vec<String>,
+    unreached: Vec<Unreached>,
+    /// Locks of others: path and content.
+    held: Vec<(String, String)>,
+    fatal: Option<Status>,
+    seen: Vec<Seen>,
+    changes: Vec<Change>,
+    done: BTreeMap<usize, Done>,
+    /// Second looks, by change.
+    again: BTreeMap<usize, Result<BTreeMap<usize, Looked>, String>>,
+    plan: Option<WritePlan>,
+    notes: Vec<String>,
+}
+
+impl<V: Verb> Write<V> {
+    /// Begins the request.
+    pub(crate) fn start(verb: V, rpc: &str, call: &Call, asks: &mut Asks) -> Result<Self, Status> {
+        let mut write = Self {
+            verb,
+            rpc: rpc.to_owned(),
+            request: call.request.clone(),
+            options: call.options.clone(),
+            phase: Phase::Locking,
+            targets: None,
+            waiting: BTreeMap::new(),
+            lock: None,
+            asked: Vec::new(),
+            read_again: Vec::new(),
+            unreached: Vec::new(),
+            held: Vec::new(),
+            fatal: None,
+            seen: Vec::new(),
+            changes: Vec::new(),
+            done: BTreeMap::new(),
+            again: BTreeMap::new(),
+            plan: None,
+            notes: Vec::new(),
+        };
+        match write.verb.lock() {
+            Some(lock) if write.options.mode != Mode::Preview => {
+                let what = What::TopoLock { path: lock.path, action: lock.action.into(), is_named: lock.is_named };
+                write.waiting.insert(asks.release(what), Waiting::Lock);
+            }
+            _ => write.look(asks)?,
+        }
+        Ok(write)
+    }
+
+    fn look(&mut self, asks: &mut Asks) -> Result<(), Status> {
+        self.phase = Phase::Looking;
+        self.targets = Some(Targets::start(self.verb.keyspace(), self.verb.shards(), asks)?);
+        for directory in self.verb.unlocked() {
+            let id = asks.release(What::TopoRange { cell: GLOBAL.into(), prefix: format!("{directory}/locks/") });
+            self.waiting.insert(id, Waiting::Others);
+        }
+        Ok(())
+    }
+
+    fn event(&mut self, event: Event, asks: &mut Asks) {
+        match event {
+            Event::Target(target) => {
+                let index = self.asked.len();
+                let looks = self.verb.looks(&target);
+                self.asked.push(Asked { target, looked: BTreeMap::new(), failure: None, is_closed: false, is_replaced: false });
+                for (look, what) in looks.into_iter().enumerate() {
+                    self.ask(index, look, what, asks);
+                }
+            }
+            Event::Unreached(unreached) => self.unreached.push(unreached),
+            Event::Fatal(status) => self.fatal = Some(status),
+            Event::NoShards(status) => self.fatal = Some(self.verb.no_shards(status)),
+        }
+    }
+
+    fn ask(&mut self, target: usize, look: usize, what: Look, asks: &mut Asks) {
+        let Some(asked) = self.asked.get(target) else { return };
+        let (what, read) = self::what(&asked.target, what);
+        self.waiting.insert(asks.release(what), Waiting::Look { target, look, read });
+    }
+
+    fn ask_again(&mut self, change: usize, look: usize, what: Look, asks: &mut Asks) {
+        let Some(seen) = self.changes.get(change).and_then(|change| self.seen.get(change.target)) else { return };
+        let (what, read) = self::what(&seen.target, what);
+        self.waiting.insert(asks.release(what), Waiting::Again { change, look, read });
+    }
+
+    fn looked(&mut self, index: usize, look: usize, read: Option<Read>, answer: Answer, asks: &mut Asks) {
+        let Some(asked) = self.asked.get_mut(index) else { return };
+        asked.is_closed |= matches!(&answer, Answer::Failed { message, .. } if message.contains("vreplication engine is closed"));
+        match outcome(read, answer) {
+            Ok(Ok(looked)) => drop(asked.looked.insert(look, looked)),
+            Ok(Err(read)) => self.ask(index, look, Look::Rows(read), asks),
+            Err(text) => asked.failure = Some(text),
+        }
+        let Some(asked) = self.asked.get_mut(index) else { return };
+        let shard = asked.target.place.shard.clone();
+        let is_over = !self.waiting.values().any(|waiting| matches!(waiting, Waiting::Look { target, .. } if *target == index));
+        // Nothing has been changed yet: the shard's record may name another primary by now.
+        if is_over && asked.is_closed && !self.read_again.contains(&shard) {
+            asked.is_replaced = true;
+            self.read_again.push(shard.clone());
+            if let Some(targets) = &mut self.targets {
+                targets.again(&shard, asks);
+            }
+        }
+    }
+
+    /// Goes on to the next step, if everything of this one is there.
+    fn advance(&mut self, asks: &mut Asks) {
+        if !self.waiting.is_empty() || self.targets.as_ref().is_some_and(|targets| !targets.is_done()) {
+            return;
+        }
+        match self.phase {
+            Phase::Locking | Phase::Ended => {}
+            Phase::Looking => match self.decide() {
+                Ok(changes) if changes.is_empty() || self.options.mode == Mode::Preview => self.end(asks),
+                Ok(changes) => self.change(changes, asks),
+                Err(status) => {
+                    self.fatal = Some(status);
+                    self.end(asks);
+                }
+            },
+            Phase::Changing => self.look_again(asks),
+            Phase::LookingAgain => {
+                self.judge();
+                self.end(asks);
+            }
+            Phase::Unlocking => self.phase = Phase::Ended,
+        }
+    }
+
+    fn decide(&mut self) -> Result<Vec<Change>, Status> {
+        if let Some(status) = self.fatal.take() {
+            return Err(status);
+        }
+        let refusals = self.refusals();
+        if !refusals.is_empty() {
+            let mut status = crate::ops::status(&refusals, refusals.len() > 1);
+            let few = if self.verb.shards().is_empty() { "; name the other shards to leave it out" } else { "" };
+            status.message = format!("{}\nnothing was changed{few}", status.message);
+            return Err(status);
+        }
+        if let (Some((path, content)), false) = (self.held.first(), self.options.force) {
+            let text = format!("{path} is locked by {content}; nothing was changed: wait until it is given back, or force it");
+            return Err(Status { code: Code::FailedPrecondition, message: text });
+        }
+        let mut seen: Vec<Seen> = std::mem::take(&mut self.asked)
+            .into_iter()
+            .filter(|asked| !asked.is_replaced)
+            .map(|asked| Seen { target: asked.target, looked: asked.looked.into_values().collect() })
+            .collect();
+        seen.sort_by(|a, b| order(&a.target.place).cmp(&order(&b.target.place)));
+        self.seen = seen;
+        let prepared = self.verb.prepare(&self.seen, self.options.force)?;
+        let mut plan = self.plan(prepared.summary, &prepared.changes);
+        (plan.kept, plan.warnings) = (prepared.kept, prepared.warnings);
+        let plan = plan.sealed();
+        if let Mode::Planned(digest) = &self.options.mode
+            && *digest != plan.digest
+        {
+            self.plan = Some(plan);
+            let text = "the plan is not the one any more: nothing was changed".to_owned();
+            return Err(Status { code: Code::FailedPrecondition, message: text });
+        }
+        self.plan = Some(plan);
+        Ok(prepared.changes)
+    }
+
+    fn refusals(&self) -> Vec<Failure> {
+        let keyspace = self.verb.keyspace();
+        let failure = |place: &Place, lost: Lost, message: &str| Failure {
+            keyspace: keyspace.into(),
+            shard: place.shard.clone(),
+            tablet: place.alias.as_ref().map_or_else(String::new, |_| place.alias_text()),
+            workflow: String::new(),
+            lost,
+            message: message.into(),
+        };
+        let unreached = self.unreached.iter().map(|unreached| failure(&unreached.place, unreached.lost, &unreached.message));
+        let unseen = self
+            .asked
+            .iter()
+            .filter(|asked| !asked.is_replaced)
+            .filter_map(|asked| asked.failure.as_ref().map(|message| failure(&asked.target.place, Lost::Shard, message)));
+        let mut failures: Vec<Failure> = unreached.chain(unseen).collect();
+        failures.sort();
+        failures
+    }
+
+    fn plan(&self, summary: String, changes: &[Change]) -> WritePlan {
+        let write = |change: &Change| {
+            let target = &self.seen.get(change.target)?.target;
+            Some(PlannedWrite {
+                keyspace: target.keyspace.clone(),
+                shard: target.place.shard.clone(),
+                tablet: target.address.alias.clone(),
+                address: target.address.address(),
+                db_name: target.db_name.clone(),
+                rpc: change.path.into(),
+                request: change.request.clone(),
+                statement: change.statement.clone(),
+                rows: change.rows.clone(),
+            })
+        };
+        WritePlan {
+            planner: env!("CARGO_PKG_VERSION").into(),
+            rpc: self.rpc.clone(),
+            request: self.request.clone(),
+            force: self.options.force,
+            shards: self.options.shards.clone(),
+            summary,
+            locks: self.verb.lock().into_iter().map(|lock| lock.path).collect(),
+            writes: changes.iter().filter_map(write).collect(),
+            kept: Vec::new(),
+            warnings: Vec::new(),
+            digest: String::new(),
+        }
+    }
+
+    fn change(&mut self, changes: Vec<Change>, asks: &mut Asks) {
+        self.phase = Phase::Changing;
+        for (index, change) in changes.iter().enumerate() {
+            let Some(seen) = self.seen.get(change.target) else { continue };
+            let Change { path, request, subject, statement, .. } = change.clone();
+            let what = call(&seen.target, path, request, Effect::Write, subject, statement);
+            self.waiting.insert(asks.release(what), Waiting::Change(index));
+        }
+        self.changes = changes;
+    }
+
+    fn changed(&mut self, index: usize, answer: Answer) {
+        let Some(change) = self.changes.get(index).cloned() else { return };
+        let mut done =
+            Done { change, verdict: Verdict::Unknown, rows: None, error: String::new(), shown: String::new(), kind: None };
+        match answer {
+            // The answers of all calls that write have this form.
+            Answer::Called(bytes) => match VReplicationExecResponse::decode(bytes.as_slice()) {
+                Ok(response) => {
+                    done.rows = response.result.map(|result| result.rows_affected);
+                    done.verdict = Verdict::Applied;
+                }
+                Err(error) => done.error = format!("the tablet's answer cannot be read: {error}"),
+            },
+            Answer::Failed { kind, message } => (done.error, done.kind) = (message, Some(kind)),
+            _ => done.error = "the tablet call was answered with a topology record".into(),
+        }
+        self.done.insert(index, done);
+    }
+
+    fn look_again(&mut self, asks: &mut Asks) {
+        self.phase = Phase::LookingAgain;
+        let failed: Vec<usize> =
+            self.done.iter().filter(|(_, done)| done.verdict != Verdict::Applied).map(|(&index, _)| index).collect();
+        for change in failed {
+            let Some(seen) = self.changes.get(change).and_then(|change| self.seen.get(change.target)) else { continue };
+            self.again.insert(change, Ok(BTreeMap::new()));
+            for (look, what) in self.verb.looks(&seen.target).into_iter().enumerate() {
+                self.ask_again(change, look, what, asks);
+            }
+        }
+        self.advance(asks);
+    }
+
+    fn looked_again(&mut self, change: usize, look: usize, read: Option<Read>, answer: Answer, asks: &mut Asks) {
+        match outcome(read, answer) {
+            Ok(Ok(looked)) => {
+                if let Some(Ok(all)) = self.again.get_mut(&change) {
+                    all.insert(look, looked);
+                }
+            }
+            Ok(Err(read)) => self.ask_again(change, look, Look::Rows(read), asks),
+            Err(text) => drop(self.again.insert(change, Err(text))),
+        }
+    }
+
+    fn judge(&mut self) {
+        for (index, again) in std::mem::take(&mut self.again) {
+            let Some(done) = self.done.get_mut(&index) else { continue };
+            let Some(before) = self.seen.get(done.change.target) else { continue };
+            let looked = match again {
+                Ok(looked) => looked.into_values().collect(),
+                Err(text) => {
+                    done.shown = format!("looking again: {text}");
+                    continue;
+                }
+            };
+            let after = Seen { target: before.target.clone(), looked };
+            let may_still_be_at_work = matches!(done.kind, Some(FailureKind::TimedOut));
+            (done.verdict, done.shown) = match self.verb.judge(&done.change, before, &after) {
+                Shown::All => (Verdict::Applied, "a second look shows the change".into()),
+                Shown::Nothing if may_still_be_at_work => {
+                    (Verdict::Unknown, "a second look shows the rows as they were, but the call may still be at work".into())
+                }
+                Shown::Nothing => (Verdict::NotApplied, "a second look shows the rows as they were".into()),
+                Shown::Part(text) => (Verdict::Unknown, format!("a second look shows {text}")),
+            };
+        }
+    }
+
+    fn end(&mut self, asks: &mut Asks) {
+        self.phase = Phase::Ended;
+        if let Some(lock) = self.lock.take() {
+            self.phase = Phase::Unlocking;
+            self.waiting.insert(asks.release(What::TopoUnlock { lock }), Waiting::Unlock);
+        }
+    }
+
+    fn locked(&mut self, id: AskId, answer: Answer, asks: &mut Asks) {
+        let failure = self.verb.lock().map_or_else(String::new, |lock| lock.failure);
+        let text = match answer {
+            Answer::Locked => {
+                self.lock = Some(id);
+                if let Err(status) = self.look(asks) {
+                    self.fatal = Some(status);
+                    self.end(asks);
+                }
+                return;
+            }
+            Answer::Missing { node } => format!("node doesn't exist: {node}"),
+            Answer::Failed { message, .. } => message,
+            other => crate::topo::targets::unexpected("a lock", &other),
+        };
+        self.phase = Phase::Ended;
+        self.fatal = Some(Status::unknown(format!("{failure}{text}")));
+    }
+}
+
+impl<V: Verb> Operation for Write<V> {
+    fn answered(&mut self, id: AskId, answer: Answer, asks: &mut Asks) {
+        match self.waiting.remove(&id) {
+            Some(Waiting::Lock) => self.locked(id, answer, asks),
+            Some(Waiting::Unlock) => {
+                if let Answer::Failed { message, .. } = answer {
+                    self.notes.push(format!("the lock was lost on the way: {message}"));
+                }
+            }
+            Some(Waiting::Others) => match answer {
+                Answer::Range(records) => {
+                    let text = |value: Vec<u8>| String::from_utf8_lossy(&value).split_whitespace().collect::<Vec<_>>().join(" ");
+                    self.held.extend(records.into_iter().map(|record| (record.path, text(record.value))));
+                }
+                Answer::Failed { message, .. } => self.fatal = Some(Status::unknown(message)),
+                _ => {}
+            },
+            Some(Waiting::Look { target, look, read }) => self.looked(target, look, read, answer, asks),
+            Some(Waiting::Change(index)) => self.changed(index, answer),
+            Some(Waiting::Again { change, look, read }) => self.looked_again(change, look, read, answer, asks),
+            None => {
+                let events = self.targets.as_mut().map(|targets| targets.answered(id, answer, asks));
+                for event in events.into_iter().flatten() {
+                    self.event(event, asks);
+                }
+            }
+        }
+        self.advance(asks);
+    }
+
+    fn failures(&self) -> Vec<Failure> {
+        self.refusals()
+    }
+
+    fn finish(&mut self) -> Reply {
+        let done: Vec<Done> = std::mem::take(&mut self.done).into_values().collect();
+        let outcomes: Vec<Outcome> = done.iter().map(|done| done.outcome(&self.seen)).collect();
+        let result = match self.fatal.take() {
+            Some(status) => Err(status),
+            None if self.options.mode == Mode::Preview => Ok(Vec::new()),
+            None if done.iter().all(|done| done.verdict == Verdict::Applied) => self.verb.reply(&self.seen, &done),
+            None => {
+                let lines: Vec<String> = outcomes.iter().map(ToString::to_string).collect();
+                Err(self.verb.failure(&self.seen, &done, lines.join("\n")))
+            }
+        };
+        let notes = std::mem::take(&mut self.notes);
+        let written = self.plan.take().map(|plan| Box::new(Written { plan, outcomes, notes }));
+        Reply { written, ..Reply::new(result, Vec::new()) }
+    }
+}
+
+/// What a look asks; a read of rows is kept for its next page.
+fn what(target: &Target, look: Look) -> (What, Option<Read>) {
+    match look {
+        Look::Rows(read) => {
+            let statement = read.statement();
+            let request = VReplicationExecRequest { query: statement.clone() }.encode_to_vec();
+            let what = call(target, rpc::VREPLICATION_EXEC, request, Effect::Read, read.subject().name(), statement);
+            (what, Some(read))
+        }
+        Look::Call { path, request, subject, statement } => (call(target, path, request, Effect::Read, subject, statement), None),
+    }
+}
+
+/// What an answer makes of a look: it is over, it needs another page, or it cannot be had.
+fn outcome(read: Option<Read>, answer: Answer) -> Result<Result<Looked, Read>, String> {
+    match (read, answer) {
+        (Some(mut read), answer) => match read.answered(answer) {
+            Next::Again => Ok(Err(read)),
+            Next::Done => Ok(Ok(Looked::Rows(read.into_pages()))),
+            Next::Failed(text) => Err(text),
+        },
+        (None, Answer::Called(bytes)) => Ok(Ok(Looked::Called(bytes))),
+        (None, Answer::Failed { kind, message }) => Ok(Ok(Looked::Refused(kind, message))),
+        (None, _) => Err("the tablet call was answered with a topology record".into()),
+    }
+}
+
+fn call(target: &Target, path: &'static str, request: Vec<u8>, effect: Effect, subject: &'static str, statement: String) -> What {
+    What::TabletCall {
+        tablet: target.address.clone(),
+        path,
+        request,
+        effect,
+        about: About {
+            keyspace: target.keyspace.clone(),
+            shard: target.place.shard.clone(),
+            db_name: target.db_name.clone(),
+            subject,
+            statement,
+        },
+    }
+}
+
+fn order(place: &Place) -> (&str, String) {
+    (&place.shard, place.alias_text())
+}

@@ -1,0 +1,380 @@
+//! The six verbs of schema migrations: cancel, cleanup, complete, launch, retry, force cut-over.
+//!
+//! A shard that does not know a migration, or on which the verb would find nothing to do, is left alone: tablets answer the
+//! first with an error after other shards have been changed. `all` is what the rows say it is, counted before anything is done.
+//!
+//! Facts: `go/vt/vtctl/grpcvtctldserver/query.go:alterSchemaMigrationQuery`, `go/vt/vttablet/onlineddl/executor.go`,
+//! `go/vt/schemamanager/tablet_executor.go`.
+
+use std::collections::BTreeMap;
+
+use prost::Message;
+use serde::Serialize;
+
+use super::{
+    engine::{Change, Done, Lock, Look, Looked, Prepared, Seen, Shown, Verb},
+    outcome::Verdict,
+    plan::PlannedRow,
+};
+use crate::{
+    error::{Code, Status},
+    explain::count,
+    flow::Call,
+    limits,
+    proto::{
+        tabletmanagerdata::{ExecuteFetchAsDbaRequest, ExecuteQueryRequest},
+        vtctldata::{CancelSchemaMigrationRequest, CancelSchemaMigrationResponse},
+        vtrpc::CallerId,
+    },
+    query::{literal::quote, migrations::is_uuid},
+    rows::result::{Row, RowSet},
+    rpc,
+    topo::targets::Target,
+};
+
+/// What is done to migrations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Action {
+    Cancel,
+    Cleanup,
+    Complete,
+    ForceCutOver,
+    Launch,
+    Retry,
+}
+
+impl Action {
+    fn of(path: &str) -> Option<Self> {
+        Some(match path {
+            rpc::CANCEL_SCHEMA_MIGRATION => Self::Cancel,
+            rpc::CLEANUP_SCHEMA_MIGRATION => Self::Cleanup,
+            rpc::COMPLETE_SCHEMA_MIGRATION => Self::Complete,
+            rpc::FORCE_CUT_OVER_SCHEMA_MIGRATION => Self::ForceCutOver,
+            rpc::LAUNCH_SCHEMA_MIGRATION => Self::Launch,
+            rpc::RETRY_SCHEMA_MIGRATION => Self::Retry,
+            _ => return None,
+        })
+    }
+
+    /// As the statement has it.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Cancel => "cancel",
+            Self::Cleanup => "cleanup",
+            Self::Complete => "complete",
+            Self::ForceCutOver => "force_cutover",
+            Self::Launch => "launch",
+            Self::Retry => "retry",
+        }
+    }
+
+    /// As a plan's first line has it.
+    fn verb(self) -> &'static str {
+        match self {
+            Self::Cancel => "cancels",
+            Self::Cleanup => "gives up the artifacts of",
+            Self::Complete => "completes",
+            Self::ForceCutOver => "forces the cut-over of",
+            Self::Launch => "launches",
+            Self::Retry => "retries",
+        }
+    }
+
+    /// The rows that `all` means.
+    fn all(self) -> &'static str {
+        match self {
+            Self::Cancel | Self::Complete | Self::ForceCutOver => "migration_status in ('queued', 'ready', 'running')",
+            Self::Launch => "migration_status = 'queued' and reviewed_timestamp is not null",
+            Self::Cleanup => {
+                "migration_status in ('complete', 'cancelled', 'failed') and cleanup_timestamp is null and retain_artifacts_seconds > 0"
+            }
+            Self::Retry => "migration_status in ('failed', 'cancelled')",
+        }
+    }
+
+    /// Whether the tablet would find something to do.
+    fn has_work(self, row: &Row<'_>) -> bool {
+        let status = row.text("migration_status");
+        let is_pending = matches!(status.as_str(), "queued" | "ready" | "running");
+        match self {
+            Self::Cancel => is_pending,
+            Self::Cleanup => row.text("retain_artifacts_seconds") != "-1",
+            Self::Complete => row.text("postpone_completion") != "0",
+            Self::Launch => row.text("postpone_launch") != "0",
+            Self::ForceCutOver => row.text("force_cutover") != "1",
+            Self::Retry => matches!(status.as_str(), "failed" | "cancelled"),
+        }
+    }
+
+    /// Whether a row shows that it has been done.
+    fn is_done(self, row: &Row<'_>) -> bool {
+        match self {
+            Self::Cancel => row.text("migration_status") == "cancelled" || !row.text("cancelled_timestamp").is_empty(),
+            Self::Retry => !self.has_work(row),
+            _ => !self.has_work(row),
+        }
+    }
+}
+
+pub(crate) struct Migration {
+    action: Action,
+    keyspace: String,
+    /// Lower-case `all`, or as sent.
+    uuid: String,
+    caller_id: Option<CallerId>,
+    shards: Vec<String>,
+}
+
+impl Migration {
+    /// Reads the request; `None` if the path is another RPC's.
+    ///
+    /// # Errors
+    /// No keyspace, a uuid that is none, or a verb that has no `all`.
+    pub(crate) fn new(call: &Call) -> Option<Result<Self, Status>> {
+        Some(Self::read(Action::of(&call.path)?, call))
+    }
+
+    fn read(action: Action, call: &Call) -> Result<Self, Status> {
+        // The six messages are one.
+        let CancelSchemaMigrationRequest { keyspace, uuid, caller_id } = crate::ops::decode(call)?;
+        let invalid = |message: String| Err(Status { code: Code::InvalidArgument, message });
+        if keyspace.is_empty() {
+            return invalid("keyspace is required".into());
+        }
+        let is_all = uuid.eq_ignore_ascii_case("all");
+        if !is_all && !is_uuid(&uuid) {
+            return invalid(format!("{uuid} is not a valid UUID"));
+        }
+        if is_all && action == Action::Retry {
+            return invalid(format!("{uuid} is not a valid UUID: there is no retry of all migrations, name one"));
+        }
+        let uuid = if is_all { "all".into() } else { uuid };
+        Ok(Self { action, keyspace, uuid, caller_id, shards: call.options.shards.clone() })
+    }
+
+    fn is_all(&self) -> bool {
+        self.uuid == "all"
+    }
+
+    fn change(&self, target: usize, seen: &Seen, argument: &str, rows: Vec<PlannedRow>) -> Change {
+        let word = self.action.word();
+        let statement = match argument {
+            "all" => format!("alter vitess_migration {word} all"),
+            uuid => format!("alter vitess_migration {} {word}", quote(uuid)),
+        };
+        let request = ExecuteQueryRequest {
+            query: statement.clone().into_bytes(),
+            db_name: seen.target.db_name.clone(),
+            max_rows: 10,
+            caller_id: self.caller_id.clone(),
+        };
+        Change { target, path: rpc::EXECUTE_QUERY, request: request.encode_to_vec(), subject: "migration", statement, rows }
+    }
+
+    fn rows_by_shard(seen: &[Seen], done: &[Done]) -> BTreeMap<String, u64> {
+        let mut rows: BTreeMap<String, u64> = seen.iter().map(|seen| (seen.target.place.shard.clone(), 0)).collect();
+        for done in done {
+            if let Some(sum) = seen.get(done.change.target).and_then(|seen| rows.get_mut(&seen.target.place.shard)) {
+                *sum += if done.error.is_empty() { done.rows.unwrap_or_default() } else { done.change.rows.len() as u64 };
+            }
+        }
+        rows
+    }
+}
+
+/// The rows of a target's only look.
+fn rows(seen: &Seen) -> Result<RowSet, String> {
+    match seen.looked.first() {
+        Some(Looked::Called(bytes)) => {
+            RowSet::from_execute_fetch(bytes).map_err(|error| format!("the tablet's answer cannot be read: {error}"))
+        }
+        // No migration has ever run there: v10 to v15 make the table with the first one.
+        Some(Looked::Refused(_, text)) if text.contains("(errno 1146)") => Ok(RowSet::default()),
+        Some(Looked::Refused(_, text)) => Err(text.clone()),
+        _ => Err("the tablet call was answered with something else".into()),
+    }
+}
+
+fn planned(row: &Row<'_>) -> PlannedRow {
+    let text = |column| row.text(column);
+    let about = format!("{}, {} {}.{}", text("migration_status"), text("ddl_action"), text("mysql_schema"), text("mysql_table"));
+    let columns =
+        ["migration_status", "postpone_launch", "postpone_completion", "force_cutover", "retain_artifacts_seconds", "retries"];
+    let basis: Vec<String> = columns.iter().map(|column| format!("{column}={}", text(column))).collect();
+    PlannedRow { name: format!("migration {}", text("migration_uuid")), about, basis: basis.join(" ") }
+}
+
+impl Verb for Migration {
+    fn keyspace(&self) -> &str {
+        &self.keyspace
+    }
+
+    fn shards(&self) -> &[String] {
+        &self.shards
+    }
+
+    fn lock(&self) -> Option<Lock> {
+        let keyspace = &self.keyspace;
+        let action = "ApplySchemaKeyspace";
+        Some(Lock {
+            path: format!("keyspaces/{keyspace}"),
+            action,
+            is_named: false,
+            failure: format!("lockErr in {action} {keyspace}: "),
+        })
+    }
+
+    /// Holding the lock is better than looking for others.
+    fn unlocked(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn no_shards(&self, status: Status) -> Status {
+        let keyspace = &self.keyspace;
+        match status.message.strip_prefix("node doesn't exist: ") {
+            Some(node) => {
+                let node = node.trim_end_matches('/');
+                let text = format!("unable to get shards for keyspace: {keyspace}, error: node doesn't exist: {node}");
+                Status::unknown(format!("{text}\nFindAllShardsInKeyspace({keyspace}): List"))
+            }
+            None => Status::unknown(format!("keyspace: {keyspace} does not contain any primary tablets")),
+        }
+    }
+
+    fn looks(&self, target: &Target) -> Vec<Look> {
+        let condition =
+            if self.is_all() { self.action.all().to_owned() } else { format!("migration_uuid = {}", quote(&self.uuid)) };
+        let statement = format!("select * from _vt.schema_migrations where {condition} order by id");
+        let request = ExecuteFetchAsDbaRequest {
+            query: statement.clone().into_bytes(),
+            db_name: target.db_name.clone(),
+            max_rows: limits::TABLET_ROWS as u64,
+            ..ExecuteFetchAsDbaRequest::default()
+        };
+        vec![Look::Call { path: rpc::EXECUTE_FETCH_AS_DBA, request: request.encode_to_vec(), subject: "migrations", statement }]
+    }
+
+    fn prepare(&self, seen: &[Seen], _force: bool) -> Result<Prepared, Status> {
+        let (mut changes, mut migrations, mut is_known, mut kept) = (Vec::new(), Vec::new(), false, Vec::new());
+        for (index, target) in seen.iter().enumerate() {
+            let place = &target.target.place;
+            let set = rows(target)
+                .map_err(|text| Status::unknown(format!("{}/{}: {text}\nnothing was changed", self.keyspace, place.shard)))?;
+            is_known |= !set.is_empty();
+            if !self.is_all() && self.action == Action::ForceCutOver && !set.is_empty() && !set.has_column("force_cutover") {
+                let text =
+                    format!("tablet {} is older than v19 and cannot force a cut-over; nothing was changed", place.alias_text());
+                return Err(Status { code: Code::FailedPrecondition, message: text });
+            }
+            let working: Vec<Row<'_>> = set.rows().filter(|row| self.action.has_work(row)).collect();
+            for row in set.rows().filter(|row| !self.action.has_work(row)) {
+                let (uuid, status) = (row.text("migration_uuid"), row.text("migration_status"));
+                kept.push(format!(
+                    "{}/{}: migration {uuid} is {status}, nothing to {}",
+                    self.keyspace,
+                    place.shard,
+                    self.action.word()
+                ));
+            }
+            migrations.extend(working.iter().map(|row| row.text("migration_uuid")));
+            // Only v21 on knows `cleanup all`; one by one says the same to every release.
+            if self.is_all() && self.action != Action::Cleanup {
+                if !working.is_empty() {
+                    changes.push(self.change(index, target, "all", working.iter().map(planned).collect()));
+                }
+            } else {
+                let one = |row: &Row<'_>| self.change(index, target, &row.text("migration_uuid"), vec![planned(row)]);
+                changes.extend(working.iter().map(one));
+            }
+        }
+        if !is_known && !self.is_all() && self.action == Action::Cancel {
+            return Err(Status::unknown(format!("migration not found: no shard of {} knows {}", self.keyspace, self.uuid)));
+        }
+        migrations.sort();
+        migrations.dedup();
+        let shards = changes.iter().map(|change| change.target).collect::<std::collections::BTreeSet<_>>().len();
+        let summary =
+            format!("This {} {} on {}:", self.action.verb(), count(migrations.len(), "migration"), count(shards, "shard"));
+        Ok(Prepared { summary, kept, warnings: Vec::new(), changes })
+    }
+
+    fn judge(&self, change: &Change, before: &Seen, after: &Seen) -> Shown {
+        let (Ok(before), Ok(after)) = (rows(before), rows(after)) else {
+            return Shown::Part("rows that cannot be read".into());
+        };
+        let find = |set: &RowSet, name: &str| {
+            set.rows()
+                .find(|row| format!("migration {}", row.text("migration_uuid")) == name)
+                .map(|row| (self.action.is_done(&row), planned(&row).basis))
+        };
+        // With `all`, a row that has been changed is not looked for any more.
+        let shown: Vec<(bool, bool)> = change
+            .rows
+            .iter()
+            .map(|row| match (find(&before, &row.name), find(&after, &row.name)) {
+                (Some((_, was)), Some((is_done, now))) => (is_done, was == now),
+                (_, None) => (self.is_all(), false),
+                (None, _) => (false, false),
+            })
+            .collect();
+        let done = shown.iter().filter(|(is_done, _)| *is_done).count();
+        if done == shown.len() {
+            Shown::All
+        } else if shown.iter().all(|(is_done, is_same)| !is_done && *is_same) {
+            Shown::Nothing
+        } else {
+            Shown::Part(format!("{done} of {} as asked for", count(shown.len(), "migration")))
+        }
+    }
+
+    fn reply(&self, seen: &[Seen], done: &[Done]) -> Result<Vec<u8>, Status> {
+        let rows_affected_by_shard = Self::rows_by_shard(seen, done);
+        Ok(CancelSchemaMigrationResponse { rows_affected_by_shard }.encode_to_vec())
+    }
+
+    /// In the form that clients of vtctld take apart, then a line for each target.
+    fn failure(&self, seen: &[Seen], done: &[Done], lines: String) -> Status {
+        let shard = |done: &Done| seen.get(done.change.target).map_or_else(String::new, |seen| seen.target.place.shard.clone());
+        let failed = |done: &&Done| done.verdict != Verdict::Applied;
+        let mut sqls: Vec<&str> = done.iter().map(|done| done.change.statement.as_str()).collect();
+        sqls.dedup();
+        let result = ExecuteResult {
+            failed_shards: done.iter().filter(failed).map(|done| FailedShard { shard: shard(done), err: &done.error }).collect(),
+            success_shards: done.iter().filter(|done| !failed(done)).map(|done| SuccessShard { shard: shard(done) }).collect(),
+            cur_sql_index: 0,
+            sqls,
+            uuids: None,
+            executor_err: "",
+            total_time_spent: 0,
+        };
+        let json = serde_json::to_string_pretty(&result).unwrap_or_default();
+        Status::unknown(format!("schema change failed, ExecuteResult: {json}\n{lines}"))
+    }
+}
+
+/// Source: `go/vt/schemamanager/schemamanager.go:ExecuteResult`.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct ExecuteResult<'a> {
+    failed_shards: Vec<FailedShard<'a>>,
+    success_shards: Vec<SuccessShard>,
+    cur_sql_index: u32,
+    sqls: Vec<&'a str>,
+    #[serde(rename = "UUIDs")]
+    uuids: Option<Vec<String>>,
+    executor_err: &'static str,
+    total_time_spent: u32,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct FailedShard<'a> {
+    shard: String,
+    err: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct SuccessShard {
+    shard: String,
+}

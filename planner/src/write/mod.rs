@@ -1,0 +1,20 @@
+//! Requests that write: look first, refuse what cannot be done anywhere, then change every target, then say what became of each.
+//!
+//! One engine ([`engine`]) runs every kind of write; a kind is a [`engine::Verb`]: what it looks at, what it refuses, which calls
+//! it makes, and how a row shows that a call has done its work. Nothing is changed before every target has been looked at and
+//! found able to take its change. A call that writes is never made twice: one that failed is followed by a second look, and the
+//! reply says `applied`, `not applied` or `unknown` of each target.
+//!
+//! `docs/design/0004-writes.md` has the reasons.
+
+pub(crate) mod engine;
+mod migration;
+mod outcome;
+mod plan;
+mod stream;
+mod workflow_update;
+
+pub(crate) use migration::Migration;
+pub use outcome::{Outcome, Verdict, Written};
+pub use plan::{PlannedRow, PlannedWrite, WritePlan};
+pub(crate) use workflow_update::WorkflowUpdate;

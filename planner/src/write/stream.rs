@@ -1,0 +1,69 @@
+//! A stream's row as a write looks at it: the columns as they are stored, so that what is kept is kept to the letter.
+
+use crate::rows::result::{Row, RowSet};
+
+/// One row of `_vt.vreplication`. A column that the release lacks is empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Stream {
+    pub(crate) id: i64,
+    pub(crate) state: String,
+    pub(crate) message: String,
+    pub(crate) source: String,
+    pub(crate) cell: String,
+    pub(crate) tablet_types: String,
+    pub(crate) options: String,
+    pub(crate) workflow_type: String,
+    pub(crate) workflow_sub_type: String,
+    rows_copied: String,
+}
+
+/// The streams in the rows, ascending by id.
+///
+/// # Errors
+/// A row without an id that can be read: nobody could say which stream would be changed.
+pub(crate) fn streams(pages: &[RowSet]) -> Result<Vec<Stream>, String> {
+    let mut streams = pages.iter().flat_map(RowSet::rows).map(|row| Stream::read(&row)).collect::<Result<Vec<_>, _>>()?;
+    streams.sort_by_key(|stream| stream.id);
+    Ok(streams)
+}
+
+impl Stream {
+    fn read(row: &Row<'_>) -> Result<Self, String> {
+        let id = row.integer("id").map_err(|error| error.to_string())?.ok_or("a stream without id")?;
+        Ok(Self {
+            id,
+            state: row.text("state"),
+            message: row.text("message"),
+            source: row.text("source"),
+            cell: row.text("cell"),
+            tablet_types: row.text("tablet_types"),
+            options: row.text("options"),
+            workflow_type: row.text("workflow_type"),
+            workflow_sub_type: row.text("workflow_sub_type"),
+            rows_copied: row.text("rows_copied"),
+        })
+    }
+
+    /// Whether the workflow's traffic has been switched and its streams put away for good. Source:
+    /// `go/vt/vttablet/tabletmanager/rpc_vreplication.go:UpdateVReplicationWorkflow`.
+    pub(crate) fn is_frozen(&self) -> bool {
+        self.message.to_uppercase() == "FROZEN"
+    }
+
+    /// What people want to know before it is changed.
+    pub(crate) fn about(&self) -> String {
+        let frozen = if self.is_frozen() { ", frozen" } else { "" };
+        match self.rows_copied.as_str() {
+            "" | "0" => format!("{}{frozen}", self.state),
+            rows => format!("{}{frozen}, {rows} rows copied", self.state),
+        }
+    }
+
+    /// What a plan for this stream rests on. `Copying` turns into `Running` by itself, and a message comes and goes.
+    pub(crate) fn basis(&self) -> String {
+        let state = if self.state == "Copying" { "Running" } else { &self.state };
+        let frozen = if self.is_frozen() { " frozen" } else { "" };
+        let Self { source, cell, tablet_types, options, .. } = self;
+        format!("{state}{frozen} cell={cell:?} tablet_types={tablet_types:?} options={options:?} source={source:?}")
+    }
+}

@@ -1,0 +1,443 @@
+//! `WorkflowUpdate`: start, stop, and change of cells, tablet types, DDL handling and configuration of a workflow's streams.
+//!
+//! The request that a tablet gets is never the client's own: what clients leave out is read differently by the releases, on both
+//! ends, and a stopped workflow must not start because somebody named its cells. Tablets before v18 get statements.
+//!
+//! Facts: `go/vt/vttablet/tabletmanager/rpc_vreplication.go:UpdateVReplicationWorkflow`, v18 to v24;
+//! `go/vt/vtctl/workflow/server.go:WorkflowUpdate`.
+
+use std::collections::BTreeMap;
+
+use prost::Message;
+
+use super::{
+    engine::{Change, Done, Lock, Look, Looked, Prepared, Seen, Shown, Verb},
+    plan::PlannedRow,
+    stream::{self, Stream},
+};
+use crate::{
+    error::{Code, Status},
+    explain::count,
+    flow::{Call, FailureKind},
+    limits,
+    proto::{
+        binlogdata::{OnDdlAction, VReplicationWorkflowState, VReplicationWorkflowSubType},
+        tabletmanagerdata::{
+            ReadVReplicationWorkflowRequest, TabletSelectionPreference, UpdateVReplicationWorkflowRequest,
+            VReplicationExecRequest, ValidateVReplicationPermissionsRequest,
+        },
+        topodata::TabletType,
+        vtctldata::{WorkflowUpdateRequest, WorkflowUpdateResponse, workflow_update_response::TabletInfo},
+    },
+    query::{
+        literal::quote,
+        read::{Read, Subject},
+        statement::Scope,
+    },
+    rows::{binlog_source, options},
+    rpc,
+    topo::targets::Target,
+};
+
+/// Source: `go/textutil/strings.go:SimulatedNullStringSlice`, `SimulatedNullInt`.
+const UNCHANGED: (&str, i32) = ("NULL", -1);
+
+/// The looks of a target, in their order.
+const STREAMS: usize = 0;
+const COPY_STATES: usize = 1;
+const HAS_UPDATE: usize = 2;
+const HAS_OVERRIDES: usize = 3;
+
+pub(crate) struct WorkflowUpdate {
+    keyspace: String,
+    wanted: UpdateVReplicationWorkflowRequest,
+}
+
+impl WorkflowUpdate {
+    /// Reads the request.
+    ///
+    /// # Errors
+    /// What no tablet could do: no workflow, the state `Unknown`, a v17 client's message, fields that this server does not offer.
+    pub(crate) fn new(call: &Call) -> Result<Self, Status> {
+        let request: WorkflowUpdateRequest = crate::ops::decode(call)?;
+        let keyspace = request.keyspace;
+        let mut wanted = request.tablet_request.unwrap_or_default();
+        let invalid = |message: String| Err(Status { code: Code::InvalidArgument, message });
+        if wanted.workflow.is_empty() {
+            return invalid("invalid request, no workflow provided".into());
+        }
+        if wanted.workflow.len() > limits::WORKFLOW_NAME_BYTES {
+            return Err(Status::unknown(format!("the {} workflow does not exist in the {keyspace} keyspace", wanted.workflow)));
+        }
+        if wanted.tablet_types.iter().any(|&number| number > TabletType::Drained as i32) {
+            let text =
+                "tablet types that are none: this is the message of a v17 client, which later releases read as something else";
+            return Err(Status { code: Code::FailedPrecondition, message: format!("{text}; use a client of v18 or later") });
+        }
+        if wanted.state == Some(VReplicationWorkflowState::Unknown as i32) {
+            return invalid("a workflow cannot be put into the state Unknown".into());
+        }
+        if wanted.message.is_some() || !wanted.filter_rules.is_empty() {
+            let message = "message and filter_rules of a workflow are not changed by vtflow: send this to a vtctld".into();
+            return Err(Status { code: Code::Unimplemented, message });
+        }
+        normalize(&mut wanted);
+        wanted.shards.extend(call.options.shards.iter().cloned());
+        Ok(Self { keyspace, wanted })
+    }
+
+    fn workflow(&self) -> &str {
+        &self.wanted.workflow
+    }
+
+    fn starts(&self) -> bool {
+        self.wanted.state == Some(VReplicationWorkflowState::Running as i32)
+    }
+
+    /// Why a target's streams cannot take the change.
+    fn refusal(&self, streams: &[Stream], seen: &Seen) -> Result<(), Status> {
+        let place = || format!("{}/{}", self.keyspace, seen.target.place.shard);
+        let refused = |message: String| Err(Status { code: Code::FailedPrecondition, message });
+        if self.starts() && streams.iter().any(Stream::is_frozen) {
+            return refused(format!("cannot start a workflow when it is frozen ({}); nothing was changed", place()));
+        }
+        let atomic_copy = (VReplicationWorkflowSubType::AtomicCopy as i32).to_string();
+        let copying = |stream: &&Stream| {
+            let rows = seen.rows(COPY_STATES).iter().flat_map(|page| page.rows());
+            stream.workflow_sub_type == atomic_copy
+                && rows.into_iter().any(|row| row.integer("vrepl_id").ok().flatten() == Some(stream.id))
+        };
+        if self.starts()
+            && let Some(stream) = streams.iter().find(copying)
+        {
+            return refused(format!(
+                "stream {} is still in the copy phase: can only start workflow {} if all streams have completed the copy phase",
+                stream.id,
+                self.workflow()
+            ));
+        }
+        let is_older = |look| matches!(seen.looked.get(look), Some(Looked::Refused(..)));
+        if !self.wanted.config_overrides.is_empty() && is_older(HAS_OVERRIDES) {
+            let text = "is older than v21 and would ignore the config overrides; nothing was changed";
+            return refused(format!("tablet {} of {} {text}", seen.target.address.alias, place()));
+        }
+        if is_older(HAS_UPDATE) && self.wanted.on_ddl != Some(UNCHANGED.1) {
+            let text = "is older than v18, where on-ddl cannot be changed; nothing was changed";
+            return refused(format!("tablet {} of {} {text}", seen.target.address.alias, place()));
+        }
+        Ok(())
+    }
+
+    /// What a stream's row becomes, column by column; only columns that the request names.
+    fn assignments(&self, stream: &Stream) -> Vec<(&'static str, String)> {
+        let mut assignments = Vec::new();
+        if let Some(state) = self.state() {
+            assignments.push(("state", quote(state)));
+        }
+        if let Some(action) = self.on_ddl() {
+            assignments.push(("source", format!("{} /* with on_ddl {action} */", quote(&stream.source))));
+        }
+        if self.wanted.cells != [UNCHANGED.0] {
+            assignments.push(("cell", quote(&self.wanted.cells.join(","))));
+        }
+        if let Some(types) = self.tablet_types(&stream.tablet_types) {
+            assignments.push(("tablet_types", quote(&types)));
+        }
+        if !self.wanted.config_overrides.is_empty() {
+            assignments.push(("options", overrides(&self.wanted.config_overrides)));
+        }
+        assignments
+    }
+
+    fn state(&self) -> Option<&'static str> {
+        let number = self.wanted.state.filter(|&state| state != UNCHANGED.1)?;
+        VReplicationWorkflowState::try_from(number).ok().map(|state| state.as_str_name())
+    }
+
+    fn on_ddl(&self) -> Option<&'static str> {
+        let number = self.wanted.on_ddl.filter(|&action| action != UNCHANGED.1)?;
+        OnDdlAction::try_from(number).ok().map(|action| action.as_str_name())
+    }
+
+    /// The column's text, if it changes.
+    fn tablet_types(&self, stored: &str) -> Option<String> {
+        let preference = self.wanted.tablet_selection_preference.unwrap_or_default();
+        let types = &self.wanted.tablet_types;
+        let is_kept = *types == [UNCHANGED.1];
+        if is_kept && preference == TabletSelectionPreference::Unknown as i32 {
+            return None;
+        }
+        let (was_in_order, list) = match stored.strip_prefix("in_order:") {
+            Some(list) => (true, list),
+            None => (false, stored),
+        };
+        let name = |&number: &i32| {
+            TabletType::try_from(number).map_or_else(|_| number.to_string(), |kind| kind.as_str_name().to_lowercase())
+        };
+        let list = if is_kept { list.to_lowercase() } else { types.iter().map(name).collect::<Vec<_>>().join(",") };
+        let in_order = preference == TabletSelectionPreference::Inorder as i32
+            || preference == TabletSelectionPreference::Unknown as i32 && was_in_order;
+        Some(if in_order { format!("in_order:{list}") } else { list })
+    }
+
+    /// The changes of one target: one call, or, before v18, one statement for all streams that become the same.
+    fn changes(&self, target: usize, seen: &Seen, streams: &[Stream]) -> Vec<Change> {
+        let scope = format!("db_name = {} and workflow = {}", quote(&seen.target.db_name), quote(self.workflow()));
+        let mut groups: BTreeMap<String, Vec<&Stream>> = BTreeMap::new();
+        for stream in streams {
+            let set: Vec<String> = self.assignments(stream).iter().map(|(column, value)| format!("{column} = {value}")).collect();
+            groups.entry(set.join(", ")).or_default().push(stream);
+        }
+        let statement = |set: &str, streams: &[&Stream]| {
+            let ids: Vec<String> = streams.iter().map(|stream| stream.id.to_string()).collect();
+            format!("update _vt.vreplication set {set} where id in ({}) and {scope}", ids.join(", "))
+        };
+        let rows = |streams: &[&Stream]| streams.iter().map(|stream| row(stream)).collect();
+        if matches!(seen.looked.get(HAS_UPDATE), Some(Looked::Refused(..))) {
+            let change = |(set, streams): (&String, &Vec<&Stream>)| {
+                let query = statement(set, streams);
+                let request = VReplicationExecRequest { query: query.clone() }.encode_to_vec();
+                let (path, subject) = (rpc::VREPLICATION_EXEC, "update");
+                Change { target, path, request, subject, statement: query, rows: rows(streams) }
+            };
+            return groups.iter().map(change).collect();
+        }
+        let request = UpdateVReplicationWorkflowRequest { shards: Vec::new(), ..self.wanted.clone() };
+        let statements: Vec<String> = groups.iter().map(|(set, streams)| statement(set, streams)).collect();
+        let all: Vec<&Stream> = streams.iter().collect();
+        vec![Change {
+            target,
+            path: rpc::UPDATE_VREPLICATION_WORKFLOW,
+            request: request.encode_to_vec(),
+            subject: "update",
+            statement: statements.join("; "),
+            rows: rows(&all),
+        }]
+    }
+
+    /// Whether a stream's row is as the request wants it.
+    fn is_as_wanted(&self, before: &Stream, after: &Stream) -> bool {
+        let state = self.state().is_none_or(|state| {
+            after.state == state || state == "Running" && matches!(after.state.as_str(), "Copying" | "Lagging" | "Init")
+        });
+        let cells = self.wanted.cells == [UNCHANGED.0] || after.cell == self.wanted.cells.join(",");
+        let types = self.tablet_types(&before.tablet_types).is_none_or(|types| types == after.tablet_types);
+        let on_ddl = self
+            .wanted
+            .on_ddl
+            .filter(|&action| action != UNCHANGED.1)
+            .is_none_or(|action| binlog_source::parse(after.source.as_bytes()).is_ok_and(|source| source.on_ddl == action));
+        let mut stored = None;
+        let is_readable = options::apply(&mut stored, &after.options).is_ok();
+        let config = stored.unwrap_or_default().config;
+        let overrides = self.wanted.config_overrides.is_empty()
+            || is_readable
+                && self.wanted.config_overrides.iter().all(|(key, value)| match value.trim() {
+                    "" => !config.contains_key(key),
+                    _ => config.get(key) == Some(value),
+                });
+        state && cells && types && on_ddl && overrides
+    }
+}
+
+/// What is left out gets the value that every release reads as "unchanged", and what VTAdmin's buttons leave out is meant so.
+fn normalize(wanted: &mut UpdateVReplicationWorkflowRequest) {
+    let is_button = wanted.state.is_some()
+        && wanted.cells.is_empty()
+        && wanted.tablet_types.is_empty()
+        && wanted.tablet_selection_preference.is_none()
+        && wanted.on_ddl.is_none()
+        && wanted.config_overrides.is_empty();
+    if is_button {
+        wanted.cells = vec![UNCHANGED.0.into()];
+        wanted.tablet_types = vec![UNCHANGED.1];
+    }
+    let keeps_types = wanted.tablet_types == [UNCHANGED.1];
+    let unsaid = if keeps_types { TabletSelectionPreference::Unknown } else { TabletSelectionPreference::Any };
+    wanted.tablet_selection_preference.get_or_insert(unsaid as i32);
+    wanted.on_ddl.get_or_insert(UNCHANGED.1);
+    wanted.state.get_or_insert(UNCHANGED.1);
+}
+
+/// The expression that a tablet makes of overrides: setting one forgets the ones before.
+fn overrides(wanted: &BTreeMap<String, String>) -> String {
+    let path = |key: &String| quote(&format!("$.config.\"{key}\""));
+    let (removed, set): (Vec<_>, Vec<_>) = wanted.iter().partition(|(_, value)| value.trim().is_empty());
+    let mut text = "options".to_owned();
+    if !removed.is_empty() {
+        let paths: Vec<String> = removed.into_iter().map(|(key, _)| path(key)).collect();
+        text = format!("json_remove({text}, {})", paths.join(", "));
+    }
+    if !set.is_empty() {
+        let pairs: Vec<String> = set.into_iter().map(|(key, value)| format!("{}, {}", path(key), quote(value))).collect();
+        text = format!("json_set({text}, '$.config', json_object(), {})", pairs.join(", "));
+    }
+    text
+}
+
+fn row(stream: &Stream) -> PlannedRow {
+    PlannedRow { name: format!("stream {}", stream.id), about: stream.about(), basis: stream.basis() }
+}
+
+/// Whether the tablet does not have the RPC. Source: grpc-go's texts, the same on every release.
+fn is_unknown_method(kind: FailureKind, message: &str) -> bool {
+    kind == FailureKind::Status(12)
+        && (message.contains("unknown method ") || message.contains("unknown service ") || message.ends_with(" not implemented"))
+}
+
+impl Verb for WorkflowUpdate {
+    fn keyspace(&self) -> &str {
+        &self.keyspace
+    }
+
+    fn shards(&self) -> &[String] {
+        &self.wanted.shards
+    }
+
+    /// As vtctld: none.
+    fn lock(&self) -> Option<Lock> {
+        None
+    }
+
+    fn unlocked(&self) -> Vec<String> {
+        let Self { keyspace, .. } = self;
+        let named = format!("internal/named_locks/{keyspace}/{}", self.workflow());
+        // A workflow's name may be anything; one that would leave the directory has no lock there.
+        let is_plain = crate::topo::names::check_object(self.workflow()).is_ok();
+        [Some(format!("keyspaces/{keyspace}")), is_plain.then_some(named)].into_iter().flatten().collect()
+    }
+
+    fn no_shards(&self, status: Status) -> Status {
+        match status.message.strip_prefix("node doesn't exist: ") {
+            Some(_) => Status::unknown(format!("{} keyspace does not exist: {}", self.keyspace, status.message)),
+            None => status,
+        }
+    }
+
+    fn looks(&self, target: &Target) -> Vec<Look> {
+        let scope = Scope { db_name: target.db_name.clone(), workflow: self.workflow().into(), active_only: false };
+        let read = |subject| Look::Rows(Read::new(&target.address.alias, subject, scope.clone()));
+        let mut looks = vec![read(Subject::Streams), read(Subject::CopyState)];
+        looks.push(Look::Call {
+            path: rpc::READ_VREPLICATION_WORKFLOW,
+            request: ReadVReplicationWorkflowRequest { workflow: self.workflow().into() }.encode_to_vec(),
+            subject: "v18",
+            statement: String::new(),
+        });
+        if !self.wanted.config_overrides.is_empty() {
+            looks.push(Look::Call {
+                path: rpc::VALIDATE_VREPLICATION_PERMISSIONS,
+                request: ValidateVReplicationPermissionsRequest {}.encode_to_vec(),
+                subject: "v21",
+                statement: String::new(),
+            });
+        }
+        looks
+    }
+
+    fn prepare(&self, seen: &[Seen], _force: bool) -> Result<Prepared, Status> {
+        let (mut changes, mut warnings, mut streams_in_all) = (Vec::new(), Vec::new(), 0);
+        for (index, seen) in seen.iter().enumerate() {
+            let alias = &seen.target.address.alias;
+            for look in [HAS_UPDATE, HAS_OVERRIDES] {
+                // Whether the tablet has an RPC is known only if it said so. That the RPC's own work failed is not our matter.
+                if let Some(Looked::Refused(kind, text)) = seen.looked.get(look)
+                    && !is_unknown_method(*kind, text)
+                    && !matches!(kind, FailureKind::Status(_))
+                {
+                    return Err(Status::unknown(format!("{text}; nothing was changed")));
+                }
+            }
+            let seen = &without_other_refusals(seen);
+            let streams = stream::streams(seen.rows(STREAMS)).map_err(|text| Status::unknown(format!("{alias}: {text}")))?;
+            if streams.is_empty() {
+                continue;
+            }
+            self.refusal(&streams, seen)?;
+            streams_in_all += streams.len();
+            if streams.iter().any(Stream::is_frozen) {
+                warnings.push(format!("streams of {alias} are frozen: their traffic has been switched"));
+            }
+            if self.wanted.state.is_some_and(|state| state != UNCHANGED.1)
+                && streams.iter().any(|stream| stream.workflow_type == "5")
+            {
+                let text = "this is the stream of a schema migration, whose scheduler starts and stops it too";
+                warnings.push(format!("{alias}: {text}; see vtflow migration"));
+            }
+            changes.extend(self.changes(index, seen, &streams));
+        }
+        if changes.is_empty() {
+            let text = format!("the {} workflow does not exist in the {} keyspace", self.workflow(), self.keyspace);
+            return Err(Status::unknown(text));
+        }
+        let verb = match self.state() {
+            Some("Running") => "starts",
+            Some("Stopped") => "stops",
+            _ => "changes and restarts",
+        };
+        let mut tablets: Vec<usize> = changes.iter().map(|change| change.target).collect();
+        tablets.dedup();
+        let summary = format!("This {verb} {} on {}:", count(streams_in_all, "stream"), count(tablets.len(), "tablet"));
+        Ok(Prepared { summary, kept: Vec::new(), warnings, changes })
+    }
+
+    fn judge(&self, change: &Change, before: &Seen, after: &Seen) -> Shown {
+        let (Ok(before), Ok(after)) = (stream::streams(before.rows(STREAMS)), stream::streams(after.rows(STREAMS))) else {
+            return Shown::Part("a row that cannot be read".into());
+        };
+        let is_of_change = |stream: &&Stream| change.rows.iter().any(|row| row.name == format!("stream {}", stream.id));
+        let before: Vec<&Stream> = before.iter().filter(is_of_change).collect();
+        let pair = |was: &&Stream| {
+            after.iter().find(|now| now.id == was.id).map(|now| (self.is_as_wanted(was, now), was.basis() == now.basis()))
+        };
+        let shown: Vec<Option<(bool, bool)>> = before.iter().map(pair).collect();
+        let wanted = shown.iter().filter(|pair| matches!(pair, Some((true, _)))).count();
+        if wanted == shown.len() {
+            return Shown::All;
+        }
+        if shown.iter().all(|pair| matches!(pair, Some((_, true))))
+            && wanted == before.iter().filter(|was| self.is_as_wanted(was, was)).count()
+        {
+            return Shown::Nothing;
+        }
+        Shown::Part(format!("{wanted} of {} as asked for", count(shown.len(), "stream")))
+    }
+
+    fn reply(&self, seen: &[Seen], done: &[Done]) -> Result<Vec<u8>, Status> {
+        let mut by_target: BTreeMap<usize, Option<u64>> = BTreeMap::new();
+        for done in done {
+            let sum = by_target.entry(done.change.target).or_default();
+            // A second look that shows the change says nothing of rows: it was made.
+            let rows = if done.error.is_empty() { done.rows } else { Some(1) };
+            *sum = sum.map_or(rows, |sum| Some(sum + rows.unwrap_or_default()));
+        }
+        let details: Vec<TabletInfo> = by_target
+            .into_iter()
+            .filter_map(|(target, rows)| {
+                let tablet = seen.get(target)?.target.place.alias.clone();
+                Some(TabletInfo { tablet, changed: rows? > 0 })
+            })
+            .collect();
+        let (workflow, keyspace) = (self.workflow(), &self.keyspace);
+        if details.is_empty() {
+            return Err(Status::unknown(format!("the {workflow} workflow does not exist in the {keyspace} keyspace")));
+        }
+        let n = details.len();
+        let summary =
+            format!("Successfully updated the {workflow} workflow on ({n}) target primary tablets in the {keyspace} keyspace");
+        Ok(WorkflowUpdateResponse { summary, details }.encode_to_vec())
+    }
+}
+
+/// A look that was refused for another reason than that the RPC is not there shows that it is there.
+fn without_other_refusals(seen: &Seen) -> Seen {
+    let mut seen = seen.clone();
+    for looked in &mut seen.looked {
+        if let Looked::Refused(kind, text) = looked
+            && !is_unknown_method(*kind, text)
+        {
+            *looked = Looked::Called(Vec::new());
+        }
+    }
+    seen
+}
