@@ -74,6 +74,15 @@ pub enum Planned {
         /// What is asked for: `streams`, `copy state`, `logs`, `names`.
         subject: &'static str,
     },
+    /// One page of a tablet, over HTTP.
+    Page {
+        /// The tablet's alias.
+        tablet: String,
+        /// Its host and the port of its pages.
+        address: String,
+        /// The path.
+        path: &'static str,
+    },
 }
 
 impl Plan {
@@ -96,9 +105,14 @@ impl Plan {
             let (round, kind, cell, path) = match &ask.what {
                 Planned::Range { cell, path } => (ask.round, "range", cell, path),
                 Planned::Get { cell, path } => (ask.round, "get", cell, path),
-                Planned::Call { .. } => continue,
+                Planned::Call { .. } | Planned::Page { .. } => continue,
             };
             let _ = writeln!(out, "{round}  {cell:<16}  {kind:<5}  {path}");
+        }
+        for ask in &self.asks {
+            if let Planned::Page { tablet, address, path } = &ask.what {
+                let _ = writeln!(out, "{}  {tablet:<16}  page   {path}  at {address}", ask.round);
+            }
         }
         for ((round, statements), tablets) in self.groups() {
             for (tablet, place, address) in tablets {
@@ -162,6 +176,7 @@ fn place(ask: &Ask) -> (u8, String, String) {
         What::TopoRange { cell, prefix } => (0, cell.clone(), prefix.clone()),
         What::TopoGet { cell, path } => (1, cell.clone(), path.clone()),
         What::TabletCall { tablet, about, .. } => (2, about.shard.clone(), tablet.alias.clone()),
+        What::TabletPage { tablet, path } => (3, tablet.alias.clone(), (*path).to_owned()),
     }
 }
 
@@ -183,6 +198,7 @@ fn planned(ask: &Ask) -> Planned {
             statement: about.statement.clone(),
             subject: about.subject,
         },
+        What::TabletPage { tablet, path } => Planned::Page { tablet: tablet.alias.clone(), address: tablet.address(), path },
     }
 }
 

@@ -80,6 +80,8 @@ pub struct Sums {
     pub topology_ranges: u64,
     /// Tablet calls.
     pub tablet_calls: u64,
+    /// Pages of tablets.
+    pub tablet_pages: u64,
     /// Asks that failed.
     pub failures: u64,
     /// The deepest round of any ask.
@@ -112,6 +114,7 @@ impl Observer for Counts {
                     sums.tablet_calls += 1;
                     sums.request_bytes += request.len() as u64;
                 }
+                What::TabletPage { .. } => sums.tablet_pages += 1,
             }
         });
     }

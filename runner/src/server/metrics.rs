@@ -127,6 +127,7 @@ impl Metrics {
             What::TopoGet { .. } => "topo_get",
             What::TopoRange { .. } => "topo_range",
             What::TabletCall { .. } => "tablet_call",
+            What::TabletPage { .. } => "tablet_page",
         };
         self.asks.get_or_create(&AskOutcome { kind, outcome }).inc();
         self.ask_seconds.get_or_create(&AskKind { kind }).observe(took.as_secs_f64());

@@ -155,7 +155,7 @@ impl Operation for PerCell {
 
     fn finish(&mut self) -> Reply {
         if let Some(status) = self.fatal.take() {
-            return Reply { result: Err(status), failures: Vec::new() };
+            return Reply { stream: Vec::new(), result: Err(status), failures: Vec::new() };
         }
         let reply = self.found.iter().fold(Message::new(), |reply, (cell, value)| reply.entry(1, cell, value));
         conclude(reply.into_bytes(), self.found.is_empty(), self.strict, std::mem::take(&mut self.failures))

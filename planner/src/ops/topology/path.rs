@@ -182,7 +182,7 @@ impl Operation for Place {
             self.shown()
         };
         let result = result.map(|cell| GetTopologyPathResponse { cell: Some(cell) }.encode_to_vec());
-        Reply { result: result.map_err(Status::unknown), failures: Vec::new() }
+        Reply { stream: Vec::new(), result: result.map_err(Status::unknown), failures: Vec::new() }
     }
 }
 

@@ -149,7 +149,7 @@ impl Operation for Listing {
 
     fn finish(&mut self) -> Reply {
         if let Some(status) = self.fatal.take() {
-            return Reply { result: Err(status), failures: Vec::new() };
+            return Reply { stream: Vec::new(), result: Err(status), failures: Vec::new() };
         }
         let bytes = std::mem::take(&mut self.reply).into_bytes();
         let is_empty = bytes.is_empty();
