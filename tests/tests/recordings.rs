@@ -226,6 +226,7 @@ fn tablet_answer(snapshot: &Snapshot, tablets: &Value, ask: &Ask) -> Answer {
             let result = QueryResult { fields: vec![field], rows, ..QueryResult::default() };
             Answer::Called(VReplicationExecResponse { result: Some(result) }.encode_to_vec())
         }
+        What::TabletPage { .. } => panic!("no page belongs to a comparison"),
     }
 }
 

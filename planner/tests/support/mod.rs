@@ -142,6 +142,7 @@ impl Cluster {
                 let pages = &self.tablets[&(tablet.alias.clone(), about.subject)];
                 pages[page.min(pages.len() - 1)].clone()
             }
+            What::TabletPage { tablet, path } => self.tablets[&(tablet.alias.clone(), *path)][0].clone(),
         }
     }
 
@@ -207,6 +208,7 @@ pub(crate) fn ask_name(ask: &Ask) -> String {
     match &ask.what {
         What::TopoGet { path, .. } | What::TopoRange { prefix: path, .. } => path.clone(),
         What::TabletCall { tablet, about, .. } => format!("{} {}", tablet.alias, about.subject),
+        What::TabletPage { tablet, path } => format!("{} {path}", tablet.alias),
     }
 }
 
