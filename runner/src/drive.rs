@@ -196,8 +196,7 @@ async fn call(ask: Ask, cluster: &ClusterIo, until: Option<Instant>) -> Vec<Done
 async fn page(ask: Ask, cluster: &ClusterIo, until: Option<Instant>) -> Vec<Done> {
     let started = Instant::now();
     let What::TabletPage { tablet, path } = &ask.what else { return Vec::new() };
-    let deadline = bounded(started, cluster.deadlines.tablet, until);
-    let answer = cluster.tablets.page(tablet, path, deadline).await;
+    let answer = cluster.tablets.page(tablet, path, cluster.deadlines.tablet, until).await;
     vec![Done { ask, answer, took: started.elapsed() }]
 }
 

@@ -176,10 +176,11 @@ impl Tablets {
     }
 
     /// Gets one page and never fails, as [`Tablets::call`]. Pages are rare: each has a connection of its own, which counts as a
-    /// call in its cell and among all tablets. Waiting for a turn is in the deadline.
-    pub async fn page(&self, tablet: &PageAddress, path: &str, deadline: Instant) -> Answer {
+    /// call in its cell and among all tablets. The `wait` counts from now, and waiting for a turn is in it.
+    pub async fn page(&self, tablet: &PageAddress, path: &str, wait: Duration, until: Option<Instant>) -> Answer {
         let (cell, place) = (self.cell(&tablet.cell), format!("{} at {}", tablet.alias, tablet.address()));
         let handed_over = Instant::now();
+        let deadline = bounded(handed_over, wait, until);
         if !is_host(&tablet.host) {
             return failed(FailureKind::Unreachable, format!("{}: {}", tablet.alias, bad_host(&tablet.host)));
         }

@@ -1,11 +1,11 @@
 //! Rows as a table of text: borders of `+`, `-` and `|`, a line between rows, long texts on several lines.
 //!
-//! Facts: `go/vt/vtctl/.../cli/result.go:WriteQueryResultTable` and the library that it uses, olekukonko/tablewriter: columns are
+//! Facts: `go/cmd/vtctldclient/cli`, `WriteQueryResultTable` and the library that it uses, olekukonko/tablewriter: columns are
 //! wrapped at [`WRAP`] characters between words so that the lines are about equally long. Recorded output is in
 //! `tests/tests/legacy.rs`.
 
-/// Characters of a line within a cell, unless one word is longer.
-const WRAP: usize = 30;
+/// Characters of a line within a cell, unless one word is longer: 30 with the spaces around it.
+const WRAP: usize = 28;
 
 /// The table's lines, each with its line break. Empty without rows.
 pub(super) fn lines(header: &[String], rows: &[Vec<String>]) -> Vec<String> {
@@ -114,14 +114,15 @@ mod tests {
         for (text, want) in [
             ("alter table corder add key sku_idx (sku)", &["alter table corder add key", "sku_idx (sku)"][..]),
             ("--postpone-launch --allow-concurrent", &["--postpone-launch", "--allow-concurrent"]),
-            ("a line of thirty characters ok", &["a line of thirty characters ok"]),
+            ("a line of 28 characters, okay", &["a line of 28 characters,", "okay"]),
+            ("a line of 28 characters: yes", &["a line of 28 characters: yes"]),
             ("", &[""]),
             ("one\ntwo", &["one", "two"]),
             ("a_word_of_more_than_thirty_characters and others", &["a_word_of_more_than_thirty_characters", "and others"]),
             // Taking as many words as fit would leave the second line with nothing but "cc".
             (
-                "aaaaaaaaaaaaaaaaaaaaaaaaa bb cc dddddddddddddddddddddddddddd e",
-                &["aaaaaaaaaaaaaaaaaaaaaaaaa", "bb cc", "dddddddddddddddddddddddddddd e"],
+                "aaaaaaaaaaaaaaaaaaaaaaaaa bb cc dddddddddddddddddddddddddd e",
+                &["aaaaaaaaaaaaaaaaaaaaaaaaa", "bb cc", "dddddddddddddddddddddddddd e"],
             ),
         ] {
             assert_eq!(wrapped(text), want, "{text}");
