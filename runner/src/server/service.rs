@@ -190,7 +190,7 @@ impl Inner {
         if let Err(refusal) = &answered.result {
             record.note("error", &refusal.message);
         }
-        Ok(message::streamed(answered.frames.clone(), answered.result.as_ref().map(|()| ()), &answered.trailers))
+        Ok(message::streamed(answered.frames.clone(), answered.result.as_ref().copied(), &answered.trailers))
     }
 
     /// One request, from its bytes to the bytes of its answer.

@@ -172,16 +172,13 @@ impl Operation for Workflows {
             });
             return output.reply(Ok(()), failures);
         }
-        match reply.workflows.iter().find(|workflow| workflow.name == *wanted) {
-            Some(workflow) => {
-                output.print(show::text(workflow, &heartbeats, self.now));
-                output.reply(Ok(()), failures)
-            }
-            None => {
-                let text = format!("no streams found for workflow {wanted} in keyspace {keyspace}");
-                output.reply(Err(Status::unknown(text)), failures)
-            }
-        }
+        let result = if let Some(workflow) = reply.workflows.iter().find(|workflow| workflow.name == *wanted) {
+            output.print(show::text(workflow, &heartbeats, self.now));
+            Ok(())
+        } else {
+            Err(Status::unknown(format!("no streams found for workflow {wanted} in keyspace {keyspace}")))
+        };
+        output.reply(result, failures)
     }
 }
 
@@ -217,7 +214,9 @@ impl Operation for Migrations {
                         std::iter::once(tablet.to_owned()).chain(columns.iter().map(|(name, _)| row.text(name))).collect()
                     };
                     let cells: Vec<Vec<String>> = rows_of(&shards).map(cells).collect();
-                    table::lines(&header, &cells).into_iter().for_each(|line| output.print(line));
+                    for line in table::lines(&header, &cells) {
+                        output.print(line);
+                    }
                 }
                 output.reply(Ok(()), failures)
             }

@@ -90,7 +90,7 @@ struct Status<'a> {
     tablet: String,
     #[serde(rename = "ID")]
     id: i64,
-    bls: Source<'a>,
+    bls: Origin<'a>,
     pos: &'a str,
     stop_pos: &'a str,
     state: &'a str,
@@ -133,7 +133,7 @@ struct Control<'a> {
 }
 
 #[derive(Serialize)]
-struct Source<'a> {
+struct Origin<'a> {
     #[serde(skip_serializing_if = "str::is_empty")]
     keyspace: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
@@ -145,7 +145,7 @@ struct Source<'a> {
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     tables: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
-    filter: Option<Rules<'a>>,
+    filter: Option<Selected<'a>>,
     // `on_ddl` would be a number: it is shown as a word above.
     #[serde(skip_serializing_if = "str::is_empty")]
     external_mysql: &'a str,
@@ -168,7 +168,7 @@ struct Range<'a> {
 }
 
 #[derive(Serialize)]
-struct Rules<'a> {
+struct Selected<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     rules: Vec<OneRule<'a>>,
     #[serde(skip_serializing_if = "is_zero")]
@@ -270,7 +270,7 @@ impl<'a> Status<'a> {
             shard: &stream.shard,
             tablet: names::alias_text(stream.tablet.as_ref()),
             id: stream.id,
-            bls: Source::new(stream.binlog_source.as_ref()),
+            bls: Origin::new(stream.binlog_source.as_ref()),
             pos: &stream.position,
             stop_pos: &stream.stop_position,
             state: &stream.state,
@@ -313,7 +313,7 @@ impl<'a> Control<'a> {
     }
 }
 
-impl<'a> Source<'a> {
+impl<'a> Origin<'a> {
     fn new(source: Option<&'a BinlogSource>) -> Self {
         let text = |field: fn(&BinlogSource) -> &String| source.map_or("", |source| field(source).as_str());
         Self {
@@ -322,7 +322,7 @@ impl<'a> Source<'a> {
             tablet_type: source.map_or(0, |source| source.tablet_type),
             key_range: source.and_then(|source| source.key_range.as_ref()).map(Range::new),
             tables: source.map_or(&[], |source| &source.tables),
-            filter: source.and_then(|source| source.filter.as_ref()).map(Rules::new),
+            filter: source.and_then(|source| source.filter.as_ref()).map(Selected::new),
             external_mysql: text(|source| &source.external_mysql),
             stop_after_copy: source.is_some_and(|source| source.stop_after_copy),
             external_cluster: text(|source| &source.external_cluster),
@@ -338,7 +338,7 @@ impl<'a> Range<'a> {
     }
 }
 
-impl<'a> Rules<'a> {
+impl<'a> Selected<'a> {
     fn new(filter: &'a Filter) -> Self {
         Self {
             rules: filter.rules.iter().map(OneRule::new).collect(),
