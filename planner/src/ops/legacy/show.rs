@@ -412,4 +412,25 @@ mod tests {
         }
         assert_eq!(escaped("\"a<b>&\u{2028}\""), r#""a\u003cb\u003e\u0026\u2028""#);
     }
+
+    #[test]
+    fn the_lag_counts_from_the_last_transaction_or_a_later_heartbeat() {
+        let now = Timestamp { seconds: 1000, nanos: 0 };
+        let workflow = Workflow::default();
+        for (name, state, transaction, heartbeat, want) in [
+            ("busy", "Running", 990, 0, 10),
+            ("idle", "Running", 900, 998, 2),
+            ("a heartbeat before the transaction", "Running", 990, 980, 10),
+            ("nothing yet", "Error", 0, 0, 1000),
+            ("no transaction yet", "Running", 0, 995, 5),
+            ("copying", "Copying", 990, 995, i64::MAX),
+        ] {
+            let stream = Stream {
+                state: state.into(),
+                transaction_timestamp: Some(crate::proto::vttime::Time { seconds: transaction, nanoseconds: 0 }),
+                ..Stream::default()
+            };
+            assert_eq!(Status::new(&workflow, &stream, heartbeat).transaction_lag(now), want, "{name}");
+        }
+    }
 }
