@@ -81,6 +81,15 @@ pub enum Planned {
         /// What is asked for: `streams`, `copy state`, `logs`, `names`.
         subject: &'static str,
     },
+    /// One page of a tablet, over HTTP.
+    Page {
+        /// The tablet's alias.
+        tablet: String,
+        /// Its host and the port of its pages.
+        address: String,
+        /// The path.
+        path: &'static str,
+    },
 }
 
 impl Plan {
@@ -104,9 +113,14 @@ impl Plan {
                 Planned::Range { cell, path } => (ask.round, "range", cell, path),
                 Planned::Get { cell, path } => (ask.round, "get", cell, path),
                 Planned::Lock { path } => (ask.round, "lock", &global, path),
-                Planned::Unlock | Planned::Call { .. } => continue,
+                Planned::Unlock | Planned::Call { .. } | Planned::Page { .. } => continue,
             };
             let _ = writeln!(out, "{round}  {cell:<16}  {kind:<5}  {path}");
+        }
+        for ask in &self.asks {
+            if let Planned::Page { tablet, address, path } = &ask.what {
+                let _ = writeln!(out, "{}  {tablet:<16}  page   {path}  at {address}", ask.round);
+            }
         }
         for ((round, statements), tablets) in self.groups() {
             for (tablet, place, address) in tablets {
@@ -172,6 +186,7 @@ fn place(ask: &Ask) -> (u8, String, String) {
         What::TopoLock { path, .. } => (0, String::new(), path.clone()),
         What::TopoUnlock { .. } => (3, String::new(), String::new()),
         What::TabletCall { tablet, about, .. } => (2, about.shard.clone(), tablet.alias.clone()),
+        What::TabletPage { tablet, path } => (3, tablet.alias.clone(), (*path).to_owned()),
     }
 }
 
@@ -195,6 +210,7 @@ fn planned(ask: &Ask) -> Planned {
             statement: about.statement.clone(),
             subject: about.subject,
         },
+        What::TabletPage { tablet, path } => Planned::Page { tablet: tablet.alias.clone(), address: tablet.address(), path },
     }
 }
 

@@ -40,7 +40,8 @@ pub mod write;
 
 pub use error::{Code, Failure, Lost, Status};
 pub use flow::{
-    About, Answer, Ask, AskId, Call, CallOptions, Effect, FailureKind, Flow, Mode, Record, Reply, TabletAddress, Timestamp, What,
+    About, Answer, Ask, AskId, Call, CallOptions, Effect, FailureKind, Flow, Mode, PageAddress, Record, Reply, TabletAddress,
+    Timestamp, What,
 };
 
 /// The messages on the wire, generated from `proto/*.proto`, one module per Vitess package.

@@ -244,7 +244,7 @@ fn strict_fails_with_every_place() {
     let mut cluster = two_shards();
     cluster.answer(200, "streams", silent(200));
     cluster.global("keyspaces/ks/shards/c0-/Shard", vec![]);
-    let strict = Call { options: CallOptions { strict: true }, ..call(&all()) };
+    let strict = Call { options: CallOptions { strict: true, ..CallOptions::default() }, ..call(&all()) };
     let (reply, _) = cluster.run(&strict);
     assert_eq!(
         reply.result.unwrap_err().message,

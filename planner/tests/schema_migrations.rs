@@ -133,7 +133,7 @@ fn what_a_shard_does_not_say_is_named() {
     let failure = &reply.failures[0];
     assert_eq!((failure.shard.as_str(), failure.lost), ("80-", Lost::Shard));
     assert_eq!(failure.message, "zone1-0000000200 did not answer in 10s");
-    let strict = Call { options: CallOptions { strict: true }, ..call(&all()) };
+    let strict = Call { options: CallOptions { strict: true, ..CallOptions::default() }, ..call(&all()) };
     let text = cluster.run(&strict).0.result.unwrap_err().message;
     assert_eq!(text, "ks/80- zone1-0000000200: zone1-0000000200 did not answer in 10s");
     // The other shard has no rows: an empty list would look as if there were none.

@@ -44,7 +44,7 @@ fn error(cluster: &Cluster, name: &str, request: &impl Message) -> String {
 }
 
 fn strict_error(cluster: &Cluster, name: &str, request: &impl Message) -> String {
-    let call = Call { options: CallOptions { strict: true }, ..call(name, request) };
+    let call = Call { options: CallOptions { strict: true, ..CallOptions::default() }, ..call(name, request) };
     cluster.run(&call).0.result.expect_err("an error").message
 }
 

@@ -198,7 +198,7 @@ fn a_part_that_is_not_known_does_not_hide_the_rest() {
     let stream = &streams["ks/80-"].streams[0];
     assert_eq!((stream.status.as_str(), stream.info.as_str()), ("Unknown", "zone1-0000000200 did not answer in 10s"));
     assert_eq!(streams["ks/-80"].streams[0].status, "Running");
-    let strict = Call { options: CallOptions { strict: true }, ..call(&wf("wf")) };
+    let strict = Call { options: CallOptions { strict: true, ..CallOptions::default() }, ..call(&wf("wf")) };
     assert!(cluster.run(&strict).0.result.is_err());
 }
 

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio::time::Instant;
-use vtflow_planner::{Answer, Ask, AskId, Failure, Flow, Reply, Status, What};
+use vtflow_planner::{Answer, Ask, AskId, Failure, FailureKind, Flow, Reply, Status, What};
 
 use crate::{
     deadline::{Deadlines, bounded},
@@ -98,7 +98,7 @@ async fn preview(mut flow: impl Asking, cluster: &ClusterIo, until: Option<Insta
     let mut all = Vec::new();
     loop {
         let (calls, reads): (Vec<Ask>, Vec<Ask>) =
-            flow.asks().into_iter().partition(|ask| matches!(ask.what, What::TabletCall { .. }));
+            flow.asks().into_iter().partition(|ask| matches!(ask.what, What::TabletCall { .. } | What::TabletPage { .. }));
         all.extend(calls);
         if reads.is_empty() {
             break;
@@ -153,8 +153,14 @@ impl<'a> Running<'a> {
                     let (cell, path) = (cell.clone(), path.clone());
                     gets.entry(cell).or_default().push((ask, path));
                 }
+                What::TopoLock { .. } | What::TopoUnlock { .. } => {
+                    let message = "this topology cannot be locked".to_owned();
+                    let answer = Answer::Failed { kind: FailureKind::Status(12), message };
+                    self.futures.push(Box::pin(std::future::ready(vec![Done { ask, answer, took: Duration::ZERO }])));
+                }
                 What::TopoRange { .. } => self.futures.push(Box::pin(range(ask, cluster, until))),
                 What::TabletCall { .. } => self.futures.push(Box::pin(call(ask, cluster, until))),
+                What::TabletPage { .. } => self.futures.push(Box::pin(page(ask, cluster, until))),
             }
         }
         for (cell, asks) in gets {
@@ -188,6 +194,13 @@ async fn call(ask: Ask, cluster: &ClusterIo, until: Option<Instant>) -> Vec<Done
     let started = Instant::now();
     let What::TabletCall { tablet, path, request, effect, .. } = &ask.what else { return Vec::new() };
     let answer = cluster.tablets.call(tablet, path, request, *effect, cluster.deadlines.tablet, until).await;
+    vec![Done { ask, answer, took: started.elapsed() }]
+}
+
+async fn page(ask: Ask, cluster: &ClusterIo, until: Option<Instant>) -> Vec<Done> {
+    let started = Instant::now();
+    let What::TabletPage { tablet, path } = &ask.what else { return Vec::new() };
+    let answer = cluster.tablets.page(tablet, path, cluster.deadlines.tablet, until).await;
     vec![Done { ask, answer, took: started.elapsed() }]
 }
 

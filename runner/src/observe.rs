@@ -78,8 +78,12 @@ pub struct Sums {
     pub topology_gets: u64,
     /// Directories asked for.
     pub topology_ranges: u64,
+    /// Locks taken and given back.
+    pub topology_locks: u64,
     /// Tablet calls.
     pub tablet_calls: u64,
+    /// Pages of tablets.
+    pub tablet_pages: u64,
     /// Asks that failed.
     pub failures: u64,
     /// The deepest round of any ask.
@@ -108,10 +112,12 @@ impl Observer for Counts {
             match &ask.what {
                 What::TopoGet { .. } => sums.topology_gets += 1,
                 What::TopoRange { .. } => sums.topology_ranges += 1,
+                What::TopoLock { .. } | What::TopoUnlock { .. } => sums.topology_locks += 1,
                 What::TabletCall { request, .. } => {
                     sums.tablet_calls += 1;
                     sums.request_bytes += request.len() as u64;
                 }
+                What::TabletPage { .. } => sums.tablet_pages += 1,
             }
         });
     }
@@ -121,7 +127,7 @@ impl Observer for Counts {
             Answer::Found { value, .. } => value.len() as u64,
             Answer::Range(records) => records.iter().map(|record| record.value.len() as u64).sum(),
             Answer::Called(response) => response.len() as u64,
-            Answer::Missing { .. } | Answer::Failed { .. } => 0,
+            Answer::Missing { .. } | Answer::Failed { .. } | Answer::Locked | Answer::Unlocked => 0,
         };
         self.count(|sums| sums.answer_bytes += bytes);
     }

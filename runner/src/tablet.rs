@@ -20,12 +20,13 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
-use vtflow_planner::{Answer, Effect, FailureKind, TabletAddress};
+use vtflow_planner::{Answer, Effect, FailureKind, PageAddress, TabletAddress};
 
 use crate::{
     cause::root_cause,
     deadline::{bounded, text},
     line::{Connected, Line},
+    page,
     tls::{OptionError, TlsFiles},
     unary::{CallError, Terms, unary},
 };
@@ -174,6 +175,30 @@ impl Tablets {
         }
     }
 
+    /// Gets one page and never fails, as [`Tablets::call`]. Pages are rare: each has a connection of its own, which counts as a
+    /// call in its cell and among all tablets. The `wait` counts from now, and waiting for a turn is in it.
+    pub async fn page(&self, tablet: &PageAddress, path: &str, wait: Duration, until: Option<Instant>) -> Answer {
+        let (cell, place) = (self.cell(&tablet.cell), format!("{} at {}", tablet.alias, tablet.address()));
+        let handed_over = Instant::now();
+        let deadline = bounded(handed_over, wait, until);
+        if !is_host(&tablet.host) {
+            return failed(FailureKind::Unreachable, format!("{}: {}", tablet.alias, bad_host(&tablet.host)));
+        }
+        let got = timeout_at(deadline, async {
+            // Semaphores of this struct are never closed.
+            let _turns = (cell.acquire().await, self.turns.acquire().await);
+            page::get(&tablet.address(), path).await
+        });
+        match got.await {
+            Ok(Ok(body)) => Answer::Called(body),
+            Ok(Err((kind, cause))) => failed(kind, format!("{place}: {cause}")),
+            Err(_) => {
+                let waited = text(deadline.saturating_duration_since(handed_over));
+                failed(FailureKind::TimedOut, format!("{place} did not answer in {waited}"))
+            }
+        }
+    }
+
     #[expect(clippy::too_many_arguments, reason = "one call's own variables, private")]
     async fn attempt(
         &self,
@@ -218,7 +243,7 @@ impl Tablets {
     async fn dial(&self, tablet: &TabletAddress) -> Result<Channel, String> {
         if !is_host(&tablet.host) {
             // In a URI it would lead somewhere else: to another port, or past a name and password.
-            return Err(format!("its record says the host {:?}, which is neither a host name nor an IP address", tablet.host));
+            return Err(bad_host(&tablet.host));
         }
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         let mut endpoint = Endpoint::from_shared(format!("{scheme}://{}", tablet.address()))
@@ -265,6 +290,10 @@ impl Tablets {
 fn is_host(text: &str) -> bool {
     let is_name = || text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
     !text.is_empty() && (is_name() || text.parse::<Ipv6Addr>().is_ok())
+}
+
+fn bad_host(host: &str) -> String {
+    format!("its record says the host {host:?}, which is neither a host name nor an IP address")
 }
 
 fn failed(kind: FailureKind, message: String) -> Answer {

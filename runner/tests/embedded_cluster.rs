@@ -89,7 +89,10 @@ async fn the_topology_leads_to_the_running_tablets() {
         assert!(after.value.starts_with(&before.value), "unknown fields survive");
         let mut want = topodata::Tablet::decode(before.value.as_slice()).unwrap();
         want.hostname = "127.0.0.1".to_owned();
-        want.port_map.insert("grpc".to_owned(), i32::from(cluster.port(alias).unwrap()));
+        // Calls and pages on one port.
+        for port in ["grpc", "vt"] {
+            want.port_map.entry(port.to_owned()).and_modify(|port| *port = i32::from(cluster.port(alias).unwrap()));
+        }
         assert_eq!(topodata::Tablet::decode(after.value.as_slice()).unwrap(), want);
     }
     assert_eq!(tablets, 13);

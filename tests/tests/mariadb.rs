@@ -136,6 +136,7 @@ fn run(call: &Call, topo: &[CellRecord], mut perform: impl FnMut(&str, &str) -> 
                     statements.push((tablet.alias.clone(), sql.clone()));
                     perform(&tablet.alias, &sql)
                 }
+                What::TabletPage { .. } => panic!("no page is asked for"),
             };
             assert!(flow.answer(id, answer));
         }

@@ -7,7 +7,9 @@ use crate::{
     write::{Migration, WorkflowUpdate, engine::Write},
 };
 
+mod get_version;
 mod get_workflows;
+mod legacy;
 mod schema_migrations;
 mod snapshot;
 mod topology;
@@ -38,6 +40,8 @@ pub(crate) fn start(call: &Call, now: Timestamp, asks: &mut Asks) -> Result<Box<
     }
     match call.path.as_str() {
         rpc::GET_WORKFLOWS => Ok(Box::new(get_workflows::GetWorkflows::start(call, now, asks)?)),
+        rpc::EXECUTE_VTCTL_COMMAND => legacy::start(call, now, asks),
+        rpc::GET_VERSION => Ok(Box::new(get_version::GetVersion::start(call, asks)?)),
         rpc::GET_SCHEMA_MIGRATIONS => Ok(Box::new(schema_migrations::SchemaMigrations::start(call, asks)?)),
         rpc::SNAPSHOT => Ok(Box::new(snapshot::Snapshot::start(call, asks)?)),
         rpc::VDIFF_SHOW => Ok(Box::new(vdiff_show::VDiffShow::start(call, asks)?)),
@@ -51,6 +55,11 @@ pub(crate) fn start(call: &Call, now: Timestamp, asks: &mut Asks) -> Result<Box<
             None => topology::start(call, asks).unwrap_or_else(|| Err(unserved(path))),
         },
     }
+}
+
+/// Whether vtflow has the command of this `ExecuteVtctlCommandRequest`: [`rpc::serves`].
+pub(crate) fn serves_command(request: &[u8]) -> bool {
+    legacy::serves(request)
 }
 
 fn unserved(path: &str) -> Status {

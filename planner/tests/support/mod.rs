@@ -147,6 +147,7 @@ impl Cluster {
                 let pages = &self.tablets[&(tablet.alias.clone(), about.subject)];
                 pages[page.min(pages.len() - 1)].clone()
             }
+            What::TabletPage { tablet, path } => self.tablets[&(tablet.alias.clone(), *path)][0].clone(),
         }
     }
 
@@ -214,6 +215,7 @@ pub(crate) fn ask_name(ask: &Ask) -> String {
         What::TopoLock { path, .. } => format!("lock {path}"),
         What::TopoUnlock { .. } => "unlock".into(),
         What::TabletCall { tablet, about, .. } => format!("{} {}", tablet.alias, about.subject),
+        What::TabletPage { tablet, path } => format!("{} {path}", tablet.alias),
     }
 }
 

@@ -70,7 +70,8 @@ impl WorkflowsArgs {
             include_logs: self.logs,
             shards: self.shards.clone(),
         };
-        Call { path: rpc::GET_WORKFLOWS.into(), request: request.encode_to_vec(), options: CallOptions { strict } }
+        let options = CallOptions { strict, ..CallOptions::default() };
+        Call { path: rpc::GET_WORKFLOWS.into(), request: request.encode_to_vec(), options }
     }
 }
 

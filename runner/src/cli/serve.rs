@@ -44,6 +44,9 @@ pub(crate) struct ListenArgs {
     /// A vtctld that answers every RPC that vtflow does not
     #[arg(long, value_name = "HOST:PORT")]
     forward_to: Option<String>,
+    /// Answer RPCs that change the cluster, too: they are refused (or forwarded) without this
+    #[arg(long)]
+    allow_writes: bool,
     /// How long RPCs that are under way may go on when the server is stopped
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration::parse)]
     onterm_timeout: Duration,
@@ -93,7 +96,7 @@ enum AuthMode {
 
 pub(crate) async fn run(connect: &ConnectArgs, args: ServeArgs) -> anyhow::Result<ExitCode> {
     if args.list_rpcs {
-        terminal::print(&list(args.listen.forward_to.as_deref()));
+        terminal::print(&list(args.listen.forward_to.as_deref(), args.listen.allow_writes));
         return Ok(ExitCode::SUCCESS);
     }
     let cluster = connect.open().await?;
@@ -155,20 +158,23 @@ impl ListenArgs {
             tls: ServerTls { cert: self.grpc_cert.clone(), key: self.grpc_key.clone(), ca: self.grpc_ca.clone() },
             auth,
             forward_to,
+            allow_writes: self.allow_writes,
             grace: self.onterm_timeout,
             has_log: !self.no_log,
         })
     }
 }
 
-fn list(forward_to: Option<&str>) -> String {
+fn list(forward_to: Option<&str>, allow_writes: bool) -> String {
     let others = forward_to.map_or_else(|| "UNIMPLEMENTED (no --forward-to)".to_owned(), |to| format!("forwarded to {to}"));
     let rows = methods::all();
     let width = rows.iter().map(|(path, _)| path.len() - 1).max().unwrap_or(0);
     let line = |(path, answerer): &(String, Answerer)| {
         let by = match answerer {
             Answerer::Vtflow => "vtflow",
-            Answerer::Forwarded => &others,
+            Answerer::VtflowIfAllowed if allow_writes => "vtflow",
+            Answerer::VtflowIfAllowed if forward_to.is_none() => "refused (no --allow-writes)",
+            Answerer::VtflowIfAllowed | Answerer::Forwarded => &others,
         };
         format!("{:width$}  {by}", path.trim_start_matches('/'))
     };
@@ -197,11 +203,11 @@ mod tests {
 
     #[test]
     fn the_list_says_who_answers() {
-        let text = list(None);
+        let text = list(None, false);
         assert!(text.lines().any(|line| line.starts_with("vtctlservice.Vtctld/GetWorkflows ") && line.ends_with(" vtflow")));
         let backup = |text: &str| text.lines().find(|line| line.contains("Vtctld/Backup ")).unwrap().to_owned();
         assert!(backup(&text).ends_with("UNIMPLEMENTED (no --forward-to)"));
-        assert!(backup(&list(Some("vtctld:15999"))).ends_with("forwarded to vtctld:15999"));
+        assert!(backup(&list(Some("vtctld:15999"), false)).ends_with("forwarded to vtctld:15999"));
         assert!(text.contains("vtctlservice.Vtctl/ExecuteVtctlCommand"));
     }
 }

@@ -85,7 +85,10 @@ fn name(what: &What) -> String {
     match what {
         What::TopoGet { cell, path } => format!("{cell}:{path}"),
         What::TopoRange { cell, prefix } => format!("{cell}:{prefix}"),
+        What::TopoLock { path, .. } => format!("lock:{path}"),
+        What::TopoUnlock { .. } => "unlock".to_owned(),
         What::TabletCall { tablet, .. } => tablet.alias.clone(),
+        What::TabletPage { tablet, .. } => tablet.alias.clone(),
     }
 }
 

@@ -181,7 +181,7 @@ fn serve(handle: &Handle, listener: TcpListener, tablet: Tablet, fault: Fault) {
                 .map(|accepted| accepted.and_then(|connection| connection.set_nodelay(true).map(|()| connection)));
             handle.spawn(async move {
                 // Ends with the runtime only: a listener's errors are handled by the server.
-                let _ = Server::builder().serve_with_incoming(service, connections).await;
+                let _ = Server::builder().accept_http1(true).serve_with_incoming(service, connections).await;
             });
         }
     }
@@ -280,10 +280,14 @@ fn one_line(text: &str) -> String {
 /// A record that leads nowhere stays so, byte for byte.
 fn patched(mut record: CellRecord, ports: &BTreeMap<String, u16>) -> CellRecord {
     const HOSTNAME: u32 = 2;
-    let leads = topodata::Tablet::decode(record.value.as_slice()).is_ok_and(|tablet| has_address(&tablet));
-    if let Some(port) = tablet_alias(&record).and_then(|alias| ports.get(alias)).filter(|_| leads) {
+    let tablet = topodata::Tablet::decode(record.value.as_slice()).ok().filter(has_address);
+    let port = tablet_alias(&record).and_then(|alias| ports.get(alias));
+    if let (Some(tablet), Some(port)) = (tablet, port) {
         encoding::string::encode(HOSTNAME, &"127.0.0.1".to_owned(), &mut record.value);
-        let more = topodata::Tablet { port_map: [(GRPC.to_owned(), i32::from(*port))].into(), ..topodata::Tablet::default() };
+        // Pages are served on the same port as calls.
+        let names = [GRPC, PAGES].into_iter().filter(|name| tablet.port_map.contains_key(*name));
+        let port_map = names.map(|name| (name.to_owned(), i32::from(*port))).collect();
+        let more = topodata::Tablet { port_map, ..topodata::Tablet::default() };
         record.value.extend(more.encode_to_vec());
     }
     record
@@ -296,3 +300,5 @@ fn has_address(tablet: &topodata::Tablet) -> bool {
 
 /// The port map's key for the port that is called.
 const GRPC: &str = "grpc";
+/// The port map's key for the port of the pages.
+const PAGES: &str = "vt";

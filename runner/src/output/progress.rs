@@ -71,6 +71,11 @@ impl Observer for Progress {
                     state.tablets.insert(tablet.alias.clone());
                     tablet.alias.clone()
                 }
+                What::TabletPage { tablet, .. } => {
+                    state.tablets.insert(tablet.alias.clone());
+                    tablet.alias.clone()
+                }
+                What::TopoLock { .. } | What::TopoUnlock { .. } => "a lock of the topology".to_owned(),
                 What::TopoGet { cell, .. } | What::TopoRange { cell, .. } => format!("topology of {cell}"),
             };
             state.waiting.insert(ask.id, (place, Instant::now()));

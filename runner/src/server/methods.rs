@@ -3,7 +3,7 @@
 //!
 //! Source: `proto/vtctlservice.proto` of v10 to v24.
 
-use vtflow_planner::rpc;
+use vtflow_planner::{Effect, rpc};
 
 /// The service that `vtctldclient` and `VTAdmin` call.
 pub const VTCTLD: &str = "vtctlservice.Vtctld";
@@ -15,6 +15,8 @@ pub const VTCTL: &str = "vtctlservice.Vtctl";
 pub enum Answerer {
     /// vtflow itself.
     Vtflow,
+    /// vtflow itself, if the server may change the cluster; as [`Answerer::Forwarded`] if not.
+    VtflowIfAllowed,
     /// A vtctld, if `--forward-to` names one.
     Forwarded,
 }
@@ -32,7 +34,11 @@ pub fn all() -> Vec<(String, Answerer)> {
 }
 
 fn with_answerer(path: String) -> (String, Answerer) {
-    let answerer = if rpc::SERVED.iter().any(|served| served.path == path) { Answerer::Vtflow } else { Answerer::Forwarded };
+    let answerer = match rpc::SERVED.iter().find(|served| served.path == path).map(|served| served.effect) {
+        Some(Effect::Read) => Answerer::Vtflow,
+        Some(Effect::Write) => Answerer::VtflowIfAllowed,
+        None => Answerer::Forwarded,
+    };
     (path, answerer)
 }
 

@@ -126,7 +126,9 @@ impl Metrics {
         let kind = match &ask.what {
             What::TopoGet { .. } => "topo_get",
             What::TopoRange { .. } => "topo_range",
+            What::TopoLock { .. } | What::TopoUnlock { .. } => "topo_lock",
             What::TabletCall { .. } => "tablet_call",
+            What::TabletPage { .. } => "tablet_page",
         };
         self.asks.get_or_create(&AskOutcome { kind, outcome }).inc();
         self.ask_seconds.get_or_create(&AskKind { kind }).observe(took.as_secs_f64());

@@ -59,6 +59,8 @@ pub struct ServerOptions {
     pub auth: AuthOptions,
     /// Where RPCs go that vtflow does not serve; without it they are UNIMPLEMENTED.
     pub forward_to: Option<ForwardTo>,
+    /// Whether RPCs that change the cluster are answered; if not, they are as ones that vtflow does not serve.
+    pub allow_writes: bool,
     /// `--onterm-timeout`: how long RPCs that are under way at the end may go on. Default: 10 s, as in Vitess.
     pub grace: Duration,
     /// Whether each RPC is a line on stderr.
@@ -75,6 +77,7 @@ impl Default for ServerOptions {
             tls: ServerTls::default(),
             auth: AuthOptions::None,
             forward_to: None,
+            allow_writes: false,
             grace: Duration::from_secs(10),
             has_log: true,
         }
@@ -154,6 +157,7 @@ impl Server {
             has_log: options.has_log,
             auth,
             forward,
+            allow_writes: options.allow_writes,
             health: Health { serving: is_serving.clone() },
             reflection,
             metrics,
