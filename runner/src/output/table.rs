@@ -28,6 +28,12 @@ pub enum Fit {
 ///
 /// Where a last column of [`Fit::Rest`] would have no room worth the name, its texts go on lines of their own, indented.
 pub fn table(columns: &[Column], rows: &[Vec<String>], width: Option<usize>) -> String {
+    lay_out(columns, rows, width).concat()
+}
+
+/// As [`table`], piece by piece: the headings, then one piece per row, each with a newline at its end and, where it has one, its line
+/// beneath.
+pub fn lay_out(columns: &[Column], rows: &[Vec<String>], width: Option<usize>) -> Vec<String> {
     let width = width.unwrap_or(usize::MAX);
     let natural = natural_widths(columns, rows);
     let mut widths = natural.clone();
@@ -45,14 +51,8 @@ pub fn table(columns: &[Column], rows: &[Vec<String>], width: Option<usize>) -> 
         None | Some("") => String::new(),
         Some(text) => format!("    {}\n", fitted(text, last.fit, width.saturating_sub(4))),
     };
-    let table = lines(others, rows, &widths);
-    let mut out = String::new();
     let notes = std::iter::once(String::new()).chain(rows.iter().map(beneath));
-    for (line, note) in table.lines().zip(notes) {
-        let _ = writeln!(out, "{line}");
-        out.push_str(&note);
-    }
-    out
+    lines(others, rows, &widths).into_iter().zip(notes).map(|(line, note)| line + &note).collect()
 }
 
 fn natural_widths(columns: &[Column], rows: &[Vec<String>]) -> Vec<usize> {
@@ -61,8 +61,8 @@ fn natural_widths(columns: &[Column], rows: &[Vec<String>]) -> Vec<usize> {
     columns.iter().enumerate().map(|(i, column)| widest(i).max(column.heading.chars().count())).collect()
 }
 
-fn lines(columns: &[Column], rows: &[Vec<String>], widths: &[usize]) -> String {
-    let mut out = String::new();
+fn lines(columns: &[Column], rows: &[Vec<String>], widths: &[usize]) -> Vec<String> {
+    let mut out = Vec::new();
     let headings: Vec<String> = columns.iter().map(|column| column.heading.to_owned()).collect();
     for row in std::iter::once(&headings).chain(rows) {
         let mut line = String::new();
@@ -70,8 +70,7 @@ fn lines(columns: &[Column], rows: &[Vec<String>], widths: &[usize]) -> String {
             let text = fitted(row.get(i).map_or("", String::as_str), column.fit, width);
             let _ = write!(line, "{}{text:<width$}", if i == 0 { "" } else { "  " });
         }
-        out.push_str(line.trim_end());
-        out.push('\n');
+        out.push(format!("{}\n", line.trim_end()));
     }
     out
 }
