@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::{
-    words::{count, duration, plural, some},
+    words::{count, duration, some, speed},
     workflows::{Health, is_live, is_throttled, keyspace, line, updated},
 };
 use crate::{
@@ -51,7 +51,7 @@ pub struct Description {
     /// Logs that could not be read: the reasons.
     pub log_errors: Vec<String>,
     /// What one could do next, the most pressing first.
-    pub next: Vec<String>,
+    pub next: Vec<Step>,
 }
 
 /// One stream.
@@ -128,6 +128,15 @@ pub struct LogLine {
     pub what: String,
     /// In the tablet's words; empty when it said nothing that the rest does not.
     pub message: String,
+}
+
+/// Something that one could do next.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Step {
+    /// What for.
+    pub why: String,
+    /// The command; empty where there is none.
+    pub command: String,
 }
 
 /// An earlier look at the same workflow, so that its speed can be told.
@@ -382,7 +391,7 @@ fn next(
     status: Option<&WorkflowStatusResponse>,
     streams: &[(Health, &str, &Stream)],
     now: Timestamp,
-) -> Vec<String> {
+) -> Vec<Step> {
     let (keyspace, name) = (keyspace(workflow.target.as_ref()), &workflow.name);
     let is = |wanted: Health| streams.iter().any(|(health, ..)| *health == wanted);
     let first = |wanted: Health| streams.iter().find(|(health, ..)| *health == wanted);
@@ -391,46 +400,43 @@ fn next(
         let family = if workflow.workflow_type == "Reshard" { "Reshard" } else { "MoveTables" };
         format!("vtctldclient {family} --target-keyspace {keyspace} --workflow {name} {verb}")
     };
-    let mut next = Vec::new();
-    if let Some((_, tablet, stream)) = first(Health::Missing) {
-        let place = format!("{keyspace}/{}", stream.shard);
-        next.push(format!(
-            "see who answers for {}: vtflow get tablets {place}",
-            if tablet.is_empty() { &place } else { *tablet }
-        ));
+    let mut next: Vec<Step> = Vec::new();
+    let mut add = |why: &str, command: String| next.push(Step { why: why.to_owned(), command });
+    if let Some((_, _, stream)) = first(Health::Missing) {
+        add("see who should answer", format!("vtflow get tablets {keyspace}/{}", stream.shard));
     }
     if is(Health::Error) {
-        next.push(format!("once the cause of the error is gone: {start}"));
+        add("once the cause of the error is gone", start.clone());
     }
     if let Some((_, tablet, stream)) = first(Health::Lagging) {
-        next.push(format!("stream {} is silent: look into the log of tablet {tablet}", stream.id));
+        add(&format!("stream {} is silent: look into the log of tablet {tablet}", stream.id), String::new());
     }
     if let Some((_, tablet, _)) = streams.iter().find(|(_, _, stream)| is_throttled(stream, now)) {
-        next.push(format!("what throttles it: vtctldclient GetThrottlerStatus {tablet}"));
+        add("see what throttles it", format!("vtctldclient GetThrottlerStatus {tablet}"));
     }
     if is(Health::Waiting) {
-        next.push(format!("begin: {start}"));
+        add("begin", start.clone());
     }
-    if workflow.workflow_type == "OnlineDDL" {
-        next.push(format!("its migration: vtflow get migrations {keyspace} --uuid {name}"));
-        return next;
-    }
-    if is(Health::Stopped) && !is(Health::Error) {
-        next.push(format!("go on: {start}"));
-    }
-    if is(Health::Copying) {
-        next.push(format!("see how fast it is: vtflow describe workflow {keyspace} {name} --watch"));
-    }
-    let is_moving = matches!(workflow.workflow_type.as_str(), "MoveTables" | "Reshard" | "Migrate");
     let traffic = status.map_or("", |status| status.traffic_state.as_str());
     let are_all = |wanted: Health| !streams.is_empty() && streams.iter().all(|(health, ..)| *health == wanted);
-    if is_moving && are_all(Health::Frozen) {
-        next.push(format!("finish, or go back: {}", command("complete")));
-        next.push(command("ReverseTraffic"));
-    } else if is_moving && are_all(Health::Running) {
-        next.push(format!("compare the rows: vtctldclient VDiff --target-keyspace {keyspace} --workflow {name} create"));
-        if traffic.contains("Not Switched") {
-            next.push(format!("what switching would do: {}", command("SwitchTraffic --dry-run")));
+    if workflow.workflow_type == "OnlineDDL" {
+        add("see its migration", format!("vtflow get migrations {keyspace} --uuid {name}"));
+    } else {
+        if is(Health::Stopped) && !is(Health::Error) {
+            add("go on", start);
+        }
+        if is(Health::Copying) {
+            add("see how fast it is", format!("vtflow describe workflow {keyspace} {name} --watch"));
+        }
+        let is_moving = matches!(workflow.workflow_type.as_str(), "MoveTables" | "Reshard" | "Migrate");
+        if is_moving && are_all(Health::Frozen) {
+            add("finish", command("complete"));
+            add("go back", command("ReverseTraffic"));
+        } else if is_moving && are_all(Health::Running) {
+            add("compare the rows", format!("vtctldclient VDiff --target-keyspace {keyspace} --workflow {name} create"));
+            if traffic.contains("Not Switched") {
+                add("see what switching would do", command("SwitchTraffic --dry-run"));
+            }
         }
     }
     next
@@ -444,14 +450,7 @@ impl Progress {
             parts.push(format!("{} of about {} rows", count(self.rows_copied), count(self.rows_total)));
         }
         parts.push(match self.rows_per_second {
-            #[allow(clippy::cast_possible_truncation, reason = "a speed that people read")]
-            Some(speed) => {
-                format!(
-                    "{} rows/s{}",
-                    count(speed.min(1e15) as i64),
-                    if self.is_current { "" } else { " on average since it began" }
-                )
-            }
+            Some(rows) => format!("{} rows/s{}", speed(rows), if self.is_current { "" } else { " on average since it began" }),
             None => "speed not known".into(),
         });
         parts.push(
@@ -469,9 +468,118 @@ impl LogLine {
     }
 }
 
-impl Description {
-    /// How many streams there are, in words.
-    pub fn stream_count(&self) -> String {
-        plural(self.streams.len(), "stream")
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::{
+        vtctldata::{
+            workflow::{ReplicationLocation, ShardStream, stream::CopyState},
+            workflow_status_response::TableCopyState,
+        },
+        vttime::Time,
+    };
+
+    const NOW: Timestamp = Timestamp { seconds: 1_000, nanos: 0 };
+
+    fn at(seconds: i64) -> Option<Time> {
+        Some(Time { seconds, nanoseconds: 0 })
+    }
+
+    fn log(id: i64, kind: &str, seconds: i64, message: &str) -> Log {
+        let (created_at, updated_at) = (at(seconds), at(seconds));
+        Log { id, r#type: kind.into(), created_at, updated_at, message: message.into(), count: 1, ..Log::default() }
+    }
+
+    fn copying(rows_copied: i64, updated: i64, logs: Vec<Log>) -> Stream {
+        Stream {
+            id: 7,
+            shard: "-80".into(),
+            state: "Copying".into(),
+            position: "MySQL56/6ca9b5b3-e710-11f1-ac9e-02fc00000001:1-86".into(),
+            time_updated: at(updated),
+            rows_copied,
+            copy_states: vec![CopyState { table: "big".into(), last_pk: "pk".into(), stream_id: 7 }],
+            logs,
+            ..Stream::default()
+        }
+    }
+
+    fn workflow(kind: &str, streams: Vec<Stream>) -> Workflow {
+        Workflow {
+            name: "w".into(),
+            workflow_type: kind.into(),
+            target: Some(ReplicationLocation { keyspace: "ks".into(), shards: vec!["-80".into()] }),
+            shard_streams: BTreeMap::from([("-80/z-1".into(), ShardStream { streams, ..ShardStream::default() })]),
+            ..Workflow::default()
+        }
+    }
+
+    fn status(rows_copied: i64, rows_total: i64) -> WorkflowStatusResponse {
+        let state = TableCopyState { rows_copied, rows_total, rows_percentage: 25.0, phase: 2, ..TableCopyState::default() };
+        let traffic_state = "Reads Not Switched. Writes Not Switched".into();
+        WorkflowStatusResponse { table_copy_state: BTreeMap::from([("big".into(), state)]), traffic_state, ..Default::default() }
+    }
+
+    #[test]
+    fn one_reading_gives_the_average_if_the_log_goes_back_to_the_begin() {
+        let whole = vec![log(1, "Stream Created", 880, "{}"), log(2, "Started Copy Phase", 890, "x")];
+        let of = describe(&workflow("MoveTables", vec![copying(1_000, 990, whole)]), Some(&status(1_000, 4_000)), None, NOW);
+        assert_eq!(of.streams[0].rows_per_second, Some(10.0));
+        let copy = of.copy.unwrap();
+        assert_eq!(copy.left_seconds, Some(300));
+        assert_eq!(copy.text(), "1,000 of about 4,000 rows, 10 rows/s on average since it began, about 5m left");
+        // The oldest entries are cut off: nobody knows when it began.
+        let cut = vec![log(2, "Started Copy Phase", 890, "x")];
+        let of = describe(&workflow("MoveTables", vec![copying(1_000, 990, cut)]), Some(&status(1_000, 4_000)), None, NOW);
+        assert_eq!((of.streams[0].rows_per_second, of.copy.unwrap().left_seconds), (None, None));
+    }
+
+    #[test]
+    fn two_readings_give_the_speed_of_now() {
+        let before = workflow("MoveTables", vec![copying(1_000, 990, vec![])]);
+        let after = workflow("MoveTables", vec![copying(1_500, 995, vec![])]);
+        let of = describe(&after, Some(&status(1_500, 4_000)), Some(Reading { workflow: &before }), NOW);
+        assert_eq!(of.streams[0].rows_per_second, Some(100.0));
+        assert_eq!(of.copy.unwrap().text(), "1,500 of about 4,000 rows, 100 rows/s, about 25s left");
+        // A row that was not written in between says nothing.
+        let of = describe(&before, None, Some(Reading { workflow: &before }), NOW);
+        assert_eq!(of.streams[0].rows_per_second, None);
+    }
+
+    #[test]
+    fn without_a_status_nothing_is_invented() {
+        let of = describe(&workflow("MoveTables", vec![copying(1_000, 990, vec![])]), None, None, NOW);
+        assert_eq!((of.traffic, of.tables[0].percent, of.tables[0].phase), (None, None, "unknown"));
+        assert_eq!(of.copy.unwrap().text(), "speed not known, time left not known");
+        assert_eq!(of.streams[0].position, "…00001:1-86");
+    }
+
+    #[test]
+    fn equal_log_entries_are_one_line() {
+        let logs: Vec<Log> = (0..17).map(|i| log(i, "Message", 800 + i, "no such table")).collect();
+        let of = describe(&workflow("MoveTables", vec![copying(0, 990, logs)]), None, None, NOW);
+        assert_eq!(of.logs.len(), 1);
+        assert_eq!((of.logs[0].times().as_str(), of.logs[0].message.as_str()), ("×17, last 3m ago", "no such table"));
+    }
+
+    #[test]
+    fn the_next_step_follows_from_the_state() {
+        let with = |kind: &str, state: &str, message: &str| {
+            let mut stream = copying(0, 999, vec![]);
+            (stream.state, stream.message) = (state.into(), message.into());
+            let commands = describe(&workflow(kind, vec![stream]), Some(&status(0, 0)), None, NOW).next;
+            commands.into_iter().map(|step| step.command).collect::<Vec<_>>().join(" | ")
+        };
+        assert_eq!(with("MoveTables", "Error", "bad"), "vtctldclient Workflow --keyspace ks start --workflow w");
+        assert!(
+            with("MoveTables", "Stopped", "FROZEN")
+                .starts_with("vtctldclient MoveTables --target-keyspace ks --workflow w complete")
+        );
+        assert!(
+            with("Reshard", "Running", "")
+                .ends_with("vtctldclient Reshard --target-keyspace ks --workflow w SwitchTraffic --dry-run")
+        );
+        assert_eq!(with("OnlineDDL", "Running", ""), "vtflow get migrations ks --uuid w");
+        assert_eq!(with("Materialize", "Running", ""), "");
     }
 }

@@ -117,7 +117,7 @@ fn line(rows: &[&SchemaMigration], silent: &BTreeSet<&str>, is_whole: bool, now:
             shard: (*shard).to_owned(),
             status: word(Status::Unknown),
             progress: None,
-            note: "gave no answer".into(),
+            note: String::new(),
         });
         shards.splice(failed..failed, unknown);
     }

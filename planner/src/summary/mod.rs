@@ -10,9 +10,9 @@ mod vdiff;
 mod words;
 mod workflows;
 
-pub use describe::{Description, LogLine, Progress, Reading, StreamLine, TableLine, describe};
+pub use describe::{Description, LogLine, Progress, Reading, Step, StreamLine, TableLine, describe};
 pub use migrations::{MigrationLine, ShardState, migrations};
 pub use topology::{KeyspaceLine, ShardLine, TabletLine, keyspaces, shards, tablets};
 pub use vdiff::{VDiffLine, VDiffShard, VDiffSummary, VDiffTable, vdiff_list, vdiff_summary};
-pub use words::{count, duration};
+pub use words::{count, duration, speed};
 pub use workflows::{LAGGING_SECONDS, THROTTLED_SECONDS, WorkflowLine, workflows};

@@ -21,6 +21,12 @@ pub fn count(n: i64) -> String {
     }
 }
 
+/// Rows in a second; less than one is not none.
+#[allow(clippy::cast_possible_truncation, reason = "a speed that people read")]
+pub fn speed(rows_per_second: f64) -> String {
+    if rows_per_second > 0.0 && rows_per_second < 1.0 { "<1".into() } else { count(rows_per_second.min(1e15) as i64) }
+}
+
 /// `1 shard`, `4 shards`.
 pub(super) fn plural(n: usize, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
@@ -44,6 +50,11 @@ mod tests {
             ["0", "999", "1,000", "9,999", "871k", "12M", "123G"]
         );
         assert_eq!([7, 119, 120, 7200, 172_800].map(duration), ["7s", "119s", "2m", "2h", "2d"]);
+    }
+
+    #[test]
+    fn a_slow_copy_is_not_a_stopped_one() {
+        assert_eq!([0.0, 0.4, 1.0, 6495.4].map(speed), ["0", "<1", "1", "6,495"]);
     }
 
     #[test]

@@ -163,6 +163,9 @@ fn show(keyspace: &str, of: &Description, width: Option<usize>) -> String {
     let mut out: String = head.lines().map(|line| cut(line, width)).collect();
     out += "\n";
     out += &streams(of, width);
+    for stream in of.streams.iter().filter(|stream| stream.has_trouble && !stream.message.is_empty()) {
+        out += &wrapped(&format!("{} stream {}: {}", stream.shard, stream.id, stream.message), width);
+    }
     if !of.tables.is_empty() {
         out += "\n";
         out += &tables(of, width);
@@ -181,8 +184,13 @@ fn show(keyspace: &str, of: &Description, width: Option<usize>) -> String {
     }
     if !of.next.is_empty() {
         out += "\nNEXT\n";
-        // Commands are there to be copied: never cut.
-        out.extend(of.next.iter().map(|next| format!("  {}\n", terminal::printable(next))));
+        for step in &of.next {
+            out += &cut(&format!("  {}{}", step.why, if step.command.is_empty() { "" } else { ":" }), width);
+            // Commands are there to be copied: never cut.
+            if !step.command.is_empty() {
+                let _ = writeln!(out, "    {}", terminal::printable(&step.command));
+            }
+        }
     }
     out
 }
@@ -193,6 +201,31 @@ fn cut(line: &str, width: Option<usize>) -> String {
         Some(width) if line.chars().count() > width => line.chars().take(width.saturating_sub(1)).chain("…\n".chars()).collect(),
         _ => line + "\n",
     }
+}
+
+/// Why a stream fails is read to its end: in lines of at most `width` characters, indented.
+fn wrapped(text: &str, width: Option<usize>) -> String {
+    let room = width.unwrap_or(usize::MAX).saturating_sub(4).max(20);
+    let mut lines = vec![String::new()];
+    let text = terminal::printable(text);
+    for word in text.split(' ').flat_map(|word| pieces(word, room)) {
+        let used = lines.last().map_or(0, |line| line.chars().count());
+        match lines.last_mut() {
+            Some(line) if used == 0 => line.push_str(&word),
+            Some(line) if used + 1 + word.chars().count() <= room => {
+                line.push(' ');
+                line.push_str(&word);
+            }
+            _ => lines.push(word),
+        }
+    }
+    lines.iter().map(|line| format!("    {line}\n")).collect()
+}
+
+/// A word that is longer than a line, in pieces.
+fn pieces(word: &str, room: usize) -> Vec<String> {
+    let letters: Vec<char> = word.chars().collect();
+    letters.chunks(room).map(|piece| piece.iter().collect()).collect()
 }
 
 fn streams(of: &Description, width: Option<usize>) -> String {
@@ -230,16 +263,17 @@ fn streams(of: &Description, width: Option<usize>) -> String {
         }
         let throttled =
             if stream.throttled_by.is_empty() { String::new() } else { format!("throttled by {}", stream.throttled_by) };
-        let note: Vec<&str> = [stream.message.as_str(), &throttled].into_iter().filter(|text| !text.is_empty()).collect();
+        // Trouble has lines of its own beneath.
+        let message = if stream.has_trouble { "" } else { stream.message.as_str() };
+        let note: Vec<&str> = [message, &throttled].into_iter().filter(|text| !text.is_empty()).collect();
         cells.push(note.join("; "));
         Line { cells, has_trouble: stream.has_trouble }
     };
     view::lines(&columns, &of.streams.iter().map(line).collect::<Vec<_>>(), width)
 }
 
-#[allow(clippy::cast_possible_truncation, reason = "a speed that people read")]
 fn speed(rows_per_second: Option<f64>) -> String {
-    rows_per_second.map_or_else(|| UNKNOWN.into(), |speed| summary::count(speed.min(1e15) as i64))
+    rows_per_second.map_or_else(|| UNKNOWN.into(), summary::speed)
 }
 
 fn tables(of: &Description, width: Option<usize>) -> String {

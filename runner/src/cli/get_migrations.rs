@@ -154,7 +154,7 @@ impl View for GetMigrationsArgs {
             return Ok(format!("No such schema migrations in keyspace {}.\n", self.migrations.keyspace));
         }
         let columns = [
-            Column { heading: "MIGRATION", fit: Fit::Middle(16) },
+            Column { heading: "MIGRATION", fit: Fit::Name(16) },
             Column { heading: "TABLE", fit: Fit::Middle(8) },
             Column { heading: "ACTION", fit: Fit::Whole },
             Column { heading: "STATUS", fit: Fit::Whole },
@@ -185,20 +185,33 @@ fn rows(line: &summary::MigrationLine) -> Vec<Line> {
         ],
         has_trouble: line.has_trouble,
     };
-    let shards = line.shards.iter().map(|state| Line {
-        cells: vec![
-            format!("  {}", state.shard),
-            String::new(),
-            String::new(),
-            state.status.clone(),
-            percent(state.progress),
-            String::new(),
-            String::new(),
-            state.note.clone(),
-        ],
-        has_trouble: matches!(state.status.as_str(), "failed" | "unknown"),
-    });
+    let shards = line
+        .shards
+        .chunk_by(|a, b| (&a.status, a.progress, &a.note) == (&b.status, b.progress, &b.note))
+        .filter_map(|alike| Some((alike, alike.first()?)))
+        .map(|(alike, state)| Line {
+            cells: vec![
+                format!("  {}", shard_names(alike)),
+                String::new(),
+                String::new(),
+                state.status.clone(),
+                percent(state.progress),
+                String::new(),
+                String::new(),
+                // What the migration's own line says already is not said again.
+                if line.note.ends_with(&state.note) { String::new() } else { state.note.clone() },
+            ],
+            has_trouble: matches!(state.status.as_str(), "failed" | "unknown"),
+        });
     std::iter::once(own).chain(shards).collect()
+}
+
+/// The first few shards that are alike, and how many more there are.
+fn shard_names(alike: &[summary::ShardState]) -> String {
+    const SHOWN: usize = 3;
+    let names: Vec<&str> = alike.iter().take(SHOWN).map(|state| state.shard.as_str()).collect();
+    let more = alike.len().saturating_sub(SHOWN);
+    if more == 0 { names.join(", ") } else { format!("{} and {more} more", names.join(", ")) }
 }
 
 pub(crate) async fn run(cluster: &Connected, args: GetMigrationsArgs) -> anyhow::Result<ExitCode> {

@@ -169,6 +169,9 @@ impl Serialize for PrintedValue<'_> {
             Value::EnumNumber(number) if self.style == Style::Plain => serializer.serialize_i32(*number),
             Value::I64(value) => serializer.collect_str(value),
             Value::U64(value) => serializer.collect_str(value),
+            // Go writes 100, not 100.0.
+            Value::F32(value) if value.fract() == 0.0 && value.abs() < 1e15 => serializer.serialize_i64(whole(f64::from(*value))),
+            Value::F64(value) if value.fract() == 0.0 && value.abs() < 1e15 => serializer.serialize_i64(whole(*value)),
             Value::F32(value) if value.is_finite() => serializer.serialize_f32(*value),
             Value::F64(value) if value.is_finite() => serializer.serialize_f64(*value),
             Value::F32(value) => serializer.serialize_str(float_name(f64::from(*value))),
@@ -216,6 +219,12 @@ fn order(key: &MapKey) -> (i128, String) {
         MapKey::U64(key) => (i128::from(*key), key.to_string()),
         MapKey::String(key) => (0, key.clone()),
     }
+}
+
+/// A number without fraction, of at most 15 digits.
+#[allow(clippy::cast_possible_truncation, reason = "the callers have looked")]
+fn whole(value: f64) -> i64 {
+    value as i64
 }
 
 fn float_name(value: f64) -> &'static str {
