@@ -1,6 +1,6 @@
 //! What the reading commands print: on recorded clusters, beside what `vtctldclient` printed there, and when things go wrong.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests and their helpers")]
 #![allow(dead_code, reason = "the support is shared by several tests")]
 
 mod support {

@@ -1,6 +1,6 @@
 //! One workflow on one screen: its streams, what is copied, where traffic goes, its last words, and what one could do next.
 //!
-//! Made of a GetWorkflows reply with logs and, where it could be had, a WorkflowStatus reply. A speed is only given when it can be known:
+//! Made of a GetWorkflows reply with logs and, where it could be had, a `WorkflowStatus` reply. A speed is only given when it can be known:
 //! from two readings, or, from one, as the average since the copy began if the log goes back that far. Time left comes from the
 //! tables' statistics, which are estimates, and is said to be about.
 
@@ -481,6 +481,7 @@ mod tests {
 
     const NOW: Timestamp = Timestamp { seconds: 1_000, nanos: 0 };
 
+    #[allow(clippy::unnecessary_wraps, reason = "as the messages have it")]
     fn at(seconds: i64) -> Option<Time> {
         Some(Time { seconds, nanoseconds: 0 })
     }

@@ -1,4 +1,4 @@
-//! A GetSchemaMigrations reply as people read it: one line per migration, its shards folded; trouble first, then what is under way.
+//! A `GetSchemaMigrations` reply as people read it: one line per migration, its shards folded; trouble first, then what is under way.
 //!
 //! The reply has one row per shard. Shards that gave no answer are counted as unknown, so that a migration never looks complete
 //! because somebody was silent; and when a filter may have left shards out, the number of all shards is not claimed.
@@ -207,6 +207,7 @@ mod tests {
 
     const NOW: Timestamp = Timestamp { seconds: 10_000, nanos: 0 };
 
+    #[allow(clippy::unnecessary_wraps, reason = "as the messages have it")]
     fn at(seconds: i64) -> Option<Time> {
         Some(Time { seconds, nanoseconds: 0 })
     }

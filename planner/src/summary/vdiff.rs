@@ -1,7 +1,7 @@
-//! A VDiffShow reply as people read it: what each shard's rows say, summed up as `vtctldclient` sums them up.
+//! A `VDiffShow` reply as people read it: what each shard's rows say, summed up as `vtctldclient` sums them up.
 //!
 //! The names of the serialized fields are the client's, so that the JSON is what it prints.
-//! Facts: `go/cmd/vtctldclient/command/vreplication/vdiff/vdiff.go:buildSingleSummary`, `displayShowRecentListings`, v18 to v24.
+//! Facts: `go/cmd/vtctldclient/command/vreplication/vdiff/vdiff.go`, v18 to v24, without `--verbose`.
 
 use std::collections::BTreeMap;
 

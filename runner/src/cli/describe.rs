@@ -60,7 +60,7 @@ enum Format {
     Text,
     /// The same, nothing cut off
     Wide,
-    /// What GetWorkflows and WorkflowStatus say, as vtctldclient prints them
+    /// What both replies say, as vtctldclient prints them
     Json,
     /// The same as YAML
     Yaml,
@@ -219,7 +219,7 @@ fn wrapped(text: &str, width: Option<usize>) -> String {
             _ => lines.push(word),
         }
     }
-    lines.iter().map(|line| format!("    {line}\n")).collect()
+    lines.iter().flat_map(|line| ["    ", line, "\n"]).collect()
 }
 
 /// A word that is longer than a line, in pieces.

@@ -132,10 +132,11 @@ impl View for GetMigrationsArgs {
         call.options.strict = self.strict;
         let reply = view::ask(cluster, &call, now).await;
         // To vtctld, a keyspace that does not exist is one without migrations.
-        if reply.failures.is_empty() && reply.result.as_ref().is_ok_and(Vec::is_empty) {
-            if let Err(status) = known(cluster, &self.migrations.keyspace, now).await {
-                return Reading::failed(status);
-            }
+        if reply.failures.is_empty()
+            && reply.result.as_ref().is_ok_and(Vec::is_empty)
+            && let Err(status) = known(cluster, &self.migrations.keyspace, now).await
+        {
+            return Reading::failed(status);
         }
         reply.into()
     }

@@ -44,7 +44,7 @@ pub(crate) struct GetKeyspacesArgs {
     show: ShowArgs,
 }
 
-/// The reply of GetKeyspaces and, by keyspace, the shards; `None` where they could not be read.
+/// The keyspaces and, by keyspace, the shards; `None` where they could not be read.
 pub(crate) struct Keyspaces {
     reply: Vec<u8>,
     shards: Vec<Option<FindAllShardsInKeyspaceResponse>>,
@@ -157,11 +157,12 @@ impl View for GetShardsArgs {
         let keyspace = &self.shards.keyspace;
         let reply = view::ask(cluster, &shards_of(keyspace), now).await;
         // A keyspace without shards and one that does not exist look the same there.
-        let is_empty = reply.result.as_ref().is_ok_and(Vec::is_empty);
-        match known(cluster, keyspace, now).await {
-            Err(status) if is_empty => Reading::failed(status),
-            _ => reply.into(),
+        if reply.result.as_ref().is_ok_and(Vec::is_empty)
+            && let Err(status) = known(cluster, keyspace, now).await
+        {
+            return Reading::failed(status);
         }
+        reply.into()
     }
 
     fn text(&self, screen: &Screen<'_, Vec<u8>>) -> anyhow::Result<String> {
@@ -287,10 +288,11 @@ impl View for GetTabletsArgs {
         let reply = view::ask(cluster, &call, now).await;
         let keyspace = self.tablets.keyspace_and_shard().0;
         // To vtctld, a keyspace that does not exist is one without tablets.
-        if !keyspace.is_empty() && reply.result.as_ref().is_ok_and(Vec::is_empty) {
-            if let Err(status) = known(cluster, keyspace, now).await {
-                return Reading::failed(status);
-            }
+        if !keyspace.is_empty()
+            && reply.result.as_ref().is_ok_and(Vec::is_empty)
+            && let Err(status) = known(cluster, keyspace, now).await
+        {
+            return Reading::failed(status);
         }
         reply.into()
     }

@@ -1,6 +1,6 @@
 //! `vtflow get vdiff KEYSPACE WORKFLOW [last|all|UUID]`: comparisons of source and target rows.
 
-use std::process::ExitCode;
+use std::{fmt::Write, process::ExitCode};
 
 use clap::Args;
 use prost::Message;
@@ -135,7 +135,7 @@ fn screen(of: &str, summary: &summary::VDiffSummary, width: Option<usize>) -> St
     let mut out = format!("{of}  {}\n{}, {rows} rows compared, {verdict}\n", summary.uuid, summary.state);
     for (what, time) in [("started", &summary.started_at), ("completed", &summary.completed_at)] {
         if !time.is_empty() {
-            out += &format!("{what} {time} UTC\n");
+            let _ = writeln!(out, "{what} {time} UTC");
         }
     }
     let out = out.lines().map(|line| terminal::printable(line) + "\n").collect::<String>();

@@ -46,6 +46,7 @@ pub struct Cli {
 }
 
 #[derive(Clone, Debug, Subcommand)]
+#[allow(clippy::large_enum_variant, reason = "there is one, for as long as the program runs")]
 enum Command {
     #[command(flatten)]
     Read(ReadCommand),
