@@ -18,7 +18,8 @@ pub const INFORMATION_SCHEMA: &str = "information_schema";
 /// `information_schema.tables`, as far as Vitess reads it. MySQL 8 and later name these columns in capitals, however they are asked
 /// for.
 pub fn table_statistics() -> Table {
-    let columns = ["TABLE_SCHEMA varchar(64) NN", "TABLE_NAME varchar(64) NN", "TABLE_ROWS bigint_unsigned", "DATA_LENGTH bigint_unsigned"];
+    let columns =
+        ["TABLE_SCHEMA varchar(64) NN", "TABLE_NAME varchar(64) NN", "TABLE_ROWS bigint_unsigned", "DATA_LENGTH bigint_unsigned"];
     let columns = columns.into_iter().filter_map(column).collect();
     Table { name: "tables".to_owned(), columns, primary_key: Vec::new() }
 }

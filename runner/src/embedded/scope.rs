@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 
 use sqlparser::ast::{
-    BinaryOperator, DataType, Expr, Function, Ident, JoinOperator, ObjectName, Query, Select, SelectItem, SelectItemQualifiedWildcardKind,
-    SetExpr, TableFactor, TableWithJoins, Value,
+    BinaryOperator, DataType, Expr, Function, Ident, JoinOperator, ObjectName, Query, Select, SelectItem,
+    SelectItemQualifiedWildcardKind, SetExpr, TableFactor, TableWithJoins, Value,
 };
 use vtflow_planner::proto::query::Field;
 

@@ -51,10 +51,10 @@ pub struct TableSize {
     pub database: String,
     /// The table.
     pub table: String,
-    /// About how many rows it has.
-    pub rows: u32,
-    /// About how many bytes its rows take.
-    pub bytes: u32,
+    /// About how many rows it has; not below 0.
+    pub rows: i64,
+    /// About how many bytes its rows take; not below 0.
+    pub bytes: i64,
 }
 
 /// One sidecar table of one tablet.

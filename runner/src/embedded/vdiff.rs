@@ -61,6 +61,5 @@ impl Engine {
 /// As Vitess makes them: 8, 4, 4, 4 and 12 hexadecimal digits.
 fn is_uuid(text: &str) -> bool {
     let groups: Vec<&str> = text.split('-').collect();
-    groups.iter().map(|group| group.len()).eq([8, 4, 4, 4, 12])
-        && groups.concat().bytes().all(|digit| digit.is_ascii_hexdigit())
+    groups.iter().map(|group| group.len()).eq([8, 4, 4, 4, 12]) && groups.concat().bytes().all(|digit| digit.is_ascii_hexdigit())
 }
