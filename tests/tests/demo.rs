@@ -1,4 +1,4 @@
-//! The built-in demo answers what clients ask of a workflow that copies and of VDiffs.
+//! The built-in demo answers what clients ask of a workflow that copies and of `VDiff`s.
 
 #![allow(clippy::expect_used, reason = "a test that cannot go on has failed")]
 

@@ -219,8 +219,9 @@ impl<'a> Scopes<'a> {
                 }
                 // What may have no partner may be NULL.
                 if matches!(join.join_operator, JoinOperator::Left(_) | JoinOperator::LeftOuter(_)) {
-                    let optional = sources.iter_mut().skip(before).flat_map(|source| &mut source.columns);
-                    optional.for_each(|field| field.flags &= !flags::NOT_NULL);
+                    for field in sources.iter_mut().skip(before).flat_map(|source| &mut source.columns) {
+                        field.flags &= !flags::NOT_NULL;
+                    }
                 }
             }
         }
@@ -274,7 +275,9 @@ impl<'a> Scopes<'a> {
         let mut columns: Vec<Field> =
             found.columns.iter().map(|column| fields::of_column(column, table, &shown, &column.name)).collect();
         if is_description {
-            columns.iter_mut().for_each(|field| field.database = INFORMATION_SCHEMA.into());
+            for field in &mut columns {
+                field.database = INFORMATION_SCHEMA.into();
+            }
         }
         Ok(Source { name: shown, qualified, columns })
     }

@@ -1,7 +1,8 @@
-//! What a tablet says of its VDiffs: the rows of `_vt.vdiff` and `_vt.vdiff_table`, as the `VDiff` RPC shows them.
+//! What a tablet says of its `VDiff`s: the rows of `_vt.vdiff` and `_vt.vdiff_table`, as the `VDiff` RPC shows them.
 //!
-//! It reads and never compares anything: no VDiff is created, stopped or deleted here. Facts:
-//! `go/vt/vttablet/tabletmanager/vdiff/action.go`; result shapes as recorded (`tests/recordings`).
+//! It reads and never compares anything: no `VDiff` is created, stopped or deleted here. Facts:
+//! `go/vt/vttablet/tabletmanager/vdiff/action.go`; result shapes as recorded (`tests/recordings`). The
+//! refusal of another argument was not recorded.
 
 use tonic::Code;
 use vtflow_planner::proto::tabletmanagerdata::{VDiffRequest, VDiffResponse};
@@ -13,7 +14,7 @@ use super::{
     streams::{literal, parse_query},
 };
 
-/// A VDiff with its tables, one row each.
+/// A `VDiff` with its tables, one row each.
 const SUMMARY: &str = "select vd.state as vdiff_state, vd.last_error as last_error, vdt.table_name as table_name, \
     vd.vdiff_uuid as uuid, vdt.state as table_state, vdt.table_rows as table_rows, vd.started_at as started_at, \
     vdt.rows_compared as rows_compared, vd.completed_at as completed_at, if(vdt.mismatch = 1, 1, 0) as has_mismatch, \

@@ -229,7 +229,7 @@ impl TabletBuilder {
         }
     }
 
-    /// Adds a VDiff with its tables.
+    /// Adds a `VDiff` with its tables.
     pub(super) fn vdiff(&mut self, new: &NewVDiff<'_>) {
         const ROWS: i64 = 800_516;
         let at = |before: i64| text(&clock::to_text(Timestamp { seconds: self.now - before, nanos: 0 }, 0));
