@@ -21,7 +21,7 @@ use super::{
     functions,
     mysql_to_sqlite::{Translated, translate_query},
     release::Release,
-    schema::{self, SIDECAR, Table},
+    schema::{self, INFORMATION_SCHEMA, SIDECAR, Table},
     scope::{Catalog, Scopes},
     snapshot::{Cell, TableRows, TabletRows},
     writes,
@@ -46,7 +46,7 @@ impl Engine {
     pub fn new(rows: &TabletRows, clock: Clock) -> rusqlite::Result<Self> {
         let release = Release::of(rows);
         let connection = Connection::open_in_memory()?;
-        connection.execute_batch(&format!("ATTACH ':memory:' AS {SIDECAR}"))?;
+        connection.execute_batch(&format!("ATTACH ':memory:' AS {SIDECAR}; ATTACH ':memory:' AS {INFORMATION_SCHEMA}"))?;
         functions::register(&connection, clock)?;
         let mut catalog = Catalog::new();
         connection.execute_batch("BEGIN")?;
@@ -56,6 +56,7 @@ impl Engine {
             load(&connection, &table, content)?;
             catalog.insert(name.clone(), table);
         }
+        catalog.insert(format!("{INFORMATION_SCHEMA}.tables"), describe_tables(&connection, rows)?);
         connection.execute_batch("COMMIT")?;
         Ok(Self { connection, catalog, release })
     }
@@ -296,6 +297,18 @@ fn load(connection: &Connection, table: &Table, content: &TableRows) -> rusqlite
         insert.execute(params_from_iter(row.iter().map(sqlite_value)))?;
     }
     Ok(())
+}
+
+/// Fills `information_schema.tables`.
+fn describe_tables(connection: &Connection, rows: &TabletRows) -> rusqlite::Result<Table> {
+    let table = schema::table_statistics();
+    let columns: Vec<String> = table.columns.iter().map(|column| format!("`{}` COLLATE NOCASE", column.name)).collect();
+    connection.execute_batch(&format!("CREATE TABLE {INFORMATION_SCHEMA}.tables ({})", columns.join(", ")))?;
+    let mut insert = connection.prepare(&format!("INSERT INTO {INFORMATION_SCHEMA}.tables VALUES (?1, ?2, ?3, ?4)"))?;
+    for size in &rows.table_sizes {
+        insert.execute((&size.database, &size.table, size.rows, size.bytes))?;
+    }
+    Ok(table)
 }
 
 fn sqlite_value(cell: &Cell) -> SqliteValue {

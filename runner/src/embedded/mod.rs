@@ -21,9 +21,10 @@ mod scope;
 pub mod service;
 pub mod snapshot;
 mod streams;
+mod vdiff;
 mod writes;
 
 pub use cluster::{Cluster, ClusterError, Fault};
 pub use generate::{Shape, demo, generate};
 pub use release::Release;
-pub use snapshot::{Cell, ColumnDecl, Snapshot, SnapshotError, TableRows, TabletRows};
+pub use snapshot::{Cell, ColumnDecl, Snapshot, SnapshotError, TableRows, TableSize, TabletRows};

@@ -12,6 +12,18 @@ use super::{
 /// The name of the sidecar database, unless the keyspace sets another.
 pub const SIDECAR: &str = "_vt";
 
+/// The database in which a server describes its own tables.
+pub const INFORMATION_SCHEMA: &str = "information_schema";
+
+/// `information_schema.tables`, as far as Vitess reads it. MySQL 8 and later name these columns in capitals, however they are asked
+/// for.
+pub fn table_statistics() -> Table {
+    let columns =
+        ["TABLE_SCHEMA varchar(64) NN", "TABLE_NAME varchar(64) NN", "TABLE_ROWS bigint_unsigned", "DATA_LENGTH bigint_unsigned"];
+    let columns = columns.into_iter().filter_map(column).collect();
+    Table { name: "tables".to_owned(), columns, primary_key: Vec::new() }
+}
+
 /// A column as an embedded tablet needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Column {

@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 
 use sqlparser::ast::{
-    BinaryOperator, DataType, Expr, Function, Ident, ObjectName, Query, Select, SelectItem, SelectItemQualifiedWildcardKind,
-    SetExpr, TableFactor, TableWithJoins, Value,
+    BinaryOperator, DataType, Expr, Function, Ident, JoinOperator, ObjectName, Query, Select, SelectItem,
+    SelectItemQualifiedWildcardKind, SetExpr, TableFactor, TableWithJoins, Value,
 };
 use vtflow_planner::proto::query::Field;
 
@@ -14,7 +14,7 @@ use super::{
     error::MysqlError,
     fields::{self, DECIMALS_NOT_FIXED, flags, types},
     mysql_to_sqlite::{arguments, is_dual},
-    schema::{SIDECAR, Table},
+    schema::{INFORMATION_SCHEMA, SIDECAR, Table},
 };
 
 /// The sidecar tables of a tablet, by name.
@@ -187,7 +187,9 @@ impl<'a> Scopes<'a> {
                 Expr::Value(value) if matches!(value.value, Value::Null) => "NULL".to_owned(),
                 _ => expr.to_string(),
             };
-            field.name = alias.unwrap_or(written).into_bytes();
+            let is_described = field.database == INFORMATION_SCHEMA.as_bytes();
+            let written = if is_described { field.org_name.clone() } else { written.into_bytes() };
+            field.name = alias.map_or(written, String::into_bytes);
             fields.push(field);
         }
         let joins = select.from.len() > 1 || select.from.iter().any(|from| !from.joins.is_empty());
@@ -207,9 +209,19 @@ impl<'a> Scopes<'a> {
     fn sources(&self, from: &[TableWithJoins]) -> Result<Vec<Source>, MysqlError> {
         let mut sources = Vec::new();
         for table in from {
-            for factor in std::iter::once(&table.relation).chain(table.joins.iter().map(|join| &join.relation)) {
-                if !is_dual(factor) {
-                    self.source(factor, &mut sources)?;
+            if !is_dual(&table.relation) {
+                self.source(&table.relation, &mut sources)?;
+            }
+            for join in &table.joins {
+                let before = sources.len();
+                if !is_dual(&join.relation) {
+                    self.source(&join.relation, &mut sources)?;
+                }
+                // What may have no partner may be NULL.
+                if matches!(join.join_operator, JoinOperator::Left(_) | JoinOperator::LeftOuter(_)) {
+                    for field in sources.iter_mut().skip(before).flat_map(|source| &mut source.columns) {
+                        field.flags &= !flags::NOT_NULL;
+                    }
                 }
             }
         }
@@ -251,11 +263,22 @@ impl<'a> Scopes<'a> {
             return Ok(Source { name: alias.unwrap_or_else(|| table.clone()), qualified: false, columns: columns.clone() });
         }
         let database = database.or(self.default_database).ok_or_else(MysqlError::no_database)?;
-        let found = if database == SIDECAR { self.catalog.get(table) } else { None };
+        let is_description = database.eq_ignore_ascii_case(INFORMATION_SCHEMA);
+        let found = match database {
+            SIDECAR => self.catalog.get(table),
+            _ if is_description => self.catalog.get(&format!("{INFORMATION_SCHEMA}.{}", table.to_ascii_lowercase())),
+            _ => None,
+        };
         let Some(found) = found else { return Err(MysqlError::no_table(&format!("{database}.{table}"))) };
         let qualified = alias.is_none();
         let shown = alias.unwrap_or_else(|| table.clone());
-        let columns = found.columns.iter().map(|column| fields::of_column(column, table, &shown, &column.name)).collect();
+        let mut columns: Vec<Field> =
+            found.columns.iter().map(|column| fields::of_column(column, table, &shown, &column.name)).collect();
+        if is_description {
+            for field in &mut columns {
+                field.database = INFORMATION_SCHEMA.into();
+            }
+        }
         Ok(Source { name: shown, qualified, columns })
     }
 

@@ -241,6 +241,16 @@ impl Call {
                 let result = engine.execute(&sql, database(&self.db_name), MAX_ROWS).map(without_metadata);
                 self.finish(result.map_err(|error| to_grpc(&error)), |result| data::ExecuteQueryResponse { result: Some(result) })
             }
+            "VDiff" => {
+                let request: data::VDiffRequest = decode(request)?;
+                if request.action != "show" {
+                    let text = format!("VDiff {} is not served by an embedded tablet: it compares nothing", request.action);
+                    return Err(Status::unimplemented(text));
+                }
+                let is_open = if self.is_primary { Ok(()) } else { Err(TabletError::plain("vdiff engine is closed")) };
+                let result = is_open.and_then(|()| engine.vdiff_show(&self.db_name, &request));
+                self.finish(result, |response| response)
+            }
             "PrimaryPosition" => Ok(encode(&data::PrimaryPositionResponse { position: self.position() })),
             "GetMaxValueForSequences" | "DeleteTableData" if request.is_empty() => Ok(Bytes::new()),
             "VExec" => {

@@ -40,6 +40,21 @@ pub struct TabletRows {
     pub vitess_release: Option<String>,
     /// The sidecar tables by name.
     pub sidecar: BTreeMap<String, TableRows>,
+    /// What the server believes of its tables' sizes (`information_schema.tables`). Empty: it knows of none.
+    pub table_sizes: Vec<TableSize>,
+}
+
+/// What a server believes of one table's size.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableSize {
+    /// The database, such as `vt_customer`.
+    pub database: String,
+    /// The table.
+    pub table: String,
+    /// About how many rows it has; not below 0.
+    pub rows: i64,
+    /// About how many bytes its rows take; not below 0.
+    pub bytes: i64,
 }
 
 /// One sidecar table of one tablet.
@@ -199,6 +214,7 @@ impl Snapshot {
                     mysql_version: tablet.mysql_version,
                     vitess_release: tablet.vitess_release,
                     sidecar: tablet.sidecar,
+                    table_sizes: tablet.table_sizes,
                 },
             );
         }
@@ -233,6 +249,7 @@ impl Snapshot {
                 mysql_version: rows.mysql_version.clone(),
                 vitess_release: rows.vitess_release.clone(),
                 sidecar: rows.sidecar.clone(),
+                table_sizes: rows.table_sizes.clone(),
             };
             write_json(&folder.join(format!("{alias}.json")), &tablet)?;
         }
@@ -333,6 +350,8 @@ struct TabletFile {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     vitess_release: Option<String>,
     sidecar: BTreeMap<String, TableRows>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    table_sizes: Vec<TableSize>,
 }
 
 fn read_json<T: de::DeserializeOwned>(file: &Path) -> Result<T, SnapshotError> {

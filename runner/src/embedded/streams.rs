@@ -442,11 +442,11 @@ fn id_in(ids: &[i64]) -> Expr {
 }
 
 /// A text as a literal of MySQL.
-fn literal(text: &str) -> String {
+pub(super) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
 }
 
-fn parse_query(sql: &str) -> Result<Query, TabletError> {
+pub(super) fn parse_query(sql: &str) -> Result<Query, TabletError> {
     match parse_one(sql, Release::NEWEST)? {
         Statement::Query(query) => Ok(*query),
         _ => Err(TabletError::coded(Code::Internal, format!("not a query: {sql}"))),

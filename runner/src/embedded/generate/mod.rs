@@ -7,10 +7,15 @@
 mod rows;
 mod topo;
 
+use std::collections::BTreeMap;
+
 use vtflow_planner::Timestamp;
 
-use super::{release::Release, snapshot::Snapshot};
-use rows::{Case, NewMigration, NewStream, TabletBuilder};
+use super::{
+    release::Release,
+    snapshot::{Snapshot, TableSize, TabletRows},
+};
+use rows::{Case, NewMigration, NewStream, NewVDiff, TabletBuilder};
 use topo::{ShardPlace, key_ranges, records};
 
 /// How large a generated cluster is.
@@ -57,7 +62,7 @@ const CASES: &[(&str, Case, i64)] = &[
 /// Stream `n` of a shard belongs to the same workflow on every shard; the workflows' names are numbered from 1 for each state.
 pub fn generate(shape: Shape, taken_at: Timestamp) -> Snapshot {
     let places = places(shape.shards);
-    let mut tablets = std::collections::BTreeMap::new();
+    let mut tablets = BTreeMap::new();
     for (index, place) in places.iter().enumerate() {
         let mut tablet = TabletBuilder::new(&place.alias(), place.keyspace, shape.release, taken_at);
         if place.keyspace == "customer" {
@@ -67,6 +72,7 @@ pub fn generate(shape: Shape, taken_at: Timestamp) -> Snapshot {
         }
         tablets.insert(place.alias(), tablet.finish());
     }
+    add_source_sizes(&mut tablets);
     let note = format!("generated: {} shards, {} streams each, release v{}", shape.shards, shape.streams, shape.release.major());
     Snapshot { taken_at, note, topo: records(&CELLS, &places, taken_at.seconds - 864_000), tablets }
 }
@@ -134,7 +140,7 @@ pub fn demo(taken_at: Timestamp) -> Snapshot {
     let places = places(4);
     let shards: Vec<&str> =
         places.iter().filter(|place| place.keyspace == "customer").map(|place| place.shard.as_str()).collect();
-    let mut tablets = std::collections::BTreeMap::new();
+    let mut tablets = BTreeMap::new();
     for place in &places {
         let mut tablet = TabletBuilder::new(&place.alias(), place.keyspace, Release::NEWEST, taken_at);
         if place.keyspace == "customer" {
@@ -143,6 +149,7 @@ pub fn demo(taken_at: Timestamp) -> Snapshot {
         }
         tablets.insert(place.alias(), tablet.finish());
     }
+    add_source_sizes(&mut tablets);
     let note = "the built-in demo: made up, no cluster ever looked exactly like this".to_owned();
     Snapshot { taken_at, note, topo: records(&CELLS, &places, taken_at.seconds - 864_000), tablets }
 }
@@ -230,6 +237,38 @@ fn demo_streams(tablet: &mut TabletBuilder, place: &ShardPlace, shards: &[&str],
     ] {
         let table = if statement.contains("corder") { "corder" } else { "customer" };
         tablet.migration(&NewMigration { uuid, shard: &place.shard, table, statement, context, status, options });
+    }
+    for (uuid, workflow, tables, is_finished) in [
+        ("b3f59678-5241-41ee-be56-0242ac120002", "commerce2customer", &["corder", "customer"][..], true),
+        ("abb2999c-d8d8-403e-93ab-865e5affb6a3", "move_audit", &["audit"][..], false),
+    ] {
+        tablet.vdiff(&NewVDiff { uuid, workflow, shard: &place.shard, tables, is_finished });
+    }
+}
+
+/// `commerce/0` has every table that was moved from there: three times the rows of a shard that still copies it, and some for one
+/// that has not begun with it.
+fn add_source_sizes(tablets: &mut BTreeMap<String, TabletRows>) {
+    const DONE: i64 = 800_000;
+    const NOT_BEGUN: (i64, i64) = (48_000, 4_608_000);
+    let mut source: BTreeMap<String, TableSize> = BTreeMap::new();
+    for size in tablets.values().flat_map(|rows| &rows.table_sizes) {
+        let (rows, bytes) = match size.rows {
+            0 => NOT_BEGUN,
+            DONE.. => (size.rows, size.bytes),
+            _ => (3 * size.rows, 3 * size.bytes),
+        };
+        let sum = source.entry(size.table.clone()).or_insert_with(|| TableSize {
+            database: "vt_commerce".to_owned(),
+            table: size.table.clone(),
+            rows: 0,
+            bytes: 0,
+        });
+        sum.rows += rows;
+        sum.bytes += bytes;
+    }
+    if let Some(rows) = tablets.get_mut("zone1-0000000100") {
+        rows.table_sizes = source.into_values().collect();
     }
 }
 

@@ -8,7 +8,7 @@ use super::super::{
     clock,
     release::Release,
     schema::{self, Table},
-    snapshot::{Cell, TabletRows},
+    snapshot::{Cell, TableSize, TabletRows},
 };
 use vtflow_planner::Timestamp;
 
@@ -56,6 +56,16 @@ pub(super) struct NewMigration<'a> {
     pub(super) options: &'a str,
 }
 
+/// One comparison of a workflow's source and target rows to add.
+pub(super) struct NewVDiff<'a> {
+    pub(super) uuid: &'a str,
+    pub(super) workflow: &'a str,
+    pub(super) shard: &'a str,
+    pub(super) tables: &'a [&'a str],
+    /// Otherwise it is still comparing the first table.
+    pub(super) is_finished: bool,
+}
+
 /// The rows of one tablet while they are made.
 pub(super) struct TabletBuilder {
     alias: String,
@@ -67,6 +77,10 @@ pub(super) struct TabletBuilder {
     tables: BTreeMap<String, Table>,
     next_stream: i64,
 }
+
+/// As `vtctldclient VDiff create` without flags leaves them.
+const VDIFF_OPTIONS: &str = "{\"core_options\": {\"max_rows\": 9223372036854775807, \"checksum\": true, \"sample_pct\": 100}, \
+    \"picker_options\": {\"tablet_types\": \"in_order:RDONLY,REPLICA,PRIMARY\"}, \"report_options\": {\"format\": \"text\"}}";
 
 const UNLIMITED: i64 = i64::MAX;
 
@@ -85,6 +99,7 @@ impl TabletBuilder {
                 mysql_version: "8.4.6".to_owned(),
                 vitess_release: Some(format!("v{}.0.0", release.major())),
                 sidecar,
+                table_sizes: Vec::new(),
             },
             tables,
             next_stream: 1,
@@ -192,10 +207,73 @@ impl TabletBuilder {
             ("options", text("{}")),
         ];
         self.add("vreplication", &row);
+        for (index, (table, _)) in new.rules.iter().enumerate().filter(|(_, (table, _))| !table.starts_with('/')) {
+            let rows = if new.case == Case::Copying && index > 0 { 0 } else { copied };
+            self.size(table, rows);
+        }
         if new.case == Case::Copying {
             self.copy_states(id, new);
         }
         self.log(id, new, state, &message, &position, &source);
+    }
+
+    /// What the server believes of a table's size; of a table that has one already, its rows are added.
+    pub(super) fn size(&mut self, table: &str, rows: i64) {
+        const ROW_BYTES: i64 = 96;
+        let sizes = &mut self.rows.table_sizes;
+        if let Some(known) = sizes.iter_mut().find(|known| known.table == table) {
+            known.rows += rows;
+            known.bytes += rows * ROW_BYTES;
+        } else {
+            sizes.push(TableSize { database: self.db_name.clone(), table: table.to_owned(), rows, bytes: rows * ROW_BYTES });
+        }
+    }
+
+    /// Adds a `VDiff` with its tables.
+    pub(super) fn vdiff(&mut self, new: &NewVDiff<'_>) {
+        const ROWS: i64 = 800_516;
+        let at = |before: i64| text(&clock::to_text(Timestamp { seconds: self.now - before, nanos: 0 }, 0));
+        let (created, begun, ended) = (at(5400), at(5399), if new.is_finished { at(5100) } else { Cell::Null });
+        let alive = if new.is_finished { at(5100) } else { at(2) };
+        let id = self.count("vdiff") + 1;
+        let row = [
+            ("id", Cell::Int(id)),
+            ("vdiff_uuid", text(new.uuid)),
+            ("workflow", text(new.workflow)),
+            ("keyspace", text(&self.keyspace.clone())),
+            ("shard", text(new.shard)),
+            ("db_name", text(&self.db_name.clone())),
+            ("state", text(if new.is_finished { "completed" } else { "started" })),
+            ("options", text(VDIFF_OPTIONS)),
+            ("created_at", created.clone()),
+            ("started_at", begun),
+            ("liveness_timestamp", alive.clone()),
+            ("completed_at", ended),
+            ("last_error", text("")),
+        ];
+        self.add("vdiff", &row);
+        for (index, table) in new.tables.iter().enumerate() {
+            let (state, compared) = match (new.is_finished, index) {
+                (true, _) => ("completed", ROWS),
+                (false, 0) => ("started", ROWS / 3),
+                (false, _) => ("pending", 0),
+            };
+            let report = format!(
+                "{{\"TableName\": \"{table}\", \"MatchingRows\": {compared}, \"ProcessedRows\": {compared}, \"MismatchedRows\": 0, \
+                 \"ExtraRowsSource\": 0, \"ExtraRowsTarget\": 0}}"
+            );
+            let row = [
+                ("vdiff_id", Cell::Int(id)),
+                ("table_name", text(table)),
+                ("state", text(state)),
+                ("table_rows", Cell::Int(ROWS)),
+                ("rows_compared", Cell::Int(compared)),
+                ("report", text(if compared == 0 { "{}" } else { &report })),
+                ("created_at", created.clone()),
+                ("updated_at", alive.clone()),
+            ];
+            self.add("vdiff_table", &row);
+        }
     }
 
     /// The table in progress first, with how far it got; the others wait.
