@@ -43,7 +43,8 @@ pub struct TabletOptions {
     pub connect_timeout: Duration,
     /// Calls under way at once, all tablets together. Default: [`DEFAULT_CONCURRENCY`].
     pub concurrency: usize,
-    /// Calls under way at once in one cell, so that a cell that does not answer leaves turns to the others. Default: 256.
+    /// Calls under way at once in one cell, so that a cell that does not answer leaves turns to the others. Default:
+    /// [`DEFAULT_CONCURRENCY_PER_CELL`].
     pub concurrency_per_cell: usize,
     /// Calls under way at once on one tablet. Default: 4, since tablets work `VReplicationExec` off one by one
     /// (`go/vt/vttablet/tabletmanager/vreplication/engine.go:Exec`, a mutex).
@@ -58,7 +59,7 @@ impl Default for TabletOptions {
             message_bytes: 16 << 20,
             connect_timeout: Duration::from_secs(5),
             concurrency: DEFAULT_CONCURRENCY,
-            concurrency_per_cell: 256,
+            concurrency_per_cell: DEFAULT_CONCURRENCY_PER_CELL,
             concurrency_per_tablet: 4,
         }
     }
@@ -318,6 +319,9 @@ fn credentials(path: &PathBuf) -> Result<HeaderMap, OptionError> {
 
 /// Calls under way at once, all tablets together, unless told otherwise: every shard of a very large keyspace.
 pub const DEFAULT_CONCURRENCY: usize = 2048;
+
+/// Calls under way at once in one cell, unless told otherwise: half of all, so that one cell that hangs leaves as many turns.
+pub const DEFAULT_CONCURRENCY_PER_CELL: usize = DEFAULT_CONCURRENCY / 2;
 
 /// How far timers may be apart that are set to the same time.
 const MOMENT: Duration = Duration::from_millis(5);

@@ -123,7 +123,7 @@ fn run(call: &Call, topo: &[CellRecord], mut perform: impl FnMut(&str, &str) -> 
                     Some(record) => Answer::Found { value: record.value.clone(), version: 1 },
                     None => Answer::Missing { node: path },
                 },
-                What::TopoRange { cell, prefix } => Answer::Range(
+                What::TopoRange { cell, prefix } | What::TopoList { cell, prefix } => Answer::Range(
                     topo.iter()
                         .filter(|record| record.cell == cell && record.path.starts_with(&prefix))
                         .map(|record| Record { path: record.path.clone(), value: record.value.clone(), version: 1 })

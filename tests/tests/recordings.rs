@@ -212,7 +212,7 @@ fn tablet_answer(snapshot: &Snapshot, tablets: &Value, ask: &Ask) -> Answer {
             let record = records.iter().find(|record| record.path == *path).expect("a record that exists");
             Answer::Found { value: record.value.clone(), version: record.version }
         }
-        What::TopoRange { cell, prefix } => {
+        What::TopoRange { cell, prefix } | What::TopoList { cell, prefix } => {
             let found = records(cell).into_iter().filter(|record| record.path.starts_with(prefix));
             let found =
                 found.map(|r| vtflow_planner::Record { path: r.path.clone(), value: r.value.clone(), version: r.version });

@@ -126,6 +126,7 @@ impl Metrics {
         let kind = match &ask.what {
             What::TopoGet { .. } => "topo_get",
             What::TopoRange { .. } => "topo_range",
+            What::TopoList { .. } => "topo_list",
             What::TabletCall { .. } => "tablet_call",
         };
         self.asks.get_or_create(&AskOutcome { kind, outcome }).inc();
