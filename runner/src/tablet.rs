@@ -207,7 +207,9 @@ impl Tablets {
                         Effect::Write => false,
                     };
                     if !may_repeat {
-                        return Err(CallError::Broken(cause));
+                        // The library says no more when the connection ends between the dial and the call.
+                        let is_unsaid = fresh && cause == "connection closed";
+                        return Err(CallError::Broken(if is_unsaid { CLOSED_AT_ONCE.to_owned() } else { cause }));
                     }
                     is_retry = true;
                 }
@@ -325,6 +327,10 @@ pub const DEFAULT_CONCURRENCY_PER_CELL: usize = DEFAULT_CONCURRENCY / 2;
 
 /// How far timers may be apart that are set to the same time.
 const MOMENT: Duration = Duration::from_millis(5);
+
+/// For a peer that is gone, or that spoke no HTTP/2, before the call could be sent.
+const CLOSED_AT_ONCE: &str =
+    "connection closed as soon as it was open: is the port right, and is TLS on at both ends or at neither?";
 
 /// gRPC code `DEADLINE_EXCEEDED`.
 const DEADLINE_EXCEEDED: i32 = 4;

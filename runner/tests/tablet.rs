@@ -251,7 +251,12 @@ async fn peers_that_speak_something_else_are_unreachable() {
         let answer = call(&tablets(), address, "/raw/echo", b"").await;
         let Answer::Failed { kind: FailureKind::Unreachable, message } = &answer else { panic!("{name}: {answer:?}") };
         let cause = if said.is_empty() { "connection closed by peer" } else { "it does not speak HTTP/2: is the port right" };
-        assert!(message.starts_with(&format!("zone1-0000000100 at {address}: {cause}")), "{name}: {message}");
+        // Whether the connection ends before the call or after is the scheduler's choice.
+        let said = message.strip_prefix(&format!("zone1-0000000100 at {address}: ")).expect(message);
+        assert!(
+            said.starts_with(cause) || said.starts_with("connection closed as soon as it was open: is the"),
+            "{name}: {message}"
+        );
         assert!(started.elapsed() < Duration::from_secs(3), "{name}: {:?}", started.elapsed());
     }
 }

@@ -154,7 +154,7 @@ impl ConnectArgs {
 
     /// Starts an embedded cluster and opens it.
     pub(crate) async fn embed(&self, snapshot: Snapshot, embedding: Embedding) -> anyhow::Result<Connected> {
-        let taken_at = snapshot.taken_at;
+        let (taken_at, unreadable) = (snapshot.taken_at, snapshot.unreadable.records.clone());
         for alias in embedding.faults.keys() {
             let path = format!("tablets/{alias}/Tablet");
             if !snapshot.topo.iter().any(|record| record.path == path) {
@@ -165,7 +165,7 @@ impl ConnectArgs {
             .await
             .context("the embedded tablets do not start")?;
         cluster.warnings().iter().for_each(|warning| terminal::error_line(&format!("warning: {warning}")));
-        let topology = MemoryTopology::new(cluster.topo()).with_delay(embedding.topo_delay);
+        let topology = MemoryTopology::new(cluster.topo()).with_unreadable(unreadable).with_delay(embedding.topo_delay);
         Ok(Connected { io: self.io(Arc::new(topology))?, recorded_at: Some(taken_at), embedded: Some(cluster) })
     }
 

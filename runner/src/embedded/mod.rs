@@ -26,4 +26,4 @@ mod writes;
 pub use cluster::{Cluster, ClusterError, Fault};
 pub use generate::{Shape, demo, generate};
 pub use release::Release;
-pub use snapshot::{Cell, ColumnDecl, Snapshot, SnapshotError, TableRows, TabletRows};
+pub use snapshot::{Cell, ColumnDecl, Snapshot, SnapshotError, TableRows, TabletRows, Unreadable};

@@ -9,7 +9,10 @@ mod topo;
 
 use vtflow_planner::Timestamp;
 
-use super::{release::Release, snapshot::Snapshot};
+use super::{
+    release::Release,
+    snapshot::{Snapshot, Unreadable},
+};
 use rows::{Case, NewMigration, NewStream, TabletBuilder};
 use topo::{ShardPlace, key_ranges, records};
 
@@ -68,7 +71,13 @@ pub fn generate(shape: Shape, taken_at: Timestamp) -> Snapshot {
         tablets.insert(place.alias(), tablet.finish());
     }
     let note = format!("generated: {} shards, {} streams each, release v{}", shape.shards, shape.streams, shape.release.major());
-    Snapshot { taken_at, note, topo: records(&CELLS, &places, taken_at.seconds - 864_000), tablets }
+    Snapshot {
+        taken_at,
+        note,
+        topo: records(&CELLS, &places, taken_at.seconds - 864_000),
+        tablets,
+        unreadable: Unreadable::default(),
+    }
 }
 
 fn add_generated(tablet: &mut TabletBuilder, place: &ShardPlace, parent: &str, stream: u32, shape: Shape) {
@@ -144,7 +153,13 @@ pub fn demo(taken_at: Timestamp) -> Snapshot {
         tablets.insert(place.alias(), tablet.finish());
     }
     let note = "the built-in demo: made up, no cluster ever looked exactly like this".to_owned();
-    Snapshot { taken_at, note, topo: records(&CELLS, &places, taken_at.seconds - 864_000), tablets }
+    Snapshot {
+        taken_at,
+        note,
+        topo: records(&CELLS, &places, taken_at.seconds - 864_000),
+        tablets,
+        unreadable: Unreadable::default(),
+    }
 }
 
 /// The streams of the `at`-th shard of the demo.
