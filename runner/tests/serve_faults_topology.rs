@@ -74,8 +74,9 @@ async fn an_etcd_that_is_killed_and_started_again_in_the_middle_of_a_request_is_
     let mut etcds = std::mem::take(&mut live.etcds);
     let (got, ()) = tokio::join!(live.workflows(), async {
         live.to_etcds[0].is_asked_since(before).await;
-        etcds[0].stop();
+        // The way first: a relay that accepts with nobody behind it is no port that refuses.
         live.to_etcds[0].be(Way::Refused).await;
+        etcds[0].stop();
     });
     let text = got.error();
     let named = format!("failed to create topo connection to {}, {ROOT}: connection refused", live.to_etcds[0].address);

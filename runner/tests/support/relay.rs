@@ -161,7 +161,10 @@ async fn pump(
     while let Ok(bytes @ 1..) = from.read(&mut buffer).await {
         let came = Instant::now();
         taken(bytes as u64);
-        let Ok(way) = state.wait_for(|state| state.way != Way::Silent).await.map(|state| state.way) else { return };
+        let Ok(way) = state.wait_for(|state| !matches!(state.way, Way::Silent | Way::Refused)).await.map(|state| state.way)
+        else {
+            return;
+        };
         if let Way::Late(delay) = way {
             sleep_until(came + delay).await;
         }
