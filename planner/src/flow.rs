@@ -76,6 +76,13 @@ pub enum What {
         /// Relative to the cell's root, ends in a slash.
         prefix: String,
     },
+    /// The names of all records below a directory, at any depth. Answer: as for `TopoRange`, with empty values.
+    TopoList {
+        /// A cell's name, or `global`.
+        cell: String,
+        /// Relative to the cell's root, ends in a slash.
+        prefix: String,
+    },
     /// One unary RPC of a tablet's `TabletManager` service. Answer: `Called` or `Failed`.
     TabletCall {
         /// Whom to call.

@@ -76,7 +76,7 @@ pub struct Counts {
 pub struct Sums {
     /// Records asked for one by one.
     pub topology_gets: u64,
-    /// Directories asked for.
+    /// Directories asked for, with their records' values or without.
     pub topology_ranges: u64,
     /// Tablet calls.
     pub tablet_calls: u64,
@@ -109,7 +109,7 @@ impl Observer for Counts {
             sums.rounds = sums.rounds.max(ask.round);
             match &ask.what {
                 What::TopoGet { .. } => sums.topology_gets += 1,
-                What::TopoRange { .. } => sums.topology_ranges += 1,
+                What::TopoRange { .. } | What::TopoList { .. } => sums.topology_ranges += 1,
                 What::TabletCall { request, .. } => {
                     sums.tablet_calls += 1;
                     sums.request_bytes += request.len() as u64;
