@@ -46,6 +46,13 @@ pub enum Planned {
         /// The directory, relative to the cell's root.
         path: String,
     },
+    /// The names in a range of topology records.
+    List {
+        /// A cell's name, or `global`.
+        cell: String,
+        /// The directory, relative to the cell's root.
+        path: String,
+    },
     /// One topology record.
     Get {
         /// A cell's name, or `global`.
@@ -111,6 +118,7 @@ impl Plan {
         for ask in &self.asks {
             let (round, kind, cell, path) = match &ask.what {
                 Planned::Range { cell, path } => (ask.round, "range", cell, path),
+                Planned::List { cell, path } => (ask.round, "list", cell, path),
                 Planned::Get { cell, path } => (ask.round, "get", cell, path),
                 Planned::Lock { path } => (ask.round, "lock", &global, path),
                 Planned::Unlock | Planned::Call { .. } | Planned::Page { .. } => continue,
@@ -181,7 +189,7 @@ pub(crate) fn count(n: usize, what: &str) -> String {
 /// Where an ask stands within its round: a tablet's calls stay together and keep the order in which they were released.
 fn place(ask: &Ask) -> (u8, String, String) {
     match &ask.what {
-        What::TopoRange { cell, prefix } => (0, cell.clone(), prefix.clone()),
+        What::TopoRange { cell, prefix } | What::TopoList { cell, prefix } => (0, cell.clone(), prefix.clone()),
         What::TopoGet { cell, path } => (1, cell.clone(), path.clone()),
         What::TopoLock { path, .. } => (0, String::new(), path.clone()),
         What::TopoUnlock { .. } => (3, String::new(), String::new()),
@@ -193,6 +201,7 @@ fn place(ask: &Ask) -> (u8, String, String) {
 fn planned(ask: &Ask) -> Planned {
     match &ask.what {
         What::TopoRange { cell, prefix } => Planned::Range { cell: cell.clone(), path: prefix.clone() },
+        What::TopoList { cell, prefix } => Planned::List { cell: cell.clone(), path: prefix.clone() },
         What::TopoGet { cell, path } => Planned::Get { cell: cell.clone(), path: path.clone() },
         What::TopoLock { path, .. } => Planned::Lock { path: path.clone() },
         What::TopoUnlock { .. } => Planned::Unlock,

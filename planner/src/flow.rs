@@ -110,6 +110,13 @@ pub enum What {
         /// The ask that took it.
         lock: AskId,
     },
+    /// The names of all records below a directory, at any depth. Answer: as for `TopoRange`, with empty values.
+    TopoList {
+        /// A cell's name, or `global`.
+        cell: String,
+        /// Relative to the cell's root, ends in a slash.
+        prefix: String,
+    },
     /// One unary RPC of a tablet's `TabletManager` service. Answer: `Called` or `Failed`.
     TabletCall {
         /// Whom to call.
@@ -357,6 +364,11 @@ pub(crate) struct Asks {
 }
 
 impl Asks {
+    /// How many asks are out and unanswered, released ones included.
+    pub(crate) fn outstanding(&self) -> usize {
+        self.outstanding.len()
+    }
+
     /// Releases an ask, one round deeper than the answer being taken.
     pub(crate) fn release(&mut self, what: What) -> AskId {
         let id = AskId(u32::try_from(self.rounds.len()).unwrap_or(u32::MAX));

@@ -65,6 +65,7 @@ pub const SERVED: &[Served] = &[
     write(FORCE_CUT_OVER_SCHEMA_MIGRATION),
     write(LAUNCH_SCHEMA_MIGRATION),
     write(RETRY_SCHEMA_MIGRATION),
+    write(WORKFLOW_DELETE),
     write(WORKFLOW_UPDATE),
 ];
 
@@ -89,6 +90,8 @@ pub fn serves(path: &str, request: &[u8]) -> bool {
 
 /// `vtctlservice.Vtctld/WorkflowUpdate`: [`crate::write`], `workflow_update`.
 pub const WORKFLOW_UPDATE: &str = "/vtctlservice.Vtctld/WorkflowUpdate";
+/// `vtctlservice.Vtctld/WorkflowDelete`: [`crate::write`], `workflow_delete`.
+pub const WORKFLOW_DELETE: &str = "/vtctlservice.Vtctld/WorkflowDelete";
 /// `vtctlservice.Vtctld/CancelSchemaMigration`, and its five sisters: [`crate::write`], `migration`.
 pub const CANCEL_SCHEMA_MIGRATION: &str = "/vtctlservice.Vtctld/CancelSchemaMigration";
 /// See [`CANCEL_SCHEMA_MIGRATION`].
@@ -131,3 +134,7 @@ pub const UPDATE_VREPLICATION_WORKFLOW: &str = "/tabletmanagerservice.TabletMana
 /// The tablet RPC that runs a statement through the tablet's own query service, where `alter vitess_migration` is known. Source:
 /// `go/vt/vttablet/tabletmanager/rpc_query.go:ExecuteQuery`.
 pub const EXECUTE_QUERY: &str = "/tabletmanagerservice.TabletManager/ExecuteQuery";
+
+/// The tablet RPC that deletes the streams of one workflow, v18 on. Source:
+/// `go/vt/vttablet/tabletmanager/rpc_vreplication.go:DeleteVReplicationWorkflow`.
+pub const DELETE_VREPLICATION_WORKFLOW: &str = "/tabletmanagerservice.TabletManager/DeleteVReplicationWorkflow";

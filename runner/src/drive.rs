@@ -158,7 +158,7 @@ impl<'a> Running<'a> {
                     let answer = Answer::Failed { kind: FailureKind::Status(12), message };
                     self.futures.push(Box::pin(std::future::ready(vec![Done { ask, answer, took: Duration::ZERO }])));
                 }
-                What::TopoRange { .. } => self.futures.push(Box::pin(range(ask, cluster, until))),
+                What::TopoRange { .. } | What::TopoList { .. } => self.futures.push(Box::pin(range(ask, cluster, until))),
                 What::TabletCall { .. } => self.futures.push(Box::pin(call(ask, cluster, until))),
                 What::TabletPage { .. } => self.futures.push(Box::pin(page(ask, cluster, until))),
             }
@@ -184,9 +184,12 @@ async fn records(cell: String, asks: Vec<(Ask, String)>, cluster: &ClusterIo, un
 
 async fn range(ask: Ask, cluster: &ClusterIo, until: Option<Instant>) -> Vec<Done> {
     let started = Instant::now();
-    let What::TopoRange { cell, prefix } = &ask.what else { return Vec::new() };
     let deadline = bounded(started, cluster.deadlines.topology, until);
-    let answer = cluster.topology.range(cell, prefix, deadline).await;
+    let answer = match &ask.what {
+        What::TopoRange { cell, prefix } => cluster.topology.range(cell, prefix, deadline).await,
+        What::TopoList { cell, prefix } => cluster.topology.list(cell, prefix, deadline).await,
+        _ => return Vec::new(),
+    };
     vec![Done { ask, answer, took: started.elapsed() }]
 }
 

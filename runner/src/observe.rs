@@ -76,7 +76,7 @@ pub struct Counts {
 pub struct Sums {
     /// Records asked for one by one.
     pub topology_gets: u64,
-    /// Directories asked for.
+    /// Directories asked for, with their records' values or without.
     pub topology_ranges: u64,
     /// Locks taken and given back.
     pub topology_locks: u64,
@@ -111,7 +111,7 @@ impl Observer for Counts {
             sums.rounds = sums.rounds.max(ask.round);
             match &ask.what {
                 What::TopoGet { .. } => sums.topology_gets += 1,
-                What::TopoRange { .. } => sums.topology_ranges += 1,
+                What::TopoRange { .. } | What::TopoList { .. } => sums.topology_ranges += 1,
                 What::TopoLock { .. } | What::TopoUnlock { .. } => sums.topology_locks += 1,
                 What::TabletCall { request, .. } => {
                     sums.tablet_calls += 1;

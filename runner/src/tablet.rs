@@ -44,7 +44,8 @@ pub struct TabletOptions {
     pub connect_timeout: Duration,
     /// Calls under way at once, all tablets together. Default: [`DEFAULT_CONCURRENCY`].
     pub concurrency: usize,
-    /// Calls under way at once in one cell, so that a cell that does not answer leaves turns to the others. Default: 256.
+    /// Calls under way at once in one cell, so that a cell that does not answer leaves turns to the others. Default:
+    /// [`DEFAULT_CONCURRENCY_PER_CELL`].
     pub concurrency_per_cell: usize,
     /// Calls under way at once on one tablet. Default: 4, since tablets work `VReplicationExec` off one by one
     /// (`go/vt/vttablet/tabletmanager/vreplication/engine.go:Exec`, a mutex).
@@ -59,7 +60,7 @@ impl Default for TabletOptions {
             message_bytes: 16 << 20,
             connect_timeout: Duration::from_secs(5),
             concurrency: DEFAULT_CONCURRENCY,
-            concurrency_per_cell: 256,
+            concurrency_per_cell: DEFAULT_CONCURRENCY_PER_CELL,
             concurrency_per_tablet: 4,
         }
     }
@@ -231,7 +232,9 @@ impl Tablets {
                         Effect::Write => false,
                     };
                     if !may_repeat {
-                        return Err(CallError::Broken(cause));
+                        // The library says no more when the connection ends between the dial and the call.
+                        let is_unsaid = fresh && cause == "connection closed";
+                        return Err(CallError::Broken(if is_unsaid { CLOSED_AT_ONCE.to_owned() } else { cause }));
                     }
                     is_retry = true;
                 }
@@ -348,8 +351,15 @@ fn credentials(path: &PathBuf) -> Result<HeaderMap, OptionError> {
 /// Calls under way at once, all tablets together, unless told otherwise: every shard of a very large keyspace.
 pub const DEFAULT_CONCURRENCY: usize = 2048;
 
+/// Calls under way at once in one cell, unless told otherwise: half of all, so that one cell that hangs leaves as many turns.
+pub const DEFAULT_CONCURRENCY_PER_CELL: usize = DEFAULT_CONCURRENCY / 2;
+
 /// How far timers may be apart that are set to the same time.
 const MOMENT: Duration = Duration::from_millis(5);
+
+/// For a peer that is gone, or that spoke no HTTP/2, before the call could be sent.
+const CLOSED_AT_ONCE: &str =
+    "connection closed as soon as it was open: is the port right, and is TLS on at both ends or at neither?";
 
 /// gRPC code `DEADLINE_EXCEEDED`.
 const DEADLINE_EXCEEDED: i32 = 4;

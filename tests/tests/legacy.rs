@@ -38,7 +38,7 @@ fn bytes(value: &Value) -> Vec<u8> {
 /// What the cluster says to an ask. `workflow` is whose rows were recorded: vtctld did not ask for the name.
 fn answer(ask: &Ask, tablets: &Value, workflow: &str) -> Answer {
     match &ask.what {
-        What::TopoRange { prefix, .. } => Answer::Range(
+        What::TopoRange { prefix, .. } | What::TopoList { prefix, .. } => Answer::Range(
             SHARDS
                 .iter()
                 .map(|(keyspace, shard, cell, uid)| {

@@ -4,7 +4,7 @@ use crate::{
     error::{Code, Failure, Status},
     flow::{Answer, AskId, Asks, Call, Reply, Timestamp},
     limits, rpc,
-    write::{Migration, WorkflowUpdate, engine::Write},
+    write::{Migration, WorkflowDelete, WorkflowUpdate, engine::Write},
 };
 
 mod get_version;
@@ -47,11 +47,15 @@ pub(crate) fn start(call: &Call, now: Timestamp, asks: &mut Asks) -> Result<Box<
         rpc::VDIFF_SHOW => Ok(Box::new(vdiff_show::VDiffShow::start(call, asks)?)),
         rpc::WORKFLOW_STATUS => Ok(Box::new(workflow_status::WorkflowStatus::start(call, now, asks)?)),
         rpc::WORKFLOW_UPDATE => {
-            let write = Write::start(WorkflowUpdate::new(call)?, rpc::WORKFLOW_UPDATE, call, asks)?;
+            let write = Write::start(WorkflowUpdate::new(call)?, rpc::WORKFLOW_UPDATE, call, now, asks)?;
+            Ok(Box::new(write))
+        }
+        rpc::WORKFLOW_DELETE => {
+            let write = Write::start(WorkflowDelete::new(call)?, rpc::WORKFLOW_DELETE, call, now, asks)?;
             Ok(Box::new(write))
         }
         path => match Migration::new(call) {
-            Some(migration) => Ok(Box::new(Write::start(migration?, path, call, asks)?)),
+            Some(migration) => Ok(Box::new(Write::start(migration?, path, call, now, asks)?)),
             None => topology::start(call, asks).unwrap_or_else(|| Err(unserved(path))),
         },
     }

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     error::{Code, Failure, Lost, Status},
-    flow::{About, Answer, AskId, Asks, Call, CallOptions, Effect, FailureKind, Mode, Reply, What},
+    flow::{About, Answer, AskId, Asks, Call, CallOptions, Effect, FailureKind, Mode, Reply, Timestamp, What},
     ops::Operation,
     proto::tabletmanagerdata::{VReplicationExecRequest, VReplicationExecResponse},
     query::read::{Next, Read},
@@ -45,8 +45,13 @@ pub(crate) trait Verb: Send {
     /// What to look at on a target, before, and again if its change failed.
     fn looks(&self, target: &Target) -> Vec<Look>;
 
+    /// The next question about the cluster that is a read of its own, given the replies to the ones before; `None`: no more.
+    fn inquiry(&self, _replies: &[Reply]) -> Option<Call> {
+        None
+    }
+
     /// What to do, or why nothing is done at all. The targets are in the order of shards.
-    fn prepare(&self, seen: &[Seen], force: bool) -> Result<Prepared, Status>;
+    fn prepare(&self, seen: &[Seen], replies: &[Reply], force: bool) -> Result<Prepared, Status>;
 
     /// Whether the rows show that the change has been made.
     fn judge(&self, write: &Change, before: &Seen, after: &Seen) -> Shown;
@@ -126,6 +131,8 @@ pub(crate) struct Change {
     /// The statement; of a call that carries none, one that does the same.
     pub(crate) statement: String,
     pub(crate) rows: Vec<PlannedRow>,
+    /// Whether the request succeeds without it: cleaning up that nobody waits for.
+    pub(crate) is_extra: bool,
 }
 
 /// What the rows show of a change.
@@ -218,7 +225,11 @@ pub(crate) struct Write<V> {
     request: Vec<u8>,
     options: CallOptions,
     phase: Phase,
+    now: Timestamp,
     targets: Option<Targets>,
+    /// The read under way that the decision needs, and the asks that are its own.
+    inquiry: Option<Box<dyn Operation>>,
+    replies: Vec<Reply>,
     waiting: BTreeMap<AskId, Waiting>,
     lock: Option<AskId>,
     asked: Vec<Asked>,
@@ -239,14 +250,17 @@ pub(crate) struct Write<V> {
 
 impl<V: Verb> Write<V> {
     /// Begins the request.
-    pub(crate) fn start(verb: V, rpc: &str, call: &Call, asks: &mut Asks) -> Result<Self, Status> {
+    pub(crate) fn start(verb: V, rpc: &str, call: &Call, now: Timestamp, asks: &mut Asks) -> Result<Self, Status> {
         let mut write = Self {
             verb,
             rpc: rpc.to_owned(),
             request: call.request.clone(),
             options: call.options.clone(),
             phase: Phase::Locking,
+            now,
             targets: None,
+            inquiry: None,
+            replies: Vec::new(),
             waiting: BTreeMap::new(),
             lock: None,
             asked: Vec::new(),
@@ -277,6 +291,14 @@ impl<V: Verb> Write<V> {
         for directory in self.verb.unlocked() {
             let id = asks.release(What::TopoRange { cell: GLOBAL.into(), prefix: format!("{directory}/locks/") });
             self.waiting.insert(id, Waiting::Others);
+        }
+        self.inquire(asks)
+    }
+
+    /// Begins the next question, if there is one.
+    fn inquire(&mut self, asks: &mut Asks) -> Result<(), Status> {
+        if let Some(call) = self.verb.inquiry(&self.replies) {
+            self.inquiry = Some(crate::ops::start(&call, self.now, asks)?);
         }
         Ok(())
     }
@@ -332,8 +354,17 @@ impl<V: Verb> Write<V> {
 
     /// Goes on to the next step, if everything of this one is there.
     fn advance(&mut self, asks: &mut Asks) {
-        if !self.waiting.is_empty() || self.targets.as_ref().is_some_and(|targets| !targets.is_done()) {
+        if !self.waiting.is_empty() || self.targets.as_ref().is_some_and(|targets| !targets.is_done()) || asks.outstanding() > 0 {
             return;
+        }
+        if let Some(mut inquiry) = self.inquiry.take() {
+            self.replies.push(inquiry.finish());
+            if let Err(status) = self.inquire(asks) {
+                self.fatal = Some(status);
+            }
+            if self.inquiry.is_some() {
+                return;
+            }
         }
         match self.phase {
             Phase::Locking | Phase::Ended => {}
@@ -376,7 +407,7 @@ impl<V: Verb> Write<V> {
             .collect();
         seen.sort_by(|a, b| order(&a.target.place).cmp(&order(&b.target.place)));
         self.seen = seen;
-        let prepared = self.verb.prepare(&self.seen, self.options.force)?;
+        let prepared = self.verb.prepare(&self.seen, &self.replies, self.options.force)?;
         let mut plan = self.plan(prepared.summary, &prepared.changes);
         (plan.kept, plan.warnings) = (prepared.kept, prepared.warnings);
         let plan = plan.sealed();
@@ -466,6 +497,10 @@ impl<V: Verb> Write<V> {
                 }
                 Err(error) => done.error = format!("the tablet's answer cannot be read: {error}"),
             },
+            Answer::Failed { message, .. } if done.change.is_extra => {
+                self.notes.push(format!("{} was not done, and does not matter to the rest: {message}", done.change.statement));
+                return;
+            }
             Answer::Failed { kind, message } => (done.error, done.kind) = (message, Some(kind)),
             _ => done.error = "the tablet call was answered with a topology record".into(),
         }
@@ -571,9 +606,13 @@ impl<V: Verb> Operation for Write<V> {
             Some(Waiting::Change(index)) => self.changed(index, answer),
             Some(Waiting::Again { change, look, read }) => self.looked_again(change, look, read, answer, asks),
             None => {
-                let events = self.targets.as_mut().map(|targets| targets.answered(id, answer, asks));
-                for event in events.into_iter().flatten() {
-                    self.event(event, asks);
+                if self.targets.as_ref().is_some_and(|targets| targets.waits_for(id)) {
+                    let events = self.targets.as_mut().map(|targets| targets.answered(id, answer, asks));
+                    for event in events.into_iter().flatten() {
+                        self.event(event, asks);
+                    }
+                } else if let Some(inquiry) = &mut self.inquiry {
+                    inquiry.answered(id, answer, asks);
                 }
             }
         }

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     error::{Code, Status},
     explain::count,
-    flow::Call,
+    flow::{Call, Reply},
     limits,
     proto::{
         tabletmanagerdata::{ExecuteFetchAsDbaRequest, ExecuteQueryRequest},
@@ -168,7 +168,7 @@ impl Migration {
             max_rows: 10,
             caller_id: self.caller_id.clone(),
         };
-        Change { target, path: rpc::EXECUTE_QUERY, request: request.encode_to_vec(), subject: "migration", statement, rows }
+        Change { target, path: rpc::EXECUTE_QUERY, request: request.encode_to_vec(), subject: "migration", statement, rows, is_extra: false }
     }
 
     fn rows_by_shard(seen: &[Seen], done: &[Done]) -> BTreeMap<String, u64> {
@@ -254,7 +254,7 @@ impl Verb for Migration {
         vec![Look::Call { path: rpc::EXECUTE_FETCH_AS_DBA, request: request.encode_to_vec(), subject: "migrations", statement }]
     }
 
-    fn prepare(&self, seen: &[Seen], _force: bool) -> Result<Prepared, Status> {
+    fn prepare(&self, seen: &[Seen], _replies: &[Reply], _force: bool) -> Result<Prepared, Status> {
         let (mut changes, mut migrations, mut is_known, mut kept) = (Vec::new(), Vec::new(), false, Vec::new());
         for (index, target) in seen.iter().enumerate() {
             let place = &target.target.place;

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     error::{Code, Status},
     explain::count,
-    flow::{Call, FailureKind},
+    flow::{Call, FailureKind, Reply},
     limits,
     proto::{
         binlogdata::{OnDdlAction, VReplicationWorkflowState, VReplicationWorkflowSubType},
@@ -198,7 +198,7 @@ impl WorkflowUpdate {
                 let query = statement(set, streams);
                 let request = VReplicationExecRequest { query: query.clone() }.encode_to_vec();
                 let (path, subject) = (rpc::VREPLICATION_EXEC, "update");
-                Change { target, path, request, subject, statement: query, rows: rows(streams) }
+                Change { target, path, request, subject, statement: query, rows: rows(streams), is_extra: false }
             };
             return groups.iter().map(change).collect();
         }
@@ -212,6 +212,7 @@ impl WorkflowUpdate {
             subject: "update",
             statement: statements.join("; "),
             rows: rows(&all),
+            is_extra: false,
         }]
     }
 
@@ -275,12 +276,12 @@ fn overrides(wanted: &BTreeMap<String, String>) -> String {
     text
 }
 
-fn row(stream: &Stream) -> PlannedRow {
+pub(super) fn row(stream: &Stream) -> PlannedRow {
     PlannedRow { name: format!("stream {}", stream.id), about: stream.about(), basis: stream.basis() }
 }
 
 /// Whether the tablet does not have the RPC. Source: grpc-go's texts, the same on every release.
-fn is_unknown_method(kind: FailureKind, message: &str) -> bool {
+pub(super) fn is_unknown_method(kind: FailureKind, message: &str) -> bool {
     kind == FailureKind::Status(12)
         && (message.contains("unknown method ") || message.contains("unknown service ") || message.ends_with(" not implemented"))
 }
@@ -335,7 +336,7 @@ impl Verb for WorkflowUpdate {
         looks
     }
 
-    fn prepare(&self, seen: &[Seen], _force: bool) -> Result<Prepared, Status> {
+    fn prepare(&self, seen: &[Seen], _replies: &[Reply], _force: bool) -> Result<Prepared, Status> {
         let (mut changes, mut warnings, mut streams_in_all) = (Vec::new(), Vec::new(), 0);
         for (index, seen) in seen.iter().enumerate() {
             let alias = &seen.target.address.alias;
@@ -430,7 +431,7 @@ impl Verb for WorkflowUpdate {
 }
 
 /// A look that was refused for another reason than that the RPC is not there shows that it is there.
-fn without_other_refusals(seen: &Seen) -> Seen {
+pub(super) fn without_other_refusals(seen: &Seen) -> Seen {
     let mut seen = seen.clone();
     for looked in &mut seen.looked {
         if let Looked::Refused(kind, text) = looked

@@ -84,7 +84,7 @@ impl Asking for Script {
 fn name(what: &What) -> String {
     match what {
         What::TopoGet { cell, path } => format!("{cell}:{path}"),
-        What::TopoRange { cell, prefix } => format!("{cell}:{prefix}"),
+        What::TopoRange { cell, prefix } | What::TopoList { cell, prefix } => format!("{cell}:{prefix}"),
         What::TopoLock { path, .. } => format!("lock:{path}"),
         What::TopoUnlock { .. } => "unlock".to_owned(),
         What::TabletCall { tablet, .. } => tablet.alias.clone(),

@@ -76,7 +76,9 @@ impl Observer for Progress {
                     tablet.alias.clone()
                 }
                 What::TopoLock { .. } | What::TopoUnlock { .. } => "a lock of the topology".to_owned(),
-                What::TopoGet { cell, .. } | What::TopoRange { cell, .. } => format!("topology of {cell}"),
+                What::TopoGet { cell, .. } | What::TopoRange { cell, .. } | What::TopoList { cell, .. } => {
+                    format!("topology of {cell}")
+                }
             };
             state.waiting.insert(ask.id, (place, Instant::now()));
         });

@@ -85,7 +85,7 @@ impl PerCell {
         let id = asks.release(match self.what {
             Wanted::Keyspace => What::TopoGet { cell: of, path: format!("keyspaces/{}/SrvKeyspace", self.keyspace) },
             Wanted::VSchema => What::TopoGet { cell: of, path: "SrvVSchema".into() },
-            Wanted::KeyspaceNames => What::TopoRange { cell: of, prefix: "keyspaces/".into() },
+            Wanted::KeyspaceNames => What::TopoList { cell: of, prefix: "keyspaces/".into() },
         });
         self.waiting.insert(id, Waiting::Cell(cell));
     }
