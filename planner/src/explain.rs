@@ -46,6 +46,13 @@ pub enum Planned {
         /// The directory, relative to the cell's root.
         path: String,
     },
+    /// The names in a range of topology records.
+    List {
+        /// A cell's name, or `global`.
+        cell: String,
+        /// The directory, relative to the cell's root.
+        path: String,
+    },
     /// One topology record.
     Get {
         /// A cell's name, or `global`.
@@ -74,6 +81,15 @@ pub enum Planned {
         /// What is asked for: `streams`, `copy state`, `logs`, `names`.
         subject: &'static str,
     },
+    /// One page of a tablet, over HTTP.
+    Page {
+        /// The tablet's alias.
+        tablet: String,
+        /// Its host and the port of its pages.
+        address: String,
+        /// The path.
+        path: &'static str,
+    },
 }
 
 impl Plan {
@@ -95,10 +111,16 @@ impl Plan {
         for ask in &self.asks {
             let (round, kind, cell, path) = match &ask.what {
                 Planned::Range { cell, path } => (ask.round, "range", cell, path),
+                Planned::List { cell, path } => (ask.round, "list", cell, path),
                 Planned::Get { cell, path } => (ask.round, "get", cell, path),
-                Planned::Call { .. } => continue,
+                Planned::Call { .. } | Planned::Page { .. } => continue,
             };
             let _ = writeln!(out, "{round}  {cell:<16}  {kind:<5}  {path}");
+        }
+        for ask in &self.asks {
+            if let Planned::Page { tablet, address, path } = &ask.what {
+                let _ = writeln!(out, "{}  {tablet:<16}  page   {path}  at {address}", ask.round);
+            }
         }
         for ((round, statements), tablets) in self.groups() {
             for (tablet, place, address) in tablets {
@@ -159,15 +181,17 @@ fn count(n: usize, what: &str) -> String {
 /// Where an ask stands within its round: a tablet's calls stay together and keep the order in which they were released.
 fn place(ask: &Ask) -> (u8, String, String) {
     match &ask.what {
-        What::TopoRange { cell, prefix } => (0, cell.clone(), prefix.clone()),
+        What::TopoRange { cell, prefix } | What::TopoList { cell, prefix } => (0, cell.clone(), prefix.clone()),
         What::TopoGet { cell, path } => (1, cell.clone(), path.clone()),
         What::TabletCall { tablet, about, .. } => (2, about.shard.clone(), tablet.alias.clone()),
+        What::TabletPage { tablet, path } => (3, tablet.alias.clone(), (*path).to_owned()),
     }
 }
 
 fn planned(ask: &Ask) -> Planned {
     match &ask.what {
         What::TopoRange { cell, prefix } => Planned::Range { cell: cell.clone(), path: prefix.clone() },
+        What::TopoList { cell, prefix } => Planned::List { cell: cell.clone(), path: prefix.clone() },
         What::TopoGet { cell, path } => Planned::Get { cell: cell.clone(), path: path.clone() },
         What::TabletCall { tablet, path, effect, about, .. } => Planned::Call {
             keyspace: about.keyspace.clone(),
@@ -183,6 +207,7 @@ fn planned(ask: &Ask) -> Planned {
             statement: about.statement.clone(),
             subject: about.subject,
         },
+        What::TabletPage { tablet, path } => Planned::Page { tablet: tablet.alias.clone(), address: tablet.address(), path },
     }
 }
 

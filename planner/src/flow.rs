@@ -76,6 +76,13 @@ pub enum What {
         /// Relative to the cell's root, ends in a slash.
         prefix: String,
     },
+    /// The names of all records below a directory, at any depth. Answer: as for `TopoRange`, with empty values.
+    TopoList {
+        /// A cell's name, or `global`.
+        cell: String,
+        /// Relative to the cell's root, ends in a slash.
+        prefix: String,
+    },
     /// One unary RPC of a tablet's `TabletManager` service. Answer: `Called` or `Failed`.
     TabletCall {
         /// Whom to call.
@@ -89,6 +96,33 @@ pub enum What {
         /// What people read about this call.
         about: About,
     },
+    /// A page that a tablet serves over plain HTTP: one GET. Answer: `Called` with the body of a page of status 200, or `Failed`.
+    TabletPage {
+        /// Whom to ask.
+        tablet: PageAddress,
+        /// The path, such as `/debug/vars`.
+        path: &'static str,
+    },
+}
+
+/// Where a tablet serves pages over HTTP. The host is a name or an address; IPv6 without brackets.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PageAddress {
+    /// The tablet's alias as text: `zone1-0000000100`.
+    pub alias: String,
+    /// The cell, for limits per cell.
+    pub cell: String,
+    /// Host name or address.
+    pub host: String,
+    /// The port of the tablet's pages, `vt` in its port map, 1 to 65,535.
+    pub port: u16,
+}
+
+impl PageAddress {
+    /// Host and port as one text.
+    pub fn address(&self) -> String {
+        host_port(&self.host, self.port)
+    }
 }
 
 /// Whether a call changes anything on the tablet.
@@ -157,7 +191,7 @@ pub enum Answer {
         /// Such as `/vitess/global/keyspaces/nope/shards/`.
         node: String,
     },
-    /// The response message of a tablet.
+    /// The response message of a tablet, or the body of its page.
     Called(Vec<u8>),
     /// It could not be done.
     Failed {
@@ -195,7 +229,9 @@ pub enum FailureKind {
 /// How a flow ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
-    /// The response message, or the status that the RPC fails with.
+    /// Messages that go out before the result, in this order: of an RPC that answers with a stream. Empty for all others.
+    pub stream: Vec<Vec<u8>>,
+    /// The response message (of a stream, the last one), or the status that the RPC ends with.
     pub result: Result<Vec<u8>, Status>,
     /// One entry per target that gave no rows or not all of them, and per workflow or row left out. In the order of shards.
     pub failures: Vec<Failure>,
@@ -220,7 +256,7 @@ impl Flow {
             Err(status) => Self {
                 operation: Box::new(ops::Ended),
                 asks: Asks::default(),
-                reply: Some(Reply { result: Err(status), failures: Vec::new() }),
+                reply: Some(Reply { stream: Vec::new(), result: Err(status), failures: Vec::new() }),
             },
         };
         flow.settle();

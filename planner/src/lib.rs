@@ -39,7 +39,8 @@ mod wire;
 
 pub use error::{Code, Failure, Lost, Status};
 pub use flow::{
-    About, Answer, Ask, AskId, Call, CallOptions, Effect, FailureKind, Flow, Record, Reply, TabletAddress, Timestamp, What,
+    About, Answer, Ask, AskId, Call, CallOptions, Effect, FailureKind, Flow, PageAddress, Record, Reply, TabletAddress,
+    Timestamp, What,
 };
 
 /// The messages on the wire, generated from `proto/*.proto`, one module per Vitess package.

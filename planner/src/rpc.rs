@@ -1,6 +1,6 @@
 //! The RPCs served, each with its operation. A path that is not here is not vtflow's.
 
-use crate::flow::Effect;
+use crate::{flow::Effect, ops};
 
 /// One RPC that a server offers to its clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,6 +9,8 @@ pub struct Served {
     pub path: &'static str,
     /// Whether it changes anything. Equal reads that are under way at once may be one.
     pub effect: Effect,
+    /// Whether it answers with a stream of messages; else with one.
+    pub streams: bool,
 }
 
 /// `vtctlservice.Vtctld/GetWorkflows`: [`crate::ops::get_workflows`].
@@ -23,9 +25,16 @@ pub const VDIFF_SHOW: &str = "/vtctlservice.Vtctld/VDiffShow";
 /// `vtctlservice.Vtctld/WorkflowStatus`: [`crate::ops`], `workflow_status`.
 pub const WORKFLOW_STATUS: &str = "/vtctlservice.Vtctld/WorkflowStatus";
 
+/// `vtctlservice.Vtctld/GetVersion`: [`crate::ops`], `get_version`.
+pub const GET_VERSION: &str = "/vtctlservice.Vtctld/GetVersion";
+
+/// `vtctlservice.Vtctl/ExecuteVtctlCommand`: [`crate::ops`], `legacy`. Which of its commands are served says [`serves`].
+pub const EXECUTE_VTCTL_COMMAND: &str = "/vtctlservice.Vtctl/ExecuteVtctlCommand";
+
 /// Every RPC of Vitess's services that vtflow answers itself, by path. [`SNAPSHOT`] is not offered to clients: it reads
 /// everything.
 pub const SERVED: &[Served] = &[
+    Served { path: EXECUTE_VTCTL_COMMAND, effect: Effect::Read, streams: true },
     read("/vtctlservice.Vtctld/FindAllShardsInKeyspace"),
     read("/vtctlservice.Vtctld/GetCellInfo"),
     read("/vtctlservice.Vtctld/GetCellInfoNames"),
@@ -46,13 +55,25 @@ pub const SERVED: &[Served] = &[
     read("/vtctlservice.Vtctld/GetTablets"),
     read("/vtctlservice.Vtctld/GetTopologyPath"),
     read("/vtctlservice.Vtctld/GetVSchema"),
+    read(GET_VERSION),
     read(GET_WORKFLOWS),
     read(VDIFF_SHOW),
     read(WORKFLOW_STATUS),
 ];
 
 const fn read(path: &'static str) -> Served {
-    Served { path, effect: Effect::Read }
+    Served { path, effect: Effect::Read, streams: false }
+}
+
+/// Whether vtflow answers this very request. Where it does not, a vtctld may; a flow of it would only say so.
+///
+/// All requests to the paths of [`SERVED`] are, but of [`EXECUTE_VTCTL_COMMAND`] only those whose command is: the rest are writes
+/// and reads that vtflow does not have, and the list of all commands. A request that cannot be decoded is answered, with that.
+pub fn serves(path: &str, request: &[u8]) -> bool {
+    if path == EXECUTE_VTCTL_COMMAND {
+        return ops::serves_command(request);
+    }
+    SERVED.iter().any(|served| served.path == path)
 }
 
 /// Our own: records keyspaces for `--snapshot`. [`crate::ops`], `snapshot`.

@@ -264,6 +264,12 @@ fn shards_and_keyspaces_are_those_with_records() {
     let messages: Vec<_> = with_ghost.failures.iter().map(|f| f.message.as_str()).collect();
     assert!(messages[0].starts_with("bad keyspace data: ") && messages[1] == "node doesn't exist: keyspaces/ghost/Keyspace");
     assert!(strict_error(&cluster, "GetKeyspaces", &GetKeyspacesRequest {}).contains("ghost: node doesn't exist"));
+    // One that is listed and cannot be read costs itself only.
+    cluster.break_topo("global", "keyspaces/ks/Keyspace", "deadline exceeded: keyspaces/ks/Keyspace");
+    let (rest, lacking) = reply::<GetKeyspacesResponse>(&cluster, "GetKeyspaces", &GetKeyspacesRequest {});
+    assert_eq!(names(&rest), ["ks-1", "other"]);
+    let of_ks = lacking.failures.iter().find(|failure| failure.keyspace == "ks").unwrap();
+    assert_eq!(of_ks.message, "deadline exceeded: keyspaces/ks/Keyspace");
 }
 
 #[test]

@@ -89,6 +89,7 @@ async fn run(mut flow: impl Asking, cluster: &ClusterIo, until: Option<Instant>,
         running.start(flow.asks(), cluster, until, observer);
     }
     flow.into_reply().unwrap_or_else(|| Reply {
+        stream: Vec::new(),
         result: Err(Status::unknown("the request has neither a reply nor anything left to ask: this is a defect of vtflow")),
         failures: Vec::new(),
     })
@@ -98,7 +99,7 @@ async fn preview(mut flow: impl Asking, cluster: &ClusterIo, until: Option<Insta
     let mut all = Vec::new();
     loop {
         let (calls, reads): (Vec<Ask>, Vec<Ask>) =
-            flow.asks().into_iter().partition(|ask| matches!(ask.what, What::TabletCall { .. }));
+            flow.asks().into_iter().partition(|ask| matches!(ask.what, What::TabletCall { .. } | What::TabletPage { .. }));
         all.extend(calls);
         if reads.is_empty() {
             break;
@@ -153,8 +154,9 @@ impl<'a> Running<'a> {
                     let (cell, path) = (cell.clone(), path.clone());
                     gets.entry(cell).or_default().push((ask, path));
                 }
-                What::TopoRange { .. } => self.futures.push(Box::pin(range(ask, cluster, until))),
+                What::TopoRange { .. } | What::TopoList { .. } => self.futures.push(Box::pin(range(ask, cluster, until))),
                 What::TabletCall { .. } => self.futures.push(Box::pin(call(ask, cluster, until))),
+                What::TabletPage { .. } => self.futures.push(Box::pin(page(ask, cluster, until))),
             }
         }
         for (cell, asks) in gets {
@@ -178,9 +180,12 @@ async fn records(cell: String, asks: Vec<(Ask, String)>, cluster: &ClusterIo, un
 
 async fn range(ask: Ask, cluster: &ClusterIo, until: Option<Instant>) -> Vec<Done> {
     let started = Instant::now();
-    let What::TopoRange { cell, prefix } = &ask.what else { return Vec::new() };
     let deadline = bounded(started, cluster.deadlines.topology, until);
-    let answer = cluster.topology.range(cell, prefix, deadline).await;
+    let answer = match &ask.what {
+        What::TopoRange { cell, prefix } => cluster.topology.range(cell, prefix, deadline).await,
+        What::TopoList { cell, prefix } => cluster.topology.list(cell, prefix, deadline).await,
+        _ => return Vec::new(),
+    };
     vec![Done { ask, answer, took: started.elapsed() }]
 }
 
@@ -188,6 +193,13 @@ async fn call(ask: Ask, cluster: &ClusterIo, until: Option<Instant>) -> Vec<Done
     let started = Instant::now();
     let What::TabletCall { tablet, path, request, effect, .. } = &ask.what else { return Vec::new() };
     let answer = cluster.tablets.call(tablet, path, request, *effect, cluster.deadlines.tablet, until).await;
+    vec![Done { ask, answer, took: started.elapsed() }]
+}
+
+async fn page(ask: Ask, cluster: &ClusterIo, until: Option<Instant>) -> Vec<Done> {
+    let started = Instant::now();
+    let What::TabletPage { tablet, path } = &ask.what else { return Vec::new() };
+    let answer = cluster.tablets.page(tablet, path, cluster.deadlines.tablet, until).await;
     vec![Done { ask, answer, took: started.elapsed() }]
 }
 

@@ -11,6 +11,7 @@ pub mod drive;
 pub mod embedded;
 pub mod observe;
 pub mod output;
+pub mod raw;
 pub mod server;
 pub mod tablet;
 pub mod tls;
@@ -18,4 +19,5 @@ pub mod topo;
 
 mod cause;
 mod line;
+mod page;
 mod unary;

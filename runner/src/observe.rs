@@ -76,10 +76,12 @@ pub struct Counts {
 pub struct Sums {
     /// Records asked for one by one.
     pub topology_gets: u64,
-    /// Directories asked for.
+    /// Directories asked for, with their records' values or without.
     pub topology_ranges: u64,
     /// Tablet calls.
     pub tablet_calls: u64,
+    /// Pages of tablets.
+    pub tablet_pages: u64,
     /// Asks that failed.
     pub failures: u64,
     /// The deepest round of any ask.
@@ -107,11 +109,12 @@ impl Observer for Counts {
             sums.rounds = sums.rounds.max(ask.round);
             match &ask.what {
                 What::TopoGet { .. } => sums.topology_gets += 1,
-                What::TopoRange { .. } => sums.topology_ranges += 1,
+                What::TopoRange { .. } | What::TopoList { .. } => sums.topology_ranges += 1,
                 What::TabletCall { request, .. } => {
                     sums.tablet_calls += 1;
                     sums.request_bytes += request.len() as u64;
                 }
+                What::TabletPage { .. } => sums.tablet_pages += 1,
             }
         });
     }

@@ -20,12 +20,13 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
-use vtflow_planner::{Answer, Effect, FailureKind, TabletAddress};
+use vtflow_planner::{Answer, Effect, FailureKind, PageAddress, TabletAddress};
 
 use crate::{
     cause::root_cause,
     deadline::{bounded, text},
     line::{Connected, Line},
+    page,
     tls::{OptionError, TlsFiles},
     unary::{CallError, Terms, unary},
 };
@@ -43,7 +44,8 @@ pub struct TabletOptions {
     pub connect_timeout: Duration,
     /// Calls under way at once, all tablets together. Default: [`DEFAULT_CONCURRENCY`].
     pub concurrency: usize,
-    /// Calls under way at once in one cell, so that a cell that does not answer leaves turns to the others. Default: 256.
+    /// Calls under way at once in one cell, so that a cell that does not answer leaves turns to the others. Default:
+    /// [`DEFAULT_CONCURRENCY_PER_CELL`].
     pub concurrency_per_cell: usize,
     /// Calls under way at once on one tablet. Default: 4, since tablets work `VReplicationExec` off one by one
     /// (`go/vt/vttablet/tabletmanager/vreplication/engine.go:Exec`, a mutex).
@@ -58,7 +60,7 @@ impl Default for TabletOptions {
             message_bytes: 16 << 20,
             connect_timeout: Duration::from_secs(5),
             concurrency: DEFAULT_CONCURRENCY,
-            concurrency_per_cell: 256,
+            concurrency_per_cell: DEFAULT_CONCURRENCY_PER_CELL,
             concurrency_per_tablet: 4,
         }
     }
@@ -174,6 +176,30 @@ impl Tablets {
         }
     }
 
+    /// Gets one page and never fails, as [`Tablets::call`]. Pages are rare: each has a connection of its own, which counts as a
+    /// call in its cell and among all tablets. The `wait` counts from now, and waiting for a turn is in it.
+    pub async fn page(&self, tablet: &PageAddress, path: &str, wait: Duration, until: Option<Instant>) -> Answer {
+        let (cell, place) = (self.cell(&tablet.cell), format!("{} at {}", tablet.alias, tablet.address()));
+        let handed_over = Instant::now();
+        let deadline = bounded(handed_over, wait, until);
+        if !is_host(&tablet.host) {
+            return failed(FailureKind::Unreachable, format!("{}: {}", tablet.alias, bad_host(&tablet.host)));
+        }
+        let got = timeout_at(deadline, async {
+            // Semaphores of this struct are never closed.
+            let _turns = (cell.acquire().await, self.turns.acquire().await);
+            page::get(&tablet.address(), path).await
+        });
+        match got.await {
+            Ok(Ok(body)) => Answer::Called(body),
+            Ok(Err((kind, cause))) => failed(kind, format!("{place}: {cause}")),
+            Err(_) => {
+                let waited = text(deadline.saturating_duration_since(handed_over));
+                failed(FailureKind::TimedOut, format!("{place} did not answer in {waited}"))
+            }
+        }
+    }
+
     #[expect(clippy::too_many_arguments, reason = "one call's own variables, private")]
     async fn attempt(
         &self,
@@ -206,7 +232,9 @@ impl Tablets {
                         Effect::Write => false,
                     };
                     if !may_repeat {
-                        return Err(CallError::Broken(cause));
+                        // The library says no more when the connection ends between the dial and the call.
+                        let is_unsaid = fresh && cause == "connection closed";
+                        return Err(CallError::Broken(if is_unsaid { CLOSED_AT_ONCE.to_owned() } else { cause }));
                     }
                     is_retry = true;
                 }
@@ -218,7 +246,7 @@ impl Tablets {
     async fn dial(&self, tablet: &TabletAddress) -> Result<Channel, String> {
         if !is_host(&tablet.host) {
             // In a URI it would lead somewhere else: to another port, or past a name and password.
-            return Err(format!("its record says the host {:?}, which is neither a host name nor an IP address", tablet.host));
+            return Err(bad_host(&tablet.host));
         }
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         let mut endpoint = Endpoint::from_shared(format!("{scheme}://{}", tablet.address()))
@@ -265,6 +293,10 @@ impl Tablets {
 fn is_host(text: &str) -> bool {
     let is_name = || text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
     !text.is_empty() && (is_name() || text.parse::<Ipv6Addr>().is_ok())
+}
+
+fn bad_host(host: &str) -> String {
+    format!("its record says the host {host:?}, which is neither a host name nor an IP address")
 }
 
 fn failed(kind: FailureKind, message: String) -> Answer {
@@ -319,8 +351,15 @@ fn credentials(path: &PathBuf) -> Result<HeaderMap, OptionError> {
 /// Calls under way at once, all tablets together, unless told otherwise: every shard of a very large keyspace.
 pub const DEFAULT_CONCURRENCY: usize = 2048;
 
+/// Calls under way at once in one cell, unless told otherwise: half of all, so that one cell that hangs leaves as many turns.
+pub const DEFAULT_CONCURRENCY_PER_CELL: usize = DEFAULT_CONCURRENCY / 2;
+
 /// How far timers may be apart that are set to the same time.
 const MOMENT: Duration = Duration::from_millis(5);
+
+/// For a peer that is gone, or that spoke no HTTP/2, before the call could be sent.
+const CLOSED_AT_ONCE: &str =
+    "connection closed as soon as it was open: is the port right, and is TLS on at both ends or at neither?";
 
 /// gRPC code `DEADLINE_EXCEEDED`.
 const DEADLINE_EXCEEDED: i32 = 4;

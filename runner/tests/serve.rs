@@ -103,7 +103,7 @@ async fn rpcs_that_nobody_serves_are_named() {
     for (path, want) in [
         ("/vtctlservice.Vtctld/CreateKeyspace", "unknown method CreateKeyspace for service vtctlservice.Vtctld: "),
         ("/vtctlservice.Vtctld/Nope", "unknown method Nope for service vtctlservice.Vtctld: "),
-        ("/vtctlservice.Vtctl/ExecuteVtctlCommand", "unknown method ExecuteVtctlCommand for service vtctlservice.Vtctl: "),
+        ("/vtctlservice.Vtctl/Nope", "unknown method Nope for service vtctlservice.Vtctl: "),
         ("/vtflow.Snapshot/Read", "unknown service vtflow.Snapshot: "),
         ("/nope", "malformed method name"),
     ] {

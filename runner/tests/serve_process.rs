@@ -5,56 +5,18 @@
 mod embedded_support;
 mod support {
     #![allow(dead_code, reason = "shared by several test binaries")]
+    pub(crate) mod process;
     pub(crate) mod serving;
 }
 
-use std::{
-    io::{BufRead, BufReader, Read},
-    net::SocketAddr,
-    path::Path,
-    process::{Child, ChildStderr, Command, Stdio},
-};
+use std::{path::Path, process::Command};
 
 use bytes::Bytes;
-use support::serving::{GET_WORKFLOWS, channel, http_get, unary, workflows_of};
+use support::{
+    process::Process,
+    serving::{GET_WORKFLOWS, channel, http_get, unary, workflows_of},
+};
 use tonic::Request;
-
-struct Process {
-    child: Child,
-    stderr: BufReader<ChildStderr>,
-    grpc: SocketAddr,
-    http: SocketAddr,
-}
-
-impl Process {
-    fn start(arguments: &[&str]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_vtflow"));
-        let mut child = command.args(arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut stderr = BufReader::new(child.stderr.take().unwrap());
-        let mut line = String::new();
-        stderr.read_line(&mut line).unwrap();
-        // Vtctld on ADDRESS, HTTP on http://ADDRESS
-        let (grpc, http) =
-            line.trim().strip_prefix("Vtctld on ").and_then(|rest| rest.split_once(", HTTP on http://")).expect(&line);
-        let (grpc, http) = (grpc.parse().unwrap(), http.parse().unwrap());
-        Self { child, stderr, grpc, http }
-    }
-
-    /// Sends the signal and returns the exit code and what it wrote to stderr.
-    fn end(mut self, signal: &str) -> (i32, String) {
-        assert!(Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap().success());
-        let mut text = String::new();
-        self.stderr.read_to_string(&mut text).unwrap();
-        (self.child.wait().unwrap().code().unwrap_or(-1), text)
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
-    }
-}
 
 fn snapshot() -> String {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/snapshots/reshard-running");

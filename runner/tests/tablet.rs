@@ -9,7 +9,7 @@ mod support {
 
 use std::{
     io::{Read, Write},
-    net::{SocketAddr, TcpListener},
+    net::{Shutdown, SocketAddr, TcpListener},
     sync::Arc,
     time::Duration,
 };
@@ -240,8 +240,10 @@ async fn peers_that_speak_something_else_are_unreachable() {
             for stream in listener.incoming().take(2) {
                 let mut stream = stream.unwrap();
                 stream.write_all(said).ok();
-                // Take what the client says first, so that closing is not a reset.
-                stream.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+                if said.is_empty() {
+                    stream.shutdown(Shutdown::Write).unwrap();
+                }
+                // The client hangs up first, however late it comes to read: closing before it has said its part is a reset.
                 while stream.read(&mut [0; 4096]).is_ok_and(|bytes| bytes > 0) {}
             }
         });
@@ -249,7 +251,12 @@ async fn peers_that_speak_something_else_are_unreachable() {
         let answer = call(&tablets(), address, "/raw/echo", b"").await;
         let Answer::Failed { kind: FailureKind::Unreachable, message } = &answer else { panic!("{name}: {answer:?}") };
         let cause = if said.is_empty() { "connection closed by peer" } else { "it does not speak HTTP/2: is the port right" };
-        assert!(message.starts_with(&format!("zone1-0000000100 at {address}: {cause}")), "{name}: {message}");
+        // Whether the connection ends before the call or after is the scheduler's choice.
+        let said = message.strip_prefix(&format!("zone1-0000000100 at {address}: ")).expect(message);
+        assert!(
+            said.starts_with(cause) || said.starts_with("connection closed as soon as it was open: is the"),
+            "{name}: {message}"
+        );
         assert!(started.elapsed() < Duration::from_secs(3), "{name}: {:?}", started.elapsed());
     }
 }

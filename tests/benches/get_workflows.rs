@@ -124,11 +124,12 @@ async fn send_and_throw_away(io: &ClusterIo, asks: &[Ask]) {
         let gets = join_all(gets.iter().map(|(cell, paths)| io.topology.records(cell, paths, deadline())));
         let rest = join_all(of_round().map(|ask| async move {
             match &ask.what {
+                What::TopoList { cell, prefix } => drop(io.topology.list(cell, prefix, deadline()).await),
                 What::TopoRange { cell, prefix } => drop(io.topology.range(cell, prefix, deadline()).await),
                 What::TabletCall { tablet, path, request, effect, .. } => {
                     drop(io.tablets.call(tablet, path, request, *effect, Duration::from_secs(10), None).await);
                 }
-                What::TopoGet { .. } => {}
+                What::TopoGet { .. } | What::TabletPage { .. } => {}
             }
         }));
         tokio::join!(gets, rest);

@@ -133,7 +133,7 @@ async fn call(channel: Channel, request: Request<GetWorkflowsRequest>) -> Result
     grpc.ready().await.map_err(|error| tonic::Status::unavailable(error.to_string()))?;
     let path = http::uri::PathAndQuery::from_static(rpc::GET_WORKFLOWS);
     let request = request.map(|message| bytes::Bytes::from(message.encode_to_vec()));
-    let response = grpc.unary(request, path, raw::Raw).await?.into_inner();
+    let response = grpc.unary(request, path, vtflow::raw::RawCodec).await?.into_inner();
     GetWorkflowsResponse::decode(response).map_err(|error| tonic::Status::internal(error.to_string()))
 }
 
@@ -152,50 +152,4 @@ fn resident_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     line.and_then(|text| text.trim().strip_suffix(" kB")?.parse::<u64>().ok()).map_or(0, |kilobytes| kilobytes * 1024)
-}
-
-/// A codec that hands messages through as bytes.
-mod raw {
-    use bytes::{Buf, BufMut, Bytes};
-    use tonic::{
-        Status,
-        codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
-    };
-
-    #[derive(Clone, Copy, Default)]
-    pub(super) struct Raw;
-
-    impl Codec for Raw {
-        type Encode = Bytes;
-        type Decode = Bytes;
-        type Encoder = Self;
-        type Decoder = Self;
-
-        fn encoder(&mut self) -> Self {
-            Self
-        }
-
-        fn decoder(&mut self) -> Self {
-            Self
-        }
-    }
-
-    impl Encoder for Raw {
-        type Item = Bytes;
-        type Error = Status;
-
-        fn encode(&mut self, item: Bytes, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-            buffer.put(item);
-            Ok(())
-        }
-    }
-
-    impl Decoder for Raw {
-        type Item = Bytes;
-        type Error = Status;
-
-        fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
-            Ok(Some(buffer.copy_to_bytes(buffer.remaining())))
-        }
-    }
 }

@@ -17,7 +17,7 @@ use vtflow::{
     deadline::Deadlines,
     drive::{ClusterIo, drive},
     embedded::{
-        Cell, Cluster, Release, Snapshot, TableRows, TabletRows,
+        Cell, Cluster, Release, Snapshot, TableRows, TabletRows, Unreadable,
         clock::Clock,
         engine::Engine,
         error::{MysqlError, TabletError},
@@ -74,7 +74,7 @@ fn snapshot(release: u8, sidecar: &BTreeMap<String, TableRows>) -> Snapshot {
         let vitess_release = Some(format!("v{release}.0.0"));
         tablets.insert(alias(uid), TabletRows { vitess_release, sidecar: sidecar.clone(), ..TabletRows::default() });
     }
-    Snapshot { taken_at: NOW, note: String::new(), topo, tablets }
+    Snapshot { taken_at: NOW, note: String::new(), topo, tablets, unreadable: Unreadable::default() }
 }
 
 /// Makes the sidecar database of a release anew and puts rows in. Values go in as hexadecimal, so that what is under test does
@@ -123,7 +123,7 @@ fn run(call: &Call, topo: &[CellRecord], mut perform: impl FnMut(&str, &str) -> 
                     Some(record) => Answer::Found { value: record.value.clone(), version: 1 },
                     None => Answer::Missing { node: path },
                 },
-                What::TopoRange { cell, prefix } => Answer::Range(
+                What::TopoRange { cell, prefix } | What::TopoList { cell, prefix } => Answer::Range(
                     topo.iter()
                         .filter(|record| record.cell == cell && record.path.starts_with(&prefix))
                         .map(|record| Record { path: record.path.clone(), value: record.value.clone(), version: 1 })
@@ -136,6 +136,7 @@ fn run(call: &Call, topo: &[CellRecord], mut perform: impl FnMut(&str, &str) -> 
                     statements.push((tablet.alias.clone(), sql.clone()));
                     perform(&tablet.alias, &sql)
                 }
+                What::TabletPage { .. } => panic!("no page is asked for"),
             };
             assert!(flow.answer(id, answer));
         }

@@ -117,6 +117,21 @@ impl GetWorkflows {
         self.asked.iter().map(|asked| &asked.target)
     }
 
+    /// When each stream had its last heartbeat, in Unix seconds, by shard and alias (`-80/zone1-0000000100`) and id: the reply
+    /// does not have it.
+    pub(super) fn heartbeats(&self) -> BTreeMap<(String, i64), i64> {
+        let mut heartbeats = BTreeMap::new();
+        for Asked { target, pages, .. } in &self.asked {
+            let key = format!("{}/{}", target.shard, target.place.alias_text());
+            for row in pages.get(&Subject::Streams).into_iter().flat_map(|pages| &pages.rows).flat_map(RowSet::rows) {
+                if let (Ok(Some(id)), Ok(Some(at))) = (row.integer("id"), row.integer("time_heartbeat")) {
+                    heartbeats.insert((key.clone(), id), at);
+                }
+            }
+        }
+        heartbeats
+    }
+
     /// The names of all shards found so far.
     pub(super) fn shards(&self) -> impl Iterator<Item = &str> {
         let unreached = self.unreached.iter().map(|unreached| &unreached.place);
@@ -225,7 +240,7 @@ impl Operation for GetWorkflows {
 
     fn finish(&mut self) -> Reply {
         if let Some(status) = self.fatal.take() {
-            return Reply { result: Err(status), failures: Vec::new() };
+            return Reply { stream: Vec::new(), result: Err(status), failures: Vec::new() };
         }
         let mut merge = Merge::new(&self.request.keyspace, self.now);
         let mut budget = PositionBudget::new();
@@ -277,7 +292,7 @@ impl Operation for GetWorkflows {
         } else {
             Ok(GetWorkflowsResponse { workflows }.encode_to_vec())
         };
-        Reply { result, failures }
+        Reply { stream: Vec::new(), result, failures }
     }
 }
 

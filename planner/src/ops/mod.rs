@@ -6,7 +6,9 @@ use crate::{
     limits, rpc,
 };
 
+mod get_version;
 mod get_workflows;
+mod legacy;
 mod schema_migrations;
 mod snapshot;
 mod topology;
@@ -37,12 +39,19 @@ pub(crate) fn start(call: &Call, now: Timestamp, asks: &mut Asks) -> Result<Box<
     }
     match call.path.as_str() {
         rpc::GET_WORKFLOWS => Ok(Box::new(get_workflows::GetWorkflows::start(call, now, asks)?)),
+        rpc::EXECUTE_VTCTL_COMMAND => legacy::start(call, now, asks),
+        rpc::GET_VERSION => Ok(Box::new(get_version::GetVersion::start(call, asks)?)),
         rpc::GET_SCHEMA_MIGRATIONS => Ok(Box::new(schema_migrations::SchemaMigrations::start(call, asks)?)),
         rpc::SNAPSHOT => Ok(Box::new(snapshot::Snapshot::start(call, asks)?)),
         rpc::VDIFF_SHOW => Ok(Box::new(vdiff_show::VDiffShow::start(call, asks)?)),
         rpc::WORKFLOW_STATUS => Ok(Box::new(workflow_status::WorkflowStatus::start(call, now, asks)?)),
         path => topology::start(call, asks).unwrap_or_else(|| Err(unserved(path))),
     }
+}
+
+/// Whether vtflow has the command of this `ExecuteVtctlCommandRequest`: [`rpc::serves`].
+pub(crate) fn serves_command(request: &[u8]) -> bool {
+    legacy::serves(request)
 }
 
 fn unserved(path: &str) -> Status {
@@ -63,7 +72,7 @@ fn conclude(bytes: Vec<u8>, is_empty: bool, strict: bool, mut failures: Vec<Fail
     failures.sort();
     failures.dedup();
     let result = if failures.is_empty() || !strict && !is_empty { Ok(bytes) } else { Err(status(&failures, !is_empty)) };
-    Reply { result, failures }
+    Reply { stream: Vec::new(), result, failures }
 }
 
 /// The status that failures make, in the texts that clients know: a line each.
@@ -86,6 +95,6 @@ impl Operation for Ended {
     }
 
     fn finish(&mut self) -> Reply {
-        Reply { result: Err(Status::unknown("the request has ended")), failures: Vec::new() }
+        Reply { stream: Vec::new(), result: Err(Status::unknown("the request has ended")), failures: Vec::new() }
     }
 }

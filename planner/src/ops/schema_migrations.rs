@@ -35,6 +35,8 @@ pub(crate) struct SchemaMigrations {
     reads: BTreeMap<AskId, usize>,
     failures: Vec<Failure>,
     fatal: Option<Status>,
+    /// Rows are kept as they are; [`SchemaMigrations::finish_rows`] has them.
+    keeps_rows: bool,
 }
 
 /// A shard and what its primary has said so far.
@@ -45,6 +47,15 @@ struct Shard {
     read: usize,
     last_id: Option<i64>,
     migrations: Vec<SchemaMigration>,
+    /// The rows as they came, where they are wanted so.
+    pages: Vec<RowSet>,
+}
+
+/// The rows of one shard, as its tablet sent them.
+pub(super) struct ShardRows {
+    /// The tablet's alias, as text.
+    pub(super) tablet: String,
+    pub(super) pages: Vec<RowSet>,
 }
 
 impl SchemaMigrations {
@@ -64,14 +75,53 @@ impl SchemaMigrations {
             reads: BTreeMap::new(),
             failures: Vec::new(),
             fatal: None,
+            keeps_rows: false,
         })
+    }
+
+    /// As [`SchemaMigrations::start`], but the rows are not read, only fetched.
+    pub(super) fn start_rows(call: &Call, asks: &mut Asks) -> Result<Self, Status> {
+        Ok(Self { keeps_rows: true, ..Self::start(call, asks)? })
+    }
+
+    /// The rows in the order of shards, and what is missing of them. Called once, instead of [`Operation::finish`].
+    pub(super) fn finish_rows(&mut self) -> (Result<Vec<ShardRows>, Status>, Vec<Failure>) {
+        if let Some(status) = self.fatal.take() {
+            return (Err(status), Vec::new());
+        }
+        let shards = self.sorted();
+        let has_rows = shards.iter().any(|shard| shard.read > 0);
+        let rows = shards.into_iter().map(|shard| ShardRows { tablet: shard.target.place.alias_text(), pages: shard.pages });
+        let rows: Vec<ShardRows> = rows.collect();
+        let is_empty = !has_rows && self.is_partial(rows.is_empty());
+        let reply = super::conclude(Vec::new(), is_empty, self.strict, std::mem::take(&mut self.failures));
+        (reply.result.map(|_| rows), reply.failures)
+    }
+
+    fn sorted(&mut self) -> Vec<Shard> {
+        let mut shards = std::mem::take(&mut self.shards);
+        shards.sort_by(|a, b| a.target.place.shard.cmp(&b.target.place.shard));
+        shards
+    }
+
+    /// Nothing runs on a shard without primary; but if no other one was asked, nothing is known at all.
+    fn is_partial(&self, asked_nobody: bool) -> bool {
+        asked_nobody || self.failures.iter().any(|failure| failure.lost != Lost::NoPrimary)
     }
 
     fn event(&mut self, event: Event, asks: &mut Asks) {
         match event {
             Event::Target(target) => {
                 let page_rows = limits::MIGRATION_PAGE_ROWS;
-                self.shards.push(Shard { target, page_rows, sent: 0, read: 0, last_id: None, migrations: Vec::new() });
+                self.shards.push(Shard {
+                    target,
+                    page_rows,
+                    sent: 0,
+                    read: 0,
+                    last_id: None,
+                    migrations: Vec::new(),
+                    pages: Vec::new(),
+                });
                 self.send(self.shards.len() - 1, asks);
             }
             Event::Unreached(Unreached { place, lost, message }) => self.fail(&place, lost, message),
@@ -133,7 +183,7 @@ impl SchemaMigrations {
         let is_full = page.len() >= self.selection.rows(shard.read, shard.page_rows);
         shard.read += page.len();
         let mut bad: Vec<(String, RowError)> = Vec::new();
-        for row in page.rows() {
+        for row in page.rows().filter(|_| !self.keeps_rows) {
             match migration::read(&row) {
                 Ok(migration) => shard.migrations.push(migration),
                 Err(error) => bad.push((row.text("migration_uuid"), error)),
@@ -145,6 +195,9 @@ impl SchemaMigrations {
             _ => None,
         };
         let wants_more = is_full && !page.is_empty() && self.selection.rows(shard.read, shard.page_rows) > 0;
+        if self.keeps_rows {
+            shard.pages.push(page);
+        }
         for (uuid, error) in bad {
             self.fail(&place, Lost::Migration, format!("migration {uuid}: {error}"));
         }
@@ -194,13 +247,11 @@ impl Operation for SchemaMigrations {
 
     fn finish(&mut self) -> Reply {
         if let Some(status) = self.fatal.take() {
-            return Reply { result: Err(status), failures: Vec::new() };
+            return Reply { stream: Vec::new(), result: Err(status), failures: Vec::new() };
         }
+        let shards = self.sorted();
+        let is_partial = self.is_partial(shards.is_empty());
         let failures = std::mem::take(&mut self.failures);
-        let mut shards = std::mem::take(&mut self.shards);
-        // Nothing runs on a shard without primary; but if no other one was asked, nothing is known at all.
-        let is_partial = shards.is_empty() || failures.iter().any(|failure| failure.lost != Lost::NoPrimary);
-        shards.sort_by(|a, b| a.target.place.shard.cmp(&b.target.place.shard));
         let migrations: Vec<_> = shards.into_iter().flat_map(|shard| shard.migrations).collect();
         let is_empty = migrations.is_empty() && is_partial;
         let bytes = GetSchemaMigrationsResponse { migrations }.encode_to_vec();

@@ -298,7 +298,7 @@ impl Operation for Snapshot {
 
     fn finish(&mut self) -> Reply {
         if let Some(status) = self.fatal.take() {
-            return Reply { result: Err(status), failures: Vec::new() };
+            return Reply { stream: Vec::new(), result: Err(status), failures: Vec::new() };
         }
         let mut failures = std::mem::take(&mut self.failures);
         failures.sort();
@@ -316,7 +316,7 @@ impl Operation for Snapshot {
             saved::Tablet { alias, tables: TABLES.iter().filter_map(|table| tables.remove(table)).collect() }
         });
         let reply = SnapshotResponse { topo: topo.collect(), tablets: tablets.collect() };
-        Reply { result: Ok(reply.encode_to_vec()), failures }
+        Reply { stream: Vec::new(), result: Ok(reply.encode_to_vec()), failures }
     }
 }
 

@@ -148,7 +148,7 @@ impl Operation for VDiffShow {
 
     fn finish(&mut self) -> Reply {
         if let Some(status) = self.fatal.take() {
-            return Reply { result: Err(status), failures: Vec::new() };
+            return Reply { stream: Vec::new(), result: Err(status), failures: Vec::new() };
         }
         let mut failures = std::mem::take(&mut self.failures);
         failures.sort();
@@ -160,7 +160,7 @@ impl Operation for VDiffShow {
             let reply = self.found.iter().fold(wire::Message::new(), |reply, (shard, value)| reply.entry(1, shard, value));
             Ok(reply.into_bytes())
         };
-        Reply { result, failures }
+        Reply { stream: Vec::new(), result, failures }
     }
 }
 

@@ -346,7 +346,7 @@ impl Operation for WorkflowStatus {
 
     fn finish(&mut self) -> Reply {
         if let Some(status) = self.fatal.take() {
-            return Reply { result: Err(status), failures: std::mem::take(&mut self.failures) };
+            return Reply { stream: Vec::new(), result: Err(status), failures: std::mem::take(&mut self.failures) };
         }
         let sources: Vec<Sizes> = std::mem::take(&mut self.source_sizes).into_values().collect();
         let is_copying = self.workflow.workflow_type != VReplicationWorkflowType::Migrate.as_str_name()

@@ -77,7 +77,7 @@ fn condition(request: &GetSchemaMigrationsRequest) -> Result<String, Status> {
 }
 
 /// Five groups of 8, 4, 4, 4 and 12 characters between `0` and `f`, which is more than hexadecimal digits.
-fn is_uuid(text: &str) -> bool {
+pub(crate) fn is_uuid(text: &str) -> bool {
     // An underscore stands between 0 and f, too: the groups are told by their places.
     let has_groups = text.len() == 36 && [8, 13, 18, 23].iter().all(|&place| text.as_bytes().get(place) == Some(&b'_'));
     has_groups && text.bytes().all(|c| (b'0'..=b'f').contains(&c))

@@ -48,7 +48,7 @@ impl RowSet {
         Self::new(response.result.unwrap_or_default())
     }
 
-    fn new(result: QueryResult) -> Result<Self, RowError> {
+    pub(crate) fn new(result: QueryResult) -> Result<Self, RowError> {
         for (index, row) in result.rows.iter().enumerate() {
             check(row, result.fields.len())
                 .map_err(|why| RowError::new(RowError::RESULT, format!("row {index}: {why}"), &row.values))?;

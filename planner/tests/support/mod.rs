@@ -115,7 +115,8 @@ impl Cluster {
     }
 
     pub(crate) fn perform(&self, ask: &Ask, page: usize) -> Answer {
-        if let What::TopoGet { cell, path } | What::TopoRange { cell, prefix: path } = &ask.what
+        if let What::TopoGet { cell, path } | What::TopoRange { cell, prefix: path } | What::TopoList { cell, prefix: path } =
+            &ask.what
             && let Some(answer) = self.broken_topo.get(&(cell.clone(), path.clone())).cloned().or_else(|| self.no_such_cell(cell))
         {
             return answer;
@@ -125,12 +126,16 @@ impl Cluster {
                 Some(value) => Answer::Found { value: value.clone(), version: 1 },
                 None => Answer::Missing { node: format!("/vitess/{cell}/{path}") },
             },
-            What::TopoRange { cell, prefix } => {
+            What::TopoRange { cell, prefix } | What::TopoList { cell, prefix } => {
+                let has_values = matches!(ask.what, What::TopoRange { .. });
                 let records: Vec<Record> = self
                     .topo
                     .iter()
                     .filter(|((c, path), _)| c == cell && path.starts_with(prefix))
-                    .map(|((_, path), value)| Record { path: path.clone(), value: value.clone(), version: 1 })
+                    .map(|((_, path), value)| {
+                        let value = if has_values { value.clone() } else { Vec::new() };
+                        Record { path: path.clone(), value, version: 1 }
+                    })
                     .collect();
                 if records.is_empty() {
                     Answer::Missing { node: format!("/vitess/{cell}/{prefix}") }
@@ -142,6 +147,7 @@ impl Cluster {
                 let pages = &self.tablets[&(tablet.alias.clone(), about.subject)];
                 pages[page.min(pages.len() - 1)].clone()
             }
+            What::TabletPage { tablet, path } => self.tablets[&(tablet.alias.clone(), *path)][0].clone(),
         }
     }
 
@@ -205,8 +211,9 @@ impl Cluster {
 
 pub(crate) fn ask_name(ask: &Ask) -> String {
     match &ask.what {
-        What::TopoGet { path, .. } | What::TopoRange { prefix: path, .. } => path.clone(),
+        What::TopoGet { path, .. } | What::TopoRange { prefix: path, .. } | What::TopoList { prefix: path, .. } => path.clone(),
         What::TabletCall { tablet, about, .. } => format!("{} {}", tablet.alias, about.subject),
+        What::TabletPage { tablet, path } => format!("{} {path}", tablet.alias),
     }
 }
 

@@ -20,9 +20,9 @@ use crate::{
         snapshot::Snapshot,
     },
     output::terminal,
-    tablet::{DEFAULT_CONCURRENCY, TabletOptions, Tablets},
+    tablet::{DEFAULT_CONCURRENCY, DEFAULT_CONCURRENCY_PER_CELL, TabletOptions, Tablets},
     tls::TlsFiles,
-    topo::{CellRecord, EtcdConfig, EtcdTopology, GLOBAL, MemoryTopology},
+    topo::{CellRecord, DEFAULT_READ_CONCURRENCY, EtcdConfig, EtcdTopology, GLOBAL, MemoryTopology},
 };
 
 /// Which cluster, and how it is reached.
@@ -76,11 +76,14 @@ pub struct ConnectArgs {
     /// How long one tablet call may take
     #[arg(long, global = true, value_name = "DURATION", default_value = "10s", value_parser = duration::parse, help_heading = "Limits")]
     tablet_deadline: Duration,
+    /// Reads of the topology under way at once in one cell
+    #[arg(long, global = true, value_name = "N", default_value_t = DEFAULT_READ_CONCURRENCY, help_heading = "Limits")]
+    topo_read_concurrency: usize,
     /// Tablet calls under way at once
     #[arg(long, global = true, value_name = "N", default_value_t = DEFAULT_CONCURRENCY, help_heading = "Limits")]
     tablet_concurrency: usize,
     /// Tablet calls under way at once in one cell
-    #[arg(long, global = true, value_name = "N", default_value_t = 1024, help_heading = "Limits")]
+    #[arg(long, global = true, value_name = "N", default_value_t = DEFAULT_CONCURRENCY_PER_CELL, help_heading = "Limits")]
     tablet_concurrency_per_cell: usize,
     /// Bytes of a message to or from a tablet, and to or from a client
     #[arg(long, global = true, value_name = "BYTES", default_value_t = 16 << 20, help_heading = "Limits")]
@@ -151,7 +154,7 @@ impl ConnectArgs {
 
     /// Starts an embedded cluster and opens it.
     pub(crate) async fn embed(&self, snapshot: Snapshot, embedding: Embedding) -> anyhow::Result<Connected> {
-        let taken_at = snapshot.taken_at;
+        let (taken_at, unreadable) = (snapshot.taken_at, snapshot.unreadable.records.clone());
         for alias in embedding.faults.keys() {
             let path = format!("tablets/{alias}/Tablet");
             if !snapshot.topo.iter().any(|record| record.path == path) {
@@ -162,7 +165,7 @@ impl ConnectArgs {
             .await
             .context("the embedded tablets do not start")?;
         cluster.warnings().iter().for_each(|warning| terminal::error_line(&format!("warning: {warning}")));
-        let topology = MemoryTopology::new(cluster.topo()).with_delay(embedding.topo_delay);
+        let topology = MemoryTopology::new(cluster.topo()).with_unreadable(unreadable).with_delay(embedding.topo_delay);
         Ok(Connected { io: self.io(Arc::new(topology))?, recorded_at: Some(taken_at), embedded: Some(cluster) })
     }
 
@@ -198,6 +201,7 @@ impl ConnectArgs {
             ca: self.topo_etcd_tls_ca.clone(),
             server_name: None,
         };
+        config.read_concurrency = self.topo_read_concurrency;
         config.dial_timeout = config.dial_timeout.min(self.topo_deadline);
         Ok(EtcdTopology::new(&config)?)
     }

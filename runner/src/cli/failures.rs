@@ -28,9 +28,9 @@ pub(crate) fn print(failures: &[Failure]) {
 fn hint(failure: &Failure) -> Option<String> {
     let Failure { keyspace, shard, tablet, .. } = failure;
     match failure.lost {
-        Lost::NoPrimary => Some(format!(
-            "try: vtctldclient GetTablets --keyspace {keyspace} --shard {shard}, then PlannedReparentShard {keyspace}/{shard}"
-        )),
+        Lost::NoPrimary => {
+            Some(format!("try: vtflow get tablets {keyspace}/{shard}, then vtctldclient PlannedReparentShard {keyspace}/{shard}"))
+        }
         Lost::Shard if failure.message.contains("vreplication engine is closed") => {
             Some("the tablet is no primary any more, or not yet: try again, or look at the shard's record".into())
         }
@@ -44,10 +44,12 @@ fn hint(failure: &Failure) -> Option<String> {
 
 /// What to try when a request failed altogether, by the text that it failed with.
 fn next_step(error: &str) -> Option<&'static str> {
-    let step = if error.starts_with("node doesn't exist:") && error.contains("/shards/") {
-        "try: vtctldclient GetKeyspaces; or the global root is another one (--topo-global-root)"
+    let step = if error.contains("node doesn't exist:") && error.contains("/keyspaces/") {
+        "try: vtflow get keyspaces; or the global root is another one (--topo-global-root)"
     } else if error.starts_with("shard ") && error.contains(" not found in keyspace ") {
-        "try: vtctldclient FindAllShardsInKeyspace KEYSPACE"
+        "try: vtflow get shards KEYSPACE"
+    } else if error.starts_with("no workflow ") {
+        "try: vtflow get workflows KEYSPACE"
     } else if error.starts_with("failed to create topo connection to ") {
         "is the topology server running there? --topo-global-server-address names it, the CellInfo records name the cells'"
     } else {

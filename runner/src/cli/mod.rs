@@ -9,12 +9,17 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 mod completions;
 mod connect;
 mod demo;
+mod describe;
 mod duration;
 mod failures;
+mod get_migrations;
+mod get_topology;
+mod get_vdiff;
 mod get_workflows;
 mod plan;
 mod serve;
 mod snapshot;
+mod view;
 
 pub use connect::ConnectArgs;
 
@@ -41,6 +46,7 @@ pub struct Cli {
 }
 
 #[derive(Clone, Debug, Subcommand)]
+#[allow(clippy::large_enum_variant, reason = "there is one, for as long as the program runs")]
 enum Command {
     #[command(flatten)]
     Read(ReadCommand),
@@ -58,6 +64,9 @@ pub(crate) enum ReadCommand {
     /// Show what there is
     #[command(subcommand)]
     Get(GetCommand),
+    /// Show all there is to say of one thing
+    #[command(subcommand)]
+    Describe(DescribeCommand),
     /// Show what a request would ask, without calling any tablet (the topology is read)
     #[command(subcommand)]
     Plan(PlanCommand),
@@ -71,12 +80,49 @@ pub(crate) enum GetCommand {
     /// The workflows of a keyspace, trouble first
     #[command(visible_alias = "workflow")]
     Workflows(get_workflows::GetWorkflowsArgs),
+    /// The schema migrations of a keyspace, one line each, trouble first
+    #[command(visible_alias = "migration")]
+    Migrations(get_migrations::GetMigrationsArgs),
+    /// The keyspaces and how many of their shards serve
+    #[command(visible_aliases = ["keyspace", "ks"])]
+    Keyspaces(get_topology::GetKeyspacesArgs),
+    /// The shards of a keyspace, those without primary first
+    #[command(visible_alias = "shard")]
+    Shards(get_topology::GetShardsArgs),
+    /// The tablets of the cluster, a keyspace or a shard
+    #[command(visible_alias = "tablet")]
+    Tablets(get_topology::GetTabletsArgs),
+    /// Comparisons of a workflow's source and target rows
+    #[command(name = "vdiff", visible_alias = "vdiffs")]
+    VDiff(get_vdiff::GetVDiffArgs),
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum DescribeCommand {
+    /// One workflow: streams, copy progress, traffic, the last log entries, what one could do next
+    #[command(visible_alias = "workflows")]
+    Workflow(describe::DescribeArgs),
 }
 
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum PlanCommand {
     /// What `get workflows` would ask
-    Workflows(plan::PlanWorkflowsArgs),
+    #[command(visible_alias = "workflow")]
+    Workflows(plan::PlanArgs<plan::PlannedWorkflowsArgs>),
+    /// What `get migrations` would ask
+    #[command(visible_alias = "migration")]
+    Migrations(plan::PlanArgs<get_migrations::MigrationsArgs>),
+    /// What `get shards` would ask
+    #[command(visible_alias = "shard")]
+    Shards(plan::PlanArgs<get_topology::ShardsArgs>),
+    /// What `get tablets` would ask
+    #[command(visible_alias = "tablet")]
+    Tablets(plan::PlanArgs<get_topology::TabletsArgs>),
+    /// What `get vdiff` would ask
+    #[command(name = "vdiff")]
+    VDiff(plan::PlanArgs<get_vdiff::VDiffArgs>),
+    /// What `describe workflow` would ask beside `get workflows --logs`
+    Status(plan::PlanArgs<describe::WorkflowArgs>),
 }
 
 #[derive(Clone, Debug, Subcommand)]
@@ -144,7 +190,20 @@ async fn read(connect: &ConnectArgs, command: ReadCommand) -> anyhow::Result<Exi
 pub(crate) async fn run_read(cluster: &connect::Connected, command: ReadCommand) -> anyhow::Result<ExitCode> {
     match command {
         ReadCommand::Get(GetCommand::Workflows(args)) => get_workflows::run(cluster, args).await,
-        ReadCommand::Plan(PlanCommand::Workflows(args)) => plan::run(cluster, args).await,
+        ReadCommand::Get(GetCommand::Migrations(args)) => get_migrations::run(cluster, args).await,
+        ReadCommand::Get(GetCommand::Keyspaces(args)) => get_topology::keyspaces(cluster, args).await,
+        ReadCommand::Get(GetCommand::Shards(args)) => get_topology::shards(cluster, args).await,
+        ReadCommand::Get(GetCommand::Tablets(args)) => get_topology::tablets(cluster, args).await,
+        ReadCommand::Get(GetCommand::VDiff(args)) => get_vdiff::run(cluster, args).await,
+        ReadCommand::Describe(DescribeCommand::Workflow(args)) => describe::run(cluster, args).await,
+        ReadCommand::Plan(command) => match command {
+            PlanCommand::Workflows(args) => plan::run(cluster, args).await,
+            PlanCommand::Migrations(args) => plan::run(cluster, args).await,
+            PlanCommand::Shards(args) => plan::run(cluster, args).await,
+            PlanCommand::Tablets(args) => plan::run(cluster, args).await,
+            PlanCommand::VDiff(args) => plan::run(cluster, args).await,
+            PlanCommand::Status(args) => plan::run(cluster, args).await,
+        },
         ReadCommand::Snapshot(SnapshotCommand::Save(args)) => snapshot::save(cluster, args).await,
     }
 }

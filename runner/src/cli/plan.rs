@@ -1,9 +1,9 @@
-//! `vtflow plan workflows KEYSPACE`.
+//! `vtflow plan ...`: what a request would ask, without calling a tablet. One way for every request.
 
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
-use vtflow_planner::{Flow, explain::Plan, rpc};
+use vtflow_planner::{Call, Flow, explain::Plan};
 
 use super::{WorkflowsArgs, connect::Connected, failures};
 use crate::{
@@ -11,16 +11,38 @@ use crate::{
     output::{progress::Progress, terminal},
 };
 
+/// Arguments that stand for one request.
+pub(crate) trait Request {
+    /// The request.
+    ///
+    /// # Errors
+    /// Arguments that contradict each other.
+    fn call(&self) -> anyhow::Result<Call>;
+}
+
+/// A request, and how its plan is printed.
 #[derive(Args, Clone, Debug)]
-pub(crate) struct PlanWorkflowsArgs {
+pub(crate) struct PlanArgs<R: Args> {
+    #[command(flatten)]
+    request: R,
+    /// How to print
+    #[arg(short, long, value_enum, default_value = "text")]
+    output: Format,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct PlannedWorkflowsArgs {
     #[command(flatten)]
     workflows: WorkflowsArgs,
     /// Plan for the names only, as `get workflows -o name` asks
     #[arg(long)]
     name_only: bool,
-    /// How to print
-    #[arg(short, long, value_enum, default_value = "text")]
-    output: Format,
+}
+
+impl Request for PlannedWorkflowsArgs {
+    fn call(&self) -> anyhow::Result<Call> {
+        Ok(self.workflows.call(self.name_only, false))
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -31,14 +53,15 @@ enum Format {
     Json,
 }
 
-pub(crate) async fn run(cluster: &Connected, args: PlanWorkflowsArgs) -> anyhow::Result<ExitCode> {
-    let flow = Flow::start(&args.workflows.call(args.name_only, false), cluster.now());
+pub(crate) async fn run<R: Request + Args>(cluster: &Connected, args: PlanArgs<R>) -> anyhow::Result<ExitCode> {
+    let call = args.request.call()?;
+    let flow = Flow::start(&call, cluster.now());
     let planned = plan(flow, &cluster.io, None, &Progress::start()).await;
     if let Some(Err(status)) = planned.reply.as_ref().map(|reply| &reply.result) {
         failures::print(&planned.failures);
         anyhow::bail!("{}", status.message);
     }
-    let plan = Plan::new(rpc::GET_WORKFLOWS, &planned.asks, planned.failures);
+    let plan = Plan::new(&call.path, &planned.asks, planned.failures);
     match args.output {
         Format::Text => terminal::print(&plan.text()),
         Format::Json => terminal::print(&(serde_json::to_string_pretty(&plan)? + "\n")),

@@ -77,15 +77,16 @@ impl Asking for Script {
     }
 
     fn into_reply(self) -> Option<Reply> {
-        (self.unanswered == 0).then(|| Reply { result: Ok(b"reply".to_vec()), failures: Vec::new() })
+        (self.unanswered == 0).then(|| Reply { stream: Vec::new(), result: Ok(b"reply".to_vec()), failures: Vec::new() })
     }
 }
 
 fn name(what: &What) -> String {
     match what {
         What::TopoGet { cell, path } => format!("{cell}:{path}"),
-        What::TopoRange { cell, prefix } => format!("{cell}:{prefix}"),
+        What::TopoRange { cell, prefix } | What::TopoList { cell, prefix } => format!("{cell}:{prefix}"),
         What::TabletCall { tablet, .. } => tablet.alias.clone(),
+        What::TabletPage { tablet, .. } => tablet.alias.clone(),
     }
 }
 

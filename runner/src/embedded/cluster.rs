@@ -2,7 +2,16 @@
 //!
 //! All tablets share one runtime of their own, which dropping the [`Cluster`] shuts down with everything in it.
 
-use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    future::{Ready, ready},
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use prost::{Message, encoding};
 use tokio::{
@@ -12,7 +21,7 @@ use tokio::{
     sync::{Mutex, Semaphore},
 };
 use tokio_stream::{StreamExt, wrappers::TcpListenerStream};
-use tonic::transport::Server;
+use tonic::{Status, body::Body, transport::Server};
 use vtflow_planner::proto::topodata::{self, TabletType};
 
 use super::{
@@ -89,7 +98,14 @@ impl Cluster {
     fn start_blocking(snapshot: Snapshot, faults: &BTreeMap<String, Fault>, delay: Duration) -> Result<Self, ClusterError> {
         let clock = Clock::starting_at(snapshot.taken_at);
         let mut warnings = Vec::new();
-        let records = tablet_records(&snapshot.topo, &mut warnings);
+        let unreadable = &snapshot.unreadable;
+        let place =
+            |((cell, path), error): (&(String, String), &String)| format!("the topology record {path} of cell {cell}: {error}");
+        warnings.extend(unreadable.records.iter().map(place).map(|text| one_line(&text)));
+        let damaged = |(alias, error): (&String, &String)| format!("tablet {alias} answers with errors only: {error}");
+        warnings.extend(unreadable.tablets.iter().map(damaged).map(|text| one_line(&text)));
+        let is_readable = |record: &&CellRecord| !unreadable.records.contains_key(&(record.cell.clone(), record.path.clone()));
+        let records = tablet_records(snapshot.topo.iter().filter(is_readable), &mut warnings);
         if let Some(alias) = faults.keys().find(|alias| !records.contains_key(*alias)) {
             let known = records.keys().cloned().collect::<Vec<_>>().join(", ");
             return Err(ClusterError::UnknownTablet { alias: alias.clone(), known });
@@ -111,6 +127,11 @@ impl Cluster {
             let socket = TcpSocket::new_v4()?;
             socket.bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
             ports.insert(alias.clone(), socket.local_addr()?.port());
+            if let Some(error) = unreadable.tablets.get(alias).filter(|_| fault == Fault::None) {
+                let text = format!("the recording of tablet {alias} is damaged: {error}");
+                serve_as(runtime.handle(), socket.listen(1024)?, Damaged(text.into()));
+                continue;
+            }
             let Some(engine) = engines.remove(alias).filter(|_| fault != Fault::Down) else {
                 refusing.push(socket);
                 continue;
@@ -175,15 +196,40 @@ fn serve(handle: &Handle, listener: TcpListener, tablet: Tablet, fault: Fault) {
             });
         }
         Fault::None | Fault::Garbage | Fault::Delay(_) | Fault::Down => {
-            let service = TabletService(Arc::new(tablet));
-            // Without it each answer waits 40 ms for the client's acknowledgement.
-            let connections = TcpListenerStream::new(listener)
-                .map(|accepted| accepted.and_then(|connection| connection.set_nodelay(true).map(|()| connection)));
-            handle.spawn(async move {
-                // Ends with the runtime only: a listener's errors are handled by the server.
-                let _ = Server::builder().serve_with_incoming(service, connections).await;
-            });
+            serve_as(handle, listener, TabletService(Arc::new(tablet)));
         }
+    }
+}
+
+fn serve_as<S>(handle: &Handle, listener: TcpListener, service: S)
+where
+    S: tower::Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible> + Clone + Send + Sync + 'static,
+    S::Future: Send,
+{
+    // Without it each answer waits 40 ms for the client's acknowledgement.
+    let connections = TcpListenerStream::new(listener)
+        .map(|accepted| accepted.and_then(|connection| connection.set_nodelay(true).map(|()| connection)));
+    handle.spawn(async move {
+        // Ends with the runtime only: a listener's errors are handled by the server.
+        let _ = Server::builder().accept_http1(true).serve_with_incoming(service, connections).await;
+    });
+}
+
+/// A tablet whose recording cannot be read: every call fails with the reason, so that it never looks like an empty one.
+#[derive(Clone)]
+struct Damaged(Arc<str>);
+
+impl tower::Service<http::Request<Body>> for Damaged {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = Ready<Result<http::Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: http::Request<Body>) -> Self::Future {
+        ready(Ok(Status::data_loss(&*self.0).into_http()))
     }
 }
 
@@ -211,7 +257,10 @@ fn tablet_alias(record: &CellRecord) -> Option<&str> {
 }
 
 /// The tablets by alias. A record that is none is left out, with a warning.
-fn tablet_records(topo: &[CellRecord], warnings: &mut Vec<String>) -> BTreeMap<String, topodata::Tablet> {
+fn tablet_records<'a>(
+    topo: impl Iterator<Item = &'a CellRecord>,
+    warnings: &mut Vec<String>,
+) -> BTreeMap<String, topodata::Tablet> {
     let mut records = BTreeMap::new();
     for record in topo {
         let Some(alias) = tablet_alias(record) else { continue };
@@ -280,10 +329,14 @@ fn one_line(text: &str) -> String {
 /// A record that leads nowhere stays so, byte for byte.
 fn patched(mut record: CellRecord, ports: &BTreeMap<String, u16>) -> CellRecord {
     const HOSTNAME: u32 = 2;
-    let leads = topodata::Tablet::decode(record.value.as_slice()).is_ok_and(|tablet| has_address(&tablet));
-    if let Some(port) = tablet_alias(&record).and_then(|alias| ports.get(alias)).filter(|_| leads) {
+    let tablet = topodata::Tablet::decode(record.value.as_slice()).ok().filter(has_address);
+    let port = tablet_alias(&record).and_then(|alias| ports.get(alias));
+    if let (Some(tablet), Some(port)) = (tablet, port) {
         encoding::string::encode(HOSTNAME, &"127.0.0.1".to_owned(), &mut record.value);
-        let more = topodata::Tablet { port_map: [(GRPC.to_owned(), i32::from(*port))].into(), ..topodata::Tablet::default() };
+        // Pages are served on the same port as calls.
+        let names = [GRPC, PAGES].into_iter().filter(|name| tablet.port_map.contains_key(*name));
+        let port_map = names.map(|name| (name.to_owned(), i32::from(*port))).collect();
+        let more = topodata::Tablet { port_map, ..topodata::Tablet::default() };
         record.value.extend(more.encode_to_vec());
     }
     record
@@ -296,3 +349,5 @@ fn has_address(tablet: &topodata::Tablet) -> bool {
 
 /// The port map's key for the port that is called.
 const GRPC: &str = "grpc";
+/// The port map's key for the port of the pages.
+const PAGES: &str = "vt";

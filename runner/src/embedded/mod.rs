@@ -27,4 +27,4 @@ mod writes;
 pub use cluster::{Cluster, ClusterError, Fault};
 pub use generate::{Shape, demo, generate};
 pub use release::Release;
-pub use snapshot::{Cell, ColumnDecl, Snapshot, SnapshotError, TableRows, TableSize, TabletRows};
+pub use snapshot::{Cell, ColumnDecl, Snapshot, SnapshotError, TableRows, TableSize, TabletRows, Unreadable};

@@ -27,6 +27,17 @@ impl Release {
         self.0
     }
 
+    /// What a tablet of this release shows of its build at `/debug/vars`. Source: `go/vt/servenv/buildinfo.go`.
+    pub fn variables(self) -> serde_json::Value {
+        serde_json::json!({
+            "BuildHost": "embedded",
+            "BuildUser": "vtflow",
+            "BuildTimestamp": 0,
+            "BuildGitRev": format!("v{}", self.0),
+            "BuildVersion": format!("{}.0.0", self.0),
+        })
+    }
+
     /// From a text such as `v18.0.8`, `24.0.0-SNAPSHOT`; `None` when it does not begin with a number.
     pub fn from_text(text: &str) -> Option<Self> {
         let digits: String = text.trim_start_matches('v').chars().take_while(char::is_ascii_digit).collect();

@@ -6,7 +6,7 @@ use vtflow_planner::{
     proto::vtflow::{SnapshotResponse, snapshot_response as saved},
 };
 
-use super::snapshot::{Cell, ColumnDecl, Snapshot, TableRows, TabletRows};
+use super::snapshot::{Cell, ColumnDecl, Snapshot, TableRows, TabletRows, Unreadable};
 use crate::topo::CellRecord;
 
 /// What came of a `Snapshot` request, as a snapshot that can be saved.
@@ -26,6 +26,7 @@ pub fn from_response(response: &[u8], taken_at: Timestamp) -> Result<Snapshot, p
         note: "saved by vtflow from a live cluster".into(),
         topo: response.topo.into_iter().map(record).collect(),
         tablets: response.tablets.into_iter().map(tablet).collect(),
+        unreadable: Unreadable::default(),
     })
 }
 

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Buf, BufMut, Bytes};
+use bytes::Bytes;
 use prost::Message;
 use sqlparser::{
     dialect::MySqlDialect,
@@ -22,7 +22,6 @@ use tokio::sync::{Mutex, Semaphore};
 use tonic::{
     Code, Request, Response, Status,
     body::Body,
-    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
     server::{Grpc, UnaryService},
 };
 use vtflow_planner::proto::{
@@ -36,6 +35,7 @@ use super::{
     release::Release,
     schema::SIDECAR,
 };
+use crate::raw::RawCodec;
 
 /// The longest message either way, in bytes: `--grpc-max-message-size` of a tablet.
 pub const MAX_MESSAGE_BYTES: usize = 16 << 20;
@@ -81,6 +81,10 @@ impl tower::Service<http::Request<Body>> for TabletService {
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        if request.method() == http::Method::GET {
+            let (tablet, path) = (Arc::clone(&self.0), request.uri().path().to_owned());
+            return Box::pin(async move { Ok(tablet.page(&path).await) });
+        }
         let method = Method { tablet: Arc::clone(&self.0), path: request.uri().path().to_owned() };
         Box::pin(async move {
             let mut grpc =
@@ -106,6 +110,21 @@ impl UnaryService<Bytes> for Method {
 }
 
 impl Tablet {
+    /// What its HTTP port serves: the variables, of which the build's are all that there are.
+    async fn page(&self, path: &str) -> http::Response<Body> {
+        if !self.delay.is_zero() {
+            tokio::time::sleep(self.delay).await;
+        }
+        let (status, text) = match path {
+            "/debug/vars" if self.garbage => (http::StatusCode::OK, "\u{0} garbage".to_owned()),
+            "/debug/vars" => (http::StatusCode::OK, self.release.variables().to_string()),
+            _ => (http::StatusCode::NOT_FOUND, "404 page not found\n".to_owned()),
+        };
+        let mut response = http::Response::new(Body::new(http_body_util::Full::new(Bytes::from(text))));
+        *response.status_mut() = status;
+        response
+    }
+
     async fn answer(&self, path: &str, request: Bytes) -> Result<Bytes, Status> {
         if !self.delay.is_zero() {
             tokio::time::sleep(self.delay).await;
@@ -402,42 +421,4 @@ fn decode<M: Message + Default>(request: &[u8]) -> Result<M, Status> {
 
 fn encode<M: Message>(message: &M) -> Bytes {
     message.encode_to_vec().into()
-}
-
-/// Hands messages through as bytes.
-#[derive(Clone, Copy, Default)]
-struct RawCodec;
-
-impl Codec for RawCodec {
-    type Encode = Bytes;
-    type Decode = Bytes;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        Self
-    }
-
-    fn decoder(&mut self) -> Self {
-        Self
-    }
-}
-
-impl Encoder for RawCodec {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn encode(&mut self, item: Bytes, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        buffer.put(item);
-        Ok(())
-    }
-}
-
-impl Decoder for RawCodec {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
-        Ok(Some(buffer.copy_to_bytes(buffer.remaining())))
-    }
 }

@@ -29,6 +29,17 @@ pub struct Snapshot {
     pub topo: Vec<CellRecord>,
     /// The sidecar rows by tablet alias (`zone1-0000000100`). A tablet of the topology that is not here did not answer.
     pub tablets: BTreeMap<String, TabletRows>,
+    /// What was there and could not be read. Empty when all is well, and when nothing was loaded from files.
+    pub unreadable: Unreadable,
+}
+
+/// The damaged parts of a snapshot's files, each with a text that names file and place.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unreadable {
+    /// Tablets by alias: that of the file's name. They are not in [`Snapshot::tablets`].
+    pub tablets: BTreeMap<String, String>,
+    /// Topology records by cell and path. They are in [`Snapshot::topo`], with a value that is no message.
+    pub records: BTreeMap<(String, String), String>,
 }
 
 /// What one tablet's sidecar database held.
@@ -166,59 +177,48 @@ pub enum SnapshotError {
 }
 
 impl Snapshot {
-    /// Reads a snapshot directory.
+    /// Reads a snapshot directory. One tablet's file or one record that is damaged does not hide the rest: see
+    /// [`Snapshot::unreadable`].
     ///
     /// # Errors
     ///
-    /// [`SnapshotError`], naming the file: one that is missing or unreadable, is not JSON, has another format, a value that is not
-    /// base64, or a row whose width differs from its table's.
+    /// [`SnapshotError`], naming the file: `snapshot.json`, `topo.json` or the folder `tablets` is missing or cannot be read, one of
+    /// the two is not JSON, or the format is another.
     pub fn load(dir: &Path) -> Result<Self, SnapshotError> {
         let file = dir.join("snapshot.json");
         let head: Head = read_json(&file)?;
         if head.format != FORMAT {
             return Err(SnapshotError::UnknownFormat { file, found: head.format });
         }
+        let mut unreadable = Unreadable::default();
         let file = dir.join("topo.json");
-        let topo =
-            read_json::<Vec<TopoEntry>>(&file)?.into_iter().map(|entry| entry.decode(&file)).collect::<Result<Vec<_>, _>>()?;
+        let mut record = |entry: TopoEntry| {
+            let (cell, path, version) = (entry.cell.clone(), entry.path.clone(), entry.version);
+            entry.decode(&file).unwrap_or_else(|error| {
+                unreadable.records.insert((cell.clone(), path.clone()), error.to_string());
+                CellRecord { cell, path, version, value: NO_MESSAGE.to_vec() }
+            })
+        };
+        let topo = read_json::<Vec<TopoEntry>>(&file)?.into_iter().map(&mut record).collect();
         let mut tablets = BTreeMap::new();
         let folder = dir.join("tablets");
-        let unreadable = |source| SnapshotError::Unreadable { file: folder.clone(), source };
+        let no_folder = |source| SnapshotError::Unreadable { file: folder.clone(), source };
         let mut files = fs::read_dir(&folder)
-            .map_err(unreadable)?
+            .map_err(no_folder)?
             .map(|entry| entry.map(|entry| entry.path()))
             .collect::<Result<Vec<_>, _>>()
-            .map_err(unreadable)?;
+            .map_err(no_folder)?;
         files.retain(|file| file.extension().is_some_and(|extension| extension == "json"));
         files.sort();
         for file in files {
-            let tablet: TabletFile = read_json(&file)?;
-            if file.file_stem().and_then(|stem| stem.to_str()) != Some(&tablet.alias) {
-                return Err(SnapshotError::WrongAlias { file, found: tablet.alias });
+            let alias = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            match TabletFile::load(&file, &alias) {
+                Ok(rows) => drop(tablets.insert(alias, rows)),
+                Err(error) => drop(unreadable.tablets.insert(alias, error.to_string())),
             }
-            for (table, content) in &tablet.sidecar {
-                let columns = content.columns.len();
-                if let Some((index, row)) = content.rows.iter().enumerate().find(|(_, row)| row.len() != columns) {
-                    return Err(SnapshotError::RowWidth {
-                        file,
-                        table: table.clone(),
-                        row: index + 1,
-                        values: row.len(),
-                        columns,
-                    });
-                }
-            }
-            tablets.insert(
-                tablet.alias,
-                TabletRows {
-                    mysql_version: tablet.mysql_version,
-                    vitess_release: tablet.vitess_release,
-                    sidecar: tablet.sidecar,
-                    table_sizes: tablet.table_sizes,
-                },
-            );
         }
-        Ok(Self { taken_at: Timestamp::from_unix_nanos(head.taken_at_unix_ns), note: head.note, topo, tablets })
+        let taken_at = Timestamp::from_unix_nanos(head.taken_at_unix_ns);
+        Ok(Self { taken_at, note: head.note, topo, tablets, unreadable })
     }
 
     /// Writes a snapshot directory, making it if need be. Files that are there already are replaced, others are left alone.
@@ -353,6 +353,28 @@ struct TabletFile {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     table_sizes: Vec<TableSize>,
 }
+
+impl TabletFile {
+    fn load(file: &Path, alias: &str) -> Result<TabletRows, SnapshotError> {
+        let tablet: Self = read_json(file)?;
+        let file = || file.to_owned();
+        if tablet.alias != alias {
+            return Err(SnapshotError::WrongAlias { file: file(), found: tablet.alias });
+        }
+        for (table, content) in &tablet.sidecar {
+            let columns = content.columns.len();
+            if let Some((index, row)) = content.rows.iter().enumerate().find(|(_, row)| row.len() != columns) {
+                let (table, row, values) = (table.clone(), index + 1, row.len());
+                return Err(SnapshotError::RowWidth { file: file(), table, row, values, columns });
+            }
+        }
+        let Self { mysql_version, vitess_release, sidecar, table_sizes, .. } = tablet;
+        Ok(TabletRows { mysql_version, vitess_release, sidecar, table_sizes })
+    }
+}
+
+/// What stands for a value that cannot be read: a key that never ends, which no message begins with.
+const NO_MESSAGE: &[u8] = &[0xff];
 
 fn read_json<T: de::DeserializeOwned>(file: &Path) -> Result<T, SnapshotError> {
     let opened = fs::File::open(file).map_err(|source| SnapshotError::Unreadable { file: file.to_owned(), source })?;

@@ -35,7 +35,7 @@ pub enum PrintError {
 /// # Errors
 /// [`PrintError`] when the bytes are not such a message.
 pub fn json(message: &str, bytes: &[u8]) -> Result<String, PrintError> {
-    Ok(serde_json::to_string_pretty(&Printed(&decode(message, bytes)?))?)
+    Ok(serde_json::to_string_pretty(&Printed(&decode(message, bytes)?, Style::Proto))?)
 }
 
 /// The message as YAML of the same shape, with a newline at the end.
@@ -43,7 +43,69 @@ pub fn json(message: &str, bytes: &[u8]) -> Result<String, PrintError> {
 /// # Errors
 /// [`PrintError`] when the bytes are not such a message.
 pub fn yaml(message: &str, bytes: &[u8]) -> Result<String, PrintError> {
-    Ok(serde_norway::to_string(&Printed(&decode(message, bytes)?))?)
+    Ok(serde_norway::to_string(&Printed(&decode(message, bytes)?, Style::Proto))?)
+}
+
+/// A message that can be put into a larger document.
+pub struct Document(DynamicMessage);
+
+impl Document {
+    /// Reads the message.
+    ///
+    /// # Errors
+    /// [`PrintError`] when the bytes are not such a message.
+    pub fn read(message: &str, bytes: &[u8]) -> Result<Self, PrintError> {
+        Ok(Self(decode(message, bytes)?))
+    }
+}
+
+impl Serialize for Document {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Printed(&self.0, Style::Proto).serialize(serializer)
+    }
+}
+
+/// The messages of one repeated field as a list of Go structs: what `vtctldclient` prints where it has a list and no message.
+/// Numbers are numbers, enums too, and what is not set is left out. Source: `go/cmd/vtctldclient/cli/json.go`, `encoding/json`.
+pub struct PlainList {
+    message: DynamicMessage,
+    field: FieldDescriptor,
+}
+
+impl PlainList {
+    /// Reads the message and finds its field.
+    ///
+    /// # Errors
+    /// [`PrintError`] when the bytes are not such a message or it has no such field.
+    pub fn read(message: &str, field: &str, bytes: &[u8]) -> Result<Self, PrintError> {
+        let message = decode(message, bytes)?;
+        let unknown = || PrintError::UnknownMessage(format!("{}.{field}", message.descriptor().full_name()));
+        let field = message.descriptor().get_field_by_name(field).ok_or_else(unknown)?;
+        Ok(Self { message, field })
+    }
+}
+
+impl Serialize for PlainList {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let value = self.message.get_field(&self.field);
+        PrintedValue { field: &self.field, value: &value, style: Style::Plain }.serialize(serializer)
+    }
+}
+
+/// Anything as indented JSON with a newline at the end.
+///
+/// # Errors
+/// [`PrintError`] when the value cannot be serialized.
+pub fn any_json(value: &impl Serialize) -> Result<String, PrintError> {
+    Ok(serde_json::to_string_pretty(value)? + "\n")
+}
+
+/// Anything as YAML with a newline at the end.
+///
+/// # Errors
+/// [`PrintError`] when the value cannot be serialized.
+pub fn any_yaml(value: &impl Serialize) -> Result<String, PrintError> {
+    Ok(serde_norway::to_string(value)?)
 }
 
 fn decode(message: &str, bytes: &[u8]) -> Result<DynamicMessage, PrintError> {
@@ -53,7 +115,16 @@ fn decode(message: &str, bytes: &[u8]) -> Result<DynamicMessage, PrintError> {
     DynamicMessage::decode(descriptor, bytes).map_err(|source| PrintError::Decode { message: message.into(), source })
 }
 
-struct Printed<'a>(&'a DynamicMessage);
+/// Whose rules.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Style {
+    /// `protojson` with `UseProtoNames` and `EmitUnpopulated`.
+    Proto,
+    /// Go's `encoding/json` on the generated structs.
+    Plain,
+}
+
+struct Printed<'a>(&'a DynamicMessage, Style);
 
 impl Serialize for Printed<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -61,14 +132,15 @@ impl Serialize for Printed<'_> {
         for field in fields(&self.0.descriptor()) {
             let is_message = matches!(field.kind(), Kind::Message(_)) && !field.is_list() && !field.is_map();
             if self.0.has_field(&field) {
-                map.serialize_entry(field.name(), &PrintedValue { field: &field, value: &self.0.get_field(&field) })?;
+                let value = &self.0.get_field(&field);
+                map.serialize_entry(field.name(), &PrintedValue { field: &field, value, style: self.1 })?;
+            } else if self.1 == Style::Plain {
+                // Left out.
             } else if is_message {
                 map.serialize_entry(field.name(), &())?;
             } else if !field.supports_presence() {
-                map.serialize_entry(
-                    field.name(),
-                    &PrintedValue { field: &field, value: &Value::default_value_for_field(&field) },
-                )?;
+                let value = &Value::default_value_for_field(&field);
+                map.serialize_entry(field.name(), &PrintedValue { field: &field, value, style: self.1 })?;
             }
         }
         map.end()
@@ -83,6 +155,7 @@ fn fields(descriptor: &MessageDescriptor) -> Vec<FieldDescriptor> {
 struct PrintedValue<'a> {
     field: &'a FieldDescriptor,
     value: &'a Value,
+    style: Style,
 }
 
 impl Serialize for PrintedValue<'_> {
@@ -91,8 +164,14 @@ impl Serialize for PrintedValue<'_> {
             Value::Bool(value) => serializer.serialize_bool(*value),
             Value::I32(value) => serializer.serialize_i32(*value),
             Value::U32(value) => serializer.serialize_u32(*value),
+            Value::I64(value) if self.style == Style::Plain => serializer.serialize_i64(*value),
+            Value::U64(value) if self.style == Style::Plain => serializer.serialize_u64(*value),
+            Value::EnumNumber(number) if self.style == Style::Plain => serializer.serialize_i32(*number),
             Value::I64(value) => serializer.collect_str(value),
             Value::U64(value) => serializer.collect_str(value),
+            // Go writes 100, not 100.0.
+            Value::F32(value) if value.fract() == 0.0 && value.abs() < 1e15 => serializer.serialize_i64(whole(f64::from(*value))),
+            Value::F64(value) if value.fract() == 0.0 && value.abs() < 1e15 => serializer.serialize_i64(whole(*value)),
             Value::F32(value) if value.is_finite() => serializer.serialize_f32(*value),
             Value::F64(value) if value.is_finite() => serializer.serialize_f64(*value),
             Value::F32(value) => serializer.serialize_str(float_name(f64::from(*value))),
@@ -107,11 +186,11 @@ impl Serialize for PrintedValue<'_> {
                 },
                 _ => serializer.serialize_i32(*number),
             },
-            Value::Message(message) => Printed(message).serialize(serializer),
+            Value::Message(message) => Printed(message, self.style).serialize(serializer),
             Value::List(values) => {
                 let mut list = serializer.serialize_seq(Some(values.len()))?;
                 for value in values {
-                    list.serialize_element(&PrintedValue { field: self.field, value })?;
+                    list.serialize_element(&PrintedValue { field: self.field, value, style: self.style })?;
                 }
                 list.end()
             }
@@ -122,7 +201,7 @@ impl Serialize for PrintedValue<'_> {
                 sorted.sort_by_key(|(key, _)| order(key));
                 let mut map = serializer.serialize_map(Some(sorted.len()))?;
                 for (key, value) in sorted {
-                    map.serialize_entry(&order(key).1, &PrintedValue { field: &field, value })?;
+                    map.serialize_entry(&order(key).1, &PrintedValue { field: &field, value, style: self.style })?;
                 }
                 map.end()
             }
@@ -140,6 +219,12 @@ fn order(key: &MapKey) -> (i128, String) {
         MapKey::U64(key) => (i128::from(*key), key.to_string()),
         MapKey::String(key) => (0, key.clone()),
     }
+}
+
+/// A number without fraction, of at most 15 digits.
+#[allow(clippy::cast_possible_truncation, reason = "the callers have looked")]
+fn whole(value: f64) -> i64 {
+    value as i64
 }
 
 fn float_name(value: f64) -> &'static str {

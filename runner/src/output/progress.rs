@@ -71,7 +71,13 @@ impl Observer for Progress {
                     state.tablets.insert(tablet.alias.clone());
                     tablet.alias.clone()
                 }
-                What::TopoGet { cell, .. } | What::TopoRange { cell, .. } => format!("topology of {cell}"),
+                What::TabletPage { tablet, .. } => {
+                    state.tablets.insert(tablet.alias.clone());
+                    tablet.alias.clone()
+                }
+                What::TopoGet { cell, .. } | What::TopoRange { cell, .. } | What::TopoList { cell, .. } => {
+                    format!("topology of {cell}")
+                }
             };
             state.waiting.insert(ask.id, (place, Instant::now()));
         });

@@ -19,6 +19,8 @@ pub enum Fit {
     Whole,
     /// Shortened in the middle, to no less than so many characters.
     Middle(usize),
+    /// As [`Fit::Middle`], but only once the rest has lines of its own: for names that people copy.
+    Name(usize),
     /// Cut at the end; takes what the others leave.
     Rest,
 }
@@ -28,10 +30,16 @@ pub enum Fit {
 ///
 /// Where a last column of [`Fit::Rest`] would have no room worth the name, its texts go on lines of their own, indented.
 pub fn table(columns: &[Column], rows: &[Vec<String>], width: Option<usize>) -> String {
+    lay_out(columns, rows, width).concat()
+}
+
+/// As [`table`], piece by piece: the headings, then one piece per row, each with a newline at its end and, where it has one, its line
+/// beneath.
+pub fn lay_out(columns: &[Column], rows: &[Vec<String>], width: Option<usize>) -> Vec<String> {
     let width = width.unwrap_or(usize::MAX);
     let natural = natural_widths(columns, rows);
     let mut widths = natural.clone();
-    shrink(columns, &mut widths, width);
+    shrink(columns, &mut widths, width, false);
     if total(&widths) <= width {
         return lines(columns, rows, &widths);
     }
@@ -40,19 +48,13 @@ pub fn table(columns: &[Column], rows: &[Vec<String>], width: Option<usize>) -> 
     };
     let mut widths = natural;
     widths.truncate(others.len());
-    shrink(others, &mut widths, width);
+    shrink(others, &mut widths, width, true);
     let beneath = |row: &Vec<String>| match row.get(others.len()).map(String::as_str) {
         None | Some("") => String::new(),
         Some(text) => format!("    {}\n", fitted(text, last.fit, width.saturating_sub(4))),
     };
-    let table = lines(others, rows, &widths);
-    let mut out = String::new();
     let notes = std::iter::once(String::new()).chain(rows.iter().map(beneath));
-    for (line, note) in table.lines().zip(notes) {
-        let _ = writeln!(out, "{line}");
-        out.push_str(&note);
-    }
-    out
+    lines(others, rows, &widths).into_iter().zip(notes).map(|(line, note)| line + &note).collect()
 }
 
 fn natural_widths(columns: &[Column], rows: &[Vec<String>]) -> Vec<usize> {
@@ -61,8 +63,8 @@ fn natural_widths(columns: &[Column], rows: &[Vec<String>]) -> Vec<usize> {
     columns.iter().enumerate().map(|(i, column)| widest(i).max(column.heading.chars().count())).collect()
 }
 
-fn lines(columns: &[Column], rows: &[Vec<String>], widths: &[usize]) -> String {
-    let mut out = String::new();
+fn lines(columns: &[Column], rows: &[Vec<String>], widths: &[usize]) -> Vec<String> {
+    let mut out = Vec::new();
     let headings: Vec<String> = columns.iter().map(|column| column.heading.to_owned()).collect();
     for row in std::iter::once(&headings).chain(rows) {
         let mut line = String::new();
@@ -70,8 +72,7 @@ fn lines(columns: &[Column], rows: &[Vec<String>], widths: &[usize]) -> String {
             let text = fitted(row.get(i).map_or("", String::as_str), column.fit, width);
             let _ = write!(line, "{}{text:<width$}", if i == 0 { "" } else { "  " });
         }
-        out.push_str(line.trim_end());
-        out.push('\n');
+        out.push(format!("{}\n", line.trim_end()));
     }
     out
 }
@@ -81,10 +82,11 @@ fn total(widths: &[usize]) -> usize {
 }
 
 /// Takes away what is too much: first from the rest, then evenly from what may be shortened.
-fn shrink(columns: &[Column], widths: &mut [usize], width: usize) {
+fn shrink(columns: &[Column], widths: &mut [usize], width: usize, may_cut_names: bool) {
     let floor = |column: &Column| match column.fit {
         Fit::Whole => usize::MAX,
-        Fit::Middle(least) => least.max(column.heading.chars().count()),
+        Fit::Name(_) if !may_cut_names => usize::MAX,
+        Fit::Middle(least) | Fit::Name(least) => least.max(column.heading.chars().count()),
         Fit::Rest => 24.max(column.heading.chars().count()),
     };
     for rest_only in [true, false] {
@@ -106,7 +108,7 @@ fn fitted(text: &str, fit: Fit, width: usize) -> String {
         return text.to_owned();
     }
     let (head, tail) = match fit {
-        Fit::Middle(_) => ((width - 1).div_ceil(2), (width - 1) / 2),
+        Fit::Middle(_) | Fit::Name(_) => ((width - 1).div_ceil(2), (width - 1) / 2),
         Fit::Whole | Fit::Rest => (width - 1, 0),
     };
     text.chars().take(head).chain(std::iter::once('…')).chain(text.chars().skip(length - tail)).collect()
@@ -136,6 +138,14 @@ mod tests {
     fn a_screen_too_narrow_for_the_rest_puts_it_beneath() {
         let rows = [row("name", "123456789s", "a note that is rather long"), row("other", "1s", "")];
         assert_eq!(table(COLUMNS, &rows, Some(24)), "NAME   LAG\nname   123456789s\n    a note that is rath…\nother  1s\n");
+    }
+
+    #[test]
+    fn a_name_to_copy_is_shortened_only_when_the_note_is_beneath() {
+        let columns = [Column { heading: "NAME", fit: Fit::Name(8) }, Column { heading: "NOTE", fit: Fit::Rest }];
+        let rows = [vec!["0123456789abcdef".to_owned(), "a note that is rather long".to_owned()]];
+        assert_eq!(table(&columns, &rows, Some(36)), "NAME\n0123456789abcdef\n    a note that is rather long\n");
+        assert_eq!(table(&columns, &rows, Some(12)).lines().nth(1), Some("012345…bcdef"));
     }
 
     #[test]

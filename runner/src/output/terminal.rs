@@ -14,12 +14,11 @@ pub enum Style {
     Hint,
 }
 
-/// The width for a table on stdout: the terminal's, or none when the output goes to a file or a pipe.
+/// The width for a table on stdout: what `COLUMNS` says, or else the terminal, or else 100, also when the output goes to a file:
+/// whoever wants whole texts asks for `-o wide`.
 pub fn width() -> Option<usize> {
-    io::stdout().is_terminal().then(|| {
-        let columns = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
-        columns.or_else(tty_width).filter(|&width: &usize| width >= 40).unwrap_or(DEFAULT_WIDTH)
-    })
+    let columns = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
+    Some(columns.or_else(tty_width).filter(|&width: &usize| width >= 40).unwrap_or(DEFAULT_WIDTH))
 }
 
 /// The text for stderr, coloured if a person will see it.
@@ -70,7 +69,7 @@ fn styled(style: Style, text: &str, has_colour: bool) -> String {
 
 /// What the terminal itself says; `None` where it cannot be asked.
 fn tty_width() -> Option<usize> {
-    terminal_size::terminal_size().map(|(width, _)| usize::from(width.0))
+    io::stdout().is_terminal().then(terminal_size::terminal_size).flatten().map(|(width, _)| usize::from(width.0))
 }
 
 #[cfg(test)]

@@ -110,6 +110,21 @@ pub(super) async fn read_one(request: Request<Body>, limit_bytes: usize) -> Resu
     Ok(message.freeze())
 }
 
+/// The one message of a unary call, and the request as it came, to be handed on. `None`: it is compressed, and nobody here can
+/// read it.
+///
+/// # Errors
+/// As [`read_one`].
+pub(super) async fn peek(request: Request<Body>, limit_bytes: usize) -> Result<(Option<Bytes>, Request<Body>), Refusal> {
+    if request.headers().get("grpc-encoding").is_some_and(|encoding| *encoding != "identity") {
+        return Ok((None, request));
+    }
+    let (head, body) = request.into_parts();
+    let message = read_one(Request::from_parts(head.clone(), body), limit_bytes).await?;
+    let frame = framed(&message, limit_bytes)?;
+    Ok((Some(message), Request::from_parts(head, Body::new(Full::new(frame)))))
+}
+
 /// A message with its prefix, ready to be sent any number of times.
 ///
 /// # Errors
@@ -141,9 +156,15 @@ pub(super) fn trailers(result: Result<(), &Refusal>, more: &HeaderMap) -> Header
 
 /// A whole answer: a framed message and trailers, or the status alone.
 pub(super) fn response(result: Result<&Bytes, &Refusal>, more: &HeaderMap) -> Response<Body> {
-    let end = trailers(result.map(|_| ()), more);
-    if let Ok(frame) = result {
-        return grpc(Body::new(Full::new(frame.clone()).with_trailers(async { Some(Ok(end)) })));
+    let frames = result.map_or_else(|_| Bytes::new(), Bytes::clone);
+    streamed(frames, result.map(|_| ()), more)
+}
+
+/// A whole answer: framed messages, any number of them, and how it ended.
+pub(super) fn streamed(frames: Bytes, result: Result<(), &Refusal>, more: &HeaderMap) -> Response<Body> {
+    let end = trailers(result, more);
+    if result.is_ok() || !frames.is_empty() {
+        return grpc(Body::new(Full::new(frames).with_trailers(async { Some(Ok(end)) })));
     }
     let mut response = grpc(Body::empty());
     response.headers_mut().extend(end);

@@ -1,8 +1,14 @@
 //! What happened, as Prometheus reads it: RPCs, and the asks behind them.
 //!
-//! Labels have few values by construction: methods that nobody knows are one label, tablets and keyspaces are none.
+//! Labels have few values by construction: methods that nobody knows are one label. Tablets are none, since they come and go;
+//! shards are, since one slow shard is what people look for: the topology says which there are, no client does, and beyond
+//! [`TARGETS`] they are one.
 
-use std::time::Duration;
+use std::{
+    collections::BTreeSet,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
@@ -22,6 +28,9 @@ pub(super) struct Metrics {
     shared: Counter,
     asks: Family<AskOutcome, Counter>,
     ask_seconds: Family<AskKind, Histogram, fn() -> Histogram>,
+    target_seconds: Family<Target, Histogram, fn() -> Histogram>,
+    /// Those that have a label of their own.
+    targets: Mutex<BTreeSet<Target>>,
     rounds: Histogram,
     failures: Family<LostLabel, Counter>,
 }
@@ -48,6 +57,14 @@ struct AskKind {
     kind: &'static str,
 }
 
+/// Whom a tablet call is for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
+struct Target {
+    cell: String,
+    keyspace: String,
+    shard: String,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct LostLabel {
     lost: &'static str,
@@ -63,10 +80,13 @@ impl Metrics {
             shared: Counter::default(),
             asks: Family::default(),
             ask_seconds: Family::new_with_constructor(seconds),
+            target_seconds: Family::new_with_constructor(few_seconds),
+            targets: Mutex::default(),
             rounds: Histogram::new((1..=10).map(f64::from)),
             failures: Family::default(),
         };
-        let Self { registry, rpcs, rpc_seconds, under_way, shared, asks, ask_seconds, rounds, failures } = &mut metrics;
+        let Self { registry, rpcs, rpc_seconds, under_way, shared, asks, ask_seconds, target_seconds, rounds, failures, .. } =
+            &mut metrics;
         registry.register("rpcs", "RPCs that have ended, by method and gRPC code", rpcs.clone());
         let (help, unit) = ("How long RPCs took, streams to their end", Unit::Seconds);
         registry.register_with_unit("rpc_duration", help, unit, rpc_seconds.clone());
@@ -75,6 +95,8 @@ impl Metrics {
         registry.register("asks", "Asks that have ended, by kind and outcome", asks.clone());
         let (help, unit) = ("How long asks took, waiting for their turn included", Unit::Seconds);
         registry.register_with_unit("ask_duration", help, unit, ask_seconds.clone());
+        let (help, unit) = ("How long tablet calls took, by whom they were for, waiting for their turn included", Unit::Seconds);
+        registry.register_with_unit("target_duration", help, unit, target_seconds.clone());
         registry.register("rounds", "How many answers deep requests went", rounds.clone());
         let help = "Targets, workflows and rows that replies lack, by what was lost";
         registry.register("failures", help, failures.clone());
@@ -126,10 +148,31 @@ impl Metrics {
         let kind = match &ask.what {
             What::TopoGet { .. } => "topo_get",
             What::TopoRange { .. } => "topo_range",
+            What::TopoList { .. } => "topo_list",
             What::TabletCall { .. } => "tablet_call",
+            What::TabletPage { .. } => "tablet_page",
         };
         self.asks.get_or_create(&AskOutcome { kind, outcome }).inc();
         self.ask_seconds.get_or_create(&AskKind { kind }).observe(took.as_secs_f64());
+        if let What::TabletCall { tablet, about, .. } = &ask.what {
+            let target = self.target(&tablet.cell, &about.keyspace, &about.shard);
+            self.target_seconds.get_or_create(&target).observe(took.as_secs_f64());
+        }
+    }
+
+    fn target(&self, cell: &str, keyspace: &str, shard: &str) -> Target {
+        let of = |cell: &str, keyspace: &str, shard: &str| Target {
+            cell: cell.to_owned(),
+            keyspace: keyspace.to_owned(),
+            shard: shard.to_owned(),
+        };
+        let target = of(cell, keyspace, shard);
+        let mut targets = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
+        if targets.contains(&target) || targets.len() < TARGETS {
+            targets.insert(target.clone());
+            return target;
+        }
+        of("other", "other", "other")
     }
 }
 
@@ -153,7 +196,56 @@ impl Observer for Metrics {
     }
 }
 
+/// Few, since there are many targets.
+fn few_seconds() -> Histogram {
+    Histogram::new([0.01, 0.1, 1.0, 10.0])
+}
+
+/// Targets with a label of their own: seven lines of text each.
+const TARGETS: usize = 1024;
+
 /// From a local tablet to the longest deadline that makes sense.
 fn seconds() -> Histogram {
     Histogram::new([0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0])
+}
+
+#[cfg(test)]
+mod tests {
+    use vtflow_planner::{About, AskId, Effect, TabletAddress};
+
+    use super::*;
+
+    fn call(shard: usize) -> Ask {
+        let text = |text: &str| text.to_owned();
+        let tablet = TabletAddress { alias: text("zone1-1"), cell: text("zone1"), host: text("h"), grpc_port: 1 };
+        let about = About {
+            keyspace: text("ks"),
+            shard: shard.to_string(),
+            db_name: text("vt_ks"),
+            subject: "streams",
+            statement: String::new(),
+        };
+        let what = What::TabletCall { tablet, path: "/a/b", request: Vec::new(), effect: Effect::Read, about };
+        Ask { id: AskId(0), round: 1, what }
+    }
+
+    #[test]
+    fn each_target_has_its_times_and_too_many_are_one() {
+        let metrics = Metrics::new();
+        for shard in 0..TARGETS + 10 {
+            metrics.answered(&call(shard), &Answer::Called(Vec::new()), Duration::from_millis(50));
+        }
+        metrics.failed(&call(0), FailureKind::TimedOut, "", Duration::from_secs(2));
+        let text = metrics.text();
+        let count = |labels: &str| {
+            let line = format!("vtflow_target_duration_seconds_count{{{labels}}} ");
+            text.lines().find_map(|text| text.strip_prefix(&line)).and_then(|count| count.parse::<usize>().ok())
+        };
+        assert_eq!(count(r#"cell="zone1",keyspace="ks",shard="0""#), Some(2));
+        assert_eq!(count(r#"cell="zone1",keyspace="ks",shard="7""#), Some(1));
+        assert_eq!(count(r#"cell="other",keyspace="other",shard="other""#), Some(10));
+        assert_eq!(text.matches("vtflow_target_duration_seconds_count{").count(), TARGETS + 1);
+        let timed_out = r#"vtflow_asks_total{kind="tablet_call",outcome="timed_out"} 1"#;
+        assert!(text.contains(timed_out), "{text}");
+    }
 }

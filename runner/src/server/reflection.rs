@@ -16,8 +16,6 @@ use tonic_reflection::server::{Builder, Error};
 use tower::{ServiceExt, util::BoxCloneSyncService};
 use vtflow_planner::{DESCRIPTORS, rpc};
 
-use super::methods::VTCTL;
-
 type Answering = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
 
 /// Both versions of the service.
@@ -72,7 +70,7 @@ fn files() -> Result<FileDescriptorSet, Error> {
             name: Some(method.to_owned()),
             input_type: Some(format!(".vtctldata.{input}")),
             output_type: Some(format!(".vtctldata.{output}")),
-            server_streaming: (service == VTCTL).then_some(true),
+            server_streaming: served.streams.then_some(true),
             ..MethodDescriptorProto::default()
         });
     }

@@ -12,12 +12,12 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use tokio::time::{Instant, timeout_at};
 use tonic::body::Body;
-use vtflow_planner::{Call, CallOptions, Effect, Failure, Flow, Timestamp, rpc};
+use vtflow_planner::{Call, CallOptions, Effect, Failure, Flow, Reply, Timestamp, rpc};
 
 use super::{
     auth::Auth,
@@ -56,7 +56,9 @@ pub(super) struct Inner {
 
 /// What came of a request, ready to be sent to everybody who asked.
 pub(super) struct Answered {
-    result: Result<Bytes, Refusal>,
+    /// The messages, framed, one behind the other: one, or those of a stream. Empty if the status comes alone.
+    frames: Bytes,
+    result: Result<(), Refusal>,
     /// The trailers that tell of failures.
     trailers: HeaderMap,
     failures: usize,
@@ -111,12 +113,22 @@ impl Inner {
         response
     }
 
-    async fn answer(&self, request: Request<Body>, record: &mut Record) -> Result<Answer, Refusal> {
+    async fn answer(&self, mut request: Request<Body>, record: &mut Record) -> Result<Answer, Refusal> {
         self.auth.check(request.headers(), request.extensions())?;
-        let path = request.uri().path();
-        if let Some(served) = rpc::SERVED.iter().find(|served| served.path == path) {
-            return self.served(served, request, record).await.map(Answer::Known);
+        if let Some(served) = rpc::SERVED.iter().find(|served| served.path == request.uri().path()) {
+            let is_ours = if served.path == rpc::EXECUTE_VTCTL_COMMAND && self.forward.is_some() {
+                // Whose it is, only the message says.
+                let (message, again) = message::peek(request, self.message_bytes).await?;
+                request = again;
+                message.is_some_and(|message| rpc::serves(served.path, &message))
+            } else {
+                true
+            };
+            if is_ours {
+                return self.served(served, request, record).await.map(Answer::Known);
+            }
         }
+        let path = request.uri().path();
         match path {
             "/grpc.health.v1.Health/Check" => {
                 let frame = self.health.check(&read_one(request, self.message_bytes).await?)?;
@@ -164,18 +176,21 @@ impl Inner {
         if served.effect == Effect::Write {
             self.flights.changed();
         }
-        record.note("asks", answered.sums.topology_gets + answered.sums.topology_ranges + answered.sums.tablet_calls);
+        record.note(
+            "asks",
+            answered.sums.topology_gets + answered.sums.topology_ranges + answered.sums.tablet_calls + answered.sums.tablet_pages,
+        );
         record.note("rounds", answered.sums.rounds);
         record.note("failures", answered.failures);
         if joined {
             self.metrics.rpc_shared();
             record.note("shared", "true");
         }
-        record.ended(answered.result.as_ref().map_or_else(|refusal| refusal.code, |_| code::OK));
+        record.ended(answered.result.as_ref().map_or_else(|refusal| refusal.code, |()| code::OK));
         if let Err(refusal) = &answered.result {
             record.note("error", &refusal.message);
         }
-        Ok(message::response(answered.result.as_ref(), &answered.trailers))
+        Ok(message::streamed(answered.frames.clone(), answered.result.as_ref().copied(), &answered.trailers))
     }
 
     /// One request, from its bytes to the bytes of its answer.
@@ -188,13 +203,26 @@ impl Inner {
             let reply = drive(Flow::start(&call, now()), &io, until, &(&counts, (&*metrics, &*observer))).await;
             let sums = counts.sums();
             metrics.flow_ended(sums.rounds, &reply.failures);
-            let result = match reply.result {
-                Ok(response) => framed(&response, message_bytes),
-                Err(status) => Err(Refusal::new(status.code as i32, status.message)),
-            };
-            Arc::new(Answered { result, trailers: told(&reply.failures), failures: reply.failures.len(), sums })
+            let (frames, result) = frames(&reply, message_bytes);
+            Arc::new(Answered { frames, result, trailers: told(&reply.failures), failures: reply.failures.len(), sums })
         })
     }
+}
+
+/// All messages of a reply, framed, and how it ends. A message that is too large ends it before.
+fn frames(reply: &Reply, message_bytes: usize) -> (Bytes, Result<(), Refusal>) {
+    if let ([], Ok(message)) = (reply.stream.as_slice(), &reply.result) {
+        return framed(message, message_bytes).map_or_else(|refusal| (Bytes::new(), Err(refusal)), |frame| (frame, Ok(())));
+    }
+    let mut frames = BytesMut::new();
+    for message in reply.stream.iter().chain(&reply.result) {
+        match framed(message, message_bytes) {
+            Ok(frame) => frames.extend_from_slice(&frame),
+            Err(refusal) => return (frames.freeze(), Err(refusal)),
+        }
+    }
+    let result = reply.result.as_ref().map(drop).map_err(|status| Refusal::new(status.code as i32, status.message.clone()));
+    (frames.freeze(), result)
 }
 
 /// An answer and who tells the record of its end.

@@ -20,13 +20,15 @@ pub struct MemoryTopology {
     /// By cell and path.
     records: BTreeMap<(String, String), (Vec<u8>, i64)>,
     delay: Duration,
+    /// By cell and path: why a record cannot be read.
+    unreadable: BTreeMap<(String, String), String>,
 }
 
 impl MemoryTopology {
     /// From the records of all cells. Of two records with one name, the later counts.
     pub fn new(records: impl IntoIterator<Item = CellRecord>) -> Self {
         let records = records.into_iter().map(|record| ((record.cell, record.path), (record.value, record.version))).collect();
-        Self { global_root: DEFAULT_GLOBAL_ROOT.to_owned(), records, delay: Duration::ZERO }
+        Self { global_root: DEFAULT_GLOBAL_ROOT.to_owned(), records, delay: Duration::ZERO, unreadable: BTreeMap::new() }
     }
 
     /// With this root of the global topology in node names, instead of [`DEFAULT_GLOBAL_ROOT`].
@@ -40,6 +42,14 @@ impl MemoryTopology {
     #[must_use]
     pub fn with_delay(mut self, delay: Duration) -> Self {
         self.delay = delay;
+        self
+    }
+
+    /// With records, by cell and path, that are asked for in vain, each with the text that says why. In a range they have the
+    /// value that they were given.
+    #[must_use]
+    pub fn with_unreadable(mut self, unreadable: BTreeMap<(String, String), String>) -> Self {
+        self.unreadable = unreadable;
         self
     }
 
@@ -59,7 +69,11 @@ impl MemoryTopology {
             Ok(root) => root,
             Err(answer) => return answer,
         };
-        match self.records.get(&(cell.to_owned(), path.to_owned())) {
+        let key = (cell.to_owned(), path.to_owned());
+        if let Some(text) = self.unreadable.get(&key) {
+            return Answer::Failed { kind: FailureKind::Status(DATA_LOSS), message: text.clone() };
+        }
+        match self.records.get(&key) {
             Some((value, version)) => Answer::Found { value: value.clone(), version: *version },
             None => Answer::Missing { node: node::join(&[&root, path]) },
         }
@@ -112,6 +126,9 @@ impl Topology for MemoryTopology {
         Box::pin(async move { if self.delayed(deadline).await { self.below(cell, prefix) } else { self.too_late(prefix) } })
     }
 }
+
+/// gRPC code `DATA_LOSS`.
+const DATA_LOSS: i32 = 15;
 
 /// The answer for any record of a cell whose `CellInfo` is not one.
 pub(super) fn unreadable_cell(global_root: &str, cell: &str, error: &prost::DecodeError) -> Answer {

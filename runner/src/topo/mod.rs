@@ -10,9 +10,9 @@ pub mod node;
 use std::{future::Future, pin::Pin};
 
 use tokio::time::Instant;
-use vtflow_planner::{Answer, FailureKind};
+use vtflow_planner::{Answer, FailureKind, Record};
 
-pub use etcd::{EtcdConfig, EtcdTopology};
+pub use etcd::{DEFAULT_READ_CONCURRENCY, EtcdConfig, EtcdTopology};
 pub use memory::MemoryTopology;
 
 /// The cell that names the global topology.
@@ -21,7 +21,7 @@ pub const GLOBAL: &str = "global";
 /// What a back end's method returns, so that back ends can be chosen at run time.
 pub type Answering<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// A back end of the topology. Neither method fails or outlives its deadline: what went wrong is an answer.
+/// A back end of the topology. No method fails or outlives its deadline: what went wrong is an answer.
 pub trait Topology: Send + Sync {
     /// Reads records of one cell. One answer per path, in the order of `paths`: `Found`, `Missing` or `Failed`.
     ///
@@ -32,6 +32,19 @@ pub trait Topology: Send + Sync {
     ///
     /// The prefix is relative to the cell's root and ends in a slash.
     fn range<'a>(&'a self, cell: &'a str, prefix: &'a str, deadline: Instant) -> Answering<'a, Answer>;
+
+    /// Reads the names of all records below a directory: as [`Topology::range`], with empty values. A back end that can spare
+    /// itself the values has its own.
+    fn list<'a>(&'a self, cell: &'a str, prefix: &'a str, deadline: Instant) -> Answering<'a, Answer> {
+        Box::pin(async move {
+            match self.range(cell, prefix, deadline).await {
+                Answer::Range(records) => {
+                    Answer::Range(records.into_iter().map(|record| Record { value: Vec::new(), ..record }).collect())
+                }
+                answer => answer,
+            }
+        })
+    }
 }
 
 /// One record of a topology, with its cell.

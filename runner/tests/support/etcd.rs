@@ -58,6 +58,17 @@ impl Etcd {
     /// Keeps it from running without closing anything: connections are accepted by the kernel, nobody answers.
     pub(crate) fn pause(&self) {
         self.signal("-STOP");
+        // A busy machine takes its time to stop every thread.
+        let tasks = format!("/proc/{}/task", self.server.id());
+        let is_stopped = |task: std::io::Result<std::fs::DirEntry>| {
+            let stat = task.and_then(|task| std::fs::read_to_string(task.path().join("stat"))).unwrap_or_default();
+            stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('T'))
+        };
+        let started = Instant::now();
+        while !std::fs::read_dir(&tasks).unwrap().all(is_stopped) {
+            assert!(started.elapsed() < Duration::from_secs(10), "etcd does not stop");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     pub(crate) fn resume(&self) {

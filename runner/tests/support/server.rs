@@ -62,7 +62,15 @@ impl RawServer {
         let seen = Arc::new(Seen::default());
         let service = Raw { seen: Arc::clone(&seen) };
         let entered = runtime.enter();
-        let incoming = TcpIncoming::bind(address).unwrap();
+        let begun = std::time::Instant::now();
+        let incoming = loop {
+            match TcpIncoming::bind(address) {
+                Ok(incoming) => break incoming,
+                // One that was dropped a moment ago may not have let go of its port yet.
+                Err(error) => assert!(begun.elapsed() < Duration::from_secs(10), "{address}: {error}"),
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        };
         let address = incoming.local_addr().unwrap();
         let mut server = Server::builder().initial_stream_window_size(1 << 20).initial_connection_window_size(4 << 20);
         if let Some(tls) = tls {

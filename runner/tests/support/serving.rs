@@ -171,7 +171,7 @@ pub(crate) async fn http_get(address: SocketAddr, path: &str) -> (u16, String) {
 }
 
 /// Leads a tablet's record elsewhere: the last value of a field wins.
-fn moved(mut record: CellRecord, to: SocketAddr) -> CellRecord {
+pub(crate) fn moved(mut record: CellRecord, to: SocketAddr) -> CellRecord {
     if record.path.ends_with("/Tablet") {
         encoding::string::encode(2, &to.ip().to_string(), &mut record.value);
         let more =

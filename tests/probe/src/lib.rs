@@ -23,12 +23,12 @@ pub unsafe extern "C" fn flow(bytes: *const u8, length: usize, seconds: i64) -> 
             for ask in &asks {
                 let answer = match &ask.what {
                     What::TopoGet { .. } => Answer::Found { value: answer.to_vec(), version: 1 },
-                    What::TopoRange { prefix, .. } => Answer::Range(vec![
+                    What::TopoRange { prefix, .. } | What::TopoList { prefix, .. } => Answer::Range(vec![
                         Record { path: format!("{prefix}0/Shard"), value: answer.to_vec(), version: 1 },
                         Record { path: format!("{prefix}zone1/CellInfo"), value: answer.to_vec(), version: 1 },
                         Record { path: format!("{prefix}zone1-0000000100/Tablet"), value: answer.to_vec(), version: 1 },
                     ]),
-                    What::TabletCall { .. } => Answer::Called(answer.to_vec()),
+                    What::TabletCall { .. } | What::TabletPage { .. } => Answer::Called(answer.to_vec()),
                 };
                 flow.answer(ask.id, answer);
             }

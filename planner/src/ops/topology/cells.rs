@@ -85,7 +85,7 @@ impl PerCell {
         let id = asks.release(match self.what {
             Wanted::Keyspace => What::TopoGet { cell: of, path: format!("keyspaces/{}/SrvKeyspace", self.keyspace) },
             Wanted::VSchema => What::TopoGet { cell: of, path: "SrvVSchema".into() },
-            Wanted::KeyspaceNames => What::TopoRange { cell: of, prefix: "keyspaces/".into() },
+            Wanted::KeyspaceNames => What::TopoList { cell: of, prefix: "keyspaces/".into() },
         });
         self.waiting.insert(id, Waiting::Cell(cell));
     }
@@ -155,7 +155,7 @@ impl Operation for PerCell {
 
     fn finish(&mut self) -> Reply {
         if let Some(status) = self.fatal.take() {
-            return Reply { result: Err(status), failures: Vec::new() };
+            return Reply { stream: Vec::new(), result: Err(status), failures: Vec::new() };
         }
         let reply = self.found.iter().fold(Message::new(), |reply, (cell, value)| reply.entry(1, cell, value));
         conclude(reply.into_bytes(), self.found.is_empty(), self.strict, std::mem::take(&mut self.failures))

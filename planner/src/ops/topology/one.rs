@@ -101,7 +101,7 @@ impl Operation for One {
     }
 
     fn finish(&mut self) -> Reply {
-        Reply { result: std::mem::replace(&mut self.result, Ok(Vec::new())), failures: Vec::new() }
+        Reply { stream: Vec::new(), result: std::mem::replace(&mut self.result, Ok(Vec::new())), failures: Vec::new() }
     }
 }
 

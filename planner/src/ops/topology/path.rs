@@ -67,7 +67,7 @@ impl Place {
         if this.path.is_empty() {
             let (files, directories) = if this.cell == GLOBAL { (GLOBAL_FILES, GLOBAL_DIRECTORIES) } else { CELL };
             let gets = files.iter().map(|&file| (What::TopoGet { cell: of(), path: file.into() }, file));
-            let ranges = directories.iter().map(|&name| (What::TopoRange { cell: of(), prefix: format!("{name}/") }, name));
+            let ranges = directories.iter().map(|&name| (What::TopoList { cell: of(), prefix: format!("{name}/") }, name));
             for (what, child) in gets.chain(ranges).collect::<Vec<_>>() {
                 this.ask(what, Waiting::Child(child), asks);
             }
@@ -78,7 +78,7 @@ impl Place {
         }
         let (record, directory) = (of(), of());
         let path = this.path.clone();
-        this.ask(What::TopoRange { cell: directory, prefix: format!("{path}/") }, Waiting::Directory, asks);
+        this.ask(What::TopoList { cell: directory, prefix: format!("{path}/") }, Waiting::Directory, asks);
         this.ask(What::TopoGet { cell: record, path }, Waiting::Record, asks);
         Ok(this)
     }
@@ -182,7 +182,7 @@ impl Operation for Place {
             self.shown()
         };
         let result = result.map(|cell| GetTopologyPathResponse { cell: Some(cell) }.encode_to_vec());
-        Reply { result: result.map_err(Status::unknown), failures: Vec::new() }
+        Reply { stream: Vec::new(), result: result.map_err(Status::unknown), failures: Vec::new() }
     }
 }
 

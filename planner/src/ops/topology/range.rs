@@ -1,4 +1,9 @@
 //! Reads of one directory whose records become a list or a map: keyspaces, shards, cells, cell aliases.
+//!
+//! Where much else lies below the directory (vschemas of a megabyte below `keyspaces/`), its names are read first and then the
+//! records that are wanted, all together.
+
+use std::collections::BTreeMap;
 
 use super::{Lack, Read, check, children, lost, records};
 use crate::{
@@ -15,6 +20,10 @@ pub(super) struct Listing {
     what: Listed,
     prefix: String,
     strict: bool,
+    /// Keyspaces whose records are asked for.
+    waiting: BTreeMap<AskId, String>,
+    /// What came of these, in the order of keys: a slash follows each name.
+    read: BTreeMap<String, Read>,
     /// No shards were found: the keyspace's record is asked for, and this is the text if there is none.
     missing: Option<String>,
     reply: Message,
@@ -51,11 +60,17 @@ impl Listing {
         };
         // The other requests have no fields, but bytes that are no message are refused.
         decode::<()>(call)?;
-        asks.release(What::TopoRange { cell: GLOBAL.into(), prefix: prefix.clone() });
+        let (cell, within) = (GLOBAL.into(), prefix.clone());
+        asks.release(match what {
+            Listed::Keyspaces | Listed::Cells => What::TopoList { cell, prefix: within },
+            Listed::Shards { .. } | Listed::CellsAliases => What::TopoRange { cell, prefix: within },
+        });
         Ok(Self {
             what,
             prefix,
             strict: call.options.strict,
+            waiting: BTreeMap::new(),
+            read: BTreeMap::new(),
             missing: None,
             reply: Message::new(),
             failures: Vec::new(),
@@ -67,7 +82,10 @@ impl Listing {
         match records(answer) {
             Ok(records) => {
                 for (name, value) in children(&self.prefix, file, records) {
-                    self.child(&name, value.as_deref());
+                    match (&self.what, value) {
+                        (Listed::Keyspaces, Some(_)) => self.keyspace(name, asks),
+                        (_, value) => self.child(&name, value.as_deref()),
+                    }
                 }
             }
             Err(Lack::Directory(text)) => {
@@ -80,6 +98,15 @@ impl Listing {
             }
             Err(Lack::Cell(text) | Lack::Failed(text)) => self.fatal = Some(Status::unknown(text)),
         }
+    }
+
+    /// Asks for a keyspace's record.
+    fn keyspace(&mut self, name: String, asks: &mut Asks) {
+        if let Err(bad) = names::check_object(&name) {
+            return self.failures.push(lost(&name, format!("keyspace {name:?} cannot exist: {bad}")));
+        }
+        let id = asks.release(What::TopoGet { cell: GLOBAL.into(), path: names::keyspace_path(&name) });
+        self.waiting.insert(id, name);
     }
 
     fn child(&mut self, name: &str, value: Option<&[u8]>) {
@@ -126,7 +153,11 @@ impl Listing {
 }
 
 impl Operation for Listing {
-    fn answered(&mut self, _id: AskId, answer: Answer, asks: &mut Asks) {
+    fn answered(&mut self, id: AskId, answer: Answer, asks: &mut Asks) {
+        if let Some(keyspace) = self.waiting.remove(&id) {
+            self.read.insert(format!("{keyspace}/"), Read::from(answer));
+            return;
+        }
         if let Some(text) = self.missing.take() {
             return match Read::from(answer) {
                 Read::Found(_) => {}
@@ -149,7 +180,14 @@ impl Operation for Listing {
 
     fn finish(&mut self) -> Reply {
         if let Some(status) = self.fatal.take() {
-            return Reply { result: Err(status), failures: Vec::new() };
+            return Reply { stream: Vec::new(), result: Err(status), failures: Vec::new() };
+        }
+        for (key, read) in std::mem::take(&mut self.read) {
+            let keyspace = key.trim_end_matches('/');
+            match read {
+                Read::Found(value) => self.child(keyspace, Some(&value)),
+                Read::Missing(text) | Read::Failed(text) => self.failures.push(lost(keyspace, text)),
+            }
         }
         let bytes = std::mem::take(&mut self.reply).into_bytes();
         let is_empty = bytes.is_empty();

@@ -225,7 +225,7 @@ impl Operation for Tablets {
 
     fn finish(&mut self) -> Reply {
         if let Some(status) = self.fatal.take() {
-            return Reply { result: Err(status), failures: Vec::new() };
+            return Reply { stream: Vec::new(), result: Err(status), failures: Vec::new() };
         }
         let wanted = self.wanted();
         let primaries = newest_terms(&wanted);

@@ -13,7 +13,7 @@ use vtflow_planner::Timestamp;
 
 use super::{
     release::Release,
-    snapshot::{Snapshot, TableSize, TabletRows},
+    snapshot::{Snapshot, TableSize, TabletRows, Unreadable},
 };
 use rows::{Case, NewMigration, NewStream, NewVDiff, TabletBuilder};
 use topo::{ShardPlace, key_ranges, records};
@@ -74,7 +74,13 @@ pub fn generate(shape: Shape, taken_at: Timestamp) -> Snapshot {
     }
     add_source_sizes(&mut tablets);
     let note = format!("generated: {} shards, {} streams each, release v{}", shape.shards, shape.streams, shape.release.major());
-    Snapshot { taken_at, note, topo: records(&CELLS, &places, taken_at.seconds - 864_000), tablets }
+    Snapshot {
+        taken_at,
+        note,
+        topo: records(&CELLS, &places, taken_at.seconds - 864_000),
+        tablets,
+        unreadable: Unreadable::default(),
+    }
 }
 
 fn add_generated(tablet: &mut TabletBuilder, place: &ShardPlace, parent: &str, stream: u32, shape: Shape) {
@@ -151,7 +157,13 @@ pub fn demo(taken_at: Timestamp) -> Snapshot {
     }
     add_source_sizes(&mut tablets);
     let note = "the built-in demo: made up, no cluster ever looked exactly like this".to_owned();
-    Snapshot { taken_at, note, topo: records(&CELLS, &places, taken_at.seconds - 864_000), tablets }
+    Snapshot {
+        taken_at,
+        note,
+        topo: records(&CELLS, &places, taken_at.seconds - 864_000),
+        tablets,
+        unreadable: Unreadable::default(),
+    }
 }
 
 /// The streams of the `at`-th shard of the demo.

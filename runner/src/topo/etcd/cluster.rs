@@ -88,6 +88,8 @@ pub(super) enum Trouble {
     Status(Status),
     /// No answer before the deadline.
     TimedOut,
+    /// No turn before the deadline.
+    Crowded,
     /// The answer is larger than a message may be.
     TooLarge,
 }
@@ -152,7 +154,7 @@ impl Cluster {
                     continue;
                 }
                 Trouble::Broken(_) | Trouble::TimedOut => self.turn_away_from(&connected),
-                Trouble::Status(_) | Trouble::TooLarge | Trouble::Dial(_) => return Err(trouble),
+                Trouble::Status(_) | Trouble::TooLarge | Trouble::Crowded | Trouble::Dial(_) => return Err(trouble),
             }
             let is_over = Instant::now() >= deadline;
             if is_over || breaks_left == 0 || (connected.fresh && self.members.len() == 1) {
@@ -215,6 +217,10 @@ impl Trouble {
             Self::Broken(cause) => {
                 failed(FailureKind::Unreachable, format!("no answer about {node} from etcd at {address}: {cause}"))
             }
+            Self::Crowded => failed(
+                FailureKind::TimedOut,
+                format!("deadline exceeded: {node}: too many reads of this cell were under way (--topo-read-concurrency)"),
+            ),
             Self::TimedOut => failed(FailureKind::TimedOut, format!("deadline exceeded: {node}")),
             Self::TooLarge => {
                 failed(FailureKind::TooLarge, format!("the answer about {node} is larger than an answer of etcd may be"))

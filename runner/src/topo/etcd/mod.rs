@@ -19,10 +19,13 @@ use std::{
 
 use futures_util::future::{Either, join, select};
 use prost::Message;
-use tokio::time::Instant;
+use tokio::{sync::Semaphore, time::Instant};
 use vtflow_planner::{Answer, proto::topodata::CellInfo};
 
-use self::cluster::{Addresses, Cluster, Dialing};
+use self::{
+    cluster::{Addresses, Cluster, Dialing},
+    read::Values,
+};
 use super::{
     Answering, GLOBAL, Topology, cell_info_path, is_cell_name, is_plain_path, memory::unreadable_cell, no_such_cell, node,
 };
@@ -43,7 +46,14 @@ pub struct EtcdConfig {
     pub dial_timeout: Duration,
     /// Bytes of one answer of etcd, which has no limit itself. What is larger is read in parts. Default: 64 MiB.
     pub answer_bytes: usize,
+    /// `--topo-read-concurrency`: reads under way at once in one cell, the global one included; others wait for their turn
+    /// within their deadline. 0 counts as 1. Default: [`DEFAULT_READ_CONCURRENCY`].
+    pub read_concurrency: usize,
 }
+
+/// Reads under way at once in one cell unless told otherwise. Source: `go/vt/topo/server.go`, v22 and later
+/// (`go/vt/topo/stats_conn.go`, a semaphore for each cell's connection).
+pub const DEFAULT_READ_CONCURRENCY: usize = 32;
 
 impl EtcdConfig {
     /// With no TLS and Vitess's dial timeout.
@@ -54,6 +64,7 @@ impl EtcdConfig {
             tls: TlsFiles::default(),
             dial_timeout: Duration::from_secs(5),
             answer_bytes: 64 << 20,
+            read_concurrency: DEFAULT_READ_CONCURRENCY,
         }
     }
 }
@@ -68,6 +79,7 @@ pub struct EtcdTopology {
     /// Where each cell was the last time, with the record that said so. Only ever a guess, checked on every use.
     known: Mutex<BTreeMap<String, (Vec<u8>, Place)>>,
     has_seen_cells: AtomicBool,
+    read_concurrency: usize,
 }
 
 /// One cell's place: an etcd cluster and a root in it.
@@ -77,6 +89,8 @@ struct Place {
     /// As configured or recorded; error texts show it.
     address: String,
     root: String,
+    /// Of those who read in this cell.
+    turns: Arc<Semaphore>,
 }
 
 impl EtcdTopology {
@@ -94,12 +108,18 @@ impl EtcdTopology {
         let cluster = Cluster::new(&addresses, &dialing).map_err(address_error)?;
         let cluster = Arc::new(cluster);
         Ok(Self {
-            global: Place { cluster: Arc::clone(&cluster), address: config.addresses.clone(), root: config.root.clone() },
+            global: Place {
+                cluster: Arc::clone(&cluster),
+                address: config.addresses.clone(),
+                root: config.root.clone(),
+                turns: turns(config.read_concurrency),
+            },
             dialing,
             has_identity,
             clusters: Mutex::new(BTreeMap::from([(addresses, cluster)])),
             known: Mutex::default(),
             has_seen_cells: AtomicBool::new(false),
+            read_concurrency: config.read_concurrency,
         })
     }
 
@@ -136,6 +156,14 @@ impl EtcdTopology {
         Ok(read(place).await)
     }
 
+    async fn directory(&self, cell: &str, prefix: &str, values: Values, deadline: Instant) -> Answer {
+        let read =
+            |place: Place| -> Answering<'_, Answer> { Box::pin(async move { place.read_range(prefix, values, deadline).await }) };
+        match self.in_cell(cell, deadline, read).await {
+            Ok(answer) | Err(answer) => answer,
+        }
+    }
+
     /// Reads a cell's own record.
     async fn cell_record(&self, cell: &str, deadline: Instant) -> Result<Vec<u8>, Answer> {
         if !is_cell_name(cell) {
@@ -152,7 +180,7 @@ impl EtcdTopology {
 
     async fn learn_cells(&self, deadline: Instant) {
         // A failure here means nothing: whoever needs a cell reads its record.
-        let Answer::Range(records) = self.global.read_range("cells/", deadline).await else { return };
+        let Answer::Range(records) = self.global.read_range("cells/", Values::Read, deadline).await else { return };
         for record in records {
             let cell = record.path.strip_prefix("cells/").and_then(|path| path.strip_suffix("/CellInfo"));
             if let Some(cell) = cell.filter(|cell| is_cell_name(cell)) {
@@ -177,8 +205,10 @@ impl EtcdTopology {
                 cluster
             }
         };
-        let place = Place { cluster, address: info.server_address, root: info.root };
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        // Those who read where the cell was before have turns of the same number.
+        let turns = known.get(cell).map_or_else(|| turns(self.read_concurrency), |(_, place)| Arc::clone(&place.turns));
+        let place = Place { cluster, address: info.server_address, root: info.root, turns };
         known.insert(cell.to_owned(), (record, place.clone()));
         Ok(place)
     }
@@ -198,14 +228,16 @@ impl Topology for EtcdTopology {
     }
 
     fn range<'a>(&'a self, cell: &'a str, prefix: &'a str, deadline: Instant) -> Answering<'a, Answer> {
-        Box::pin(async move {
-            let read =
-                |place: Place| -> Answering<'a, Answer> { Box::pin(async move { place.read_range(prefix, deadline).await }) };
-            match self.in_cell(cell, deadline, read).await {
-                Ok(answer) | Err(answer) => answer,
-            }
-        })
+        Box::pin(self.directory(cell, prefix, Values::Read, deadline))
     }
+
+    fn list<'a>(&'a self, cell: &'a str, prefix: &'a str, deadline: Instant) -> Answering<'a, Answer> {
+        Box::pin(self.directory(cell, prefix, Values::Skipped, deadline))
+    }
+}
+
+fn turns(concurrency: usize) -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(concurrency.clamp(1, Semaphore::MAX_PERMITS)))
 }
 
 /// The node of a record, or `None` if its path would lead elsewhere: then there is nothing to read, only the name to show.

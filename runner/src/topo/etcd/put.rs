@@ -8,7 +8,7 @@ use etcd_client::{Compare, CompareOp, Txn, TxnOp};
 use tokio::time::Instant;
 use vtflow_planner::Answer;
 
-use super::{EtcdTopology, Place, cluster::Trouble, record_node};
+use super::{EtcdTopology, Place, cluster::Trouble, read::Values, record_node};
 use crate::topo::{CellRecord, GLOBAL, is_plain_path};
 
 /// Why records were not written. Chunks before the failed one may have been.
@@ -81,7 +81,7 @@ impl EtcdTopology {
         let keyspaces: BTreeSet<&str> =
             records.iter().filter_map(|record| record.path.strip_prefix("keyspaces/")?.split('/').next()).collect();
         for keyspace in keyspaces {
-            match self.global.read_range(&format!("keyspaces/{keyspace}/"), deadline).await {
+            match self.global.read_range(&format!("keyspaces/{keyspace}/"), Values::Skipped, deadline).await {
                 Answer::Missing { .. } => {}
                 failed @ Answer::Failed { .. } => return Err(failure(&failed)),
                 _ => {

@@ -3,12 +3,32 @@
 //! All reads are linearizable, as Vitess's are. etcd takes at most 128 operations in a transaction by default
 //! (`--max-txn-ops`); an answer may be larger than we accept, then less is asked for at a time.
 
-use etcd_client::{GetOptions, GetResponse, KeyValue, Txn, TxnOp, TxnOpResponse};
+use std::future::Future;
+
+use etcd_client::{GetOptions, GetResponse, KeyValue, KvClient, Txn, TxnOp, TxnOpResponse};
 use futures_util::{StreamExt, stream};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use vtflow_planner::{Answer, Record};
 
 use super::{Place, cluster::Trouble, node, readable, record_node};
+
+/// What is read of records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Values {
+    /// Everything.
+    Read,
+    /// Names and versions; the values are empty.
+    Skipped,
+}
+
+impl Values {
+    fn of(self, options: GetOptions) -> GetOptions {
+        match self {
+            Self::Read => options,
+            Self::Skipped => options.with_keys_only(),
+        }
+    }
+}
 
 impl Place {
     /// One answer per path, in their order.
@@ -24,22 +44,21 @@ impl Place {
         paths.iter().map(answer).collect()
     }
 
-    /// All records below a directory.
-    pub(super) async fn read_range(&self, prefix: &str, deadline: Instant) -> Answer {
+    /// All records below a directory, or their names alone.
+    pub(super) async fn read_range(&self, prefix: &str, values: Values, deadline: Instant) -> Answer {
         let directory = node::directory(&self.root, prefix);
         if !readable(prefix) {
             return Answer::Missing { node: directory };
         }
         let whole = self
-            .cluster
             .read(deadline, |mut etcd| {
                 let key = directory.clone();
-                async move { etcd.get(key, Some(GetOptions::new().with_prefix())).await }
+                async move { etcd.get(key, Some(values.of(GetOptions::new().with_prefix()))).await }
             })
             .await;
         let found = match whole {
             Ok(mut response) => Ok(response.take_kvs()),
-            Err(Trouble::TooLarge) => self.read_pages(&directory, deadline).await,
+            Err(Trouble::TooLarge) => self.read_pages(&directory, values, deadline).await,
             Err(trouble) => Err(trouble),
         };
         match found {
@@ -67,7 +86,7 @@ impl Place {
     }
 
     /// A directory page by page, all pages of one revision.
-    async fn read_pages(&self, directory: &str, deadline: Instant) -> Result<Vec<KeyValue>, Trouble> {
+    async fn read_pages(&self, directory: &str, values: Values, deadline: Instant) -> Result<Vec<KeyValue>, Trouble> {
         let mut found: Vec<KeyValue> = Vec::new();
         let mut from = directory.as_bytes().to_vec();
         let end = end_of(directory);
@@ -75,9 +94,9 @@ impl Place {
         let mut revision = 0;
         loop {
             let page = self
-                .cluster
                 .read(deadline, |mut etcd| {
                     let options = GetOptions::new().with_range(end.clone()).with_limit(limit).with_revision(revision);
+                    let options = values.of(options);
                     let from = from.clone();
                     async move { etcd.get(from, Some(options)).await }
                 })
@@ -126,16 +145,24 @@ impl Place {
         answers
     }
 
+    /// A read of its cluster, when its turn comes. Only here, so that nobody who holds a turn waits for another.
+    async fn read<T, F>(&self, deadline: Instant, ask: impl Fn(KvClient) -> F) -> Result<T, Trouble>
+    where
+        F: Future<Output = Result<T, etcd_client::Error>>,
+    {
+        let Ok(Ok(_turn)) = timeout_at(deadline, self.turns.acquire()).await else { return Err(Trouble::Crowded) };
+        self.cluster.read(deadline, ask).await
+    }
+
     async fn read_nodes(&self, nodes: &[String], deadline: Instant) -> Result<Vec<Option<KeyValue>>, Trouble> {
         if let [node] = nodes {
-            let response = self.cluster.read(deadline, |mut etcd| {
+            let response = self.read(deadline, |mut etcd| {
                 let node = node.clone();
                 async move { etcd.get(node, None).await }
             });
             return Ok(vec![only(response.await?)]);
         }
         let response = self
-            .cluster
             .read(deadline, |mut etcd| {
                 let reads: Vec<TxnOp> = nodes.iter().map(|node| TxnOp::get(node.as_str(), None)).collect();
                 async move { etcd.txn(Txn::new().and_then(reads)).await }

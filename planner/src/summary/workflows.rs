@@ -1,13 +1,13 @@
 //! A GetWorkflows reply as people read it: one line per workflow, trouble first.
 //!
-//! Words and numbers only; how they are laid out on a terminal or a page is the host's matter. Two things show here that the
-//! wire does not say: a running stream that has not written its row for more than ten seconds is `Lagging`, and a stopped
+//! Two things show here that the wire does not say: a running stream that has not written its row for more than ten seconds is `Lagging`, and a stopped
 //! stream that never started is `waiting`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+use super::words::{count, duration};
 use crate::{
     flow::Timestamp,
     proto::vtctldata::{
@@ -48,7 +48,7 @@ pub struct WorkflowLine {
 
 /// How a stream is doing, the worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Health {
+pub(super) enum Health {
     Error,
     Unknown,
     Lagging,
@@ -63,7 +63,7 @@ enum Health {
 }
 
 impl Health {
-    fn of(stream: &Stream, now: Timestamp) -> Self {
+    pub(super) fn of(stream: &Stream, now: Timestamp) -> Self {
         let is_silent = now.seconds.saturating_sub(updated(stream)) > LAGGING_SECONDS;
         match stream.state.as_str() {
             "Unknown" if stream.id == 0 => Self::Missing,
@@ -79,7 +79,7 @@ impl Health {
         }
     }
 
-    fn word(self) -> &'static str {
+    pub(super) fn word(self) -> &'static str {
         match self {
             Self::Error => "Error",
             Self::Unknown | Self::Missing => "Unknown",
@@ -93,7 +93,7 @@ impl Health {
         }
     }
 
-    fn is_trouble(self) -> bool {
+    pub(super) fn is_trouble(self) -> bool {
         self <= Self::Missing
     }
 }
@@ -105,7 +105,7 @@ pub fn workflows(reply: &GetWorkflowsResponse, now: Timestamp) -> Vec<WorkflowLi
     lines.into_iter().map(|(_, line)| line).collect()
 }
 
-fn line(workflow: &Workflow, now: Timestamp) -> (Health, WorkflowLine) {
+pub(super) fn line(workflow: &Workflow, now: Timestamp) -> (Health, WorkflowLine) {
     let streams: Vec<&Stream> = workflow.shard_streams.values().flat_map(|shard| &shard.streams).collect();
     let mut by_health: BTreeMap<Health, usize> = BTreeMap::new();
     for stream in &streams {
@@ -133,16 +133,16 @@ fn line(workflow: &Workflow, now: Timestamp) -> (Health, WorkflowLine) {
     (worst, line)
 }
 
-fn updated(stream: &Stream) -> i64 {
+pub(super) fn updated(stream: &Stream) -> i64 {
     stream.time_updated.map_or(0, |time| time.seconds)
 }
 
 /// Should write its row about every second.
-fn is_live(stream: &Stream) -> bool {
+pub(super) fn is_live(stream: &Stream) -> bool {
     matches!(stream.state.as_str(), "Running" | "Copying" | "Error") && updated(stream) > 0
 }
 
-fn keyspace(location: Option<&ReplicationLocation>) -> &str {
+pub(super) fn keyspace(location: Option<&ReplicationLocation>) -> &str {
     location.map_or("", |location| &location.keyspace)
 }
 
@@ -191,30 +191,9 @@ fn note(streams: &[&Stream], now: Timestamp) -> String {
     }
 }
 
-fn is_throttled(stream: &Stream, now: Timestamp) -> bool {
+pub(super) fn is_throttled(stream: &Stream, now: Timestamp) -> bool {
     let time = stream.throttler_status.as_ref().and_then(|status| status.time_throttled).map_or(0, |time| time.seconds);
     stream.state != "Stopped" && time > now.seconds.saturating_sub(THROTTLED_SECONDS)
-}
-
-/// Seconds in the largest unit that keeps them readable: `7s`, `12m`, `3h`, `5d`.
-pub fn duration(seconds: i64) -> String {
-    match seconds {
-        i64::MIN..120 => format!("{seconds}s"),
-        120..7_200 => format!("{}m", seconds / 60),
-        7_200..172_800 => format!("{}h", seconds / 3_600),
-        _ => format!("{}d", seconds / 86_400),
-    }
-}
-
-/// A count in at most five characters: `9,999`, `871k`, `12M`, `123G`.
-pub fn count(n: i64) -> String {
-    match n {
-        ..1_000 => n.to_string(),
-        1_000..10_000 => format!("{},{:03}", n / 1_000, n % 1_000),
-        10_000..10_000_000 => format!("{}k", n / 1_000),
-        10_000_000..10_000_000_000 => format!("{}M", n / 1_000_000),
-        _ => format!("{}G", n / 1_000_000_000),
-    }
 }
 
 #[cfg(test)]
@@ -287,14 +266,5 @@ mod tests {
     fn silence_of_more_than_ten_seconds_is_lagging() {
         assert_eq!(one(vec![stream("Running", 990, "")]).streams, "1 Running");
         assert_eq!(one(vec![stream("Running", 989, "")]).streams, "1 Lagging");
-    }
-
-    #[test]
-    fn numbers_are_readable() {
-        assert_eq!(
-            [0, 999, 1000, 9999, 871_473, 12_345_678, 123_456_789_012].map(count),
-            ["0", "999", "1,000", "9,999", "871k", "12M", "123G"]
-        );
-        assert_eq!([7, 119, 120, 7200, 172_800].map(duration), ["7s", "119s", "2m", "2h", "2d"]);
     }
 }

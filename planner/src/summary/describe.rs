@@ -1,0 +1,586 @@
+//! One workflow on one screen: its streams, what is copied, where traffic goes, its last words, and what one could do next.
+//!
+//! Made of a GetWorkflows reply with logs and, where it could be had, a `WorkflowStatus` reply. A speed is only given when it can be known:
+//! from two readings, or, from one, as the average since the copy began if the log goes back that far. Time left comes from the
+//! tables' statistics, which are estimates, and is said to be about.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use super::{
+    words::{count, duration, some, speed},
+    workflows::{Health, is_live, is_throttled, keyspace, line, updated},
+};
+use crate::{
+    flow::Timestamp,
+    proto::vtctldata::{
+        ShardedAutoIncrementHandling, TableCopyPhase, Workflow, WorkflowStatusResponse,
+        workflow::{Stream, stream::Log},
+    },
+    topo::names::alias_text,
+};
+
+/// What there is to say of one workflow.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Description {
+    /// Its name.
+    pub name: String,
+    /// Its type, with the sub type in parentheses unless it is `None`.
+    pub kind: String,
+    /// Where it reads, as in a workflow's line.
+    pub source: String,
+    /// Where it writes, likewise.
+    pub target: String,
+    /// Streams by state, trouble first.
+    pub streams_by_state: String,
+    /// Whether anything is wrong with it.
+    pub has_trouble: bool,
+    /// What it was created with: name and value. Only what is set.
+    pub options: Vec<(String, String)>,
+    /// Which traffic is switched; `None` when it is not known.
+    pub traffic: Option<String>,
+    /// Its streams, trouble first, then by shard and id.
+    pub streams: Vec<StreamLine>,
+    /// The copy as a whole; `None` when nothing is being copied.
+    pub copy: Option<Progress>,
+    /// The tables being copied, by name. Empty when none is, or the statistics are not known.
+    pub tables: Vec<TableLine>,
+    /// The last five things that happened, the newest first; equal ones are one line.
+    pub logs: Vec<LogLine>,
+    /// Logs that could not be read: the reasons.
+    pub log_errors: Vec<String>,
+    /// What one could do next, the most pressing first.
+    pub next: Vec<Step>,
+}
+
+/// One stream.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StreamLine {
+    /// The shard it writes to.
+    pub shard: String,
+    /// Its id on its tablet; 0 stands for all streams of a shard that gave no answer.
+    pub id: i64,
+    /// The tablet's alias.
+    pub tablet: String,
+    /// Where it reads: `commerce/0`.
+    pub source: String,
+    /// Its state; `Lagging` and `waiting` as in a workflow's line.
+    pub state: String,
+    /// Seconds since it last wrote its row; `None` when it need not.
+    pub lag_seconds: Option<i64>,
+    /// The end of the position: the last transaction of the newest server, such as `…00001:1-86`. Empty before the first.
+    pub position: String,
+    /// Rows copied since it was created.
+    pub rows_copied: i64,
+    /// Rows copied in a second; `None` when it is not copying or that cannot be known.
+    pub rows_per_second: Option<f64>,
+    /// What holds it back now; empty when nothing does.
+    pub throttled_by: String,
+    /// Its message. Empty when there is none.
+    pub message: String,
+    /// Whether anything is wrong with it.
+    pub has_trouble: bool,
+}
+
+/// How far the copy is.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Progress {
+    /// Rows copied, by the statistics.
+    pub rows_copied: i64,
+    /// Rows there are, by the source's statistics: an estimate. 0 when they are not known.
+    pub rows_total: i64,
+    /// Rows in a second on all streams together; `None` when the speed of a copying stream is not known.
+    pub rows_per_second: Option<f64>,
+    /// Whether the speed is that between two readings; otherwise it is the average since the copy began.
+    pub is_current: bool,
+    /// Estimated seconds until all is copied; `None` when it cannot be estimated.
+    pub left_seconds: Option<i64>,
+}
+
+/// One table being copied.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TableLine {
+    /// Its name.
+    pub table: String,
+    /// `waiting`, `copying`, `done`; `unknown` when nobody said.
+    pub phase: &'static str,
+    /// Percent of the rows, 0 to 100; `None` when it is not known.
+    pub percent: Option<f32>,
+    /// Rows copied.
+    pub rows_copied: i64,
+    /// Rows there are: an estimate.
+    pub rows_total: i64,
+    /// Bytes there are on the source: an estimate.
+    pub bytes_total: i64,
+}
+
+/// Something that happened, perhaps more than once and on more than one shard.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LogLine {
+    /// How often.
+    pub count: i64,
+    /// Seconds since it last did.
+    pub last_seconds_ago: i64,
+    /// The shards.
+    pub shards: String,
+    /// What happened, such as `State Changed: Error`.
+    pub what: String,
+    /// In the tablet's words; empty when it said nothing that the rest does not.
+    pub message: String,
+}
+
+/// Something that one could do next.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Step {
+    /// What for.
+    pub why: String,
+    /// The command; empty where there is none.
+    pub command: String,
+}
+
+/// An earlier look at the same workflow, so that its speed can be told.
+#[derive(Clone, Copy, Debug)]
+pub struct Reading<'a> {
+    /// What was read.
+    pub workflow: &'a Workflow,
+}
+
+/// How many things that happened are shown.
+const LOG_LINES: usize = 5;
+
+/// Describes a workflow. `status`: `None` when it could not be had. `before`: an earlier reading, if there was one.
+pub fn describe(
+    workflow: &Workflow,
+    status: Option<&WorkflowStatusResponse>,
+    before: Option<Reading<'_>>,
+    now: Timestamp,
+) -> Description {
+    let mut all: Vec<(Health, &str, &Stream)> = Vec::new();
+    for (key, shard) in &workflow.shard_streams {
+        let tablet = key.split_once('/').map_or("", |(_, tablet)| tablet);
+        all.extend(shard.streams.iter().map(|stream| (Health::of(stream, now), tablet, stream)));
+    }
+    all.sort_by(|(a, _, x), (b, _, y)| {
+        b.is_trouble().cmp(&a.is_trouble()).then_with(|| x.shard.cmp(&y.shard)).then(x.id.cmp(&y.id))
+    });
+    let streams: Vec<(StreamLine, bool)> =
+        all.iter().map(|(health, tablet, stream)| stream_line(*health, tablet, stream, before, now)).collect();
+    let is_current = streams.iter().all(|(line, is_current)| line.rows_per_second.is_none() || *is_current);
+    let streams: Vec<StreamLine> = streams.into_iter().map(|(line, _)| line).collect();
+    let summary = line(workflow, now).1;
+    let raw: Vec<&Stream> = all.iter().map(|(_, _, stream)| *stream).collect();
+    let tables = tables(&raw, status);
+    Description {
+        name: summary.name,
+        kind: summary.kind,
+        source: summary.source,
+        target: summary.target,
+        streams_by_state: summary.streams,
+        has_trouble: summary.has_trouble,
+        options: options(workflow, &raw),
+        traffic: status.map(|status| status.traffic_state.clone()).filter(|state| !state.is_empty()),
+        copy: progress(&raw, &streams, &tables, is_current),
+        next: next(workflow, status, &all, now),
+        logs: logs(&raw, now),
+        log_errors: raw
+            .iter()
+            .filter(|stream| !stream.log_fetch_error.is_empty())
+            .map(|stream| format!("{} stream {}: {}", stream.shard, stream.id, stream.log_fetch_error))
+            .collect(),
+        streams,
+        tables,
+    }
+}
+
+/// The line, and whether its speed is that between two readings.
+fn stream_line(health: Health, tablet: &str, stream: &Stream, before: Option<Reading<'_>>, now: Timestamp) -> (StreamLine, bool) {
+    let current = before.and_then(|before| speed_between(before.workflow, tablet, stream));
+    let speed = current.or_else(|| speed_since_begin(stream, now)).filter(|_| is_copying(stream));
+    let source = stream.binlog_source.as_ref();
+    let throttler = stream.throttler_status.as_ref().filter(|_| is_throttled(stream, now));
+    let line = StreamLine {
+        shard: stream.shard.clone(),
+        id: stream.id,
+        tablet: stream.tablet.as_ref().map_or_else(|| tablet.to_owned(), |alias| alias_text(Some(alias))),
+        source: source.map_or_else(String::new, |source| format!("{}/{}", source.keyspace, source.shard)),
+        state: health.word().into(),
+        lag_seconds: is_live(stream).then(|| now.seconds.saturating_sub(updated(stream)).max(0)),
+        position: short_position(&stream.position),
+        rows_copied: stream.rows_copied,
+        rows_per_second: speed,
+        throttled_by: throttler.map_or_else(String::new, |status| status.component_throttled.clone()),
+        message: stream.message.clone(),
+        has_trouble: health.is_trouble(),
+    };
+    (line, current.is_some())
+}
+
+fn is_copying(stream: &Stream) -> bool {
+    stream.state == "Copying"
+}
+
+/// The same stream, a moment ago: `None` unless its row was written in between.
+#[allow(clippy::cast_precision_loss, reason = "a speed that people read")]
+fn speed_between(before: &Workflow, tablet: &str, stream: &Stream) -> Option<f64> {
+    let key = format!("{}/{tablet}", stream.shard);
+    let old = before.shard_streams.get(&key)?.streams.iter().find(|old| old.id == stream.id && stream.id != 0)?;
+    let seconds = updated(stream).checked_sub(updated(old)).filter(|seconds| *seconds > 0)?;
+    let rows = stream.rows_copied.checked_sub(old.rows_copied).filter(|rows| *rows >= 0)?;
+    Some(rows as f64 / seconds as f64)
+}
+
+/// The average since the copy began: only if the log goes back to the stream's creation, so that the first copy phase in it was
+/// the first.
+#[allow(clippy::cast_precision_loss, reason = "a speed that people read")]
+fn speed_since_begin(stream: &Stream, now: Timestamp) -> Option<f64> {
+    let of_kind = |kind: &'static str| stream.logs.iter().filter(move |log| log.r#type == kind);
+    of_kind("Stream Created").next()?;
+    let began = of_kind("Started Copy Phase").filter_map(|log| Some(log.created_at?.seconds)).min()?;
+    let until = updated(stream);
+    let seconds = until.checked_sub(began).filter(|seconds| *seconds > 0 && until <= now.seconds.saturating_add(60))?;
+    Some(stream.rows_copied as f64 / seconds as f64)
+}
+
+/// The last server's last part: enough to see whether it moves.
+fn short_position(position: &str) -> String {
+    let last = position.rsplit(',').next().unwrap_or("").trim();
+    let last = last.rsplit_once('/').map_or(last, |(_, set)| set);
+    match last.split_once(':') {
+        Some((server, intervals)) => {
+            let interval = intervals.rsplit(':').next().unwrap_or(intervals);
+            let skip = server.chars().count().saturating_sub(5);
+            let tail: String = server.chars().skip(skip).collect();
+            format!("{}{tail}:{interval}", if skip > 0 { "…" } else { "" })
+        }
+        None => last.chars().take(24).collect(),
+    }
+}
+
+fn tables(streams: &[&Stream], status: Option<&WorkflowStatusResponse>) -> Vec<TableLine> {
+    let waiting: BTreeSet<&str> = streams.iter().flat_map(|s| &s.copy_states).map(|state| state.table.as_str()).collect();
+    let Some(states) = status.map(|status| &status.table_copy_state).filter(|states| !states.is_empty()) else {
+        let unknown = |table: &&str| TableLine {
+            table: (*table).into(),
+            phase: "unknown",
+            percent: None,
+            rows_copied: 0,
+            rows_total: 0,
+            bytes_total: 0,
+        };
+        return waiting.iter().map(unknown).collect();
+    };
+    let line = |(table, state): (&String, &crate::proto::vtctldata::workflow_status_response::TableCopyState)| TableLine {
+        table: table.clone(),
+        phase: match state.phase() {
+            TableCopyPhase::NotStarted => "waiting",
+            TableCopyPhase::InProgress => "copying",
+            TableCopyPhase::Complete => "done",
+            TableCopyPhase::Unknown => "unknown",
+        },
+        // Of a table without statistics nobody knows what share is copied, though the wire says all of it.
+        percent: (state.rows_total > 0 && state.rows_percentage.is_finite()).then(|| state.rows_percentage.clamp(0.0, 100.0)),
+        rows_copied: state.rows_copied,
+        rows_total: state.rows_total,
+        bytes_total: state.bytes_total,
+    };
+    states.iter().map(line).collect()
+}
+
+#[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "an estimate that people read")]
+fn progress(raw: &[&Stream], lines: &[StreamLine], tables: &[TableLine], is_current: bool) -> Option<Progress> {
+    if !raw.iter().any(|stream| !stream.copy_states.is_empty()) {
+        return None;
+    }
+    let sum = |field: fn(&TableLine) -> i64| tables.iter().map(field).fold(0, i64::saturating_add);
+    let (rows_copied, rows_total) = (sum(|table| table.rows_copied), sum(|table| table.rows_total));
+    // Every stream that still has tables to copy must be copying at a known speed: else the whole has none.
+    let speeds: Option<Vec<f64>> = raw
+        .iter()
+        .zip(lines)
+        .filter(|(stream, _)| !stream.copy_states.is_empty())
+        .map(|(_, line)| line.rows_per_second)
+        .collect();
+    let rows_per_second = speeds.map(|speeds| speeds.iter().sum::<f64>());
+    let knows_all = !tables.is_empty() && tables.iter().all(|table| table.percent.is_some() || table.phase == "done");
+    let left = rows_total.saturating_sub(rows_copied);
+    let left_seconds = rows_per_second
+        .filter(|speed| *speed > 0.0 && knows_all && left > 0)
+        .map(|speed| (left as f64 / speed).ceil().min(1e12) as i64);
+    Some(Progress { rows_copied, rows_total, rows_per_second, is_current, left_seconds })
+}
+
+fn options(workflow: &Workflow, streams: &[&Stream]) -> Vec<(String, String)> {
+    let mut set: Vec<(String, String)> = Vec::new();
+    let cells: BTreeSet<&str> = streams.iter().flat_map(|s| &s.cells).map(String::as_str).filter(|c| !c.is_empty()).collect();
+    let types: BTreeSet<String> = streams
+        .iter()
+        .map(|s| s.tablet_types().map(|kind| kind.as_str_name().to_lowercase()).collect::<Vec<_>>().join(", "))
+        .filter(|types| !types.is_empty())
+        .collect();
+    let mut add = |name: &str, value: String| {
+        if !value.is_empty() {
+            set.push((name.to_owned(), value));
+        }
+    };
+    add("reads from cells", cells.into_iter().collect::<Vec<_>>().join(", "));
+    add("reads from tablets", types.into_iter().collect::<Vec<_>>().join("; "));
+    if workflow.defer_secondary_keys {
+        add("secondary keys", "made after the copy".into());
+    }
+    if let Some(options) = &workflow.options {
+        add("tenant", options.tenant_id.clone());
+        add("shards", options.shards.join(", "));
+        match options.sharded_auto_increment_handling() {
+            ShardedAutoIncrementHandling::Leave => {}
+            handling => add("auto increment", handling.as_str_name().to_lowercase()),
+        }
+        add("global keyspace", options.global_keyspace.clone());
+        add("lookup vindexes", options.lookup_vindexes.join(", "));
+        for (name, value) in &options.config {
+            add(name, value.clone());
+        }
+    }
+    set
+}
+
+/// Equal entries of all streams are one; the newest first.
+fn logs(streams: &[&Stream], now: Timestamp) -> Vec<LogLine> {
+    #[derive(Default)]
+    struct Group<'a> {
+        count: i64,
+        last: (i64, i64),
+        shards: BTreeSet<&'a str>,
+    }
+    let mut groups: BTreeMap<(String, String), Group<'_>> = BTreeMap::new();
+    for stream in streams {
+        for log in &stream.logs {
+            let group = groups.entry(said(log)).or_default();
+            group.count = group.count.saturating_add(log.count.max(1));
+            let time = log.updated_at.or(log.created_at).map_or(0, |time| time.seconds);
+            group.last = group.last.max((time, log.id));
+            group.shards.insert(&stream.shard);
+        }
+    }
+    let mut groups: Vec<_> = groups.into_iter().collect();
+    groups.sort_by_key(|(_, group)| std::cmp::Reverse(group.last));
+    let line = |((what, message), group): ((String, String), Group<'_>)| LogLine {
+        count: group.count,
+        last_seconds_ago: now.seconds.saturating_sub(group.last.0).max(0),
+        shards: some(&group.shards.into_iter().collect::<Vec<_>>(), 3),
+        what,
+        message,
+    };
+    groups.into_iter().take(LOG_LINES).map(line).collect()
+}
+
+/// What an entry says: positions differ from shard to shard and are left out; a created stream's message is its whole row.
+fn said(log: &Log) -> (String, String) {
+    let what = match log.r#type.as_str() {
+        "State Changed" => format!("{} to {}", log.r#type, log.state),
+        kind => kind.to_owned(),
+    };
+    let message = if log.message.starts_with('{') { "" } else { &log.message };
+    let message = message.split_once(" at gtid ").map_or(message, |(before, _)| before);
+    (what, message.to_owned())
+}
+
+/// What one could do next, by what is seen.
+fn next(
+    workflow: &Workflow,
+    status: Option<&WorkflowStatusResponse>,
+    streams: &[(Health, &str, &Stream)],
+    now: Timestamp,
+) -> Vec<Step> {
+    let (keyspace, name) = (keyspace(workflow.target.as_ref()), &workflow.name);
+    let is = |wanted: Health| streams.iter().any(|(health, ..)| *health == wanted);
+    let first = |wanted: Health| streams.iter().find(|(health, ..)| *health == wanted);
+    let start = format!("vtctldclient Workflow --keyspace {keyspace} start --workflow {name}");
+    let command = |verb: &str| {
+        let family = if workflow.workflow_type == "Reshard" { "Reshard" } else { "MoveTables" };
+        format!("vtctldclient {family} --target-keyspace {keyspace} --workflow {name} {verb}")
+    };
+    let mut next: Vec<Step> = Vec::new();
+    let mut add = |why: &str, command: String| next.push(Step { why: why.to_owned(), command });
+    if let Some((_, _, stream)) = first(Health::Missing) {
+        add("see who should answer", format!("vtflow get tablets {keyspace}/{}", stream.shard));
+    }
+    if is(Health::Error) {
+        add("once the cause of the error is gone", start.clone());
+    }
+    if let Some((_, tablet, stream)) = first(Health::Lagging) {
+        add(&format!("stream {} is silent: look into the log of tablet {tablet}", stream.id), String::new());
+    }
+    if let Some((_, tablet, _)) = streams.iter().find(|(_, _, stream)| is_throttled(stream, now)) {
+        add("see what throttles it", format!("vtctldclient GetThrottlerStatus {tablet}"));
+    }
+    if is(Health::Waiting) {
+        add("begin", start.clone());
+    }
+    let traffic = status.map_or("", |status| status.traffic_state.as_str());
+    let are_all = |wanted: Health| !streams.is_empty() && streams.iter().all(|(health, ..)| *health == wanted);
+    if workflow.workflow_type == "OnlineDDL" {
+        add("see its migration", format!("vtflow get migrations {keyspace} --uuid {name}"));
+    } else {
+        if is(Health::Stopped) && !is(Health::Error) {
+            add("go on", start);
+        }
+        if is(Health::Copying) {
+            add("see how fast it is", format!("vtflow describe workflow {keyspace} {name} --watch"));
+        }
+        let is_moving = matches!(workflow.workflow_type.as_str(), "MoveTables" | "Reshard" | "Migrate");
+        if is_moving && are_all(Health::Frozen) {
+            add("finish", command("complete"));
+            add("go back", command("ReverseTraffic"));
+        } else if is_moving && are_all(Health::Running) {
+            add("compare the rows", format!("vtctldclient VDiff --target-keyspace {keyspace} --workflow {name} create"));
+            if traffic.contains("Not Switched") {
+                add("see what switching would do", command("SwitchTraffic --dry-run"));
+            }
+        }
+    }
+    next
+}
+
+impl Progress {
+    /// Such as `32k of about 1,000k rows (3%), 5k rows/s on average, about 3m left`.
+    pub fn text(&self) -> String {
+        let mut parts = Vec::new();
+        if self.rows_total > 0 {
+            parts.push(format!("{} of about {} rows", count(self.rows_copied), count(self.rows_total)));
+        }
+        parts.push(match self.rows_per_second {
+            Some(rows) => format!("{} rows/s{}", speed(rows), if self.is_current { "" } else { " on average since it began" }),
+            None => "speed not known".into(),
+        });
+        parts.push(
+            self.left_seconds.map_or_else(|| "time left not known".into(), |left| format!("about {} left", duration(left))),
+        );
+        parts.join(", ")
+    }
+}
+
+impl LogLine {
+    /// Such as `×17, last 3m ago`.
+    pub fn times(&self) -> String {
+        let ago = duration(self.last_seconds_ago);
+        if self.count == 1 { format!("{ago} ago") } else { format!("×{}, last {ago} ago", self.count) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::{
+        vtctldata::{
+            workflow::{ReplicationLocation, ShardStream, stream::CopyState},
+            workflow_status_response::TableCopyState,
+        },
+        vttime::Time,
+    };
+
+    const NOW: Timestamp = Timestamp { seconds: 1_000, nanos: 0 };
+
+    #[allow(clippy::unnecessary_wraps, reason = "as the messages have it")]
+    fn at(seconds: i64) -> Option<Time> {
+        Some(Time { seconds, nanoseconds: 0 })
+    }
+
+    fn log(id: i64, kind: &str, seconds: i64, message: &str) -> Log {
+        let (created_at, updated_at) = (at(seconds), at(seconds));
+        Log { id, r#type: kind.into(), created_at, updated_at, message: message.into(), count: 1, ..Log::default() }
+    }
+
+    fn copying(rows_copied: i64, updated: i64, logs: Vec<Log>) -> Stream {
+        Stream {
+            id: 7,
+            shard: "-80".into(),
+            state: "Copying".into(),
+            position: "MySQL56/6ca9b5b3-e710-11f1-ac9e-02fc00000001:1-86".into(),
+            time_updated: at(updated),
+            rows_copied,
+            copy_states: vec![CopyState { table: "big".into(), last_pk: "pk".into(), stream_id: 7 }],
+            logs,
+            ..Stream::default()
+        }
+    }
+
+    fn workflow(kind: &str, streams: Vec<Stream>) -> Workflow {
+        Workflow {
+            name: "w".into(),
+            workflow_type: kind.into(),
+            target: Some(ReplicationLocation { keyspace: "ks".into(), shards: vec!["-80".into()] }),
+            shard_streams: BTreeMap::from([("-80/z-1".into(), ShardStream { streams, ..ShardStream::default() })]),
+            ..Workflow::default()
+        }
+    }
+
+    fn status(rows_copied: i64, rows_total: i64) -> WorkflowStatusResponse {
+        let state = TableCopyState { rows_copied, rows_total, rows_percentage: 25.0, phase: 2, ..TableCopyState::default() };
+        let traffic_state = "Reads Not Switched. Writes Not Switched".into();
+        WorkflowStatusResponse { table_copy_state: BTreeMap::from([("big".into(), state)]), traffic_state, ..Default::default() }
+    }
+
+    #[test]
+    fn one_reading_gives_the_average_if_the_log_goes_back_to_the_begin() {
+        let whole = vec![log(1, "Stream Created", 880, "{}"), log(2, "Started Copy Phase", 890, "x")];
+        let of = describe(&workflow("MoveTables", vec![copying(1_000, 990, whole)]), Some(&status(1_000, 4_000)), None, NOW);
+        assert_eq!(of.streams[0].rows_per_second, Some(10.0));
+        let copy = of.copy.unwrap();
+        assert_eq!(copy.left_seconds, Some(300));
+        assert_eq!(copy.text(), "1,000 of about 4,000 rows, 10 rows/s on average since it began, about 5m left");
+        // The oldest entries are cut off: nobody knows when it began.
+        let cut = vec![log(2, "Started Copy Phase", 890, "x")];
+        let of = describe(&workflow("MoveTables", vec![copying(1_000, 990, cut)]), Some(&status(1_000, 4_000)), None, NOW);
+        assert_eq!((of.streams[0].rows_per_second, of.copy.unwrap().left_seconds), (None, None));
+    }
+
+    #[test]
+    fn two_readings_give_the_speed_of_now() {
+        let before = workflow("MoveTables", vec![copying(1_000, 990, vec![])]);
+        let after = workflow("MoveTables", vec![copying(1_500, 995, vec![])]);
+        let of = describe(&after, Some(&status(1_500, 4_000)), Some(Reading { workflow: &before }), NOW);
+        assert_eq!(of.streams[0].rows_per_second, Some(100.0));
+        assert_eq!(of.copy.unwrap().text(), "1,500 of about 4,000 rows, 100 rows/s, about 25s left");
+        // A row that was not written in between says nothing.
+        let of = describe(&before, None, Some(Reading { workflow: &before }), NOW);
+        assert_eq!(of.streams[0].rows_per_second, None);
+    }
+
+    #[test]
+    fn without_a_status_nothing_is_invented() {
+        let of = describe(&workflow("MoveTables", vec![copying(1_000, 990, vec![])]), None, None, NOW);
+        assert_eq!((of.traffic, of.tables[0].percent, of.tables[0].phase), (None, None, "unknown"));
+        assert_eq!(of.copy.unwrap().text(), "speed not known, time left not known");
+        assert_eq!(of.streams[0].position, "…00001:1-86");
+    }
+
+    #[test]
+    fn equal_log_entries_are_one_line() {
+        let logs: Vec<Log> = (0..17).map(|i| log(i, "Message", 800 + i, "no such table")).collect();
+        let of = describe(&workflow("MoveTables", vec![copying(0, 990, logs)]), None, None, NOW);
+        assert_eq!(of.logs.len(), 1);
+        assert_eq!((of.logs[0].times().as_str(), of.logs[0].message.as_str()), ("×17, last 3m ago", "no such table"));
+    }
+
+    #[test]
+    fn the_next_step_follows_from_the_state() {
+        let with = |kind: &str, state: &str, message: &str| {
+            let mut stream = copying(0, 999, vec![]);
+            (stream.state, stream.message) = (state.into(), message.into());
+            let commands = describe(&workflow(kind, vec![stream]), Some(&status(0, 0)), None, NOW).next;
+            commands.into_iter().map(|step| step.command).collect::<Vec<_>>().join(" | ")
+        };
+        assert_eq!(with("MoveTables", "Error", "bad"), "vtctldclient Workflow --keyspace ks start --workflow w");
+        assert!(
+            with("MoveTables", "Stopped", "FROZEN")
+                .starts_with("vtctldclient MoveTables --target-keyspace ks --workflow w complete")
+        );
+        assert!(
+            with("Reshard", "Running", "")
+                .ends_with("vtctldclient Reshard --target-keyspace ks --workflow w SwitchTraffic --dry-run")
+        );
+        assert_eq!(with("OnlineDDL", "Running", ""), "vtflow get migrations ks --uuid w");
+        assert_eq!(with("Materialize", "Running", ""), "");
+    }
+}

@@ -1,0 +1,18 @@
+//! Replies as people read them: one line per thing, trouble first.
+//!
+//! Words and numbers only, as plain data; how they are laid out on a terminal or a page is the host's matter. What is not known
+//! is `None` or said to be unknown, never a number that looks like one. One file per kind of reply.
+
+mod describe;
+mod migrations;
+mod topology;
+mod vdiff;
+mod words;
+mod workflows;
+
+pub use describe::{Description, LogLine, Progress, Reading, Step, StreamLine, TableLine, describe};
+pub use migrations::{MigrationLine, ShardState, migrations};
+pub use topology::{KeyspaceLine, ShardLine, TabletLine, keyspaces, shards, tablets};
+pub use vdiff::{VDiffLine, VDiffShard, VDiffSummary, VDiffTable, vdiff_list, vdiff_summary};
+pub use words::{count, duration, speed};
+pub use workflows::{LAGGING_SECONDS, THROTTLED_SECONDS, WorkflowLine, workflows};

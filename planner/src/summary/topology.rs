@@ -1,0 +1,180 @@
+//! Keyspaces, shards and tablets: what their records say, without asking any tablet.
+//!
+//! A shard without a primary is trouble, and so is a tablet whose record still claims to be one. Whether a tablet is alive is not
+//! in the topology and not said here.
+
+use serde::Serialize;
+
+use super::words::{plural, some};
+use crate::{
+    flow::{Timestamp, host_port},
+    proto::{
+        topodata::{KeyspaceType, TabletType},
+        vtctldata::{FindAllShardsInKeyspaceResponse, GetTabletsResponse, Keyspace, Shard},
+        vttime::Time,
+    },
+    topo::names::alias_text,
+};
+
+/// One keyspace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct KeyspaceLine {
+    /// Its name.
+    pub name: String,
+    /// `normal`, or `snapshot of BASE`.
+    pub kind: String,
+    /// The durability policy; `none` when the record has none.
+    pub durability: String,
+    /// How many shards it has; `None` when they could not be read.
+    pub shards: Option<usize>,
+    /// How many of them serve.
+    pub serving: Option<usize>,
+    /// What there is to say. Empty when there is nothing.
+    pub note: String,
+    /// Whether a shard has no primary, or the shards could not be read.
+    pub has_trouble: bool,
+}
+
+/// One shard.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ShardLine {
+    /// Its name.
+    pub name: String,
+    /// The primary's alias; empty when there is none.
+    pub primary: String,
+    /// Whether its primary serves queries.
+    pub is_serving: bool,
+    /// Seconds since the primary became that; `None` when the record does not say.
+    pub primary_seconds: Option<i64>,
+    /// Tables that are denied, ascending: by any of its tablet controls.
+    pub denied: Vec<String>,
+    /// What there is to say. Empty when there is nothing.
+    pub note: String,
+    /// Whether it has no primary.
+    pub has_trouble: bool,
+}
+
+/// One tablet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TabletLine {
+    /// Its alias.
+    pub alias: String,
+    /// Keyspace and shard: `customer/-80`.
+    pub place: String,
+    /// Its type in lower case: `primary`.
+    pub kind: String,
+    /// Host and gRPC port; only the host when no gRPC port is known.
+    pub address: String,
+    /// Seconds since a primary became that, or else since the tablet started; `None` when the record does not say.
+    pub since_seconds: Option<i64>,
+    /// What there is to say. Empty when there is nothing.
+    pub note: String,
+    /// Whether its record contradicts another one's or says that it has been shut down.
+    pub has_trouble: bool,
+}
+
+/// One line per keyspace, trouble first, then by name. Each comes with its shards, `None` when they could not be read.
+pub fn keyspaces(keyspaces: &[(Keyspace, Option<FindAllShardsInKeyspaceResponse>)]) -> Vec<KeyspaceLine> {
+    let mut lines: Vec<_> = keyspaces.iter().map(|(keyspace, shards)| keyspace_line(keyspace, shards.as_ref())).collect();
+    lines.sort_by(|a, b| b.has_trouble.cmp(&a.has_trouble).then_with(|| a.name.cmp(&b.name)));
+    lines
+}
+
+fn keyspace_line(keyspace: &Keyspace, shards: Option<&FindAllShardsInKeyspaceResponse>) -> KeyspaceLine {
+    let record = keyspace.keyspace.clone().unwrap_or_default();
+    let records = shards.map(|shards| shards.shards.values().collect::<Vec<_>>());
+    let serves = |shard: &&&Shard| shard.shard.as_ref().is_some_and(|record| record.is_primary_serving);
+    let headless: Vec<&str> =
+        records.iter().flatten().filter(|shard| primary(shard).is_empty()).map(|s| s.name.as_str()).collect();
+    let note = match &records {
+        None => "its shards cannot be read".to_owned(),
+        Some(shards) if shards.is_empty() => "no shards".to_owned(),
+        Some(_) if headless.is_empty() => String::new(),
+        Some(_) => format!("{} without primary: {}", plural(headless.len(), "shard"), some(&headless, 4)),
+    };
+    KeyspaceLine {
+        name: keyspace.name.clone(),
+        kind: match record.keyspace_type() {
+            KeyspaceType::Normal => "normal".into(),
+            KeyspaceType::Snapshot => format!("snapshot of {}", record.base_keyspace),
+        },
+        durability: if record.durability_policy.is_empty() { "none".into() } else { record.durability_policy },
+        shards: records.as_ref().map(Vec::len),
+        serving: records.as_ref().map(|shards| shards.iter().filter(serves).count()),
+        note,
+        has_trouble: records.is_none() || !headless.is_empty(),
+    }
+}
+
+/// One line per shard, trouble first, then by name: the order of the key ranges.
+pub fn shards(reply: &FindAllShardsInKeyspaceResponse, now: Timestamp) -> Vec<ShardLine> {
+    let mut lines: Vec<_> = reply.shards.iter().map(|(name, shard)| shard_line(name, shard, now)).collect();
+    lines.sort_by(|a, b| b.has_trouble.cmp(&a.has_trouble).then_with(|| a.name.cmp(&b.name)));
+    lines
+}
+
+fn shard_line(name: &str, shard: &Shard, now: Timestamp) -> ShardLine {
+    let record = shard.shard.clone().unwrap_or_default();
+    let primary = primary(shard);
+    let mut denied: Vec<String> = record.tablet_controls.iter().flat_map(|control| control.denied_tables.clone()).collect();
+    denied.sort_unstable();
+    denied.dedup();
+    let is_frozen = record.tablet_controls.iter().any(|control| control.frozen);
+    ShardLine {
+        name: name.to_owned(),
+        is_serving: record.is_primary_serving,
+        primary_seconds: (!primary.is_empty()).then(|| since(record.primary_term_start_time, now)).flatten(),
+        denied,
+        note: if primary.is_empty() {
+            "no primary".into()
+        } else if is_frozen {
+            "frozen: traffic is being switched".into()
+        } else {
+            String::new()
+        },
+        has_trouble: primary.is_empty(),
+        primary,
+    }
+}
+
+fn primary(shard: &Shard) -> String {
+    let alias = shard.shard.as_ref().and_then(|record| record.primary_alias.as_ref());
+    alias.filter(|alias| alias.uid != 0 || !alias.cell.is_empty()).map_or_else(String::new, |alias| alias_text(Some(alias)))
+}
+
+/// One line per tablet: trouble first, then by keyspace and shard, the primary before the others, then by alias.
+pub fn tablets(reply: &GetTabletsResponse, now: Timestamp) -> Vec<TabletLine> {
+    let mut lines: Vec<_> = reply
+        .tablets
+        .iter()
+        .map(|tablet| {
+            let kind = tablet.r#type();
+            let is_claimed = kind == TabletType::Unknown && tablet.primary_term_start_time.is_some();
+            let was_shut = tablet.tablet_shutdown_time.is_some();
+            let port = tablet.port_map.get("grpc").and_then(|port| u16::try_from(*port).ok()).filter(|port| *port > 0);
+            let note = match (is_claimed, was_shut, port) {
+                (true, ..) => "its record says primary, but another tablet became primary later".into(),
+                (_, true, _) => "its record says that it was shut down".into(),
+                (_, _, None) => "no gRPC port in its record".into(),
+                _ => String::new(),
+            };
+            TabletLine {
+                alias: alias_text(tablet.alias.as_ref()),
+                place: format!("{}/{}", tablet.keyspace, tablet.shard),
+                kind: kind.as_str_name().to_lowercase(),
+                address: port.map_or_else(|| tablet.hostname.clone(), |port| host_port(&tablet.hostname, port)),
+                since_seconds: since(tablet.primary_term_start_time.or(tablet.tablet_start_time), now),
+                has_trouble: !note.is_empty(),
+                note,
+            }
+        })
+        .collect();
+    let order = |line: &TabletLine| (!line.has_trouble, line.place.clone(), line.kind != "primary", line.alias.clone());
+    lines.sort_by_cached_key(order);
+    lines
+}
+
+/// Seconds since then. A clock ahead of ours reads as 0; no time, or the year 1970, is not known.
+fn since(time: Option<Time>, now: Timestamp) -> Option<i64> {
+    time.filter(|time| time.seconds > 0).map(|time| now.seconds.saturating_sub(time.seconds).max(0))
+}

@@ -1,0 +1,66 @@
+//! Numbers as people read them: short, with their unit.
+
+/// Seconds in the largest unit that keeps them readable: `7s`, `12m`, `3h`, `5d`.
+pub fn duration(seconds: i64) -> String {
+    match seconds {
+        i64::MIN..120 => format!("{seconds}s"),
+        120..7_200 => format!("{}m", seconds / 60),
+        7_200..172_800 => format!("{}h", seconds / 3_600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+/// A count in at most five characters: `9,999`, `871k`, `12M`, `123G`.
+pub fn count(n: i64) -> String {
+    match n {
+        ..1_000 => n.to_string(),
+        1_000..10_000 => format!("{},{:03}", n / 1_000, n % 1_000),
+        10_000..10_000_000 => format!("{}k", n / 1_000),
+        10_000_000..10_000_000_000 => format!("{}M", n / 1_000_000),
+        _ => format!("{}G", n / 1_000_000_000),
+    }
+}
+
+/// Rows in a second; less than one is not none.
+#[allow(clippy::cast_possible_truncation, reason = "a speed that people read")]
+pub fn speed(rows_per_second: f64) -> String {
+    if rows_per_second > 0.0 && rows_per_second < 1.0 { "<1".into() } else { count(rows_per_second.min(1e15) as i64) }
+}
+
+/// `1 shard`, `4 shards`.
+pub(super) fn plural(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
+/// The first few of a list, and how many more there are.
+pub(super) fn some(names: &[&str], at_most: usize) -> String {
+    let more = names.len().saturating_sub(at_most);
+    let shown = names.iter().take(at_most).copied().collect::<Vec<_>>().join(", ");
+    if more == 0 { shown } else { format!("{shown} and {more} more") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_readable() {
+        assert_eq!(
+            [0, 999, 1000, 9999, 871_473, 12_345_678, 123_456_789_012].map(count),
+            ["0", "999", "1,000", "9,999", "871k", "12M", "123G"]
+        );
+        assert_eq!([7, 119, 120, 7200, 172_800].map(duration), ["7s", "119s", "2m", "2h", "2d"]);
+    }
+
+    #[test]
+    fn a_slow_copy_is_not_a_stopped_one() {
+        assert_eq!([0.0, 0.4, 1.0, 6495.4].map(speed), ["0", "<1", "1", "6,495"]);
+    }
+
+    #[test]
+    fn long_lists_are_cut_and_say_so() {
+        assert_eq!(some(&["a", "b"], 2), "a, b");
+        assert_eq!(some(&["a", "b", "c", "d"], 2), "a, b and 2 more");
+        assert_eq!([0, 1, 2].map(|n| plural(n, "shard")), ["0 shards", "1 shard", "2 shards"]);
+    }
+}

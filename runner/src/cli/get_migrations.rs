@@ -1,0 +1,220 @@
+//! `vtflow get migrations KEYSPACE`: one line per schema migration, its shards folded.
+
+use std::{process::ExitCode, time::Duration};
+
+use clap::{Args, ValueEnum};
+use prost::Message;
+use vtflow_planner::{
+    Call, Timestamp,
+    proto::{
+        vtctldata::{GetSchemaMigrationsRequest, GetSchemaMigrationsResponse, QueryOrdering, schema_migration::Status},
+        vttime,
+    },
+    rpc, summary,
+};
+
+use super::{
+    connect::Connected,
+    get_topology::known,
+    plan::Request,
+    view::{self, Format, Line, Reading, Screen, ShowArgs, UNKNOWN, View},
+};
+use crate::output::{
+    json::Document,
+    table::{Column, Fit},
+};
+
+/// Which migrations of which keyspace. The RPC heeds one of the filters only, so no two of them go together.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct MigrationsArgs {
+    /// The keyspace
+    keyspace: String,
+    /// Only this migration
+    #[arg(long, conflicts_with_all = ["context", "status", "recent"])]
+    uuid: Option<String>,
+    /// Only those of this migration context
+    #[arg(long, visible_alias = "migration-context", conflicts_with_all = ["status", "recent"])]
+    context: Option<String>,
+    /// Only shards on which they are in this state
+    #[arg(long, value_parser = status, conflicts_with = "recent", value_name = "STATUS")]
+    status: Option<Status>,
+    /// Only those requested in the last week, or in the last DURATION, such as 12h or 3d
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "7d", value_parser = recent, value_name = "DURATION")]
+    recent: Option<Duration>,
+    /// The order of each shard's rows, which --limit and --skip count in
+    #[arg(long, value_enum)]
+    order: Option<Order>,
+    /// At most so many of each shard
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    limit: u64,
+    /// Leave out the first so many of each shard; only with --limit
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true, requires = "limit")]
+    skip: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Order {
+    /// The oldest first
+    #[value(alias = "ascending")]
+    Asc,
+    /// The newest first
+    #[value(alias = "descending")]
+    Desc,
+}
+
+fn status(text: &str) -> Result<Status, String> {
+    match Status::from_str_name(&text.to_uppercase()) {
+        Some(Status::Unknown) | None => {
+            Err(format!("no status {text}: requested, queued, ready, running, complete, failed and cancelled are"))
+        }
+        Some(status) => Ok(status),
+    }
+}
+
+/// As other durations, and days: migrations are older than deadlines.
+fn recent(text: &str) -> Result<Duration, String> {
+    match text.strip_suffix('d').map(str::parse::<u32>) {
+        Some(Ok(days)) if days <= 36_500 => Ok(Duration::from_secs(u64::from(days) * 86_400)),
+        _ => super::duration::parse(text).map_err(|error| format!("{error}; days are 3d")),
+    }
+}
+
+impl MigrationsArgs {
+    /// Whether every shard that has a migration shows it.
+    fn is_whole(&self) -> bool {
+        self.status.is_none() && self.limit == 0
+    }
+}
+
+impl Request for MigrationsArgs {
+    fn call(&self) -> anyhow::Result<Call> {
+        let order = match self.order {
+            None | Some(Order::Asc) => QueryOrdering::Ascending,
+            Some(Order::Desc) => QueryOrdering::Descending,
+        };
+        let recent = self.recent.map(|recent| vttime::Duration {
+            seconds: i64::try_from(recent.as_secs()).unwrap_or(i64::MAX),
+            nanos: i32::try_from(recent.subsec_nanos()).unwrap_or(0),
+        });
+        let request = GetSchemaMigrationsRequest {
+            keyspace: self.keyspace.clone(),
+            uuid: self.uuid.clone().unwrap_or_default(),
+            migration_context: self.context.clone().unwrap_or_default(),
+            status: self.status.unwrap_or_default().into(),
+            recent,
+            order: order.into(),
+            limit: self.limit,
+            skip: self.skip,
+        };
+        Ok(view::call(rpc::GET_SCHEMA_MIGRATIONS, request.encode_to_vec(), false))
+    }
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct GetMigrationsArgs {
+    #[command(flatten)]
+    migrations: MigrationsArgs,
+    /// Fail altogether if any shard gives no answer
+    #[arg(long)]
+    strict: bool,
+    #[command(flatten)]
+    show: ShowArgs,
+}
+
+impl View for GetMigrationsArgs {
+    type Read = Vec<u8>;
+
+    async fn read(&self, cluster: &Connected, now: Timestamp) -> Reading<Vec<u8>> {
+        let mut call = match self.migrations.call() {
+            Ok(call) => call,
+            Err(error) => return Reading::failed(vtflow_planner::Status::unknown(error.to_string())),
+        };
+        call.options.strict = self.strict;
+        let reply = view::ask(cluster, &call, now).await;
+        // To vtctld, a keyspace that does not exist is one without migrations.
+        if reply.failures.is_empty()
+            && reply.result.as_ref().is_ok_and(Vec::is_empty)
+            && let Err(status) = known(cluster, &self.migrations.keyspace, now).await
+        {
+            return Reading::failed(status);
+        }
+        reply.into()
+    }
+
+    fn text(&self, screen: &Screen<'_, Vec<u8>>) -> anyhow::Result<String> {
+        let document = Document::read("vtctldata.GetSchemaMigrationsResponse", screen.read)?;
+        if let Some(text) = view::document(self.show.output, &document) {
+            return Ok(text?);
+        }
+        let reply = GetSchemaMigrationsResponse::decode(screen.read.as_slice())?;
+        let lines = summary::migrations(&reply, screen.failures, self.migrations.is_whole(), screen.now);
+        if self.show.output == Format::Name {
+            return Ok(view::names(lines.iter().map(|line| line.uuid.as_str())));
+        }
+        if lines.is_empty() {
+            return Ok(format!("No such schema migrations in keyspace {}.\n", self.migrations.keyspace));
+        }
+        let columns = [
+            Column { heading: "MIGRATION", fit: Fit::Name(16) },
+            Column { heading: "TABLE", fit: Fit::Middle(8) },
+            Column { heading: "ACTION", fit: Fit::Whole },
+            Column { heading: "STATUS", fit: Fit::Whole },
+            Column { heading: "DONE", fit: Fit::Whole },
+            Column { heading: "SHARDS", fit: Fit::Whole },
+            Column { heading: "AGE", fit: Fit::Whole },
+            Column { heading: "MESSAGE", fit: Fit::Rest },
+        ];
+        let lines: Vec<Line> = lines.iter().flat_map(rows).collect();
+        Ok(view::lines(&columns, &lines, self.show.width(screen.width)))
+    }
+}
+
+/// The migration's own row and, when they differ, those of its shards.
+fn rows(line: &summary::MigrationLine) -> Vec<Line> {
+    let percent = |progress: Option<u8>| progress.map_or_else(|| UNKNOWN.into(), |percent| format!("{percent}%"));
+    let total = line.total.map_or_else(|| "?".into(), |total| total.to_string());
+    let own = Line {
+        cells: vec![
+            line.uuid.clone(),
+            line.table.clone(),
+            line.action.clone(),
+            line.status.clone(),
+            percent(line.progress),
+            format!("{}/{total} complete", line.complete),
+            view::seconds(line.age_seconds),
+            line.note.clone(),
+        ],
+        has_trouble: line.has_trouble,
+    };
+    let shards = line
+        .shards
+        .chunk_by(|a, b| (&a.status, a.progress, &a.note) == (&b.status, b.progress, &b.note))
+        .filter_map(|alike| Some((alike, alike.first()?)))
+        .map(|(alike, state)| Line {
+            cells: vec![
+                format!("  {}", shard_names(alike)),
+                String::new(),
+                String::new(),
+                state.status.clone(),
+                percent(state.progress),
+                String::new(),
+                String::new(),
+                // What the migration's own line says already is not said again.
+                if line.note.ends_with(&state.note) { String::new() } else { state.note.clone() },
+            ],
+            has_trouble: matches!(state.status.as_str(), "failed" | "unknown"),
+        });
+    std::iter::once(own).chain(shards).collect()
+}
+
+/// The first few shards that are alike, and how many more there are.
+fn shard_names(alike: &[summary::ShardState]) -> String {
+    const SHOWN: usize = 3;
+    let names: Vec<&str> = alike.iter().take(SHOWN).map(|state| state.shard.as_str()).collect();
+    let more = alike.len().saturating_sub(SHOWN);
+    if more == 0 { names.join(", ") } else { format!("{} and {more} more", names.join(", ")) }
+}
+
+pub(crate) async fn run(cluster: &Connected, args: GetMigrationsArgs) -> anyhow::Result<ExitCode> {
+    view::run(cluster, &args, args.show.watch, args.show.is_screen()).await
+}

@@ -1,0 +1,52 @@
+//! The program as a server: started, asked for its ports, signalled, and ended with the test.
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    net::SocketAddr,
+    process::{Child, ChildStderr, Command, Stdio},
+};
+
+pub(crate) struct Process {
+    child: Child,
+    stderr: BufReader<ChildStderr>,
+    pub(crate) grpc: SocketAddr,
+    pub(crate) http: SocketAddr,
+}
+
+impl Process {
+    /// Starts `vtflow` with these arguments and waits until it listens.
+    pub(crate) fn start<S: AsRef<str>>(arguments: &[S]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_vtflow"));
+        command.args(arguments.iter().map(AsRef::as_ref));
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        loop {
+            let mut line = String::new();
+            assert!(stderr.read_line(&mut line).unwrap() > 0, "it ended before it listened");
+            // Vtctld on ADDRESS, HTTP on http://ADDRESS
+            let Some(addresses) = line.trim().strip_prefix("Vtctld on ") else { continue };
+            let (grpc, http) = addresses.split_once(", HTTP on http://").unwrap_or_else(|| panic!("{line}"));
+            return Self { child, stderr, grpc: grpc.parse().unwrap(), http: http.parse().unwrap() };
+        }
+    }
+
+    /// Sends a signal, such as `-STOP`.
+    pub(crate) fn signal(&self, name: &str) {
+        assert!(Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap().success());
+    }
+
+    /// Sends the signal and returns the exit code and what it wrote to stderr.
+    pub(crate) fn end(mut self, signal: &str) -> (i32, String) {
+        self.signal(signal);
+        let mut text = String::new();
+        self.stderr.read_to_string(&mut text).unwrap();
+        (self.child.wait().unwrap().code().unwrap_or(-1), text)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
