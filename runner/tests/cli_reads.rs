@@ -239,6 +239,7 @@ fn without_ports(mut list: Value) -> Value {
     for tablet in list.as_array_mut().into_iter().flatten() {
         if let Some(ports) = tablet.get_mut("port_map") {
             ports["grpc"] = Value::Null;
+            ports["vt"] = Value::Null;
         }
     }
     list
@@ -257,9 +258,10 @@ fn by_shard(mut reply: Value) -> Vec<Value> {
 #[test]
 fn a_vdiff_is_summed_up_as_vtctldclient_does() {
     let reply = |from: &str| {
-        let calls = recording("vdiff.jsonl");
-        let call = calls.iter().find(|call| call["from"] == from).unwrap();
-        let bytes = BASE64_STANDARD.decode(call["response_bytes"].as_str().unwrap()).unwrap();
+        let calls = recording("replay.jsonl");
+        let is_it = |call: &&Value| call["method"] == "VDiffShow" && call["from"].as_array().unwrap().contains(&from.into());
+        let call = calls.iter().find(is_it).unwrap();
+        let bytes = BASE64_STANDARD.decode(call["response"].as_str().unwrap()).unwrap();
         VDiffShowResponse::decode(bytes.as_slice()).unwrap()
     };
     let printed = recording("printed.jsonl");

@@ -1,4 +1,4 @@
-//! GetSchemaMigrations and WorkflowStatus on every recorded cluster, compared field for field with what vtctld answered there.
+//! `GetSchemaMigrations` and `WorkflowStatus` on every recorded cluster, compared field for field with what vtctld answered there.
 //!
 //! What differs on purpose is a row of `docs/compat.md` and named here. Single recorded calls are in `replay.rs`.
 

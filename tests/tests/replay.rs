@@ -54,6 +54,12 @@ const NOT_REPLAYED: &[(&str, &str)] = &[
     ("vtctldclient-v18 70", "its client gave up after 5 ms, before any tablet answered"),
 ];
 
+/// Reads without a call here, and why.
+const ELSEWHERE: &[(&str, &str)] = &[
+    ("/vtctlservice.Vtctl/ExecuteVtctlCommand", "a stream of texts, whose recorded calls `legacy.rs` compares"),
+    ("/vtctlservice.Vtctld/GetVersion", "no client was recorded with it"),
+];
+
 /// Rows of `docs/compat.md` that calls meet, and how many do.
 const DIFFERING: &[(&str, usize)] =
     &[("`GetTablets` by alias", 1), ("`VStream Lag` in `info`", 8), ("`cancelled_at`", 19), ("tablets older than v20", 7)];
@@ -356,7 +362,8 @@ async fn every_recorded_read_is_answered_as_vtctld_did() {
     assert_eq!(calls.iter().map(|call| call.from.len()).sum::<usize>(), RECORDED);
     let methods: BTreeSet<&str> = calls.iter().map(|call| call.path.as_str()).collect();
     let reads = rpc::SERVED.iter().filter(|served| served.effect == vtflow_planner::Effect::Read).map(|served| served.path);
-    assert_eq!(reads.filter(|path| !methods.contains(path)).collect::<Vec<_>>(), [""; 0], "a read without a recorded call");
+    let missing: BTreeSet<&str> = reads.filter(|path| !methods.contains(path)).collect();
+    assert_eq!(missing, ELSEWHERE.iter().map(|(path, _)| *path).collect(), "reads without a recorded call");
     let mut running: Option<(Snapshot, bool, Serving)> = None;
     let (mut wrong, mut replayed) = (Vec::new(), 0);
     for call in &calls {

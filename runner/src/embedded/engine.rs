@@ -303,8 +303,13 @@ fn load(connection: &Connection, table: &Table, content: &TableRows) -> rusqlite
 fn describe_tables(connection: &Connection, rows: &TabletRows) -> rusqlite::Result<Table> {
     let table = schema::table_statistics();
     let columns: Vec<String> = table.columns.iter().map(|column| format!("`{}` COLLATE NOCASE", column.name)).collect();
-    connection.execute_batch(&format!("CREATE TABLE {INFORMATION_SCHEMA}.tables ({})", columns.join(", ")))?;
-    let mut insert = connection.prepare(&format!("INSERT INTO {INFORMATION_SCHEMA}.tables VALUES (?1, ?2, ?3, ?4)"))?;
+    // Without row ids: what is counted up by INSERT is told from the last row id.
+    connection.execute_batch(&format!(
+        "CREATE TABLE {INFORMATION_SCHEMA}.tables ({}, PRIMARY KEY (TABLE_SCHEMA, TABLE_NAME)) WITHOUT ROWID",
+        columns.join(", ")
+    ))?;
+    let mut insert =
+        connection.prepare(&format!("INSERT OR REPLACE INTO {INFORMATION_SCHEMA}.tables VALUES (?1, ?2, ?3, ?4)"))?;
     for size in &rows.table_sizes {
         insert.execute((&size.database, &size.table, size.rows, size.bytes))?;
     }
