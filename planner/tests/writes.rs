@@ -16,7 +16,11 @@ use vtflow_planner::{
             VReplicationExecRequest, VReplicationExecResponse,
         },
         topodata::Shard,
-        vtctldata::{CancelSchemaMigrationRequest, CancelSchemaMigrationResponse, WorkflowUpdateRequest, WorkflowUpdateResponse},
+        vschema::{RoutingRule, RoutingRules},
+        vtctldata::{
+            CancelSchemaMigrationRequest, CancelSchemaMigrationResponse, WorkflowDeleteRequest, WorkflowDeleteResponse,
+            WorkflowUpdateRequest, WorkflowUpdateResponse,
+        },
     },
     rpc,
     write::{Verdict, WritePlan},
@@ -487,4 +491,110 @@ fn a_failed_migration_verb_is_said_as_vtctld_says_it_and_by_target() {
     assert!(text.ends_with("ks/-80 zone1-0000000100: applied, 1 row\nks/80- zone1-0000000200: not applied: online DDL is disabled (a second look shows the rows as they were)"), "{text}");
     assert_eq!(statements(&asks).len(), 2);
     assert!(matches!(&asks[asks.len() - 1].what, What::TopoUnlock { .. }));
+}
+
+/// `wf` of two shards, whose tablets know the typed RPC and whose traffic goes to the source.
+fn deletable() -> Cluster {
+    let mut cluster = running();
+    cluster.cell("zone1");
+    for uid in [100, 200] {
+        cluster.answer(uid, "delete", changed(1)).answer(uid, "vdiff", Answer::Called(Vec::new()));
+        cluster.answer(uid, "table sizes", rows(&[], &[]));
+    }
+    // Its source: one shard.
+    cluster.global("keyspaces/src/Keyspace", vec![]);
+    let record = Shard { primary_alias: Some(alias(900)), is_primary_serving: true, ..Shard::default() };
+    cluster.put("global", "keyspaces/src/shards/0/Shard", &record);
+    cluster.tablet(900, "0");
+    for subject in ["streams", "copy state", "names", "logs", "table sizes"] {
+        cluster.answer(900, subject, rows(&[], &[]));
+    }
+    cluster
+}
+
+fn delete(change: impl FnOnce(&mut WorkflowDeleteRequest), force: bool) -> Call {
+    let mut request = WorkflowDeleteRequest {
+        keyspace: "ks".into(),
+        workflow: "wf".into(),
+        keep_data: true,
+        keep_routing_rules: true,
+        ..WorkflowDeleteRequest::default()
+    };
+    change(&mut request);
+    let options = CallOptions { force, ..CallOptions::default() };
+    Call { path: rpc::WORKFLOW_DELETE.into(), request: request.encode_to_vec(), options }
+}
+
+#[test]
+fn a_workflow_is_deleted_under_its_lock() {
+    let (reply, asks) = deletable().run(&delete(|_| {}, false));
+    let bytes = reply.result.expect("a reply");
+    let response = WorkflowDeleteResponse::decode(bytes.as_slice()).expect("such a message");
+    assert_eq!(response.summary, "Successfully cancelled the wf workflow in the ks keyspace");
+    assert_eq!(response.details.iter().map(|info| info.deleted).collect::<Vec<_>>(), [true, true]);
+    assert!(matches!(&asks[0].what, What::TopoLock { path, is_named: true, .. } if path == "internal/named_locks/ks/wf"));
+    assert!(matches!(&asks[asks.len() - 1].what, What::TopoUnlock { .. }));
+    let paths: Vec<&str> = writes(&asks).iter().map(|(_, path, _)| *path).collect();
+    assert_eq!(paths, [rpc::DELETE_VREPLICATION_WORKFLOW, rpc::VDIFF, rpc::DELETE_VREPLICATION_WORKFLOW, rpc::VDIFF]);
+    // A comparison that cannot be deleted is a note, not a failure.
+    let mut cluster = deletable();
+    cluster.answer(200, "vdiff", refused("vdiff engine is closed"));
+    let (reply, _) = cluster.run(&delete(|_| {}, false));
+    assert!(reply.result.is_ok());
+    assert!(reply.written.expect("a request that writes").notes[0].contains("vdiff engine is closed"));
+    // A tablet before v18 gets the statement.
+    let mut cluster = deletable();
+    cluster.answer(100, "v18", unknown_method());
+    let (_, asks) = cluster.run(&delete(|_| {}, false));
+    let (_, path, request) = &writes(&asks)[0];
+    assert_eq!(*path, rpc::VREPLICATION_EXEC);
+    let query = VReplicationExecRequest::decode(request.as_slice()).expect("such a message").query;
+    assert_eq!(query, "delete from _vt.vreplication where db_name = 'vt_ks' and workflow = 'wf'");
+}
+
+#[test]
+fn what_must_not_be_deleted_is_refused_before_anything_is_touched() {
+    let of_type = |kind: &str| {
+        let mut cluster = deletable();
+        let columns =
+            ["#id", "workflow", "source", "pos", "state", "message", "cell", "tablet_types", "#workflow_type", "db_name"];
+        let source = stream(7, "wf").source;
+        let row = ["7", "wf", &source, "", "Running", "", "", "", kind, "vt_ks"].map(|text| Some(text.to_owned())).to_vec();
+        cluster.answer(100, "streams", rows(&columns, &[row]));
+        cluster
+    };
+    let mut frozen = deletable();
+    frozen.answer(200, "streams", streams(&[StreamOf { message: "FROZEN", ..stream(8, "wf") }]));
+    let mut switched = deletable();
+    let rule = RoutingRule { from_table: "src.t1".into(), to_tables: vec!["ks.t1".into()] };
+    switched.put("global", "RoutingRules", &RoutingRules { rules: vec![rule] });
+    let mut reversed = deletable();
+    reversed.answer(900, "streams", streams(&[stream(1, "wf_reverse")]));
+    let mut nowhere = deletable();
+    for uid in [100, 200] {
+        nowhere.answer(uid, "streams", streams(&[]));
+    }
+    let cases: Vec<(Cluster, Call, &str)> = vec![
+        (
+            deletable(),
+            delete(|request| request.keep_data = false, true),
+            "would drop the copied tables (keep_data), which vtflow does not do",
+        ),
+        (deletable(), delete(|request| request.workflow.clear(), false), "no workflow provided"),
+        (of_type("5"), delete(|_| {}, true), "Use: vtflow migration cancel ks wf"),
+        (of_type("3"), delete(|_| {}, true), "reads another cluster"),
+        (frozen.clone(), delete(|_| {}, false), "is frozen on ks/80-"),
+        (switched, delete(|_| {}, false), "cannot delete workflow because you have already switched write traffic"),
+        (reversed, delete(|_| {}, true), "workflow src.wf_reverse is there, too"),
+        (nowhere, delete(|_| {}, false), "no streams found in keyspace ks for wf"),
+    ];
+    for (cluster, call, want) in cases {
+        let (reply, asks) = cluster.run(&call);
+        assert!(error(&reply).contains(want), "{want}: {}", error(&reply));
+        assert!(writes(&asks).is_empty(), "{want}");
+        let has_lock = asks.iter().any(|ask| matches!(ask.what, What::TopoLock { .. }));
+        assert_eq!(has_lock, asks.iter().any(|ask| matches!(ask.what, What::TopoUnlock { .. })), "{want}: given back");
+    }
+    let (reply, _) = frozen.run(&delete(|_| {}, true));
+    assert!(reply.result.is_ok(), "{reply:?}");
 }

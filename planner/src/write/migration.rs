@@ -168,7 +168,15 @@ impl Migration {
             max_rows: 10,
             caller_id: self.caller_id.clone(),
         };
-        Change { target, path: rpc::EXECUTE_QUERY, request: request.encode_to_vec(), subject: "migration", statement, rows, is_extra: false }
+        Change {
+            target,
+            path: rpc::EXECUTE_QUERY,
+            request: request.encode_to_vec(),
+            subject: "migration",
+            statement,
+            rows,
+            is_extra: false,
+        }
     }
 
     fn rows_by_shard(seen: &[Seen], done: &[Done]) -> BTreeMap<String, u64> {

@@ -63,13 +63,16 @@ impl WorkflowDelete {
         if workflow.is_empty() {
             return refused(Code::InvalidArgument, "invalid request, no workflow provided".into());
         }
-        if workflow.len() > limits::WORKFLOW_NAME_BYTES || crate::topo::names::check_object(workflow).is_err() && workflow.contains('/') {
+        if workflow.len() > limits::WORKFLOW_NAME_BYTES
+            || crate::topo::names::check_object(workflow).is_err() && workflow.contains('/')
+        {
             return Err(Status::unknown(format!("no streams found in keyspace {keyspace} for {workflow}")));
         }
-        let too_much: Vec<&str> = [(!keep_data, "the copied tables (keep_data)"), (!keep_routing_rules, "routing rules (keep_routing_rules)")]
-            .into_iter()
-            .filter_map(|(drops, what)| drops.then_some(what))
-            .collect();
+        let too_much: Vec<&str> =
+            [(!keep_data, "the copied tables (keep_data)"), (!keep_routing_rules, "routing rules (keep_routing_rules)")]
+                .into_iter()
+                .filter_map(|(drops, what)| drops.then_some(what))
+                .collect();
         if !too_much.is_empty() {
             let message = format!(
                 "deleting {keyspace}.{workflow} would drop {}, which vtflow does not do: keep them, or send this to a vtctld; nothing was changed",
@@ -91,7 +94,8 @@ impl WorkflowDelete {
     }
 
     fn list(keyspace: &str, workflow: &str) -> Call {
-        let request = GetWorkflowsRequest { keyspace: keyspace.into(), workflow: workflow.into(), ..GetWorkflowsRequest::default() };
+        let request =
+            GetWorkflowsRequest { keyspace: keyspace.into(), workflow: workflow.into(), ..GetWorkflowsRequest::default() };
         Self::call(rpc::GET_WORKFLOWS, request.encode_to_vec())
     }
 
@@ -140,7 +144,8 @@ impl WorkflowDelete {
         let WorkflowDeleteRequest { keyspace, workflow, .. } = &self.request;
         let place = format!("{keyspace}/{}", seen.target.place.shard);
         if streams.iter().any(|stream| stream.workflow_type == ONLINE_DDL) {
-            let text = format!("belongs to a schema migration; nothing was changed. Use: vtflow migration cancel {keyspace} {workflow}");
+            let text =
+                format!("belongs to a schema migration; nothing was changed. Use: vtflow migration cancel {keyspace} {workflow}");
             return refused(format!("the {workflow} workflow {text}"));
         }
         if streams.iter().any(|stream| stream.workflow_type == MIGRATE) {
@@ -240,7 +245,8 @@ impl Verb for WorkflowDelete {
             1 => {
                 // Without a workflow there is no more to ask.
                 self.reverse(replies)?;
-                let request = WorkflowStatusRequest { keyspace: keyspace.clone(), workflow: workflow.clone(), shards: Vec::new() };
+                let request =
+                    WorkflowStatusRequest { keyspace: keyspace.clone(), workflow: workflow.clone(), shards: Vec::new() };
                 Some(Self::call(rpc::WORKFLOW_STATUS, request.encode_to_vec()))
             }
             2 => self.reverse(replies).map(|(keyspace, reverse)| Self::list(&keyspace, &reverse)),
