@@ -371,7 +371,7 @@ fn operations_keep_their_meaning_without_precedence() {
             "time_updated < unix_timestamp(now() - interval 10 minute)",
             "time_updated < unix_timestamp(now() - interval 10 minute)",
         ),
-        ("options->>'$.a' = 'b'", "json_unquote(json_extract(options, '$.a')) = 'b'"),
+        ("options->>'$.a' = 'b'", "json_unquote(json_extract(`options`, '$.a')) = 'b'"),
         ("message like '%x|_%' escape '|' and id is not null", "message like '%x|_%' escape '|' and id is not null"),
         ("case when id = 1 then 2 else 3 end = 2", "((case when id = 1 then 2 else 3 end) = 2)"),
         ("convert(message using utf8mb4) regexp 'a.*'", "convert(message using utf8mb4) regexp 'a.*'"),
