@@ -58,8 +58,14 @@ impl Scoper<'_> {
             Some(other) => vec![other],
         };
         for added in self.conditions(table) {
-            let is_said = matches!(&added, Expr::Binary { left, right, .. }
-                if matches!((&**left, &**right), (Expr::Column { name, .. }, Expr::Text(text)) if says(&parts, name, text)));
+            let names_the_same = match &added {
+                Expr::Binary { left, right, .. } => match (&**left, &**right) {
+                    (Expr::Column { name, .. }, Expr::Text(text)) => says(&parts, name, text),
+                    _ => false,
+                },
+                _ => false,
+            };
+            let is_said = names_the_same || parts.contains(&added);
             if !is_said {
                 parts.push(Expr::Added(Box::new(added)));
             }
