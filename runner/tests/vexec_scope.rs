@@ -66,7 +66,8 @@ const LITERALS: &[&str] = &[
     "''", "x'7766'", "-1",
 ];
 
-struct Grammar<'a>(&'a mut Random);
+/// The second part: the scope's own names, which a statement may name as well.
+struct Grammar<'a>(&'a mut Random, [&'a str; 2]);
 
 impl Grammar<'_> {
     fn statement(&mut self) -> String {
@@ -127,6 +128,13 @@ impl Grammar<'_> {
     }
 
     fn condition_on(&mut self, depth: usize, columns: &[&str]) -> String {
+        // Scope that says more than it should, where it would count.
+        if columns == STREAM_COLUMNS && self.0.yes(25) {
+            let (column, own) = if self.0.yes(50) { ("workflow", self.1[0]) } else { ("db_name", self.1[1]) };
+            let (own, other) = (quoted(own), quoted(self.0.one(NAMES)));
+            let list = if self.0.yes(50) { format!("{own}, {other}") } else { format!("{other}, {own}") };
+            return format!(" where {column} in ({list})");
+        }
         if self.0.yes(15) { String::new() } else { format!(" where {}", self.predicate(depth, columns)) }
     }
 
@@ -139,7 +147,10 @@ impl Grammar<'_> {
             1 => format!("{} and {}", self.predicate(depth + 1, columns), self.predicate(depth + 1, columns)),
             2 => format!("({})", self.predicate(depth + 1, columns)),
             3 => format!("not {}", self.predicate(depth + 1, columns)),
-            4 => format!("{} in ({}, {})", self.0.one(columns), self.literal(), self.literal()),
+            4 => {
+                let column = if self.0.yes(50) { self.0.one(&["workflow", "db_name"]) } else { self.0.one(columns) };
+                format!("{column} in ({}, {})", self.literal(), self.literal())
+            }
             5 => format!("{} not in ({})", self.0.one(columns), self.literal()),
             6 => format!("{} like {}", self.0.one(columns), self.literal()),
             7 => format!("{} is not null", self.0.one(columns)),
@@ -166,8 +177,16 @@ impl Grammar<'_> {
     }
 
     fn literal(&mut self) -> String {
+        if self.0.yes(25) {
+            let name = self.1[self.0.below(2)];
+            return quoted(name);
+        }
         self.0.one(LITERALS).to_owned()
     }
+}
+
+fn quoted(name: &str) -> String {
+    format!("'{}'", name.replace('\\', "\\\\").replace('\'', "''"))
 }
 
 /// Words that change what a statement is, put anywhere.
@@ -289,7 +308,7 @@ fn check(seed: u64) -> Outcome {
     let random = &mut Random::new(seed);
     let workflow = if random.yes(8) { "" } else { random.one(NAMES) };
     let db_name = random.one(NAMES);
-    let mut sql = Grammar(random).statement();
+    let mut sql = Grammar(random, [workflow, db_name]).statement();
     if random.yes(40) {
         sql = mutate(random, &sql);
     }
