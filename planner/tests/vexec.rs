@@ -1,4 +1,6 @@
-//! What VExec accepts, what it prints for a target, and what it refuses; the cases of vtctld's own planner among them.
+//! What `VExec` accepts, what it prints for a target, and what it refuses; the cases of vtctld's own planner among them.
+
+#![allow(clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 use prost::Message;
 use vtflow_planner::{
@@ -446,7 +448,7 @@ fn call(sql: &str, dry_run: bool) -> Call {
 }
 
 fn response(bytes: &[u8]) -> VExecResponse {
-    VExecResponse::decode(bytes).unwrap()
+    VExecResponse::decode(bytes).expect("a VExecResponse")
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! VExec: SQL from people on the sidecar tables, parsed, checked, scoped and printed. Pure: nothing here asks a tablet.
+//! `VExec`: SQL from people on the sidecar tables, parsed, checked, scoped and printed. Pure: nothing here asks a tablet.
 //!
 //! A statement goes through a tree of our own ([`tree`]) that has room for nothing but what is accepted; what comes out is printed from
 //! that tree, so no byte of the input reaches a tablet unread. [`scope`] makes it touch only rows of the named workflow in the

@@ -120,8 +120,7 @@ fn is_ignored(token: &Token) -> bool {
     match token {
         Token::Whitespace(sqlparser::tokenizer::Whitespace::MultiLineComment(text)) => !text.contains('+'),
         Token::Whitespace(sqlparser::tokenizer::Whitespace::SingleLineComment { comment, .. }) => !comment.starts_with('+'),
-        Token::Whitespace(_) => true,
-        Token::EOF => true,
+        Token::Whitespace(_) | Token::EOF => true,
         _ => false,
     }
 }

@@ -101,7 +101,10 @@ const INTEGRAL: i32 = 256;
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        ResultValue::{Bytes, Integer, Missing, Null, Text},
+        *,
+    };
     use crate::proto::{
         query::{Field, QueryResult, Row},
         vtflow::v_exec_response::Target,
@@ -125,7 +128,6 @@ mod tests {
         let dry = Target { tablet: "c".into(), ..Target::default() };
         let table = table(VExecResponse { targets: vec![old, new, dry] }).unwrap();
         assert_eq!(table.columns, ["id", "message", "pos", "options"]);
-        use ResultValue::{Bytes, Integer, Missing, Null, Text};
         assert_eq!(table.rows[0].values, [Integer("7".into()), Null, Bytes("0xff00".into()), Missing]);
         assert_eq!(table.rows[1].values, [Integer("8".into()), Missing, Text(String::new()), Text("{}".into())]);
         assert_eq!((table.rows.len(), table.rows[1].tablet.as_str()), (2, "b"));

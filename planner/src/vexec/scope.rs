@@ -37,17 +37,23 @@ impl Scoper<'_> {
         }
         self.inside(&mut select.condition);
         self.inside(&mut select.having);
-        select.group_by.iter_mut().for_each(|expr| self.expr(expr));
+        for expr in &mut select.group_by {
+            self.expr(expr);
+        }
         self.orders(&mut select.order_by);
         self.rows(select.table, &mut select.condition);
     }
 
     fn inside(&self, condition: &mut Option<Expr>) {
-        condition.iter_mut().for_each(|expr| self.expr(expr));
+        if let Some(condition) = condition {
+            self.expr(condition);
+        }
     }
 
     fn orders(&self, orders: &mut [Order]) {
-        orders.iter_mut().for_each(|order| self.expr(&mut order.expr));
+        for order in orders {
+            self.expr(&mut order.expr);
+        }
     }
 
     /// Adds to a condition that the rows are in scope.
@@ -112,7 +118,9 @@ impl Scoper<'_> {
             | Expr::Added(expr) => self.expr(expr),
             Expr::InList { expr, list, .. } => {
                 self.expr(expr);
-                list.iter_mut().for_each(|value| self.expr(value));
+                for value in list {
+                    self.expr(value);
+                }
             }
             Expr::InSelect { expr, select, .. } => {
                 self.expr(expr);

@@ -1,12 +1,12 @@
-//! The sidecar tables that VExec knows: their columns over all releases, what may be done to them, and how each is scoped.
+//! The sidecar tables that `VExec` knows: their columns over all releases, what may be done to them, and how each is scoped.
 //!
 //! Columns are the union of v10 to v24: a tablet that lacks one says so itself. Facts: `go/vt/sidecardb/schema/vreplication/*.sql`,
 //! `go/vt/sidecardb/schema/onlineddl/schema_migrations.sql` (v16 on), `binlog_player.go`, `onlineddl/schema.go` (before).
 
-/// A sidecar table of VExec.
+/// A sidecar table of `VExec`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Table {
-    /// `_vt.vreplication`: one row per stream. The only one that VExec writes.
+    /// `_vt.vreplication`: one row per stream. The only one that `VExec` writes.
     Vreplication,
     /// `_vt.vreplication_log`: what happened to streams. v11 on.
     VreplicationLog,

@@ -1,4 +1,4 @@
-//! A checked statement: exactly what VExec accepts, and nothing that it does not.
+//! A checked statement: exactly what `VExec` accepts, and nothing that it does not.
 //!
 //! Whatever the SQL parser knows beyond this has no place here, so it cannot be printed. Names of tables, columns and functions
 //! are our own constants; from the input come only literals and the names of result columns.

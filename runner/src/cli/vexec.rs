@@ -1,6 +1,6 @@
 //! `vtflow vexec KEYSPACE[.WORKFLOW] SQL`.
 
-use std::process::ExitCode;
+use std::{fmt::Write, process::ExitCode};
 
 use clap::{Args, ValueEnum};
 use prost::Message;
@@ -96,7 +96,8 @@ fn statements(response: &VExecResponse) -> String {
             done = end;
         }
         statement += &terminal::printable(target.statement.get(done..).unwrap_or(""));
-        text += &format!("{}  {}  db {}\n  {statement}\n", target.tablet, target.shard, terminal::printable(&target.db_name));
+        let db_name = terminal::printable(&target.db_name);
+        let _ = writeln!(text, "{}  {}  db {db_name}\n  {statement}", target.tablet, target.shard);
     }
     let count = response.targets.len();
     text + &format!("{count} {}, nothing was sent\n", if count == 1 { "statement" } else { "statements" })
@@ -106,8 +107,6 @@ fn rows_text(rows: &ResultTable, asked: usize, width: Option<usize>) -> String {
     if rows.rows.is_empty() {
         return format!("No rows on {asked} {}.\n", if asked == 1 { "tablet" } else { "tablets" });
     }
-    // Narrower than this a column says nothing.
-    const COLUMN: usize = 10;
     if width.is_some_and(|width| (rows.columns.len() + 1) * COLUMN > width) {
         return blocks(rows);
     }
@@ -122,15 +121,18 @@ fn rows_text(rows: &ResultTable, asked: usize, width: Option<usize>) -> String {
     table(&columns, &cells.collect::<Vec<Vec<String>>>(), width)
 }
 
+/// Characters of a column; narrower than this it says nothing.
+const COLUMN: usize = 10;
+
 /// A line per value: what is wide is read from top to bottom.
 fn blocks(rows: &ResultTable) -> String {
     let width = rows.columns.iter().map(|name| name.chars().count()).max().unwrap_or(0);
     let mut text = String::new();
     for row in &rows.rows {
-        text += &format!("{}  {}\n", row.tablet, row.shard);
+        let _ = writeln!(text, "{}  {}", row.tablet, row.shard);
         for (name, value) in rows.columns.iter().zip(&row.values) {
             let line = format!("  {:<width$}  {}", terminal::printable(name), cell(value));
-            text += &format!("{}\n", line.trim_end());
+            let _ = writeln!(text, "{}", line.trim_end());
         }
     }
     text
