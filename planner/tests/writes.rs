@@ -21,6 +21,7 @@ use vtflow_planner::{
             CancelSchemaMigrationRequest, CancelSchemaMigrationResponse, WorkflowDeleteRequest, WorkflowDeleteResponse,
             WorkflowUpdateRequest, WorkflowUpdateResponse,
         },
+        vtflow::{VExecRequest, VExecResponse},
     },
     rpc,
     write::{Verdict, WritePlan},
@@ -597,4 +598,59 @@ fn what_must_not_be_deleted_is_refused_before_anything_is_touched() {
     }
     let (reply, _) = frozen.run(&delete(|_| {}, true));
     assert!(reply.result.is_ok(), "{reply:?}");
+}
+
+fn vexec(sql: &str, mode: Mode) -> Call {
+    let request = VExecRequest { keyspace: "ks".into(), workflow: "wf".into(), sql: sql.into(), ..VExecRequest::default() };
+    Call { path: rpc::VEXEC.into(), request: request.encode_to_vec(), options: CallOptions { mode, ..CallOptions::default() } }
+}
+
+#[test]
+fn a_persons_statement_is_held_to_the_rows_it_was_planned_for() {
+    let mut cluster = running();
+    for uid in [100, 200] {
+        cluster.answer(uid, "vexec", changed(1));
+    }
+    let update = "update _vt.vreplication set state = 'Stopped' where id > 0";
+    let (preview, asks) = cluster.run(&vexec(update, Mode::Preview));
+    assert!(writes(&asks).is_empty());
+    let earlier = plan(&preview).clone();
+    assert_eq!(earlier.summary, "This changes and restarts 2 streams on 2 tablets:");
+    assert!(earlier.writes[0].statement.contains("db_name = 'vt_ks'") && earlier.writes[0].statement.contains("workflow = 'wf'"));
+    let (reply, asks) = cluster.run(&vexec(update, Mode::Planned(earlier.digest.clone())));
+    let response = VExecResponse::decode(reply.result.expect("a reply").as_slice()).expect("such a message");
+    let rows: Vec<u64> = response.targets.iter().filter_map(|target| Some(target.result.as_ref()?.rows_affected)).collect();
+    assert_eq!((rows, writes(&asks).len()), (vec![1, 1], 2));
+    // Another row by now: nothing is changed.
+    cluster.answer(200, "streams", streams(&[stream(8, "wf"), stream(9, "wf")]));
+    let (reply, asks) = cluster.run(&vexec(update, Mode::Planned(earlier.digest.clone())));
+    assert!(writes(&asks).is_empty());
+    assert_eq!(plan(&reply).changes_since(&earlier), ["ks/80- zone1-0000000200: stream 9 is new"]);
+    // Nothing is meant: nothing is sent, and that is no error.
+    for uid in [100, 200] {
+        cluster.answer(uid, "streams", streams(&[]));
+    }
+    let (reply, asks) = cluster.run(&vexec("delete from _vt.vreplication where id = 77", Mode::Perform));
+    assert!(reply.result.is_ok() && writes(&asks).is_empty());
+    // A frozen stream stays.
+    cluster.answer(200, "streams", streams(&[StreamOf { message: "FROZEN", ..stream(8, "wf") }]));
+    let (reply, asks) = cluster.run(&vexec(update, Mode::Perform));
+    assert!(error(&reply).contains("is frozen") && writes(&asks).is_empty(), "{}", error(&reply));
+    // What is refused is refused before anybody is asked.
+    let (reply, asks) = cluster.run(&vexec("update _vt.vreplication set db_name = 'x'", Mode::Perform));
+    assert!(reply.result.is_err() && asks.is_empty());
+}
+
+#[test]
+fn a_persons_statement_that_fails_is_looked_at_again() {
+    for (second, verdict) in
+        [(streams(&[]), Verdict::Applied), (streams(&[stream(8, "wf")]), Verdict::NotApplied), (silent(200), Verdict::Unknown)]
+    {
+        let mut cluster = running();
+        cluster.answer(100, "vexec", changed(1)).answer(200, "vexec", refused("connection lost"));
+        cluster.pages(200, "streams", vec![streams(&[stream(8, "wf")]), second]);
+        let (reply, asks) = cluster.run(&vexec("delete from _vt.vreplication", Mode::Perform));
+        assert_eq!(writes(&asks).len(), 2);
+        assert_eq!(reply.written.expect("a request that writes").outcomes[1].verdict, verdict);
+    }
 }

@@ -4,7 +4,7 @@ use crate::{
     error::{Code, Failure, Status},
     flow::{Answer, AskId, Asks, Call, Reply, Timestamp},
     limits, rpc,
-    write::{Migration, WorkflowDelete, WorkflowUpdate, engine::Write},
+    write::{Migration, VExecWrite, WorkflowDelete, WorkflowUpdate, engine::Write},
 };
 
 mod get_version;
@@ -14,6 +14,7 @@ mod schema_migrations;
 mod snapshot;
 mod topology;
 mod vdiff_show;
+mod vexec;
 mod workflow_status;
 
 /// A request being served: takes answers, releases asks, ends with a reply. It may move between threads: a server's requests do.
@@ -45,6 +46,10 @@ pub(crate) fn start(call: &Call, now: Timestamp, asks: &mut Asks) -> Result<Box<
         rpc::GET_SCHEMA_MIGRATIONS => Ok(Box::new(schema_migrations::SchemaMigrations::start(call, asks)?)),
         rpc::SNAPSHOT => Ok(Box::new(snapshot::Snapshot::start(call, asks)?)),
         rpc::VDIFF_SHOW => Ok(Box::new(vdiff_show::VDiffShow::start(call, asks)?)),
+        rpc::VEXEC => match VExecWrite::new(call) {
+            Some(write) => Ok(Box::new(Write::start(write, rpc::VEXEC, call, now, asks)?)),
+            None => Ok(Box::new(vexec::VExec::start(call, asks)?)),
+        },
         rpc::WORKFLOW_STATUS => Ok(Box::new(workflow_status::WorkflowStatus::start(call, now, asks)?)),
         rpc::WORKFLOW_UPDATE => {
             let write = Write::start(WorkflowUpdate::new(call)?, rpc::WORKFLOW_UPDATE, call, now, asks)?;

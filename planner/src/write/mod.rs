@@ -12,11 +12,13 @@ mod migration;
 mod outcome;
 mod plan;
 mod stream;
+mod vexec;
 mod workflow_delete;
 mod workflow_update;
 
 pub(crate) use migration::Migration;
 pub use outcome::{Outcome, Verdict, Written};
 pub use plan::{PlannedRow, PlannedWrite, WritePlan};
+pub(crate) use vexec::VExecWrite;
 pub(crate) use workflow_delete::WorkflowDelete;
 pub(crate) use workflow_update::WorkflowUpdate;

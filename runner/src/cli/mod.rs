@@ -19,6 +19,7 @@ mod get_workflows;
 mod plan;
 mod serve;
 mod snapshot;
+mod vexec;
 mod view;
 
 pub use connect::ConnectArgs;
@@ -73,6 +74,8 @@ pub(crate) enum ReadCommand {
     /// Record clusters
     #[command(subcommand)]
     Snapshot(SnapshotCommand),
+    /// Run a statement on the sidecar tables of every shard, within one workflow
+    Vexec(vexec::VexecArgs),
 }
 
 #[derive(Clone, Debug, Subcommand)]
@@ -205,6 +208,7 @@ pub(crate) async fn run_read(cluster: &connect::Connected, command: ReadCommand)
             PlanCommand::Status(args) => plan::run(cluster, args).await,
         },
         ReadCommand::Snapshot(SnapshotCommand::Save(args)) => snapshot::save(cluster, args).await,
+        ReadCommand::Vexec(args) => vexec::run(cluster, args).await,
     }
 }
 

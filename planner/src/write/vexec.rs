@@ -1,0 +1,146 @@
+//! `VExec` that writes: one update or delete of a person's on the streams of every target, held to the rows that it was planned for.
+//!
+//! What the statement may be, and that it touches only the workflow's rows in the tablet's own database, is [`crate::vexec`]'s.
+
+use prost::Message;
+
+use super::{
+    engine::{Change, Done, Lock, Look, Looked, Prepared, Seen, Shown, Verb},
+    stream::{self, Stream},
+    workflow_update::row,
+};
+use crate::{
+    error::{Code, Status},
+    explain::count,
+    flow::{Call, Reply},
+    proto::{
+        query::QueryResult,
+        tabletmanagerdata::VReplicationExecRequest,
+        vtflow::{VExecRequest, VExecResponse, v_exec_response as planned},
+    },
+    rows::result::RowSet,
+    rpc,
+    topo::targets::Target,
+    vexec::{Kind, Scope, Statement},
+};
+
+pub(crate) struct VExecWrite {
+    request: VExecRequest,
+    statement: Statement,
+}
+
+impl VExecWrite {
+    /// The request, if it is one that writes; `None` if it reads, is a dry run, or cannot be understood (which the read says).
+    pub(crate) fn new(call: &Call) -> Option<Self> {
+        let request: VExecRequest = crate::ops::decode(call).ok()?;
+        let statement = Statement::parse(&request.sql, Scope { workflow: request.workflow.clone() }).ok()?;
+        (statement.kind().is_write() && !request.dry_run && !request.keyspace.is_empty()).then_some(Self { request, statement })
+    }
+
+    fn is_delete(&self) -> bool {
+        self.statement.kind() == Kind::Delete
+    }
+}
+
+/// The streams that a target's only look showed.
+fn streams(seen: &Seen) -> Result<Vec<Stream>, String> {
+    match seen.looked.first() {
+        Some(Looked::Called(bytes)) => {
+            let rows =
+                RowSet::from_vreplication_exec(bytes).map_err(|error| format!("the tablet's answer cannot be read: {error}"))?;
+            stream::streams(&[rows])
+        }
+        Some(Looked::Refused(_, text)) => Err(text.clone()),
+        _ => Err("the tablet was not asked".into()),
+    }
+}
+
+impl Verb for VExecWrite {
+    fn keyspace(&self) -> &str {
+        &self.request.keyspace
+    }
+
+    fn shards(&self) -> &[String] {
+        &self.request.shards
+    }
+
+    fn lock(&self) -> Option<Lock> {
+        None
+    }
+
+    fn unlocked(&self) -> Vec<String> {
+        vec![format!("keyspaces/{}", self.request.keyspace)]
+    }
+
+    fn no_shards(&self, status: Status) -> Status {
+        status
+    }
+
+    fn looks(&self, target: &Target) -> Vec<Look> {
+        let statement = self.statement.rows_expected(&target.db_name).unwrap_or_default();
+        let request = VReplicationExecRequest { query: statement.clone() }.encode_to_vec();
+        vec![Look::Call { path: rpc::VREPLICATION_EXEC, request, subject: "streams", statement }]
+    }
+
+    fn prepare(&self, seen: &[Seen], _replies: &[Reply], force: bool) -> Result<Prepared, Status> {
+        let (mut changes, mut streams_in_all) = (Vec::new(), 0);
+        for (target, seen) in seen.iter().enumerate() {
+            let place = format!("{}/{}", self.request.keyspace, seen.target.place.shard);
+            let refused = |text: String| Status {
+                code: Code::FailedPrecondition,
+                message: format!("{place}: {text}; nothing was changed"),
+            };
+            let streams = streams(seen).map_err(refused)?;
+            if streams.is_empty() {
+                continue;
+            }
+            if streams.iter().any(Stream::is_frozen) && !force {
+                return Err(refused("a stream is frozen, its traffic has been switched: force it if it has to be".into()));
+            }
+            streams_in_all += streams.len();
+            let statement = self.statement.for_target(&seen.target.db_name);
+            let request = VReplicationExecRequest { query: statement.clone() }.encode_to_vec();
+            let rows = streams.iter().map(row).collect();
+            let (path, subject) = (rpc::VREPLICATION_EXEC, "vexec");
+            changes.push(Change { target, path, request, subject, statement, rows, is_extra: false });
+        }
+        let (streams, tablets) = (count(streams_in_all, "stream"), count(changes.len(), "tablet"));
+        let summary = match (self.is_delete(), changes.is_empty()) {
+            (_, true) => "This changes nothing: no stream is meant.".to_owned(),
+            (true, _) => format!("This deletes {streams} on {tablets}:"),
+            (false, _) => format!("This changes and restarts {streams} on {tablets}:"),
+        };
+        let kept = if self.is_delete() { vec!["tables, routing rules, log rows".to_owned()] } else { Vec::new() };
+        Ok(Prepared { summary, kept, warnings: Vec::new(), changes })
+    }
+
+    /// Of an update only that nothing has changed can be told: what a statement of a person's makes of a row is MySQL's to know.
+    fn judge(&self, change: &Change, before: &Seen, after: &Seen) -> Shown {
+        let (Ok(before), Ok(after)) = (streams(before), streams(after)) else {
+            return Shown::Part("rows that cannot be read".into());
+        };
+        let left = before.iter().filter(|was| after.iter().any(|now| now.id == was.id)).count();
+        let is_same = before.iter().all(|was| after.iter().any(|now| now.id == was.id && now.basis() == was.basis()));
+        match (self.is_delete(), left) {
+            (true, 0) => Shown::All,
+            _ if is_same && left == change.rows.len() => Shown::Nothing,
+            _ => Shown::Part(format!("other rows than before ({left} of {} still meant)", count(before.len(), "stream"))),
+        }
+    }
+
+    fn reply(&self, seen: &[Seen], done: &[Done]) -> Result<Vec<u8>, Status> {
+        let target = |done: &Done| {
+            let target = &seen.get(done.change.target)?.target;
+            let result = QueryResult { rows_affected: done.rows.unwrap_or_default(), ..QueryResult::default() };
+            Some(planned::Target {
+                tablet: target.address.alias.clone(),
+                shard: target.place.shard.clone(),
+                db_name: target.db_name.clone(),
+                statement: done.change.statement.clone(),
+                added: Vec::new(),
+                result: Some(result),
+            })
+        };
+        Ok(VExecResponse { targets: done.iter().filter_map(target).collect() }.encode_to_vec())
+    }
+}
