@@ -1,5 +1,7 @@
 //! `vtflow vexec` as a program, on the built-in cluster.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::process::Command;
 
 fn vexec(arguments: &[&str]) -> (i32, String, String) {

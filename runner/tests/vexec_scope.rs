@@ -2,7 +2,10 @@
 //!
 //! Statements from a grammar, and the same with letters and words changed at random, are planned and executed on two tablets: one has
 //! the workflow's rows and beside them those of other workflows and databases, the other has the workflow's rows alone. Nothing may
-//! tell the two apart: same result, same rows afterwards, and the rows of others as they were. `SEED=n` runs one seed.
+//! tell the two apart: same result, same rows afterwards, and the rows of others as they were. `SEED=n` runs one seed,
+//! `SEEDS=n` so many.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 use vtflow::embedded::{Cell, Release, TabletRows, clock::Clock, controller_plan, engine::Engine, schema};
 use vtflow_planner::{
@@ -34,6 +37,12 @@ impl Random {
         self.below(100) < percent
     }
 }
+
+/// Statements of a usual run.
+const SEEDS: u64 = 3_000;
+
+/// The tables whose rows belong to streams, and by which column.
+const TABLES: [(&str, &str); 3] = [("vreplication", "id"), ("copy_state", "vrepl_id"), ("vreplication_log", "vrepl_id")];
 
 /// Names that try to be more than names.
 const NAMES: &[&str] = &[
@@ -344,7 +353,6 @@ fn check(seed: u64) -> Outcome {
     let (own_ids, other_ids) = (ids(&own), ids(&others));
     let mut shared = tablet(release, &all);
     let mut alone = tablet(release, &own);
-    const TABLES: [(&str, &str); 3] = [("vreplication", "id"), ("copy_state", "vrepl_id"), ("vreplication_log", "vrepl_id")];
     // Tables of v10 to v15 have no id to order by.
     let tables = TABLES.iter().filter(|(table, _)| *table != "copy_state" || release.major() >= 16);
     let before: Vec<_> = tables.clone().map(|(table, key)| rows_of(&mut shared, table, key, &other_ids)).collect();
@@ -379,14 +387,14 @@ fn no_statement_reaches_rows_of_others() {
         check(seed);
         return;
     }
-    const SEEDS: u64 = 3_000;
+    let seeds = std::env::var("SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(SEEDS);
     let (mut accepted, mut executed, mut wrote) = (0, 0, 0);
-    for seed in 0..SEEDS {
+    for seed in 0..seeds {
         let outcome = check(seed);
         accepted += usize::from(outcome.accepted);
         executed += usize::from(outcome.executed);
         wrote += usize::from(outcome.wrote);
     }
-    println!("{SEEDS} statements: {accepted} accepted, {executed} executed, {wrote} changed rows");
+    println!("{seeds} statements: {accepted} accepted, {executed} executed, {wrote} changed rows");
     assert!(accepted > 1_000 && executed > 800 && wrote > 100, "{accepted} accepted, {executed} executed, {wrote} wrote");
 }
