@@ -35,6 +35,7 @@ pub mod rows;
 pub mod rpc;
 pub mod summary;
 pub mod topo;
+pub mod vexec;
 mod wire;
 
 pub use error::{Code, Failure, Lost, Status};

@@ -52,3 +52,10 @@ pub const TEXT_FORMAT_DEPTH: usize = 32;
 
 /// Bytes of a quoted value in an error or failure text.
 pub const EXCERPT_BYTES: usize = 60;
+
+/// Bytes of one statement for `VExec`. Room for an `in` list of all ids of a tablet.
+pub const STATEMENT_BYTES: usize = 64 << 10;
+/// Words and signs of one statement for `VExec`, values and commas not counted.
+pub const STATEMENT_PARTS: usize = 1_000;
+/// Nesting of parentheses, subqueries and calls in a statement for `VExec`. Each level costs stack in the parser.
+pub const STATEMENT_DEPTH: usize = 32;

@@ -58,6 +58,9 @@ const fn read(path: &'static str) -> Served {
 /// Our own: records keyspaces for `--snapshot`. [`crate::ops`], `snapshot`.
 pub const SNAPSHOT: &str = "/vtflow.Snapshot/Read";
 
+/// Our own: one statement on the sidecar tables of a keyspace. [`crate::ops`], `vexec`. Not offered to clients.
+pub const VEXEC: &str = "/vtflow.VExec/Execute";
+
 /// The tablet RPC that runs one statement on the vreplication tables, on every release. Source:
 /// `go/vt/vttablet/tabletmanager/rpc_vreplication.go:VReplicationExec`.
 pub const VREPLICATION_EXEC: &str = "/tabletmanagerservice.TabletManager/VReplicationExec";

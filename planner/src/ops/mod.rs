@@ -11,6 +11,7 @@ mod schema_migrations;
 mod snapshot;
 mod topology;
 mod vdiff_show;
+mod vexec;
 mod workflow_status;
 
 /// A request being served: takes answers, releases asks, ends with a reply. It may move between threads: a server's requests do.
@@ -40,6 +41,7 @@ pub(crate) fn start(call: &Call, now: Timestamp, asks: &mut Asks) -> Result<Box<
         rpc::GET_SCHEMA_MIGRATIONS => Ok(Box::new(schema_migrations::SchemaMigrations::start(call, asks)?)),
         rpc::SNAPSHOT => Ok(Box::new(snapshot::Snapshot::start(call, asks)?)),
         rpc::VDIFF_SHOW => Ok(Box::new(vdiff_show::VDiffShow::start(call, asks)?)),
+        rpc::VEXEC => Ok(Box::new(vexec::VExec::start(call, asks)?)),
         rpc::WORKFLOW_STATUS => Ok(Box::new(workflow_status::WorkflowStatus::start(call, now, asks)?)),
         path => topology::start(call, asks).unwrap_or_else(|| Err(unserved(path))),
     }

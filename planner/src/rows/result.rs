@@ -48,7 +48,11 @@ impl RowSet {
         Self::new(response.result.unwrap_or_default())
     }
 
-    fn new(result: QueryResult) -> Result<Self, RowError> {
+    /// Reads a result as it stands in a message of our own.
+    ///
+    /// # Errors
+    /// A row does not fit the fields or its own bytes.
+    pub fn new(result: QueryResult) -> Result<Self, RowError> {
         for (index, row) in result.rows.iter().enumerate() {
             check(row, result.fields.len())
                 .map_err(|why| RowError::new(RowError::RESULT, format!("row {index}: {why}"), &row.values))?;
@@ -92,6 +96,11 @@ impl RowSet {
 }
 
 impl Row<'_> {
+    /// The value at a place, by the order of the fields: `None` for NULL, and for a place that there is not.
+    pub fn at(&self, place: usize) -> Option<&[u8]> {
+        self.values.get(place).copied().flatten()
+    }
+
     /// The value of a column: `None` if there is no such column, `Some(None)` for NULL. Of two columns with one name the last
     /// one counts, as for every reader of Vitess.
     pub fn value(&self, column: &str) -> Option<Option<&[u8]>> {
