@@ -15,6 +15,7 @@ mod get_workflows;
 mod plan;
 mod serve;
 mod snapshot;
+mod vexec;
 
 pub use connect::ConnectArgs;
 
@@ -64,6 +65,8 @@ pub(crate) enum ReadCommand {
     /// Record clusters
     #[command(subcommand)]
     Snapshot(SnapshotCommand),
+    /// Run a statement on the sidecar tables of every shard, within one workflow
+    Vexec(vexec::VexecArgs),
 }
 
 #[derive(Clone, Debug, Subcommand)]
@@ -146,6 +149,7 @@ pub(crate) async fn run_read(cluster: &connect::Connected, command: ReadCommand)
         ReadCommand::Get(GetCommand::Workflows(args)) => get_workflows::run(cluster, args).await,
         ReadCommand::Plan(PlanCommand::Workflows(args)) => plan::run(cluster, args).await,
         ReadCommand::Snapshot(SnapshotCommand::Save(args)) => snapshot::save(cluster, args).await,
+        ReadCommand::Vexec(args) => vexec::run(cluster, args).await,
     }
 }
 

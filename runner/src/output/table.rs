@@ -5,9 +5,9 @@
 use std::fmt::Write;
 
 /// One column of a table.
-pub struct Column {
+pub struct Column<'a> {
     /// Its heading.
-    pub heading: &'static str,
+    pub heading: &'a str,
     /// How it gives way when the screen is too narrow.
     pub fit: Fit,
 }
@@ -27,7 +27,7 @@ pub enum Fit {
 /// has empty cells.
 ///
 /// Where a last column of [`Fit::Rest`] would have no room worth the name, its texts go on lines of their own, indented.
-pub fn table(columns: &[Column], rows: &[Vec<String>], width: Option<usize>) -> String {
+pub fn table(columns: &[Column<'_>], rows: &[Vec<String>], width: Option<usize>) -> String {
     let width = width.unwrap_or(usize::MAX);
     let natural = natural_widths(columns, rows);
     let mut widths = natural.clone();
@@ -55,13 +55,13 @@ pub fn table(columns: &[Column], rows: &[Vec<String>], width: Option<usize>) -> 
     out
 }
 
-fn natural_widths(columns: &[Column], rows: &[Vec<String>]) -> Vec<usize> {
+fn natural_widths(columns: &[Column<'_>], rows: &[Vec<String>]) -> Vec<usize> {
     let cell = |row: &[String], i: usize| row.get(i).map_or(0, |text| text.chars().count());
     let widest = |i: usize| rows.iter().map(|row| cell(row, i)).max().unwrap_or(0);
     columns.iter().enumerate().map(|(i, column)| widest(i).max(column.heading.chars().count())).collect()
 }
 
-fn lines(columns: &[Column], rows: &[Vec<String>], widths: &[usize]) -> String {
+fn lines(columns: &[Column<'_>], rows: &[Vec<String>], widths: &[usize]) -> String {
     let mut out = String::new();
     let headings: Vec<String> = columns.iter().map(|column| column.heading.to_owned()).collect();
     for row in std::iter::once(&headings).chain(rows) {
@@ -81,8 +81,8 @@ fn total(widths: &[usize]) -> usize {
 }
 
 /// Takes away what is too much: first from the rest, then evenly from what may be shortened.
-fn shrink(columns: &[Column], widths: &mut [usize], width: usize) {
-    let floor = |column: &Column| match column.fit {
+fn shrink(columns: &[Column<'_>], widths: &mut [usize], width: usize) {
+    let floor = |column: &Column<'_>| match column.fit {
         Fit::Whole => usize::MAX,
         Fit::Middle(least) => least.max(column.heading.chars().count()),
         Fit::Rest => 24.max(column.heading.chars().count()),
@@ -116,7 +116,7 @@ fn fitted(text: &str, fit: Fit, width: usize) -> String {
 mod tests {
     use super::*;
 
-    const COLUMNS: &[Column] = &[
+    const COLUMNS: &[Column<'_>] = &[
         Column { heading: "NAME", fit: Fit::Middle(8) },
         Column { heading: "LAG", fit: Fit::Whole },
         Column { heading: "NOTE", fit: Fit::Rest },
