@@ -6,7 +6,7 @@ use anyhow::bail;
 use clap::Args;
 
 use super::{
-    ConnectArgs, ReadCommand,
+    ClusterCommand, ConnectArgs,
     connect::{self, Connected, Embedding},
     duration,
     get_workflows::GetWorkflowsArgs,
@@ -63,7 +63,7 @@ pub(crate) struct DemoArgs {
     listen: ListenArgs,
     /// What to look at, such as `get workflows customer`. Without it: the workflows of keyspace customer, and the cluster runs on
     #[command(subcommand)]
-    command: Option<ReadCommand>,
+    command: Option<ClusterCommand>,
 }
 
 pub(crate) async fn run(connect: &ConnectArgs, args: DemoArgs) -> anyhow::Result<ExitCode> {
@@ -96,7 +96,7 @@ pub(crate) async fn run(connect: &ConnectArgs, args: DemoArgs) -> anyhow::Result
         return serve::serve(connect, &Arc::new(cluster), &args.listen, "127.0.0.1").await;
     }
     if let Some(command) = args.command {
-        return super::run_read(&cluster, command).await;
+        return super::run_on(&cluster, command).await;
     }
     if !connect.has_topology_server() {
         super::get_workflows::run(&cluster, GetWorkflowsArgs::all_of("customer")).await?;

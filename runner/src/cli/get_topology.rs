@@ -236,7 +236,7 @@ pub(crate) struct TabletsArgs {
     strict: bool,
 }
 
-fn tablet_type(text: &str) -> Result<TabletType, String> {
+pub(crate) fn tablet_type(text: &str) -> Result<TabletType, String> {
     match TabletType::from_str_name(&text.to_uppercase()) {
         Some(TabletType::Unknown) | None => {
             Err(format!("no tablet type {text}: primary, replica, rdonly, spare, experimental, backup, restore and drained are"))

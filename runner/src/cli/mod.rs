@@ -1,11 +1,16 @@
 //! The command line: arguments to a request, a reply to a terminal. One file per command.
 //!
 //! Exit codes: 0 all well, 1 some of the answer is missing (or something shown is in trouble to read), 2 nothing came of it.
+//! Of a change: 0 applied, 1 a part of it not or not known to be, 2 refused.
 
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
+mod act;
+mod act_migration;
+mod act_workflow;
+mod apply;
 mod completions;
 mod connect;
 mod demo;
@@ -37,7 +42,8 @@ Name the cluster in one of three ways:
   --snapshot DIR    a recorded cluster
   --demo            the built-in one
 
-Exit codes: 0 all well, 1 some targets gave no answer (the rest is shown), 2 failed."
+Exit codes: 0 all well, 1 some targets gave no answer or were not changed (the rest is shown), 2 failed,
+nothing was changed."
 )]
 pub struct Cli {
     #[command(flatten)]
@@ -50,13 +56,35 @@ pub struct Cli {
 #[allow(clippy::large_enum_variant, reason = "there is one, for as long as the program runs")]
 enum Command {
     #[command(flatten)]
-    Read(ReadCommand),
+    Cluster(ClusterCommand),
     /// Start the built-in cluster, or a generated one, and look at it; register it in an etcd for other tools
     Demo(demo::DemoArgs),
     /// Answer Vtctld's RPCs, so that vtctldclient and VTAdmin can read through vtflow
     Serve(serve::ServeArgs),
     /// Print a completion script for a shell
     Completions(completions::CompletionsArgs),
+}
+
+/// The commands about one cluster.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum ClusterCommand {
+    #[command(flatten)]
+    Read(ReadCommand),
+    #[command(flatten)]
+    Act(ActCommand),
+}
+
+/// The commands that change one cluster: each shows its plan and asks.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum ActCommand {
+    /// Start, stop or change a workflow, after showing what that touches
+    #[command(subcommand)]
+    Workflow(act_workflow::WorkflowCommand),
+    /// Cancel, complete, launch, retry or clean up schema migrations, after showing what that touches
+    #[command(subcommand)]
+    Migration(act_migration::MigrationCommand),
+    /// Do what a plan says that was made with --dry-run -o json, or nothing if anything is different now
+    Apply(apply::ApplyArgs),
 }
 
 /// The commands that read one cluster.
@@ -173,7 +201,7 @@ pub async fn run(args: impl IntoIterator<Item = String>) -> ExitCode {
         }
     };
     let result = match cli.command {
-        Command::Read(command) => read(&cli.connect, command).await,
+        Command::Cluster(command) => on_cluster(&cli.connect, command).await,
         Command::Demo(args) => demo::run(&cli.connect, args).await,
         Command::Serve(args) => serve::run(&cli.connect, args).await,
         Command::Completions(args) => Ok(completions::run(&args, &mut Cli::command())),
@@ -184,13 +212,22 @@ pub async fn run(args: impl IntoIterator<Item = String>) -> ExitCode {
     })
 }
 
-async fn read(connect: &ConnectArgs, command: ReadCommand) -> anyhow::Result<ExitCode> {
+async fn on_cluster(connect: &ConnectArgs, command: ClusterCommand) -> anyhow::Result<ExitCode> {
     let cluster = connect.open().await?;
-    run_read(&cluster, command).await
+    run_on(&cluster, command).await
 }
 
-/// Runs a reading command against a cluster that is open already.
-pub(crate) async fn run_read(cluster: &connect::Connected, command: ReadCommand) -> anyhow::Result<ExitCode> {
+/// Runs a command against a cluster that is open already.
+pub(crate) async fn run_on(cluster: &connect::Connected, command: ClusterCommand) -> anyhow::Result<ExitCode> {
+    match command {
+        ClusterCommand::Read(command) => read(cluster, command).await,
+        ClusterCommand::Act(ActCommand::Workflow(command)) => act_workflow::run(cluster, command).await,
+        ClusterCommand::Act(ActCommand::Migration(command)) => act_migration::run(cluster, command).await,
+        ClusterCommand::Act(ActCommand::Apply(args)) => apply::run(cluster, args).await,
+    }
+}
+
+async fn read(cluster: &connect::Connected, command: ReadCommand) -> anyhow::Result<ExitCode> {
     match command {
         ReadCommand::Get(GetCommand::Workflows(args)) => get_workflows::run(cluster, args).await,
         ReadCommand::Get(GetCommand::Migrations(args)) => get_migrations::run(cluster, args).await,

@@ -1,0 +1,33 @@
+//! `vtflow apply PLAN.json`: performs a plan that was made with `--dry-run -o json`, or nothing.
+
+use std::{fs, path::PathBuf, process::ExitCode};
+
+use anyhow::{Context, bail};
+use clap::Args;
+use vtflow_planner::{Effect, rpc, write::WritePlan};
+
+use super::{
+    act::{self, SayArgs},
+    connect::Connected,
+};
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ApplyArgs {
+    /// The plan's file
+    #[arg(value_name = "PLAN.json")]
+    plan: PathBuf,
+    #[command(flatten)]
+    say: SayArgs,
+}
+
+pub(crate) async fn run(cluster: &Connected, args: ApplyArgs) -> anyhow::Result<ExitCode> {
+    let name = args.plan.display();
+    let text = fs::read(&args.plan).with_context(|| format!("{name} cannot be read"))?;
+    let plan: WritePlan = serde_json::from_slice(&text)
+        .with_context(|| format!("{name} is not a plan: vtflow makes one with --dry-run -o json"))?;
+    let is_write = rpc::SERVED.iter().any(|served| served.path == plan.rpc && served.effect == Effect::Write);
+    if !is_write {
+        bail!("{name} is a plan for {:?}, which is no request that changes anything", plan.rpc);
+    }
+    act::apply(cluster, plan, &args.say).await
+}
