@@ -498,7 +498,7 @@ fn a_dry_run_calls_no_tablet_and_may_be_of_a_write() {
 fn what_is_refused_asks_nobody() {
     let cluster = Cluster::new(&["-"]);
     for (sql, text) in [
-        ("delete from _vt.copy_state", "query not supported by vexec: delete from _vt.copy_state"),
+        ("delete from _vt.copy_state", "table not supported by vexec: _vt.copy_state cannot be written"),
         (
             "select slep(1) from _vt.vreplication",
             "function not supported by vexec: slep\n  select slep(1) from _vt.vreplication\n         ^^^^",

@@ -54,9 +54,22 @@ fn writes_are_shown_and_not_sent() {
     let (code, stdout, _) = vexec(&["customer.move_big2", sql, "--dry-run"]);
     assert_eq!(code, 0);
     let statement = "update _vt.vreplication set state = 'Stopped' where db_name = 'vt_customer' and workflow = 'move_big2'";
-    assert_eq!(stdout.matches(statement).count(), 4, "{stdout}");
-    assert!(stdout.ends_with("4 statements, nothing was sent\n"), "{stdout}");
-    let (code, stdout, stderr) = vexec(&["customer.move_big2", sql]);
-    assert_eq!((code, stdout.as_str()), (2, ""));
-    assert!(stderr.contains("--dry-run"), "{stderr}");
+    assert!(stdout.starts_with("This changes and restarts 4 streams on 4 tablets:\n"), "{stdout}");
+    assert_eq!((stdout.matches(statement).count(), stdout.matches("same statement").count()), (1, 3), "{stdout}");
+    assert_eq!(stdout.matches("\n    stream 2 ").count(), 4, "the rows that it would touch: {stdout}");
+    // Without a terminal somebody has to have said yes.
+    let (code, _, stderr) = vexec(&["customer.move_big2", sql]);
+    assert_eq!(code, 2);
+    assert!(stderr.contains("nothing was changed; say --yes"), "{stderr}");
+}
+
+#[test]
+fn a_write_is_performed_and_accounted_for() {
+    let sql = "update _vt.vreplication set state='Stopped'";
+    let (code, stdout, stderr) = vexec(&["customer.move_big2", sql, "--yes", "--shards", "-40,40-80"]);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(
+        stdout.ends_with("customer/-40 zone1-0000000200: applied, 1 row\ncustomer/40-80 zone2-0000000300: applied, 1 row\n"),
+        "{stdout}"
+    );
 }

@@ -59,6 +59,14 @@ enum Format {
     Json,
 }
 
+impl ActArgs {
+    /// For a command with flags of its own for some of these; it prints for people, or as JSON.
+    pub(crate) fn new(shards: Vec<String>, dry_run: bool, yes: bool, is_json: bool) -> Self {
+        let output = if is_json { Format::Json } else { Format::Text };
+        Self { shards, dry_run, say: SayArgs { yes, output } }
+    }
+}
+
 /// A request that changes something: what stands behind a verb.
 pub(crate) struct Act {
     pub(crate) path: &'static str,

@@ -1,4 +1,4 @@
-//! `vtflow workflow start|stop|update KEYSPACE NAME`: which request each is. The way of it is `act.rs`.
+//! `vtflow workflow start|stop|update|delete KEYSPACE NAME`: which request each is. The way of it is `act.rs`.
 //!
 //! Source: `go/cmd/vtctldclient/command/vreplication/common/update.go`, `workflow/update.go`, `workflow/state.go`.
 
@@ -11,7 +11,7 @@ use vtflow_planner::{
         binlogdata::{OnDdlAction, VReplicationWorkflowState},
         tabletmanagerdata::{TabletSelectionPreference, UpdateVReplicationWorkflowRequest},
         topodata::TabletType,
-        vtctldata::WorkflowUpdateRequest,
+        vtctldata::{WorkflowDeleteRequest, WorkflowUpdateRequest},
     },
     rpc,
 };
@@ -30,10 +30,20 @@ pub(crate) enum WorkflowCommand {
     Stop(StateArgs),
     /// Change where the streams of a workflow read, and how; what is not named stays as it is
     Update(UpdateArgs),
+    /// Delete the streams of a workflow, their copy states and comparisons; tables and routing rules are kept
+    Delete(DeleteArgs),
 }
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct StateArgs {
+    #[command(flatten)]
+    which: WhichArgs,
+    #[command(flatten)]
+    act: ActArgs,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct DeleteArgs {
     #[command(flatten)]
     which: WhichArgs,
     #[command(flatten)]
@@ -47,7 +57,7 @@ struct WhichArgs {
     keyspace: String,
     /// The workflow's name
     name: String,
-    /// Change it while somebody else holds a lock on the workflow or its keyspace, too
+    /// Do it although somebody else holds a lock on the keyspace, or although the traffic of what is deleted has been switched
     #[arg(long)]
     force: bool,
 }
@@ -77,6 +87,7 @@ pub(crate) struct UpdateArgs {
 
 pub(crate) async fn run(cluster: &Connected, command: WorkflowCommand) -> anyhow::Result<ExitCode> {
     let (which, wanted, args) = match command {
+        WorkflowCommand::Delete(args) => return delete(cluster, args).await,
         WorkflowCommand::Start(args) => (args.which, in_state(VReplicationWorkflowState::Running), args.act),
         WorkflowCommand::Stop(args) => (args.which, in_state(VReplicationWorkflowState::Stopped), args.act),
         WorkflowCommand::Update(args) => {
@@ -88,6 +99,18 @@ pub(crate) async fn run(cluster: &Connected, command: WorkflowCommand) -> anyhow
     let tablet_request = Some(UpdateVReplicationWorkflowRequest { workflow: name, ..wanted });
     let request = WorkflowUpdateRequest { keyspace, tablet_request }.encode_to_vec();
     act::run(cluster, Act { path: rpc::WORKFLOW_UPDATE, request, force }, args).await
+}
+
+async fn delete(cluster: &Connected, args: DeleteArgs) -> anyhow::Result<ExitCode> {
+    let WhichArgs { keyspace, name, force } = args.which;
+    let request = WorkflowDeleteRequest {
+        keyspace,
+        workflow: name,
+        keep_data: true,
+        keep_routing_rules: true,
+        ..WorkflowDeleteRequest::default()
+    };
+    act::run(cluster, Act { path: rpc::WORKFLOW_DELETE, request: request.encode_to_vec(), force }, args.act).await
 }
 
 /// A request that changes nothing: what is left out would be emptied by some releases.

@@ -9,10 +9,14 @@ use vtflow_planner::{
     Call, CallOptions, Flow,
     proto::vtflow::{VExecRequest, VExecResponse},
     rpc,
-    vexec::{self, ResultTable, ResultValue},
+    vexec::{self, ResultTable, ResultValue, Scope, Statement},
 };
 
-use super::{connect::Connected, failures, shard_name};
+use super::{
+    act::{self, Act, ActArgs},
+    connect::Connected,
+    failures, shard_name,
+};
 use crate::{
     drive::drive,
     output::{
@@ -32,9 +36,15 @@ pub(crate) struct VexecArgs {
     target: String,
     /// One statement
     sql: String,
-    /// Show each tablet's statement and send none
+    /// Show each tablet's statement and send none; of one that writes, the plan that `vtflow apply` takes (-o json)
     #[arg(long)]
     dry_run: bool,
+    /// Of a statement that writes: do not ask, go on as soon as the plan is known
+    #[arg(short = 'y', long)]
+    yes: bool,
+    /// Of a statement that writes: change frozen streams, too, and while the keyspace is locked
+    #[arg(long)]
+    force: bool,
     /// Only these shards
     #[arg(long, value_delimiter = ',', value_name = "SHARD,...", allow_hyphen_values = true, value_parser = shard_name)]
     shards: Vec<String>,
@@ -63,6 +73,12 @@ pub(crate) async fn run(cluster: &Connected, args: VexecArgs) -> anyhow::Result<
         shards: args.shards.clone(),
         dry_run: args.dry_run,
     };
+    let scope = Scope { workflow: request.workflow.clone() };
+    if Statement::parse(&args.sql, scope).is_ok_and(|statement| statement.kind().is_write()) {
+        let request = VExecRequest { dry_run: false, ..request }.encode_to_vec();
+        let how = ActArgs::new(Vec::new(), args.dry_run, args.yes, args.output == Format::Json);
+        return act::run(cluster, Act { path: rpc::VEXEC, request, force: args.force }, how).await;
+    }
     let options = CallOptions { strict: args.strict, ..CallOptions::default() };
     let call = Call { path: rpc::VEXEC.into(), request: request.encode_to_vec(), options };
     let reply = drive(Flow::start(&call, cluster.now()), &cluster.io, None, &Progress::start()).await;
