@@ -139,6 +139,7 @@ impl Cluster {
             let listener = socket.listen(1024)?;
             let tablet = Tablet {
                 alias: alias.clone(),
+                shard: record.shard.clone(),
                 db_name: db_name(record),
                 is_primary: record.r#type() == TabletType::Primary,
                 release: engine.release(),

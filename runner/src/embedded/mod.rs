@@ -13,6 +13,7 @@ pub mod fields;
 mod functions;
 pub mod generate;
 mod json;
+mod migrations;
 mod mysql_to_sqlite;
 pub mod release;
 pub mod saved;
@@ -20,8 +21,10 @@ pub mod schema;
 mod scope;
 pub mod service;
 pub mod snapshot;
+mod source_text;
 mod streams;
 mod vdiff;
+mod workflow_writes;
 mod writes;
 
 pub use cluster::{Cluster, ClusterError, Fault};

@@ -118,6 +118,31 @@ impl Release {
         self.0 >= 18
     }
 
+    /// Whether `UpdateVReplicationWorkflow` leaves streams of other databases alone that have the workflow's name.
+    pub fn updates_own_database_only(self) -> bool {
+        self.0 >= 24
+    }
+
+    /// Whether `UpdateVReplicationWorkflow` tells what a request leaves out from the first value of an enum.
+    pub fn tells_absent_from_zero(self) -> bool {
+        self.0 >= 21
+    }
+
+    /// Whether `UpdateVReplicationWorkflow` knows `config_overrides`.
+    pub fn overrides_config(self) -> bool {
+        self.0 >= 21
+    }
+
+    /// Whether `UpdateVReplicationWorkflow` writes the column `message`.
+    pub fn updates_messages(self) -> bool {
+        self.0 >= 22
+    }
+
+    /// Whether `UpdateVReplicationWorkflow` knows `filter_rules`.
+    pub fn adds_filter_rules(self) -> bool {
+        self.0 >= 23
+    }
+
     /// Whether too many rows are a MySQL error (with errno) instead of one of the tablet.
     pub fn row_limit_is_sql_error(self) -> bool {
         self.0 <= 14

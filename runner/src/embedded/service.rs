@@ -32,6 +32,7 @@ use vtflow_planner::proto::{
 use super::{
     engine::{Engine, MAX_ROWS},
     error::TabletError,
+    migrations::{self, Place},
     release::Release,
     schema::SIDECAR,
 };
@@ -49,6 +50,8 @@ const SERVICE: &str = "tabletmanagerservice.TabletManager";
 pub struct Tablet {
     /// Such as `zone1-0000000100`.
     pub alias: String,
+    /// Its shard.
+    pub shard: String,
     /// The database of its keyspace.
     pub db_name: String,
     /// Whether its type is PRIMARY: only then its vreplication engine is open.
@@ -145,6 +148,7 @@ impl Tablet {
         let permit = Arc::clone(&self.running).acquire_owned().await;
         let call = Call {
             alias: self.alias.clone(),
+            shard: self.shard.clone(),
             db_name: self.db_name.clone(),
             is_primary: self.is_primary,
             release: self.release,
@@ -169,6 +173,7 @@ impl Tablet {
 /// One call, on a thread that may block.
 struct Call {
     alias: String,
+    shard: String,
     db_name: String,
     is_primary: bool,
     release: Release,
@@ -200,6 +205,21 @@ impl Call {
                 let request: data::ReadVReplicationWorkflowsRequest = decode(request)?;
                 let result = self.open().and_then(|()| engine.read_workflows(&self.db_name, &request));
                 self.finish(result, |workflows| data::ReadVReplicationWorkflowsResponse { workflows })
+            }
+            "UpdateVReplicationWorkflow" => {
+                let request: data::UpdateVReplicationWorkflowRequest = decode(request)?;
+                let result = self.open().and_then(|()| engine.update_workflow(&self.db_name, &request));
+                self.finish(result, |result| data::UpdateVReplicationWorkflowResponse { result })
+            }
+            "DeleteVReplicationWorkflow" => {
+                let request: data::DeleteVReplicationWorkflowRequest = decode(request)?;
+                let result = self.open().and_then(|()| engine.delete_workflow(&self.db_name, &request.workflow));
+                self.finish(result, |result| data::DeleteVReplicationWorkflowResponse { result: Some(result) })
+            }
+            "ValidateVReplicationPermissions" => {
+                // The user that tablets use for vreplication, who may do everything here.
+                let (user, error) = ("vt_filtered".to_owned(), String::new());
+                Ok(encode(&data::ValidateVReplicationPermissionsResponse { user, ok: true, error }))
             }
             "HasVReplicationWorkflows" => {
                 let result = self.open().and_then(|()| engine.has_workflows(&self.db_name));
@@ -238,7 +258,10 @@ impl Call {
             "ExecuteQuery" => {
                 let request: data::ExecuteQueryRequest = decode(request)?;
                 let sql = String::from_utf8_lossy(&request.query);
-                let result = engine.execute(&sql, database(&self.db_name), MAX_ROWS).map(without_metadata);
+                let Self { alias, shard, db_name, is_primary, .. } = self;
+                let place = Place { alias, shard, db_name, is_primary: *is_primary };
+                let result = migrations::execute(engine, &sql, &place)
+                    .unwrap_or_else(|| engine.execute(&sql, database(db_name), MAX_ROWS).map(without_metadata));
                 self.finish(result.map_err(|error| to_grpc(&error)), |result| data::ExecuteQueryResponse { result: Some(result) })
             }
             "VDiff" => {
@@ -265,6 +288,7 @@ impl Call {
     fn clone_identity(&self) -> Self {
         Self {
             alias: self.alias.clone(),
+            shard: self.shard.clone(),
             db_name: self.db_name.clone(),
             is_primary: self.is_primary,
             release: self.release,

@@ -35,9 +35,9 @@ use super::{
 type StreamRow = (Vec<String>, Vec<SqliteValue>);
 
 /// One row by column name.
-struct NamedRow<'a> {
-    names: &'a [String],
-    values: &'a [SqliteValue],
+pub(super) struct NamedRow<'a> {
+    pub(super) names: &'a [String],
+    pub(super) values: &'a [SqliteValue],
 }
 
 impl Engine {
@@ -320,15 +320,15 @@ impl NamedRow<'_> {
         self.names.iter().position(|known| known == name).and_then(|index| self.values.get(index))
     }
 
-    fn bytes(&self, name: &str) -> Vec<u8> {
+    pub(super) fn bytes(&self, name: &str) -> Vec<u8> {
         self.value(name).map(as_bytes).unwrap_or_default()
     }
 
-    fn text(&self, name: &str) -> String {
+    pub(super) fn text(&self, name: &str) -> String {
         String::from_utf8_lossy(&self.bytes(name)).into_owned()
     }
 
-    fn number(&self, name: &str) -> i64 {
+    pub(super) fn number(&self, name: &str) -> i64 {
         match self.value(name) {
             Some(SqliteValue::Integer(number)) => *number,
             _ => 0,
