@@ -153,16 +153,21 @@ impl WritePlan {
     /// The plan as people read it, every statement in full; a statement that several tablets get is printed once.
     pub fn text(&self) -> String {
         let mut out = format!("{}\n", self.summary);
-        let mut last = "";
-        for write in &self.writes {
-            let PlannedWrite { keyspace, shard, tablet, statement, rows, .. } = write;
+        let mut last: Vec<&str> = Vec::new();
+        for writes in self.writes.chunk_by(|a, b| (&a.tablet, &a.shard) == (&b.tablet, &b.shard)) {
+            let Some(PlannedWrite { keyspace, shard, tablet, .. }) = writes.first() else { continue };
+            let rows: Vec<&PlannedRow> = writes.iter().flat_map(|write| &write.rows).collect();
             let _ = writeln!(out, "  {tablet}  {keyspace}/{shard}  {}", count(rows.len(), "row"));
             for row in rows {
                 let _ = writeln!(out, "    {:<12}  {}", row.name, row.about);
             }
-            let shown = if statement == last { "same statement" } else { statement };
-            let _ = writeln!(out, "    {shown}");
-            last = statement;
+            let statements: Vec<&str> = writes.iter().map(|write| write.statement.as_str()).collect();
+            if statements == last {
+                let _ = writeln!(out, "    same {}", if last.len() == 1 { "statement" } else { "statements" });
+            } else {
+                statements.iter().for_each(|statement| drop(writeln!(out, "    {statement}")));
+            }
+            last = statements;
         }
         for (title, texts) in [("Locked meanwhile", &self.locks), ("Kept", &self.kept), ("Note", &self.warnings)] {
             for text in texts {
