@@ -110,7 +110,6 @@ impl Action {
     fn is_done(self, row: &Row<'_>) -> bool {
         match self {
             Self::Cancel => row.text("migration_status") == "cancelled" || !row.text("cancelled_timestamp").is_empty(),
-            Self::Retry => !self.has_work(row),
             _ => !self.has_work(row),
         }
     }

@@ -87,7 +87,9 @@ impl WritePlan {
         put(&[u8::from(self.force)]);
         for texts in [&self.shards, &self.locks] {
             put(&(texts.len() as u64).to_le_bytes());
-            texts.iter().for_each(|text| put(text.as_bytes()));
+            for text in texts {
+                put(text.as_bytes());
+            }
         }
         for write in &self.writes {
             let PlannedWrite { keyspace, shard, tablet, address, db_name, rpc, request, statement, rows } = write;
@@ -165,7 +167,9 @@ impl WritePlan {
             if statements == last {
                 let _ = writeln!(out, "    same {}", if last.len() == 1 { "statement" } else { "statements" });
             } else {
-                statements.iter().for_each(|statement| drop(writeln!(out, "    {statement}")));
+                for statement in &statements {
+                    let _ = writeln!(out, "    {statement}");
+                }
             }
             last = statements;
         }

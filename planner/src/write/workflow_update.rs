@@ -103,7 +103,7 @@ impl WorkflowUpdate {
         }
         let atomic_copy = (VReplicationWorkflowSubType::AtomicCopy as i32).to_string();
         let copying = |stream: &&Stream| {
-            let rows = seen.rows(COPY_STATES).iter().flat_map(|page| page.rows());
+            let rows = seen.rows(COPY_STATES).iter().flat_map(crate::rows::result::RowSet::rows);
             stream.workflow_sub_type == atomic_copy
                 && rows.into_iter().any(|row| row.integer("vrepl_id").ok().flatten() == Some(stream.id))
         };
