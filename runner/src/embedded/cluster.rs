@@ -2,7 +2,16 @@
 //!
 //! All tablets share one runtime of their own, which dropping the [`Cluster`] shuts down with everything in it.
 
-use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use prost::{Message, encoding};
 use tokio::{
@@ -17,6 +26,7 @@ use vtflow_planner::proto::topodata::{self, TabletType};
 
 use super::{
     clock::Clock,
+    cut::Knife,
     engine::Engine,
     service::{Tablet, TabletService},
     snapshot::{Snapshot, TabletRows},
@@ -39,6 +49,21 @@ pub enum Fault {
     Garbage,
     /// It answers later than the others by this much.
     Delay(Duration),
+    /// It reads well, and goes wrong when it is to change something.
+    OnWrite(OnWrite),
+}
+
+/// What goes wrong when a tablet is to change something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnWrite {
+    /// It refuses, and changes nothing.
+    Refuse,
+    /// It never answers, and changes nothing.
+    Hang,
+    /// It makes the change, and the connection breaks before the answer is out.
+    LoseAnswer,
+    /// It makes the change and dies: the connection breaks, and every later one.
+    Die,
 }
 
 /// The tablets of a snapshot, running. Dropping it stops them.
@@ -46,6 +71,7 @@ pub struct Cluster {
     topo: Vec<CellRecord>,
     ports: BTreeMap<String, u16>,
     warnings: Vec<String>,
+    writes: BTreeMap<String, Arc<AtomicUsize>>,
     /// Bound and not listening: the ports of tablets that are down stay theirs.
     _refusing: Vec<TcpSocket>,
     runtime: Option<Runtime>,
@@ -105,6 +131,7 @@ impl Cluster {
         let running = Arc::new(Semaphore::new(STATEMENTS_AT_ONCE));
         let mut refusing = Vec::new();
         let mut ports = BTreeMap::new();
+        let mut writes = BTreeMap::new();
         for (alias, record) in records.iter().filter(|(_, record)| has_address(record)) {
             let fault = faults.get(alias).copied().unwrap_or_default();
             let _entered = runtime.enter();
@@ -124,13 +151,16 @@ impl Cluster {
                 release: engine.release(),
                 delay: delay + if let Fault::Delay(more) = fault { more } else { Duration::ZERO },
                 garbage: fault == Fault::Garbage,
+                on_write: if let Fault::OnWrite(what) = fault { Some(what) } else { None },
+                knife: Knife::new(),
+                writes: Arc::clone(writes.entry(alias.clone()).or_default()),
                 engine: Arc::new(Mutex::new(engine)),
                 running: Arc::clone(&running),
             };
             serve(runtime.handle(), listener, tablet, fault);
         }
         let topo = snapshot.topo.into_iter().map(|record| patched(record, &ports)).collect();
-        Ok(Self { topo, ports, warnings, _refusing: refusing, runtime: Some(runtime) })
+        Ok(Self { topo, ports, warnings, writes, _refusing: refusing, runtime: Some(runtime) })
     }
 
     /// The snapshot's topology, its tablet records leading to the running tablets.
@@ -141,6 +171,11 @@ impl Cluster {
     /// The port of a tablet on 127.0.0.1, running or not. None for one whose record leads nowhere.
     pub fn port(&self, alias: &str) -> Option<u16> {
         self.ports.get(alias).copied()
+    }
+
+    /// How many calls have reached a tablet that would change something, whatever came of them. 0 for one that is not there.
+    pub fn writes(&self, alias: &str) -> usize {
+        self.writes.get(alias).map_or(0, |count| count.load(Ordering::SeqCst))
     }
 
     /// What of the snapshot is damaged and so not served: one line for each record and each tablet, with what to do. Empty when all
@@ -175,11 +210,16 @@ fn serve(handle: &Handle, listener: TcpListener, tablet: Tablet, fault: Fault) {
                 }
             });
         }
-        Fault::None | Fault::Garbage | Fault::Delay(_) | Fault::Down => {
-            let service = TabletService(Arc::new(tablet));
+        Fault::None | Fault::Garbage | Fault::Delay(_) | Fault::OnWrite(_) | Fault::Down => {
+            let tablet = Arc::new(tablet);
+            let service = TabletService(Arc::clone(&tablet));
             // Without it each answer waits 40 ms for the client's acknowledgement.
             let connections = TcpListenerStream::new(listener)
-                .map(|accepted| accepted.and_then(|connection| connection.set_nodelay(true).map(|()| connection)));
+                .map(move |accepted| {
+                    let connection = accepted?;
+                    connection.set_nodelay(true)?;
+                    io::Result::Ok(tablet.knife.connection(connection))
+                });
             handle.spawn(async move {
                 // Ends with the runtime only: a listener's errors are handled by the server.
                 let _ = Server::builder().accept_http1(true).serve_with_incoming(service, connections).await;
