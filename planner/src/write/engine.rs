@@ -541,6 +541,13 @@ impl<V: Verb> Write<V> {
                 }
                 return;
             }
+            // No keyspace, hence no shards: clients know that text. vtctld looks for the shards before it locks.
+            Answer::Missing { node } if self.verb.lock().is_some_and(|lock| !lock.is_named) => {
+                let shards = format!("{}/shards", node.trim_end_matches('/'));
+                self.phase = Phase::Ended;
+                self.fatal = Some(self.verb.no_shards(Status::unknown(format!("node doesn't exist: {shards}"))));
+                return;
+            }
             Answer::Missing { node } => format!("node doesn't exist: {node}"),
             Answer::Failed { message, .. } => message,
             other => crate::topo::targets::unexpected("a lock", &other),
