@@ -35,6 +35,7 @@ use vtflow_planner::{
         topodata::{CellInfo, Shard, Tablet, TabletAlias, TabletType},
         vtctldata::{GetWorkflowsRequest, GetWorkflowsResponse, WorkflowUpdateRequest, workflow::Stream},
     },
+    query::literal::quote,
     rpc,
 };
 use vtflow_tests::{
@@ -137,6 +138,7 @@ fn run(call: &Call, topo: &[CellRecord], mut perform: impl FnMut(&str, &str) -> 
                     perform(&tablet.alias, &sql)
                 }
                 What::TabletPage { .. } => panic!("no page is asked for"),
+                What::TopoLock { .. } | What::TopoUnlock { .. } => panic!("reads lock nothing"),
             };
             assert!(flow.answer(id, answer));
         }
@@ -381,7 +383,8 @@ async fn the_statements_of_a_workflow_update_leave_the_same_rows_on_mariadb_and_
         tablet_selection_preference: Some(3),
         ..UpdateVReplicationWorkflowRequest::default()
     };
-    let in_order = UpdateVReplicationWorkflowRequest { tablet_types: vec![2, 1], tablet_selection_preference: Some(1), ..unchanged() };
+    let in_order =
+        UpdateVReplicationWorkflowRequest { tablet_types: vec![2, 1], tablet_selection_preference: Some(1), ..unchanged() };
     for release in [10, 15, 17] {
         let mut pair = Pair::new(&server, release, odd_rows(release)).await;
         let mut sent = BTreeSet::new();
@@ -408,7 +411,7 @@ async fn the_statements_of_a_workflow_update_leave_the_same_rows_on_mariadb_and_
                 sent.insert(sql);
             }
             for (alias, db_name) in TABLETS.map(|(_, uid, db_name)| (alias(uid), db_name)) {
-                let sql = format!("select * from _vt.vreplication where db_name = '{db_name}' order by id");
+                let sql = format!("select * from _vt.vreplication where db_name = {} order by id", quote(db_name));
                 both(&mut pair.mariadb, pair.engines.get_mut(&alias).unwrap(), &alias, &sql);
             }
         }

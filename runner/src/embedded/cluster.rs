@@ -214,12 +214,11 @@ fn serve(handle: &Handle, listener: TcpListener, tablet: Tablet, fault: Fault) {
             let tablet = Arc::new(tablet);
             let service = TabletService(Arc::clone(&tablet));
             // Without it each answer waits 40 ms for the client's acknowledgement.
-            let connections = TcpListenerStream::new(listener)
-                .map(move |accepted| {
-                    let connection = accepted?;
-                    connection.set_nodelay(true)?;
-                    io::Result::Ok(tablet.knife.connection(connection))
-                });
+            let connections = TcpListenerStream::new(listener).map(move |accepted| {
+                let connection = accepted?;
+                connection.set_nodelay(true)?;
+                io::Result::Ok(tablet.knife.connection(connection))
+            });
             handle.spawn(async move {
                 // Ends with the runtime only: a listener's errors are handled by the server.
                 let _ = Server::builder().accept_http1(true).serve_with_incoming(service, connections).await;

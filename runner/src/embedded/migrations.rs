@@ -92,9 +92,8 @@ fn parse(tokens: &[Token], sql: &str, release: Release) -> Result<Command, Table
         }
     }
     let whole = forms.into_iter().find(|form| form.split(' ').count() == tokens.len());
-    let form = whole.ok_or_else(|| {
-        TabletError::coded(Code::InvalidArgument, format!("syntax error at position {}", sql.len() + 1))
-    })?;
+    let form =
+        whole.ok_or_else(|| TabletError::coded(Code::InvalidArgument, format!("syntax error at position {}", sql.len() + 1)))?;
     let texts = tokens.iter().filter(|token| token.kind == Kind::Text).map(|token| token.text.clone()).collect();
     Ok(Command { form, texts })
 }

@@ -420,8 +420,9 @@ fn is_write(method: &str, request: &[u8]) -> bool {
     match method {
         "UpdateVReplicationWorkflow" | "DeleteVReplicationWorkflow" => true,
         "VReplicationExec" => data::VReplicationExecRequest::decode(request).is_ok_and(|request| !is_query(&request.query)),
-        "ExecuteQuery" => data::ExecuteQueryRequest::decode(request)
-            .is_ok_and(|request| !is_query(&String::from_utf8_lossy(&request.query))),
+        "ExecuteQuery" => {
+            data::ExecuteQueryRequest::decode(request).is_ok_and(|request| !is_query(&String::from_utf8_lossy(&request.query)))
+        }
         _ => false,
     }
 }
