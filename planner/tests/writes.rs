@@ -43,6 +43,11 @@ fn unknown_method() -> Answer {
     Answer::Failed { kind: FailureKind::Status(12), message }
 }
 
+/// A call whose end nobody has seen.
+fn cut_off(kind: FailureKind) -> Answer {
+    Answer::Failed { kind, message: "Timeout expired".into() }
+}
+
 /// Two shards with a stream of `wf` each.
 fn cluster(first: StreamOf, second: StreamOf) -> Cluster {
     let mut cluster = Cluster::new(&["-80", "80-"]);
@@ -284,6 +289,10 @@ fn each_failed_write_is_looked_at_again_and_never_sent_twice() {
         (refused("broken"), streams(&[stopped()]), Verdict::Applied, "shows the change"),
         (silent(200), streams(&[stopped()]), Verdict::Applied, "shows the change"),
         (silent(200), streams(&[stream(8, "wf")]), Verdict::Unknown, "may still be at work"),
+        (cut_off(FailureKind::Unreachable), streams(&[stream(8, "wf")]), Verdict::Unknown, "may still be at work"),
+        (cut_off(FailureKind::Status(1)), streams(&[stream(8, "wf")]), Verdict::Unknown, "may still be at work"),
+        (cut_off(FailureKind::Status(4)), streams(&[stream(8, "wf")]), Verdict::Unknown, "may still be at work"),
+        (cut_off(FailureKind::Unreachable), streams(&[stopped()]), Verdict::Applied, "shows the change"),
         (silent(200), silent(200), Verdict::Unknown, "looking again: "),
         (refused("x"), streams(&[]), Verdict::Unknown, "0 of 1 stream as asked for"),
     ] {

@@ -27,7 +27,7 @@ use vtflow_planner::proto::{query::QueryResult, tabletmanagerdata as data};
 const DIFFERENCES: &[(&str, &str, &str, &str)] =
     &[("mixed-releases", "PrimaryPosition", "", "a snapshot does not hold the tablet's own position")];
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct Recorded {
     tablet: String,
     method: String,
@@ -37,6 +37,9 @@ struct Recorded {
     request_bytes: String,
     response_bytes: Option<String>,
     error: Option<String>,
+    /// Rows of the streams that the call was about, read from MySQL.
+    #[serde(default)]
+    rows_after: Vec<BTreeMap<String, Option<String>>>,
 }
 
 fn snapshots() -> PathBuf {
@@ -114,6 +117,39 @@ const WRITES: &[&str] = &[
     "update_bad_source_running",
     "update_compressed_pos",
     "update_same_1",
+    "UVW.all_unchanged",
+    "UVW.cells",
+    "UVW.v18_stop",
+    "UVW.in_order_again",
+    "UVW.v21_stop",
+    "UVW.on_ddl_stop",
+    "UVW.state_absent",
+    "UVW.state_stopped",
+    "UVW.only_state",
+    "UVW.message",
+    "UVW.config_overrides",
+    "UVW.filter_rules",
+    "UVW.no_such_workflow",
+    "UVW.frozen_running",
+    "UVW.bad_source",
+    "ReadVReplicationWorkflow.bad_source",
+    "DeleteVReplicationWorkflow",
+    "DeleteVReplicationWorkflow.again",
+    "start_with_copy_state.VReplicationExec",
+    "stop_while_copying.VReplicationExec",
+    "start_with_copy_state.UpdateVReplicationWorkflow",
+    "stop_while_copying.again",
+    "ValidateVReplicationPermissions",
+    "eq.cancel_unknown",
+    "eq.bad_uuid",
+    "eq.launch",
+    "eq.force_cutover",
+    "eq.cutover_threshold",
+    "eq.postpone_complete",
+    "eq.cleanup_all",
+    "eq.cancel",
+    "eq.retry",
+    "eq.cancel_all",
     "select_backticks",
     "select_comment",
     "select_exists_join",
@@ -130,13 +166,16 @@ const WRITES: &[&str] = &[
     "Ping",
 ];
 
+/// Rows that are compared after `UpdateVReplicationWorkflow`.
+const ROWS_AFTER_UPDATES: usize = 70;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn embedded_tablets_take_and_refuse_writes_as_real_ones() {
     let folder = snapshots().join("mixed-releases");
     let cluster = Cluster::start(Snapshot::load(&folder).unwrap(), BTreeMap::new(), Duration::ZERO).await.unwrap();
     let mut channels = Channels::default();
     let mut problems = Vec::new();
-    let mut met = BTreeSet::new();
+    let (mut met, mut started, mut compared_rows) = (BTreeSet::new(), BTreeSet::new(), 0);
     for line in recorded(&folder.join("expect/tablet-wire-writes.jsonl")) {
         if !WRITES.contains(&line.case.as_str()) {
             continue;
@@ -146,7 +185,20 @@ async fn embedded_tablets_take_and_refuse_writes_as_real_ones() {
         if let Err(difference) = compare(&line, got) {
             problems.push(format!("{} {}: {difference}", line.tablet, line.case));
         }
+        for wanted in line.rows_after.iter().filter(|_| line.method.ends_with("/UpdateVReplicationWorkflow")) {
+            compared_rows += 1;
+            // A stream that starts writes messages of its own; an embedded one does not.
+            let message = wanted.get("message").cloned().flatten().unwrap_or_default();
+            if line.case.starts_with("start_") || message.starts_with("Picked source tablet") {
+                started.insert(line.tablet.clone());
+            }
+            let has_started = started.contains(&line.tablet);
+            if let Err(difference) = channels.compare_stream(&cluster, &line.tablet, wanted, has_started).await {
+                problems.push(format!("{} {}: {difference}", line.tablet, line.case));
+            }
+        }
     }
+    assert_eq!(compared_rows, ROWS_AFTER_UPDATES);
     assert_eq!(met.len(), WRITES.len(), "recorded: {met:?}");
     assert!(problems.is_empty(), "{} differ:\n{}", problems.len(), problems.join("\n"));
 }
@@ -273,6 +325,35 @@ fn rows(result: &QueryResult, ordered: bool) -> Vec<Vec<Option<String>>> {
 struct Channels(BTreeMap<String, Channel>);
 
 impl Channels {
+    /// A stream's row on an embedded tablet and as MySQL had it: the columns that an update of its workflow may change.
+    async fn compare_stream(
+        &mut self,
+        cluster: &Cluster,
+        tablet: &str,
+        wanted: &BTreeMap<String, Option<String>>,
+        has_started: bool,
+    ) -> Result<(), String> {
+        let text = |column: &str| wanted.get(column).cloned().flatten().unwrap_or_default();
+        let mut columns = vec!["source", "cell", "tablet_types", "state"];
+        columns.extend((!has_started).then_some("message"));
+        columns.extend(wanted.contains_key("options").then_some("options"));
+        let query = format!("select {} from _vt.vreplication where id = {}", columns.join(", "), text("id"));
+        let line = Recorded {
+            tablet: tablet.to_owned(),
+            method: "/tabletmanagerservice.TabletManager/VReplicationExec".to_owned(),
+            request_bytes: BASE64.encode(data::VReplicationExecRequest { query }.encode_to_vec()),
+            ..Recorded::default()
+        };
+        let got = self.call(cluster, &line).await.map_err(|status| status.to_string())?;
+        let result = data::VReplicationExecResponse::decode(got.as_ref()).unwrap().result.unwrap();
+        let got = rows(&result, true).pop().ok_or("the stream is gone")?;
+        let wanted: Vec<Option<String>> = columns
+            .iter()
+            .map(|column| wanted.get(*column).cloned().flatten().map(|text| text.as_bytes().escape_ascii().to_string()))
+            .collect();
+        if got == wanted { Ok(()) } else { Err(format!("row differs\n  want {wanted:?}\n  got  {got:?}")) }
+    }
+
     async fn call(&mut self, cluster: &Cluster, line: &Recorded) -> Result<Bytes, Status> {
         let port = cluster.port(&line.tablet).unwrap_or_else(|| panic!("no tablet {}", line.tablet));
         let channel = self

@@ -28,13 +28,14 @@ use vtflow::{
     topo::{CellRecord, MemoryTopology},
 };
 use vtflow_planner::{
-    Answer, Ask, Call, CallOptions, FailureKind, Flow, Record, Reply, What, limits,
+    Answer, Ask, Call, CallOptions, FailureKind, Flow, Mode, Record, Reply, What, limits,
     proto::{
         query::QueryResult,
-        tabletmanagerdata::{VReplicationExecRequest, VReplicationExecResponse},
+        tabletmanagerdata::{UpdateVReplicationWorkflowRequest, VReplicationExecRequest, VReplicationExecResponse},
         topodata::{CellInfo, Shard, Tablet, TabletAlias, TabletType},
-        vtctldata::{GetWorkflowsRequest, GetWorkflowsResponse, workflow::Stream},
+        vtctldata::{GetWorkflowsRequest, GetWorkflowsResponse, WorkflowUpdateRequest, workflow::Stream},
     },
+    query::literal::quote,
     rpc,
 };
 use vtflow_tests::{
@@ -137,6 +138,7 @@ fn run(call: &Call, topo: &[CellRecord], mut perform: impl FnMut(&str, &str) -> 
                     perform(&tablet.alias, &sql)
                 }
                 What::TabletPage { .. } => panic!("no page is asked for"),
+                What::TopoLock { .. } | What::TopoUnlock { .. } => panic!("reads lock nothing"),
             };
             assert!(flow.answer(id, answer));
         }
@@ -367,5 +369,52 @@ async fn pages_reach_every_row() {
         let (names, statements) = pair.ask(GetWorkflowsRequest { name_only: true, ..all() }).await;
         assert_eq!(names.workflows.len(), usize::try_from(MANY).unwrap(), "v{release}: every name, and each once");
         assert_eq!(statements.iter().filter(|(_, sql)| sql.contains("and workflow > ")).count(), 1, "v{release}");
+    }
+}
+
+/// What tablets before v18 get instead of the RPC that changes a workflow's streams.
+#[tokio::test]
+async fn the_statements_of_a_workflow_update_leave_the_same_rows_on_mariadb_and_on_an_embedded_tablet() {
+    let server = MariaDb::start();
+    let unchanged = || UpdateVReplicationWorkflowRequest {
+        workflow: "move".into(),
+        cells: vec!["NULL".into()],
+        tablet_types: vec![-1],
+        tablet_selection_preference: Some(3),
+        ..UpdateVReplicationWorkflowRequest::default()
+    };
+    let in_order =
+        UpdateVReplicationWorkflowRequest { tablet_types: vec![2, 1], tablet_selection_preference: Some(1), ..unchanged() };
+    for release in [10, 15, 17] {
+        let mut pair = Pair::new(&server, release, odd_rows(release)).await;
+        let mut sent = BTreeSet::new();
+        for (what, wanted) in [
+            ("stop", UpdateVReplicationWorkflowRequest { state: Some(2), ..unchanged() }),
+            ("start", UpdateVReplicationWorkflowRequest { state: Some(4), ..unchanged() }),
+            ("cells", UpdateVReplicationWorkflowRequest { cells: vec!["zone1".into(), "it's\\".into()], ..unchanged() }),
+            ("no cells", UpdateVReplicationWorkflowRequest { cells: Vec::new(), ..unchanged() }),
+            ("types in order", in_order.clone()),
+            ("any order", UpdateVReplicationWorkflowRequest { tablet_selection_preference: Some(0), ..unchanged() }),
+        ] {
+            let request = WorkflowUpdateRequest { keyspace: "customer".into(), tablet_request: Some(wanted) }.encode_to_vec();
+            let options = CallOptions { mode: Mode::Preview, ..CallOptions::default() };
+            let reply = embedded_reply(&pair.cluster, &Call { path: rpc::WORKFLOW_UPDATE.into(), request, options }).await;
+            let plan = reply.written.unwrap_or_else(|| panic!("v{release} {what}: {:?}", reply.result)).plan;
+            assert_eq!(plan.tablets(), TABLETS.len(), "v{release} {what}");
+            for write in &plan.writes {
+                assert_eq!(write.rpc, rpc::VREPLICATION_EXEC, "v{release} {what}");
+                let sql = VReplicationExecRequest::decode(write.request.as_slice()).unwrap().query;
+                assert_eq!(sql, write.statement, "people read what is sent");
+                pair.mariadb.run([&sql]);
+                // All sources of this workflow can be read.
+                pair.engines.get_mut(&write.tablet).unwrap().vreplication_exec(&sql).unwrap();
+                sent.insert(sql);
+            }
+            for (alias, db_name) in TABLETS.map(|(_, uid, db_name)| (alias(uid), db_name)) {
+                let sql = format!("select * from _vt.vreplication where db_name = {} order by id", quote(db_name));
+                both(&mut pair.mariadb, pair.engines.get_mut(&alias).unwrap(), &alias, &sql);
+            }
+        }
+        assert!(sent.len() >= 6 * TABLETS.len(), "v{release}: {sent:#?}");
     }
 }

@@ -545,7 +545,7 @@ impl<V: Verb> Write<V> {
                 }
             };
             let after = Seen { target: before.target.clone(), looked };
-            let may_still_be_at_work = matches!(done.kind, Some(FailureKind::TimedOut));
+            let may_still_be_at_work = done.kind.is_some_and(ends_before_the_work);
             (done.verdict, done.shown) = match self.verb.judge(&done.change, before, &after) {
                 Shown::All => (Verdict::Applied, "a second look shows the change".into()),
                 Shown::Nothing if may_still_be_at_work => {
@@ -574,6 +574,13 @@ impl<V: Verb> Write<V> {
                     self.fatal = Some(status);
                     self.end(asks);
                 }
+                return;
+            }
+            // No keyspace, hence no shards: clients know that text. vtctld looks for the shards before it locks.
+            Answer::Missing { node } if self.verb.lock().is_some_and(|lock| !lock.is_named) => {
+                let shards = format!("{}/shards", node.trim_end_matches('/'));
+                self.phase = Phase::Ended;
+                self.fatal = Some(self.verb.no_shards(Status::unknown(format!("node doesn't exist: {shards}"))));
                 return;
             }
             Answer::Missing { node } => format!("node doesn't exist: {node}"),
@@ -638,6 +645,17 @@ impl<V: Verb> Operation for Write<V> {
         let notes = std::mem::take(&mut self.notes);
         let written = self.plan.take().map(|plan| Box::new(Written { plan, outcomes, notes }));
         Reply { written, ..Reply::new(result, Vec::new()) }
+    }
+}
+
+/// Whether a call that failed like this may go on: the other side has not said that it is over, or only that nobody waits for it.
+fn ends_before_the_work(kind: FailureKind) -> bool {
+    const CANCELLED: i32 = 1;
+    const DEADLINE_EXCEEDED: i32 = 4;
+    match kind {
+        FailureKind::TimedOut | FailureKind::Unreachable => true,
+        FailureKind::Status(code) => matches!(code, CANCELLED | DEADLINE_EXCEEDED),
+        FailureKind::TooLarge => false,
     }
 }
 

@@ -8,24 +8,32 @@ use std::{
     future::{Ready, ready},
     io,
     net::SocketAddr,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
 
 use prost::{Message, encoding};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpSocket, TcpStream},
     runtime::{Handle, Runtime},
     sync::{Mutex, Semaphore},
 };
 use tokio_stream::{StreamExt, wrappers::TcpListenerStream};
-use tonic::{Status, body::Body, transport::Server};
+use tonic::{
+    Status,
+    body::Body,
+    transport::{Server, server::Connected},
+};
 use vtflow_planner::proto::topodata::{self, TabletType};
 
 use super::{
     clock::Clock,
+    cut::Knife,
     engine::Engine,
     service::{Tablet, TabletService},
     snapshot::{Snapshot, TabletRows},
@@ -48,6 +56,21 @@ pub enum Fault {
     Garbage,
     /// It answers later than the others by this much.
     Delay(Duration),
+    /// It reads well, and goes wrong when it is to change something.
+    OnWrite(OnWrite),
+}
+
+/// What goes wrong when a tablet is to change something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnWrite {
+    /// It refuses, and changes nothing.
+    Refuse,
+    /// It never answers, and changes nothing.
+    Hang,
+    /// It makes the change, and the connection breaks before the answer is out.
+    LoseAnswer,
+    /// It makes the change and dies: the connection breaks, and every later one.
+    Die,
 }
 
 /// The tablets of a snapshot, running. Dropping it stops them.
@@ -55,6 +78,7 @@ pub struct Cluster {
     topo: Vec<CellRecord>,
     ports: BTreeMap<String, u16>,
     warnings: Vec<String>,
+    writes: BTreeMap<String, Arc<AtomicUsize>>,
     /// Bound and not listening: the ports of tablets that are down stay theirs.
     _refusing: Vec<TcpSocket>,
     runtime: Option<Runtime>,
@@ -121,6 +145,7 @@ impl Cluster {
         let running = Arc::new(Semaphore::new(STATEMENTS_AT_ONCE));
         let mut refusing = Vec::new();
         let mut ports = BTreeMap::new();
+        let mut writes = BTreeMap::new();
         for (alias, record) in records.iter().filter(|(_, record)| has_address(record)) {
             let fault = faults.get(alias).copied().unwrap_or_default();
             let _entered = runtime.enter();
@@ -129,7 +154,7 @@ impl Cluster {
             ports.insert(alias.clone(), socket.local_addr()?.port());
             if let Some(error) = unreadable.tablets.get(alias).filter(|_| fault == Fault::None) {
                 let text = format!("the recording of tablet {alias} is damaged: {error}");
-                serve_as(runtime.handle(), socket.listen(1024)?, Damaged(text.into()));
+                serve_as(runtime.handle(), socket.listen(1024)?, Damaged(text.into()), |connection| connection);
                 continue;
             }
             let Some(engine) = engines.remove(alias).filter(|_| fault != Fault::Down) else {
@@ -145,13 +170,16 @@ impl Cluster {
                 release: engine.release(),
                 delay: delay + if let Fault::Delay(more) = fault { more } else { Duration::ZERO },
                 garbage: fault == Fault::Garbage,
+                on_write: if let Fault::OnWrite(what) = fault { Some(what) } else { None },
+                knife: Knife::new(),
+                writes: Arc::clone(writes.entry(alias.clone()).or_default()),
                 engine: Arc::new(Mutex::new(engine)),
                 running: Arc::clone(&running),
             };
             serve(runtime.handle(), listener, tablet, fault);
         }
         let topo = snapshot.topo.into_iter().map(|record| patched(record, &ports)).collect();
-        Ok(Self { topo, ports, warnings, _refusing: refusing, runtime: Some(runtime) })
+        Ok(Self { topo, ports, warnings, writes, _refusing: refusing, runtime: Some(runtime) })
     }
 
     /// The snapshot's topology, its tablet records leading to the running tablets.
@@ -162,6 +190,11 @@ impl Cluster {
     /// The port of a tablet on 127.0.0.1, running or not. None for one whose record leads nowhere.
     pub fn port(&self, alias: &str) -> Option<u16> {
         self.ports.get(alias).copied()
+    }
+
+    /// How many calls have reached a tablet that would change something, whatever came of them. 0 for one that is not there.
+    pub fn writes(&self, alias: &str) -> usize {
+        self.writes.get(alias).map_or(0, |count| count.load(Ordering::SeqCst))
     }
 
     /// What of the snapshot is damaged and so not served: one line for each record and each tablet, with what to do. Empty when all
@@ -196,20 +229,25 @@ fn serve(handle: &Handle, listener: TcpListener, tablet: Tablet, fault: Fault) {
                 }
             });
         }
-        Fault::None | Fault::Garbage | Fault::Delay(_) | Fault::Down => {
-            serve_as(handle, listener, TabletService(Arc::new(tablet)));
+        Fault::None | Fault::Garbage | Fault::Delay(_) | Fault::OnWrite(_) | Fault::Down => {
+            let tablet = Arc::new(tablet);
+            serve_as(handle, listener, TabletService(Arc::clone(&tablet)), move |connection| tablet.knife.connection(connection));
         }
     }
 }
 
-fn serve_as<S>(handle: &Handle, listener: TcpListener, service: S)
+fn serve_as<S, C>(handle: &Handle, listener: TcpListener, service: S, mut cuttable: impl FnMut(TcpStream) -> C + Send + 'static)
 where
+    C: AsyncRead + AsyncWrite + Connected + Send + Unpin + 'static,
     S: tower::Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible> + Clone + Send + Sync + 'static,
     S::Future: Send,
 {
     // Without it each answer waits 40 ms for the client's acknowledgement.
-    let connections = TcpListenerStream::new(listener)
-        .map(|accepted| accepted.and_then(|connection| connection.set_nodelay(true).map(|()| connection)));
+    let connections = TcpListenerStream::new(listener).map(move |accepted| {
+        let connection = accepted?;
+        connection.set_nodelay(true)?;
+        io::Result::Ok(cuttable(connection))
+    });
     handle.spawn(async move {
         // Ends with the runtime only: a listener's errors are handled by the server.
         let _ = Server::builder().accept_http1(true).serve_with_incoming(service, connections).await;

@@ -7,6 +7,7 @@
 pub mod clock;
 pub mod cluster;
 pub mod controller_plan;
+mod cut;
 pub mod engine;
 pub mod error;
 pub mod fields;
@@ -27,7 +28,7 @@ mod vdiff;
 mod workflow_writes;
 mod writes;
 
-pub use cluster::{Cluster, ClusterError, Fault};
+pub use cluster::{Cluster, ClusterError, Fault, OnWrite};
 pub use generate::{Shape, demo, generate};
 pub use release::Release;
 pub use snapshot::{Cell, ColumnDecl, Snapshot, SnapshotError, TableRows, TableSize, TabletRows, Unreadable};

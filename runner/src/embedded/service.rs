@@ -7,7 +7,10 @@ use std::{
     convert::Infallible,
     future::Future,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -30,6 +33,8 @@ use vtflow_planner::proto::{
 };
 
 use super::{
+    cluster::OnWrite,
+    cut::Knife,
     engine::{Engine, MAX_ROWS},
     error::TabletError,
     migrations::{self, Place},
@@ -62,6 +67,12 @@ pub struct Tablet {
     pub delay: Duration,
     /// Whether it answers random bytes.
     pub garbage: bool,
+    /// What goes wrong when it is to change something.
+    pub on_write: Option<OnWrite>,
+    /// What cuts its connections.
+    pub(super) knife: Knife,
+    /// How many calls that would change something have come.
+    pub writes: Arc<AtomicUsize>,
     /// Its database.
     pub engine: Arc<Mutex<Engine>>,
     /// How many statements may run at once in the whole cluster.
@@ -144,6 +155,14 @@ impl Tablet {
             Some((service, _)) => return Err(Status::unimplemented(format!("unknown service {service}"))),
             None => return Err(Status::unimplemented(format!("malformed method name: {path:?}"))),
         };
+        let is_write = is_write(&method, &request);
+        if is_write {
+            self.writes.fetch_add(1, Ordering::SeqCst);
+        }
+        let on_write = self.on_write.filter(|_| is_write);
+        if on_write == Some(OnWrite::Hang) {
+            return std::future::pending().await;
+        }
         let mut engine = Arc::clone(&self.engine).lock_owned().await;
         let permit = Arc::clone(&self.running).acquire_owned().await;
         let call = Call {
@@ -154,6 +173,10 @@ impl Tablet {
             release: self.release,
             method,
         };
+        if on_write == Some(OnWrite::Refuse) {
+            let text = "The MySQL server is running with the --super-read-only option so it cannot execute this statement";
+            return Err(call.status(&TabletError::plain(format!("{text} (errno 1290) (sqlstate HY000)"))));
+        }
         let interrupt = engine.interrupt_handle();
         let mut done = tokio::task::spawn_blocking(move || {
             let answer = call.perform(&mut engine, &request);
@@ -166,6 +189,14 @@ impl Tablet {
             interrupt.interrupt();
             done.await
         };
+        match on_write {
+            Some(OnWrite::LoseAnswer) => self.knife.cut(),
+            Some(OnWrite::Die) => self.knife.cut_for_good(),
+            _ => {}
+        }
+        if on_write.is_some() {
+            return std::future::pending().await;
+        }
         answer.unwrap_or_else(|error| Err(Status::internal(format!("the embedded tablet failed: {error}"))))
     }
 }
@@ -380,6 +411,19 @@ impl Call {
             hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         }
         format!("MySQL56/{:08x}-0000-4000-8000-{:012x}:1-1000", hash >> 32, hash & 0xffff_ffff_ffff)
+    }
+}
+
+/// Whether a call would change something.
+fn is_write(method: &str, request: &[u8]) -> bool {
+    let is_query = |text: &str| text.trim_start().get(..6).is_some_and(|verb| verb.eq_ignore_ascii_case("select"));
+    match method {
+        "UpdateVReplicationWorkflow" | "DeleteVReplicationWorkflow" => true,
+        "VReplicationExec" => data::VReplicationExecRequest::decode(request).is_ok_and(|request| !is_query(&request.query)),
+        "ExecuteQuery" => {
+            data::ExecuteQueryRequest::decode(request).is_ok_and(|request| !is_query(&String::from_utf8_lossy(&request.query)))
+        }
+        _ => false,
     }
 }
 

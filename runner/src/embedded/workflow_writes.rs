@@ -4,7 +4,7 @@
 //! `go/vt/vttablet/tabletmanager/rpc_vreplication.go`, v18 to v24; what each release does with what a request leaves out was
 //! measured on v18.0.8, v20.0.8, v22.0.3 and v24.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use rusqlite::types::Value as SqliteValue;
 use tonic::Code;
@@ -46,7 +46,7 @@ impl Engine {
             literal(&request.workflow)
         );
         if self.release.updates_own_database_only() {
-            sql.push_str(&format!(" and db_name = {}", literal(db_name)));
+            let _ = write!(sql, " and db_name = {}", literal(db_name));
         }
         let (fields, rows) = self.rows(&parse_query(&sql)?, &sql, Some(SIDECAR)).map_err(|error| mysql(error, &sql))?;
         if rows.is_empty() {
@@ -103,10 +103,10 @@ impl Engine {
             literal(&tablet_types(&row.text("tablet_types"), request)?)
         );
         if self.release.updates_messages() {
-            sql.push_str(&format!(", message = {}", literal(request.message.as_deref().unwrap_or(&message))));
+            let _ = write!(sql, ", message = {}", literal(request.message.as_deref().unwrap_or(&message)));
         }
         if self.release.overrides_config() && !request.config_overrides.is_empty() {
-            sql.push_str(&format!(", options = {}", overrides(&request.config_overrides)));
+            let _ = write!(sql, ", options = {}", overrides(&request.config_overrides));
         }
         Ok(format!("{sql} where id = {id}"))
     }

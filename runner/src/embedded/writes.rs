@@ -38,7 +38,6 @@ pub(super) fn execute(engine: &Engine, statement: Statement, default_database: O
             };
             scopes.enter_table(&name)?;
             let insert = prepare_insert(engine, insert, &name)?;
-            let before = engine.connection.last_insert_rowid();
             let named: Vec<String> = insert.columns.iter().filter_map(|column| parts(column).pop()).collect();
             let rows_affected = run(engine, &translate_write(Statement::Insert(insert), scopes)?).map_err(|error| {
                 if named.is_empty() {
@@ -49,11 +48,8 @@ pub(super) fn execute(engine: &Engine, statement: Statement, default_database: O
             })?;
             let last = engine.connection.last_insert_rowid();
             let counted = table(engine, &name).is_some_and(|table| table.columns.iter().any(|column| column.auto_increment));
-            let first = if counted && rows_affected > 0 && last != before {
-                u64::try_from(last).unwrap_or(0).saturating_sub(rows_affected - 1)
-            } else {
-                0
-            };
+            let first =
+                if counted && rows_affected > 0 { u64::try_from(last).unwrap_or(0).saturating_sub(rows_affected - 1) } else { 0 };
             Ok(QueryResult {
                 rows_affected,
                 insert_id: first,
