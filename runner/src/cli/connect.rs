@@ -76,6 +76,12 @@ pub struct ConnectArgs {
     /// How long one tablet call may take
     #[arg(long, global = true, value_name = "DURATION", default_value = "10s", value_parser = duration::parse, help_heading = "Limits")]
     tablet_deadline: Duration,
+    /// How long to wait for a lock of the topology that somebody else holds
+    #[arg(long, global = true, value_name = "DURATION", default_value = "45s", value_parser = duration::parse, help_heading = "Limits")]
+    lock_timeout: Duration,
+    /// How long a lock of the topology outlives a vtflow that has died
+    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86_400), help_heading = "Limits")]
+    topo_etcd_lease_ttl: u64,
     /// Tablet calls under way at once
     #[arg(long, global = true, value_name = "N", default_value_t = DEFAULT_CONCURRENCY, help_heading = "Limits")]
     tablet_concurrency: usize,
@@ -198,6 +204,7 @@ impl ConnectArgs {
             ca: self.topo_etcd_tls_ca.clone(),
             server_name: None,
         };
+        config.lease_ttl = Duration::from_secs(self.topo_etcd_lease_ttl);
         config.dial_timeout = config.dial_timeout.min(self.topo_deadline);
         Ok(EtcdTopology::new(&config)?)
     }
@@ -230,7 +237,7 @@ impl ConnectArgs {
             concurrency_per_cell: self.tablet_concurrency_per_cell,
             ..TabletOptions::default()
         })?;
-        let deadlines = Deadlines { topology: self.topo_deadline, tablet: self.tablet_deadline };
+        let deadlines = Deadlines { topology: self.topo_deadline, tablet: self.tablet_deadline, lock: self.lock_timeout };
         Ok(ClusterIo { topology, tablets: Arc::new(tablets), deadlines })
     }
 }

@@ -4,15 +4,17 @@
 //! Vitess's (`go/vt/topo/errors.go:NewError`), since clients match them.
 
 pub mod etcd;
+mod lock;
 pub mod memory;
 pub mod node;
 
-use std::{future::Future, pin::Pin};
+use std::{future::Future, pin::Pin, sync::Arc};
 
 use tokio::time::Instant;
 use vtflow_planner::{Answer, FailureKind};
 
 pub use etcd::{EtcdConfig, EtcdTopology};
+pub use lock::Held;
 pub use memory::MemoryTopology;
 
 /// The cell that names the global topology.
@@ -21,7 +23,7 @@ pub const GLOBAL: &str = "global";
 /// What a back end's method returns, so that back ends can be chosen at run time.
 pub type Answering<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// A back end of the topology. Neither method fails or outlives its deadline: what went wrong is an answer.
+/// A back end of the topology. No method fails or outlives its deadline: what went wrong is an answer.
 pub trait Topology: Send + Sync {
     /// Reads records of one cell. One answer per path, in the order of `paths`: `Found`, `Missing` or `Failed`.
     ///
@@ -32,6 +34,22 @@ pub trait Topology: Send + Sync {
     ///
     /// The prefix is relative to the cell's root and ends in a slash.
     fn range<'a>(&'a self, cell: &'a str, prefix: &'a str, deadline: Instant) -> Answering<'a, Answer>;
+
+    /// Locks a directory of the global topology, waiting for those who hold it now. What comes back instead of a lock:
+    /// `Missing` (no such directory, unless `is_named`) or `Failed`.
+    ///
+    /// Giving up the wait gives up the place in the queue, too. `action`: what it is held for, for others to read.
+    fn lock<'a>(
+        &'a self,
+        path: &'a str,
+        action: &'a str,
+        is_named: bool,
+        deadline: Instant,
+    ) -> Answering<'a, Result<Arc<dyn Held>, Answer>> {
+        let _ = (path, action, is_named, deadline);
+        let message = "this topology cannot be locked".to_owned();
+        Box::pin(std::future::ready(Err(Answer::Failed { kind: FailureKind::Status(UNIMPLEMENTED), message })))
+    }
 }
 
 /// One record of a topology, with its cell.
@@ -78,3 +96,6 @@ pub fn no_node(node: &str) -> String {
 
 /// gRPC code `NOT_FOUND`.
 const NOT_FOUND: i32 = 5;
+
+/// gRPC code `UNIMPLEMENTED`.
+const UNIMPLEMENTED: i32 = 12;

@@ -1,10 +1,11 @@
 //! The topology in etcd (`--topo-implementation etcd2`): cells, keys, and answers from what etcd says.
 //!
-//! Connections and retries are in `cluster.rs`, the reads themselves in `read.rs`, writing a demo's records in `put.rs`. Nothing
+//! Connections and retries are in `cluster.rs`, the reads themselves in `read.rs`, locks in `lock.rs`, writing a demo's records in `put.rs`. Nothing
 //! is answered from memory: a cell's record is read again on every ask, together with what is asked when its address is
 //! already known. Facts: `go/vt/topo/etcd2topo`, `go/vt/topo/server.go:ConnForCell`.
 
 mod cluster;
+mod lock;
 mod put;
 mod read;
 
@@ -24,7 +25,8 @@ use vtflow_planner::{Answer, proto::topodata::CellInfo};
 
 use self::cluster::{Addresses, Cluster, Dialing};
 use super::{
-    Answering, GLOBAL, Topology, cell_info_path, is_cell_name, is_plain_path, memory::unreadable_cell, no_such_cell, node,
+    Answering, GLOBAL, Held, Topology, cell_info_path, is_cell_name, is_plain_path, lock::contents, memory::unreadable_cell,
+    no_such_cell, node,
 };
 use crate::tls::{OptionError, TlsFiles};
 pub use put::PutError;
@@ -43,6 +45,8 @@ pub struct EtcdConfig {
     pub dial_timeout: Duration,
     /// Bytes of one answer of etcd, which has no limit itself. What is larger is read in parts. Default: 64 MiB.
     pub answer_bytes: usize,
+    /// `--topo-etcd-lease-ttl`: how long a lock outlives a holder that has died. Whole seconds, 1 at least. Vitess: 30 s.
+    pub lease_ttl: Duration,
 }
 
 impl EtcdConfig {
@@ -54,6 +58,7 @@ impl EtcdConfig {
             tls: TlsFiles::default(),
             dial_timeout: Duration::from_secs(5),
             answer_bytes: 64 << 20,
+            lease_ttl: Duration::from_secs(30),
         }
     }
 }
@@ -68,6 +73,7 @@ pub struct EtcdTopology {
     /// Where each cell was the last time, with the record that said so. Only ever a guess, checked on every use.
     known: Mutex<BTreeMap<String, (Vec<u8>, Place)>>,
     has_seen_cells: AtomicBool,
+    lease_ttl: Duration,
 }
 
 /// One cell's place: an etcd cluster and a root in it.
@@ -100,6 +106,7 @@ impl EtcdTopology {
             clusters: Mutex::new(BTreeMap::from([(addresses, cluster)])),
             known: Mutex::default(),
             has_seen_cells: AtomicBool::new(false),
+            lease_ttl: config.lease_ttl,
         })
     }
 
@@ -205,6 +212,16 @@ impl Topology for EtcdTopology {
                 Ok(answer) | Err(answer) => answer,
             }
         })
+    }
+
+    fn lock<'a>(
+        &'a self,
+        path: &'a str,
+        action: &'a str,
+        is_named: bool,
+        deadline: Instant,
+    ) -> Answering<'a, Result<Arc<dyn Held>, Answer>> {
+        Box::pin(self.global.lock(path, contents(action), is_named, self.lease_ttl, deadline))
     }
 }
 
