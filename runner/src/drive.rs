@@ -45,7 +45,8 @@ pub struct Planned {
 
 /// Performs a request to its end.
 ///
-/// `until` is the caller's own deadline: asks that are not answered by then fail, and the reply says which.
+/// `until` is the caller's own deadline: asks that are not answered by then fail, and the reply says which. No call that writes
+/// is begun after it; from the first one on the deadline counts no more, so that the reply can say what became of each.
 pub async fn drive(flow: Flow, cluster: &ClusterIo, until: Option<Instant>, observer: &dyn Observer) -> Reply {
     run(flow, cluster, until, observer).await
 }
@@ -131,6 +132,8 @@ struct Running<'a> {
     futures: FuturesUnordered<BoxFuture<'a, Vec<Done>>>,
     /// The locks that the flow holds, by the ask that took each, with their directories.
     held: BTreeMap<AskId, (String, Arc<dyn Held>)>,
+    /// Whether calls that write have been begun.
+    has_written: bool,
 }
 
 /// Whether all locks are still held, asked once for all calls of a round.
@@ -162,7 +165,10 @@ impl<'a> Running<'a> {
     /// Starts asks that were released together. The records of one cell are read together.
     fn start(&mut self, asks: Vec<Ask>, cluster: &'a ClusterIo, until: Option<Instant>, observer: &dyn Observer) {
         let mut gets: BTreeMap<String, Vec<(Ask, String)>> = BTreeMap::new();
-        let checked = self.checked(&asks, cluster);
+        let is_late = !self.has_written && until.is_some_and(|until| Instant::now() >= until);
+        self.has_written |= asks.iter().any(is_write);
+        let until = until.filter(|_| !self.has_written);
+        let checked = self.checked(&asks, is_late, cluster);
         for ask in asks {
             observer.asked(&ask);
             match &ask.what {
@@ -188,9 +194,12 @@ impl<'a> Running<'a> {
         }
     }
 
-    /// What calls that write have to wait for; `None` if there are none, or no lock.
-    fn checked(&self, asks: &[Ask], cluster: &ClusterIo) -> Option<Checked> {
-        let is_write = |ask: &Ask| matches!(ask.what, What::TabletCall { effect: Effect::Write, .. });
+    /// What calls that write have to wait for; `None` if there are none, or nothing.
+    fn checked(&self, asks: &[Ask], is_late: bool, cluster: &ClusterIo) -> Option<Checked> {
+        if is_late && asks.iter().any(is_write) {
+            let text = "the caller's time was over before: nothing was sent";
+            return Some(std::future::ready(Err(text.to_owned())).boxed().shared());
+        }
         if self.held.is_empty() || !asks.iter().any(is_write) {
             return None;
         }
@@ -215,6 +224,10 @@ impl<'a> Running<'a> {
         }
         Some(all)
     }
+}
+
+fn is_write(ask: &Ask) -> bool {
+    matches!(ask.what, What::TabletCall { effect: Effect::Write, .. })
 }
 
 async fn records(cell: String, asks: Vec<(Ask, String)>, cluster: &ClusterIo, until: Option<Instant>) -> Vec<Done> {

@@ -115,9 +115,15 @@ impl Drop for Record {
     }
 }
 
+/// A line of the same form about something else than an RPC's end.
+pub(super) fn line(level: &str, message: &str, fields: &[(&str, String)]) {
+    let fields: String = fields.iter().map(|(key, value)| format!(" {key}={}", quoted(value))).collect();
+    terminal::error_line(&format!("time={} level={level} msg={}{fields}", timestamp(), quoted(message)));
+}
+
 /// A line of the same form about the server itself.
 pub(super) fn log(level: &str, message: &str) {
-    terminal::error_line(&format!("time={} level={level} msg={}", timestamp(), quoted(message)));
+    line(level, message, &[]);
 }
 
 /// Seconds since 1970 with milliseconds: unambiguous, and sorted as text.
