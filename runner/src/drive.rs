@@ -261,12 +261,11 @@ async fn lock(ask: Ask, cluster: &ClusterIo, until: Option<Instant>) -> Vec<Done
 /// Gives a lock back, even if the caller's time is over.
 async fn unlock(ask: Ask, held: Option<Arc<dyn Held>>, cluster: &ClusterIo) -> Vec<Done> {
     let started = Instant::now();
-    let answer = match held {
-        Some(held) => held.release(started + cluster.deadlines.topology).await,
-        None => {
-            let message = "the lock to be given back is not held: this is a defect of vtflow".into();
-            Answer::Failed { kind: FailureKind::Status(FAILED_PRECONDITION), message }
-        }
+    let answer = if let Some(held) = held {
+        held.release(started + cluster.deadlines.topology).await
+    } else {
+        let message = "the lock to be given back is not held: this is a defect of vtflow".into();
+        Answer::Failed { kind: FailureKind::Status(FAILED_PRECONDITION), message }
     };
     vec![Done::new(ask, answer, started.elapsed())]
 }

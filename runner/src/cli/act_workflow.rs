@@ -53,6 +53,7 @@ struct WhichArgs {
 }
 
 #[derive(Args, Clone, Debug)]
+#[allow(clippy::doc_markdown, reason = "the texts are shown as help")]
 pub(crate) struct UpdateArgs {
     #[command(flatten)]
     which: WhichArgs,

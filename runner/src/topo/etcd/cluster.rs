@@ -6,7 +6,10 @@
 use std::{
     error::Error as _,
     future::Future,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -72,7 +75,7 @@ pub(super) struct Cluster {
     members: Vec<Endpoint>,
     dial_timeout: Duration,
     answer_bytes: usize,
-    line: Line<Client>,
+    line: Line<Arc<Client>>,
     /// The member to try first: moves on when one fails.
     preferred: AtomicUsize,
 }
@@ -190,24 +193,24 @@ impl Cluster {
         outcome
     }
 
-    fn records(&self, connected: &Connected<Client>) -> KvClient {
+    fn records(&self, connected: &Connected<Arc<Client>>) -> KvClient {
         connected.connection.kv_client().max_decoding_message_size(self.answer_bytes)
     }
 
-    async fn connected(&self, deadline: Instant) -> Result<Connected<Client>, Trouble> {
+    async fn connected(&self, deadline: Instant) -> Result<Connected<Arc<Client>>, Trouble> {
         match timeout_at(deadline, self.line.connected(self.dial())).await {
             Ok(outcome) => outcome.map_err(Trouble::Dial),
             Err(_) => Err(Trouble::Dial(DIAL_TIMED_OUT.to_owned())),
         }
     }
 
-    fn turn_away_from(&self, connected: &Connected<Client>) {
+    fn turn_away_from(&self, connected: &Connected<Arc<Client>>) {
         self.preferred.fetch_add(1, Ordering::Relaxed);
         self.line.forget(connected);
     }
 
     /// Connects to the first member that accepts: the preferred one has a head start, then one after the other.
-    async fn dial(&self) -> Result<Client, String> {
+    async fn dial(&self) -> Result<Arc<Client>, String> {
         let first = self.preferred.load(Ordering::Relaxed);
         let attempts = (0..self.members.len()).map(|turn| {
             let member = &self.members[(first + turn) % self.members.len()];
@@ -221,7 +224,7 @@ impl Cluster {
         });
         let dialed = tokio::time::timeout(self.dial_timeout, select_ok(attempts)).await;
         let channel = dialed.map_err(|_| DIAL_TIMED_OUT.to_owned())??.0;
-        Client::from_channel(channel, None).await.map_err(|error| root_cause(&error))
+        Client::from_channel(channel, None).await.map(Arc::new).map_err(|error| root_cause(&error))
     }
 }
 
