@@ -133,7 +133,7 @@ pub(super) fn caller(auth: &Auth, headers: &HeaderMap, extensions: &Extensions) 
         None => extensions.get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr),
     };
     let from = address.map_or_else(String::new, |address| address.to_string());
-    let certificates = tls.and_then(|tls| tls.peer_certs());
+    let certificates = tls.and_then(TlsConnectInfo::peer_certs);
     let name = match auth {
         Auth::Static(_) => headers.get("username").map(shown),
         Auth::None | Auth::Mtls(_) => certificates.and_then(|chain| chain.first().and_then(|der| subject(der))),

@@ -117,8 +117,12 @@ impl Drop for Record {
 
 /// A line of the same form about something else than an RPC's end.
 pub(super) fn line(level: &str, message: &str, fields: &[(&str, String)]) {
-    let fields: String = fields.iter().map(|(key, value)| format!(" {key}={}", quoted(value))).collect();
-    terminal::error_line(&format!("time={} level={level} msg={}{fields}", timestamp(), quoted(message)));
+    let mut text = format!("time={} level={level} msg={}", timestamp(), quoted(message));
+    for (key, value) in fields {
+        // Writing to a String does not fail.
+        let _ = write!(text, " {key}={}", quoted(value));
+    }
+    terminal::error_line(&text);
 }
 
 /// A line of the same form about the server itself.
