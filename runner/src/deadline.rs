@@ -16,11 +16,13 @@ pub struct Deadlines {
     /// tablets may add as much again. Default: 10 s, the action timeout of the legacy `VExec`
     /// (`go/vt/vtctl/workflow/vexec/vexec.go`).
     pub tablet: Duration,
+    /// Waiting for a lock of the topology. Default: 45 s, as Vitess's `--lock-timeout` (`go/vt/topo/locks.go`).
+    pub lock: Duration,
 }
 
 impl Default for Deadlines {
     fn default() -> Self {
-        Self { topology: Duration::from_secs(5), tablet: Duration::from_secs(10) }
+        Self { topology: Duration::from_secs(5), tablet: Duration::from_secs(10), lock: Duration::from_secs(45) }
     }
 }
 

@@ -28,7 +28,7 @@ async fn three_dependent_rounds_for_256_shards_with_logs() {
     let cluster = Cluster::start(generate(shape, now), BTreeMap::new(), DELAY).await.expect("the cluster starts");
     let topology = Arc::new(MemoryTopology::new(cluster.topo()).with_delay(DELAY));
     let tablets = Arc::new(Tablets::new(TabletOptions::default()).expect("no files to read"));
-    let deadlines = Deadlines { topology: Duration::from_secs(60), tablet: Duration::from_secs(60) };
+    let deadlines = Deadlines { topology: Duration::from_secs(60), tablet: Duration::from_secs(60), ..Deadlines::default() };
     let io = ClusterIo { topology, tablets, deadlines };
     let request = GetWorkflowsRequest { keyspace: "customer".into(), include_logs: true, ..GetWorkflowsRequest::default() };
     let call = Call { path: rpc::GET_WORKFLOWS.into(), request: request.encode_to_vec(), options: CallOptions::default() };

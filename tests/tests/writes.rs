@@ -165,7 +165,9 @@ impl Running {
                     What::TopoGet { cell, path } => {
                         self.topology.records(cell, std::slice::from_ref(path), deadline).await.pop().expect("one answer")
                     }
-                    What::TopoRange { cell, prefix } => self.topology.range(cell, prefix, deadline).await,
+                    What::TopoRange { cell, prefix } | What::TopoList { cell, prefix } => {
+                        self.topology.range(cell, prefix, deadline).await
+                    }
                     What::TopoLock { path, .. } => {
                         let directory = self.topology.range("global", &format!("{path}/"), deadline).await;
                         if matches!(directory, Answer::Range(_)) {

@@ -185,7 +185,9 @@ fn report(format: Format, written: Option<Written>, error: Option<String>) -> an
             terminal::print(&(serde_json::to_string_pretty(&document)? + "\n"));
         }
     }
-    notes.iter().for_each(|note| terminal::error_line(&format!("note: {}", terminal::printable(note))));
+    for note in &notes {
+        terminal::error_line(&format!("note: {}", terminal::printable(note)));
+    }
     let missing = outcomes.iter().filter(|outcome| outcome.verdict != Verdict::Applied).count();
     match error {
         None => Ok(ExitCode::SUCCESS),
@@ -207,7 +209,9 @@ fn changed(now: &WritePlan, earlier: &WritePlan) {
     if lines.is_empty() {
         lines.push("the request, its options or the locks are others than those of the digest".into());
     }
-    lines.iter().for_each(|line| terminal::error_line(&format!("  {}", terminal::printable(line))));
+    for line in &lines {
+        terminal::error_line(&format!("  {}", terminal::printable(line)));
+    }
     terminal::error_line("  make a new plan, and read it");
 }
 

@@ -63,6 +63,7 @@ struct WhichArgs {
 }
 
 #[derive(Args, Clone, Debug)]
+#[allow(clippy::doc_markdown, reason = "the texts are shown as help")]
 pub(crate) struct UpdateArgs {
     #[command(flatten)]
     which: WhichArgs,

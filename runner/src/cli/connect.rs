@@ -79,6 +79,12 @@ pub struct ConnectArgs {
     /// Reads of the topology under way at once in one cell
     #[arg(long, global = true, value_name = "N", default_value_t = DEFAULT_READ_CONCURRENCY, help_heading = "Limits")]
     topo_read_concurrency: usize,
+    /// How long to wait for a lock of the topology that somebody else holds
+    #[arg(long, global = true, value_name = "DURATION", default_value = "45s", value_parser = duration::parse, help_heading = "Limits")]
+    lock_timeout: Duration,
+    /// How long a lock of the topology outlives a vtflow that has died
+    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86_400), help_heading = "Limits")]
+    topo_etcd_lease_ttl: u64,
     /// Tablet calls under way at once
     #[arg(long, global = true, value_name = "N", default_value_t = DEFAULT_CONCURRENCY, help_heading = "Limits")]
     tablet_concurrency: usize,
@@ -202,6 +208,7 @@ impl ConnectArgs {
             server_name: None,
         };
         config.read_concurrency = self.topo_read_concurrency;
+        config.lease_ttl = Duration::from_secs(self.topo_etcd_lease_ttl);
         config.dial_timeout = config.dial_timeout.min(self.topo_deadline);
         Ok(EtcdTopology::new(&config)?)
     }
@@ -234,7 +241,7 @@ impl ConnectArgs {
             concurrency_per_cell: self.tablet_concurrency_per_cell,
             ..TabletOptions::default()
         })?;
-        let deadlines = Deadlines { topology: self.topo_deadline, tablet: self.tablet_deadline };
+        let deadlines = Deadlines { topology: self.topo_deadline, tablet: self.tablet_deadline, lock: self.lock_timeout };
         Ok(ClusterIo { topology, tablets: Arc::new(tablets), deadlines })
     }
 }

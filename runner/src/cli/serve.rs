@@ -50,7 +50,7 @@ pub(crate) struct ListenArgs {
     /// How long RPCs that are under way may go on when the server is stopped
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration::parse)]
     onterm_timeout: Duration,
-    /// No line per RPC on stderr
+    /// No line per RPC on stderr; changes leave theirs all the same
     #[arg(long)]
     no_log: bool,
 

@@ -229,6 +229,46 @@ async fn the_callers_deadline_ends_everything() {
     assert_eq!(counts.sums().failures, 22);
 }
 
+fn write(alias: &str, grpc_port: u16) -> What {
+    match call(alias, grpc_port) {
+        What::TabletCall { tablet, path, request, about, .. } => {
+            What::TabletCall { tablet, path, request, effect: Effect::Write, about }
+        }
+        other => other,
+    }
+}
+
+#[tokio::test]
+async fn a_write_is_not_begun_after_the_callers_deadline_and_not_cut_off_by_it() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let cluster = cluster(memory().with_delay(Duration::from_millis(200)), Duration::from_millis(600));
+    for (wait, begun) in [(100, false), (400, true)] {
+        let script = Script::new(vec![get("global", "a")], vec![("global:a", vec![write("w", port)])]);
+        let answers = Arc::clone(&script.answers);
+        let started = Instant::now();
+        run(script, &cluster, Some(started + Duration::from_millis(wait)), &Counts::default()).await;
+        let answers = answers.lock().unwrap();
+        let (_, Answer::Failed { kind, message }, at) = &answers[1] else { panic!("{answers:?}") };
+        if begun {
+            assert_eq!(*kind, FailureKind::TimedOut, "{message}");
+            assert!(at.duration_since(started) >= Duration::from_millis(700), "{:?}", at.duration_since(started));
+        } else {
+            assert_eq!(message, "the caller's time was over before: nothing was sent");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_plan_locks_nothing() {
+    let lock = What::TopoLock { path: "dir".into(), action: "Test".into(), is_named: false };
+    let script = Script::new(vec![lock.clone()], vec![]);
+    let topology = memory();
+    let planned = preview(script, &cluster(topology.clone(), Duration::from_secs(1)), None, &Counts::default()).await;
+    assert_eq!(planned.asks.into_iter().map(|ask| ask.what).collect::<Vec<_>>(), [lock]);
+    assert!(matches!(topology.range("global", "dir/locks/", Instant::now()).await, Answer::Missing { .. }));
+}
+
 #[tokio::test]
 async fn dropping_the_future_cancels_what_is_under_way() {
     struct Never(Arc<AtomicU32>);

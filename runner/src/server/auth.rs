@@ -125,6 +125,22 @@ impl Auth {
     }
 }
 
+/// Who calls, for the log: the name that a password or a certificate proves, and the address. Empty where there is none.
+pub(super) fn caller(auth: &Auth, headers: &HeaderMap, extensions: &Extensions) -> (String, String) {
+    let tls = extensions.get::<TlsConnectInfo<TcpConnectInfo>>();
+    let address = match tls {
+        Some(tls) => tls.get_ref().remote_addr(),
+        None => extensions.get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr),
+    };
+    let from = address.map_or_else(String::new, |address| address.to_string());
+    let certificates = tls.and_then(TlsConnectInfo::peer_certs);
+    let name = match auth {
+        Auth::Static(_) => headers.get("username").map(shown),
+        Auth::None | Auth::Mtls(_) => certificates.and_then(|chain| chain.first().and_then(|der| subject(der))),
+    };
+    (name.unwrap_or_else(|| from.clone()), from)
+}
+
 /// Compares with every caller's name and password, whichever fits, so that the time tells nothing but their lengths.
 fn check_password(callers: &[Caller], headers: &HeaderMap) -> Result<(), Refusal> {
     let (Some(username), Some(password)) = (headers.get("username"), headers.get("password")) else {

@@ -9,6 +9,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::timeout};
 use tonic::transport::{Server as Transport, server::TcpIncoming};
 
+mod audit;
 mod auth;
 mod forward;
 mod health;
@@ -110,6 +111,8 @@ pub struct Server {
     http_address: SocketAddr,
     grace: Duration,
     serving: watch::Sender<bool>,
+    /// Changes under way, also those whose callers have gone.
+    writing: watch::Sender<usize>,
     grpc: JoinHandle<()>,
     http: JoinHandle<()>,
 }
@@ -147,6 +150,7 @@ impl Server {
 
         let (serving, is_serving) = watch::channel(true);
         let metrics = Arc::new(Metrics::new());
+        let (writing, _) = watch::channel(0);
         let pages =
             http::Pages { metrics: Arc::clone(&metrics), serving: is_serving.clone(), grpc: grpc_address.port().to_string() };
         let service = VtctldService(Arc::new(Inner {
@@ -163,6 +167,7 @@ impl Server {
             metrics,
             ids: Ids::new(),
             flights: Flights::new(),
+            writing: writing.clone(),
         }));
         // Without it each answer waits 40 ms for the client's acknowledgement.
         let incoming = TcpIncoming::from(grpc).with_nodelay(Some(true));
@@ -178,7 +183,7 @@ impl Server {
             }
         });
         let http = tokio::spawn(http::serve(http, pages));
-        Ok(Self { grpc_address, http_address, grace: options.grace, serving, grpc, http })
+        Ok(Self { grpc_address, http_address, grace: options.grace, serving, writing, grpc, http })
     }
 
     /// Where it takes RPCs.
@@ -194,7 +199,13 @@ impl Server {
     /// Takes no more connections or RPCs, lets those under way end, and returns whether all of them did within the grace.
     pub async fn shut_down(mut self) -> bool {
         self.serving.send_replace(false);
-        timeout(self.grace, &mut self.grpc).await.is_ok()
+        let mut writing = self.writing.subscribe();
+        let ended = async {
+            // An error means that it has ended in another way.
+            let _ = (&mut self.grpc).await;
+            let _ = writing.wait_for(|&count| count == 0).await;
+        };
+        timeout(self.grace, ended).await.is_ok()
     }
 }
 

@@ -115,9 +115,19 @@ impl Drop for Record {
     }
 }
 
+/// A line of the same form about something else than an RPC's end.
+pub(super) fn line(level: &str, message: &str, fields: &[(&str, String)]) {
+    let mut text = format!("time={} level={level} msg={}", timestamp(), quoted(message));
+    for (key, value) in fields {
+        // Writing to a String does not fail.
+        let _ = write!(text, " {key}={}", quoted(value));
+    }
+    terminal::error_line(&text);
+}
+
 /// A line of the same form about the server itself.
 pub(super) fn log(level: &str, message: &str) {
-    terminal::error_line(&format!("time={} level={level} msg={}", timestamp(), quoted(message)));
+    line(level, message, &[]);
 }
 
 /// Seconds since 1970 with milliseconds: unambiguous, and sorted as text.

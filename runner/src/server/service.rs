@@ -15,12 +15,16 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Request, Response};
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout_at},
+};
 use tonic::body::Body;
 use vtflow_planner::{Call, CallOptions, Effect, Failure, Flow, Reply, Timestamp, rpc};
 
 use super::{
-    auth::Auth,
+    audit::Audit,
+    auth::{Auth, caller},
     forward::Forward,
     health::Health,
     message::{self, Refusal, code, framed, read_one},
@@ -53,6 +57,8 @@ pub(super) struct Inner {
     pub(super) metrics: Arc<Metrics>,
     pub(super) ids: Ids,
     pub(super) flights: Flights<Arc<Answered>>,
+    /// How many changes are under way.
+    pub(super) writing: watch::Sender<usize>,
 }
 
 /// What came of a request, ready to be sent to everybody who asked.
@@ -114,7 +120,7 @@ impl Inner {
         response
     }
 
-    async fn answer(&self, mut request: Request<Body>, record: &mut Record) -> Result<Answer, Refusal> {
+    async fn answer(self: &Arc<Self>, mut request: Request<Body>, record: &mut Record) -> Result<Answer, Refusal> {
         self.auth.check(request.headers(), request.extensions())?;
         let served = rpc::SERVED.iter().find(|served| served.path == request.uri().path());
         if let Some(served) = served.filter(|served| served.effect == Effect::Read || self.allow_writes) {
@@ -161,27 +167,34 @@ impl Inner {
     }
 
     async fn served(
-        &self,
+        self: &Arc<Self>,
         served: &'static rpc::Served,
         request: Request<Body>,
         record: &mut Record,
     ) -> Result<Response<Body>, Refusal> {
+        let (who, from) = caller(&self.auth, request.headers(), request.extensions());
         let request = read_one(request, self.message_bytes).await?;
         let until = record.until().map(|until| before(until, Instant::now()));
         let is_shared = served.effect == Effect::Read && until.is_none_or(|until| until >= Instant::now() + PATIENT);
         let (answered, joined) = if is_shared {
-            let (running, joined) = self.flights.join((served.path, request.clone()), || self.flow(served.path, request, None));
+            let (running, joined) =
+                self.flights.join((served.path, request.clone()), || self.flow(served.path, request, None, None));
             let answered = match until {
                 Some(until) => timeout_at(until, running).await.map_err(|_| late())?,
                 None => running.await,
             };
             (answered, joined)
+        } else if served.effect == Effect::Write {
+            let audit = Audit { id: record.id.clone(), who, from, path: served.path, request: request.clone() };
+            let written = self.write(served.path, request, until, audit);
+            let answered = match record.until() {
+                Some(until) => timeout_at(until, written).await.map_err(|_| left_behind())?,
+                None => written.await,
+            };
+            (answered.ok_or_else(broken_off)?, false)
         } else {
-            (self.flow(served.path, request, until).await, false)
+            (self.flow(served.path, request, until, None).await, false)
         };
-        if served.effect == Effect::Write {
-            self.flights.changed();
-        }
         record.note(
             "asks",
             answered.sums.topology_gets + answered.sums.topology_ranges + answered.sums.tablet_calls + answered.sums.tablet_pages,
@@ -199,14 +212,44 @@ impl Inner {
         Ok(message::streamed(answered.frames.clone(), answered.result.as_ref().copied(), &answered.trailers))
     }
 
+    /// One change, to its end even if nobody waits for it any more: half of it would be worse than all or nothing. Reads that
+    /// began before its end are joined by nobody who comes later. `None` if the task was ended, with the process.
+    fn write(
+        self: &Arc<Self>,
+        path: &'static str,
+        request: Bytes,
+        until: Option<Instant>,
+        audit: Audit,
+    ) -> impl Future<Output = Option<Arc<Answered>>> + use<> {
+        let inner = Arc::clone(self);
+        let under_way = UnderWay::begin(&self.writing);
+        let task = tokio::spawn(async move {
+            let _under_way = under_way;
+            inner.flights.changed();
+            let answered = inner.flow(path, request, until, Some(audit)).await;
+            inner.flights.changed();
+            answered
+        });
+        async move { task.await.ok() }
+    }
+
     /// One request, from its bytes to the bytes of its answer.
-    fn flow(&self, path: &'static str, request: Bytes, until: Option<Instant>) -> BoxFuture<'static, Arc<Answered>> {
+    fn flow(
+        &self,
+        path: &'static str,
+        request: Bytes,
+        until: Option<Instant>,
+        audit: Option<Audit>,
+    ) -> BoxFuture<'static, Arc<Answered>> {
         let (io, metrics, observer) = (self.io.clone(), Arc::clone(&self.metrics), Arc::clone(&self.observer));
         let (now, message_bytes) = (Arc::clone(&self.now), self.message_bytes);
         Box::pin(async move {
             let call = Call { path: path.to_owned(), request: request.to_vec(), options: CallOptions::default() };
             let counts = Counts::default();
             let reply = drive(Flow::start(&call, now()), &io, until, &(&counts, (&*metrics, &*observer))).await;
+            if let Some(audit) = audit {
+                audit.ended(&reply);
+            }
             let sums = counts.sums();
             metrics.flow_ended(sums.rounds, &reply.failures);
             let (frames, result) = frames(&reply, message_bytes);
@@ -290,6 +333,32 @@ fn ascii(json: &str) -> String {
 fn before(until: Instant, now: Instant) -> Instant {
     let remaining = until.saturating_duration_since(now);
     until - (remaining / 10).min(MARGIN)
+}
+
+/// A change that is counted as long as it is under way.
+struct UnderWay(watch::Sender<usize>);
+
+impl UnderWay {
+    fn begin(writing: &watch::Sender<usize>) -> Self {
+        writing.send_modify(|count| *count += 1);
+        Self(writing.clone())
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count = count.saturating_sub(1));
+    }
+}
+
+fn left_behind() -> Refusal {
+    let text =
+        "context deadline exceeded: what has been begun goes on to its end; look at what became of it before you repeat it";
+    Refusal::new(code::DEADLINE_EXCEEDED, text)
+}
+
+fn broken_off() -> Refusal {
+    Refusal::new(code::UNAVAILABLE, "the server was stopped in the middle of this change: look at what became of it")
 }
 
 fn late() -> Refusal {

@@ -2,18 +2,30 @@
 //!
 //! Not Vitess's own memory topology (`go/vt/topo/memorytopo`), whose error texts leave the root out.
 
-use std::{collections::BTreeMap, ops::Bound, time::Duration};
+use std::{
+    collections::BTreeMap,
+    ops::Bound,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use prost::Message;
-use tokio::time::{Instant, sleep_until};
+use tokio::{
+    sync::OwnedMutexGuard,
+    time::{Instant, sleep_until, timeout_at},
+};
 use vtflow_planner::{Answer, FailureKind, Record, proto::topodata::CellInfo};
 
-use super::{Answering, CellRecord, GLOBAL, Topology, cell_info_path, is_plain_path, no_such_cell, node};
+use super::{
+    Answering, CellRecord, GLOBAL, Held, Topology, cell_info_path, is_plain_path,
+    lock::{contents, too_late},
+    no_such_cell, node,
+};
 
 /// The root of the global topology unless told otherwise: the default of `--topo-global-root` in `vtctldclient`.
 pub const DEFAULT_GLOBAL_ROOT: &str = "/vitess/global";
 
-/// A topology in memory. It does not change after construction.
+/// A topology in memory. Its records do not change after construction; its locks are shared by all clones.
 #[derive(Clone, Debug)]
 pub struct MemoryTopology {
     global_root: String,
@@ -22,13 +34,28 @@ pub struct MemoryTopology {
     delay: Duration,
     /// By cell and path: why a record cannot be read.
     unreadable: BTreeMap<(String, String), String>,
+    locks: Arc<Mutex<BTreeMap<String, Lock>>>,
+}
+
+/// The lock of one directory.
+#[derive(Debug, Default)]
+struct Lock {
+    turn: Arc<tokio::sync::Mutex<()>>,
+    /// What the holder has written.
+    contents: Option<Vec<u8>>,
 }
 
 impl MemoryTopology {
     /// From the records of all cells. Of two records with one name, the later counts.
     pub fn new(records: impl IntoIterator<Item = CellRecord>) -> Self {
         let records = records.into_iter().map(|record| ((record.cell, record.path), (record.value, record.version))).collect();
-        Self { global_root: DEFAULT_GLOBAL_ROOT.to_owned(), records, delay: Duration::ZERO, unreadable: BTreeMap::new() }
+        Self {
+            global_root: DEFAULT_GLOBAL_ROOT.to_owned(),
+            records,
+            delay: Duration::ZERO,
+            unreadable: BTreeMap::new(),
+            locks: Arc::default(),
+        }
     }
 
     /// With this root of the global topology in node names, instead of [`DEFAULT_GLOBAL_ROOT`].
@@ -89,12 +116,20 @@ impl MemoryTopology {
         }
         let directory = node::directory("", prefix);
         let first = (cell.to_owned(), directory.clone());
-        let records: Vec<Record> = self
+        let mut records: Vec<Record> = self
             .records
             .range((Bound::Included(first), Bound::Unbounded))
             .take_while(|((of, path), _)| of == cell && path.starts_with(&directory))
             .map(|((_, path), (value, version))| Record { path: path.clone(), value: value.clone(), version: *version })
             .collect();
+        if cell == GLOBAL {
+            let locked = self.locked();
+            let held = locked.iter().filter_map(|(path, lock)| {
+                let path = format!("{path}/locks/1");
+                path.starts_with(&directory).then_some(Record { path, value: lock.contents.clone()?, version: 0 })
+            });
+            records.extend(held);
+        }
         if records.is_empty() { Answer::Missing { node: node::directory(&root, prefix) } } else { Answer::Range(records) }
     }
 
@@ -106,6 +141,28 @@ impl MemoryTopology {
         let ready = Instant::now() + self.delay;
         sleep_until(ready.min(deadline)).await;
         ready <= deadline
+    }
+
+    fn locked(&self) -> MutexGuard<'_, BTreeMap<String, Lock>> {
+        self.locks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn take(&self, path: &str, action: &str, is_named: bool, deadline: Instant) -> Result<Arc<dyn Held>, Answer> {
+        if !self.delayed(deadline).await {
+            return Err(self.too_late(path));
+        }
+        if !is_plain_path(path) || !is_named && matches!(self.below(GLOBAL, &format!("{path}/")), Answer::Missing { .. }) {
+            return Err(Answer::Missing { node: node::directory(&self.global_root, path) });
+        }
+        let turn = Arc::clone(&self.locked().entry(path.to_owned()).or_default().turn);
+        let Ok(turn) = timeout_at(deadline, turn.lock_owned()).await else {
+            let holder = self.locked().get(path).and_then(|lock| lock.contents.clone()).unwrap_or_default();
+            return Err(too_late(&node::join(&[&self.global_root, path, "locks"]), &holder));
+        };
+        if let Some(lock) = self.locked().get_mut(path) {
+            lock.contents = Some(contents(action));
+        }
+        Ok(Arc::new(MemoryLock { topology: self.clone(), path: path.to_owned(), turn: Mutex::new(Some(turn)) }))
     }
 
     fn too_late(&self, path: &str) -> Answer {
@@ -125,8 +182,61 @@ impl Topology for MemoryTopology {
     fn range<'a>(&'a self, cell: &'a str, prefix: &'a str, deadline: Instant) -> Answering<'a, Answer> {
         Box::pin(async move { if self.delayed(deadline).await { self.below(cell, prefix) } else { self.too_late(prefix) } })
     }
+
+    fn lock<'a>(
+        &'a self,
+        path: &'a str,
+        action: &'a str,
+        is_named: bool,
+        deadline: Instant,
+    ) -> Answering<'a, Result<Arc<dyn Held>, Answer>> {
+        Box::pin(self.take(path, action, is_named, deadline))
+    }
 }
 
+/// A lock of a topology in memory: nobody takes it away.
+struct MemoryLock {
+    topology: MemoryTopology,
+    path: String,
+    turn: Mutex<Option<OwnedMutexGuard<()>>>,
+}
+
+impl MemoryLock {
+    /// Whether it was held until now.
+    fn give_back(&self) -> bool {
+        let Some(turn) = self.turn.lock().unwrap_or_else(PoisonError::into_inner).take() else { return false };
+        if let Some(lock) = self.topology.locked().get_mut(&self.path) {
+            lock.contents = None;
+        }
+        drop(turn);
+        true
+    }
+}
+
+impl Held for MemoryLock {
+    fn check(&self, _: Instant) -> Answering<'_, Result<(), String>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn release(&self, _: Instant) -> Answering<'_, Answer> {
+        let message = format!("{} is not locked", self.path);
+        let answer = if self.give_back() {
+            Answer::Unlocked
+        } else {
+            Answer::Failed { kind: FailureKind::Status(FAILED_PRECONDITION), message }
+        };
+        Box::pin(std::future::ready(answer))
+    }
+}
+
+impl Drop for MemoryLock {
+    fn drop(&mut self) {
+        self.give_back();
+    }
+}
+
+/// gRPC code `FAILED_PRECONDITION`.
+const FAILED_PRECONDITION: i32 = 9;
 /// gRPC code `DATA_LOSS`.
 const DATA_LOSS: i32 = 15;
 

@@ -4,15 +4,17 @@
 //! Vitess's (`go/vt/topo/errors.go:NewError`), since clients match them.
 
 pub mod etcd;
+mod lock;
 pub mod memory;
 pub mod node;
 
-use std::{future::Future, pin::Pin};
+use std::{future::Future, pin::Pin, sync::Arc};
 
 use tokio::time::Instant;
 use vtflow_planner::{Answer, FailureKind, Record};
 
 pub use etcd::{DEFAULT_READ_CONCURRENCY, EtcdConfig, EtcdTopology};
+pub use lock::Held;
 pub use memory::MemoryTopology;
 
 /// The cell that names the global topology.
@@ -44,6 +46,22 @@ pub trait Topology: Send + Sync {
                 answer => answer,
             }
         })
+    }
+
+    /// Locks a directory of the global topology, waiting for those who hold it now. What comes back instead of a lock:
+    /// `Missing` (no such directory, unless `is_named`) or `Failed`.
+    ///
+    /// Giving up the wait gives up the place in the queue, too. `action`: what it is held for, for others to read.
+    fn lock<'a>(
+        &'a self,
+        path: &'a str,
+        action: &'a str,
+        is_named: bool,
+        deadline: Instant,
+    ) -> Answering<'a, Result<Arc<dyn Held>, Answer>> {
+        let _ = (path, action, is_named, deadline);
+        let message = "this topology cannot be locked".to_owned();
+        Box::pin(std::future::ready(Err(Answer::Failed { kind: FailureKind::Status(UNIMPLEMENTED), message })))
     }
 }
 
@@ -91,3 +109,6 @@ pub fn no_node(node: &str) -> String {
 
 /// gRPC code `NOT_FOUND`.
 const NOT_FOUND: i32 = 5;
+
+/// gRPC code `UNIMPLEMENTED`.
+const UNIMPLEMENTED: i32 = 12;

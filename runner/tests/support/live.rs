@@ -36,7 +36,12 @@ impl Live {
 
     /// Starts the tablets anew, some of them faulty, and writes where they are over what etcd holds.
     pub(crate) async fn become_like(&mut self, snapshot: Snapshot, faults: BTreeMap<String, Fault>) {
-        let cluster = Cluster::start(snapshot, faults, Duration::ZERO).await.unwrap();
+        self.become_slow(snapshot, faults, Duration::ZERO).await;
+    }
+
+    /// The same with tablets whose every answer takes so long.
+    pub(crate) async fn become_slow(&mut self, snapshot: Snapshot, faults: BTreeMap<String, Fault>, delay: Duration) {
+        let cluster = Cluster::start(snapshot, faults, delay).await.unwrap();
         let records: Vec<CellRecord> = cluster
             .topo()
             .into_iter()

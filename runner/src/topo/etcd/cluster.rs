@@ -6,11 +6,14 @@
 use std::{
     error::Error as _,
     future::Future,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
-use etcd_client::{Client, Error, KvClient};
+use etcd_client::{Client, Error, KvClient, LeaseClient};
 use futures_util::{FutureExt, future::select_ok};
 use tokio::time::{Instant, sleep, timeout_at};
 use tonic::{
@@ -72,7 +75,7 @@ pub(super) struct Cluster {
     members: Vec<Endpoint>,
     dial_timeout: Duration,
     answer_bytes: usize,
-    line: Line<KvClient>,
+    line: Line<Arc<Client>>,
     /// The member to try first: moves on when one fails.
     preferred: AtomicUsize,
 }
@@ -141,7 +144,7 @@ impl Cluster {
             } else {
                 deadline
             };
-            let trouble = match timeout_at(attempt_until, ask(connected.connection.clone())).await {
+            let trouble = match timeout_at(attempt_until, ask(self.records(&connected))).await {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(error)) => trouble(error),
                 Err(_) => Trouble::TimedOut,
@@ -170,26 +173,46 @@ impl Cluster {
         F: Future<Output = Result<T, Error>>,
     {
         let connected = self.connected(deadline).await?;
-        match timeout_at(deadline, ask(connected.connection.clone())).await {
+        match timeout_at(deadline, ask(self.records(&connected))).await {
             Ok(outcome) => outcome.map_err(trouble),
             Err(_) => Err(Trouble::TimedOut),
         }
     }
 
-    async fn connected(&self, deadline: Instant) -> Result<Connected<KvClient>, Trouble> {
+    /// Does something with a lease, once. The next attempt of whoever asks turns to another member if this one failed.
+    pub(super) async fn lease<T, F>(&self, deadline: Instant, ask: impl FnOnce(LeaseClient) -> F) -> Result<T, Trouble>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let connected = self.connected(deadline).await?;
+        let outcome = match timeout_at(deadline, ask(connected.connection.lease_client())).await {
+            Ok(outcome) => outcome.map_err(trouble),
+            Err(_) => Err(Trouble::TimedOut),
+        };
+        if matches!(outcome, Err(Trouble::Broken(_) | Trouble::TimedOut)) {
+            self.turn_away_from(&connected);
+        }
+        outcome
+    }
+
+    fn records(&self, connected: &Connected<Arc<Client>>) -> KvClient {
+        connected.connection.kv_client().max_decoding_message_size(self.answer_bytes)
+    }
+
+    async fn connected(&self, deadline: Instant) -> Result<Connected<Arc<Client>>, Trouble> {
         match timeout_at(deadline, self.line.connected(self.dial())).await {
             Ok(outcome) => outcome.map_err(Trouble::Dial),
             Err(_) => Err(Trouble::Dial(DIAL_TIMED_OUT.to_owned())),
         }
     }
 
-    fn turn_away_from(&self, connected: &Connected<KvClient>) {
+    fn turn_away_from(&self, connected: &Connected<Arc<Client>>) {
         self.preferred.fetch_add(1, Ordering::Relaxed);
         self.line.forget(connected);
     }
 
     /// Connects to the first member that accepts: the preferred one has a head start, then one after the other.
-    async fn dial(&self) -> Result<KvClient, String> {
+    async fn dial(&self) -> Result<Arc<Client>, String> {
         let first = self.preferred.load(Ordering::Relaxed);
         let attempts = (0..self.members.len()).map(|turn| {
             let member = &self.members[(first + turn) % self.members.len()];
@@ -203,8 +226,7 @@ impl Cluster {
         });
         let dialed = tokio::time::timeout(self.dial_timeout, select_ok(attempts)).await;
         let channel = dialed.map_err(|_| DIAL_TIMED_OUT.to_owned())??.0;
-        let client = Client::from_channel(channel, None).await.map_err(|error| root_cause(&error))?;
-        Ok(client.kv_client().max_decoding_message_size(self.answer_bytes))
+        Client::from_channel(channel, None).await.map(Arc::new).map_err(|error| root_cause(&error))
     }
 }
 

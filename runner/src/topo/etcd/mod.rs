@@ -1,10 +1,11 @@
 //! The topology in etcd (`--topo-implementation etcd2`): cells, keys, and answers from what etcd says.
 //!
-//! Connections and retries are in `cluster.rs`, the reads themselves in `read.rs`, writing a demo's records in `put.rs`. Nothing
+//! Connections and retries are in `cluster.rs`, the reads themselves in `read.rs`, locks in `lock.rs`, writing a demo's records in `put.rs`. Nothing
 //! is answered from memory: a cell's record is read again on every ask, together with what is asked when its address is
 //! already known. Facts: `go/vt/topo/etcd2topo`, `go/vt/topo/server.go:ConnForCell`.
 
 mod cluster;
+mod lock;
 mod put;
 mod read;
 
@@ -27,7 +28,8 @@ use self::{
     read::Values,
 };
 use super::{
-    Answering, GLOBAL, Topology, cell_info_path, is_cell_name, is_plain_path, memory::unreadable_cell, no_such_cell, node,
+    Answering, GLOBAL, Held, Topology, cell_info_path, is_cell_name, is_plain_path, lock::contents, memory::unreadable_cell,
+    no_such_cell, node,
 };
 use crate::tls::{OptionError, TlsFiles};
 pub use put::PutError;
@@ -49,6 +51,8 @@ pub struct EtcdConfig {
     /// `--topo-read-concurrency`: reads under way at once in one cell, the global one included; others wait for their turn
     /// within their deadline. 0 counts as 1. Default: [`DEFAULT_READ_CONCURRENCY`].
     pub read_concurrency: usize,
+    /// `--topo-etcd-lease-ttl`: how long a lock outlives a holder that has died. Whole seconds, 1 at least. Vitess: 30 s.
+    pub lease_ttl: Duration,
 }
 
 /// Reads under way at once in one cell unless told otherwise. Source: `go/vt/topo/server.go`, v22 and later
@@ -65,6 +69,7 @@ impl EtcdConfig {
             dial_timeout: Duration::from_secs(5),
             answer_bytes: 64 << 20,
             read_concurrency: DEFAULT_READ_CONCURRENCY,
+            lease_ttl: Duration::from_secs(30),
         }
     }
 }
@@ -80,6 +85,7 @@ pub struct EtcdTopology {
     known: Mutex<BTreeMap<String, (Vec<u8>, Place)>>,
     has_seen_cells: AtomicBool,
     read_concurrency: usize,
+    lease_ttl: Duration,
 }
 
 /// One cell's place: an etcd cluster and a root in it.
@@ -120,6 +126,7 @@ impl EtcdTopology {
             known: Mutex::default(),
             has_seen_cells: AtomicBool::new(false),
             read_concurrency: config.read_concurrency,
+            lease_ttl: config.lease_ttl,
         })
     }
 
@@ -233,6 +240,16 @@ impl Topology for EtcdTopology {
 
     fn list<'a>(&'a self, cell: &'a str, prefix: &'a str, deadline: Instant) -> Answering<'a, Answer> {
         Box::pin(self.directory(cell, prefix, Values::Skipped, deadline))
+    }
+
+    fn lock<'a>(
+        &'a self,
+        path: &'a str,
+        action: &'a str,
+        is_named: bool,
+        deadline: Instant,
+    ) -> Answering<'a, Result<Arc<dyn Held>, Answer>> {
+        Box::pin(self.global.lock(path, contents(action), is_named, self.lease_ttl, deadline))
     }
 }
 
