@@ -53,7 +53,7 @@ fn cluster(first: StreamOf, second: StreamOf) -> Cluster {
     let mut cluster = Cluster::new(&["-80", "80-"]);
     for (uid, stream) in [(100, first), (200, second)] {
         cluster.answer(uid, "streams", streams(&[stream]));
-        for subject in ["v18", "v21"] {
+        for subject in ["v18", "v21", "other databases"] {
             cluster.answer(uid, subject, Answer::Called(Vec::new()));
         }
         cluster.answer(uid, "update", changed(1));
@@ -323,9 +323,13 @@ fn a_primary_that_moved_is_followed_before_anything_is_changed() {
     let mut cluster = running();
     cluster.answer(100, "streams", refused("vreplication engine is closed"));
     cluster.tablet(101, "-80");
-    for (subject, answer) in
-        [("streams", streams(&[stream(7, "wf")])), ("copy state", rows(&[], &[])), ("v18", changed(0)), ("update", changed(1))]
-    {
+    for (subject, answer) in [
+        ("streams", streams(&[stream(7, "wf")])),
+        ("copy state", rows(&[], &[])),
+        ("v18", changed(0)),
+        ("other databases", rows(&[], &[])),
+        ("update", changed(1)),
+    ] {
         cluster.answer(101, subject, answer);
     }
     let record = Shard { primary_alias: Some(alias(101)), is_primary_serving: true, ..Shard::default() };
@@ -361,7 +365,7 @@ fn a_plan_changes_nothing_and_is_held_to() {
     moved.tablet(300, "-80");
     let mut cases = vec![
         (cluster(stream(7, "wf"), stopped), "stream 8 was Running"),
-        (cluster(stream(7, "wf"), stream(9, "wf")), "would get another statement"),
+        (cluster(stream(7, "wf"), stream(9, "wf")), "stream 8 is gone"),
     ];
     let mut gone = running();
     gone.answer(200, "streams", streams(&[]));
@@ -522,7 +526,7 @@ fn deletable() -> Cluster {
     cluster
 }
 
-fn delete(change: impl FnOnce(&mut WorkflowDeleteRequest), force: bool) -> Call {
+fn deletion(change: impl FnOnce(&mut WorkflowDeleteRequest), force: bool) -> Call {
     let mut request = WorkflowDeleteRequest {
         keyspace: "ks".into(),
         workflow: "wf".into(),
@@ -537,7 +541,7 @@ fn delete(change: impl FnOnce(&mut WorkflowDeleteRequest), force: bool) -> Call 
 
 #[test]
 fn a_workflow_is_deleted_under_its_lock() {
-    let (reply, asks) = deletable().run(&delete(|_| {}, false));
+    let (reply, asks) = deletable().run(&deletion(|_| {}, false));
     let bytes = reply.result.expect("a reply");
     let response = WorkflowDeleteResponse::decode(bytes.as_slice()).expect("such a message");
     assert_eq!(response.summary, "Successfully cancelled the wf workflow in the ks keyspace");
@@ -545,17 +549,18 @@ fn a_workflow_is_deleted_under_its_lock() {
     assert!(matches!(&asks[0].what, What::TopoLock { path, is_named: true, .. } if path == "internal/named_locks/ks/wf"));
     assert!(matches!(&asks[asks.len() - 1].what, What::TopoUnlock { .. }));
     let paths: Vec<&str> = writes(&asks).iter().map(|(_, path, _)| *path).collect();
-    assert_eq!(paths, [rpc::DELETE_VREPLICATION_WORKFLOW, rpc::VDIFF, rpc::DELETE_VREPLICATION_WORKFLOW, rpc::VDIFF]);
+    let delete = rpc::DELETE_VREPLICATION_WORKFLOW;
+    assert_eq!(paths, [delete, delete, rpc::VDIFF, rpc::VDIFF], "comparisons go when the streams are gone");
     // A comparison that cannot be deleted is a note, not a failure.
     let mut cluster = deletable();
     cluster.answer(200, "vdiff", refused("vdiff engine is closed"));
-    let (reply, _) = cluster.run(&delete(|_| {}, false));
+    let (reply, _) = cluster.run(&deletion(|_| {}, false));
     assert!(reply.result.is_ok());
     assert!(reply.written.expect("a request that writes").notes[0].contains("vdiff engine is closed"));
     // A tablet before v18 gets the statement.
     let mut cluster = deletable();
     cluster.answer(100, "v18", unknown_method());
-    let (_, asks) = cluster.run(&delete(|_| {}, false));
+    let (_, asks) = cluster.run(&deletion(|_| {}, false));
     let (_, path, request) = &writes(&asks)[0];
     assert_eq!(*path, rpc::VREPLICATION_EXEC);
     let query = VReplicationExecRequest::decode(request.as_slice()).expect("such a message").query;
@@ -587,16 +592,16 @@ fn what_must_not_be_deleted_is_refused_before_anything_is_touched() {
     let cases: Vec<(Cluster, Call, &str)> = vec![
         (
             deletable(),
-            delete(|request| request.keep_data = false, true),
+            deletion(|request| request.keep_data = false, true),
             "would drop the copied tables (keep_data), which vtflow does not do",
         ),
-        (deletable(), delete(|request| request.workflow.clear(), false), "no workflow provided"),
-        (of_type("5"), delete(|_| {}, true), "Use: vtflow migration cancel ks wf"),
-        (of_type("3"), delete(|_| {}, true), "reads another cluster"),
-        (frozen.clone(), delete(|_| {}, false), "is frozen on ks/80-"),
-        (switched, delete(|_| {}, false), "cannot delete workflow because you have already switched write traffic"),
-        (reversed, delete(|_| {}, true), "workflow src.wf_reverse is there, too"),
-        (nowhere, delete(|_| {}, false), "no streams found in keyspace ks for wf"),
+        (deletable(), deletion(|request| request.workflow.clear(), false), "no workflow provided"),
+        (of_type("5"), deletion(|_| {}, true), "Use: vtflow migration cancel ks wf"),
+        (of_type("3"), deletion(|_| {}, true), "reads another cluster"),
+        (frozen.clone(), deletion(|_| {}, false), "is frozen on ks/80-"),
+        (switched, deletion(|_| {}, false), "cannot delete workflow because you have already switched write traffic"),
+        (reversed, deletion(|_| {}, true), "workflow src.wf_reverse is there, too"),
+        (nowhere, deletion(|_| {}, false), "no streams found in keyspace ks for wf"),
     ];
     for (cluster, call, want) in cases {
         let (reply, asks) = cluster.run(&call);
@@ -605,7 +610,7 @@ fn what_must_not_be_deleted_is_refused_before_anything_is_touched() {
         let has_lock = asks.iter().any(|ask| matches!(ask.what, What::TopoLock { .. }));
         assert_eq!(has_lock, asks.iter().any(|ask| matches!(ask.what, What::TopoUnlock { .. })), "{want}: given back");
     }
-    let (reply, _) = frozen.run(&delete(|_| {}, true));
+    let (reply, _) = frozen.run(&deletion(|_| {}, true));
     assert!(reply.result.is_ok(), "{reply:?}");
 }
 
@@ -662,4 +667,53 @@ fn a_persons_statement_that_fails_is_looked_at_again() {
         assert_eq!(writes(&asks).len(), 2);
         assert_eq!(reply.written.expect("a request that writes").outcomes[1].verdict, verdict);
     }
+}
+
+#[test]
+fn a_workflow_of_the_same_name_in_another_database_is_left_alone() {
+    let mut cluster = running();
+    cluster.answer(200, "other databases", rows(&["#id"], &[vec![Some("9".into())]]));
+    let (reply, asks) = cluster.run(&performed(state(STOPPED)));
+    assert!(reply.result.is_ok(), "{reply:?}");
+    let paths: Vec<&str> = writes(&asks).iter().map(|(_, path, _)| *path).collect();
+    assert_eq!(paths, [rpc::UPDATE_VREPLICATION_WORKFLOW, rpc::VREPLICATION_EXEC], "up to v22 the RPC would change it, too");
+    let on_ddl = UpdateVReplicationWorkflowRequest { on_ddl: Some(2), ..cells(&["NULL"]) };
+    let (reply, asks) = cluster.run(&performed(on_ddl));
+    assert!(error(&reply).contains("in another database") && writes(&asks).is_empty(), "{}", error(&reply));
+}
+
+#[test]
+fn requests_that_mean_nothing_or_harm_are_refused_at_once() {
+    let overrides = |value: &str| UpdateVReplicationWorkflowRequest {
+        config_overrides: BTreeMap::from([("k".to_owned(), value.to_owned())]),
+        ..cells(&["NULL"])
+    };
+    for (request, want) in [
+        (cells(&["NULL"]), "no configuration options specified to update"),
+        (state(3), "Running and Stopped only"),
+        (state(99), "Running and Stopped only"),
+        (UpdateVReplicationWorkflowRequest { on_ddl: Some(77), ..cells(&["NULL"]) }, "invalid on-ddl value: 77"),
+        (overrides("1', state = 'Running"), "which tablets do not escape"),
+    ] {
+        let (reply, asks) = running().run(&performed(request));
+        assert!(error(&reply).contains(want), "{want}: {}", error(&reply));
+        assert!(asks.is_empty(), "{want}");
+    }
+    let bad = |keyspace: &str| {
+        let request = CancelSchemaMigrationRequest { keyspace: keyspace.into(), uuid: UUID.into(), caller_id: None };
+        let path = rpc::CANCEL_SCHEMA_MIGRATION.into();
+        running().run(&Call { path, request: request.encode_to_vec(), options: CallOptions::default() })
+    };
+    let (reply, asks) = bad("ks/shards/-80");
+    assert!(error(&reply).contains("cannot exist") && asks.is_empty(), "no lock of another directory");
+}
+
+#[test]
+fn a_tablet_that_has_lost_the_workflow_in_between_is_looked_at_again() {
+    let mut cluster = running();
+    cluster.answer(200, "update", Answer::Called(UpdateVReplicationWorkflowResponse { result: None }.encode_to_vec()));
+    cluster.pages(200, "streams", vec![streams(&[stream(8, "wf")]), streams(&[])]);
+    let (reply, _) = cluster.run(&performed(state(STOPPED)));
+    let outcomes = &reply.written.as_ref().expect("a request that writes").outcomes;
+    assert_eq!((outcomes[0].verdict, outcomes[1].verdict), (Verdict::Applied, Verdict::Unknown), "{outcomes:?}");
 }

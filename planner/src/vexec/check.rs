@@ -256,6 +256,10 @@ impl<'a> Checker<'a> {
             let value = self.expr(&assignment.value);
             self.no_subquery = "";
             let value = value?;
+            if column == "state" && !matches!(value, Expr::Text(_)) {
+                let message = "a state that is computed: a tablet takes any text but Stopped and Error for a running one";
+                return Err(Refusal::new(self.source.range(assignment.value.span()), message, STATES.join(", ")));
+            }
             if let (true, Expr::Text(state)) = (column == "state", &value)
                 && !STATES.contains(&state.as_str())
             {

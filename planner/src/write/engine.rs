@@ -20,7 +20,7 @@ use crate::{
     rows::result::RowSet,
     rpc,
     topo::{
-        names::GLOBAL,
+        names::{self, GLOBAL},
         targets::{Event, Place, Target, Targets, Unreached},
     },
 };
@@ -241,6 +241,7 @@ pub(crate) struct Write<V> {
     fatal: Option<Status>,
     seen: Vec<Seen>,
     changes: Vec<Change>,
+    is_cleaned_up: bool,
     done: BTreeMap<usize, Done>,
     /// Second looks, by change.
     again: BTreeMap<usize, Result<BTreeMap<usize, Looked>, String>>,
@@ -270,11 +271,14 @@ impl<V: Verb> Write<V> {
             fatal: None,
             seen: Vec::new(),
             changes: Vec::new(),
+            is_cleaned_up: false,
             done: BTreeMap::new(),
             again: BTreeMap::new(),
             plan: None,
             notes: Vec::new(),
         };
+        let keyspace = write.verb.keyspace();
+        names::check_object(keyspace).map_err(|bad| Status::unknown(format!("keyspace {keyspace:?} cannot exist: {bad}")))?;
         match write.verb.lock() {
             Some(lock) if write.options.mode != Mode::Preview => {
                 let what = What::TopoLock { path: lock.path, action: lock.action.into(), is_named: lock.is_named };
@@ -293,6 +297,13 @@ impl<V: Verb> Write<V> {
             self.waiting.insert(id, Waiting::Others);
         }
         self.inquire(asks)
+    }
+
+    /// The request fails; of several reasons always the same one is told, whichever came first.
+    fn fail(&mut self, status: Status) {
+        if self.fatal.as_ref().is_none_or(|known| status.message < known.message) {
+            self.fatal = Some(status);
+        }
     }
 
     /// Begins the next question, if there is one.
@@ -314,8 +325,8 @@ impl<V: Verb> Write<V> {
                 }
             }
             Event::Unreached(unreached) => self.unreached.push(unreached),
-            Event::Fatal(status) => self.fatal = Some(status),
-            Event::NoShards(status) => self.fatal = Some(self.verb.no_shards(status)),
+            Event::Fatal(status) => self.fail(status),
+            Event::NoShards(status) => self.fail(self.verb.no_shards(status)),
         }
     }
 
@@ -360,7 +371,7 @@ impl<V: Verb> Write<V> {
         if let Some(mut inquiry) = self.inquiry.take() {
             self.replies.push(inquiry.finish());
             if let Err(status) = self.inquire(asks) {
-                self.fatal = Some(status);
+                self.fail(status);
             }
             if self.inquiry.is_some() {
                 return;
@@ -376,7 +387,11 @@ impl<V: Verb> Write<V> {
                     self.end(asks);
                 }
             },
-            Phase::Changing => self.look_again(asks),
+            Phase::Changing => {
+                if !self.clean_up(asks) {
+                    self.look_again(asks);
+                }
+            }
             Phase::LookingAgain => {
                 self.judge();
                 self.end(asks);
@@ -407,9 +422,16 @@ impl<V: Verb> Write<V> {
             .collect();
         seen.sort_by(|a, b| order(&a.target.place).cmp(&order(&b.target.place)));
         self.seen = seen;
+        let mut aliases: Vec<&str> = self.seen.iter().map(|seen| seen.target.address.alias.as_str()).collect();
+        aliases.sort_unstable();
+        if let Some([twice, _]) = aliases.array_windows().find(|[a, b]| a == b) {
+            let text = format!("two shards name {twice} as their primary, so one of them is wrong; nothing was changed");
+            return Err(Status { code: Code::FailedPrecondition, message: text });
+        }
         let prepared = self.verb.prepare(&self.seen, &self.replies, self.options.force)?;
         let mut plan = self.plan(prepared.summary, &prepared.changes);
         (plan.kept, plan.warnings) = (prepared.kept, prepared.warnings);
+        plan.warnings.extend(self.held.iter().map(|(path, content)| format!("forced although {path} is locked by {content}")));
         let plan = plan.sealed();
         if let Mode::Planned(digest) = &self.options.mode
             && *digest != plan.digest
@@ -475,13 +497,37 @@ impl<V: Verb> Write<V> {
 
     fn change(&mut self, changes: Vec<Change>, asks: &mut Asks) {
         self.phase = Phase::Changing;
-        for (index, change) in changes.iter().enumerate() {
+        self.changes = changes;
+        let first: Vec<usize> = self.places(|change| !change.is_extra);
+        self.send(&first, asks);
+    }
+
+    /// The changes of one kind, by place.
+    fn places(&self, is_it: impl Fn(&Change) -> bool) -> Vec<usize> {
+        self.changes.iter().enumerate().filter(|(_, change)| is_it(change)).map(|(index, _)| index).collect()
+    }
+
+    fn send(&mut self, changes: &[usize], asks: &mut Asks) {
+        for &index in changes {
+            let Some(change) = self.changes.get(index).cloned() else { continue };
             let Some(seen) = self.seen.get(change.target) else { continue };
-            let Change { path, request, subject, statement, .. } = change.clone();
+            let Change { path, request, subject, statement, .. } = change;
             let what = call(&seen.target, path, request, Effect::Write, subject, statement);
             self.waiting.insert(asks.release(what), Waiting::Change(index));
         }
-        self.changes = changes;
+    }
+
+    /// Sends what only matters after the change itself, where that has been made; whether there was any.
+    fn clean_up(&mut self, asks: &mut Asks) -> bool {
+        if std::mem::replace(&mut self.is_cleaned_up, true) {
+            return false;
+        }
+        let is_made = |target: usize| {
+            self.done.values().filter(|done| done.change.target == target).all(|done| done.verdict == Verdict::Applied)
+        };
+        let extra = self.places(|change| change.is_extra && is_made(change.target));
+        self.send(&extra, asks);
+        !extra.is_empty()
     }
 
     fn changed(&mut self, index: usize, answer: Answer) {
@@ -493,7 +539,11 @@ impl<V: Verb> Write<V> {
             Answer::Called(bytes) => match VReplicationExecResponse::decode(bytes.as_slice()) {
                 Ok(response) => {
                     done.rows = response.result.map(|result| result.rows_affected);
-                    done.verdict = Verdict::Applied;
+                    if done.rows.is_none() && done.change.path == rpc::UPDATE_VREPLICATION_WORKFLOW {
+                        done.error = "the tablet has no stream of the workflow any more".into();
+                    } else {
+                        done.verdict = Verdict::Applied;
+                    }
                 }
                 Err(error) => done.error = format!("the tablet's answer cannot be read: {error}"),
             },
@@ -605,8 +655,9 @@ impl<V: Verb> Operation for Write<V> {
                 Answer::Range(records) => {
                     let text = |value: Vec<u8>| String::from_utf8_lossy(&value).split_whitespace().collect::<Vec<_>>().join(" ");
                     self.held.extend(records.into_iter().map(|record| (record.path, text(record.value))));
+                    self.held.sort();
                 }
-                Answer::Failed { message, .. } => self.fatal = Some(Status::unknown(message)),
+                Answer::Failed { message, .. } => self.fail(Status::unknown(message)),
                 _ => {}
             },
             Some(Waiting::Look { target, look, read }) => self.looked(target, look, read, answer, asks),

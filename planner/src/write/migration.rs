@@ -202,12 +202,18 @@ fn rows(seen: &Seen) -> Result<RowSet, String> {
     }
 }
 
-fn planned(row: &Row<'_>) -> PlannedRow {
+fn planned(action: Action, row: &Row<'_>) -> PlannedRow {
     let text = |column| row.text(column);
     let about = format!("{}, {} {}.{}", text("migration_status"), text("ddl_action"), text("mysql_schema"), text("mysql_table"));
     let columns =
         ["migration_status", "postpone_launch", "postpone_completion", "force_cutover", "retain_artifacts_seconds", "retries"];
-    let basis: Vec<String> = columns.iter().map(|column| format!("{column}={}", text(column))).collect();
+    // The scheduler moves pending migrations on while somebody reads the plan; these verbs do not care.
+    let is_pending = matches!(action, Action::Cancel | Action::Complete | Action::ForceCutOver | Action::Launch)
+        && matches!(text("migration_status").as_str(), "queued" | "ready" | "running");
+    let value = |column: &'static str| {
+        if is_pending && column == "migration_status" { "pending".into() } else { text(column) }
+    };
+    let basis: Vec<String> = columns.iter().map(|column| format!("{column}={}", value(column))).collect();
     PlannedRow { name: format!("migration {}", text("migration_uuid")), about, basis: basis.join(" ") }
 }
 
@@ -268,7 +274,7 @@ impl Verb for Migration {
             let set = rows(target)
                 .map_err(|text| Status::unknown(format!("{}/{}: {text}\nnothing was changed", self.keyspace, place.shard)))?;
             is_known |= !set.is_empty();
-            if !self.is_all() && self.action == Action::ForceCutOver && !set.is_empty() && !set.has_column("force_cutover") {
+            if self.action == Action::ForceCutOver && !set.is_empty() && !set.has_column("force_cutover") {
                 let text =
                     format!("tablet {} is older than v19 and cannot force a cut-over; nothing was changed", place.alias_text());
                 return Err(Status { code: Code::FailedPrecondition, message: text });
@@ -287,10 +293,16 @@ impl Verb for Migration {
             // Only v21 on knows `cleanup all`; one by one says the same to every release.
             if self.is_all() && self.action != Action::Cleanup {
                 if !working.is_empty() {
-                    changes.push(self.change(index, target, "all", working.iter().map(planned).collect()));
+                    changes.push(self.change(
+                        index,
+                        target,
+                        "all",
+                        working.iter().map(|row| planned(self.action, row)).collect(),
+                    ));
                 }
             } else {
-                let one = |row: &Row<'_>| self.change(index, target, &row.text("migration_uuid"), vec![planned(row)]);
+                let one =
+                    |row: &Row<'_>| self.change(index, target, &row.text("migration_uuid"), vec![planned(self.action, row)]);
                 changes.extend(working.iter().map(one));
             }
         }
@@ -302,7 +314,12 @@ impl Verb for Migration {
         let shards = changes.iter().map(|change| change.target).collect::<std::collections::BTreeSet<_>>().len();
         let summary =
             format!("This {} {} on {}:", self.action.verb(), count(migrations.len(), "migration"), count(shards, "shard"));
-        Ok(Prepared { summary, kept, warnings: Vec::new(), changes })
+        let warnings = if is_known || self.is_all() {
+            Vec::new()
+        } else {
+            vec![format!("no shard of {} knows migration {}", self.keyspace, self.uuid)]
+        };
+        Ok(Prepared { summary, kept, warnings, changes })
     }
 
     fn judge(&self, change: &Change, before: &Seen, after: &Seen) -> Shown {
@@ -312,16 +329,15 @@ impl Verb for Migration {
         let find = |set: &RowSet, name: &str| {
             set.rows()
                 .find(|row| format!("migration {}", row.text("migration_uuid")) == name)
-                .map(|row| (self.action.is_done(&row), planned(&row).basis))
+                .map(|row| (self.action.is_done(&row), planned(self.action, &row).basis))
         };
-        // With `all`, a row that has been changed is not looked for any more.
         let shown: Vec<(bool, bool)> = change
             .rows
             .iter()
             .map(|row| match (find(&before, &row.name), find(&after, &row.name)) {
                 (Some((_, was)), Some((is_done, now))) => (is_done, was == now),
-                (_, None) => (self.is_all(), false),
-                (None, _) => (false, false),
+                // With `all` a row that is not pending any more is not looked for; it may have ended in another way.
+                _ => (false, false),
             })
             .collect();
         let done = shown.iter().filter(|(is_done, _)| *is_done).count();

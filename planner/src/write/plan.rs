@@ -33,7 +33,7 @@ pub struct WritePlan {
     pub kept: Vec<String>,
     /// What one should know before.
     pub warnings: Vec<String>,
-    /// SHA-256 over all of the above but what is only for people, in hex.
+    /// SHA-256 over all of the above but what is only for people (summary, kept, what is told of rows), in hex.
     pub digest: String,
 }
 
@@ -85,7 +85,7 @@ impl WritePlan {
         put(self.rpc.as_bytes());
         put(&self.request);
         put(&[u8::from(self.force)]);
-        for texts in [&self.shards, &self.locks] {
+        for texts in [&self.shards, &self.locks, &self.warnings] {
             put(&(texts.len() as u64).to_le_bytes());
             for text in texts {
                 put(text.as_bytes());
@@ -120,12 +120,15 @@ impl WritePlan {
         let place = |write: &PlannedWrite| format!("{}/{} {}", write.keyspace, write.shard, write.tablet);
         for was in &earlier.writes {
             let place = place(was);
-            let Some(now) = self.writes.iter().find(|now| now.shard == was.shard && now.statement == was.statement) else {
-                let same_shard = self.writes.iter().any(|now| now.shard == was.shard);
-                let what = if same_shard { "would get another statement" } else { "would not be changed any more" };
-                lines.push(format!("{place} {what}"));
+            // The same statement, or what has come in its place.
+            let here = || self.writes.iter().filter(|now| now.shard == was.shard);
+            let in_place =
+                || here().find(|now| !earlier.writes.iter().any(|was| was.shard == now.shard && was.statement == now.statement));
+            let Some(now) = here().find(|now| now.statement == was.statement).or_else(in_place) else {
+                lines.push(format!("{place} would not be changed any more"));
                 continue;
             };
+            let before = lines.len();
             if now.tablet != was.tablet || now.address != was.address {
                 lines.push(format!("{place}: the primary is {} at {} now", now.tablet, now.address));
             }
@@ -138,6 +141,9 @@ impl WritePlan {
             }
             let is_new = |row: &&PlannedRow| !was.rows.iter().any(|other| other.name == row.name);
             lines.extend(now.rows.iter().filter(is_new).map(|row| format!("{place}: {} is new", row.name)));
+            if now.statement != was.statement && lines.len() == before {
+                lines.push(format!("{place} would get another statement"));
+            }
         }
         let is_new = |now: &&PlannedWrite| !earlier.writes.iter().any(|was| was.shard == now.shard);
         lines.extend(self.writes.iter().filter(is_new).map(|now| format!("{} would be changed, too", place(now))));

@@ -98,7 +98,9 @@ impl Verb for VExecWrite {
                 return Err(refused("a stream is frozen, its traffic has been switched: force it if it has to be".into()));
             }
             streams_in_all += streams.len();
-            let statement = self.statement.for_target(&seen.target.db_name);
+            // Held to the rows that were seen: another one may meet the condition by the time it is sent.
+            let ids: Vec<String> = streams.iter().map(|stream| stream.id.to_string()).collect();
+            let statement = format!("{} and id in ({})", self.statement.for_target(&seen.target.db_name), ids.join(", "));
             let request = VReplicationExecRequest { query: statement.clone() }.encode_to_vec();
             let rows = streams.iter().map(row).collect();
             let (path, subject) = (rpc::VREPLICATION_EXEC, "vexec");
@@ -114,7 +116,7 @@ impl Verb for VExecWrite {
         Ok(Prepared { summary, kept, warnings: Vec::new(), changes })
     }
 
-    /// Of an update only that nothing has changed can be told: what a statement of a person's makes of a row is MySQL's to know.
+    /// Of an update nothing can be told: what a statement of a person's makes of a row is MySQL's to know.
     fn judge(&self, change: &Change, before: &Seen, after: &Seen) -> Shown {
         let (Ok(before), Ok(after)) = (streams(before), streams(after)) else {
             return Shown::Part("rows that cannot be read".into());
@@ -123,7 +125,8 @@ impl Verb for VExecWrite {
         let is_same = before.iter().all(|was| after.iter().any(|now| now.id == was.id && now.basis() == was.basis()));
         match (self.is_delete(), left) {
             (true, 0) => Shown::All,
-            _ if is_same && left == change.rows.len() => Shown::Nothing,
+            (true, _) if is_same && left == change.rows.len() => Shown::Nothing,
+            (false, _) if is_same => Shown::Part("no difference in what is compared, which is not every column".into()),
             _ => Shown::Part(format!("other rows than before ({left} of {} still meant)", count(before.len(), "stream"))),
         }
     }

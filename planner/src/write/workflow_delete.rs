@@ -89,14 +89,14 @@ impl WorkflowDelete {
         Status::unknown(format!("no streams found in keyspace {keyspace} for {workflow}"))
     }
 
-    fn call(path: &str, request: Vec<u8>) -> Call {
-        Call { path: path.into(), request, options: CallOptions { strict: true, ..CallOptions::default() } }
+    fn call(path: &str, request: Vec<u8>, strict: bool) -> Call {
+        Call { path: path.into(), request, options: CallOptions { strict, ..CallOptions::default() } }
     }
 
-    fn list(keyspace: &str, workflow: &str) -> Call {
-        let request =
-            GetWorkflowsRequest { keyspace: keyspace.into(), workflow: workflow.into(), ..GetWorkflowsRequest::default() };
-        Self::call(rpc::GET_WORKFLOWS, request.encode_to_vec())
+    fn list(keyspace: &str, workflow: &str, shards: &[String]) -> Call {
+        let (keyspace, workflow, shards) = (keyspace.into(), workflow.into(), shards.to_vec());
+        let request = GetWorkflowsRequest { keyspace, workflow, shards, ..GetWorkflowsRequest::default() };
+        Self::call(rpc::GET_WORKFLOWS, request.encode_to_vec(), true)
     }
 
     /// The other direction's name, and the keyspace where its streams would be.
@@ -121,8 +121,9 @@ impl WorkflowDelete {
         }
         if let Some(bytes) = answer(1)? {
             let status = WorkflowStatusResponse::decode(bytes.as_slice()).map_err(|error| decoded("its traffic", error))?;
-            let parts: Vec<&str> = status.traffic_state.split(". ").collect();
-            if parts.contains(&"Writes Switched") && !force {
+            // Of a move of single shards it says `All Writes Switched` or `Writes partially switched, …`.
+            let mut parts = status.traffic_state.split(". ");
+            if parts.any(|part| part.contains("Writes") && part != "Writes Not Switched") && !force {
                 return refused("cannot delete workflow because you have already switched write traffic".into());
             }
             if status.traffic_state.starts_with("Unknown") && !force {
@@ -241,15 +242,16 @@ impl Verb for WorkflowDelete {
     fn inquiry(&self, replies: &[Reply]) -> Option<Call> {
         let WorkflowDeleteRequest { keyspace, workflow, .. } = &self.request;
         match replies.len() {
-            0 => Some(Self::list(keyspace, workflow)),
+            0 => Some(Self::list(keyspace, workflow, &self.request.shards)),
             1 => {
                 // Without a workflow there is no more to ask.
                 self.reverse(replies)?;
                 let request =
                     WorkflowStatusRequest { keyspace: keyspace.clone(), workflow: workflow.clone(), shards: Vec::new() };
-                Some(Self::call(rpc::WORKFLOW_STATUS, request.encode_to_vec()))
+                // Where traffic goes stands in the topology: a shard that does not answer does not hide it.
+                Some(Self::call(rpc::WORKFLOW_STATUS, request.encode_to_vec(), false))
             }
-            2 => self.reverse(replies).map(|(keyspace, reverse)| Self::list(&keyspace, &reverse)),
+            2 => self.reverse(replies).map(|(keyspace, reverse)| Self::list(&keyspace, &reverse, &[])),
             _ => None,
         }
     }
@@ -278,10 +280,15 @@ impl Verb for WorkflowDelete {
         }
         let summary = format!("This deletes {} on {}:", count(streams_in_all, "stream"), count(tablets, "tablet"));
         let kept = ["the copied tables", "the routing rules", "the streams' log rows"].map(str::to_owned).to_vec();
-        let warnings = match self.request.shards.as_slice() {
-            [] => Vec::new(),
-            _ => vec!["the workflow's streams on other shards stay".to_owned()],
-        };
+        let mut warnings = Vec::new();
+        if !self.request.shards.is_empty() {
+            warnings.push("the workflow's streams on other shards stay".to_owned());
+        }
+        if force {
+            let state = |reply: &Reply| WorkflowStatusResponse::decode(reply.result.as_ref().ok()?.as_slice()).ok();
+            let traffic = replies.get(1).and_then(state).map_or_else(|| "not known".into(), |status| status.traffic_state);
+            warnings.push(format!("forced; its traffic: {traffic}"));
+        }
         Ok(Prepared { summary, kept, warnings, changes })
     }
 

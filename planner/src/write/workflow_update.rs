@@ -34,7 +34,7 @@ use crate::{
         read::{Read, Subject},
         statement::Scope,
     },
-    rows::{binlog_source, options},
+    rows::{binlog_source, options, result::RowSet},
     rpc,
     topo::targets::Target,
 };
@@ -46,7 +46,8 @@ const UNCHANGED: (&str, i32) = ("NULL", -1);
 const STREAMS: usize = 0;
 const COPY_STATES: usize = 1;
 const HAS_UPDATE: usize = 2;
-const HAS_OVERRIDES: usize = 3;
+const OTHERS: usize = 3;
+const HAS_OVERRIDES: usize = 4;
 
 pub(crate) struct WorkflowUpdate {
     keyspace: String,
@@ -81,7 +82,22 @@ impl WorkflowUpdate {
             let message = "message and filter_rules of a workflow are not changed by vtflow: send this to a vtctld".into();
             return Err(Status { code: Code::Unimplemented, message });
         }
+        let states = [VReplicationWorkflowState::Running as i32, VReplicationWorkflowState::Stopped as i32, UNCHANGED.1];
+        if let Some(state) = wanted.state.filter(|state| !states.contains(state)) {
+            return invalid(format!("a workflow can be put into the states Running and Stopped only, not into number {state}"));
+        }
+        if let Some(action) = wanted.on_ddl.filter(|&action| action != UNCHANGED.1 && OnDdlAction::try_from(action).is_err()) {
+            return invalid(format!("invalid on-ddl value: {action}"));
+        }
+        // Tablets put them into their statement as they are.
+        let is_unsafe = |text: &String| text.contains(['\'', '"', '\\', '\0']);
+        if let Some((key, value)) = wanted.config_overrides.iter().find(|(key, value)| is_unsafe(key) || is_unsafe(value)) {
+            return invalid(format!("config override {key:?}={value:?} has a quote or a backslash, which tablets do not escape"));
+        }
         normalize(&mut wanted);
+        if is_unchanged(&wanted) {
+            return invalid("no configuration options specified to update".into());
+        }
         wanted.shards.extend(call.options.shards.iter().cloned());
         Ok(Self { keyspace, wanted })
     }
@@ -120,6 +136,11 @@ impl WorkflowUpdate {
         if !self.wanted.config_overrides.is_empty() && is_older(HAS_OVERRIDES) {
             let text = "is older than v21 and would ignore the config overrides; nothing was changed";
             return refused(format!("tablet {} of {} {text}", seen.target.address.alias, place()));
+        }
+        let is_shared = has_others(seen);
+        if is_shared && (self.wanted.on_ddl != Some(UNCHANGED.1) || !self.wanted.config_overrides.is_empty()) {
+            let text = "has a workflow of this name in another database, too, which tablets up to v22 would change with it";
+            return refused(format!("tablet {} of {} {text}; nothing was changed", seen.target.address.alias, place()));
         }
         if is_older(HAS_UPDATE) && self.wanted.on_ddl != Some(UNCHANGED.1) {
             let text = "is older than v18, where on-ddl cannot be changed; nothing was changed";
@@ -193,7 +214,8 @@ impl WorkflowUpdate {
             format!("update _vt.vreplication set {set} where id in ({}) and {scope}", ids.join(", "))
         };
         let rows = |streams: &[&Stream]| streams.iter().map(|stream| row(stream)).collect();
-        if matches!(seen.looked.get(HAS_UPDATE), Some(Looked::Refused(..))) {
+        // Up to v22 the RPC changes the streams of that name in every database: a statement says which.
+        if has_others(seen) || matches!(seen.looked.get(HAS_UPDATE), Some(Looked::Refused(..))) {
             let change = |(set, streams): (&String, &Vec<&Stream>)| {
                 let query = statement(set, streams);
                 let request = VReplicationExecRequest { query: query.clone() }.encode_to_vec();
@@ -260,6 +282,16 @@ fn normalize(wanted: &mut UpdateVReplicationWorkflowRequest) {
     wanted.state.get_or_insert(UNCHANGED.1);
 }
 
+/// Whether the request asks for nothing: every update restarts the streams, so that is not what was meant.
+fn is_unchanged(wanted: &UpdateVReplicationWorkflowRequest) -> bool {
+    wanted.cells == [UNCHANGED.0]
+        && wanted.tablet_types == [UNCHANGED.1]
+        && wanted.tablet_selection_preference == Some(TabletSelectionPreference::Unknown as i32)
+        && wanted.on_ddl == Some(UNCHANGED.1)
+        && wanted.state == Some(UNCHANGED.1)
+        && wanted.config_overrides.is_empty()
+}
+
 /// The expression that a tablet makes of overrides: setting one forgets the ones before.
 fn overrides(wanted: &BTreeMap<String, String>) -> String {
     let path = |key: &String| quote(&format!("$.config.\"{key}\""));
@@ -278,6 +310,14 @@ fn overrides(wanted: &BTreeMap<String, String>) -> String {
 
 pub(super) fn row(stream: &Stream) -> PlannedRow {
     PlannedRow { name: format!("stream {}", stream.id), about: stream.about(), basis: stream.basis() }
+}
+
+/// Whether a database beside the tablet's own has streams of the workflow's name.
+fn has_others(seen: &Seen) -> bool {
+    match seen.looked.get(OTHERS) {
+        Some(Looked::Called(bytes)) => RowSet::from_vreplication_exec(bytes).is_ok_and(|rows| !rows.is_empty()),
+        _ => false,
+    }
 }
 
 /// Whether the tablet does not have the RPC. Source: grpc-go's texts, the same on every release.
@@ -325,6 +365,14 @@ impl Verb for WorkflowUpdate {
             subject: "v18",
             statement: String::new(),
         });
+        let (workflow, db_name) = (quote(self.workflow()), quote(&target.db_name));
+        let statement = format!("select id from _vt.vreplication where workflow = {workflow} and db_name != {db_name} limit 1");
+        looks.push(Look::Call {
+            path: rpc::VREPLICATION_EXEC,
+            request: VReplicationExecRequest { query: statement.clone() }.encode_to_vec(),
+            subject: "other databases",
+            statement,
+        });
         if !self.wanted.config_overrides.is_empty() {
             looks.push(Look::Call {
                 path: rpc::VALIDATE_VREPLICATION_PERMISSIONS,
@@ -348,6 +396,9 @@ impl Verb for WorkflowUpdate {
                 {
                     return Err(Status::unknown(format!("{text}; nothing was changed")));
                 }
+            }
+            if let Some(Looked::Refused(_, text)) = seen.looked.get(OTHERS) {
+                return Err(Status::unknown(format!("{text}; nothing was changed")));
             }
             let seen = &without_other_refusals(seen);
             let streams = stream::streams(seen.rows(STREAMS)).map_err(|text| Status::unknown(format!("{alias}: {text}")))?;
@@ -393,6 +444,9 @@ impl Verb for WorkflowUpdate {
         };
         let shown: Vec<Option<(bool, bool)>> = before.iter().map(pair).collect();
         let wanted = shown.iter().filter(|pair| matches!(pair, Some((true, _)))).count();
+        if wanted == shown.len() && before.iter().all(|was| self.is_as_wanted(was, was)) {
+            return Shown::Part("rows that were as asked for before".into());
+        }
         if wanted == shown.len() {
             return Shown::All;
         }

@@ -131,6 +131,9 @@ async fn preview(cluster: &Connected, call: &Call) -> anyhow::Result<Option<Writ
 
 async fn go_on(cluster: &Connected, call: Call, plan: WritePlan, say: &SayArgs) -> anyhow::Result<ExitCode> {
     if plan.writes.is_empty() {
+        for text in plan.kept.iter().chain(&plan.warnings) {
+            terminal::error_line(&terminal::printable(text));
+        }
         terminal::error_line("Nothing to do: nothing was changed.");
         return report(say.output, Some(Written { plan, outcomes: Vec::new(), notes: Vec::new() }), None);
     }
@@ -152,7 +155,8 @@ async fn go_on(cluster: &Connected, call: Call, plan: WritePlan, say: &SayArgs) 
         () = serve::stopped() => {
             // The flow is dropped by now; its locks are being given back in the background.
             tokio::time::sleep(GIVING_BACK).await;
-            anyhow::bail!("interrupted: what had been sent by then may be applied; look before you repeat it");
+            terminal::error_line("interrupted: what had been sent by then may be applied; look before you repeat it");
+            return Ok(ExitCode::from(1));
         }
     };
     let error = reply.result.err().map(|status| status.message);
@@ -195,7 +199,9 @@ fn report(format: Format, written: Option<Written>, error: Option<String>) -> an
         Some(_) => {
             let text = format!("{missing} of {} changes not applied, or not known to be", outcomes.len());
             terminal::error_line(&format!("{} {text}", terminal::on_stderr(Style::Trouble, "error:")));
-            terminal::error_line("  the same command again changes only what is left, after showing it");
+            terminal::error_line(
+                "  look before you repeat it: a change that was made would be made again; --shards names what is left",
+            );
             Ok(ExitCode::from(1))
         }
     }
