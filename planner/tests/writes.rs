@@ -688,8 +688,11 @@ fn requests_that_mean_nothing_or_harm_are_refused_at_once() {
         config_overrides: BTreeMap::from([("k".to_owned(), value.to_owned())]),
         ..cells(&["NULL"])
     };
+    let mut old = running();
+    old.answer(100, "v18", unknown_method()).answer(200, "v18", unknown_method());
+    let (reply, asks) = old.run(&performed(cells(&["NULL"])));
+    assert!(error(&reply).contains("no configuration options specified to update") && writes(&asks).is_empty());
     for (request, want) in [
-        (cells(&["NULL"]), "no configuration options specified to update"),
         (state(3), "Running and Stopped only"),
         (state(99), "Running and Stopped only"),
         (UpdateVReplicationWorkflowRequest { on_ddl: Some(77), ..cells(&["NULL"]) }, "invalid on-ddl value: 77"),

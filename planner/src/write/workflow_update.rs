@@ -95,9 +95,6 @@ impl WorkflowUpdate {
             return invalid(format!("config override {key:?}={value:?} has a quote or a backslash, which tablets do not escape"));
         }
         normalize(&mut wanted);
-        if is_unchanged(&wanted) {
-            return invalid("no configuration options specified to update".into());
-        }
         wanted.shards.extend(call.options.shards.iter().cloned());
         Ok(Self { keyspace, wanted })
     }
@@ -222,7 +219,8 @@ impl WorkflowUpdate {
                 let (path, subject) = (rpc::VREPLICATION_EXEC, "update");
                 Change { target, path, request, subject, statement: query, rows: rows(streams), is_extra: false }
             };
-            return groups.iter().map(change).collect();
+            // v18 and v20 clients send an update of nothing for `--on-ddl IGNORE`: there is no statement for that.
+            return groups.iter().filter(|(set, _)| !set.is_empty()).map(change).collect();
         }
         let request = UpdateVReplicationWorkflowRequest { shards: Vec::new(), ..self.wanted.clone() };
         let statements: Vec<String> = groups.iter().map(|(set, streams)| statement(set, streams)).collect();
@@ -280,16 +278,6 @@ fn normalize(wanted: &mut UpdateVReplicationWorkflowRequest) {
     wanted.tablet_selection_preference.get_or_insert(unsaid as i32);
     wanted.on_ddl.get_or_insert(UNCHANGED.1);
     wanted.state.get_or_insert(UNCHANGED.1);
-}
-
-/// Whether the request asks for nothing: every update restarts the streams, so that is not what was meant.
-fn is_unchanged(wanted: &UpdateVReplicationWorkflowRequest) -> bool {
-    wanted.cells == [UNCHANGED.0]
-        && wanted.tablet_types == [UNCHANGED.1]
-        && wanted.tablet_selection_preference == Some(TabletSelectionPreference::Unknown as i32)
-        && wanted.on_ddl == Some(UNCHANGED.1)
-        && wanted.state == Some(UNCHANGED.1)
-        && wanted.config_overrides.is_empty()
 }
 
 /// The expression that a tablet makes of overrides: setting one forgets the ones before.
@@ -417,6 +405,10 @@ impl Verb for WorkflowUpdate {
                 warnings.push(format!("{alias}: {text}; see vtflow migration"));
             }
             changes.extend(self.changes(index, seen, &streams));
+        }
+        if changes.is_empty() && streams_in_all > 0 {
+            let message = "no configuration options specified to update".into();
+            return Err(Status { code: Code::InvalidArgument, message });
         }
         if changes.is_empty() {
             let text = format!("the {} workflow does not exist in the {} keyspace", self.workflow(), self.keyspace);
