@@ -424,7 +424,7 @@ impl<V: Verb> Write<V> {
         self.seen = seen;
         let mut aliases: Vec<&str> = self.seen.iter().map(|seen| seen.target.address.alias.as_str()).collect();
         aliases.sort_unstable();
-        if let Some([twice, _]) = aliases.array_windows().find(|[a, b]| a == b) {
+        if let Some(twice) = aliases.chunk_by(|a, b| a == b).find(|same| same.len() > 1).and_then(|same| same.first()) {
             let text = format!("two shards name {twice} as their primary, so one of them is wrong; nothing was changed");
             return Err(Status { code: Code::FailedPrecondition, message: text });
         }

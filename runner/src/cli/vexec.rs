@@ -39,12 +39,8 @@ pub(crate) struct VexecArgs {
     /// Show each tablet's statement and send none; of one that writes, the plan that `vtflow apply` takes (-o json)
     #[arg(long)]
     dry_run: bool,
-    /// Of a statement that writes: do not ask, go on as soon as the plan is known
-    #[arg(short = 'y', long)]
-    yes: bool,
-    /// Of a statement that writes: change frozen streams, too, and while the keyspace is locked
-    #[arg(long)]
-    force: bool,
+    #[command(flatten)]
+    write: WriteArgs,
     /// Only these shards
     #[arg(long, value_delimiter = ',', value_name = "SHARD,...", allow_hyphen_values = true, value_parser = shard_name)]
     shards: Vec<String>,
@@ -54,6 +50,17 @@ pub(crate) struct VexecArgs {
     /// How to print
     #[arg(short, long, value_enum, default_value = "table")]
     output: Format,
+}
+
+/// Of a statement that writes.
+#[derive(Args, Clone, Copy, Debug)]
+struct WriteArgs {
+    /// Of a statement that writes: do not ask, go on as soon as the plan is known
+    #[arg(short = 'y', long)]
+    yes: bool,
+    /// Of a statement that writes: change frozen streams, too, and while the keyspace is locked
+    #[arg(long)]
+    force: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -76,8 +83,8 @@ pub(crate) async fn run(cluster: &Connected, args: VexecArgs) -> anyhow::Result<
     let scope = Scope { workflow: request.workflow.clone() };
     if Statement::parse(&args.sql, scope).is_ok_and(|statement| statement.kind().is_write()) {
         let request = VExecRequest { dry_run: false, ..request }.encode_to_vec();
-        let how = ActArgs::new(Vec::new(), args.dry_run, args.yes, args.output == Format::Json);
-        return act::run(cluster, Act { path: rpc::VEXEC, request, force: args.force }, how).await;
+        let how = ActArgs::new(Vec::new(), args.dry_run, args.write.yes, args.output == Format::Json);
+        return act::run(cluster, Act { path: rpc::VEXEC, request, force: args.write.force }, how).await;
     }
     let options = CallOptions { strict: args.strict, ..CallOptions::default() };
     let call = Call { path: rpc::VEXEC.into(), request: request.encode_to_vec(), options };
