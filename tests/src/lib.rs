@@ -3,5 +3,4 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "support code of tests: what it cannot do fails the test")]
 
 pub mod mariadb;
-pub mod raw;
 pub mod sidecar_rows;

@@ -24,6 +24,7 @@ use vtflow::{
     deadline::Deadlines,
     drive::ClusterIo,
     embedded::{Cell, Cluster, Snapshot, TableRows, TabletRows},
+    raw::RawCodec,
     server::{Server, ServerOptions},
     tablet::{TabletOptions, Tablets},
     topo::{CellRecord, MemoryTopology},
@@ -39,7 +40,6 @@ use vtflow_planner::{
     },
     rpc,
 };
-use vtflow_tests::raw::Raw;
 
 /// Calls in the recordings; how many different ones of them are sent, told apart by client, request, answer and state; how many
 /// answers have not one field that differs.
@@ -231,7 +231,7 @@ impl Serving {
         let mut grpc =
             tonic::client::Grpc::new(endpoint.connect().await.expect("it listens")).max_decoding_message_size(64 << 20);
         grpc.ready().await.expect("it listens");
-        let reply = grpc.unary(request, call.path.parse().expect("a path"), Raw).await?;
+        let reply = grpc.unary(request, call.path.parse().expect("a path"), RawCodec).await?;
         Ok(reply.into_inner().to_vec())
     }
 }
