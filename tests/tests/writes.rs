@@ -9,6 +9,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -17,12 +18,15 @@ use prost::Message;
 use serde_json::Value;
 use tokio::time::Instant;
 use vtflow::{
+    deadline::Deadlines,
+    drive::{ClusterIo, drive},
     embedded::{Cell, Cluster, Snapshot, TabletRows},
+    observe::Counts,
     tablet::{TabletOptions, Tablets},
-    topo::{MemoryTopology, Topology},
+    topo::MemoryTopology,
 };
 use vtflow_planner::{
-    Answer, Call, CallOptions, Effect, Flow, Reply, TabletAddress, What,
+    Answer, Call, CallOptions, Effect, Flow, Reply, TabletAddress,
     proto::{
         tabletmanagerdata::ExecuteFetchAsDbaRequest,
         vtctldata::{CancelSchemaMigrationResponse, WorkflowUpdateResponse},
@@ -132,11 +136,10 @@ fn fill(rows: &mut TabletRows, table: &str, id: &str, row: &Value) {
     table.rows.push(row);
 }
 
-/// A cluster in which requests are performed: embedded tablets, the topology in memory, locks that are free.
+/// A cluster in which requests are performed: embedded tablets, the topology in memory.
 struct Running {
     cluster: Cluster,
-    topology: MemoryTopology,
-    tablets: Tablets,
+    io: ClusterIo,
     now: vtflow_planner::Timestamp,
 }
 
@@ -145,50 +148,18 @@ impl Running {
         let now = snapshot.taken_at;
         let cluster = Cluster::start(snapshot, BTreeMap::new(), Duration::ZERO).await.expect("tablets start");
         assert!(cluster.warnings().is_empty(), "{:?}", cluster.warnings());
-        let topology = MemoryTopology::new(cluster.topo());
-        let tablets = Tablets::new(TabletOptions::default()).expect("no files to read");
-        Self { cluster, topology, tablets, now }
+        let topology = Arc::new(MemoryTopology::new(cluster.topo()));
+        let tablets = Arc::new(Tablets::new(TabletOptions::default()).expect("no files to read"));
+        let io = ClusterIo { topology, tablets, deadlines: Deadlines::default() };
+        Self { cluster, io, now }
     }
 
     async fn perform(&self, call: &Call) -> Reply {
-        let mut flow = Flow::start(call, self.now);
-        let (mut locks, mut unlocks) = (0, 0);
-        loop {
-            let asks = flow.asks();
-            if asks.is_empty() {
-                assert_eq!(locks, unlocks, "what is locked is unlocked");
-                return flow.into_reply().expect("nothing is outstanding");
-            }
-            for ask in asks {
-                let deadline = Instant::now() + Duration::from_secs(20);
-                let answer = match &ask.what {
-                    What::TopoGet { cell, path } => {
-                        self.topology.records(cell, std::slice::from_ref(path), deadline).await.pop().expect("one answer")
-                    }
-                    What::TopoRange { cell, prefix } | What::TopoList { cell, prefix } => {
-                        self.topology.range(cell, prefix, deadline).await
-                    }
-                    What::TopoLock { path, .. } => {
-                        let directory = self.topology.range("global", &format!("{path}/"), deadline).await;
-                        if matches!(directory, Answer::Range(_)) {
-                            locks += 1;
-                            Answer::Locked
-                        } else {
-                            Answer::Missing { node: format!("/vitess/global/{path}") }
-                        }
-                    }
-                    What::TopoUnlock { .. } => {
-                        unlocks += 1;
-                        Answer::Unlocked
-                    }
-                    What::TabletCall { tablet, path, request, effect, .. } => {
-                        self.tablets.call(tablet, path, request, *effect, Duration::from_secs(20), None).await
-                    }
-                    What::TabletPage { .. } => panic!("no page is asked for"),
-                };
-                assert!(flow.answer(ask.id, answer), "an outstanding ask is taken");
-            }
-        }
+        let reply = drive(Flow::start(call, self.now), &self.io, None, &Counts::default()).await;
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let Answer::Range(records) = self.io.topology.range("global", "keyspaces/", deadline).await else { panic!("keyspaces") };
+        assert!(records.iter().all(|record| !record.path.contains("/locks/")), "what is locked is unlocked");
+        reply
     }
 
     /// The rows of a tablet's table, by id.
@@ -203,7 +174,7 @@ impl Running {
         let request = ExecuteFetchAsDbaRequest { query, max_rows: 10_000, ..ExecuteFetchAsDbaRequest::default() };
         let request = request.encode_to_vec();
         let wait = Duration::from_secs(20);
-        let answer = self.tablets.call(&tablet, rpc::EXECUTE_FETCH_AS_DBA, &request, Effect::Read, wait, None).await;
+        let answer = self.io.tablets.call(&tablet, rpc::EXECUTE_FETCH_AS_DBA, &request, Effect::Read, wait, None).await;
         let Answer::Called(bytes) = answer else { panic!("{answer:?}") };
         let set = RowSet::from_execute_fetch(&bytes).expect("rows");
         let columns = COMPARED.iter().find(|(name, _)| *name == table).expect("a compared table").1;
