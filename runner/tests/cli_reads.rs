@@ -133,7 +133,7 @@ fn a_workflow_is_described_on_one_screen() {
          \n\
          NEXT\n\
          once the cause of the error is gone:\n\
-         vtctldclient Workflow --keyspace customer start --workflow move_big2\n"
+         vtflow workflow start customer move_big2\n"
     );
     let both = on("stream-error", "describe workflow customer move_big2 -o json").json();
     assert_eq!(both["workflow"]["name"], "move_big2");

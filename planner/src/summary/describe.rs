@@ -395,7 +395,7 @@ fn next(
     let (keyspace, name) = (keyspace(workflow.target.as_ref()), &workflow.name);
     let is = |wanted: Health| streams.iter().any(|(health, ..)| *health == wanted);
     let first = |wanted: Health| streams.iter().find(|(health, ..)| *health == wanted);
-    let start = format!("vtctldclient Workflow --keyspace {keyspace} start --workflow {name}");
+    let start = format!("vtflow workflow start {keyspace} {name}");
     let command = |verb: &str| {
         let family = if workflow.workflow_type == "Reshard" { "Reshard" } else { "MoveTables" };
         format!("vtctldclient {family} --target-keyspace {keyspace} --workflow {name} {verb}")
@@ -571,7 +571,7 @@ mod tests {
             let commands = describe(&workflow(kind, vec![stream]), Some(&status(0, 0)), None, NOW).next;
             commands.into_iter().map(|step| step.command).collect::<Vec<_>>().join(" | ")
         };
-        assert_eq!(with("MoveTables", "Error", "bad"), "vtctldclient Workflow --keyspace ks start --workflow w");
+        assert_eq!(with("MoveTables", "Error", "bad"), "vtflow workflow start ks w");
         assert!(
             with("MoveTables", "Stopped", "FROZEN")
                 .starts_with("vtctldclient MoveTables --target-keyspace ks --workflow w complete")
