@@ -77,6 +77,11 @@ const fn read(path: &'static str) -> Served {
     Served { path, effect: Effect::Read, streams: false }
 }
 
+/// What is served under a gRPC path; `None`: that is not vtflow's.
+pub fn served(path: &str) -> Option<&'static Served> {
+    SERVED.iter().find(|served| served.path == path)
+}
+
 /// Whether vtflow answers this very request. Where it does not, a vtctld may; a flow of it would only say so.
 ///
 /// All requests to the paths of [`SERVED`] are, but of [`EXECUTE_VTCTL_COMMAND`] only those whose command is: the rest are writes

@@ -12,7 +12,7 @@ use vtflow_planner::{
     proto::{
         query::QueryResult,
         tabletmanagerdata::{
-            ExecuteFetchAsDbaResponse, UpdateVReplicationWorkflowRequest, UpdateVReplicationWorkflowResponse,
+            ExecuteFetchAsDbaResponse, UpdateVReplicationWorkflowRequest, UpdateVReplicationWorkflowResponse, VDiffResponse,
             VReplicationExecRequest, VReplicationExecResponse,
         },
         topodata::Shard,
@@ -457,6 +457,19 @@ fn migrations_are_changed_under_the_keyspaces_lock_where_there_is_something_to_d
 }
 
 #[test]
+fn a_target_with_several_failed_changes_is_looked_at_once_more() {
+    let other = UUID.replace('8', "9");
+    let mut cluster = migrating(migrations(&[(UUID, "failed"), (&other, "failed")]));
+    cluster.answer(200, "migration", silent(200));
+    let (reply, asks) = cluster.run(&migration(rpc::CLEANUP_SCHEMA_MIGRATION, "all"));
+    let looks = |ask: &&Ask| matches!(&ask.what, What::TabletCall { tablet, about, .. } if tablet.alias == alias_text(200) && about.subject == "migrations");
+    assert_eq!(asks.iter().filter(looks).count(), 2, "before and after");
+    let verdicts: Vec<Verdict> =
+        reply.written.expect("a request that writes").outcomes.iter().map(|outcome| outcome.verdict).collect();
+    assert_eq!(verdicts, [Verdict::Applied, Verdict::Unknown, Verdict::Unknown]);
+}
+
+#[test]
 fn verbs_of_migrations_have_their_own_words_and_conditions() {
     let other = UUID.replace('8', "9");
     let second = migrations(&[(UUID, "failed"), (&other, "queued")]);
@@ -551,6 +564,12 @@ fn a_workflow_is_deleted_under_its_lock() {
     let paths: Vec<&str> = writes(&asks).iter().map(|(_, path, _)| *path).collect();
     let delete = rpc::DELETE_VREPLICATION_WORKFLOW;
     assert_eq!(paths, [delete, delete, rpc::VDIFF, rpc::VDIFF], "comparisons go when the streams are gone");
+    // Whatever a tablet says of a comparison, the streams are gone.
+    let mut cluster = deletable();
+    cluster.answer(200, "vdiff", Answer::Called(VDiffResponse { id: 7, ..VDiffResponse::default() }.encode_to_vec()));
+    let (reply, _) = cluster.run(&deletion(|_| {}, false));
+    assert!(reply.result.is_ok(), "{reply:?}");
+    assert_eq!(reply.written.expect("a request that writes").outcomes.len(), 2, "one for each target");
     // A comparison that cannot be deleted is a note, not a failure.
     let mut cluster = deletable();
     cluster.answer(200, "vdiff", refused("vdiff engine is closed"));

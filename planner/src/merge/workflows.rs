@@ -144,14 +144,8 @@ impl Merge {
     }
 
     fn fail(&mut self, place: &Place, lost: Lost, workflow: &str, message: String) {
-        self.failures.push(Failure {
-            keyspace: self.keyspace.clone(),
-            shard: place.shard.clone(),
-            tablet: place.alias.as_ref().map_or_else(String::new, |_| place.alias_text()),
-            workflow: workflow.into(),
-            lost,
-            message,
-        });
+        let failure = place.failure(&self.keyspace, lost, message);
+        self.failures.push(Failure { workflow: workflow.into(), ..failure });
     }
 
     fn stream(

@@ -14,7 +14,7 @@ use prost::Message;
 use super::Operation;
 use crate::{
     error::{Code, Failure, Lost, Status},
-    flow::{About, Answer, AskId, Asks, Call, Effect, FailureKind, Reply, Timestamp, What},
+    flow::{Answer, AskId, Asks, Call, Effect, Reply, Timestamp},
     limits,
     merge::{
         tablet_rows::{self, PositionBudget, TabletPages},
@@ -30,7 +30,7 @@ use crate::{
     },
     rows::result::RowSet,
     rpc,
-    topo::targets::{Event, Place, Target, Targets, Unreached},
+    topo::targets::{Event, Target, Targets, Unreached, says_not_primary},
 };
 
 pub(crate) struct GetWorkflows {
@@ -185,19 +185,13 @@ impl GetWorkflows {
     fn send(&mut self, index: usize, read: Read, asks: &mut Asks) {
         let Some(Asked { target, .. }) = self.asked.get(index) else { return };
         let statement = read.statement();
-        let id = asks.release(What::TabletCall {
-            tablet: target.address.clone(),
-            path: rpc::VREPLICATION_EXEC,
-            request: VReplicationExecRequest { query: statement.clone() }.encode_to_vec(),
-            effect: Effect::Read,
-            about: About {
-                keyspace: target.keyspace.clone(),
-                shard: target.place.shard.clone(),
-                db_name: target.db_name.clone(),
-                subject: read.subject().name(),
-                statement,
-            },
-        });
+        let id = asks.release(target.call(
+            rpc::VREPLICATION_EXEC,
+            VReplicationExecRequest { query: statement.clone() }.encode_to_vec(),
+            Effect::Read,
+            read.subject().name(),
+            statement,
+        ));
         self.reads.insert(id, (index, read));
     }
 }
@@ -247,7 +241,7 @@ impl Operation for GetWorkflows {
         let mut unreached = std::mem::take(&mut self.unreached);
         let mut asked = std::mem::take(&mut self.asked);
         let asked_nobody = asked.is_empty();
-        asked.sort_by(|a, b| order(&a.target.place).cmp(&order(&b.target.place)));
+        asked.sort_by(|a, b| a.target.place.order().cmp(&b.target.place.order()));
         for Asked { target, mut pages, gone, .. } in asked {
             if let Some(gone) = gone {
                 unreached.push(gone);
@@ -268,7 +262,7 @@ impl Operation for GetWorkflows {
                 }
             }
         }
-        unreached.sort_by(|a, b| order(&a.place).cmp(&order(&b.place)));
+        unreached.sort_by(|a, b| a.place.order().cmp(&b.place.order()));
         for unreached in &unreached {
             merge.unreached(unreached);
         }
@@ -294,16 +288,4 @@ impl Operation for GetWorkflows {
         };
         Reply::new(result, failures)
     }
-}
-
-/// Whether the tablet says that it is not (or not yet) its shard's primary: the vreplication engine runs on primaries only.
-/// Source: `go/vt/vttablet/tabletmanager/vreplication/engine.go:errClosed`; the code is
-/// UNKNOWN up to v22 and UNAVAILABLE later.
-fn says_not_primary(answer: &Answer) -> bool {
-    matches!(answer, Answer::Failed { kind: FailureKind::Status(_), message } if message.contains("vreplication engine is closed"))
-}
-
-/// The order in which targets are merged: by shard, then by primary.
-fn order(place: &Place) -> (&str, String) {
-    (&place.shard, place.alias_text())
 }

@@ -13,7 +13,7 @@ use prost::Message;
 use super::Operation;
 use crate::{
     error::{Code, Failure, Lost, Status},
-    flow::{About, Answer, AskId, Asks, Call, Effect, FailureKind, Reply, What},
+    flow::{Answer, AskId, Asks, Call, Effect, FailureKind, Reply},
     limits,
     proto::{
         tabletmanagerdata::ExecuteFetchAsDbaRequest,
@@ -145,19 +145,13 @@ impl SchemaMigrations {
             max_rows: limits::TABLET_ROWS as u64,
             ..ExecuteFetchAsDbaRequest::default()
         };
-        let id = asks.release(What::TabletCall {
-            tablet: shard.target.address.clone(),
-            path: rpc::EXECUTE_FETCH_AS_DBA,
-            request: request.encode_to_vec(),
-            effect: Effect::Read,
-            about: About {
-                keyspace: shard.target.keyspace.clone(),
-                shard: shard.target.place.shard.clone(),
-                db_name: shard.target.db_name.clone(),
-                subject: "migrations",
-                statement,
-            },
-        });
+        let id = asks.release(shard.target.call(
+            rpc::EXECUTE_FETCH_AS_DBA,
+            request.encode_to_vec(),
+            Effect::Read,
+            "migrations",
+            statement,
+        ));
         self.reads.insert(id, index);
     }
 
@@ -218,14 +212,7 @@ impl SchemaMigrations {
     }
 
     fn fail(&mut self, place: &Place, lost: Lost, message: String) {
-        self.failures.push(Failure {
-            keyspace: self.keyspace.clone(),
-            shard: place.shard.clone(),
-            tablet: place.alias.as_ref().map_or_else(String::new, |_| place.alias_text()),
-            workflow: String::new(),
-            lost,
-            message,
-        });
+        self.failures.push(place.failure(&self.keyspace, lost, message));
     }
 }
 

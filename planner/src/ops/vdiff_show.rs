@@ -12,8 +12,8 @@ use prost::Message;
 
 use super::Operation;
 use crate::{
-    error::{Failure, Status},
-    flow::{About, Answer, AskId, Asks, Call, Effect, Reply, What},
+    error::{Failure, Lost, Status},
+    flow::{Answer, AskId, Asks, Call, Effect, Reply},
     limits,
     proto::{
         tabletmanagerdata::{VDiffRequest, VDiffResponse, VReplicationExecRequest},
@@ -84,7 +84,7 @@ impl VDiffShow {
     fn ask_name(&mut self, target: Target, read: Read, asks: &mut Asks) {
         let statement = read.statement();
         let request = VReplicationExecRequest { query: statement.clone() }.encode_to_vec();
-        let id = asks.release(tablet_call(&target, rpc::VREPLICATION_EXEC, request, Subject::Names.name(), statement));
+        let id = asks.release(target.call(rpc::VREPLICATION_EXEC, request, Effect::Read, Subject::Names.name(), statement));
         self.waiting.insert(id, Waiting::Name(target, read));
     }
 
@@ -96,19 +96,13 @@ impl VDiffShow {
             action_arg: self.request.arg.clone(),
             ..VDiffRequest::default()
         };
-        let id = asks.release(tablet_call(&target, rpc::VDIFF, request.encode_to_vec(), "vdiff", String::new()));
+        let id = asks.release(target.call(rpc::VDIFF, request.encode_to_vec(), Effect::Read, "vdiff", String::new()));
         self.waiting.insert(id, Waiting::Shown(target));
     }
 
     fn fail(&mut self, place: &Place, message: String) {
-        self.failures.push(Failure {
-            keyspace: self.request.target_keyspace.clone(),
-            shard: place.shard.clone(),
-            tablet: place.alias.as_ref().map_or_else(String::new, |_| place.alias_text()),
-            workflow: self.request.workflow.clone(),
-            lost: crate::error::Lost::Shard,
-            message,
-        });
+        let failure = place.failure(&self.request.target_keyspace, Lost::Shard, message);
+        self.failures.push(Failure { workflow: self.request.workflow.clone(), ..failure });
     }
 }
 
@@ -161,21 +155,5 @@ impl Operation for VDiffShow {
             Ok(reply.into_bytes())
         };
         Reply::new(result, failures)
-    }
-}
-
-fn tablet_call(target: &Target, path: &'static str, request: Vec<u8>, subject: &'static str, statement: String) -> What {
-    What::TabletCall {
-        tablet: target.address.clone(),
-        path,
-        request,
-        effect: Effect::Read,
-        about: About {
-            keyspace: target.keyspace.clone(),
-            shard: target.place.shard.clone(),
-            db_name: target.db_name.clone(),
-            subject,
-            statement,
-        },
     }
 }

@@ -13,7 +13,7 @@ use prost::Message;
 use super::Operation;
 use crate::{
     error::{Code, Failure, Lost, Status},
-    flow::{About, Answer, AskId, Asks, Call, Effect, FailureKind, Reply, What},
+    flow::{Answer, AskId, Asks, Call, Effect, FailureKind, Reply, What},
     limits,
     proto::{
         query::QueryResult,
@@ -130,14 +130,8 @@ impl VExec {
     }
 
     fn fail(&mut self, place: &Place, lost: Lost, message: String) {
-        self.failures.push(Failure {
-            keyspace: self.keyspace.clone(),
-            shard: place.shard.clone(),
-            tablet: place.alias.as_ref().map_or_else(String::new, |_| place.alias_text()),
-            workflow: self.workflow.clone(),
-            lost,
-            message,
-        });
+        let failure = place.failure(&self.keyspace, lost, message);
+        self.failures.push(Failure { workflow: self.workflow.clone(), ..failure });
     }
 }
 
@@ -180,17 +174,5 @@ fn tablet_call(target: &Target, table: Table, statement: String) -> What {
     } else {
         (rpc::VREPLICATION_EXEC, VReplicationExecRequest { query: statement.clone() }.encode_to_vec())
     };
-    What::TabletCall {
-        tablet: target.address.clone(),
-        path,
-        request,
-        effect: Effect::Read,
-        about: About {
-            keyspace: target.keyspace.clone(),
-            shard: target.place.shard.clone(),
-            db_name: target.db_name.clone(),
-            subject: "vexec",
-            statement,
-        },
-    }
+    target.call(path, request, Effect::Read, "vexec", statement)
 }

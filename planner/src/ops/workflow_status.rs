@@ -13,7 +13,7 @@ use prost::Message;
 use super::{Operation, get_workflows::GetWorkflows};
 use crate::{
     error::{Failure, Lost, Status},
-    flow::{About, Answer, AskId, Asks, Call, CallOptions, Effect, FailureKind, Reply, Timestamp, What},
+    flow::{Answer, AskId, Asks, Call, CallOptions, Effect, FailureKind, Reply, Timestamp, What},
     merge::{
         copy_progress::{self, Sizes},
         traffic::{Moved, Routing, Serving},
@@ -242,19 +242,8 @@ impl WorkflowStatus {
             ..ExecuteFetchAsDbaRequest::default()
         };
         let (shard, tablet) = (target.place.shard.clone(), target.place.alias_text());
-        let id = asks.release(What::TabletCall {
-            tablet: target.address.clone(),
-            path: rpc::EXECUTE_FETCH_AS_DBA,
-            request: request.encode_to_vec(),
-            effect: Effect::Read,
-            about: About {
-                keyspace: target.keyspace.clone(),
-                shard: shard.clone(),
-                db_name: target.db_name.clone(),
-                subject: "table sizes",
-                statement,
-            },
-        });
+        let id =
+            asks.release(target.call(rpc::EXECUTE_FETCH_AS_DBA, request.encode_to_vec(), Effect::Read, "table sizes", statement));
         self.sizes.insert(id, Side { key, shard, tablet });
     }
 

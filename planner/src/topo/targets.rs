@@ -9,8 +9,8 @@ use prost::Message;
 
 use super::names::{self, GLOBAL};
 use crate::{
-    error::{Lost, Status},
-    flow::{Answer, AskId, Asks, TabletAddress, What},
+    error::{Failure, Lost, Status},
+    flow::{About, Answer, AskId, Asks, Effect, FailureKind, TabletAddress, What},
     limits,
     proto::topodata::{Shard, Tablet, TabletAlias, shard::TabletControl},
 };
@@ -48,6 +48,50 @@ impl Place {
     pub(crate) fn alias_text(&self) -> String {
         names::alias_text(self.alias.as_ref())
     }
+
+    /// The order in which targets are told of: by shard, then by primary.
+    pub(crate) fn order(&self) -> (&str, String) {
+        (&self.shard, self.alias_text())
+    }
+
+    /// What this shard does not say, and why; of no workflow in particular.
+    pub(crate) fn failure(&self, keyspace: &str, lost: Lost, message: impl Into<String>) -> Failure {
+        Failure {
+            keyspace: keyspace.into(),
+            shard: self.shard.clone(),
+            tablet: self.alias.as_ref().map_or_else(String::new, |_| self.alias_text()),
+            workflow: String::new(),
+            lost,
+            message: message.into(),
+        }
+    }
+}
+
+impl Target {
+    /// A call of one of its RPCs. `statement`: the SQL text in the request; empty when it carries none.
+    pub(crate) fn call(
+        &self,
+        path: &'static str,
+        request: Vec<u8>,
+        effect: Effect,
+        subject: &'static str,
+        statement: String,
+    ) -> What {
+        let about = About {
+            keyspace: self.keyspace.clone(),
+            shard: self.place.shard.clone(),
+            db_name: self.db_name.clone(),
+            subject,
+            statement,
+        };
+        What::TabletCall { tablet: self.address.clone(), path, request, effect, about }
+    }
+}
+
+/// Whether the tablet says that it is no primary: its shard's record may name another one by now. Source:
+/// `go/vt/vttablet/tabletmanager/vreplication/engine.go:errClosed`; the code is UNKNOWN up to v22 and UNAVAILABLE later.
+pub(crate) fn says_not_primary(answer: &Answer) -> bool {
+    matches!(answer, Answer::Failed { kind: FailureKind::Status(_), message } if message.contains("vreplication engine is closed"))
 }
 
 /// A shard without a target, and why.

@@ -3,148 +3,27 @@
 //! Each step waits for all of the one before: what one target shows may be the reason to leave all of them alone. Knows no kind
 //! of write; a [`Verb`] does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message;
 
 use super::{
     outcome::{Outcome, Verdict, Written},
-    plan::{PlannedRow, PlannedWrite, WritePlan},
+    plan::{PlannedWrite, WritePlan},
+    verb::{Change, Look, Looked, Seen, Shown, Verb},
 };
 use crate::{
     error::{Code, Failure, Lost, Status},
-    flow::{About, Answer, AskId, Asks, Call, CallOptions, Effect, FailureKind, Mode, Reply, Timestamp, What},
+    flow::{Answer, AskId, Asks, Call, CallOptions, Effect, FailureKind, Mode, Reply, Timestamp, What},
     ops::Operation,
     proto::tabletmanagerdata::{VReplicationExecRequest, VReplicationExecResponse},
     query::read::{Next, Read},
-    rows::result::RowSet,
     rpc,
     topo::{
         names::{self, GLOBAL},
-        targets::{Event, Place, Target, Targets, Unreached},
+        targets::{Event, Target, Targets, Unreached, says_not_primary},
     },
 };
-
-/// One kind of write.
-pub(crate) trait Verb: Send {
-    /// The keyspace whose primaries are the targets.
-    fn keyspace(&self) -> &str;
-
-    /// The shards; empty means all.
-    fn shards(&self) -> &[String];
-
-    /// What is locked from before the look to after the change.
-    fn lock(&self) -> Option<Lock>;
-
-    /// Directories of the global topology in which nobody may hold a lock, unless forced.
-    fn unlocked(&self) -> Vec<String>;
-
-    /// What clients expect to read when the keyspace has no shards or is none.
-    fn no_shards(&self, status: Status) -> Status;
-
-    /// What to look at on a target, before, and again if its change failed.
-    fn looks(&self, target: &Target) -> Vec<Look>;
-
-    /// The next question about the cluster that is a read of its own, given the replies to the ones before; `None`: no more.
-    fn inquiry(&self, _replies: &[Reply]) -> Option<Call> {
-        None
-    }
-
-    /// What to do, or why nothing is done at all. The targets are in the order of shards.
-    fn prepare(&self, seen: &[Seen], replies: &[Reply], force: bool) -> Result<Prepared, Status>;
-
-    /// Whether the rows show that the change has been made.
-    fn judge(&self, write: &Change, before: &Seen, after: &Seen) -> Shown;
-
-    /// The response message, once every change has been made.
-    fn reply(&self, seen: &[Seen], done: &[Done]) -> Result<Vec<u8>, Status>;
-
-    /// The error, if a change has not been made or nobody can tell. `lines` has a line for each target.
-    fn failure(&self, _seen: &[Seen], _done: &[Done], lines: String) -> Status {
-        Status::unknown(lines)
-    }
-}
-
-/// A lock in the global topology.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Lock {
-    /// The directory.
-    pub(crate) path: String,
-    /// What it is held for.
-    pub(crate) action: &'static str,
-    /// Whether the directory may be missing.
-    pub(crate) is_named: bool,
-    /// In front of the text of a lock that cannot be had.
-    pub(crate) failure: String,
-}
-
-/// One look at a target.
-pub(crate) enum Look {
-    /// Rows of a sidecar table. That they cannot be read refuses the request.
-    Rows(Read),
-    /// One call; the verb decides what its failure means.
-    Call { path: &'static str, request: Vec<u8>, subject: &'static str, statement: String },
-}
-
-/// What a look showed.
-#[derive(Clone, Debug)]
-pub(crate) enum Looked {
-    Rows(Vec<RowSet>),
-    Called(Vec<u8>),
-    Refused(FailureKind, String),
-}
-
-/// A target and what it shows, in the order of its looks.
-#[derive(Clone, Debug)]
-pub(crate) struct Seen {
-    pub(crate) target: Target,
-    pub(crate) looked: Vec<Looked>,
-}
-
-impl Seen {
-    /// The rows of one look; none if it was not a look at rows.
-    pub(crate) fn rows(&self, look: usize) -> &[RowSet] {
-        match self.looked.get(look) {
-            Some(Looked::Rows(pages)) => pages,
-            _ => &[],
-        }
-    }
-}
-
-/// What is to be done.
-pub(crate) struct Prepared {
-    pub(crate) summary: String,
-    pub(crate) kept: Vec<String>,
-    pub(crate) warnings: Vec<String>,
-    /// In the order of targets.
-    pub(crate) changes: Vec<Change>,
-}
-
-/// One call that writes.
-#[derive(Clone)]
-pub(crate) struct Change {
-    /// Whose: a place in what [`Verb::prepare`] was given.
-    pub(crate) target: usize,
-    pub(crate) path: &'static str,
-    pub(crate) request: Vec<u8>,
-    pub(crate) subject: &'static str,
-    /// The statement; of a call that carries none, one that does the same.
-    pub(crate) statement: String,
-    pub(crate) rows: Vec<PlannedRow>,
-    /// Whether the request succeeds without it: cleaning up that nobody waits for.
-    pub(crate) is_extra: bool,
-}
-
-/// What the rows show of a change.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Shown {
-    /// All of it.
-    All,
-    /// Nothing of it.
-    Nothing,
-    /// Some of it, or something else.
-    Part(String),
-}
 
 /// A change and what its call brought.
 pub(crate) struct Done {
@@ -200,7 +79,7 @@ enum Waiting {
     },
     Change(usize),
     Again {
-        change: usize,
+        target: usize,
         look: usize,
         read: Option<Read>,
     },
@@ -243,7 +122,7 @@ pub(crate) struct Write<V> {
     changes: Vec<Change>,
     is_cleaned_up: bool,
     done: BTreeMap<usize, Done>,
-    /// Second looks, by change.
+    /// Second looks, by target.
     again: BTreeMap<usize, Result<BTreeMap<usize, Looked>, String>>,
     plan: Option<WritePlan>,
     notes: Vec<String>,
@@ -336,15 +215,15 @@ impl<V: Verb> Write<V> {
         self.waiting.insert(asks.release(what), Waiting::Look { target, look, read });
     }
 
-    fn ask_again(&mut self, change: usize, look: usize, what: Look, asks: &mut Asks) {
-        let Some(seen) = self.changes.get(change).and_then(|change| self.seen.get(change.target)) else { return };
+    fn ask_again(&mut self, target: usize, look: usize, what: Look, asks: &mut Asks) {
+        let Some(seen) = self.seen.get(target) else { return };
         let (what, read) = self::what(&seen.target, what);
-        self.waiting.insert(asks.release(what), Waiting::Again { change, look, read });
+        self.waiting.insert(asks.release(what), Waiting::Again { target, look, read });
     }
 
     fn looked(&mut self, index: usize, look: usize, read: Option<Read>, answer: Answer, asks: &mut Asks) {
         let Some(asked) = self.asked.get_mut(index) else { return };
-        asked.is_closed |= matches!(&answer, Answer::Failed { message, .. } if message.contains("vreplication engine is closed"));
+        asked.is_closed |= says_not_primary(&answer);
         match outcome(read, answer) {
             Ok(Ok(looked)) => drop(asked.looked.insert(look, looked)),
             Ok(Err(read)) => self.ask(index, look, Look::Rows(read), asks),
@@ -420,7 +299,7 @@ impl<V: Verb> Write<V> {
             .filter(|asked| !asked.is_replaced)
             .map(|asked| Seen { target: asked.target, looked: asked.looked.into_values().collect() })
             .collect();
-        seen.sort_by(|a, b| order(&a.target.place).cmp(&order(&b.target.place)));
+        seen.sort_by(|a, b| a.target.place.order().cmp(&b.target.place.order()));
         self.seen = seen;
         let mut aliases: Vec<&str> = self.seen.iter().map(|seen| seen.target.address.alias.as_str()).collect();
         aliases.sort_unstable();
@@ -446,20 +325,12 @@ impl<V: Verb> Write<V> {
 
     fn refusals(&self) -> Vec<Failure> {
         let keyspace = self.verb.keyspace();
-        let failure = |place: &Place, lost: Lost, message: &str| Failure {
-            keyspace: keyspace.into(),
-            shard: place.shard.clone(),
-            tablet: place.alias.as_ref().map_or_else(String::new, |_| place.alias_text()),
-            workflow: String::new(),
-            lost,
-            message: message.into(),
-        };
-        let unreached = self.unreached.iter().map(|unreached| failure(&unreached.place, unreached.lost, &unreached.message));
-        let unseen = self
-            .asked
-            .iter()
-            .filter(|asked| !asked.is_replaced)
-            .filter_map(|asked| asked.failure.as_ref().map(|message| failure(&asked.target.place, Lost::Shard, message)));
+        let unreached =
+            self.unreached.iter().map(|unreached| unreached.place.failure(keyspace, unreached.lost, &unreached.message));
+        let unseen =
+            self.asked.iter().filter(|asked| !asked.is_replaced).filter_map(|asked| {
+                asked.failure.as_ref().map(|message| asked.target.place.failure(keyspace, Lost::Shard, message))
+            });
         let mut failures: Vec<Failure> = unreached.chain(unseen).collect();
         failures.sort();
         failures
@@ -512,7 +383,7 @@ impl<V: Verb> Write<V> {
             let Some(change) = self.changes.get(index).cloned() else { continue };
             let Some(seen) = self.seen.get(change.target) else { continue };
             let Change { path, request, subject, statement, .. } = change;
-            let what = call(&seen.target, path, request, Effect::Write, subject, statement);
+            let what = seen.target.call(path, request, Effect::Write, subject, statement);
             self.waiting.insert(asks.release(what), Waiting::Change(index));
         }
     }
@@ -532,10 +403,17 @@ impl<V: Verb> Write<V> {
 
     fn changed(&mut self, index: usize, answer: Answer) {
         let Some(change) = self.changes.get(index).cloned() else { return };
+        if change.is_extra {
+            // What it answers says nothing of the request, whatever form it has.
+            if let Answer::Failed { message, .. } = answer {
+                self.notes.push(format!("{} was not done, and does not matter to the rest: {message}", change.statement));
+            }
+            return;
+        }
         let mut done =
             Done { change, verdict: Verdict::Unknown, rows: None, error: String::new(), shown: String::new(), kind: None };
         match answer {
-            // The answers of all calls that write have this form.
+            // The answers of all calls that write rows have this form.
             Answer::Called(bytes) => match VReplicationExecResponse::decode(bytes.as_slice()) {
                 Ok(response) => {
                     done.rows = response.result.map(|result| result.rows_affected);
@@ -547,56 +425,58 @@ impl<V: Verb> Write<V> {
                 }
                 Err(error) => done.error = format!("the tablet's answer cannot be read: {error}"),
             },
-            Answer::Failed { message, .. } if done.change.is_extra => {
-                self.notes.push(format!("{} was not done, and does not matter to the rest: {message}", done.change.statement));
-                return;
-            }
             Answer::Failed { kind, message } => (done.error, done.kind) = (message, Some(kind)),
             _ => done.error = "the tablet call was answered with a topology record".into(),
         }
         self.done.insert(index, done);
     }
 
+    /// Looks once more at each target on which a change failed.
     fn look_again(&mut self, asks: &mut Asks) {
         self.phase = Phase::LookingAgain;
-        let failed: Vec<usize> =
-            self.done.iter().filter(|(_, done)| done.verdict != Verdict::Applied).map(|(&index, _)| index).collect();
-        for change in failed {
-            let Some(seen) = self.changes.get(change).and_then(|change| self.seen.get(change.target)) else { continue };
-            self.again.insert(change, Ok(BTreeMap::new()));
-            for (look, what) in self.verb.looks(&seen.target).into_iter().enumerate() {
-                self.ask_again(change, look, what, asks);
+        let failed: BTreeSet<usize> =
+            self.done.values().filter(|done| done.verdict != Verdict::Applied).map(|done| done.change.target).collect();
+        for target in failed {
+            let Some(looks) = self.seen.get(target).map(|seen| self.verb.looks(&seen.target)) else { continue };
+            self.again.insert(target, Ok(BTreeMap::new()));
+            for (look, what) in looks.into_iter().enumerate() {
+                self.ask_again(target, look, what, asks);
             }
         }
         self.advance(asks);
     }
 
-    fn looked_again(&mut self, change: usize, look: usize, read: Option<Read>, answer: Answer, asks: &mut Asks) {
+    fn looked_again(&mut self, target: usize, look: usize, read: Option<Read>, answer: Answer, asks: &mut Asks) {
         match outcome(read, answer) {
             Ok(Ok(looked)) => {
-                if let Some(Ok(all)) = self.again.get_mut(&change) {
+                if let Some(Ok(all)) = self.again.get_mut(&target) {
                     all.insert(look, looked);
                 }
             }
-            Ok(Err(read)) => self.ask_again(change, look, Look::Rows(read), asks),
-            Err(text) => drop(self.again.insert(change, Err(text))),
+            Ok(Err(read)) => self.ask_again(target, look, Look::Rows(read), asks),
+            Err(text) => drop(self.again.insert(target, Err(text))),
         }
     }
 
     fn judge(&mut self) {
-        for (index, again) in std::mem::take(&mut self.again) {
-            let Some(done) = self.done.get_mut(&index) else { continue };
-            let Some(before) = self.seen.get(done.change.target) else { continue };
-            let looked = match again {
-                Ok(looked) => looked.into_values().collect(),
+        let mut again = BTreeMap::new();
+        for (target, looked) in std::mem::take(&mut self.again) {
+            let Some(before) = self.seen.get(target) else { continue };
+            let after = looked.map(|looked| Seen { target: before.target.clone(), looked: looked.into_values().collect() });
+            again.insert(target, after);
+        }
+        for done in self.done.values_mut().filter(|done| done.verdict != Verdict::Applied) {
+            let target = done.change.target;
+            let (Some(before), Some(after)) = (self.seen.get(target), again.get(&target)) else { continue };
+            let after = match after {
+                Ok(after) => after,
                 Err(text) => {
                     done.shown = format!("looking again: {text}");
                     continue;
                 }
             };
-            let after = Seen { target: before.target.clone(), looked };
             let may_still_be_at_work = done.kind.is_some_and(ends_before_the_work);
-            (done.verdict, done.shown) = match self.verb.judge(&done.change, before, &after) {
+            (done.verdict, done.shown) = match self.verb.judge(&done.change, before, after) {
                 Shown::All => (Verdict::Applied, "a second look shows the change".into()),
                 Shown::Nothing if may_still_be_at_work => {
                     (Verdict::Unknown, "a second look shows the rows as they were, but the call may still be at work".into())
@@ -662,7 +542,7 @@ impl<V: Verb> Operation for Write<V> {
             },
             Some(Waiting::Look { target, look, read }) => self.looked(target, look, read, answer, asks),
             Some(Waiting::Change(index)) => self.changed(index, answer),
-            Some(Waiting::Again { change, look, read }) => self.looked_again(change, look, read, answer, asks),
+            Some(Waiting::Again { target, look, read }) => self.looked_again(target, look, read, answer, asks),
             None => {
                 if self.targets.as_ref().is_some_and(|targets| targets.waits_for(id)) {
                     let events = self.targets.as_mut().map(|targets| targets.answered(id, answer, asks));
@@ -716,10 +596,10 @@ fn what(target: &Target, look: Look) -> (What, Option<Read>) {
         Look::Rows(read) => {
             let statement = read.statement();
             let request = VReplicationExecRequest { query: statement.clone() }.encode_to_vec();
-            let what = call(target, rpc::VREPLICATION_EXEC, request, Effect::Read, read.subject().name(), statement);
+            let what = target.call(rpc::VREPLICATION_EXEC, request, Effect::Read, read.subject().name(), statement);
             (what, Some(read))
         }
-        Look::Call { path, request, subject, statement } => (call(target, path, request, Effect::Read, subject, statement), None),
+        Look::Call { path, request, subject, statement } => (target.call(path, request, Effect::Read, subject, statement), None),
     }
 }
 
@@ -735,24 +615,4 @@ fn outcome(read: Option<Read>, answer: Answer) -> Result<Result<Looked, Read>, S
         (None, Answer::Failed { kind, message }) => Ok(Ok(Looked::Refused(kind, message))),
         (None, _) => Err("the tablet call was answered with a topology record".into()),
     }
-}
-
-fn call(target: &Target, path: &'static str, request: Vec<u8>, effect: Effect, subject: &'static str, statement: String) -> What {
-    What::TabletCall {
-        tablet: target.address.clone(),
-        path,
-        request,
-        effect,
-        about: About {
-            keyspace: target.keyspace.clone(),
-            shard: target.place.shard.clone(),
-            db_name: target.db_name.clone(),
-            subject,
-            statement,
-        },
-    }
-}
-
-fn order(place: &Place) -> (&str, String) {
-    (&place.shard, place.alias_text())
 }

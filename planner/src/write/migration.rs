@@ -12,9 +12,10 @@ use prost::Message;
 use serde::Serialize;
 
 use super::{
-    engine::{Change, Done, Lock, Look, Looked, Prepared, Seen, Shown, Verb},
+    engine::Done,
     outcome::Verdict,
     plan::PlannedRow,
+    verb::{Change, Lock, Look, Looked, Prepared, Seen, Shown, Verb},
 };
 use crate::{
     error::{Code, Status},

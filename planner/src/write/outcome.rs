@@ -11,7 +11,8 @@ use super::plan::WritePlan;
 pub struct Written {
     /// What was going to be done.
     pub plan: WritePlan,
-    /// One for each write of the plan, in its order; empty if none was begun.
+    /// One for each write of the plan that counts, in its order; empty if none was begun. Of what only cleans up a note says if it
+    /// failed.
     pub outcomes: Vec<Outcome>,
     /// What else is to be known: a lock that was lost on the way.
     pub notes: Vec<String>,

@@ -5,8 +5,9 @@
 use prost::Message;
 
 use super::{
-    engine::{Change, Done, Lock, Look, Looked, Prepared, Seen, Shown, Verb},
+    engine::Done,
     stream::{self, Stream},
+    verb::{Change, Lock, Look, Looked, Prepared, Seen, Shown, Verb},
     workflow_update::row,
 };
 use crate::{

@@ -9,14 +9,15 @@
 use prost::Message;
 
 use super::{
-    engine::{Change, Done, Lock, Look, Looked, Prepared, Seen, Shown, Verb},
+    engine::Done,
     stream::{self, Stream},
-    workflow_update::{row, without_other_refusals},
+    verb::{Change, Lock, Look, Prepared, Seen, Shown, Verb},
+    workflow_update::{lacks, row},
 };
 use crate::{
     error::{Code, Status},
     explain::count,
-    flow::{Call, CallOptions, FailureKind, Reply},
+    flow::{Call, CallOptions, Reply},
     limits,
     proto::{
         tabletmanagerdata::{
@@ -160,12 +161,12 @@ impl WorkflowDelete {
         Ok(())
     }
 
-    fn changes(&self, target: usize, seen: &Seen, streams: &[Stream]) -> Vec<Change> {
+    fn changes(&self, target: usize, seen: &Seen, streams: &[Stream]) -> Result<Vec<Change>, Status> {
         let workflow = &self.request.workflow;
         let scope = format!("db_name = {} and workflow = {}", quote(&seen.target.db_name), quote(workflow));
         let statement = format!("delete from _vt.vreplication where {scope}");
         let rows = streams.iter().map(row).collect();
-        let (path, request) = if matches!(seen.looked.get(HAS_DELETE), Some(Looked::Refused(..))) {
+        let (path, request) = if lacks(seen, HAS_DELETE)? {
             (rpc::VREPLICATION_EXEC, VReplicationExecRequest { query: statement.clone() }.encode_to_vec())
         } else {
             let request = DeleteVReplicationWorkflowRequest { workflow: workflow.clone() };
@@ -190,7 +191,7 @@ impl WorkflowDelete {
                 is_extra: true,
             });
         }
-        changes
+        Ok(changes)
     }
 }
 
@@ -260,19 +261,13 @@ impl Verb for WorkflowDelete {
         self.check(replies, force)?;
         let (mut changes, mut streams_in_all, mut tablets) = (Vec::new(), 0, 0);
         for (index, seen) in seen.iter().enumerate() {
-            if let Some(Looked::Refused(kind, text)) = seen.looked.get(HAS_DELETE)
-                && !matches!(kind, FailureKind::Status(_))
-            {
-                return Err(Status::unknown(format!("{text}; nothing was changed")));
-            }
-            let seen = &without_other_refusals(seen);
             let alias = &seen.target.address.alias;
             let streams = stream::streams(seen.rows(STREAMS)).map_err(|text| Status::unknown(format!("{alias}: {text}")))?;
             self.refusal(&streams, seen, force)?;
             streams_in_all += streams.len();
             if !streams.is_empty() {
                 tablets += 1;
-                changes.extend(self.changes(index, seen, &streams));
+                changes.extend(self.changes(index, seen, &streams)?);
             }
         }
         if streams_in_all == 0 {
@@ -313,7 +308,7 @@ impl Verb for WorkflowDelete {
             .map(|(index, seen)| {
                 let has_deleted = |done: &Done| {
                     let rows = if done.error.is_empty() { done.rows.unwrap_or_default() } else { 1 };
-                    done.change.target == index && !done.change.is_extra && rows > 0
+                    done.change.target == index && rows > 0
                 };
                 let info = TabletInfo { tablet: seen.target.place.alias.clone(), deleted: done.iter().any(has_deleted) };
                 (seen.target.address.alias.clone(), info)

@@ -11,9 +11,10 @@ use std::collections::BTreeMap;
 use prost::Message;
 
 use super::{
-    engine::{Change, Done, Lock, Look, Looked, Prepared, Seen, Shown, Verb},
+    engine::Done,
     plan::PlannedRow,
     stream::{self, Stream},
+    verb::{Change, Lock, Look, Looked, Prepared, Seen, Shown, Verb},
 };
 use crate::{
     error::{Code, Status},
@@ -129,8 +130,7 @@ impl WorkflowUpdate {
                 self.workflow()
             ));
         }
-        let is_older = |look| matches!(seen.looked.get(look), Some(Looked::Refused(..)));
-        if !self.wanted.config_overrides.is_empty() && is_older(HAS_OVERRIDES) {
+        if !self.wanted.config_overrides.is_empty() && lacks(seen, HAS_OVERRIDES)? {
             let text = "is older than v21 and would ignore the config overrides; nothing was changed";
             return refused(format!("tablet {} of {} {text}", seen.target.address.alias, place()));
         }
@@ -139,7 +139,7 @@ impl WorkflowUpdate {
             let text = "has a workflow of this name in another database, too, which tablets up to v22 would change with it";
             return refused(format!("tablet {} of {} {text}; nothing was changed", seen.target.address.alias, place()));
         }
-        if is_older(HAS_UPDATE) && self.wanted.on_ddl != Some(UNCHANGED.1) {
+        if lacks(seen, HAS_UPDATE)? && self.wanted.on_ddl != Some(UNCHANGED.1) {
             let text = "is older than v18, where on-ddl cannot be changed; nothing was changed";
             return refused(format!("tablet {} of {} {text}", seen.target.address.alias, place()));
         }
@@ -199,7 +199,7 @@ impl WorkflowUpdate {
     }
 
     /// The changes of one target: one call, or, before v18, one statement for all streams that become the same.
-    fn changes(&self, target: usize, seen: &Seen, streams: &[Stream]) -> Vec<Change> {
+    fn changes(&self, target: usize, seen: &Seen, streams: &[Stream]) -> Result<Vec<Change>, Status> {
         let scope = format!("db_name = {} and workflow = {}", quote(&seen.target.db_name), quote(self.workflow()));
         let mut groups: BTreeMap<String, Vec<&Stream>> = BTreeMap::new();
         for stream in streams {
@@ -212,7 +212,7 @@ impl WorkflowUpdate {
         };
         let rows = |streams: &[&Stream]| streams.iter().map(|stream| row(stream)).collect();
         // Up to v22 the RPC changes the streams of that name in every database: a statement says which.
-        if has_others(seen) || matches!(seen.looked.get(HAS_UPDATE), Some(Looked::Refused(..))) {
+        if has_others(seen) || lacks(seen, HAS_UPDATE)? {
             let change = |(set, streams): (&String, &Vec<&Stream>)| {
                 let query = statement(set, streams);
                 let request = VReplicationExecRequest { query: query.clone() }.encode_to_vec();
@@ -220,12 +220,12 @@ impl WorkflowUpdate {
                 Change { target, path, request, subject, statement: query, rows: rows(streams), is_extra: false }
             };
             // v18 and v20 clients send an update of nothing for `--on-ddl IGNORE`: there is no statement for that.
-            return groups.iter().filter(|(set, _)| !set.is_empty()).map(change).collect();
+            return Ok(groups.iter().filter(|(set, _)| !set.is_empty()).map(change).collect());
         }
         let request = UpdateVReplicationWorkflowRequest { shards: Vec::new(), ..self.wanted.clone() };
         let statements: Vec<String> = groups.iter().map(|(set, streams)| statement(set, streams)).collect();
         let all: Vec<&Stream> = streams.iter().collect();
-        vec![Change {
+        Ok(vec![Change {
             target,
             path: rpc::UPDATE_VREPLICATION_WORKFLOW,
             request: request.encode_to_vec(),
@@ -233,7 +233,7 @@ impl WorkflowUpdate {
             statement: statements.join("; "),
             rows: rows(&all),
             is_extra: false,
-        }]
+        }])
     }
 
     /// Whether a stream's row is as the request wants it.
@@ -308,10 +308,24 @@ fn has_others(seen: &Seen) -> bool {
     }
 }
 
-/// Whether the tablet does not have the RPC. Source: grpc-go's texts, the same on every release.
-pub(super) fn is_unknown_method(kind: FailureKind, message: &str) -> bool {
-    kind == FailureKind::Status(12)
-        && (message.contains("unknown method ") || message.contains("unknown service ") || message.ends_with(" not implemented"))
+/// Whether the tablet does not have the RPC that was asked for to learn of it. One that has it and refuses this use of it has it.
+///
+/// # Errors
+/// The tablet has not said: it did not answer.
+pub(super) fn lacks(seen: &Seen, look: usize) -> Result<bool, Status> {
+    match seen.looked.get(look) {
+        Some(Looked::Refused(FailureKind::Status(code), text)) => Ok(*code == UNIMPLEMENTED && is_unknown_method(text)),
+        Some(Looked::Refused(_, text)) => Err(Status::unknown(format!("{text}; nothing was changed"))),
+        _ => Ok(false),
+    }
+}
+
+/// gRPC code `UNIMPLEMENTED`. Tablets of v23 on also use it for SQL.
+const UNIMPLEMENTED: i32 = 12;
+
+/// Source: grpc-go's texts, the same on every release.
+fn is_unknown_method(text: &str) -> bool {
+    text.contains("unknown method ") || text.contains("unknown service ") || text.ends_with(" not implemented")
 }
 
 impl Verb for WorkflowUpdate {
@@ -376,19 +390,9 @@ impl Verb for WorkflowUpdate {
         let (mut changes, mut warnings, mut streams_in_all) = (Vec::new(), Vec::new(), 0);
         for (index, seen) in seen.iter().enumerate() {
             let alias = &seen.target.address.alias;
-            for look in [HAS_UPDATE, HAS_OVERRIDES] {
-                // Whether the tablet has an RPC is known only if it said so. That the RPC's own work failed is not our matter.
-                if let Some(Looked::Refused(kind, text)) = seen.looked.get(look)
-                    && !is_unknown_method(*kind, text)
-                    && !matches!(kind, FailureKind::Status(_))
-                {
-                    return Err(Status::unknown(format!("{text}; nothing was changed")));
-                }
-            }
             if let Some(Looked::Refused(_, text)) = seen.looked.get(OTHERS) {
                 return Err(Status::unknown(format!("{text}; nothing was changed")));
             }
-            let seen = &without_other_refusals(seen);
             let streams = stream::streams(seen.rows(STREAMS)).map_err(|text| Status::unknown(format!("{alias}: {text}")))?;
             if streams.is_empty() {
                 continue;
@@ -404,7 +408,7 @@ impl Verb for WorkflowUpdate {
                 let text = "this is the stream of a schema migration, whose scheduler starts and stops it too";
                 warnings.push(format!("{alias}: {text}; see vtflow migration"));
             }
-            changes.extend(self.changes(index, seen, &streams));
+            changes.extend(self.changes(index, seen, &streams)?);
         }
         if changes.is_empty() && streams_in_all > 0 {
             let message = "no configuration options specified to update".into();
@@ -474,17 +478,4 @@ impl Verb for WorkflowUpdate {
             format!("Successfully updated the {workflow} workflow on ({n}) target primary tablets in the {keyspace} keyspace");
         Ok(WorkflowUpdateResponse { summary, details }.encode_to_vec())
     }
-}
-
-/// A look that was refused for another reason than that the RPC is not there shows that it is there.
-pub(super) fn without_other_refusals(seen: &Seen) -> Seen {
-    let mut seen = seen.clone();
-    for looked in &mut seen.looked {
-        if let Looked::Refused(kind, text) = looked
-            && !is_unknown_method(*kind, text)
-        {
-            *looked = Looked::Called(Vec::new());
-        }
-    }
-    seen
 }

@@ -25,8 +25,7 @@ pub(crate) async fn run(cluster: &Connected, args: ApplyArgs) -> anyhow::Result<
     let text = fs::read(&args.plan).with_context(|| format!("{name} cannot be read"))?;
     let plan: WritePlan = serde_json::from_slice(&text)
         .with_context(|| format!("{name} is not a plan: vtflow makes one with --dry-run -o json"))?;
-    let is_write =
-        rpc::SERVED.iter().any(|served| served.path == plan.rpc && served.effect == Effect::Write) || plan.rpc == rpc::VEXEC;
+    let is_write = plan.rpc == rpc::VEXEC || rpc::served(&plan.rpc).is_some_and(|served| served.effect == Effect::Write);
     if !is_write {
         bail!("{name} is a plan for {:?}, which is no request that changes anything", plan.rpc);
     }

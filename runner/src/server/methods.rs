@@ -34,7 +34,7 @@ pub fn all() -> Vec<(String, Answerer)> {
 }
 
 fn with_answerer(path: String) -> (String, Answerer) {
-    let answerer = match rpc::SERVED.iter().find(|served| served.path == path).map(|served| served.effect) {
+    let answerer = match rpc::served(&path).map(|served| served.effect) {
         Some(Effect::Read) => Answerer::Vtflow,
         Some(Effect::Write) => Answerer::VtflowIfAllowed,
         None => Answerer::Forwarded,

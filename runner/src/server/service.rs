@@ -122,7 +122,7 @@ impl Inner {
 
     async fn answer(self: &Arc<Self>, mut request: Request<Body>, record: &mut Record) -> Result<Answer, Refusal> {
         self.auth.check(request.headers(), request.extensions())?;
-        let served = rpc::SERVED.iter().find(|served| served.path == request.uri().path());
+        let served = rpc::served(request.uri().path());
         if let Some(served) = served.filter(|served| served.effect == Effect::Read || self.allow_writes) {
             let is_ours = if served.path == rpc::EXECUTE_VTCTL_COMMAND && self.forward.is_some() {
                 // Whose it is, only the message says.
