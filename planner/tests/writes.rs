@@ -739,3 +739,36 @@ fn a_tablet_that_has_lost_the_workflow_in_between_is_looked_at_again() {
     let outcomes = &reply.written.as_ref().expect("a request that writes").outcomes;
     assert_eq!((outcomes[0].verdict, outcomes[1].verdict), (Verdict::Applied, Verdict::Unknown), "{outcomes:?}");
 }
+
+#[test]
+fn all_migrations_are_counted_before_anything_is_done() {
+    let other = UUID.replace('8', "9");
+    let cluster = migrating(migrations(&[(UUID, "complete"), (&other, "failed")]));
+    let (reply, asks) = cluster.run(&migration(rpc::CANCEL_SCHEMA_MIGRATION, "all"));
+    assert_eq!(statements(&asks), ["alter vitess_migration cancel all"], "a shard with nothing to do gets nothing");
+    let plan = plan(&reply);
+    assert_eq!(plan.summary, "This cancels 1 migration on 1 shard:");
+    let rows: Vec<&str> = plan.writes[0].rows.iter().map(|row| row.name.as_str()).collect();
+    assert_eq!(rows, [format!("migration {UUID}")]);
+}
+
+#[test]
+fn a_persons_statement_names_the_rows_of_its_plan() {
+    let mut cluster = running();
+    for uid in [100, 200] {
+        cluster.answer(uid, "vexec", changed(1));
+    }
+    let (_, asks) = cluster.run(&vexec("delete from _vt.vreplication where state = 'Error'", Mode::Perform));
+    let ends: Vec<String> = statements(&asks).iter().map(|text| text.chars().skip(text.len() - 14).collect()).collect();
+    assert_eq!(ends, [" and id in (7)", " and id in (8)"], "one that fails in between is not deleted with them");
+}
+
+#[test]
+fn one_tablet_is_not_the_primary_of_two_shards() {
+    let mut cluster = running();
+    let record = Shard { primary_alias: Some(alias(100)), is_primary_serving: true, ..Shard::default() };
+    cluster.put("global", "keyspaces/ks/shards/80-/Shard", &record);
+    let (reply, asks) = cluster.run(&performed(state(STOPPED)));
+    assert!(error(&reply).contains("two shards name zone1-0000000100 as their primary"), "{}", error(&reply));
+    assert!(writes(&asks).is_empty());
+}
