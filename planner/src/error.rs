@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// vtctld answers almost every failure with code 2 (UNKNOWN): the text is the contract, and scripts match it as
 /// `rpc error: code = Unknown desc = …`. Source: `go/vt/vtctl/grpcvtctldserver/server.go`, no conversion there, v10 to v24.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error("{message}")]
 pub struct Status {
     /// The gRPC code.
@@ -23,7 +23,8 @@ impl Status {
 }
 
 /// The gRPC codes that the planner uses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "i32", try_from = "i32")]
 #[repr(i32)]
 pub enum Code {
     /// 2: what vtctld answers for nearly everything.
@@ -34,6 +35,23 @@ pub enum Code {
     FailedPrecondition = 9,
     /// 12: no such RPC here.
     Unimplemented = 12,
+}
+
+impl From<Code> for i32 {
+    fn from(code: Code) -> Self {
+        code as Self
+    }
+}
+
+impl TryFrom<i32> for Code {
+    type Error = String;
+
+    fn try_from(code: i32) -> Result<Self, String> {
+        [Self::Unknown, Self::InvalidArgument, Self::FailedPrecondition, Self::Unimplemented]
+            .into_iter()
+            .find(|known| *known as i32 == code)
+            .ok_or_else(|| format!("the planner ends no request with gRPC code {code}"))
+    }
 }
 
 /// What one target, workflow or row said instead of (all of) its rows.

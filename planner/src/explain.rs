@@ -3,7 +3,7 @@
 //! Says what would be done; does nothing. Follow-ups that depend on a tablet's answer (a further page, an older form of a
 //! statement) are not known before it and so are not listed.
 
-use std::{collections::BTreeMap, fmt::Write};
+use std::{borrow::Cow, collections::BTreeMap, fmt::Write};
 
 use serde::Serialize;
 
@@ -82,11 +82,11 @@ pub enum Planned {
         /// The tablet's database.
         db_name: String,
         /// The gRPC path.
-        rpc: &'static str,
+        rpc: Cow<'static, str>,
         /// The exact statement; empty when the RPC carries none.
         statement: String,
         /// What is asked for: `streams`, `copy state`, `logs`, `names`.
-        subject: &'static str,
+        subject: Cow<'static, str>,
     },
     /// One page of a tablet, over HTTP.
     Page {
@@ -95,7 +95,7 @@ pub enum Planned {
         /// Its host and the port of its pages.
         address: String,
         /// The path.
-        path: &'static str,
+        path: Cow<'static, str>,
     },
 }
 
@@ -156,9 +156,14 @@ impl Plan {
     /// Round, tablet, shard, address, subject and statement of each call.
     fn calls(&self) -> impl Iterator<Item = (u32, &str, String, &str, &str, &str)> {
         self.asks.iter().filter_map(|ask| match &ask.what {
-            Planned::Call { keyspace, shard, tablet, address, statement, subject, .. } => {
-                Some((ask.round, tablet.as_str(), format!("{keyspace}/{shard}"), address.as_str(), *subject, statement.as_str()))
-            }
+            Planned::Call { keyspace, shard, tablet, address, statement, subject, .. } => Some((
+                ask.round,
+                tablet.as_str(),
+                format!("{keyspace}/{shard}"),
+                address.as_str(),
+                &**subject,
+                statement.as_str(),
+            )),
             _ => None,
         })
     }
@@ -194,7 +199,7 @@ fn place(ask: &Ask) -> (u8, String, String) {
         What::TopoLock { path, .. } => (0, String::new(), path.clone()),
         What::TopoUnlock { .. } => (3, String::new(), String::new()),
         What::TabletCall { tablet, about, .. } => (2, about.shard.clone(), tablet.alias.clone()),
-        What::TabletPage { tablet, path } => (3, tablet.alias.clone(), (*path).to_owned()),
+        What::TabletPage { tablet, path } => (3, tablet.alias.clone(), path.to_string()),
     }
 }
 
@@ -215,11 +220,13 @@ fn planned(ask: &Ask) -> Planned {
                 Effect::Write => "write",
             },
             db_name: about.db_name.clone(),
-            rpc: path,
+            rpc: path.clone(),
             statement: about.statement.clone(),
-            subject: about.subject,
+            subject: about.subject.clone(),
         },
-        What::TabletPage { tablet, path } => Planned::Page { tablet: tablet.alias.clone(), address: tablet.address(), path },
+        What::TabletPage { tablet, path } => {
+            Planned::Page { tablet: tablet.alias.clone(), address: tablet.address(), path: path.clone() }
+        }
     }
 }
 
@@ -234,14 +241,14 @@ mod tests {
             round: 3,
             what: What::TabletCall {
                 tablet: TabletAddress { alias: alias.into(), cell: "zone1".into(), host: "::1".into(), grpc_port: 16100 },
-                path: crate::rpc::VREPLICATION_EXEC,
+                path: crate::rpc::VREPLICATION_EXEC.into(),
                 request: Vec::new(),
                 effect: Effect::Read,
                 about: About {
                     keyspace: "ks".into(),
                     shard: shard.into(),
                     db_name: "vt_ks".into(),
-                    subject,
+                    subject: subject.into(),
                     statement: format!("select {subject}"),
                 },
             },

@@ -2,27 +2,33 @@
 //!
 //! Nothing here knows what a workflow is (that is [`crate::ops`]) and nothing here performs an ask (that is the runner's).
 
-use std::collections::BTreeSet;
+use std::{borrow::Cow, collections::BTreeSet};
+
+use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Failure, Status},
     ops::{self, Operation},
+    plain,
     write::Written,
 };
 
 /// One request: an RPC path, its protobuf message, and what the caller wants besides.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Call {
     /// The gRPC path, such as `/vtctlservice.Vtctld/GetWorkflows`. [`crate::rpc`] lists the ones served.
     pub path: String,
     /// The request message, protobuf. Empty bytes are a message with every field at its default.
+    #[serde(with = "plain")]
     pub request: Vec<u8>,
     /// What the caller wants besides the message.
+    #[serde(default)]
     pub options: CallOptions,
 }
 
 /// What a caller may want besides the request message.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct CallOptions {
     /// Fail the whole request, naming every failing target, instead of returning what is known.
     pub strict: bool,
@@ -35,7 +41,8 @@ pub struct CallOptions {
 }
 
 /// How far a request that writes goes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// To its end.
     #[default]
@@ -47,7 +54,7 @@ pub enum Mode {
 }
 
 /// A moment: whole seconds since 1970 UTC and the nanoseconds within the second (0 to 999,999,999).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Timestamp {
     /// Seconds since 1970-01-01 00:00:00 UTC.
     pub seconds: i64,
@@ -64,11 +71,11 @@ impl Timestamp {
 }
 
 /// The name of an ask within its flow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct AskId(pub u32);
 
 /// One thing to fetch. All asks that [`Flow::asks`] hands out may be performed at once and in any order.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ask {
     /// To be given back with the answer.
     pub id: AskId,
@@ -79,7 +86,8 @@ pub struct Ask {
 }
 
 /// What an ask asks, and of whom.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
 pub enum What {
     /// One record of the topology. Answer: `Found`, `Missing` or `Failed`.
     TopoGet {
@@ -122,8 +130,9 @@ pub enum What {
         /// Whom to call.
         tablet: TabletAddress,
         /// The gRPC path, such as `/tabletmanagerservice.TabletManager/VReplicationExec`.
-        path: &'static str,
+        path: Cow<'static, str>,
         /// The request message, protobuf.
+        #[serde(with = "plain")]
         request: Vec<u8>,
         /// Whether the call changes anything. A write is never sent twice.
         effect: Effect,
@@ -135,12 +144,12 @@ pub enum What {
         /// Whom to ask.
         tablet: PageAddress,
         /// The path, such as `/debug/vars`.
-        path: &'static str,
+        path: Cow<'static, str>,
     },
 }
 
 /// Where a tablet serves pages over HTTP. The host is a name or an address; IPv6 without brackets.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PageAddress {
     /// The tablet's alias as text: `zone1-0000000100`.
     pub alias: String,
@@ -160,7 +169,8 @@ impl PageAddress {
 }
 
 /// Whether a call changes anything on the tablet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Effect {
     /// Reads only: may be sent again.
     Read,
@@ -169,7 +179,7 @@ pub enum Effect {
 }
 
 /// Where a tablet listens. The host is a name or an address; IPv6 without brackets.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct TabletAddress {
     /// As text: `zone1-0000000100`.
     pub alias: String,
@@ -194,7 +204,7 @@ pub fn host_port(host: &str, port: u16) -> String {
 }
 
 /// What people read about a tablet call: in a plan, a trace, a progress line.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct About {
     /// The target's keyspace.
     pub keyspace: String,
@@ -203,17 +213,19 @@ pub struct About {
     /// The target's database.
     pub db_name: String,
     /// What is asked for: `streams`, `copy state`, `logs`, `names`.
-    pub subject: &'static str,
+    pub subject: Cow<'static, str>,
     /// The SQL text in the request; empty when the RPC carries none.
     pub statement: String,
 }
 
 /// What came of an ask.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Answer {
     /// The record's value and version.
     Found {
         /// As stored.
+        #[serde(with = "plain")]
         value: Vec<u8>,
         /// In the back end's own count.
         version: i64,
@@ -226,7 +238,7 @@ pub enum Answer {
         node: String,
     },
     /// The response message of a tablet, or the body of its page.
-    Called(Vec<u8>),
+    Called(#[serde(with = "plain")] Vec<u8>),
     /// The lock is held.
     Locked,
     /// The lock was held up to now, and is no more.
@@ -241,18 +253,20 @@ pub enum Answer {
 }
 
 /// One record of a range.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// Relative to the cell's root, as in the ask.
     pub path: String,
     /// As stored.
+    #[serde(with = "plain")]
     pub value: Vec<u8>,
     /// In the back end's own count.
     pub version: i64,
 }
 
 /// Why an ask failed, as far as it decides what comes next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum FailureKind {
     /// The other side answered with a gRPC status of this code.
     Status(i32),
@@ -265,16 +279,20 @@ pub enum FailureKind {
 }
 
 /// How a flow ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reply {
     /// Messages that go out before the result, in this order: of an RPC that answers with a stream. Empty for all others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "plain::list")]
     pub stream: Vec<Vec<u8>>,
     /// The response message (of a stream, the last one), or the status that the RPC ends with.
+    #[serde(with = "plain::result")]
     pub result: Result<Vec<u8>, Status>,
     /// One entry per target that gave no rows or not all of them, and per workflow or row left out. In the order of shards.
+    #[serde(default)]
     pub failures: Vec<Failure>,
     /// Of a request that writes: what it was going to do, and what became of it. `None` for reads, and where it was refused
     /// before it was known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub written: Option<Box<Written>>,
 }
 
@@ -293,6 +311,36 @@ pub struct Flow {
     operation: Box<dyn Operation>,
     asks: Asks,
     reply: Option<Reply>,
+}
+
+/// What a host needs of a flow: [`Flow`] itself, or one that runs in another place (a planner in wasmtime).
+pub trait Asking: Send {
+    /// As [`Flow::asks`].
+    fn asks(&mut self) -> Vec<Ask>;
+    /// As [`Flow::answer`].
+    fn answer(&mut self, id: AskId, answer: Answer) -> bool;
+    /// As [`Flow::failures`].
+    fn failures(&mut self) -> Vec<Failure>;
+    /// As [`Flow::reply`], by value: to be called once, at the end.
+    fn end(&mut self) -> Option<Reply>;
+}
+
+impl Asking for Flow {
+    fn asks(&mut self) -> Vec<Ask> {
+        Self::asks(self)
+    }
+
+    fn answer(&mut self, id: AskId, answer: Answer) -> bool {
+        Self::answer(self, id, answer)
+    }
+
+    fn failures(&mut self) -> Vec<Failure> {
+        Self::failures(self)
+    }
+
+    fn end(&mut self) -> Option<Reply> {
+        self.reply.take()
+    }
 }
 
 impl Flow {

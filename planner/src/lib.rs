@@ -30,19 +30,21 @@ pub mod flow;
 pub mod limits;
 mod merge;
 pub mod ops;
+mod plain;
 pub mod query;
 pub mod rows;
 pub mod rpc;
 pub mod summary;
 pub mod topo;
+pub mod trace;
 pub mod vexec;
 mod wire;
 pub mod write;
 
 pub use error::{Code, Failure, Lost, Status};
 pub use flow::{
-    About, Answer, Ask, AskId, Call, CallOptions, Effect, FailureKind, Flow, Mode, PageAddress, Record, Reply, TabletAddress,
-    Timestamp, What,
+    About, Answer, Ask, AskId, Asking, Call, CallOptions, Effect, FailureKind, Flow, Mode, PageAddress, Record, Reply,
+    TabletAddress, Timestamp, What,
 };
 
 /// The messages on the wire, generated from `proto/*.proto`, one module per Vitess package.
@@ -50,6 +52,13 @@ pub use flow::{
 pub mod proto {
     include!(concat!(env!("OUT_DIR"), "/proto.rs"));
 }
+
+/// The planner's version, as in `Cargo.toml`.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// What the planner was built from: SHA-256 over the names and contents of its sources and messages (`build.rs`), in hex. Two
+/// builds of one digest decide alike, whatever they were compiled for.
+pub const DIGEST: &str = env!("VTFLOW_PLANNER_DIGEST");
 
 /// The descriptors of [`proto`], a serialized `google.protobuf.FileDescriptorSet`: what JSON printing and reflection need.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

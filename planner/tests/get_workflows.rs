@@ -555,7 +555,7 @@ fn moved_primary() -> Cluster {
     let mut cluster = two_shards();
     cluster.tablet(500, "-80");
     for subject in ["streams", "copy state", "logs", "names"] {
-        cluster.answer(500, subject, cluster.tablets[&(alias_text(100), subject)][0].clone());
+        cluster.answer(500, subject, cluster.tablets[&(alias_text(100), subject.to_owned())][0].clone());
         cluster.answer(100, subject, refused(CLOSED));
     }
     let record = Shard { primary_alias: Some(alias(500)), is_primary_serving: true, ..Shard::default() };
@@ -599,7 +599,7 @@ fn a_tablet_that_is_still_not_primary_is_asked_twice_and_no_more() {
     assert_eq!(to_100, 2);
 
     // A moment later its engine is open.
-    let rows = cluster.tablets[&(alias_text(500), "streams")][0].clone();
+    let rows = cluster.tablets[&(alias_text(500), "streams".to_owned())][0].clone();
     for (subject, second) in [("streams", rows), ("copy state", support::rows(&[], &[])), ("logs", support::rows(&[], &[]))] {
         cluster.pages(100, subject, vec![refused(CLOSED), second]);
     }

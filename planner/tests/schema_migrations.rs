@@ -67,7 +67,7 @@ fn statements(asks: &[Ask]) -> Vec<String> {
         What::TabletCall { about, request, path, .. } => {
             let request = ExecuteFetchAsDbaRequest::decode(request.as_slice()).unwrap();
             assert_eq!(request.query, about.statement.as_bytes(), "what is shown is what is sent");
-            assert_eq!((request.db_name.as_str(), request.max_rows, *path), ("vt_ks", 10_000, rpc::EXECUTE_FETCH_AS_DBA));
+            assert_eq!((request.db_name.as_str(), request.max_rows, &**path), ("vt_ks", 10_000, rpc::EXECUTE_FETCH_AS_DBA));
             Some(about.statement.clone())
         }
         _ => None,

@@ -95,11 +95,11 @@ fn performed(request: UpdateVReplicationWorkflowRequest) -> Call {
 }
 
 /// The calls that write, by tablet: path and request.
-fn writes(asks: &[Ask]) -> Vec<(String, &'static str, Vec<u8>)> {
+fn writes(asks: &[Ask]) -> Vec<(String, String, Vec<u8>)> {
     asks.iter()
         .filter_map(|ask| match &ask.what {
             What::TabletCall { tablet, path, request, effect: Effect::Write, .. } => {
-                Some((tablet.alias.clone(), *path, request.clone()))
+                Some((tablet.alias.clone(), path.to_string(), request.clone()))
             }
             _ => None,
         })
@@ -561,7 +561,8 @@ fn a_workflow_is_deleted_under_its_lock() {
     assert_eq!(response.details.iter().map(|info| info.deleted).collect::<Vec<_>>(), [true, true]);
     assert!(matches!(&asks[0].what, What::TopoLock { path, is_named: true, .. } if path == "internal/named_locks/ks/wf"));
     assert!(matches!(&asks[asks.len() - 1].what, What::TopoUnlock { .. }));
-    let paths: Vec<&str> = writes(&asks).iter().map(|(_, path, _)| *path).collect();
+    let done = writes(&asks);
+    let paths: Vec<&str> = done.iter().map(|(_, path, _)| path.as_str()).collect();
     let delete = rpc::DELETE_VREPLICATION_WORKFLOW;
     assert_eq!(paths, [delete, delete, rpc::VDIFF, rpc::VDIFF], "comparisons go when the streams are gone");
     // Whatever a tablet says of a comparison, the streams are gone.
@@ -694,7 +695,8 @@ fn a_workflow_of_the_same_name_in_another_database_is_left_alone() {
     cluster.answer(200, "other databases", rows(&["#id"], &[vec![Some("9".into())]]));
     let (reply, asks) = cluster.run(&performed(state(STOPPED)));
     assert!(reply.result.is_ok(), "{reply:?}");
-    let paths: Vec<&str> = writes(&asks).iter().map(|(_, path, _)| *path).collect();
+    let done = writes(&asks);
+    let paths: Vec<&str> = done.iter().map(|(_, path, _)| path.as_str()).collect();
     assert_eq!(paths, [rpc::UPDATE_VREPLICATION_WORKFLOW, rpc::VREPLICATION_EXEC], "up to v22 the RPC would change it, too");
     let on_ddl = UpdateVReplicationWorkflowRequest { on_ddl: Some(2), ..cells(&["NULL"]) };
     let (reply, asks) = cluster.run(&performed(on_ddl));

@@ -1,6 +1,6 @@
 //! The loop between a flow and a cluster: takes asks, performs them all at once, feeds the answers back as they arrive.
 //!
-//! The only caller of [`Flow`]. It decides nothing: no ask is delayed, dropped or repeated here, and no answer is read.
+//! The only caller of flows. It decides nothing: no ask is delayed, dropped or repeated here, and no answer is read.
 //! Dropping a future of this module cancels everything that is under way and gives locks back. While a lock is held, no call
 //! that writes is made without having seen that it still is.
 
@@ -12,7 +12,7 @@ use futures_util::{
     stream::FuturesUnordered,
 };
 use tokio::time::Instant;
-use vtflow_planner::{Answer, Ask, AskId, Effect, Failure, FailureKind, Flow, Reply, Status, What};
+use vtflow_planner::{Answer, Ask, AskId, Asking, Effect, Failure, FailureKind, Reply, Status, What};
 
 use crate::{
     deadline::{Deadlines, bounded},
@@ -47,44 +47,7 @@ pub struct Planned {
 ///
 /// `until` is the caller's own deadline: asks that are not answered by then fail, and the reply says which. No call that writes
 /// is begun after it; from the first one on the deadline counts no more, so that the reply can say what became of each.
-pub async fn drive(flow: Flow, cluster: &ClusterIo, until: Option<Instant>, observer: &dyn Observer) -> Reply {
-    run(flow, cluster, until, observer).await
-}
-
-/// Performs the topology asks of a request and none of its tablet calls: what the request would ask of whom.
-///
-/// A call that depends on another call's answer (a further page, a fallback) cannot be known and is not listed.
-pub async fn plan(flow: Flow, cluster: &ClusterIo, until: Option<Instant>, observer: &dyn Observer) -> Planned {
-    preview(flow, cluster, until, observer).await
-}
-
-/// What the loop needs of a flow.
-trait Asking {
-    fn asks(&mut self) -> Vec<Ask>;
-    fn answer(&mut self, id: AskId, answer: Answer);
-    fn failures(&self) -> Vec<Failure>;
-    fn into_reply(self) -> Option<Reply>;
-}
-
-impl Asking for Flow {
-    fn asks(&mut self) -> Vec<Ask> {
-        Self::asks(self)
-    }
-
-    fn answer(&mut self, id: AskId, answer: Answer) {
-        Self::answer(self, id, answer);
-    }
-
-    fn failures(&self) -> Vec<Failure> {
-        Self::failures(self)
-    }
-
-    fn into_reply(self) -> Option<Reply> {
-        Self::into_reply(self)
-    }
-}
-
-async fn run(mut flow: impl Asking, cluster: &ClusterIo, until: Option<Instant>, observer: &dyn Observer) -> Reply {
+pub async fn drive(mut flow: impl Asking, cluster: &ClusterIo, until: Option<Instant>, observer: &dyn Observer) -> Reply {
     let mut running = Running::default();
     running.start(flow.asks(), cluster, until, observer);
     while let Some(done) = running.next().await {
@@ -94,13 +57,16 @@ async fn run(mut flow: impl Asking, cluster: &ClusterIo, until: Option<Instant>,
         }
         running.start(flow.asks(), cluster, until, observer);
     }
-    flow.into_reply().unwrap_or_else(|| {
+    flow.end().unwrap_or_else(|| {
         let text = "the request has neither a reply nor anything left to ask: this is a defect of vtflow";
         Reply::new(Err(Status::unknown(text)), Vec::new())
     })
 }
 
-async fn preview(mut flow: impl Asking, cluster: &ClusterIo, until: Option<Instant>, observer: &dyn Observer) -> Planned {
+/// Performs the topology asks of a request and none of its tablet calls: what the request would ask of whom.
+///
+/// A call that depends on another call's answer (a further page, a fallback) cannot be known and is not listed.
+pub async fn plan(mut flow: impl Asking, cluster: &ClusterIo, until: Option<Instant>, observer: &dyn Observer) -> Planned {
     let mut all = Vec::new();
     loop {
         let (calls, reads): (Vec<Ask>, Vec<Ask>) =
@@ -123,7 +89,7 @@ async fn preview(mut flow: impl Asking, cluster: &ClusterIo, until: Option<Insta
         }
     }
     all.sort_by_key(|ask| ask.id);
-    Planned { asks: all, failures: flow.failures(), reply: flow.into_reply() }
+    Planned { asks: all, failures: flow.failures(), reply: flow.end() }
 }
 
 /// The asks under way.

@@ -66,7 +66,7 @@ fn answer(ask: &Ask, tablets: &Value, workflow: &str) -> Answer {
             Answer::Found { value: record.encode_to_vec(), version: 1 }
         }
         What::TabletCall { tablet, about, .. } => {
-            let response = bytes(&tablets[&tablet.alias][about.subject]);
+            let response = bytes(&tablets[&tablet.alias][&*about.subject]);
             if about.subject != "streams" {
                 return Answer::Called(response);
             }

@@ -60,7 +60,7 @@ impl Operation for GetVersion {
         let text = match answer {
             Answer::Found { value, .. } => match self.page(&value) {
                 Ok(tablet) => {
-                    asks.release(What::TabletPage { tablet, path: VARIABLES });
+                    asks.release(What::TabletPage { tablet, path: VARIABLES.into() });
                     return;
                 }
                 Err(text) => text,

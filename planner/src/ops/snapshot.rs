@@ -221,10 +221,16 @@ impl Snapshot {
         };
         let id = asks.release(What::TabletCall {
             tablet: address,
-            path: rpc::EXECUTE_FETCH_AS_DBA,
+            path: rpc::EXECUTE_FETCH_AS_DBA.into(),
             request: request.encode_to_vec(),
             effect: Effect::Read,
-            about: About { keyspace: tablet.keyspace.clone(), shard: tablet.shard.clone(), db_name, subject: table, statement },
+            about: About {
+                keyspace: tablet.keyspace.clone(),
+                shard: tablet.shard.clone(),
+                db_name,
+                subject: table.into(),
+                statement,
+            },
         });
         self.waiting.insert(id, Waiting::Table { alias: alias.into(), table });
     }

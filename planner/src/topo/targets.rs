@@ -81,10 +81,10 @@ impl Target {
             keyspace: self.keyspace.clone(),
             shard: self.place.shard.clone(),
             db_name: self.db_name.clone(),
-            subject,
+            subject: subject.into(),
             statement,
         };
-        What::TabletCall { tablet: self.address.clone(), path, request, effect, about }
+        What::TabletCall { tablet: self.address.clone(), path: path.into(), request, effect, about }
     }
 }
 

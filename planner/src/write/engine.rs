@@ -352,7 +352,7 @@ impl<V: Verb> Write<V> {
             })
         };
         WritePlan {
-            planner: env!("CARGO_PKG_VERSION").into(),
+            planner: format!("{} {}", crate::VERSION, crate::DIGEST),
             rpc: self.rpc.clone(),
             request: self.request.clone(),
             force: self.options.force,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::plan::WritePlan;
 
 /// A request that writes: what it was going to do, and what became of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Written {
     /// What was going to be done.
     pub plan: WritePlan,

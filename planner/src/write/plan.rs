@@ -10,7 +10,7 @@ use crate::explain::count;
 /// Everything that a request would change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WritePlan {
-    /// The planner that made it: its version. Another planner may make another plan of the same request.
+    /// The planner that made it: its version and its digest ([`crate::DIGEST`]). Another planner may make another plan of the same request.
     pub planner: String,
     /// The gRPC path.
     pub rpc: String,

@@ -25,7 +25,7 @@ pub(crate) struct Cluster {
     /// By cell and path.
     pub(crate) topo: BTreeMap<(String, String), Vec<u8>>,
     /// By tablet alias and subject; the last page is given for all that follow.
-    pub(crate) tablets: BTreeMap<(String, &'static str), Vec<Answer>>,
+    pub(crate) tablets: BTreeMap<(String, String), Vec<Answer>>,
     /// Global records as they are when read alone, later: a primary moves in between.
     pub(crate) later: BTreeMap<String, Vec<u8>>,
     /// Asks answered with this instead.
@@ -76,13 +76,13 @@ impl Cluster {
     }
 
     /// What a tablet answers to a read; several calls make several pages.
-    pub(crate) fn answer(&mut self, uid: u32, subject: &'static str, answer: Answer) -> &mut Self {
-        self.tablets.insert((alias_text(uid), subject), vec![answer]);
+    pub(crate) fn answer(&mut self, uid: u32, subject: &str, answer: Answer) -> &mut Self {
+        self.tablets.insert((alias_text(uid), subject.into()), vec![answer]);
         self
     }
 
-    pub(crate) fn pages(&mut self, uid: u32, subject: &'static str, answers: Vec<Answer>) -> &mut Self {
-        self.tablets.insert((alias_text(uid), subject), answers);
+    pub(crate) fn pages(&mut self, uid: u32, subject: &str, answers: Vec<Answer>) -> &mut Self {
+        self.tablets.insert((alias_text(uid), subject.into()), answers);
         self
     }
 
@@ -149,10 +149,10 @@ impl Cluster {
             },
             What::TopoUnlock { .. } => Answer::Unlocked,
             What::TabletCall { tablet, about, .. } => {
-                let pages = &self.tablets[&(tablet.alias.clone(), about.subject)];
+                let pages = &self.tablets[&(tablet.alias.clone(), about.subject.to_string())];
                 pages[page.min(pages.len() - 1)].clone()
             }
-            What::TabletPage { tablet, path } => self.tablets[&(tablet.alias.clone(), *path)][0].clone(),
+            What::TabletPage { tablet, path } => self.tablets[&(tablet.alias.clone(), path.to_string())][0].clone(),
         }
     }
 
@@ -161,12 +161,12 @@ impl Cluster {
         let mut flow = Flow::start(call, NOW);
         let mut waiting = flow.asks();
         let mut all = waiting.clone();
-        let mut sent: BTreeMap<(String, &'static str), usize> = BTreeMap::new();
+        let mut sent: BTreeMap<(String, String), usize> = BTreeMap::new();
         while !waiting.is_empty() {
             let ask = waiting.remove(pick(waiting.len()));
             let page = match &ask.what {
                 What::TabletCall { tablet, about, .. } => {
-                    let page = sent.entry((tablet.alias.clone(), about.subject)).or_default();
+                    let page = sent.entry((tablet.alias.clone(), about.subject.to_string())).or_default();
                     *page += 1;
                     *page - 1
                 }

@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use vtflow_planner::{About, Call, CallOptions, Effect, FailureKind, Lost, Record, TabletAddress, Timestamp};
+use vtflow_planner::{About, Call, CallOptions, Effect, FailureKind, Flow, Lost, Record, TabletAddress, Timestamp};
 
 use super::*;
 use crate::{
@@ -51,15 +51,16 @@ impl Asking for Script {
         std::mem::take(&mut self.released)
     }
 
-    fn answer(&mut self, id: AskId, answer: Answer) {
+    fn answer(&mut self, id: AskId, answer: Answer) -> bool {
         let (name, round) = self.names[id.0 as usize].clone();
         self.unanswered -= 1;
         self.answers.lock().unwrap().push((name.clone(), answer, Instant::now()));
         let next = self.releases.remove(&name).unwrap_or_default();
         self.release(next, round + 1);
+        true
     }
 
-    fn failures(&self) -> Vec<Failure> {
+    fn failures(&mut self) -> Vec<Failure> {
         let answers = self.answers.lock().unwrap();
         let failed = answers.iter().filter_map(|(name, answer, _)| match answer {
             Answer::Failed { message, .. } => Some((name, message)),
@@ -76,7 +77,7 @@ impl Asking for Script {
         failed.map(failure).collect()
     }
 
-    fn into_reply(self) -> Option<Reply> {
+    fn end(&mut self) -> Option<Reply> {
         (self.unanswered == 0).then(|| Reply::new(Ok(b"reply".to_vec()), Vec::new()))
     }
 }
@@ -103,14 +104,14 @@ fn range(prefix: &str) -> What {
 fn call(alias: &str, grpc_port: u16) -> What {
     What::TabletCall {
         tablet: TabletAddress { alias: alias.to_owned(), cell: "zone1".to_owned(), host: "127.0.0.1".to_owned(), grpc_port },
-        path: "/tabletmanagerservice.TabletManager/VReplicationExec",
+        path: "/tabletmanagerservice.TabletManager/VReplicationExec".into(),
         request: vec![1, 2, 3],
         effect: Effect::Read,
         about: About {
             keyspace: String::new(),
             shard: String::new(),
             db_name: String::new(),
-            subject: "streams",
+            subject: "streams".into(),
             statement: String::new(),
         },
     }
@@ -160,7 +161,7 @@ async fn every_ask_gets_its_own_answer_and_records_of_a_cell_are_read_together()
     );
     let answers = Arc::clone(&script.answers);
     let counts = Counts::default();
-    let reply = run(script, &cluster(topology, Duration::from_secs(1)), None, &counts).await;
+    let reply = drive(script, &cluster(topology, Duration::from_secs(1)), None, &counts).await;
     assert_eq!(reply.result, Ok(b"reply".to_vec()));
     let answers: BTreeMap<String, Answer> =
         answers.lock().unwrap().iter().map(|(name, answer, _)| (name.clone(), answer.clone())).collect();
@@ -202,7 +203,7 @@ async fn a_slow_ask_holds_nobody_up() {
     let answers = Arc::clone(&script.answers);
     let started = Instant::now();
     let counts = Counts::default();
-    let reply = run(script, &cluster(memory(), Duration::from_millis(600)), None, &counts).await;
+    let reply = drive(script, &cluster(memory(), Duration::from_millis(600)), None, &counts).await;
     assert!(reply.result.is_ok());
     let answers = answers.lock().unwrap();
     let order: Vec<&str> = answers.iter().map(|(name, ..)| name.as_str()).collect();
@@ -223,7 +224,7 @@ async fn the_callers_deadline_ends_everything() {
     let started = Instant::now();
     let until = Some(started + Duration::from_millis(300));
     let counts = Counts::default();
-    let reply = run(Script::new(start, vec![]), &cluster, until, &counts).await;
+    let reply = drive(Script::new(start, vec![]), &cluster, until, &counts).await;
     assert!(reply.result.is_ok());
     assert!((250..1500).contains(&started.elapsed().as_millis()), "{:?}", started.elapsed());
     assert_eq!(counts.sums().failures, 22);
@@ -247,7 +248,7 @@ async fn a_write_is_not_begun_after_the_callers_deadline_and_not_cut_off_by_it()
         let script = Script::new(vec![get("global", "a")], vec![("global:a", vec![write("w", port)])]);
         let answers = Arc::clone(&script.answers);
         let started = Instant::now();
-        run(script, &cluster, Some(started + Duration::from_millis(wait)), &Counts::default()).await;
+        drive(script, &cluster, Some(started + Duration::from_millis(wait)), &Counts::default()).await;
         let answers = answers.lock().unwrap();
         let (_, Answer::Failed { kind, message }, at) = &answers[1] else { panic!("{answers:?}") };
         if begun {
@@ -264,7 +265,7 @@ async fn a_plan_locks_nothing() {
     let lock = What::TopoLock { path: "dir".into(), action: "Test".into(), is_named: false };
     let script = Script::new(vec![lock.clone()], vec![]);
     let topology = memory();
-    let planned = preview(script, &cluster(topology.clone(), Duration::from_secs(1)), None, &Counts::default()).await;
+    let planned = plan(script, &cluster(topology.clone(), Duration::from_secs(1)), None, &Counts::default()).await;
     assert_eq!(planned.asks.into_iter().map(|ask| ask.what).collect::<Vec<_>>(), [lock]);
     assert!(matches!(topology.range("global", "dir/locks/", Instant::now()).await, Answer::Missing { .. }));
 }
@@ -294,7 +295,7 @@ async fn dropping_the_future_cancels_what_is_under_way() {
     let under_way = Arc::new(AtomicU32::new(0));
     let cluster = cluster(Never(Arc::clone(&under_way)), Duration::from_secs(1));
     let script = Script::new(vec![get("global", "a"), get("zone1", "b")], vec![]);
-    let mut driving = Box::pin(run(script, &cluster, None, &Nobody));
+    let mut driving = Box::pin(drive(script, &cluster, None, &Nobody));
     assert!(tokio::time::timeout(Duration::from_millis(30), driving.as_mut()).await.is_err());
     assert_eq!(under_way.load(Ordering::SeqCst), 2);
     drop(driving);
@@ -316,7 +317,7 @@ async fn a_plan_reads_the_topology_calls_nobody_and_is_the_same_every_time() {
     };
     let cluster = cluster(memory().with_delay(Duration::from_millis(2)), Duration::from_secs(1));
     let counts = Counts::default();
-    let planned = preview(script(), &cluster, None, &counts).await;
+    let planned = plan(script(), &cluster, None, &counts).await;
     let listed: Vec<(String, u32)> = planned.asks.iter().map(|ask| (name(&ask.what), ask.round)).collect();
     let want = [
         ("zone9:x", 1),
@@ -334,7 +335,7 @@ async fn a_plan_reads_the_topology_calls_nobody_and_is_the_same_every_time() {
     assert_eq!(planned.reply, None);
     assert_eq!(counts.sums().tablet_calls, 0);
     for _ in 0..5 {
-        assert_eq!(preview(script(), &cluster, None, &Nobody).await, planned);
+        assert_eq!(plan(script(), &cluster, None, &Nobody).await, planned);
     }
 }
 
@@ -357,7 +358,7 @@ async fn a_plan_of_hundreds_of_records_has_them_all_in_order() {
     let script = Script::new(asked.iter().map(|path| get("global", path)).collect(), releases);
     let answers = Arc::clone(&script.answers);
     let counts = Counts::default();
-    let planned = preview(script, &cluster(topology, Duration::from_secs(1)), None, &counts).await;
+    let planned = plan(script, &cluster(topology, Duration::from_secs(1)), None, &counts).await;
     assert_eq!(*batches.lock().unwrap(), [("global".to_owned(), RECORDS)]);
     let listed: Vec<String> = planned.asks.iter().map(|ask| name(&ask.what)).collect();
     assert_eq!(listed, [&paths[..], &asked[..]].concat(), "the records, then the calls they released");
@@ -387,6 +388,6 @@ async fn a_flow_that_ends_at_once_has_its_reply_and_no_asks() {
 async fn a_flow_without_asks_or_reply_is_a_named_defect() {
     let mut stuck = Script::new(vec![], vec![]);
     stuck.unanswered = 1;
-    let reply = run(stuck, &cluster(memory(), Duration::from_secs(1)), None, &Nobody).await;
+    let reply = drive(stuck, &cluster(memory(), Duration::from_secs(1)), None, &Nobody).await;
     assert!(reply.result.unwrap_err().message.contains("defect"));
 }

@@ -223,10 +223,10 @@ mod tests {
             keyspace: text("ks"),
             shard: shard.to_string(),
             db_name: text("vt_ks"),
-            subject: "streams",
+            subject: "streams".into(),
             statement: String::new(),
         };
-        let what = What::TabletCall { tablet, path: "/a/b", request: Vec::new(), effect: Effect::Read, about };
+        let what = What::TabletCall { tablet, path: "/a/b".into(), request: Vec::new(), effect: Effect::Read, about };
         Ask { id: AskId(0), round: 1, what }
     }
 
