@@ -462,7 +462,7 @@ fn each_primary_is_asked_once_in_its_own_database_and_a_failure_leaves_the_rest(
         .iter()
         .filter_map(|ask| match &ask.what {
             What::TabletCall { path, request, effect, about, .. } => {
-                assert_eq!((*path, *effect), (rpc::VREPLICATION_EXEC, Effect::Read));
+                assert_eq!((&**path, *effect), (rpc::VREPLICATION_EXEC, Effect::Read));
                 let sent = VReplicationExecRequest::decode(request.as_slice()).unwrap().query;
                 assert_eq!(sent, about.statement);
                 Some(sent)
@@ -521,7 +521,7 @@ fn migrations_are_read_as_the_dba_and_answers_that_are_none_are_failures() {
     let bad = ExecuteFetchAsDbaResponse { result: Some(bad) }.encode_to_vec();
     cluster.answer(100, "vexec", Answer::Called(good)).answer(200, "vexec", Answer::Called(bad));
     let (reply, asks) = cluster.run(&call("select migration_uuid from _vt.schema_migrations", false));
-    assert!(asks.iter().any(|ask| matches!(ask.what, What::TabletCall { path: rpc::EXECUTE_FETCH_AS_DBA, .. })));
+    assert!(asks.iter().any(|ask| matches!(&ask.what, What::TabletCall { path, .. } if path == rpc::EXECUTE_FETCH_AS_DBA)));
     assert_eq!(response(&reply.result.unwrap()).targets.len(), 1);
     assert!(reply.failures[0].message.starts_with("the tablet's answer cannot be read"), "{:?}", reply.failures);
 
