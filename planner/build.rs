@@ -43,7 +43,7 @@ fn digest() -> std::io::Result<String> {
         hash.update(format!("\n{name} {}\n", content.len()));
         hash.update(content);
     }
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hash.finalize().iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}")))
 }
 
 fn collect(dir: &Path, files: &mut Vec<(String, PathBuf)>) -> std::io::Result<()> {

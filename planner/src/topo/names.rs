@@ -78,7 +78,7 @@ pub fn check_shard(name: &str) -> Result<(), String> {
 }
 
 /// The bytes of a key in a shard's name. Source: the texts of Go's `encoding/hex`.
-fn hex(text: &str) -> Result<Vec<u8>, String> {
+pub(crate) fn hex(text: &str) -> Result<Vec<u8>, String> {
     let digits: Vec<u8> = text
         .chars()
         .map(|c| {
