@@ -352,7 +352,7 @@ fn a_plan_changes_nothing_and_is_held_to() {
     assert_eq!(serde_json::from_str::<WritePlan>(&text).expect("a plan"), earlier, "a plan can be kept in a file");
     let (reply, asks) = running().run(&mode(Mode::Planned(earlier.digest.clone())));
     assert!(reply.result.is_ok());
-    let sent: Vec<_> = writes(&asks).into_iter().map(|(tablet, path, request)| (tablet, path.to_owned(), request)).collect();
+    let sent = writes(&asks);
     let planned: Vec<_> =
         earlier.writes.iter().map(|write| (write.tablet.clone(), write.rpc.clone(), write.request.clone())).collect();
     assert_eq!(sent, planned, "exactly those");
