@@ -60,6 +60,13 @@ pub enum Planned {
         /// Relative to the cell's root.
         path: String,
     },
+    /// One topology record, written.
+    Put {
+        /// A cell's name, or `global`.
+        cell: String,
+        /// Relative to the cell's root.
+        path: String,
+    },
     /// A lock on a directory of the global topology.
     Lock {
         /// The directory.
@@ -120,6 +127,7 @@ impl Plan {
                 Planned::Range { cell, path } => (ask.round, "range", cell, path),
                 Planned::List { cell, path } => (ask.round, "list", cell, path),
                 Planned::Get { cell, path } => (ask.round, "get", cell, path),
+                Planned::Put { cell, path } => (ask.round, "put", cell, path),
                 Planned::Lock { path } => (ask.round, "lock", &global, path),
                 Planned::Unlock | Planned::Call { .. } | Planned::Page { .. } => continue,
             };
@@ -139,7 +147,8 @@ impl Plan {
             }
         }
         let calls = self.asks.iter().filter(|ask| matches!(ask.what, Planned::Call { .. })).count();
-        let writes = self.asks.iter().filter(|ask| matches!(ask.what, Planned::Call { effect: "write", .. })).count();
+        let is_write = |what: &Planned| matches!(what, Planned::Put { .. } | Planned::Call { effect: "write", .. });
+        let writes = self.asks.iter().filter(|ask| is_write(&ask.what)).count();
         let mut tablets: Vec<&str> = self.calls().map(|(_, tablet, ..)| tablet).collect();
         tablets.dedup();
         let effects = if writes == 0 { "all reads".to_owned() } else { format!("{writes} writes") };
@@ -196,6 +205,7 @@ fn place(ask: &Ask) -> (u8, String, String) {
     match &ask.what {
         What::TopoRange { cell, prefix } | What::TopoList { cell, prefix } => (0, cell.clone(), prefix.clone()),
         What::TopoGet { cell, path } => (1, cell.clone(), path.clone()),
+        What::TopoPut { cell, path, .. } => (2, cell.clone(), path.clone()),
         What::TopoLock { path, .. } => (0, String::new(), path.clone()),
         What::TopoUnlock { .. } => (3, String::new(), String::new()),
         What::TabletCall { tablet, about, .. } => (2, about.shard.clone(), tablet.alias.clone()),
@@ -208,6 +218,7 @@ fn planned(ask: &Ask) -> Planned {
         What::TopoRange { cell, prefix } => Planned::Range { cell: cell.clone(), path: prefix.clone() },
         What::TopoList { cell, prefix } => Planned::List { cell: cell.clone(), path: prefix.clone() },
         What::TopoGet { cell, path } => Planned::Get { cell: cell.clone(), path: path.clone() },
+        What::TopoPut { cell, path, .. } => Planned::Put { cell: cell.clone(), path: path.clone() },
         What::TopoLock { path, .. } => Planned::Lock { path: path.clone() },
         What::TopoUnlock { .. } => Planned::Unlock,
         What::TabletCall { tablet, path, effect, about, .. } => Planned::Call {

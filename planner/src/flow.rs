@@ -118,6 +118,19 @@ pub enum What {
         /// The ask that took it.
         lock: AskId,
     },
+    /// One record of the topology, written over the version that was read. It changes something: never sent twice. Answer:
+    /// `Stored`, `Missing` (the record is gone) or `Failed`, with status 9 if the record has another version by now.
+    TopoPut {
+        /// A cell's name, or `global`.
+        cell: String,
+        /// Relative to the cell's root, without a slash in front.
+        path: String,
+        /// The record's new value.
+        #[serde(with = "plain")]
+        value: Vec<u8>,
+        /// The version that the record must still have, as it was `Found`.
+        version: i64,
+    },
     /// The names of all records below a directory, at any depth. Answer: as for `TopoRange`, with empty values.
     TopoList {
         /// A cell's name, or `global`.
@@ -239,6 +252,11 @@ pub enum Answer {
     },
     /// The response message of a tablet, or the body of its page.
     Called(#[serde(with = "plain")] Vec<u8>),
+    /// The record has the new value.
+    Stored {
+        /// Its new version.
+        version: i64,
+    },
     /// The lock is held.
     Locked,
     /// The lock was held up to now, and is no more.

@@ -1,6 +1,6 @@
 //! The RPCs served, each with its operation. A path that is not here is not vtflow's.
 
-use crate::{flow::Effect, ops};
+use crate::{flow::Effect, ops, write};
 
 /// One RPC that a server offers to its clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +65,7 @@ pub const SERVED: &[Served] = &[
     write(FORCE_CUT_OVER_SCHEMA_MIGRATION),
     write(LAUNCH_SCHEMA_MIGRATION),
     write(RETRY_SCHEMA_MIGRATION),
+    write(UPDATE_THROTTLER_CONFIG),
     write(WORKFLOW_DELETE),
     write(WORKFLOW_UPDATE),
 ];
@@ -84,11 +85,15 @@ pub fn served(path: &str) -> Option<&'static Served> {
 
 /// Whether vtflow answers this very request. Where it does not, a vtctld may; a flow of it would only say so.
 ///
-/// All requests to the paths of [`SERVED`] are, but of [`EXECUTE_VTCTL_COMMAND`] only those whose command is: the rest are writes
+/// All requests to the paths of [`SERVED`] are, but of [`UPDATE_THROTTLER_CONFIG`] only those that throttle an application, and
+/// of [`EXECUTE_VTCTL_COMMAND`] only those whose command is: the rest are writes
 /// and reads that vtflow does not have, and the list of all commands. A request that cannot be decoded is answered, with that.
 pub fn serves(path: &str, request: &[u8]) -> bool {
     if path == EXECUTE_VTCTL_COMMAND {
         return ops::serves_command(request);
+    }
+    if path == UPDATE_THROTTLER_CONFIG {
+        return write::throttles_an_app(request);
     }
     SERVED.iter().any(|served| served.path == path)
 }
@@ -97,6 +102,8 @@ pub fn serves(path: &str, request: &[u8]) -> bool {
 pub const WORKFLOW_UPDATE: &str = "/vtctlservice.Vtctld/WorkflowUpdate";
 /// `vtctlservice.Vtctld/WorkflowDelete`: [`crate::write`], `workflow_delete`.
 pub const WORKFLOW_DELETE: &str = "/vtctlservice.Vtctld/WorkflowDelete";
+/// `vtctlservice.Vtctld/UpdateThrottlerConfig`: [`crate::write`], `throttler`. Only requests that throttle an application.
+pub const UPDATE_THROTTLER_CONFIG: &str = "/vtctlservice.Vtctld/UpdateThrottlerConfig";
 /// `vtctlservice.Vtctld/CancelSchemaMigration`, and its five sisters: [`crate::write`], `migration`.
 pub const CANCEL_SCHEMA_MIGRATION: &str = "/vtctlservice.Vtctld/CancelSchemaMigration";
 /// See [`CANCEL_SCHEMA_MIGRATION`].

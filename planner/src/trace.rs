@@ -153,6 +153,7 @@ fn name(what: &What) -> String {
         What::TopoGet { cell, path } | What::TopoRange { cell, prefix: path } | What::TopoList { cell, prefix: path } => {
             format!("the read of {cell}:{path}")
         }
+        What::TopoPut { cell, path, .. } => format!("the write of {cell}:{path}"),
         What::TopoLock { path, .. } => format!("the lock of {path}"),
         What::TopoUnlock { .. } => "a lock that is given back".into(),
         What::TabletCall { tablet, path, about, .. } => {

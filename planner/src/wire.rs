@@ -1,7 +1,13 @@
 //! Messages written field by field, so that a record goes into a reply with the very bytes that the topology holds.
 //!
 //! A record that is decoded and encoded again loses the fields that this build does not know. Written here, it keeps them. Only
-//! length-delimited fields are needed: strings, messages, map entries. Source: the protobuf encoding, wire type 2.
+//! length-delimited fields are needed: strings, messages, map entries. Source: the protobuf encoding, wire type 2. And read field
+//! by field, so that one field of a record can be changed and all others stay as they are.
+
+use prost::{
+    DecodeError,
+    encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field},
+};
 
 /// A message under construction.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,6 +51,36 @@ impl Message {
         }
         self.0.push(u8::try_from(value).unwrap_or(0));
     }
+}
+
+/// One field of a message as it stands there: its number and all its bytes, its key included.
+pub(crate) type RawField<'a> = (u32, &'a [u8]);
+
+/// The fields of a message, in its order. Their bytes together are the message.
+///
+/// # Errors
+/// The bytes are no message.
+pub(crate) fn fields(message: &[u8]) -> Result<Vec<RawField<'_>>, DecodeError> {
+    let (mut fields, mut rest) = (Vec::new(), message);
+    while !rest.is_empty() {
+        let start = rest;
+        let (number, wire_type) = decode_key(&mut rest)?;
+        skip_field(wire_type, number, &mut rest, DecodeContext::default())?;
+        let (field, _) = start.split_at(start.len() - rest.len());
+        fields.push((number, field));
+    }
+    Ok(fields)
+}
+
+/// The content of a field that is a message, a string or bytes; `None` if it is of another kind.
+pub(crate) fn content<'a>((_, field): RawField<'a>) -> Option<&'a [u8]> {
+    let mut rest = field;
+    let (_, wire_type) = decode_key(&mut rest).ok()?;
+    if wire_type != WireType::LengthDelimited {
+        return None;
+    }
+    decode_varint(&mut rest).ok()?;
+    Some(rest)
 }
 
 #[cfg(test)]

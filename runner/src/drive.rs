@@ -18,7 +18,7 @@ use crate::{
     deadline::{Deadlines, bounded},
     observe::Observer,
     tablet::Tablets,
-    topo::{Held, Topology},
+    topo::{FAILED_PRECONDITION, Held, Topology},
 };
 
 /// A cluster, as far as it can be asked: what every request shares.
@@ -143,6 +143,7 @@ impl<'a> Running<'a> {
                     gets.entry(cell).or_default().push((ask, path));
                 }
                 What::TopoLock { .. } => self.futures.push(Box::pin(lock(ask, cluster, until))),
+                What::TopoPut { .. } => self.futures.push(Box::pin(put(ask, checked.clone(), cluster, until))),
                 What::TopoUnlock { lock } => {
                     let held = self.held.remove(lock).map(|(_, held)| held);
                     self.futures.push(Box::pin(unlock(ask, held, cluster)));
@@ -193,7 +194,7 @@ impl<'a> Running<'a> {
 }
 
 fn is_write(ask: &Ask) -> bool {
-    matches!(ask.what, What::TabletCall { effect: Effect::Write, .. })
+    matches!(ask.what, What::TopoPut { .. } | What::TabletCall { effect: Effect::Write, .. })
 }
 
 async fn records(cell: String, asks: Vec<(Ask, String)>, cluster: &ClusterIo, until: Option<Instant>) -> Vec<Done> {
@@ -252,15 +253,26 @@ async fn call(ask: Ask, checked: Option<Checked>, cluster: &ClusterIo, until: Op
     vec![Done::new(ask, answer, started.elapsed())]
 }
 
+async fn put(ask: Ask, checked: Option<Checked>, cluster: &ClusterIo, until: Option<Instant>) -> Vec<Done> {
+    let started = Instant::now();
+    if let Some(checked) = checked
+        && let Err(message) = checked.await
+    {
+        let answer = Answer::Failed { kind: FailureKind::Status(FAILED_PRECONDITION), message };
+        return vec![Done::new(ask, answer, started.elapsed())];
+    }
+    let What::TopoPut { cell, path, value, version } = &ask.what else { return Vec::new() };
+    let deadline = bounded(started, cluster.deadlines.topology, until);
+    let answer = cluster.topology.put(cell, path, value, *version, deadline).await;
+    vec![Done::new(ask, answer, started.elapsed())]
+}
+
 async fn page(ask: Ask, cluster: &ClusterIo, until: Option<Instant>) -> Vec<Done> {
     let started = Instant::now();
     let What::TabletPage { tablet, path } = &ask.what else { return Vec::new() };
     let answer = cluster.tablets.page(tablet, path, cluster.deadlines.tablet, until).await;
     vec![Done::new(ask, answer, started.elapsed())]
 }
-
-/// gRPC code `FAILED_PRECONDITION`.
-const FAILED_PRECONDITION: i32 = 9;
 
 #[cfg(test)]
 mod tests;

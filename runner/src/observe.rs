@@ -80,6 +80,8 @@ pub struct Sums {
     pub topology_ranges: u64,
     /// Locks taken and given back.
     pub topology_locks: u64,
+    /// Topology records written.
+    pub topology_puts: u64,
     /// Tablet calls.
     pub tablet_calls: u64,
     /// Pages of tablets.
@@ -112,6 +114,7 @@ impl Observer for Counts {
             match &ask.what {
                 What::TopoGet { .. } => sums.topology_gets += 1,
                 What::TopoRange { .. } | What::TopoList { .. } => sums.topology_ranges += 1,
+                What::TopoPut { .. } => sums.topology_puts += 1,
                 What::TopoLock { .. } | What::TopoUnlock { .. } => sums.topology_locks += 1,
                 What::TabletCall { request, .. } => {
                     sums.tablet_calls += 1;
@@ -127,7 +130,7 @@ impl Observer for Counts {
             Answer::Found { value, .. } => value.len() as u64,
             Answer::Range(records) => records.iter().map(|record| record.value.len() as u64).sum(),
             Answer::Called(response) => response.len() as u64,
-            Answer::Missing { .. } | Answer::Failed { .. } | Answer::Locked | Answer::Unlocked => 0,
+            Answer::Missing { .. } | Answer::Failed { .. } | Answer::Locked | Answer::Unlocked | Answer::Stored { .. } => 0,
         };
         self.count(|sums| sums.answer_bytes += bytes);
     }

@@ -129,7 +129,11 @@ async fn send_and_throw_away(io: &ClusterIo, asks: &[Ask]) {
                 What::TabletCall { tablet, path, request, effect, .. } => {
                     drop(io.tablets.call(tablet, path, request, *effect, Duration::from_secs(10), None).await);
                 }
-                What::TopoGet { .. } | What::TopoLock { .. } | What::TopoUnlock { .. } | What::TabletPage { .. } => {}
+                What::TopoGet { .. }
+                | What::TopoPut { .. }
+                | What::TopoLock { .. }
+                | What::TopoUnlock { .. }
+                | What::TabletPage { .. } => {}
             }
         }));
         tokio::join!(gets, rest);

@@ -4,7 +4,7 @@ use crate::{
     error::{Code, Failure, Status},
     flow::{Answer, AskId, Asks, Call, Reply, Timestamp},
     limits, rpc,
-    write::{Migration, VExecWrite, WorkflowDelete, WorkflowUpdate, engine::Write},
+    write::{Migration, Throttle, VExecWrite, WorkflowDelete, WorkflowUpdate, engine::Write},
 };
 
 mod get_version;
@@ -55,6 +55,7 @@ pub(crate) fn start(call: &Call, now: Timestamp, asks: &mut Asks) -> Result<Box<
             let write = Write::start(WorkflowUpdate::new(call)?, rpc::WORKFLOW_UPDATE, call, now, asks)?;
             Ok(Box::new(write))
         }
+        rpc::UPDATE_THROTTLER_CONFIG => Ok(Box::new(Throttle::start(call, now, asks)?)),
         rpc::WORKFLOW_DELETE => {
             let write = Write::start(WorkflowDelete::new(call)?, rpc::WORKFLOW_DELETE, call, now, asks)?;
             Ok(Box::new(write))

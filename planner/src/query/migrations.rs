@@ -76,8 +76,9 @@ fn condition(request: &GetSchemaMigrationsRequest) -> Result<String, Status> {
     }
 }
 
-/// Five groups of 8, 4, 4, 4 and 12 characters between `0` and `f`, which is more than hexadecimal digits.
-pub(crate) fn is_uuid(text: &str) -> bool {
+/// Whether a text is a migration's UUID: five groups of 8, 4, 4, 4 and 12 characters between `0` and `f`, which is more than
+/// hexadecimal digits. Source: `go/vt/schema/online_ddl.go:IsOnlineDDLUUID`.
+pub fn is_uuid(text: &str) -> bool {
     // An underscore stands between 0 and f, too: the groups are told by their places.
     let has_groups = text.len() == 36 && [8, 13, 18, 23].iter().all(|&place| text.as_bytes().get(place) == Some(&b'_'));
     has_groups && text.bytes().all(|c| (b'0'..=b'f').contains(&c))

@@ -7,3 +7,5 @@ pub(crate) mod migrations;
 pub(crate) mod read;
 pub(crate) mod statement;
 pub(crate) mod table_sizes;
+
+pub use migrations::is_uuid;

@@ -332,6 +332,7 @@ pub(crate) fn unexpected(asked: &str, answer: &Answer) -> String {
         Answer::Missing { .. } => "nothing",
         Answer::Called(_) => "a tablet's message",
         Answer::Locked | Answer::Unlocked => "a lock",
+        Answer::Stored { .. } => "a write",
         Answer::Failed { .. } => "a failure",
     };
     format!("{asked} was answered with {got}")

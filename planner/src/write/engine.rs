@@ -580,7 +580,7 @@ impl<V: Verb> Operation for Write<V> {
 }
 
 /// Whether a call that failed like this may go on: the other side has not said that it is over, or only that nobody waits for it.
-fn ends_before_the_work(kind: FailureKind) -> bool {
+pub(super) fn ends_before_the_work(kind: FailureKind) -> bool {
     const CANCELLED: i32 = 1;
     const DEADLINE_EXCEEDED: i32 = 4;
     match kind {

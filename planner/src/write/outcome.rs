@@ -23,9 +23,9 @@ pub struct Written {
 pub struct Outcome {
     /// The target's keyspace.
     pub keyspace: String,
-    /// The target's shard.
+    /// The target's shard; empty: a record of the topology.
     pub shard: String,
-    /// The tablet's alias.
+    /// The tablet's alias, or the cell of the record.
     pub tablet: String,
     /// Whether the change is there.
     pub verdict: Verdict,
@@ -40,10 +40,11 @@ impl fmt::Display for Outcome {
     /// One line: `customer/-80 zone1-0000000200: applied, 2 rows`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { keyspace, shard, tablet, verdict, rows, message } = self;
-        write!(f, "{keyspace}/{shard} {tablet}: {verdict}")?;
+        write!(f, "{} {tablet}: {verdict}", super::plan::target(keyspace, shard))?;
         match (verdict, message.as_str()) {
             (Verdict::Applied, "") => {
-                write!(f, ", {}", crate::explain::count(usize::try_from(*rows).unwrap_or(usize::MAX), "row"))
+                let things = if shard.is_empty() { "record" } else { "row" };
+                write!(f, ", {}", crate::explain::count(usize::try_from(*rows).unwrap_or(usize::MAX), things))
             }
             (_, "") => Ok(()),
             (_, message) => write!(f, ": {message}"),

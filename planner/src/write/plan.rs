@@ -42,20 +42,20 @@ pub struct WritePlan {
 pub struct PlannedWrite {
     /// The target's keyspace.
     pub keyspace: String,
-    /// The target's shard.
+    /// The target's shard; empty: a record of the topology is written.
     pub shard: String,
-    /// The tablet's alias.
+    /// The tablet's alias, or the cell of the record.
     pub tablet: String,
-    /// Its host and gRPC port.
+    /// Its host and gRPC port, or the path of the record.
     pub address: String,
     /// Its database.
     pub db_name: String,
-    /// The gRPC path.
+    /// The gRPC path; empty for a record.
     pub rpc: String,
-    /// The request message, protobuf; in JSON base64.
+    /// The request message, protobuf, or the record's new value; in JSON base64.
     #[serde(with = "base64_text")]
     pub request: Vec<u8>,
-    /// The statement; of a call that carries none, one that does the same.
+    /// The statement; of a call that carries none, one that does the same; of a record, what changes in it.
     pub statement: String,
     /// The rows that it touches.
     pub rows: Vec<PlannedRow>,
@@ -117,13 +117,14 @@ impl WritePlan {
         if self.planner != earlier.planner {
             lines.push(format!("the plan was made by planner {}, this is {}", earlier.planner, self.planner));
         }
-        let place = |write: &PlannedWrite| format!("{}/{} {}", write.keyspace, write.shard, write.tablet);
+        let place = |write: &PlannedWrite| format!("{} {}", target(&write.keyspace, &write.shard), write.tablet);
         for was in &earlier.writes {
             let place = place(was);
             // The same statement, or what has come in its place.
-            let here = || self.writes.iter().filter(|now| now.shard == was.shard);
-            let in_place =
-                || here().find(|now| !earlier.writes.iter().any(|was| was.shard == now.shard && was.statement == now.statement));
+            let here = || self.writes.iter().filter(|now| is_same_target(now, was));
+            let in_place = || {
+                here().find(|now| !earlier.writes.iter().any(|was| is_same_target(was, now) && was.statement == now.statement))
+            };
             let Some(now) = here().find(|now| now.statement == was.statement).or_else(in_place) else {
                 lines.push(format!("{place} would not be changed any more"));
                 continue;
@@ -145,7 +146,7 @@ impl WritePlan {
                 lines.push(format!("{place} would get another statement"));
             }
         }
-        let is_new = |now: &&PlannedWrite| !earlier.writes.iter().any(|was| was.shard == now.shard);
+        let is_new = |now: &&PlannedWrite| !earlier.writes.iter().any(|was| is_same_target(was, now));
         lines.extend(self.writes.iter().filter(is_new).map(|now| format!("{} would be changed, too", place(now))));
         lines
     }
@@ -165,7 +166,8 @@ impl WritePlan {
         for writes in self.writes.chunk_by(|a, b| (&a.tablet, &a.shard) == (&b.tablet, &b.shard)) {
             let Some(PlannedWrite { keyspace, shard, tablet, .. }) = writes.first() else { continue };
             let rows: Vec<&PlannedRow> = writes.iter().flat_map(|write| &write.rows).collect();
-            let _ = writeln!(out, "  {tablet}  {keyspace}/{shard}  {}", count(rows.len(), "row"));
+            let things = if shard.is_empty() { "record" } else { "row" };
+            let _ = writeln!(out, "  {tablet}  {}  {}", target(keyspace, shard), count(rows.len(), things));
             for row in rows {
                 let _ = writeln!(out, "    {:<12}  {}", row.name, row.about);
             }
@@ -186,6 +188,16 @@ impl WritePlan {
         }
         out
     }
+}
+
+/// A keyspace and its shard, if it is about one.
+pub(super) fn target(keyspace: &str, shard: &str) -> String {
+    if shard.is_empty() { keyspace.to_owned() } else { format!("{keyspace}/{shard}") }
+}
+
+/// Whether two writes are of one shard, or of one record.
+fn is_same_target(a: &PlannedWrite, b: &PlannedWrite) -> bool {
+    a.shard == b.shard && (!a.shard.is_empty() || a.tablet == b.tablet)
 }
 
 /// Bytes as base64 text.

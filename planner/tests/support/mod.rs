@@ -148,6 +148,7 @@ impl Cluster {
                 None => Answer::Locked,
             },
             What::TopoUnlock { .. } => Answer::Unlocked,
+            What::TopoPut { version, .. } => Answer::Stored { version: version + 1 },
             What::TabletCall { tablet, about, .. } => {
                 let pages = &self.tablets[&(tablet.alias.clone(), about.subject.to_string())];
                 pages[page.min(pages.len() - 1)].clone()
@@ -217,6 +218,7 @@ impl Cluster {
 pub(crate) fn ask_name(ask: &Ask) -> String {
     match &ask.what {
         What::TopoGet { path, .. } | What::TopoRange { prefix: path, .. } | What::TopoList { prefix: path, .. } => path.clone(),
+        What::TopoPut { cell, path, .. } => format!("put {cell} {path}"),
         What::TopoLock { path, .. } => format!("lock {path}"),
         What::TopoUnlock { .. } => "unlock".into(),
         What::TabletCall { tablet, about, .. } => format!("{} {}", tablet.alias, about.subject),

@@ -2,15 +2,25 @@
 //!
 //! Source: `go/cmd/vtctldclient/command/onlineddl.go`.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use clap::{Args, Subcommand};
 use prost::Message;
-use vtflow_planner::{proto::vtctldata::CancelSchemaMigrationRequest, rpc};
+use vtflow_planner::{
+    Timestamp,
+    proto::{
+        topodata::ThrottledAppRule,
+        vtctldata::{CancelSchemaMigrationRequest, UpdateThrottlerConfigRequest},
+        vttime::Time,
+    },
+    query::is_uuid,
+    rpc,
+};
 
 use super::{
     act::{self, Act, ActArgs},
     connect::Connected,
+    duration,
 };
 
 #[derive(Clone, Debug, Subcommand)]
@@ -25,6 +35,10 @@ pub(crate) enum MigrationCommand {
     Launch(MigrationArgs),
     /// Begin a failed or cancelled migration again; there is no all
     Retry(MigrationArgs),
+    /// Slow migrations down, or hold them, in the whole keyspace
+    Throttle(ThrottleArgs),
+    /// Let throttled migrations go on
+    Unthrottle(MigrationArgs),
     /// Cut over although transactions or locks are in the way
     #[command(visible_alias = "force-cut-over")]
     ForceCutover(MigrationArgs),
@@ -41,6 +55,49 @@ pub(crate) struct MigrationArgs {
     act: ActArgs,
 }
 
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ThrottleArgs {
+    #[command(flatten)]
+    migration: MigrationArgs,
+    /// How much of its work is held back: 0 none, 1 all
+    #[arg(long, value_name = "0..1", default_value = "1", value_parser = ratio)]
+    ratio: f64,
+    /// After how long it goes on by itself
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = duration::parse)]
+    expire: Duration,
+}
+
+fn ratio(text: &str) -> Result<f64, String> {
+    let ratio: f64 = text.parse().map_err(|_| format!("{text} is no number"))?;
+    if (0.0..=1.0).contains(&ratio) { Ok(ratio) } else { Err("a ratio is a number from 0 to 1".to_owned()) }
+}
+
+/// What `vtctldclient OnlineDDL throttle` and `unthrottle` send: the rule of one migration, or of the application that all are.
+async fn throttle(cluster: &Connected, args: MigrationArgs, rule: ThrottledAppRule) -> anyhow::Result<ExitCode> {
+    let MigrationArgs { keyspace, uuid, act } = args;
+    let uuid = uuid.to_lowercase();
+    let name = match uuid.as_str() {
+        "all" => "online-ddl".to_owned(),
+        uuid if is_uuid(uuid) => uuid.to_owned(),
+        other => anyhow::bail!("argument must be 'all' or a valid UUID. Got '{other}'"),
+    };
+    let request = UpdateThrottlerConfigRequest {
+        keyspace,
+        throttled_app: Some(ThrottledAppRule { name, ..rule }),
+        ..UpdateThrottlerConfigRequest::default()
+    };
+    act::run(cluster, Act { path: rpc::UPDATE_THROTTLER_CONFIG, request: request.encode_to_vec(), force: false }, act).await
+}
+
+fn after(now: Timestamp, expire: Duration) -> Time {
+    let nanos = now.nanos + expire.subsec_nanos();
+    let seconds = i64::try_from(expire.as_secs()).unwrap_or(i64::MAX);
+    Time {
+        seconds: now.seconds.saturating_add(seconds).saturating_add(i64::from(nanos / 1_000_000_000)),
+        nanoseconds: (nanos % 1_000_000_000).cast_signed(),
+    }
+}
+
 pub(crate) async fn run(cluster: &Connected, command: MigrationCommand) -> anyhow::Result<ExitCode> {
     let (path, args) = match command {
         MigrationCommand::Cancel(args) => (rpc::CANCEL_SCHEMA_MIGRATION, args),
@@ -48,6 +105,14 @@ pub(crate) async fn run(cluster: &Connected, command: MigrationCommand) -> anyho
         MigrationCommand::Complete(args) => (rpc::COMPLETE_SCHEMA_MIGRATION, args),
         MigrationCommand::Launch(args) => (rpc::LAUNCH_SCHEMA_MIGRATION, args),
         MigrationCommand::Retry(args) => (rpc::RETRY_SCHEMA_MIGRATION, args),
+        MigrationCommand::Throttle(ThrottleArgs { migration, ratio, expire }) => {
+            let expires_at = Some(after(cluster.now(), expire));
+            return throttle(cluster, migration, ThrottledAppRule { ratio, expires_at, ..ThrottledAppRule::default() }).await;
+        }
+        MigrationCommand::Unthrottle(args) => {
+            let expires_at = Some(Time::default());
+            return throttle(cluster, args, ThrottledAppRule { expires_at, ..ThrottledAppRule::default() }).await;
+        }
         MigrationCommand::ForceCutover(args) => (rpc::FORCE_CUT_OVER_SCHEMA_MIGRATION, args),
     };
     let MigrationArgs { keyspace, uuid, act } = args;

@@ -86,6 +86,7 @@ fn name(what: &What) -> String {
     match what {
         What::TopoGet { cell, path } => format!("{cell}:{path}"),
         What::TopoRange { cell, prefix } | What::TopoList { cell, prefix } => format!("{cell}:{prefix}"),
+        What::TopoPut { cell, path, .. } => format!("put:{cell}:{path}"),
         What::TopoLock { path, .. } => format!("lock:{path}"),
         What::TopoUnlock { .. } => "unlock".to_owned(),
         What::TabletCall { tablet, .. } => tablet.alias.clone(),

@@ -76,7 +76,10 @@ impl Observer for Progress {
                     tablet.alias.clone()
                 }
                 What::TopoLock { .. } | What::TopoUnlock { .. } => "a lock of the topology".to_owned(),
-                What::TopoGet { cell, .. } | What::TopoRange { cell, .. } | What::TopoList { cell, .. } => {
+                What::TopoGet { cell, .. }
+                | What::TopoPut { cell, .. }
+                | What::TopoRange { cell, .. }
+                | What::TopoList { cell, .. } => {
                     format!("topology of {cell}")
                 }
             };

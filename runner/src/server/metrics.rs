@@ -148,6 +148,7 @@ impl Metrics {
         let kind = match &ask.what {
             What::TopoGet { .. } => "topo_get",
             What::TopoRange { .. } => "topo_range",
+            What::TopoPut { .. } => "topo_put",
             What::TopoLock { .. } | What::TopoUnlock { .. } => "topo_lock",
             What::TopoList { .. } => "topo_list",
             What::TabletCall { .. } => "tablet_call",

@@ -17,7 +17,7 @@ use tokio::{
 use vtflow_planner::{Answer, FailureKind, Record, proto::topodata::CellInfo};
 
 use super::{
-    Answering, CellRecord, GLOBAL, Held, Topology, cell_info_path, is_plain_path,
+    Answering, CellRecord, FAILED_PRECONDITION, GLOBAL, Held, Topology, bad_version, cell_info_path, is_plain_path,
     lock::{contents, too_late},
     no_such_cell, node,
 };
@@ -25,17 +25,19 @@ use super::{
 /// The root of the global topology unless told otherwise: the default of `--topo-global-root` in `vtctldclient`.
 pub const DEFAULT_GLOBAL_ROOT: &str = "/vitess/global";
 
-/// A topology in memory. Its records do not change after construction; its locks are shared by all clones.
+/// A topology in memory. Its records and its locks are shared by all clones.
 #[derive(Clone, Debug)]
 pub struct MemoryTopology {
     global_root: String,
-    /// By cell and path.
-    records: BTreeMap<(String, String), (Vec<u8>, i64)>,
+    records: Arc<Mutex<Records>>,
     delay: Duration,
     /// By cell and path: why a record cannot be read.
     unreadable: BTreeMap<(String, String), String>,
     locks: Arc<Mutex<BTreeMap<String, Lock>>>,
 }
+
+/// Value and version, by cell and path.
+type Records = BTreeMap<(String, String), (Vec<u8>, i64)>;
 
 /// The lock of one directory.
 #[derive(Debug, Default)]
@@ -51,7 +53,7 @@ impl MemoryTopology {
         let records = records.into_iter().map(|record| ((record.cell, record.path), (record.value, record.version))).collect();
         Self {
             global_root: DEFAULT_GLOBAL_ROOT.to_owned(),
-            records,
+            records: Arc::new(Mutex::new(records)),
             delay: Duration::ZERO,
             unreadable: BTreeMap::new(),
             locks: Arc::default(),
@@ -86,7 +88,8 @@ impl MemoryTopology {
             return Ok(self.global_root.clone());
         }
         let key = (GLOBAL.to_owned(), cell_info_path(cell));
-        let (value, _) = self.records.get(&key).ok_or_else(|| no_such_cell(&self.global_root, cell))?;
+        let records = self.records();
+        let (value, _) = records.get(&key).ok_or_else(|| no_such_cell(&self.global_root, cell))?;
         let info = CellInfo::decode(value.as_slice()).map_err(|error| unreadable_cell(&self.global_root, cell, &error))?;
         Ok(info.root)
     }
@@ -100,7 +103,7 @@ impl MemoryTopology {
         if let Some(text) = self.unreadable.get(&key) {
             return Answer::Failed { kind: FailureKind::Status(DATA_LOSS), message: text.clone() };
         }
-        match self.records.get(&key) {
+        match self.records().get(&key) {
             Some((value, version)) => Answer::Found { value: value.clone(), version: *version },
             None => Answer::Missing { node: node::join(&[&root, path]) },
         }
@@ -117,7 +120,7 @@ impl MemoryTopology {
         let directory = node::directory("", prefix);
         let first = (cell.to_owned(), directory.clone());
         let mut records: Vec<Record> = self
-            .records
+            .records()
             .range((Bound::Included(first), Bound::Unbounded))
             .take_while(|((of, path), _)| of == cell && path.starts_with(&directory))
             .map(|((_, path), (value, version))| Record { path: path.clone(), value: value.clone(), version: *version })
@@ -141,6 +144,26 @@ impl MemoryTopology {
         let ready = Instant::now() + self.delay;
         sleep_until(ready.min(deadline)).await;
         ready <= deadline
+    }
+
+    fn write(&self, cell: &str, path: &str, value: &[u8], version: i64) -> Answer {
+        let node = match self.root(cell) {
+            Ok(root) => node::join(&[&root, path]),
+            Err(answer) => return answer,
+        };
+        match self.records().get_mut(&(cell.to_owned(), path.to_owned())) {
+            None => Answer::Missing { node },
+            Some((_, current)) if *current != version => bad_version(&node),
+            Some((current_value, current)) => {
+                *current_value = value.to_vec();
+                *current += 1;
+                Answer::Stored { version: *current }
+            }
+        }
+    }
+
+    fn records(&self) -> MutexGuard<'_, Records> {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn locked(&self) -> MutexGuard<'_, BTreeMap<String, Lock>> {
@@ -181,6 +204,19 @@ impl Topology for MemoryTopology {
 
     fn range<'a>(&'a self, cell: &'a str, prefix: &'a str, deadline: Instant) -> Answering<'a, Answer> {
         Box::pin(async move { if self.delayed(deadline).await { self.below(cell, prefix) } else { self.too_late(prefix) } })
+    }
+
+    fn put<'a>(
+        &'a self,
+        cell: &'a str,
+        path: &'a str,
+        value: &'a [u8],
+        version: i64,
+        deadline: Instant,
+    ) -> Answering<'a, Answer> {
+        Box::pin(async move {
+            if self.delayed(deadline).await { self.write(cell, path, value, version) } else { self.too_late(path) }
+        })
     }
 
     fn lock<'a>(
@@ -235,8 +271,6 @@ impl Drop for MemoryLock {
     }
 }
 
-/// gRPC code `FAILED_PRECONDITION`.
-const FAILED_PRECONDITION: i32 = 9;
 /// gRPC code `DATA_LOSS`.
 const DATA_LOSS: i32 = 15;
 

@@ -48,6 +48,21 @@ pub trait Topology: Send + Sync {
         })
     }
 
+    /// Writes a record over the version that was read: `Stored`, `Missing` or `Failed`, with [`FAILED_PRECONDITION`] and Vitess's
+    /// text if it has another version by now. Sent once, whatever happens.
+    fn put<'a>(
+        &'a self,
+        cell: &'a str,
+        path: &'a str,
+        value: &'a [u8],
+        version: i64,
+        deadline: Instant,
+    ) -> Answering<'a, Answer> {
+        let _ = (cell, path, value, version, deadline);
+        let message = "this topology cannot be written".to_owned();
+        Box::pin(std::future::ready(Answer::Failed { kind: FailureKind::Status(UNIMPLEMENTED), message }))
+    }
+
     /// Locks a directory of the global topology, waiting for those who hold it now. What comes back instead of a lock:
     /// `Missing` (no such directory, unless `is_named`) or `Failed`.
     ///
@@ -106,6 +121,14 @@ pub(crate) fn no_such_cell(global_root: &str, cell: &str) -> Answer {
 pub fn no_node(node: &str) -> String {
     format!("node doesn't exist: {node}")
 }
+
+/// The answer to a write over a version that the record has no more. Source: `go/vt/topo/errors.go:NewError`.
+pub(crate) fn bad_version(node: &str) -> Answer {
+    Answer::Failed { kind: FailureKind::Status(FAILED_PRECONDITION), message: format!("bad node version: {node}") }
+}
+
+/// gRPC code `FAILED_PRECONDITION`.
+pub(crate) const FAILED_PRECONDITION: i32 = 9;
 
 /// gRPC code `NOT_FOUND`.
 const NOT_FOUND: i32 = 5;

@@ -242,6 +242,26 @@ impl Topology for EtcdTopology {
         Box::pin(self.directory(cell, prefix, Values::Skipped, deadline))
     }
 
+    fn put<'a>(
+        &'a self,
+        cell: &'a str,
+        path: &'a str,
+        value: &'a [u8],
+        version: i64,
+        deadline: Instant,
+    ) -> Answering<'a, Answer> {
+        Box::pin(async move {
+            if cell == GLOBAL {
+                return self.global.put_over(path, value, version, deadline).await;
+            }
+            // Where the cell is now, not where it was the last time: a write is never sent twice.
+            match self.cell_record(cell, deadline).await.and_then(|record| self.place(cell, record)) {
+                Ok(place) => place.put_over(path, value, version, deadline).await,
+                Err(answer) => answer,
+            }
+        })
+    }
+
     fn lock<'a>(
         &'a self,
         path: &'a str,

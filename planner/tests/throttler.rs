@@ -1,0 +1,282 @@
+//! UpdateThrottlerConfig on plain data: the bytes that Vitess writes, all records read before one is written, and the truth when
+//! a write fails.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use prost::Message;
+use vtflow_planner::{
+    Answer, Ask, Call, CallOptions, Code, FailureKind, Flow, Mode, Record, Reply, Timestamp, What,
+    proto::{
+        topodata::{Keyspace, ThrottledAppRule},
+        vtctldata::UpdateThrottlerConfigRequest,
+        vttime::Time,
+    },
+    rpc,
+    write::Verdict,
+};
+
+const NOW: Timestamp = Timestamp { seconds: 1_795_422_396, nanos: 0 };
+const APP: &str = "94fc5e39_e717_11f1_9900_0a4aad2ccf4f";
+
+// Recorded: a vtctldclient v24 and the records before and after.
+const THROTTLE: &str = "CghjdXN0b21lcko9CiQ5NGZjNWUzOV9lNzE3XzExZjFfOTkwMF8wYTRhYWQyY2NmNGYRAAAAAAAA8D8aDAjMjZDYBhDxudGSAw==";
+const UNTHROTTLE: &str = "CghjdXN0b21lckooCiQ5NGZjNWUzOV9lNzE3XzExZjFfOTkwMF8wYTRhYWQyY2NmNGYaAA==";
+const KEYSPACE: &str = "QgRub25lUgNfdnQ=";
+const KEYSPACE_THROTTLED: &str = "QgRub25lSmcqZQokOTRmYzVlMzlfZTcxN18xMWYxXzk5MDBfMGE0YWFkMmNjZjRmEj0KJDk0ZmM1ZTM5X2U3MTdfMTFmMV85OTAwXzBhNGFhZDJjY2Y0ZhEAAAAAAADwPxoMCMyNkNgGEPG50ZIDUgNfdnQ=";
+const KEYSPACE_AFTER: &str = "QgRub25lSgBSA192dA==";
+const SRV: &str =
+    "ChoIARIKCgMtODASAxIBgBIKCgM4MC0SAwoBgAoaCAISCgoDLTgwEgMSAYASCgoDODAtEgMKAYAKGggDEgoKAy04MBIDEgGAEgoKAzgwLRIDCgGA";
+const SRV_AFTER: &str =
+    "ChoIARIKCgMtODASAxIBgBIKCgM4MC0SAwoBgAoaCAISCgoDLTgwEgMSAYASCgoDODAtEgMKAYAKGggDEgoKAy04MBIDEgGAEgoKAzgwLRIDCgGAMgA=";
+
+fn bytes(text: &str) -> Vec<u8> {
+    BASE64_STANDARD.decode(text).unwrap()
+}
+
+/// Records by cell, with their versions; cells without one do not serve the keyspace.
+#[derive(Clone)]
+struct Topology {
+    records: Vec<(&'static str, Vec<u8>, i64)>,
+    /// What the n-th write is answered with instead, and whether it was done all the same.
+    broken: Option<(usize, Answer, bool)>,
+    /// What reads of a cell are answered with instead.
+    unreadable: Option<(&'static str, Answer)>,
+}
+
+impl Topology {
+    fn new() -> Self {
+        let records = vec![("global", bytes(KEYSPACE), 7), ("zone1", bytes(SRV), 8), ("zone2", bytes(SRV), 9)];
+        Self { records, broken: None, unreadable: None }
+    }
+
+    fn value(&self, cell: &str) -> &[u8] {
+        &self.records.iter().find(|(of, ..)| *of == cell).unwrap().1
+    }
+
+    fn perform(&mut self, ask: &Ask, writes: usize) -> Answer {
+        let place = |cell: &str, path: &str| {
+            let name = if cell == "global" { "Keyspace" } else { "SrvKeyspace" };
+            assert_eq!(path, format!("keyspaces/customer/{name}"));
+            self.records.iter().position(|(of, ..)| *of == cell)
+        };
+        match &ask.what {
+            What::TopoLock { path, action, is_named: false } => {
+                assert_eq!((path.as_str(), action.as_str()), ("keyspaces/customer", "UpdateThrottlerConfig"));
+                Answer::Locked
+            }
+            What::TopoUnlock { .. } => Answer::Unlocked,
+            What::TopoList { prefix, .. } => {
+                assert_eq!(prefix, "cells/");
+                let cells = ["zone1", "zone2", "zone3"].map(|cell| format!("cells/{cell}/CellInfo"));
+                Answer::Range(cells.map(|path| Record { path, value: Vec::new(), version: 0 }).to_vec())
+            }
+            What::TopoGet { cell, path } => {
+                if let Some((broken, answer)) = &self.unreadable
+                    && broken == cell
+                {
+                    return answer.clone();
+                }
+                match place(cell, path) {
+                    Some(at) => Answer::Found { value: self.records[at].1.clone(), version: self.records[at].2 },
+                    None => Answer::Missing { node: path.clone() },
+                }
+            }
+            What::TopoPut { cell, path, value, version } => {
+                let at = place(cell, path).unwrap();
+                let broken = self.broken.clone().filter(|(nth, ..)| *nth == writes);
+                if broken.as_ref().is_none_or(|(_, _, is_done)| *is_done) {
+                    assert_eq!(self.records[at].2, *version, "over the version that was read");
+                    self.records[at].1.clone_from(value);
+                    self.records[at].2 += 100;
+                }
+                broken.map_or(Answer::Stored { version: 100 }, |(_, answer, _)| answer)
+            }
+            what => panic!("{what:?}"),
+        }
+    }
+
+    /// Runs a request to its end; also the cells that were written, in order.
+    fn run(&mut self, request: &[u8], options: CallOptions) -> (Reply, Vec<String>, Vec<Ask>) {
+        let call = Call { path: rpc::UPDATE_THROTTLER_CONFIG.into(), request: request.to_vec(), options };
+        let mut flow = Flow::start(&call, NOW);
+        let (mut written, mut all) = (Vec::new(), Vec::new());
+        let mut waiting = flow.asks();
+        while let Some(ask) = waiting.pop() {
+            let answer = self.perform(&ask, written.len());
+            if let What::TopoPut { cell, .. } = &ask.what {
+                written.push(cell.clone());
+            }
+            flow.answer(ask.id, answer);
+            all.push(ask);
+            waiting.extend(flow.asks());
+        }
+        (flow.into_reply().unwrap(), written, all)
+    }
+}
+
+fn mode(mode: Mode) -> CallOptions {
+    CallOptions { mode, ..CallOptions::default() }
+}
+
+#[test]
+fn records_are_written_as_vitess_writes_them() {
+    let mut topology = Topology::new();
+    let (reply, written, asks) = topology.run(&bytes(THROTTLE), CallOptions::default());
+    assert_eq!(reply.result, Ok(Vec::new()));
+    assert_eq!(written[0], "global", "the keyspace's own record first");
+    assert_eq!(written.len(), 3);
+    assert_eq!(topology.value("global"), bytes(KEYSPACE_THROTTLED));
+    assert_ne!(topology.value("zone1"), bytes(SRV));
+    assert_eq!(topology.value("zone1"), topology.value("zone2"));
+    let outcomes = reply.written.unwrap().outcomes;
+    assert!(outcomes.iter().all(|outcome| outcome.verdict == Verdict::Applied && outcome.rows == 1), "{outcomes:?}");
+    let last_read = asks.iter().rposition(|ask| matches!(ask.what, What::TopoGet { .. })).unwrap();
+    let first_write = asks.iter().position(|ask| matches!(ask.what, What::TopoPut { .. })).unwrap();
+    assert!(last_read < first_write, "all is read before anything is written");
+    assert!(matches!(asks.last().unwrap().what, What::TopoUnlock { .. }));
+
+    let (reply, ..) = topology.run(&bytes(UNTHROTTLE), CallOptions::default());
+    assert_eq!(reply.result, Ok(Vec::new()));
+    assert_eq!(topology.value("global"), bytes(KEYSPACE_AFTER));
+    assert_eq!(topology.value("zone1"), bytes(SRV_AFTER));
+
+    let (reply, written, _) = topology.run(&bytes(UNTHROTTLE), CallOptions::default());
+    assert_eq!((reply.result, written.len()), (Ok(Vec::new()), 0), "nothing is left to do");
+}
+
+#[test]
+fn every_other_byte_of_a_record_stays() {
+    let mut topology = Topology::new();
+    // A field of a later release inside and outside of the configuration, and a rule of somebody else.
+    let other = Keyspace::decode(&*bytes(KEYSPACE_THROTTLED)).unwrap().throttler_config.unwrap();
+    let mut config = other.encode_to_vec();
+    let spot = config.windows(4).position(|four| four == b"94fc").unwrap();
+    config[spot] = b'0';
+    let spot = config.windows(4).rposition(|four| four == b"94fc").unwrap();
+    config[spot] = b'0';
+    config.extend([0xfa, 0x07, 2, b'h', b'i']);
+    let mut record = vec![0x42, 4, b'n', b'o', b'n', b'e', 0x4a, u8::try_from(config.len()).unwrap()];
+    record.extend(&config);
+    record.extend([0xfa, 0x07, 3, b'n', b'e', b'w']);
+    topology.records[0].1.clone_from(&record);
+    topology.run(&bytes(THROTTLE), CallOptions::default());
+    let after = topology.value("global").to_vec();
+    assert!(after.starts_with(&record[..6]) && after.ends_with(&[0xfa, 0x07, 3, b'n', b'e', b'w']));
+    assert!(after.windows(config.len()).any(|part| part == config), "the others' rules and unknown fields");
+    assert_eq!(Keyspace::decode(&*after).unwrap().throttler_config.unwrap().throttled_apps.len(), 2);
+    topology.run(&bytes(UNTHROTTLE), CallOptions::default());
+    assert_eq!(topology.value("global"), record, "and back again");
+}
+
+#[test]
+fn a_rule_that_has_expired_is_removed() {
+    let mut topology = Topology::new();
+    topology.run(&bytes(THROTTLE), CallOptions::default());
+    let mut request = UpdateThrottlerConfigRequest::decode(&*bytes(THROTTLE)).unwrap();
+    let rule = request.throttled_app.take().unwrap();
+    let expires_at = Some(Time { seconds: NOW.seconds, nanoseconds: 0 });
+    request.throttled_app = Some(ThrottledAppRule { expires_at, ..rule });
+    topology.run(&request.encode_to_vec(), CallOptions::default());
+    assert_eq!(topology.value("global"), bytes(KEYSPACE_AFTER), "now is not after now");
+}
+
+#[test]
+fn a_plan_is_read_first_and_holds_only_for_the_records_it_was_made_from() {
+    let mut topology = Topology::new();
+    let (reply, written, asks) = topology.run(&bytes(THROTTLE), mode(Mode::Preview));
+    assert!(written.is_empty() && !asks.iter().any(|ask| matches!(ask.what, What::TopoLock { .. })));
+    let plan = reply.written.unwrap().plan;
+    let text = plan.text();
+    assert!(
+        text.contains(&format!("This throttles application {APP} of customer: 1 of its requests, for 60m, in 3 records")),
+        "{text}"
+    );
+    assert!(text.contains("] = ratio 1, until Mon Nov 23 09:26:36 2026 UTC"), "{text}");
+    assert!(text.contains("Locked meanwhile: keyspaces/customer"), "{text}");
+
+    let mut moved = topology.clone();
+    moved.records[2].2 += 1;
+    let (reply, written, _) = moved.run(&bytes(THROTTLE), mode(Mode::Planned(plan.digest.clone())));
+    assert_eq!(written.len(), 0);
+    assert_eq!(reply.result.unwrap_err().code, Code::FailedPrecondition);
+    let changes = reply.written.unwrap().plan.changes_since(&plan);
+    assert_eq!(changes, ["customer zone2: record was version 9, is version 10"]);
+
+    let (reply, written, _) = topology.run(&bytes(THROTTLE), mode(Mode::Planned(plan.digest)));
+    assert_eq!((reply.result, written.len()), (Ok(Vec::new()), 3));
+}
+
+#[test]
+fn a_record_that_cannot_be_read_leaves_all_alone() {
+    let refused = Answer::Failed { kind: FailureKind::Unreachable, message: "no etcd".into() };
+    for (cell, answer, want) in [
+        ("zone2", refused.clone(), "zone2: no etcd\nnothing was changed"),
+        (
+            "global",
+            Answer::Missing { node: "/v/keyspaces/customer/Keyspace".into() },
+            "node doesn't exist: /v/keyspaces/customer/Keyspace",
+        ),
+        ("zone1", Answer::Found { value: vec![0x32, 99], version: 1 }, "zone1: the record cannot be read: "),
+    ] {
+        let mut topology = Topology { unreadable: Some((cell, answer)), ..Topology::new() };
+        let (reply, written, asks) = topology.run(&bytes(THROTTLE), CallOptions::default());
+        assert!(written.is_empty());
+        assert!(reply.result.as_ref().unwrap_err().message.starts_with(want), "{:?}", reply.result);
+        assert!(matches!(asks.last().unwrap().what, What::TopoUnlock { .. }), "the lock is given back");
+    }
+}
+
+#[test]
+fn the_truth_is_told_whichever_write_fails() {
+    let failed = |kind| Answer::Failed { kind, message: "broke".into() };
+    let changed = failed(FailureKind::Status(9));
+    // How the k-th write ends, whether it was done all the same, and what must be said of it.
+    for (answer, is_done, want) in [
+        (changed.clone(), false, Verdict::NotApplied),
+        (failed(FailureKind::TimedOut), false, Verdict::Unknown),
+        (failed(FailureKind::TimedOut), true, Verdict::Applied),
+        (failed(FailureKind::Unreachable), true, Verdict::Applied),
+    ] {
+        for k in 0..3 {
+            let mut topology = Topology { broken: Some((k, answer.clone(), is_done)), ..Topology::new() };
+            let (reply, written, asks) = topology.run(&bytes(THROTTLE), CallOptions::default());
+            assert!(matches!(asks.last().unwrap().what, What::TopoUnlock { .. }));
+            let outcomes = reply.written.unwrap().outcomes;
+            assert_eq!(outcomes.len(), 3);
+            assert_eq!(
+                outcomes.iter().filter(|outcome| outcome.verdict == want).count(),
+                match (want, k) {
+                    (Verdict::Applied, 0) => 1,
+                    (Verdict::Applied, _) => 3,
+                    // Nothing is made from a keyspace's record that was not written.
+                    (Verdict::NotApplied, 0) => 3,
+                    _ => 1,
+                },
+                "{k}: {outcomes:?}"
+            );
+            if k == 0 {
+                assert_eq!(written, ["global"], "the others are not sent");
+            }
+            assert_eq!(reply.result.is_ok(), outcomes.iter().all(|outcome| outcome.verdict == Verdict::Applied), "{outcomes:?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_not_an_applications_throttling_is_a_vtctlds() {
+    assert!(rpc::serves(rpc::UPDATE_THROTTLER_CONFIG, &bytes(THROTTLE)));
+    assert!(rpc::serves(rpc::UPDATE_THROTTLER_CONFIG, &[0xff]), "answered, with what is wrong");
+    let app = UpdateThrottlerConfigRequest::decode(&*bytes(THROTTLE)).unwrap();
+    for other in [
+        UpdateThrottlerConfigRequest { enable: true, ..app.clone() },
+        UpdateThrottlerConfigRequest { threshold: 1.5, ..app.clone() },
+        UpdateThrottlerConfigRequest { throttled_app: None, ..app.clone() },
+        UpdateThrottlerConfigRequest { throttled_app: Some(ThrottledAppRule::default()), ..app },
+    ] {
+        let request = other.encode_to_vec();
+        assert!(!rpc::serves(rpc::UPDATE_THROTTLER_CONFIG, &request), "{other:?}");
+        let (reply, _, asks) = Topology::new().run(&request, CallOptions::default());
+        assert_eq!((reply.result.unwrap_err().code, asks.len()), (Code::Unimplemented, 0));
+    }
+}
