@@ -138,7 +138,7 @@ fn run(call: &Call, topo: &[CellRecord], mut perform: impl FnMut(&str, &str) -> 
                     perform(&tablet.alias, &sql)
                 }
                 What::TabletPage { .. } => panic!("no page is asked for"),
-                What::TopoLock { .. } | What::TopoUnlock { .. } => panic!("reads lock nothing"),
+                What::TopoLock { .. } | What::TopoUnlock { .. } | What::TopoPut { .. } => panic!("reads change nothing"),
             };
             assert!(flow.answer(id, answer));
         }
