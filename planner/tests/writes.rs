@@ -12,8 +12,8 @@ use vtflow_planner::{
     proto::{
         query::QueryResult,
         tabletmanagerdata::{
-            ExecuteFetchAsDbaResponse, UpdateVReplicationWorkflowRequest, UpdateVReplicationWorkflowResponse, VDiffResponse,
-            VReplicationExecRequest, VReplicationExecResponse,
+            ExecuteFetchAsDbaRequest, ExecuteFetchAsDbaResponse, UpdateVReplicationWorkflowRequest,
+            UpdateVReplicationWorkflowResponse, VDiffResponse, VReplicationExecRequest, VReplicationExecResponse,
         },
         topodata::Shard,
         vschema::{RoutingRule, RoutingRules},
@@ -525,7 +525,7 @@ fn deletable() -> Cluster {
     let mut cluster = running();
     cluster.cell("zone1");
     for uid in [100, 200] {
-        cluster.answer(uid, "delete", changed(1)).answer(uid, "vdiff", Answer::Called(Vec::new()));
+        cluster.answer(uid, "delete", changed(1)).answer(uid, "vdiff", Answer::Called(Vec::new())).answer(uid, "log", changed(3));
         cluster.answer(uid, "table sizes", rows(&[], &[]));
     }
     // Its source: one shard.
@@ -564,7 +564,12 @@ fn a_workflow_is_deleted_under_its_lock() {
     let done = writes(&asks);
     let paths: Vec<&str> = done.iter().map(|(_, path, _)| path.as_str()).collect();
     let delete = rpc::DELETE_VREPLICATION_WORKFLOW;
-    assert_eq!(paths, [delete, delete, rpc::VDIFF, rpc::VDIFF], "comparisons go when the streams are gone");
+    let extras = [rpc::VDIFF, rpc::EXECUTE_FETCH_AS_DBA];
+    assert_eq!(paths[..2], [delete, delete]);
+    assert_eq!(paths[2..], [extras, extras].concat(), "comparisons and logs go when the streams are gone");
+    let log = ExecuteFetchAsDbaRequest::decode(done[3].2.as_slice()).expect("such a message");
+    let of_gone = "vrepl_id in (7) and vrepl_id not in (select id from _vt.vreplication)";
+    assert_eq!(String::from_utf8_lossy(&log.query), format!("delete from _vt.vreplication_log where {of_gone}"));
     // Whatever a tablet says of a comparison, the streams are gone.
     let mut cluster = deletable();
     cluster.answer(200, "vdiff", Answer::Called(VDiffResponse { id: 7, ..VDiffResponse::default() }.encode_to_vec()));

@@ -29,7 +29,7 @@ use vtflow_planner::{
     Answer, Call, CallOptions, Effect, Flow, Reply, TabletAddress,
     proto::{
         tabletmanagerdata::ExecuteFetchAsDbaRequest,
-        vtctldata::{CancelSchemaMigrationResponse, WorkflowUpdateResponse},
+        vtctldata::{CancelSchemaMigrationResponse, WorkflowDeleteResponse, WorkflowUpdateResponse},
     },
     rows::{binlog_source, result::RowSet},
     rpc,
@@ -177,7 +177,7 @@ impl Running {
         let answer = self.io.tablets.call(&tablet, rpc::EXECUTE_FETCH_AS_DBA, &request, Effect::Read, wait, None).await;
         let Answer::Called(bytes) = answer else { panic!("{answer:?}") };
         let set = RowSet::from_execute_fetch(&bytes).expect("rows");
-        let columns = COMPARED.iter().find(|(name, _)| *name == table).expect("a compared table").1;
+        let columns = COMPARED.iter().find(|(name, _)| *name == table).map_or(&[][..], |(_, columns)| columns);
         let read = |row: vtflow_planner::rows::result::Row<'_>| {
             let values = columns.iter().filter(|column| set.has_column(column)).map(|column| {
                 let value = row.value(column).flatten().map(|value| String::from_utf8_lossy(value).into_owned());
@@ -248,6 +248,13 @@ fn reply_differs(call: &Value, reply: &Reply) -> Option<String> {
                     format!("{response:?}")
                 };
                 (read(ours), read(&theirs))
+            } else if call["method"] == "WorkflowDelete" {
+                let read = |bytes: &[u8]| {
+                    let mut response = WorkflowDeleteResponse::decode(bytes).expect("a response");
+                    response.details.sort_by_key(|info| info.tablet.clone().map(|alias| (alias.cell, alias.uid)));
+                    format!("{response:?}")
+                };
+                (read(ours), read(&theirs))
             } else {
                 // The six messages are one.
                 let read = |bytes: &[u8]| format!("{:?}", CancelSchemaMigrationResponse::decode(bytes).expect("a response"));
@@ -293,4 +300,64 @@ async fn every_recorded_write_leaves_the_rows_that_it_left_there() {
     assert!(wrong.is_empty(), "{} of {recorded} differ:\n{}", wrong.len(), wrong.join("\n"));
     assert_eq!(met.len(), EXPECTED.len(), "each expected difference is met: {met:?}");
     assert_eq!((recorded, equal), (RECORDED, EQUAL));
+}
+
+/// Recorded deletions, and how many of them have the same answer and leave the same rows.
+const DELETIONS: usize = 13;
+const EQUAL_DELETIONS: usize = 8;
+
+const KEPT: &str = "without `keep_data` and `keep_routing_rules`";
+const DELETES_EVERYWHERE: &str = "tablets older than v20 (WorkflowDelete)";
+
+/// Deletions whose outcome differs, as [`EXPECTED`].
+const EXPECTED_DELETIONS: &[(&str, &[&str], &str)] = &[
+    ("vtctldclient-v18 43", &["reply", "rows"], KEPT),
+    ("vtctldclient 196", &["reply", "rows"], KEPT),
+    ("mixed-releases 12", &["reply"], KEPT),
+    ("mixed-releases 13", &["reply"], KEPT),
+    ("mixed-releases 27", &["reply", "rows"], DELETES_EVERYWHERE),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_recorded_deletion_leaves_the_rows_that_it_left_there() {
+    let bases = ["odd-rows", "mixed-releases"]
+        .map(|name| (name, Snapshot::load(&folder("snapshots").join(name)).expect("a snapshot")))
+        .into();
+    let text = fs::read_to_string(folder("recordings/deletes.jsonl")).expect("recorded calls");
+    let (mut recorded, mut equal, mut wrong) = (0, 0, Vec::new());
+    for line in text.lines() {
+        let call: Value = serde_json::from_str(line).expect("JSON");
+        let from = call["from"].as_str().expect("a place");
+        recorded += 1;
+        let running = Running::start(state(&call, &bases)).await;
+        let path = rpc::WORKFLOW_DELETE.to_owned();
+        let reply = running.perform(&Call { path, request: bytes(&call["request"]), options: CallOptions::default() }).await;
+        let mut differences: Vec<(String, String)> =
+            reply_differs(&call, &reply).map(|text| ("reply".to_owned(), text)).into_iter().collect();
+        for (alias, tables) in call["left"].as_object().expect("tablets") {
+            for (table, left) in tables.as_object().expect("tables") {
+                let ours: BTreeSet<String> = running.rows(alias, table).await.into_keys().map(|id| id.to_string()).collect();
+                let theirs: BTreeSet<String> =
+                    left.as_array().expect("ids").iter().map(|id| id.as_str().expect("an id").to_owned()).collect();
+                if ours != theirs {
+                    differences.push(("rows".to_owned(), format!("{alias} {table}: ours {ours:?}, theirs {theirs:?}")));
+                }
+            }
+        }
+        let kinds: BTreeSet<&str> = differences.iter().map(|(kind, _)| kind.as_str()).collect();
+        let wanted = EXPECTED_DELETIONS.iter().find(|(place, ..)| *place == from);
+        let wanted: BTreeSet<&str> = wanted.iter().flat_map(|(_, kinds, _)| kinds.iter().copied()).collect();
+        if kinds != wanted {
+            let texts: Vec<&str> = differences.iter().map(|(_, text)| text.as_str()).collect();
+            wrong.push(format!("{from}: {kinds:?} instead of {wanted:?}\n    {}", texts.join("\n    ")));
+        } else if wanted.is_empty() {
+            equal += 1;
+        }
+    }
+    let ledger = fs::read_to_string(folder("../docs/compat.md")).expect("docs/compat.md");
+    for (place, _, row) in EXPECTED_DELETIONS {
+        assert!(ledger.contains(&format!("\n| {row} |")), "{place}: docs/compat.md has no row {row:?}");
+    }
+    assert!(wrong.is_empty(), "{} of {recorded} differ:\n{}", wrong.len(), wrong.join("\n"));
+    assert_eq!((recorded, equal), (DELETIONS, EQUAL_DELETIONS));
 }

@@ -1,4 +1,4 @@
-//! `WorkflowDelete`: the streams of a workflow, with their copy states and comparisons, and nothing else.
+//! `WorkflowDelete`: the streams of a workflow, with their copy states, log entries and comparisons, and nothing else.
 //!
 //! Copied tables and routing rules are kept: a request that asks for them to go is refused before anything is touched, and so is
 //! a workflow whose write traffic has been switched, one that still has reverse streams, and one that belongs to a schema
@@ -21,7 +21,8 @@ use crate::{
     limits,
     proto::{
         tabletmanagerdata::{
-            DeleteVReplicationWorkflowRequest, ReadVReplicationWorkflowRequest, VDiffRequest, VReplicationExecRequest,
+            DeleteVReplicationWorkflowRequest, ExecuteFetchAsDbaRequest, ReadVReplicationWorkflowRequest, VDiffRequest,
+            VReplicationExecRequest,
         },
         vtctldata::{
             GetWorkflowsRequest, GetWorkflowsResponse, WorkflowDeleteRequest, WorkflowDeleteResponse, WorkflowStatusRequest,
@@ -60,7 +61,7 @@ impl WorkflowDelete {
     pub(crate) fn new(call: &Call) -> Result<Self, Status> {
         let mut request: WorkflowDeleteRequest = crate::ops::decode(call)?;
         let refused = |code, message: String| Err(Status { code, message });
-        let WorkflowDeleteRequest { keyspace, workflow, keep_data, keep_routing_rules, .. } = &request;
+        let WorkflowDeleteRequest { keyspace, workflow, .. } = &request;
         if workflow.is_empty() {
             return refused(Code::InvalidArgument, "invalid request, no workflow provided".into());
         }
@@ -68,18 +69,6 @@ impl WorkflowDelete {
             || crate::topo::names::check_object(workflow).is_err() && workflow.contains('/')
         {
             return Err(Status::unknown(format!("no streams found in keyspace {keyspace} for {workflow}")));
-        }
-        let too_much: Vec<&str> =
-            [(!keep_data, "the copied tables (keep_data)"), (!keep_routing_rules, "routing rules (keep_routing_rules)")]
-                .into_iter()
-                .filter_map(|(drops, what)| drops.then_some(what))
-                .collect();
-        if !too_much.is_empty() {
-            let message = format!(
-                "deleting {keyspace}.{workflow} would drop {}, which vtflow does not do: keep them, or send this to a vtctld; nothing was changed",
-                too_much.join(" and ")
-            );
-            return refused(Code::Unimplemented, message);
         }
         request.shards.extend(call.options.shards.iter().cloned());
         Ok(Self { request })
@@ -109,6 +98,24 @@ impl WorkflowDelete {
         Some((workflow.source?.keyspace, reverse))
     }
 
+    /// The request asks for more than streams to go: refused, but only where there is something to delete.
+    fn check_scope(&self) -> Result<(), Status> {
+        let WorkflowDeleteRequest { keyspace, workflow, keep_data, keep_routing_rules, .. } = &self.request;
+        let drops: Vec<&str> =
+            [(!keep_data, "the copied tables (keep_data)"), (!keep_routing_rules, "routing rules (keep_routing_rules)")]
+                .into_iter()
+                .filter_map(|(drops, what)| drops.then_some(what))
+                .collect();
+        if drops.is_empty() {
+            return Ok(());
+        }
+        let message = format!(
+            "deleting {keyspace}.{workflow} would drop {}, which vtflow does not do: keep them, or send this to a vtctld; nothing was changed",
+            drops.join(" and ")
+        );
+        Err(Status { code: Code::Unimplemented, message })
+    }
+
     /// Why the replies to the questions forbid it.
     fn check(&self, replies: &[Reply], force: bool) -> Result<(), Status> {
         let refused = |message: String| Err(Status { code: Code::FailedPrecondition, message });
@@ -120,6 +127,7 @@ impl WorkflowDelete {
                 return Err(self.no_streams());
             }
         }
+        self.check_scope()?;
         if let Some(bytes) = answer(1)? {
             let status = WorkflowStatusResponse::decode(bytes.as_slice()).map_err(|error| decoded("its traffic", error))?;
             // Of a move of single shards it says `All Writes Switched` or `Writes partially switched, …`.
@@ -187,6 +195,21 @@ impl WorkflowDelete {
                 request: request.encode_to_vec(),
                 subject: "vdiff",
                 statement: format!("/* the workflow's comparisons */ VDiff delete all of {}", quote(workflow)),
+                rows: Vec::new(),
+                is_extra: true,
+            });
+            // Tablets keep the log of streams that are gone. The second condition: no stream that is there can lose its own.
+            let ids: Vec<String> = streams.iter().map(|stream| stream.id.to_string()).collect();
+            let scope = format!("vrepl_id in ({}) and vrepl_id not in (select id from _vt.vreplication)", ids.join(", "));
+            let statement = format!("delete from _vt.vreplication_log where {scope}");
+            let request =
+                ExecuteFetchAsDbaRequest { query: statement.clone().into_bytes(), ..ExecuteFetchAsDbaRequest::default() };
+            changes.push(Change {
+                target,
+                path: rpc::EXECUTE_FETCH_AS_DBA,
+                request: request.encode_to_vec(),
+                subject: "log",
+                statement,
                 rows: Vec::new(),
                 is_extra: true,
             });
