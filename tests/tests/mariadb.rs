@@ -34,6 +34,7 @@ use vtflow_planner::{
         tabletmanagerdata::{UpdateVReplicationWorkflowRequest, VReplicationExecRequest, VReplicationExecResponse},
         topodata::{CellInfo, Shard, Tablet, TabletAlias, TabletType},
         vtctldata::{GetWorkflowsRequest, GetWorkflowsResponse, WorkflowUpdateRequest, workflow::Stream},
+        vtflow::{VExecRequest, VExecResponse},
     },
     query::literal::quote,
     rpc,
@@ -416,5 +417,72 @@ async fn the_statements_of_a_workflow_update_leave_the_same_rows_on_mariadb_and_
             }
         }
         assert!(sent.len() >= 6 * TABLETS.len(), "v{release}: {sent:#?}");
+    }
+}
+
+/// What people's statements become: read on both, changed on both.
+#[tokio::test]
+async fn the_statements_of_vexec_mean_the_same_on_mariadb_and_on_an_embedded_tablet() {
+    let server = MariaDb::start();
+    let request = |workflow: &str, sql: &str, dry_run| VExecRequest {
+        keyspace: "customer".into(),
+        workflow: workflow.into(),
+        sql: sql.into(),
+        dry_run,
+        ..VExecRequest::default()
+    };
+    let call = |request: VExecRequest, mode| {
+        let options = CallOptions { mode, ..CallOptions::default() };
+        Call { path: rpc::VEXEC.into(), request: request.encode_to_vec(), options }
+    };
+    for release in RELEASES {
+        let mut pair = Pair::new(&server, release, odd_rows(release)).await;
+        let (mut read, mut changed) = (0, 0);
+        for workflow in WORKFLOWS {
+            for sql in [
+                "select id, workflow, state, db_name from _vt.vreplication where id > 1 and state in ('Running', 'Error') order by id",
+                "select count(*), max(id) from _vt.vreplication where not (state = 'Stopped' or message like '%it''s%')",
+                "select vrepl_id, table_name from _vt.copy_state where vrepl_id >= 0 order by vrepl_id, table_name",
+                "select id, vrepl_id, type from _vt.vreplication_log where vrepl_id in (select id from _vt.vreplication) order by id desc limit 3",
+            ] {
+                if release == 10 && sql.contains("_log") {
+                    continue;
+                }
+                let reply = embedded_reply(&pair.cluster, &call(request(workflow, sql, true), Mode::Perform)).await;
+                let bytes = reply.result.unwrap_or_else(|status| panic!("v{release} {workflow:?} {sql}: {}", status.message));
+                for target in VExecResponse::decode(bytes.as_slice()).unwrap().targets {
+                    let engine = pair.engines.get_mut(&target.tablet).unwrap();
+                    both(&mut pair.mariadb, engine, &target.tablet, &target.statement);
+                    read += 1;
+                }
+            }
+        }
+        // An embedded tablet does what a tablet does besides (log entries, copy states): only the streams are the same afterwards.
+        for workflow in WORKFLOWS {
+            for sql in [
+                "update _vt.vreplication set state = 'Stopped', message = 'it''s \\\\ \"quoted\"' where state != 'Stopped'",
+                "update _vt.vreplication set cell = concat('zone', '1'), max_tps = 7 where id > 0 and (id < 20 or id > 30)",
+                "delete from _vt.vreplication where id % 2 = 0",
+            ] {
+                let reply = embedded_reply(&pair.cluster, &call(request(workflow, sql, false), Mode::Preview)).await;
+                if workflow.is_empty() {
+                    let refused = reply.result.unwrap_err().message;
+                    assert!(refused.contains("names neither a workflow nor a stream"), "{refused}");
+                    continue;
+                }
+                let plan = reply.written.unwrap_or_else(|| panic!("v{release} {workflow:?} {sql}: {:?}", reply.result)).plan;
+                for write in plan.writes {
+                    pair.mariadb.run([&write.statement]);
+                    let embedded = pair.engines.get_mut(&write.tablet).unwrap().vreplication_exec(&write.statement);
+                    let embedded = embedded.unwrap_or_else(|error| panic!("v{release} {}: {error}", write.statement));
+                    changed += embedded.rows_affected;
+                }
+                for (alias, db_name) in TABLETS.map(|(_, uid, db_name)| (alias(uid), db_name)) {
+                    let sql = format!("select * from _vt.vreplication where db_name = {} order by id", quote(db_name));
+                    both(&mut pair.mariadb, pair.engines.get_mut(&alias).unwrap(), &alias, &sql);
+                }
+            }
+        }
+        assert!(read > 80 && changed > 20, "v{release}: {read} reads, {changed} rows changed");
     }
 }
