@@ -437,7 +437,7 @@ impl<V: Verb> Write<V> {
         let failed: BTreeSet<usize> =
             self.done.values().filter(|done| done.verdict != Verdict::Applied).map(|done| done.change.target).collect();
         for target in failed {
-            let Some(looks) = self.seen.get(target).map(|seen| self.verb.looks(&seen.target)) else { continue };
+            let Some(looks) = self.seen.get(target).map(|seen| self.verb.looks_again(seen)) else { continue };
             self.again.insert(target, Ok(BTreeMap::new()));
             for (look, what) in looks.into_iter().enumerate() {
                 self.ask_again(target, look, what, asks);

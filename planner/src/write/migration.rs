@@ -190,6 +190,18 @@ impl Migration {
     }
 }
 
+/// The migrations that a condition means, as the DBA.
+fn look(target: &Target, condition: &str) -> Look {
+    let statement = format!("select * from _vt.schema_migrations where {condition} order by id");
+    let request = ExecuteFetchAsDbaRequest {
+        query: statement.clone().into_bytes(),
+        db_name: target.db_name.clone(),
+        max_rows: limits::TABLET_ROWS as u64,
+        ..ExecuteFetchAsDbaRequest::default()
+    };
+    Look::Call { path: rpc::EXECUTE_FETCH_AS_DBA, request: request.encode_to_vec(), subject: "migrations", statement }
+}
+
 /// The rows of a target's only look.
 fn rows(seen: &Seen) -> Result<RowSet, String> {
     match seen.looked.first() {
@@ -258,14 +270,16 @@ impl Verb for Migration {
     fn looks(&self, target: &Target) -> Vec<Look> {
         let condition =
             if self.is_all() { self.action.all().to_owned() } else { format!("migration_uuid = {}", quote(&self.uuid)) };
-        let statement = format!("select * from _vt.schema_migrations where {condition} order by id");
-        let request = ExecuteFetchAsDbaRequest {
-            query: statement.clone().into_bytes(),
-            db_name: target.db_name.clone(),
-            max_rows: limits::TABLET_ROWS as u64,
-            ..ExecuteFetchAsDbaRequest::default()
+        vec![look(target, &condition)]
+    }
+
+    /// `all` means other rows by now: the ones that were meant are looked for by their names.
+    fn looks_again(&self, before: &Seen) -> Vec<Look> {
+        let uuids: Vec<String> = match rows(before) {
+            Ok(set) if self.is_all() => set.rows().map(|row| quote(&row.text("migration_uuid"))).collect(),
+            _ => return self.looks(&before.target),
         };
-        vec![Look::Call { path: rpc::EXECUTE_FETCH_AS_DBA, request: request.encode_to_vec(), subject: "migrations", statement }]
+        vec![look(&before.target, &format!("migration_uuid in ({})", uuids.join(", ")))]
     }
 
     fn prepare(&self, seen: &[Seen], _replies: &[Reply], _force: bool) -> Result<Prepared, Status> {
@@ -324,8 +338,9 @@ impl Verb for Migration {
     }
 
     fn judge(&self, change: &Change, before: &Seen, after: &Seen) -> Shown {
-        let (Ok(before), Ok(after)) = (rows(before), rows(after)) else {
-            return Shown::Part("rows that cannot be read".into());
+        let (before, after) = match (rows(before), rows(after)) {
+            (Ok(before), Ok(after)) => (before, after),
+            (Err(text), _) | (_, Err(text)) => return Shown::Part(format!("rows that cannot be read: {text}")),
         };
         let find = |set: &RowSet, name: &str| {
             set.rows()
@@ -337,7 +352,6 @@ impl Verb for Migration {
             .iter()
             .map(|row| match (find(&before, &row.name), find(&after, &row.name)) {
                 (Some((_, was)), Some((is_done, now))) => (is_done, was == now),
-                // With `all` a row that is not pending any more is not looked for; it may have ended in another way.
                 _ => (false, false),
             })
             .collect();

@@ -26,8 +26,13 @@ pub(crate) trait Verb: Send {
     /// What clients expect to read when the keyspace has no shards or is none.
     fn no_shards(&self, status: Status) -> Status;
 
-    /// What to look at on a target, before, and again if its change failed.
+    /// What to look at on a target before anything is changed.
     fn looks(&self, target: &Target) -> Vec<Look>;
+
+    /// What to look at again on a target whose change failed, in the same order.
+    fn looks_again(&self, before: &Seen) -> Vec<Look> {
+        self.looks(&before.target)
+    }
 
     /// The next question about the cluster that is a read of its own, given the replies to the ones before; `None`: no more.
     fn inquiry(&self, _replies: &[Reply]) -> Option<Call> {

@@ -119,8 +119,9 @@ impl Verb for VExecWrite {
 
     /// Of an update nothing can be told: what a statement of a person's makes of a row is MySQL's to know.
     fn judge(&self, change: &Change, before: &Seen, after: &Seen) -> Shown {
-        let (Ok(before), Ok(after)) = (streams(before), streams(after)) else {
-            return Shown::Part("rows that cannot be read".into());
+        let (before, after) = match (streams(before), streams(after)) {
+            (Ok(before), Ok(after)) => (before, after),
+            (Err(text), _) | (_, Err(text)) => return Shown::Part(format!("rows that cannot be read: {text}")),
         };
         let left = before.iter().filter(|was| after.iter().any(|now| now.id == was.id)).count();
         let is_same = before.iter().all(|was| after.iter().any(|now| now.id == was.id && now.basis() == was.basis()));
