@@ -83,7 +83,7 @@ fn migrations_are_folded_and_shards_that_differ_are_shown() {
         shape(&ran.stdout),
         "MIGRATION  TABLE  ACTION  STATUS  DONE  SHARDS  AGE\n\
          e21f4478_e712_11f1_8dda_0a4aad2ccf4f  customer  alter  running  100%  0/2 complete  ~\n\
-         ready, completion postponed\n\
+         streams: 2 Running, ~ behind; ready, completion postponed\n\
          e22b61de_e712_11f1_8dda_0a4aad2ccf4f  customer  alter  ready  –  0/2 complete  ~\n\
          waits for 2 migrations before it\n\
          e22553b1_e712_11f1_8dda_0a4aad2ccf4f  sales  drop  queued  –  0/2 complete  ~\n\

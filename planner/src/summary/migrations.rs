@@ -9,13 +9,13 @@ use serde::Serialize;
 
 use super::{
     words::{duration, plural},
-    workflows::THROTTLED_SECONDS,
+    workflows::{self, THROTTLED_SECONDS, WorkflowLine},
 };
 use crate::{
     error::{Failure, Lost},
     flow::Timestamp,
     proto::{
-        vtctldata::{GetSchemaMigrationsResponse, SchemaMigration, schema_migration::Status},
+        vtctldata::{GetSchemaMigrationsResponse, GetWorkflowsResponse, SchemaMigration, schema_migration::Status},
         vttime::Time,
     },
 };
@@ -41,6 +41,9 @@ pub struct MigrationLine {
     pub age_seconds: Option<i64>,
     /// What there is to say, the worst first. Empty when there is nothing.
     pub note: String,
+    /// Its streams, while it is under way or where it failed: the workflow of its name. `None` when it has none, or they are not
+    /// known. Only vitess migrations that alter a table have streams.
+    pub streams: Option<WorkflowLine>,
     /// Each shard's own state when they differ, the worst first; empty when they are all alike.
     pub shards: Vec<ShardState>,
     /// Whether it failed somewhere, or is not known somewhere.
@@ -62,10 +65,12 @@ pub struct ShardState {
 
 /// One line per migration: failed and unknown ones first, then those under way, then the rest; the newest first within each.
 ///
-/// `failures`: those of the same reply. `is_whole`: the request named no status and no limit, so every shard that has a migration is in
+/// `workflows`: those of the same keyspace, `None` if they are not known; a migration's streams are a workflow of its name
+/// (`go/vt/vttablet/onlineddl/executor.go`, `vrepl.go`). `failures`: those of the same reply. `is_whole`: the request named no status and no limit, so every shard that has a migration is in
 /// the reply unless a failure says otherwise.
 pub fn migrations(
     reply: &GetSchemaMigrationsResponse,
+    workflows: Option<&GetWorkflowsResponse>,
     failures: &[Failure],
     is_whole: bool,
     now: Timestamp,
@@ -76,11 +81,22 @@ pub fn migrations(
         by_uuid.entry(&migration.uuid).or_default().push(migration);
     }
     let mut lines: Vec<_> = by_uuid.values().map(|rows| line(rows, &silent, is_whole, now)).collect();
+    for (_, line) in &mut lines {
+        let workflow = workflows.and_then(|all| all.workflows.iter().find(|workflow| workflow.name == line.uuid));
+        // Of one that has ended the streams are left over until its artifacts go.
+        line.streams = workflow.filter(|_| is_under_way(line)).map(|workflow| workflows::line(workflow, now).1);
+        line.has_trouble |= line.status == "running" && line.streams.as_ref().is_some_and(|streams| streams.has_trouble);
+    }
     lines.sort_by(|(rank_a, a), (rank_b, b)| {
         let newest = a.age_seconds.unwrap_or(i64::MAX).cmp(&b.age_seconds.unwrap_or(i64::MAX));
         rank_a.cmp(rank_b).then(newest).then_with(|| a.uuid.cmp(&b.uuid))
     });
     lines.into_iter().map(|(_, line)| line).collect()
+}
+
+/// Whether what its streams do matters still.
+fn is_under_way(line: &MigrationLine) -> bool {
+    !matches!(line.status.as_str(), "complete" | "cancelled")
 }
 
 /// The worst first. What is under way comes before what is done.
@@ -135,6 +151,7 @@ fn line(rows: &[&SchemaMigration], silent: &BTreeSet<&str>, is_whole: bool, now:
         total: is_whole.then_some(rows.len() + silent.len()),
         age_seconds: requested.map(|then| now.seconds.saturating_sub(then).max(0)),
         note: note(&rows, now),
+        streams: None,
         shards,
         has_trouble: matches!(worst_known, Status::Failed | Status::Unknown),
     };
@@ -204,6 +221,10 @@ fn seconds(time: Option<Time>) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::vtctldata::{
+        Workflow,
+        workflow::{ShardStream, Stream},
+    };
 
     const NOW: Timestamp = Timestamp { seconds: 10_000, nanos: 0 };
 
@@ -227,7 +248,7 @@ mod tests {
     }
 
     fn lines(rows: Vec<SchemaMigration>) -> Vec<MigrationLine> {
-        migrations(&GetSchemaMigrationsResponse { migrations: rows }, &[], true, NOW)
+        migrations(&GetSchemaMigrationsResponse { migrations: rows }, None, &[], true, NOW)
     }
 
     fn silent(shard: &str) -> Failure {
@@ -239,6 +260,39 @@ mod tests {
             lost: Lost::Shard,
             message: "timed out".into(),
         }
+    }
+
+    #[test]
+    fn the_streams_of_what_is_under_way_are_beside_it() {
+        let stream = |state: &str, updated| Stream {
+            id: 1,
+            state: state.into(),
+            position: "p".into(),
+            time_updated: at(updated),
+            ..Stream::default()
+        };
+        let workflow = |name: &str, stream| Workflow {
+            name: name.into(),
+            shard_streams: BTreeMap::from([("-80/z-1".into(), ShardStream { streams: vec![stream], ..ShardStream::default() })]),
+            ..Workflow::default()
+        };
+        let workflows = GetWorkflowsResponse {
+            workflows: vec![
+                workflow("ran", stream("Running", 9_998)),
+                workflow("slow", stream("Running", 9_000)),
+                workflow("over", stream("Stopped", 9_000)),
+            ],
+        };
+        let rows = ["ran", "slow", "none"].map(|uuid| row(uuid, "-80", Status::Running)).to_vec();
+        let rows = [rows, vec![row("over", "-80", Status::Complete)]].concat();
+        let reply = GetSchemaMigrationsResponse { migrations: rows };
+        let lines = migrations(&reply, Some(&workflows), &[], true, NOW);
+        let of = |uuid: &str| lines.iter().find(|line| line.uuid == uuid).unwrap();
+        assert_eq!(of("ran").streams.as_ref().unwrap().lag_seconds, Some(2));
+        assert!(!of("ran").has_trouble);
+        assert_eq!(of("slow").streams.as_ref().unwrap().streams, "1 Lagging");
+        assert!(of("slow").has_trouble, "a migration whose stream is in trouble is");
+        assert_eq!((&of("none").streams, &of("over").streams), (&None, &None), "left over until its artifacts go");
     }
 
     #[test]
@@ -264,7 +318,7 @@ mod tests {
     #[test]
     fn a_silent_shard_is_unknown_and_not_complete() {
         let reply = GetSchemaMigrationsResponse { migrations: vec![row("a", "-80", Status::Complete)] };
-        let [line] = migrations(&reply, &[silent("80-")], true, NOW).try_into().unwrap();
+        let [line] = migrations(&reply, None, &[silent("80-")], true, NOW).try_into().unwrap();
         assert_eq!((line.complete, line.total, line.status.as_str()), (1, Some(2), "unknown"));
         assert_eq!(line.shards[0].shard, "80-");
         assert!(line.has_trouble);
@@ -273,7 +327,7 @@ mod tests {
     #[test]
     fn a_filter_may_have_left_shards_out() {
         let reply = GetSchemaMigrationsResponse { migrations: vec![row("a", "-80", Status::Complete)] };
-        assert_eq!(migrations(&reply, &[], false, NOW)[0].total, None);
+        assert_eq!(migrations(&reply, None, &[], false, NOW)[0].total, None);
     }
 
     #[test]

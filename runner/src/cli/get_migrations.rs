@@ -5,9 +5,12 @@ use std::{process::ExitCode, time::Duration};
 use clap::{Args, ValueEnum};
 use prost::Message;
 use vtflow_planner::{
-    Call, Timestamp,
+    Call, Failure, Lost, Timestamp,
     proto::{
-        vtctldata::{GetSchemaMigrationsRequest, GetSchemaMigrationsResponse, QueryOrdering, schema_migration::Status},
+        vtctldata::{
+            GetSchemaMigrationsRequest, GetSchemaMigrationsResponse, GetWorkflowsRequest, GetWorkflowsResponse, QueryOrdering,
+            SchemaMigration, schema_migration::Status,
+        },
         vttime,
     },
     rpc, summary,
@@ -121,10 +124,41 @@ pub(crate) struct GetMigrationsArgs {
     show: ShowArgs,
 }
 
-impl View for GetMigrationsArgs {
-    type Read = Vec<u8>;
+/// What is read of migrations.
+pub(crate) struct Migrations {
+    /// The response message.
+    reply: Vec<u8>,
+    /// The keyspace's workflows, if there may be streams among them that belong to a migration; `None` also if they cannot be had.
+    workflows: Option<GetWorkflowsResponse>,
+}
 
-    async fn read(&self, cluster: &Connected, now: Timestamp) -> Reading<Vec<u8>> {
+impl GetMigrationsArgs {
+    /// The streams of what is under way. That they cannot be had is a failure of the shards that said so, or of all.
+    async fn streams(&self, cluster: &Connected, reply: &[u8], now: Timestamp) -> (Option<GetWorkflowsResponse>, Vec<Failure>) {
+        let is_open = |migration: &SchemaMigration| matches!(migration.status(), Status::Running | Status::Failed);
+        let reply = GetSchemaMigrationsResponse::decode(reply).unwrap_or_default();
+        if self.show.output != Format::Table || !reply.migrations.iter().any(is_open) {
+            return (None, Vec::new());
+        }
+        let keyspace = self.migrations.keyspace.clone();
+        let request = GetWorkflowsRequest { keyspace: keyspace.clone(), ..GetWorkflowsRequest::default() };
+        let reply = view::ask(cluster, &view::call(rpc::GET_WORKFLOWS, request.encode_to_vec(), false), now).await;
+        match reply.result {
+            Ok(bytes) => (GetWorkflowsResponse::decode(bytes.as_slice()).ok(), reply.failures),
+            Err(status) => {
+                let (empty, message) = (String::new, format!("the migrations' streams: {}", status.message));
+                let failure =
+                    Failure { keyspace, shard: empty(), tablet: empty(), workflow: empty(), lost: Lost::Stream, message };
+                (None, vec![failure])
+            }
+        }
+    }
+}
+
+impl View for GetMigrationsArgs {
+    type Read = Migrations;
+
+    async fn read(&self, cluster: &Connected, now: Timestamp) -> Reading<Migrations> {
         let mut call = match self.migrations.call() {
             Ok(call) => call,
             Err(error) => return Reading::failed(vtflow_planner::Status::unknown(error.to_string())),
@@ -138,16 +172,27 @@ impl View for GetMigrationsArgs {
         {
             return Reading::failed(status);
         }
-        reply.into()
+        let bytes = match reply.result {
+            Ok(bytes) => bytes,
+            Err(status) => return Reading { result: Err(status), failures: reply.failures },
+        };
+        let (workflows, more) = self.streams(cluster, &bytes, now).await;
+        let mut failures = reply.failures;
+        // A tablet that is silent is so for both.
+        let is_new = |failure: &Failure| !failures.iter().any(|known| !known.shard.is_empty() && known.shard == failure.shard);
+        let more: Vec<Failure> = more.into_iter().filter(is_new).collect();
+        failures.extend(more);
+        Reading { result: Ok(Migrations { reply: bytes, workflows }), failures }
     }
 
-    fn text(&self, screen: &Screen<'_, Vec<u8>>) -> anyhow::Result<String> {
-        let document = Document::read("vtctldata.GetSchemaMigrationsResponse", screen.read)?;
+    fn text(&self, screen: &Screen<'_, Migrations>) -> anyhow::Result<String> {
+        let Migrations { reply, workflows } = screen.read;
+        let document = Document::read("vtctldata.GetSchemaMigrationsResponse", reply)?;
         if let Some(text) = view::document(self.show.output, &document) {
             return Ok(text?);
         }
-        let reply = GetSchemaMigrationsResponse::decode(screen.read.as_slice())?;
-        let lines = summary::migrations(&reply, screen.failures, self.migrations.is_whole(), screen.now);
+        let reply = GetSchemaMigrationsResponse::decode(reply.as_slice())?;
+        let lines = summary::migrations(&reply, workflows.as_ref(), screen.failures, self.migrations.is_whole(), screen.now);
         if self.show.output == Format::Name {
             return Ok(view::names(lines.iter().map(|line| line.uuid.as_str())));
         }
@@ -182,7 +227,7 @@ fn rows(line: &summary::MigrationLine) -> Vec<Line> {
             percent(line.progress),
             format!("{}/{total} complete", line.complete),
             view::seconds(line.age_seconds),
-            line.note.clone(),
+            note(line),
         ],
         has_trouble: line.has_trouble,
     };
@@ -205,6 +250,19 @@ fn rows(line: &summary::MigrationLine) -> Vec<Line> {
             has_trouble: matches!(state.status.as_str(), "failed" | "unknown"),
         });
     std::iter::once(own).chain(shards).collect()
+}
+
+/// What there is to say of a migration, and what its streams do: first while it runs, last where it failed.
+fn note(line: &summary::MigrationLine) -> String {
+    let Some(streams) = &line.streams else { return line.note.clone() };
+    let lag = streams.lag_seconds.map(|lag| format!("{} behind", summary::duration(lag)));
+    let said = [Some(format!("streams: {}", streams.streams)), lag, Some(streams.note.clone())];
+    let said = said.into_iter().flatten().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(", ");
+    match (line.note.as_str(), line.status.as_str()) {
+        ("", _) => said,
+        (note, "running") => format!("{said}; {note}"),
+        (note, _) => format!("{note}; {said}"),
+    }
 }
 
 /// The first few shards that are alike, and how many more there are.
