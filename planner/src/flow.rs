@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Failure, Status},
+    limits,
     ops::{self, Operation},
     plain,
     write::Written,
@@ -292,6 +293,8 @@ pub enum FailureKind {
     Unreachable,
     /// No answer within the ask's deadline.
     TimedOut,
+    /// It was never sent: its turn did not come in time, or it must not be sent any more.
+    NotSent,
     /// The answer was larger than a message may be: ask for less at a time.
     TooLarge,
 }
@@ -368,7 +371,8 @@ impl Flow {
         let mut flow = match ops::start(call, now, &mut asks) {
             Ok(operation) => Self { operation, asks, reply: None },
             Err(status) => {
-                Self { operation: Box::new(ops::Ended), asks: Asks::default(), reply: Some(Reply::new(Err(status), Vec::new())) }
+                let reply = Some(Reply::new(Err(bounded(status)), Vec::new()));
+                Self { operation: Box::new(ops::Ended), asks: Asks::default(), reply }
             }
         };
         flow.settle();
@@ -413,9 +417,24 @@ impl Flow {
 
     fn settle(&mut self) {
         if self.reply.is_none() && self.asks.outstanding.is_empty() {
-            self.reply = Some(self.operation.finish());
+            let reply = self.operation.finish();
+            self.reply = Some(Reply { result: reply.result.map_err(bounded), ..reply });
         }
     }
+}
+
+/// A status that people can read, whatever names and texts went into it.
+fn bounded(mut status: Status) -> Status {
+    let mut end = limits::STATUS_BYTES;
+    if status.message.len() > end {
+        while !status.message.is_char_boundary(end) {
+            end -= 1;
+        }
+        let more = status.message.len() - end;
+        status.message.truncate(end);
+        status.message.push_str(&format!("… and {more} bytes more"));
+    }
+    status
 }
 
 /// Where an operation puts its asks.

@@ -59,3 +59,6 @@ pub const STATEMENT_BYTES: usize = 64 << 10;
 pub const STATEMENT_PARTS: usize = 1_000;
 /// Nesting of parentheses, subqueries and calls in a statement for `VExec`. Each level costs stack in the parser.
 pub const STATEMENT_DEPTH: usize = 32;
+
+/// Bytes of the message of a status: room for a line of each of several hundred shards. A server may have to cut it further.
+pub const STATUS_BYTES: usize = 64 << 10;

@@ -120,3 +120,12 @@ fn a_flow_is_ended_once() {
     assert!(Asking::end(&mut flow).is_some());
     assert!(Asking::end(&mut flow).is_none());
 }
+
+#[test]
+fn no_status_is_longer_than_people_can_read() {
+    let request = GetWorkflowsRequest { keyspace: "é".repeat(100_000), ..GetWorkflowsRequest::default() };
+    let path = "/vtctlservice.Vtctld/GetWorkflows".into();
+    let call = Call { path, request: request.encode_to_vec(), options: CallOptions::default() };
+    let message = Flow::start(&call, NOW).into_reply().unwrap().result.unwrap_err().message;
+    assert!(message.len() < 66_000 && message.ends_with(" bytes more"), "{}", message.len());
+}

@@ -695,6 +695,17 @@ fn a_persons_statement_that_fails_is_looked_at_again() {
 }
 
 #[test]
+fn what_was_never_sent_is_not_applied_and_not_looked_at_again() {
+    let mut cluster = running();
+    let unsent = Answer::Failed { kind: FailureKind::NotSent, message: "its turn did not come".into() };
+    cluster.answer(100, "vexec", changed(1)).answer(200, "vexec", unsent);
+    let (reply, asks) = cluster.run(&vexec("update _vt.vreplication set state = 'Stopped'", Mode::Perform));
+    let outcomes = reply.written.expect("a request that writes").outcomes;
+    assert_eq!(outcomes[1].to_string(), "ks/80- zone1-0000000200: not applied: its turn did not come");
+    assert_eq!(asks.iter().filter(|ask| matches!(&ask.what, What::TabletCall { .. })).count(), 4, "two looks, two writes");
+}
+
+#[test]
 fn a_workflow_of_the_same_name_in_another_database_is_left_alone() {
     let mut cluster = running();
     cluster.answer(200, "other databases", rows(&["#id"], &[vec![Some("9".into())]]));

@@ -245,7 +245,7 @@ async fn call(ask: Ask, checked: Option<Checked>, cluster: &ClusterIo, until: Op
     if let Some(checked) = checked
         && let Err(message) = checked.await
     {
-        let answer = Answer::Failed { kind: FailureKind::Status(FAILED_PRECONDITION), message };
+        let answer = Answer::Failed { kind: FailureKind::NotSent, message };
         return vec![Done::new(ask, answer, started.elapsed())];
     }
     let What::TabletCall { tablet, path, request, effect, .. } = &ask.what else { return Vec::new() };
@@ -258,7 +258,7 @@ async fn put(ask: Ask, checked: Option<Checked>, cluster: &ClusterIo, until: Opt
     if let Some(checked) = checked
         && let Err(message) = checked.await
     {
-        let answer = Answer::Failed { kind: FailureKind::Status(FAILED_PRECONDITION), message };
+        let answer = Answer::Failed { kind: FailureKind::NotSent, message };
         return vec![Done::new(ask, answer, started.elapsed())];
     }
     let What::TopoPut { cell, path, value, version } = &ask.what else { return Vec::new() };

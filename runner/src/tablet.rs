@@ -126,7 +126,7 @@ impl Tablets {
             } else {
                 format!(" in {}: {cause}", text(waited_until.duration_since(handed_over)))
             };
-            failed(FailureKind::TimedOut, format!("{} at {host_port} was not called{why}", tablet.alias))
+            failed(FailureKind::NotSent, format!("{} at {host_port} was not called{why}", tablet.alias))
         };
         // The tablet's own turn first, then the cell's: who waits for a slow one must not take a turn from the others.
         let own_until = bounded(handed_over, wait, until);

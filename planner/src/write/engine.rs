@@ -425,6 +425,7 @@ impl<V: Verb> Write<V> {
                 }
                 Err(error) => done.error = format!("the tablet's answer cannot be read: {error}"),
             },
+            Answer::Failed { kind: FailureKind::NotSent, message } => (done.error, done.verdict) = (message, Verdict::NotApplied),
             Answer::Failed { kind, message } => (done.error, done.kind) = (message, Some(kind)),
             _ => done.error = "the tablet call was answered with a topology record".into(),
         }
@@ -435,7 +436,7 @@ impl<V: Verb> Write<V> {
     fn look_again(&mut self, asks: &mut Asks) {
         self.phase = Phase::LookingAgain;
         let failed: BTreeSet<usize> =
-            self.done.values().filter(|done| done.verdict != Verdict::Applied).map(|done| done.change.target).collect();
+            self.done.values().filter(|done| done.verdict == Verdict::Unknown).map(|done| done.change.target).collect();
         for target in failed {
             let Some(looks) = self.seen.get(target).map(|seen| self.verb.looks_again(seen)) else { continue };
             self.again.insert(target, Ok(BTreeMap::new()));
@@ -465,7 +466,7 @@ impl<V: Verb> Write<V> {
             let after = looked.map(|looked| Seen { target: before.target.clone(), looked: looked.into_values().collect() });
             again.insert(target, after);
         }
-        for done in self.done.values_mut().filter(|done| done.verdict != Verdict::Applied) {
+        for done in self.done.values_mut().filter(|done| done.verdict == Verdict::Unknown) {
             let target = done.change.target;
             let (Some(before), Some(after)) = (self.seen.get(target), again.get(&target)) else { continue };
             let after = match after {
@@ -586,7 +587,7 @@ pub(super) fn ends_before_the_work(kind: FailureKind) -> bool {
     match kind {
         FailureKind::TimedOut | FailureKind::Unreachable => true,
         FailureKind::Status(code) => matches!(code, CANCELLED | DEADLINE_EXCEEDED),
-        FailureKind::TooLarge => false,
+        FailureKind::NotSent | FailureKind::TooLarge => false,
     }
 }
 

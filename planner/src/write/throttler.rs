@@ -288,6 +288,7 @@ impl Throttle {
         edit.done = Some(match answer {
             Answer::Stored { .. } => (Verdict::Applied, String::new(), false),
             Answer::Missing { node } => (Verdict::Unknown, format!("node doesn't exist: {node}"), false),
+            Answer::Failed { kind: FailureKind::NotSent, message } => (Verdict::NotApplied, message, false),
             Answer::Failed { kind, message } => (Verdict::Unknown, message, ends_before_the_work(kind)),
             other => (Verdict::Unknown, crate::topo::targets::unexpected("a write", &other), true),
         });

@@ -192,6 +192,7 @@ impl Observer for Metrics {
             FailureKind::Status(_) => "status",
             FailureKind::Unreachable => "unreachable",
             FailureKind::TimedOut => "timed_out",
+            FailureKind::NotSent => "not_sent",
             FailureKind::TooLarge => "too_large",
         };
         self.ask_ended(ask, outcome, took);
