@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 PACKAGES = protobuf-compiler gcc libc6-dev
-TEST_PACKAGES = etcd-server mariadb-server openssl
+TEST_PACKAGES = etcd-server mariadb-server openssl bsdutils
 
 .PHONY: run test quick check lint bench bench-serve size deny setup setup-tests clean
 

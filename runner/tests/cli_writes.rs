@@ -9,7 +9,12 @@ mod support {
     pub(crate) mod program;
 }
 
-use std::{collections::BTreeMap, fs};
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::Write,
+    process::{Command, Stdio},
+};
 
 use serde_json::Value;
 use support::{
@@ -55,6 +60,44 @@ fn changed(before: &BTreeMap<String, String>, after: &BTreeMap<String, String>) 
 }
 
 const WORKFLOW: &str = "move_orders_1";
+
+/// Runs a command at a terminal at which somebody types. Gives the exit code and all that was printed.
+fn at_terminal(live: &Live, command: &str, typed: &str) -> (i32, String) {
+    let mut line = vec![env!("CARGO_BIN_EXE_vtflow").to_owned()];
+    line.extend(live.flags());
+    line.extend(command.split(' ').map(str::to_owned));
+    let line: Vec<String> = line.iter().map(|word| format!("'{word}'")).collect();
+    let mut script = Command::new("script")
+        .args(["--quiet", "--return", "--command", &line.join(" "), "/dev/null"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("script, of Debian's bsdutils");
+    script.stdin.take().unwrap().write_all(typed.as_bytes()).unwrap();
+    let done = script.wait_with_output().unwrap();
+    (done.status.code().unwrap(), String::from_utf8_lossy(&done.stdout).into_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_at_a_terminal_is_asked_and_the_answer_counts() {
+    let live = live().await;
+    let before = states(&live);
+    let delete = format!("workflow delete customer {WORKFLOW}");
+    let stop = format!("workflow stop customer {WORKFLOW}");
+    // Wrong answers, and none: the end of the input.
+    for (command, typed) in [(&stop, "no\n"), (&stop, "\n"), (&stop, "\u{4}"), (&delete, "yes\n"), (&delete, "move_orders_\n")] {
+        let (code, printed) = at_terminal(&live, command, typed);
+        assert_eq!(code, 2, "{command} {typed:?}: {printed}");
+        assert!(printed.contains("Nothing was changed."), "{command} {typed:?}: {printed}");
+        assert_eq!(states(&live), before, "{command} {typed:?}");
+    }
+    let (code, printed) = at_terminal(&live, &stop, "yes\n");
+    assert!(code == 0 && printed.contains("Type yes to go on:") && printed.contains("applied, 1 row"), "{code} {printed}");
+    assert_eq!(changed(&before, &states(&live)).len(), 2);
+    let (code, printed) = at_terminal(&live, &delete, "move_orders_1\n");
+    assert!(code == 0 && printed.contains("Type the workflow's name (move_orders_1) to go on:"), "{code} {printed}");
+    assert!(!states(&live).keys().any(|name| name.starts_with(WORKFLOW)));
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_is_shown_and_asked_for_and_then_made_on_just_these_rows() {

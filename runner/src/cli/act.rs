@@ -73,6 +73,8 @@ pub(crate) struct Act {
     pub(crate) request: Vec<u8>,
     /// As [`CallOptions::force`].
     pub(crate) force: bool,
+    /// What is to be typed to go on, for what cannot be made good again; `None`: yes.
+    pub(crate) word: Option<String>,
 }
 
 /// Plans the request, shows the plan, asks, performs it.
@@ -87,7 +89,7 @@ pub(crate) async fn run(cluster: &Connected, act: Act, args: ActArgs) -> anyhow:
         });
         return Ok(ExitCode::SUCCESS);
     }
-    go_on(cluster, call, plan, &args.say).await
+    go_on(cluster, call, plan, &args.say, act.word.as_deref()).await
 }
 
 /// Performs a plan that was made before, or nothing if it would not be made any more.
@@ -104,7 +106,7 @@ pub(crate) async fn apply(cluster: &Connected, earlier: WritePlan, say: &SayArgs
         // What is done would be right, but whoever read the file has read something else.
         anyhow::bail!("the plan was edited: its digest is not that of its content; nothing was changed, make a new one");
     }
-    go_on(cluster, call, plan, say).await
+    go_on(cluster, call, plan, say, None).await
 }
 
 /// The calls of a plan, without what people read and what changes by itself.
@@ -129,7 +131,7 @@ async fn preview(cluster: &Connected, call: &Call) -> anyhow::Result<Option<Writ
     }
 }
 
-async fn go_on(cluster: &Connected, call: Call, plan: WritePlan, say: &SayArgs) -> anyhow::Result<ExitCode> {
+async fn go_on(cluster: &Connected, call: Call, plan: WritePlan, say: &SayArgs, word: Option<&str>) -> anyhow::Result<ExitCode> {
     if plan.writes.is_empty() {
         for text in plan.kept.iter().chain(&plan.warnings) {
             terminal::error_line(&terminal::printable(text));
@@ -143,7 +145,7 @@ async fn go_on(cluster: &Connected, call: Call, plan: WritePlan, say: &SayArgs) 
         Format::Json if !say.yes => terminal::error_line(printable(&plan).trim_end()),
         Format::Json => {}
     }
-    if !say.yes && !confirmed().await? {
+    if !say.yes && !confirmed(word).await? {
         return Ok(ExitCode::from(2));
     }
     if cluster.embedded().is_some() {
@@ -222,16 +224,21 @@ fn changed(now: &WritePlan, earlier: &WritePlan) {
 }
 
 /// Asks the person at the terminal. Without one, `--yes` has to say it.
-async fn confirmed() -> anyhow::Result<bool> {
+async fn confirmed(word: Option<&str>) -> anyhow::Result<bool> {
     if !io::stdin().is_terminal() {
         anyhow::bail!("there is no terminal to ask at: nothing was changed; say --yes, or look with --dry-run");
     }
-    terminal::error_line("Type yes to go on:");
+    terminal::error_line(&match word {
+        Some(name) => format!("Type the workflow's name ({}) to go on:", terminal::printable(name)),
+        None => "Type yes to go on:".to_owned(),
+    });
     let read = || {
         let mut line = String::new();
         io::stdin().read_line(&mut line).map(|_| line)
     };
-    let is_yes = tokio::task::spawn_blocking(read).await??.trim().eq_ignore_ascii_case("yes");
+    let answer = tokio::task::spawn_blocking(read).await??;
+    let answer = answer.trim();
+    let is_yes = word.map_or_else(|| answer.eq_ignore_ascii_case("yes"), |name| answer == name.trim());
     if !is_yes {
         terminal::error_line("Nothing was changed.");
     }

@@ -86,7 +86,8 @@ async fn throttle(cluster: &Connected, args: MigrationArgs, rule: ThrottledAppRu
         throttled_app: Some(ThrottledAppRule { name, ..rule }),
         ..UpdateThrottlerConfigRequest::default()
     };
-    act::run(cluster, Act { path: rpc::UPDATE_THROTTLER_CONFIG, request: request.encode_to_vec(), force: false }, act).await
+    act::run(cluster, Act { path: rpc::UPDATE_THROTTLER_CONFIG, request: request.encode_to_vec(), force: false, word: None }, act)
+        .await
 }
 
 fn after(now: Timestamp, expire: Duration) -> Time {
@@ -118,5 +119,5 @@ pub(crate) async fn run(cluster: &Connected, command: MigrationCommand) -> anyho
     let MigrationArgs { keyspace, uuid, act } = args;
     // The six messages are one.
     let request = CancelSchemaMigrationRequest { keyspace, uuid, caller_id: None }.encode_to_vec();
-    act::run(cluster, Act { path, request, force: false }, act).await
+    act::run(cluster, Act { path, request, force: false, word: None }, act).await
 }

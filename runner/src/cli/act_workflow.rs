@@ -99,7 +99,7 @@ pub(crate) async fn run(cluster: &Connected, command: WorkflowCommand) -> anyhow
     let WhichArgs { keyspace, name, force } = which;
     let tablet_request = Some(UpdateVReplicationWorkflowRequest { workflow: name, ..wanted });
     let request = WorkflowUpdateRequest { keyspace, tablet_request }.encode_to_vec();
-    act::run(cluster, Act { path: rpc::WORKFLOW_UPDATE, request, force }, args).await
+    act::run(cluster, Act { path: rpc::WORKFLOW_UPDATE, request, force, word: None }, args).await
 }
 
 async fn delete(cluster: &Connected, args: DeleteArgs) -> anyhow::Result<ExitCode> {
@@ -111,7 +111,8 @@ async fn delete(cluster: &Connected, args: DeleteArgs) -> anyhow::Result<ExitCod
         keep_routing_rules: true,
         ..WorkflowDeleteRequest::default()
     };
-    act::run(cluster, Act { path: rpc::WORKFLOW_DELETE, request: request.encode_to_vec(), force }, args.act).await
+    let word = Some(request.workflow.clone());
+    act::run(cluster, Act { path: rpc::WORKFLOW_DELETE, request: request.encode_to_vec(), force, word }, args.act).await
 }
 
 /// A request that changes nothing: what is left out would be emptied by some releases.
