@@ -432,7 +432,7 @@ fn bounded(mut status: Status) -> Status {
         }
         let more = status.message.len() - end;
         status.message.truncate(end);
-        status.message.push_str(&format!("… and {more} bytes more"));
+        status.message = format!("{}… and {more} bytes more", status.message);
     }
     status
 }

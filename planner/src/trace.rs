@@ -4,6 +4,8 @@
 //! reply, byte for byte; another planner is told apart by what it asks and answers differently. The form is JSON through serde
 //! (`docs/traces.md`). Times are the recording host's: the planner never looks at them.
 
+mod redact;
+
 use serde::{Deserialize, Serialize};
 
 use crate::flow::{Answer, Ask, AskId, Asking, Call, FailureKind, Reply, Timestamp, What};

@@ -73,7 +73,7 @@ pub(crate) fn fields(message: &[u8]) -> Result<Vec<RawField<'_>>, DecodeError> {
 }
 
 /// The content of a field that is a message, a string or bytes; `None` if it is of another kind.
-pub(crate) fn content<'a>((_, field): RawField<'a>) -> Option<&'a [u8]> {
+pub(crate) fn content((_, field): RawField<'_>) -> Option<&[u8]> {
     let mut rest = field;
     let (_, wire_type) = decode_key(&mut rest).ok()?;
     if wire_type != WireType::LengthDelimited {

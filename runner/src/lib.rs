@@ -16,6 +16,7 @@ pub mod server;
 pub mod tablet;
 pub mod tls;
 pub mod topo;
+pub mod trace;
 
 mod cause;
 mod line;

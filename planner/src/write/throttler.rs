@@ -1,6 +1,6 @@
-//! UpdateThrottlerConfig, as far as it throttles an application: a migration, all of them, or anything else by its name.
+//! `UpdateThrottlerConfig`, as far as it throttles an application: a migration, all of them, or anything else by its name.
 //!
-//! No tablet is called: the rule goes into the keyspace's record and into the SrvKeyspace record of every cell that serves it, and
+//! No tablet is called: the rule goes into the keyspace's record and into the `SrvKeyspace` record of every cell that serves it, and
 //! tablets watch those. All records are read before the first is written, each is written over the very version that was read,
 //! and every field but the one rule stays as it is, byte for byte. A record whose write failed is read again.
 //!
@@ -36,14 +36,14 @@ const ALL_MIGRATIONS: &str = "online-ddl";
 
 /// The number of `throttler_config` in a Keyspace record.
 const IN_KEYSPACE: u32 = 9;
-/// The number of `throttler_config` in a SrvKeyspace record.
+/// The number of `throttler_config` in a `SrvKeyspace` record.
 const IN_SRV_KEYSPACE: u32 = 6;
 /// The number of `throttled_apps` in a throttler's configuration.
 const THROTTLED_APPS: u32 = 5;
 /// The number of `throttled_app` in the request.
 const THROTTLED_APP: u32 = 9;
 
-/// Whether a request throttles an application, or is none: the rest of UpdateThrottlerConfig is a vtctld's.
+/// Whether a request throttles an application, or is none: the rest of `UpdateThrottlerConfig` is a vtctld's.
 pub(crate) fn throttles_an_app(request: &[u8]) -> bool {
     UpdateThrottlerConfigRequest::decode(request).map_or(true, |request| is_served(&request))
 }
@@ -162,7 +162,7 @@ impl Throttle {
         self.waiting.insert(asks.release(what), Waiting::Record { cell: cell.into() });
     }
 
-    fn lost(&mut self, cell: &str, message: String) {
+    fn lost(&mut self, cell: &str, message: &str) {
         let (keyspace, empty) = (self.keyspace.clone(), String::new);
         let message = format!("{cell}: {message}");
         self.failures.push(Failure { keyspace, shard: empty(), tablet: empty(), workflow: empty(), lost: Lost::Record, message });
@@ -177,14 +177,14 @@ impl Throttle {
                         let path = path(&self.keyspace, &cell);
                         self.edits.push(Edit { cell, path, version, before: value, after, done: None });
                     }
-                    Err(error) => self.lost(&cell, format!("the record cannot be read: {error}")),
+                    Err(error) => self.lost(&cell, &format!("the record cannot be read: {error}")),
                 }
             }
             // A cell that does not serve the keyspace.
             Answer::Missing { .. } if cell != GLOBAL => {}
             Answer::Missing { node } => self.fatal = Some(Status::unknown(format!("node doesn't exist: {node}"))),
-            Answer::Failed { message, .. } => self.lost(&cell, message),
-            other => self.lost(&cell, crate::topo::targets::unexpected("a record", &other)),
+            Answer::Failed { message, .. } => self.lost(&cell, &message),
+            other => self.lost(&cell, &crate::topo::targets::unexpected("a record", &other)),
         }
     }
 
@@ -416,11 +416,13 @@ impl Operation for Throttle {
                         .iter()
                         .filter_map(|record| record.path.strip_prefix(CELLS_PREFIX)?.strip_suffix("/CellInfo"))
                         .collect();
-                    cells.into_iter().for_each(|cell| self.read(cell, asks));
+                    for cell in cells {
+                        self.read(cell, asks);
+                    }
                 }
                 Answer::Missing { .. } => {}
-                Answer::Failed { message, .. } => self.lost(GLOBAL, message),
-                other => self.lost(GLOBAL, crate::topo::targets::unexpected("a list", &other)),
+                Answer::Failed { message, .. } => self.lost(GLOBAL, &message),
+                other => self.lost(GLOBAL, &crate::topo::targets::unexpected("a list", &other)),
             },
             Some(Waiting::Record { cell }) => self.record(cell, answer),
             Some(Waiting::Put(place)) => self.stored(place, answer),

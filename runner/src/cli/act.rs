@@ -14,18 +14,12 @@ use std::{
 
 use clap::{Args, ValueEnum};
 use vtflow_planner::{
-    Call, CallOptions, Flow, Mode, Reply,
+    Call, CallOptions, Mode, Reply,
     write::{Outcome, Verdict, WritePlan, Written},
 };
 
 use super::{connect::Connected, failures, serve, shard_name};
-use crate::{
-    drive::drive,
-    output::{
-        progress::Progress,
-        terminal::{self, Style},
-    },
-};
+use crate::output::terminal::{self, Style};
 
 /// How a change is decided on, and how it is shown.
 #[derive(Args, Clone, Debug)]
@@ -174,7 +168,7 @@ async fn go_on(cluster: &Connected, call: Call, plan: WritePlan, say: &SayArgs, 
 async fn perform(cluster: &Connected, call: &Call, mode: Mode) -> Reply {
     let mut call = call.clone();
     call.options.mode = mode;
-    drive(Flow::start(&call, cluster.now()), &cluster.io, None, &Progress::start()).await
+    cluster.perform(&call, cluster.now()).await
 }
 
 /// Prints what became of it.

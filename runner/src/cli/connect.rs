@@ -8,21 +8,22 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 use anyhow::{Context, bail};
 use clap::Args;
 use prost::Message;
-use vtflow_planner::{Timestamp, proto::topodata::CellInfo};
+use vtflow_planner::{Call, Flow, Reply, Timestamp, proto::topodata::CellInfo};
 
 use super::duration;
 use crate::{
     deadline::Deadlines,
-    drive::ClusterIo,
+    drive::{ClusterIo, drive},
     embedded::{
         cluster::{Cluster, Fault},
         generate,
         snapshot::Snapshot,
     },
-    output::terminal,
+    output::{progress::Progress, terminal},
     tablet::{DEFAULT_CONCURRENCY, DEFAULT_CONCURRENCY_PER_CELL, TabletOptions, Tablets},
     tls::TlsFiles,
     topo::{CellRecord, DEFAULT_READ_CONCURRENCY, EtcdConfig, EtcdTopology, GLOBAL, MemoryTopology},
+    trace::{Recorder, TraceFile},
 };
 
 /// Which cluster, and how it is reached.
@@ -91,6 +92,12 @@ pub struct ConnectArgs {
     /// Tablet calls under way at once in one cell
     #[arg(long, global = true, value_name = "N", default_value_t = DEFAULT_CONCURRENCY_PER_CELL, help_heading = "Limits")]
     tablet_concurrency_per_cell: usize,
+    /// Write down every ask and answer, a line of JSON for each request; see `vtflow replay`
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Trace")]
+    trace: Option<PathBuf>,
+    /// Leave the values of rows out of the trace, but for names, states, numbers and times
+    #[arg(long, global = true, requires = "trace", help_heading = "Trace")]
+    redact: bool,
     /// Bytes of a message to or from a tablet, and to or from a client
     #[arg(long, global = true, value_name = "BYTES", default_value_t = 16 << 20, help_heading = "Limits")]
     grpc_max_message_size: usize,
@@ -104,12 +111,28 @@ pub(crate) struct Connected {
     recorded_at: Option<Timestamp>,
     /// The tablets of an embedded cluster run as long as this lives.
     embedded: Option<Cluster>,
+    /// Where requests are written down, if anywhere.
+    traces: Option<TraceFile>,
 }
 
 impl Connected {
     /// The moment that a request is about: the recording's, else now.
     pub(crate) fn now(&self) -> Timestamp {
         self.recorded_at.unwrap_or_else(now)
+    }
+
+    /// Performs a request, shows how it goes if it takes long, and writes it down if that is wanted.
+    pub(crate) async fn perform(&self, call: &Call, now: Timestamp) -> Reply {
+        let (flow, progress) = (Flow::start(call, now), Progress::start());
+        let Some(traces) = &self.traces else { return drive(flow, &self.io, None, &progress).await };
+        let recorder = Recorder::new();
+        let reply = drive(flow, &self.io, None, &(&recorder, &progress)).await;
+        drop(progress);
+        if let Err(text) = traces.add(recorder.ended(call, now, &reply)) {
+            // What was asked for is there; only its trace is not.
+            terminal::error_line(&format!("warning: {text}"));
+        }
+        reply
     }
 
     /// The embedded cluster, if it is one.
@@ -155,7 +178,7 @@ impl ConnectArgs {
             );
         }
         let topology = Arc::new(self.etcd()?);
-        Ok(Connected { io: self.io(topology)?, recorded_at: None, embedded: None })
+        Ok(Connected { io: self.io(topology)?, recorded_at: None, embedded: None, traces: self.traces()? })
     }
 
     /// Starts an embedded cluster and opens it.
@@ -172,7 +195,8 @@ impl ConnectArgs {
             .context("the embedded tablets do not start")?;
         cluster.warnings().iter().for_each(|warning| terminal::error_line(&format!("warning: {warning}")));
         let topology = MemoryTopology::new(cluster.topo()).with_unreadable(unreadable).with_delay(embedding.topo_delay);
-        Ok(Connected { io: self.io(Arc::new(topology))?, recorded_at: Some(taken_at), embedded: Some(cluster) })
+        let io = self.io(Arc::new(topology))?;
+        Ok(Connected { io, recorded_at: Some(taken_at), embedded: Some(cluster), traces: self.traces()? })
     }
 
     /// Bytes that a message may have, in every direction.
@@ -225,6 +249,12 @@ impl ConnectArgs {
             }
         }
         records
+    }
+
+    fn traces(&self) -> anyhow::Result<Option<TraceFile>> {
+        let Some(path) = &self.trace else { return Ok(None) };
+        let file = TraceFile::create(path, self.redact);
+        file.map(Some).with_context(|| format!("the trace {} cannot be written", path.display()))
     }
 
     fn io(&self, topology: Arc<dyn crate::topo::Topology>) -> anyhow::Result<ClusterIo> {

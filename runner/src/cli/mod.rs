@@ -22,6 +22,7 @@ mod get_topology;
 mod get_vdiff;
 mod get_workflows;
 mod plan;
+mod replay;
 mod serve;
 mod snapshot;
 mod vexec;
@@ -61,6 +62,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Answer Vtctld's RPCs, so that vtctldclient and VTAdmin can read through vtflow
     Serve(serve::ServeArgs),
+    /// Run the planner over flows that were recorded with --trace, without a cluster
+    Replay(replay::ReplayArgs),
     /// Print a completion script for a shell
     Completions(completions::CompletionsArgs),
 }
@@ -204,6 +207,7 @@ pub async fn run(args: impl IntoIterator<Item = String>) -> ExitCode {
         Command::Cluster(command) => on_cluster(&cli.connect, command).await,
         Command::Demo(args) => demo::run(&cli.connect, args).await,
         Command::Serve(args) => serve::run(&cli.connect, args).await,
+        Command::Replay(args) => replay::run(&args),
         Command::Completions(args) => Ok(completions::run(&args, &mut Cli::command())),
     };
     result.unwrap_or_else(|error| {

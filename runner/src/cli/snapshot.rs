@@ -5,14 +5,10 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::bail;
 use clap::Args;
 use prost::Message;
-use vtflow_planner::{Call, CallOptions, Flow, proto::vtflow::SnapshotRequest, rpc};
+use vtflow_planner::{Call, CallOptions, proto::vtflow::SnapshotRequest, rpc};
 
 use super::{connect::Connected, failures};
-use crate::{
-    drive::drive,
-    embedded::saved,
-    output::{progress::Progress, terminal},
-};
+use crate::{embedded::saved, output::terminal};
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct SaveArgs {
@@ -30,7 +26,7 @@ pub(crate) async fn save(cluster: &Connected, args: SaveArgs) -> anyhow::Result<
     let now = cluster.now();
     let request = SnapshotRequest { keyspaces: args.keyspaces };
     let call = Call { path: rpc::SNAPSHOT.into(), request: request.encode_to_vec(), options: CallOptions::default() };
-    let reply = drive(Flow::start(&call, now), &cluster.io, None, &Progress::start()).await;
+    let reply = cluster.perform(&call, now).await;
     let bytes = reply.result.map_err(|status| anyhow::anyhow!("{}", status.message))?;
     let snapshot = saved::from_response(&bytes, now)?;
     snapshot.save(&args.dir)?;

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use prost::Message;
 use serde_json::{Map, Value, json};
 use vtflow_planner::{
-    Call, CallOptions, Flow,
+    Call, CallOptions,
     proto::vtflow::{VExecRequest, VExecResponse},
     rpc,
     vexec::{self, ResultTable, ResultValue, Scope, Statement},
@@ -17,13 +17,9 @@ use super::{
     connect::Connected,
     failures, shard_name,
 };
-use crate::{
-    drive::drive,
-    output::{
-        progress::Progress,
-        table::{Column, Fit, table},
-        terminal::{self, Style},
-    },
+use crate::output::{
+    table::{Column, Fit, table},
+    terminal::{self, Style},
 };
 
 #[derive(Args, Clone, Debug)]
@@ -88,7 +84,7 @@ pub(crate) async fn run(cluster: &Connected, args: VexecArgs) -> anyhow::Result<
     }
     let options = CallOptions { strict: args.strict, ..CallOptions::default() };
     let call = Call { path: rpc::VEXEC.into(), request: request.encode_to_vec(), options };
-    let reply = drive(Flow::start(&call, cluster.now()), &cluster.io, None, &Progress::start()).await;
+    let reply = cluster.perform(&call, cluster.now()).await;
     failures::print(&reply.failures);
     let bytes = reply.result.map_err(|status| anyhow::anyhow!("{}", status.message))?;
     let response = VExecResponse::decode(bytes.as_slice())?;

@@ -4,17 +4,13 @@ use std::{io::IsTerminal, process::ExitCode, time::Duration};
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
-use vtflow_planner::{Call, CallOptions, Failure, Flow, Reply, Status, Timestamp};
+use vtflow_planner::{Call, CallOptions, Failure, Reply, Status, Timestamp};
 
 use super::{connect::Connected, duration, failures};
-use crate::{
-    drive::drive,
-    output::{
-        json::{self, PrintError},
-        progress::Progress,
-        table::{Column, lay_out},
-        terminal::{self, Style},
-    },
+use crate::output::{
+    json::{self, PrintError},
+    table::{Column, lay_out},
+    terminal::{self, Style},
 };
 
 /// How to print, and how often.
@@ -83,7 +79,7 @@ pub(crate) struct Screen<'a, T> {
 
 /// Performs a request and shows how it goes if it takes long.
 pub(crate) async fn ask(cluster: &Connected, call: &Call, now: Timestamp) -> Reply {
-    drive(Flow::start(call, now), &cluster.io, None, &Progress::start()).await
+    cluster.perform(call, now).await
 }
 
 /// Such as `/vtctlservice.Vtctld/GetKeyspaces`, with an encoded request.
