@@ -13,7 +13,7 @@ use vtflow::{
     embedded::{Cluster, Snapshot},
     observe::Nobody,
     tablet::{TabletOptions, Tablets},
-    topo::{CellRecord, MemoryTopology, Topology},
+    topo::{CellRecord, MemoryTopology},
 };
 use vtflow_planner::{
     Answer, Call, CallOptions, Effect, Flow, TabletAddress,
