@@ -43,7 +43,7 @@ async fn start() -> (Etcd, Arc<EtcdTopology>) {
     let keyspace = Keyspace { durability_policy: "none".to_owned(), ..Keyspace::default() };
     etcd.put(&[(&format!("{GLOBAL}/keyspaces/customer/Keyspace"), keyspace.encode_to_vec())]).await;
     for cell in ["zone1", "zone2", "zone3"] {
-        let info = CellInfo { server_address: etcd.address().to_owned(), root: format!("/vitess/{cell}") };
+        let info = CellInfo { server_address: etcd.address(), root: format!("/vitess/{cell}") };
         etcd.put(&[(&format!("{GLOBAL}/cells/{cell}/CellInfo"), info.encode_to_vec())]).await;
         if cell != "zone3" {
             let record = SrvKeyspace::default().encode_to_vec();

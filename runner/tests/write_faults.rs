@@ -175,8 +175,7 @@ async fn goes_wrong(verb: &Verb, targets: [(&str, &str); 3], k: usize, (fault, v
     let (verdict, words) = match fault {
         OnWrite::LoseAnswer if !verb.can_be_seen => (Verdict::Unknown, "a second look shows "),
         // Not even that nothing has changed is certain of columns that are not compared.
-        OnWrite::Refuse if !verb.can_be_seen => (Verdict::Unknown, "no difference in what is compared"),
-        OnWrite::Hang if !verb.can_be_seen => (Verdict::Unknown, "no difference in what is compared"),
+        OnWrite::Refuse | OnWrite::Hang if !verb.can_be_seen => (Verdict::Unknown, "no difference in what is compared"),
         OnWrite::Die if !matches!(verb.name, "stop" | "delete") => (verdict, "a second look shows rows that cannot be read: "),
         _ => (verdict, words),
     };
