@@ -6,6 +6,7 @@
 mod describe;
 mod migrations;
 mod picture;
+mod table;
 mod topology;
 mod vdiff;
 mod words;
@@ -14,6 +15,7 @@ mod workflows;
 pub use describe::{Description, LogLine, Progress, Reading, Step, StreamLine, TableLine, describe};
 pub use migrations::{MigrationLine, ShardState, migrations};
 pub use picture::{Band, Lane, Picture, picture};
+pub use table::{Table, table};
 pub use topology::{KeyspaceLine, ShardLine, TabletLine, keyspaces, shards, tablets};
 pub use vdiff::{VDiffLine, VDiffShard, VDiffSummary, VDiffTable, vdiff_list, vdiff_summary};
 pub use words::{count, duration, speed};
