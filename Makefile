@@ -2,12 +2,12 @@
 
 CARGO ?= cargo
 PACKAGES = protobuf-compiler gcc libc6-dev
-TEST_PACKAGES = etcd-server mariadb-server openssl bsdutils
+TEST_PACKAGES = etcd-server mariadb-server openssl bsdutils chromium chromium-driver
 
-.PHONY: run test quick check lint bench bench-serve size deny setup setup-tests clean
+.PHONY: run test web quick check lint bench bench-serve size deny setup setup-tests setup-wasm clean
 
 ## Sets up, builds and shows the demo cluster's workflows and the plan behind them.
-run: setup
+run: setup web
 	$(CARGO) build --release -p vtflow
 	@echo
 	@echo '$$ vtflow --demo get workflows customer'
@@ -17,8 +17,12 @@ run: setup
 	@target/release/vtflow --demo plan workflows customer || test $$? -eq 1
 
 ## Sets up whatever the tests need and passes them all.
-test: setup-tests lint
+test: setup-tests web lint
 	$(CARGO) test --workspace --quiet
+
+## The page, and the planner in it, into dist/: what is built after it has the page in it.
+web: setup-wasm
+	$(CARGO) run --quiet -p xtask -- web
 
 ## Formatting and the planner's own tests.
 quick:
@@ -40,8 +44,8 @@ bench: setup
 bench-serve: setup
 	$(CARGO) bench --quiet -p vtflow-tests --bench serve
 
-## Bytes of the planner as wasm.
-size: setup-tests
+## Bytes of the page with all that it loads, and of the planner in it.
+size: web
 	$(CARGO) run --quiet -p xtask -- size
 
 deny:
@@ -52,6 +56,8 @@ setup:
 
 setup-tests:
 	@sh .ci/setup $(PACKAGES) $(TEST_PACKAGES)
+
+setup-wasm: setup
 	@rustup target list --installed 2>/dev/null | grep -q wasm32-unknown-unknown || rustup target add wasm32-unknown-unknown
 
 clean:

@@ -1,4 +1,6 @@
-//! Builds that cargo cannot do alone: `cargo xtask size`.
+//! Builds that cargo cannot do alone: `cargo xtask web`, `cargo xtask size`.
+
+mod web;
 
 use std::{env, fs, path::Path, process::Command};
 
@@ -7,15 +9,20 @@ use anyhow::{Context, bail};
 fn main() -> anyhow::Result<()> {
     match env::args().nth(1).as_deref() {
         Some("size") => size(),
-        Some(other) => bail!("no such task: {other}. There is: size"),
-        None => bail!("which task? There is: size"),
+        Some("web") => web::build(root()?),
+        Some(other) => bail!("no such task: {other}. There are: size, web"),
+        None => bail!("which task? There are: size, web"),
     }
+}
+
+fn root() -> anyhow::Result<&'static Path> {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask/ is in the project")
 }
 
 /// Builds the planner as a bare wasm module and says how large it is.
 #[allow(clippy::print_stdout, reason = "its only purpose")]
 fn size() -> anyhow::Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask/ is in the project")?;
+    let root = root()?;
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let built = Command::new(cargo)
         .args(["build", "--quiet", "-p", "vtflow-probe", "--target", "wasm32-unknown-unknown", "--profile", "wasm"])

@@ -44,18 +44,7 @@ impl<'a> Checker<'a> {
             Statement::Query(query) => Ok(Tree::Select(self.query(query)?)),
             Statement::Update(update) => self.update(update),
             Statement::Delete(delete) => self.delete(delete),
-            other => {
-                let message = format!("query not supported by vexec: {}", self.excerpt(0..self.source.0.len()));
-                let word = self.source.0.trim_start();
-                let start = self.source.0.len() - word.len();
-                let end = start + word.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(word.len());
-                let accepted = if matches!(other, Statement::Insert(_)) {
-                    "select, update or delete; streams are made by the commands that make workflows"
-                } else {
-                    "select, update or delete"
-                };
-                Err(Refusal::new(start..end, message, accepted))
-            }
+            _ => Err(self.refuse(statement.span(), "query not supported by vexec", "select, update or delete")),
         }
     }
 

@@ -1,4 +1,4 @@
-//! The HTTP port: whether the server is up, its metrics, and a page that says what this is.
+//! The HTTP port: whether the server is up, its metrics, the page and what it asks.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -13,7 +13,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::metrics::Metrics;
+use super::{api::Api, metrics::Metrics, page as files};
 
 /// Connections at once: enough for every scraper, few enough to be harmless.
 const CONNECTIONS: usize = 256;
@@ -25,6 +25,7 @@ pub(super) struct Pages {
     pub(super) metrics: Arc<Metrics>,
     pub(super) serving: watch::Receiver<bool>,
     pub(super) grpc: String,
+    pub(super) api: Api,
 }
 
 /// Serves until dropped.
@@ -42,9 +43,11 @@ pub(super) async fn serve(listener: TcpListener, pages: Pages) {
         };
         let pages = Arc::clone(&pages);
         connections.spawn(async move {
-            let answer = service_fn(|request: Request<Incoming>| {
-                let response = pages.answer(request.method(), request.uri().path());
-                async move { Ok::<_, Infallible>(response) }
+            let answer = service_fn(|request: Request<Incoming>| async {
+                if request.uri().path().starts_with("/api/") {
+                    return Ok::<_, Infallible>(pages.api.answer(request).await);
+                }
+                Ok(pages.answer(request.method(), request.uri().path()))
             });
             let mut server = http1::Builder::new();
             server.timer(TokioTimer::new()).header_read_timeout(HEADERS_TIMEOUT);
@@ -66,8 +69,10 @@ impl Pages {
             "/healthz" if *self.serving.borrow() => page(StatusCode::OK, TEXT, "ok\n"),
             "/healthz" => page(StatusCode::SERVICE_UNAVAILABLE, TEXT, "shutting down\n"),
             "/metrics" => page(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", self.metrics.text()),
-            "/" => page(StatusCode::OK, "text/html; charset=utf-8", self.front()),
-            _ => page(StatusCode::NOT_FOUND, TEXT, "not here: see /, /healthz and /metrics\n"),
+            "/" if !files::is_there() => page(StatusCode::OK, "text/html; charset=utf-8", self.front()),
+            path => {
+                files::file(path).unwrap_or_else(|| page(StatusCode::NOT_FOUND, TEXT, "not here: see /, /healthz and /metrics\n"))
+            }
         }
     }
 
@@ -78,6 +83,7 @@ impl Pages {
              <title>vtflow</title><h1>vtflow {version}</h1>\
              <p>This process answers the Vtctld protocol of Vitess on gRPC port <code>{grpc}</code>. \
              Point a client at it: <code>vtctldclient --server HOST:{grpc} GetWorkflows KEYSPACE</code>\
+             <p>This build has no page: <code>make run</code> makes one with it.\
              <p><a href=/healthz>/healthz</a> says whether it is up, <a href=/metrics>/metrics</a> what it has done.</html>\n"
         )
     }

@@ -9,6 +9,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::timeout};
 use tonic::transport::{Server as Transport, server::TcpIncoming};
 
+mod api;
 mod audit;
 mod auth;
 mod forward;
@@ -17,6 +18,7 @@ mod http;
 mod message;
 pub mod methods;
 mod metrics;
+mod page;
 mod record;
 mod reflection;
 mod service;
@@ -129,7 +131,7 @@ impl Server {
         observer: Option<Arc<dyn Observer>>,
     ) -> Result<Self, ServerError> {
         let tls = options.tls.config()?;
-        let auth = Auth::new(&options.auth)?;
+        let auth = Arc::new(Auth::new(&options.auth)?);
         let forward = options.forward_to.as_ref().map(Forward::new).transpose()?;
         let reflection = Reflection::new()?;
         let mut transport = Transport::builder()
@@ -151,8 +153,12 @@ impl Server {
         let (serving, is_serving) = watch::channel(true);
         let metrics = Arc::new(Metrics::new());
         let (writing, _) = watch::channel(0);
-        let pages =
-            http::Pages { metrics: Arc::clone(&metrics), serving: is_serving.clone(), grpc: grpc_address.port().to_string() };
+        let pages = http::Pages {
+            metrics: Arc::clone(&metrics),
+            serving: is_serving.clone(),
+            grpc: grpc_address.port().to_string(),
+            api: api::Api::new(io.clone(), Arc::clone(&now), Arc::clone(&auth), Arc::clone(&metrics)),
+        };
         let service = VtctldService(Arc::new(Inner {
             io,
             now,

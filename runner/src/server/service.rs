@@ -49,7 +49,7 @@ pub(super) struct Inner {
     pub(super) observer: Arc<dyn Observer>,
     pub(super) message_bytes: usize,
     pub(super) has_log: bool,
-    pub(super) auth: Auth,
+    pub(super) auth: Arc<Auth>,
     pub(super) forward: Option<Forward>,
     pub(super) allow_writes: bool,
     pub(super) health: Health,

@@ -1,0 +1,42 @@
+//! Embeds what `cargo xtask web` has put into `dist/page`, if it is there: the list of its files, each with its content.
+
+#![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "a build script is IO")]
+
+use std::{
+    fmt::Write,
+    fs,
+    path::{Path, PathBuf},
+};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    // A directory that is always there: one that may be missing would make every build a new one.
+    println!("cargo:rerun-if-changed=../dist");
+    let page = Path::new("../dist/page").canonicalize().ok();
+    let mut files = Vec::new();
+    if let Some(page) = &page {
+        collect(page, page, &mut files)?;
+    }
+    files.sort();
+    let mut list = String::from("&[\n");
+    for (name, path) in files {
+        writeln!(list, "    ({name:?}, include_bytes!({:?})),", path.display().to_string())?;
+    }
+    list.push_str("]\n");
+    let out = PathBuf::from(std::env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?);
+    fs::write(out.join("page.rs"), list)?;
+    Ok(())
+}
+
+fn collect(root: &Path, directory: &Path, files: &mut Vec<(String, PathBuf)>) -> std::io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        println!("cargo:rerun-if-changed={}", path.display());
+        if path.is_dir() {
+            collect(root, &path, files)?;
+        } else if path.extension().is_none_or(|extension| extension != "ts") {
+            let name = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().replace('\\', "/");
+            files.push((name, path));
+        }
+    }
+    Ok(())
+}

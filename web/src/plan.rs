@@ -1,0 +1,163 @@
+//! What a request would ask, over a topology that is only looked at: the page's Plan view.
+
+use std::collections::BTreeMap;
+
+use prost::Message;
+use serde::{Deserialize, Serialize};
+use vtflow_planner::{
+    Answer, Ask, Call, Failure, Flow, Record, Reply, Status, Timestamp, What,
+    explain::Plan,
+    proto::vtflow::VExecResponse,
+    rpc,
+    vexec::{Scope, Statement},
+};
+use wasm_bindgen::prelude::*;
+
+use crate::{read, write};
+
+/// One topology record.
+#[derive(Deserialize)]
+struct Given {
+    cell: String,
+    #[serde(flatten)]
+    record: Record,
+}
+
+/// What the page shows.
+#[derive(Serialize)]
+struct Planned {
+    plan: Plan,
+    failures: Vec<Failure>,
+    /// Why the request ends without a tablet call, if it does.
+    refused: Option<Status>,
+    /// Of `VExec`: the statement of each target.
+    statements: Vec<Target>,
+}
+
+#[derive(Serialize)]
+struct Target {
+    tablet: String,
+    shard: String,
+    db_name: String,
+    statement: String,
+    /// Pieces of the statement, and whether vtflow added each.
+    pieces: Vec<(String, bool)>,
+}
+
+/// Plans a call over records: `[{cell, path, version?, value}]`. No tablet is asked: what depends on rows is not known.
+///
+/// # Errors
+/// An argument of another form.
+#[wasm_bindgen]
+pub fn plan(call: JsValue, now: JsValue, records: JsValue) -> Result<JsValue, JsError> {
+    let (call, now): (Call, Timestamp) = (read("call", call)?, read("now", now)?);
+    let records: Vec<Given> = read("records", records)?;
+    write(&planned(&call, now, records))
+}
+
+fn planned(call: &Call, now: Timestamp, records: Vec<Given>) -> Planned {
+    let records: BTreeMap<(String, String), (Vec<u8>, i64)> = records
+        .into_iter()
+        .map(|Given { cell, record: Record { path, value, version } }| ((cell, path), (value, version)))
+        .collect();
+    let mut flow = Flow::start(call, now);
+    let mut all = Vec::new();
+    loop {
+        let asks = flow.asks();
+        if asks.is_empty() {
+            break;
+        }
+        for ask in &asks {
+            if let Some(answer) = answer(&records, ask) {
+                flow.answer(ask.id, answer);
+            }
+        }
+        all.extend(asks);
+    }
+    let failures = flow.failures();
+    let reply = flow.into_reply();
+    let statements = match &reply {
+        Some(Reply { result: Ok(bytes), .. }) if call.path == rpc::VEXEC => statements(bytes),
+        _ => Vec::new(),
+    };
+    let refused = reply.and_then(|reply| reply.result.err());
+    Planned { plan: Plan::new(&call.path, &all, Vec::new()), failures, refused, statements }
+}
+
+/// What the records answer; `None` for what only a cluster can.
+fn answer(records: &BTreeMap<(String, String), (Vec<u8>, i64)>, ask: &Ask) -> Option<Answer> {
+    match &ask.what {
+        What::TopoGet { cell, path } => Some(match records.get(&(cell.clone(), path.clone())) {
+            Some((value, version)) => Answer::Found { value: value.clone(), version: *version },
+            None => Answer::Missing { node: format!("{cell}:{path}") },
+        }),
+        What::TopoRange { cell, prefix } | What::TopoList { cell, prefix } => {
+            let has_values = matches!(ask.what, What::TopoRange { .. });
+            let below: Vec<Record> = records
+                .iter()
+                .filter(|((of, path), _)| of == cell && path.starts_with(prefix.as_str()))
+                .map(|((_, path), (value, version))| Record {
+                    path: path.clone(),
+                    value: if has_values { value.clone() } else { Vec::new() },
+                    version: *version,
+                })
+                .collect();
+            Some(if below.is_empty() { Answer::Missing { node: format!("{cell}:{prefix}") } } else { Answer::Range(below) })
+        }
+        What::TopoLock { .. } => Some(Answer::Locked),
+        What::TopoUnlock { .. } => Some(Answer::Unlocked),
+        What::TopoPut { .. } | What::TabletCall { .. } | What::TabletPage { .. } => None,
+    }
+}
+
+fn statements(reply: &[u8]) -> Vec<Target> {
+    let targets = VExecResponse::decode(reply).unwrap_or_default().targets;
+    let target = |target: vtflow_planner::proto::vtflow::v_exec_response::Target| {
+        let place = |at: u32| usize::try_from(at).unwrap_or(usize::MAX);
+        let (mut pieces, mut end) = (Vec::new(), 0);
+        let mut push = |from: usize, to: usize, is_added| {
+            if let Some(text) = target.statement.get(from..to).filter(|text| !text.is_empty()) {
+                pieces.push((text.to_owned(), is_added));
+            }
+        };
+        for span in &target.added {
+            push(end, place(span.start), false);
+            push(place(span.start), place(span.end), true);
+            end = place(span.end);
+        }
+        push(end, target.statement.len(), false);
+        Target { tablet: target.tablet, shard: target.shard, db_name: target.db_name, pieces, statement: target.statement }
+    };
+    targets.into_iter().map(target).collect()
+}
+
+/// Why a statement is refused, and where.
+#[derive(Serialize)]
+struct Refused {
+    message: String,
+    /// What would be accepted.
+    accepted: String,
+    before: String,
+    /// What is wrong; empty where something is missing.
+    at: String,
+    after: String,
+}
+
+/// Checks a statement of a person's: `null`, or `{message, accepted, before, at, after}`.
+///
+/// # Errors
+/// None that is known.
+#[wasm_bindgen]
+pub fn check(sql: &str, workflow: &str) -> Result<JsValue, JsError> {
+    let refused = Statement::parse(sql, Scope { workflow: workflow.into() }).err().map(|refusal| {
+        let part = |from: usize, to: usize| sql.get(from..to).unwrap_or_default().to_owned();
+        Refused {
+            before: part(0, refusal.span.start),
+            at: part(refusal.span.start, refusal.span.end),
+            after: part(refusal.span.end, sql.len()),
+            message: refusal.message,
+            accepted: refusal.accepted,
+        }
+    });
+    write(&refused)
+}

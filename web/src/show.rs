@@ -1,0 +1,71 @@
+//! What people see of a reply: the planner's summaries, one object for each thing.
+
+use prost::Message;
+use serde::Serialize;
+use vtflow_planner::{
+    Answer, Reply, Timestamp, What,
+    proto::vtctldata::{GetKeyspacesResponse, GetSchemaMigrationsResponse, GetWorkflowsResponse},
+    rpc,
+    summary::{self, Description, MigrationLine, Picture, WorkflowLine},
+};
+use wasm_bindgen::prelude::*;
+
+use crate::{read, write};
+
+#[derive(Default, Serialize)]
+struct Shown {
+    workflows: Vec<Workflow>,
+    migrations: Vec<MigrationLine>,
+    keyspaces: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Workflow {
+    line: WorkflowLine,
+    description: Description,
+    picture: Picture,
+}
+
+/// What there is to see of a reply: `{workflows, migrations, keyspaces}`, empty lists where it has none.
+///
+/// # Errors
+/// An argument of another form, or a message that cannot be decoded.
+#[wasm_bindgen]
+pub fn show(path: &str, reply: JsValue, now: JsValue) -> Result<JsValue, JsError> {
+    let (reply, now): (Reply, Timestamp) = (read("reply", reply)?, read("now", now)?);
+    let mut shown = Shown::default();
+    let Ok(bytes) = reply.result else { return write(&shown) };
+    let bytes = bytes.as_slice();
+    match path {
+        rpc::GET_WORKFLOWS => {
+            let response = GetWorkflowsResponse::decode(bytes)?;
+            let lines = summary::workflows(&response, now);
+            // The lines have the order; the rest is found by name.
+            let find = |line: WorkflowLine| {
+                let workflow = response.workflows.iter().find(|workflow| workflow.name == line.name)?;
+                let description = summary::describe(workflow, None, None, now);
+                Some(Workflow { line, description, picture: summary::picture(workflow, now) })
+            };
+            shown.workflows = lines.into_iter().filter_map(find).collect();
+        }
+        rpc::GET_SCHEMA_MIGRATIONS => {
+            let response = GetSchemaMigrationsResponse::decode(bytes)?;
+            shown.migrations = summary::migrations(&response, None, &reply.failures, true, now);
+        }
+        "/vtctlservice.Vtctld/GetKeyspaces" => {
+            shown.keyspaces = GetKeyspacesResponse::decode(bytes)?.keyspaces.into_iter().map(|keyspace| keyspace.name).collect();
+        }
+        _ => {}
+    }
+    write(&shown)
+}
+
+/// The rows in a tablet's answer: `{columns, rows}`, or `null`.
+///
+/// # Errors
+/// An argument of another form.
+#[wasm_bindgen]
+pub fn table(what: JsValue, answer: JsValue) -> Result<JsValue, JsError> {
+    let (what, answer): (What, Answer) = (read("what", what)?, read("answer", answer)?);
+    write(&summary::table(&what, &answer))
+}
