@@ -120,7 +120,8 @@ impl Checker<'_> {
                         Ok(Expr::Cast { expr: self.boxed(inner)?, to })
                     }
                     (None, Some(charset)) => {
-                        let charset = charset.to_string();
+                        // As typed: printing the parser's nodes would bring in the printing of every statement there is.
+                        let charset = self.source.text(self.source.range(charset.span()));
                         let known =
                             ["utf8mb4", "utf8", "latin1", "binary"].into_iter().find(|known| charset.eq_ignore_ascii_case(known));
                         let charset = known.ok_or_else(|| self.refuse(expr.span(), "unknown character set", "utf8mb4"))?;
@@ -265,14 +266,14 @@ impl Checker<'_> {
 
     fn function(&mut self, function: &Function) -> Result<Expr, Refusal> {
         let span = function.name.span();
-        let written = function.name.to_string();
-        let name = functions::allowed(&written).ok_or_else(|| {
-            let near = nearest(&written, functions::names());
+        let written = self.source.text(self.source.range(span));
+        let name = functions::allowed(written).ok_or_else(|| {
+            let near = nearest(written, functions::names());
             let accepted = near.map_or_else(
                 || format!("functions of the row: {}", functions::names().collect::<Vec<_>>().join(", ")),
                 |near| format!("did you mean {near}?"),
             );
-            self.refuse(span, format!("function not supported by vexec: {}", excerpt(&written)), accepted)
+            self.refuse(span, format!("function not supported by vexec: {}", excerpt(written)), accepted)
         })?;
         let is_plain = !function.uses_odbc_syntax
             && matches!(function.parameters, FunctionArguments::None)
