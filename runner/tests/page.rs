@@ -1,4 +1,4 @@
-//! The page in a real browser: headless Chromium, driven through WebDriver, on a server that is this program's own.
+//! The page in a real browser: headless Chromium, driven through `WebDriver`, on a server that is this program's own.
 //!
 //! Every view is looked at by what it says and by its console, which has to stay empty of errors. Screenshots are kept in
 //! `target/screenshots`. The page has to have been built (`make web`): `make test` does.
@@ -80,7 +80,12 @@ impl Browser {
         if is_dark {
             args.push("--blink-settings=preferredColorScheme=0".to_owned());
         }
-        let Value::Object(capabilities) = json!({ "goog:chromeOptions": { "args": args } }) else { unreachable!() };
+        let mut options = json!({ "args": args });
+        if width < 500 {
+            // No window is that narrow.
+            options["mobileEmulation"] = json!({ "deviceMetrics": { "width": width, "height": 800, "pixelRatio": 1.0 } });
+        }
+        let Value::Object(capabilities) = json!({ "goog:chromeOptions": options }) else { unreachable!() };
         let mut builder = ClientBuilder::new(HttpConnector::new());
         builder.capabilities(capabilities);
         let begun = Instant::now();
@@ -127,6 +132,11 @@ impl Browser {
     /// Writes into a field what is there not, as somebody who types would.
     async fn fill(&self, css: &str, text: &str) {
         let field = self.client.find(Locator::Css(css)).await.unwrap();
+        let begun = Instant::now();
+        while !field.is_displayed().await.unwrap() {
+            assert!(begun.elapsed() < Duration::from_secs(20), "{css} stays hidden");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         field.clear().await.unwrap();
         field.send_keys(text).await.unwrap();
     }
@@ -176,8 +186,9 @@ async fn a_plan_is_previewed_shared_and_refused_in_its_place() {
     browser.fill("input[name=workflow]", "move_big2").await;
     browser.fill("textarea", "update _vt.vreplication set state='Stopped' where id > 3").await;
     browser.sees("where id > 3 and db_name = 'vt_customer' and workflow = 'move_big2'").await;
-    let added = browser.client.find(Locator::Css("ins")).await.unwrap().text().await.unwrap();
-    assert!(added.contains("db_name = 'vt_customer' and workflow = 'move_big2'"), "what was added is marked: {added}");
+    let added = "return [...document.querySelector('li:has(ins)').querySelectorAll('ins')].map(ins => ins.textContent.trim())";
+    let added = browser.client.execute(added, Vec::new()).await.unwrap();
+    assert_eq!(added, json!(["and db_name = 'vt_customer'", "and workflow = 'move_big2'"]), "what was added is marked");
     browser.screenshot("plan-vexec").await;
 
     let link = browser.client.current_url().await.unwrap();
