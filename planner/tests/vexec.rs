@@ -185,6 +185,36 @@ fn what_the_reference_refuses_is_refused_in_its_words() {
 }
 
 #[test]
+fn nothing_may_follow_the_statement() {
+    for (sql, at) in [
+        ("select * from _vt.vreplication where id = 1 end", "end"),
+        ("select * from _vt.vreplication limit 1 end or 1 = 1", "end"),
+        ("select * from _vt.vreplication limit 1 nonsense", "nonsense"),
+        ("update _vt.vreplication set state = 'Running' where id = 1 nonsense", "nonsense"),
+        ("delete from _vt.vreplication where id = 1 end", "end"),
+        ("delete from _vt.vreplication where id = 1 or", ""),
+    ] {
+        let refusal = refusal(sql);
+        assert!(refusal.message.starts_with("syntax error at position"), "{sql}: {}", refusal.message);
+        assert_eq!(&sql[refusal.span.clone()], at, "{}", refusal.with_caret(sql));
+    }
+}
+
+#[test]
+fn other_statements_are_known_by_their_first_word() {
+    for word in ["alter", "Drop", "explain", "GRANT", "set", "show", "truncate"] {
+        let refusal = refusal(&format!(" {word} anything at all"));
+        assert_eq!(refusal.message, format!("query not supported by vexec:  {word} anything at all"));
+        assert_eq!((refusal.span, refusal.accepted.as_str()), (1..1 + word.len(), "select, update or delete"), "{word}");
+    }
+    for sql in ["5", "nonsense"] {
+        let refusal = refusal(sql);
+        assert!(refusal.message.starts_with("syntax error at position"), "{sql}: {}", refusal.message);
+        assert_eq!(refusal.accepted, "expected an SQL statement", "{sql}");
+    }
+}
+
+#[test]
 fn beyond_the_reference_only_what_stays_within_the_tables_is_accepted() {
     for (sql, text, at) in [
         ("select sleep(9) from _vt.vreplication", "function not supported by vexec: sleep", "sleep"),

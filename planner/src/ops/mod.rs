@@ -47,21 +47,21 @@ pub(crate) fn start(call: &Call, now: Timestamp, asks: &mut Asks) -> Result<Box<
         rpc::SNAPSHOT => Ok(Box::new(snapshot::Snapshot::start(call, asks)?)),
         rpc::VDIFF_SHOW => Ok(Box::new(vdiff_show::VDiffShow::start(call, asks)?)),
         rpc::VEXEC => match VExecWrite::new(call) {
-            Some(write) => Ok(Box::new(Write::start(write, rpc::VEXEC, call, now, asks)?)),
+            Some(write) => Ok(Box::new(Write::start(Box::new(write), rpc::VEXEC, call, now, asks)?)),
             None => Ok(Box::new(vexec::VExec::start(call, asks)?)),
         },
         rpc::WORKFLOW_STATUS => Ok(Box::new(workflow_status::WorkflowStatus::start(call, now, asks)?)),
         rpc::WORKFLOW_UPDATE => {
-            let write = Write::start(WorkflowUpdate::new(call)?, rpc::WORKFLOW_UPDATE, call, now, asks)?;
-            Ok(Box::new(write))
+            let verb = Box::new(WorkflowUpdate::new(call)?);
+            Ok(Box::new(Write::start(verb, rpc::WORKFLOW_UPDATE, call, now, asks)?))
         }
         rpc::UPDATE_THROTTLER_CONFIG => Ok(Box::new(Throttle::start(call, now, asks)?)),
         rpc::WORKFLOW_DELETE => {
-            let write = Write::start(WorkflowDelete::new(call)?, rpc::WORKFLOW_DELETE, call, now, asks)?;
-            Ok(Box::new(write))
+            let verb = Box::new(WorkflowDelete::new(call)?);
+            Ok(Box::new(Write::start(verb, rpc::WORKFLOW_DELETE, call, now, asks)?))
         }
         path => match Migration::new(call) {
-            Some(migration) => Ok(Box::new(Write::start(migration?, path, call, now, asks)?)),
+            Some(migration) => Ok(Box::new(Write::start(Box::new(migration?), path, call, now, asks)?)),
             None => topology::start(call, asks).unwrap_or_else(|| Err(unserved(path))),
         },
     }

@@ -98,8 +98,9 @@ struct Asked {
 }
 
 /// A request that writes, on its way.
-pub(crate) struct Write<V> {
-    verb: V,
+pub(crate) struct Write {
+    /// Behind a pointer, so that the planner holds the engine once and not once for each verb: it is a download, too.
+    verb: Box<dyn Verb>,
     rpc: String,
     request: Vec<u8>,
     options: CallOptions,
@@ -128,9 +129,9 @@ pub(crate) struct Write<V> {
     notes: Vec<String>,
 }
 
-impl<V: Verb> Write<V> {
+impl Write {
     /// Begins the request.
-    pub(crate) fn start(verb: V, rpc: &str, call: &Call, now: Timestamp, asks: &mut Asks) -> Result<Self, Status> {
+    pub(crate) fn start(verb: Box<dyn Verb>, rpc: &str, call: &Call, now: Timestamp, asks: &mut Asks) -> Result<Self, Status> {
         let mut write = Self {
             verb,
             rpc: rpc.to_owned(),
@@ -523,7 +524,7 @@ impl<V: Verb> Write<V> {
     }
 }
 
-impl<V: Verb> Operation for Write<V> {
+impl Operation for Write {
     fn answered(&mut self, id: AskId, answer: Answer, asks: &mut Asks) {
         match self.waiting.remove(&id) {
             Some(Waiting::Lock) => self.locked(id, answer, asks),
