@@ -273,6 +273,12 @@ async fn the_cluster_is_seen_alive_on_a_phone_and_in_the_dark() {
     browser.sees("the same planner, the same reply, byte for byte").await;
     browser.fits().await;
     browser.screenshot("live-360-dark").await;
+    let background = "return getComputedStyle(document.body).backgroundColor";
+    let dark = browser.client.execute(background, Vec::new()).await.unwrap();
+    browser.click("#theme").await;
+    assert_ne!(browser.client.execute(background, Vec::new()).await.unwrap(), dark, "light now");
+    browser.click("#theme").await;
+    assert_eq!(browser.client.execute(background, Vec::new()).await.unwrap(), dark, "and dark again");
     for view in ["#plan", "#replay"] {
         browser.client.execute(&format!("location.hash = '{view}'"), Vec::new()).await.unwrap();
         browser.sees(if view == "#plan" { "Round 3" } else { "replayed here" }).await;

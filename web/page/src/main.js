@@ -126,7 +126,30 @@ addEventListener("drop", (event) => {
 });
 addEventListener("hashchange", show);
 
+/** Light, dark, or as the system has it: the button turns what is seen into its opposite, and that is kept. */
+function theme() {
+  const style = document.documentElement.style;
+  const kept = () => {
+    try {
+      return localStorage.getItem("theme");
+    } catch {
+      return null;
+    }
+  };
+  style.colorScheme = kept() ?? "";
+  document.getElementById("theme").addEventListener("click", () => {
+    const isDark = style.colorScheme ? style.colorScheme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+    style.colorScheme = isDark ? "light" : "dark";
+    try {
+      localStorage.setItem("theme", style.colorScheme);
+    } catch {
+      // A browser that keeps nothing shows it all the same.
+    }
+  });
+}
+
 async function start() {
+  theme();
   const badge = document.getElementById("planner");
   try {
     await init();
