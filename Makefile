@@ -4,11 +4,12 @@ CARGO ?= cargo
 PACKAGES = protobuf-compiler gcc libc6-dev
 TEST_PACKAGES = etcd-server mariadb-server openssl bsdutils chromium chromium-driver
 
-.PHONY: run test web quick check lint bench bench-serve size deny setup setup-tests setup-wasm clean
+.PHONY: run test web component quick check lint bench bench-serve size deny setup setup-tests setup-wasm clean
 
 ## Sets up, builds and shows the demo cluster's workflows and the plan behind them.
 run: setup
-	@$(MAKE) --no-print-directory web || echo "The page could not be built (it needs the target wasm32-unknown-unknown): the program goes without it."
+	@$(MAKE) --no-print-directory web component \
+		|| echo "The page and the planner for --planner wasm could not be built (they need the target wasm32-unknown-unknown): the program goes without them."
 	$(CARGO) build --release -p vtflow
 	@echo
 	@echo '$$ vtflow --demo get workflows customer'
@@ -18,12 +19,16 @@ run: setup
 	@target/release/vtflow --demo plan workflows customer || test $$? -eq 1
 
 ## Sets up whatever the tests need and passes them all.
-test: setup-tests web lint
+test: setup-tests web component lint
 	$(CARGO) test --workspace --quiet
 
 ## The page, and the planner in it, into dist/: what is built after it has the page in it.
 web: setup-wasm
 	$(CARGO) run --quiet -p xtask -- web
+
+## The planner as a component, dist/planner.wasm: what is built after it runs it with --planner wasm.
+component: setup-wasm
+	$(CARGO) run --quiet -p xtask -- component
 
 ## Formatting and the planner's own tests.
 quick:

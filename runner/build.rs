@@ -1,4 +1,5 @@
-//! Embeds what `cargo xtask web` has put into `dist/page`, if it is there: the list of its files, each with its content.
+//! Embeds what is there of `dist/`: of `cargo xtask web` the list of the page's files, each with its content, and of
+//! `cargo xtask component` the planner.
 
 #![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "a build script is IO")]
 
@@ -24,6 +25,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     list.push_str("]\n");
     let out = PathBuf::from(std::env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?);
     fs::write(out.join("page.rs"), list)?;
+    let component = Path::new("../dist/planner.wasm").canonicalize().ok();
+    let component = component.map_or("None".to_owned(), |path| {
+        println!("cargo:rerun-if-changed={}", path.display());
+        format!("Some(include_bytes!({:?}))", path.display().to_string())
+    });
+    fs::write(out.join("planner.rs"), component)?;
     Ok(())
 }
 

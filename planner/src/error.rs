@@ -35,6 +35,8 @@ pub enum Code {
     FailedPrecondition = 9,
     /// 12: no such RPC here.
     Unimplemented = 12,
+    /// 13: the planner itself failed: one in wasmtime that trapped. The planner never says so of itself.
+    Internal = 13,
 }
 
 impl From<Code> for i32 {
@@ -47,7 +49,7 @@ impl TryFrom<i32> for Code {
     type Error = String;
 
     fn try_from(code: i32) -> Result<Self, String> {
-        [Self::Unknown, Self::InvalidArgument, Self::FailedPrecondition, Self::Unimplemented]
+        [Self::Unknown, Self::InvalidArgument, Self::FailedPrecondition, Self::Unimplemented, Self::Internal]
             .into_iter()
             .find(|known| *known as i32 == code)
             .ok_or_else(|| format!("the planner ends no request with gRPC code {code}"))

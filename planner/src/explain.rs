@@ -5,7 +5,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap, fmt::Write};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     error::Failure,
@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Everything that a flow would ask.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     /// The RPC planned for.
     pub rpc: String,
@@ -26,7 +26,7 @@ pub struct Plan {
 }
 
 /// One ask of a plan.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlannedAsk {
     /// As [`Ask::round`].
     pub round: u32,
@@ -36,7 +36,7 @@ pub struct PlannedAsk {
 }
 
 /// What an ask of a plan asks. The order of the variants is the order of a plan within a round.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Planned {
     /// A range of topology records.
@@ -85,7 +85,7 @@ pub enum Planned {
         /// Its host and gRPC port.
         address: String,
         /// `read` or `write`.
-        effect: &'static str,
+        effect: Effect,
         /// The tablet's database.
         db_name: String,
         /// The gRPC path.
@@ -147,7 +147,7 @@ impl Plan {
             }
         }
         let calls = self.asks.iter().filter(|ask| matches!(ask.what, Planned::Call { .. })).count();
-        let is_write = |what: &Planned| matches!(what, Planned::Put { .. } | Planned::Call { effect: "write", .. });
+        let is_write = |what: &Planned| matches!(what, Planned::Put { .. } | Planned::Call { effect: Effect::Write, .. });
         let writes = self.asks.iter().filter(|ask| is_write(&ask.what)).count();
         let mut tablets: Vec<&str> = self.calls().map(|(_, tablet, ..)| tablet).collect();
         tablets.dedup();
@@ -226,10 +226,7 @@ fn planned(ask: &Ask) -> Planned {
             shard: about.shard.clone(),
             tablet: tablet.alias.clone(),
             address: tablet.address(),
-            effect: match effect {
-                Effect::Read => "read",
-                Effect::Write => "write",
-            },
+            effect: *effect,
             db_name: about.db_name.clone(),
             rpc: path.clone(),
             statement: about.statement.clone(),

@@ -183,7 +183,7 @@ impl PageAddress {
 }
 
 /// Whether a call changes anything on the tablet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Effect {
     /// Reads only: may be sent again.
@@ -344,6 +344,24 @@ pub trait Asking: Send {
     fn failures(&mut self) -> Vec<Failure>;
     /// As [`Flow::reply`], by value: to be called once, at the end.
     fn end(&mut self) -> Option<Reply>;
+}
+
+impl<T: Asking + ?Sized> Asking for Box<T> {
+    fn asks(&mut self) -> Vec<Ask> {
+        (**self).asks()
+    }
+
+    fn answer(&mut self, id: AskId, answer: Answer) -> bool {
+        (**self).answer(id, answer)
+    }
+
+    fn failures(&mut self) -> Vec<Failure> {
+        (**self).failures()
+    }
+
+    fn end(&mut self) -> Option<Reply> {
+        (**self).end()
+    }
 }
 
 impl Asking for Flow {

@@ -11,6 +11,7 @@ pub mod drive;
 pub mod embedded;
 pub mod observe;
 pub mod output;
+pub mod planner_host;
 pub mod raw;
 pub mod server;
 pub mod tablet;

@@ -11,11 +11,11 @@ use std::{
 };
 
 use vtflow_planner::{
-    Answer, Ask, AskId, Call, FailureKind, Flow, Reply, Timestamp,
+    Answer, Ask, AskId, Call, FailureKind, Reply, Timestamp,
     trace::{FORMAT, Planner, Trace, Traced},
 };
 
-use crate::observe::Observer;
+use crate::{observe::Observer, planner_host::PlannerHost};
 
 /// Writes down one flow.
 pub struct Recorder {
@@ -36,13 +36,13 @@ impl Recorder {
         Self { started: Instant::now(), asks: Mutex::default() }
     }
 
-    /// The trace of a flow that has ended.
-    pub fn ended(self, call: &Call, now: Timestamp, reply: &Reply) -> Trace {
+    /// The trace of a flow that has ended, and who decided in it.
+    pub fn ended(self, planner: Planner, call: &Call, now: Timestamp, reply: &Reply) -> Trace {
         let took_us = micros(self.started.elapsed());
         let mut asks = self.asks.into_inner().unwrap_or_else(PoisonError::into_inner).traced;
         asks.sort_by_key(|traced| traced.ask.id);
         let reply = Some(reply.clone());
-        Trace { vtflow_trace: FORMAT, planner: Planner::this(), call: call.clone(), now, redacted: false, asks, reply, took_us }
+        Trace { vtflow_trace: FORMAT, planner, call: call.clone(), now, redacted: false, asks, reply, took_us }
     }
 
     fn change(&self, change: impl FnOnce(&mut Asks, u64)) {
@@ -86,19 +86,20 @@ pub struct TraceFile {
     path: PathBuf,
     file: Mutex<File>,
     redact: bool,
+    planner: PlannerHost,
 }
 
 impl TraceFile {
-    /// Makes the file; what was in it is gone.
+    /// Makes the file; what was in it is gone. `planner` says what a redacted flow's reply is.
     ///
     /// # Errors
     /// It cannot be written.
-    pub fn create(path: &Path, redact: bool) -> io::Result<Self> {
+    pub fn create(path: &Path, redact: bool, planner: PlannerHost) -> io::Result<Self> {
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        Ok(Self { path: path.to_owned(), file: Mutex::new(options.open(path)?), redact })
+        Ok(Self { path: path.to_owned(), file: Mutex::new(options.open(path)?), redact, planner })
     }
 
     /// Adds a flow that has ended.
@@ -106,7 +107,7 @@ impl TraceFile {
     /// # Errors
     /// The text that says which file could not be written, and why.
     pub fn add(&self, trace: Trace) -> Result<(), String> {
-        let trace = if self.redact { trace.redacted(|call, now| Box::new(Flow::start(call, now))) } else { trace };
+        let trace = if self.redact { trace.redacted(|call, now| self.planner.start(call, now)) } else { trace };
         let failed = |error: &dyn std::fmt::Display| format!("the trace {} cannot be written: {error}", self.path.display());
         let mut line = serde_json::to_vec(&trace).map_err(|error| failed(&error))?;
         line.push(b'\n');

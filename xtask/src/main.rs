@@ -1,6 +1,8 @@
-//! Builds that cargo cannot do alone: `cargo xtask web`, `cargo xtask size`.
+//! Builds that cargo cannot do alone: `cargo xtask component`, `cargo xtask web`, `cargo xtask size`.
 
+mod component;
 mod size;
+mod wasm;
 mod web;
 
 use std::{env, path::Path};
@@ -9,10 +11,11 @@ use anyhow::{Context, bail};
 
 fn main() -> anyhow::Result<()> {
     match env::args().nth(1).as_deref() {
+        Some("component") => component::build(root()?),
         Some("size") => size::print(root()?),
         Some("web") => web::build(root()?),
-        Some(other) => bail!("no such task: {other}. There are: size, web"),
-        None => bail!("which task? There are: size, web"),
+        Some(other) => bail!("no such task: {other}. There are: component, size, web"),
+        None => bail!("which task? There are: component, size, web"),
     }
 }
 

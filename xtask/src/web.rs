@@ -2,18 +2,14 @@
 //!
 //! `dist/page` is a folder that any static host can serve; the runner embeds it when it is built. `dist/npm` can be published.
 
-use std::{
-    env, fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{fs, path::Path};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use wasm_bindgen_cli_support::Bindgen;
 
 /// Builds both.
 pub(crate) fn build(root: &Path) -> anyhow::Result<()> {
-    let module = module(root)?;
+    let module = crate::wasm::module(root, "vtflow-web", "wasm")?;
     let (page, npm) = (root.join("dist/page"), root.join("dist/npm"));
     for directory in [&page, &npm] {
         if directory.exists() {
@@ -43,22 +39,6 @@ pub(crate) fn build(root: &Path) -> anyhow::Result<()> {
     );
     fs::write(npm.join("package.json"), package)?;
     Ok(())
-}
-
-/// The planner with its bindings, as rustc makes it.
-fn module(root: &Path) -> anyhow::Result<PathBuf> {
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let built = Command::new(cargo)
-        .args(["build", "--quiet", "-p", "vtflow-web", "--target", "wasm32-unknown-unknown", "--profile", "wasm"])
-        .current_dir(root)
-        .status()?;
-    if !built.success() {
-        bail!(
-            "the web crate does not build for wasm32-unknown-unknown; `rustup target add wasm32-unknown-unknown` may be missing"
-        );
-    }
-    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), Into::into);
-    Ok(target.join("wasm32-unknown-unknown/wasm/vtflow_web.wasm"))
 }
 
 fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 use anyhow::{Context, bail};
 use clap::Args;
 use prost::Message;
-use vtflow_planner::{Call, Flow, Reply, Timestamp, proto::topodata::CellInfo};
+use vtflow_planner::{Call, Reply, Timestamp, proto::topodata::CellInfo};
 
 use super::duration;
 use crate::{
@@ -20,6 +20,7 @@ use crate::{
         snapshot::Snapshot,
     },
     output::{progress::Progress, terminal},
+    planner_host::{PlannerChoice, PlannerHost},
     tablet::{DEFAULT_CONCURRENCY, DEFAULT_CONCURRENCY_PER_CELL, TabletOptions, Tablets},
     tls::TlsFiles,
     topo::{CellRecord, DEFAULT_READ_CONCURRENCY, EtcdConfig, EtcdTopology, GLOBAL, MemoryTopology},
@@ -98,6 +99,16 @@ pub struct ConnectArgs {
     /// Leave the values of rows out of the trace, but for names, states, numbers and times
     #[arg(long, global = true, requires = "trace", help_heading = "Trace")]
     redact: bool,
+    /// Which planner decides: the one built in (native), the same as a component (wasm), or another build of it (wasm=FILE)
+    #[arg(
+        long,
+        global = true,
+        value_name = "native|wasm[=FILE]",
+        default_value = "native",
+        hide_default_value = true,
+        help_heading = "Planner"
+    )]
+    planner: PlannerChoice,
     /// Bytes of a message to or from a tablet, and to or from a client
     #[arg(long, global = true, value_name = "BYTES", default_value_t = 16 << 20, help_heading = "Limits")]
     grpc_max_message_size: usize,
@@ -111,6 +122,8 @@ pub(crate) struct Connected {
     recorded_at: Option<Timestamp>,
     /// The tablets of an embedded cluster run as long as this lives.
     embedded: Option<Cluster>,
+    /// Who decides.
+    pub(crate) planner: PlannerHost,
     /// Where requests are written down, if anywhere.
     traces: Option<TraceFile>,
 }
@@ -123,12 +136,12 @@ impl Connected {
 
     /// Performs a request, shows how it goes if it takes long, and writes it down if that is wanted.
     pub(crate) async fn perform(&self, call: &Call, now: Timestamp) -> Reply {
-        let (flow, progress) = (Flow::start(call, now), Progress::start());
+        let (flow, progress) = (self.planner.start(call, now), Progress::start());
         let Some(traces) = &self.traces else { return drive(flow, &self.io, None, &progress).await };
         let recorder = Recorder::new();
         let reply = drive(flow, &self.io, None, &(&recorder, &progress)).await;
         drop(progress);
-        if let Err(text) = traces.add(recorder.ended(call, now, &reply)) {
+        if let Err(text) = traces.add(recorder.ended(self.planner.build(), call, now, &reply)) {
             // What was asked for is there; only its trace is not.
             terminal::error_line(&format!("warning: {text}"));
         }
@@ -178,7 +191,9 @@ impl ConnectArgs {
             );
         }
         let topology = Arc::new(self.etcd()?);
-        Ok(Connected { io: self.io(topology)?, recorded_at: None, embedded: None, traces: self.traces()? })
+        let planner = self.planner()?;
+        let traces = self.traces(&planner)?;
+        Ok(Connected { io: self.io(topology)?, recorded_at: None, embedded: None, planner, traces })
     }
 
     /// Starts an embedded cluster and opens it.
@@ -196,7 +211,9 @@ impl ConnectArgs {
         cluster.warnings().iter().for_each(|warning| terminal::error_line(&format!("warning: {warning}")));
         let topology = MemoryTopology::new(cluster.topo()).with_unreadable(unreadable).with_delay(embedding.topo_delay);
         let io = self.io(Arc::new(topology))?;
-        Ok(Connected { io, recorded_at: Some(taken_at), embedded: Some(cluster), traces: self.traces()? })
+        let planner = self.planner()?;
+        let traces = self.traces(&planner)?;
+        Ok(Connected { io, recorded_at: Some(taken_at), embedded: Some(cluster), planner, traces })
     }
 
     /// Bytes that a message may have, in every direction.
@@ -251,9 +268,17 @@ impl ConnectArgs {
         records
     }
 
-    fn traces(&self) -> anyhow::Result<Option<TraceFile>> {
+    /// The planner that the flags name.
+    ///
+    /// # Errors
+    /// It cannot be read or run.
+    pub(crate) fn planner(&self) -> anyhow::Result<PlannerHost> {
+        PlannerHost::load(&self.planner).map_err(|error| anyhow::anyhow!(error))
+    }
+
+    fn traces(&self, planner: &PlannerHost) -> anyhow::Result<Option<TraceFile>> {
         let Some(path) = &self.trace else { return Ok(None) };
-        let file = TraceFile::create(path, self.redact);
+        let file = TraceFile::create(path, self.redact, planner.clone());
         file.map(Some).with_context(|| format!("the trace {} cannot be written", path.display()))
     }
 

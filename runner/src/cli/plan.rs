@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
-use vtflow_planner::{Call, Flow, explain::Plan};
+use vtflow_planner::Call;
 
 use super::{WorkflowsArgs, connect::Connected, failures};
 use crate::{
@@ -55,13 +55,13 @@ enum Format {
 
 pub(crate) async fn run<R: Request + Args>(cluster: &Connected, args: PlanArgs<R>) -> anyhow::Result<ExitCode> {
     let call = args.request.call()?;
-    let flow = Flow::start(&call, cluster.now());
+    let flow = cluster.planner.start(&call, cluster.now());
     let planned = plan(flow, &cluster.io, None, &Progress::start()).await;
     if let Some(Err(status)) = planned.reply.as_ref().map(|reply| &reply.result) {
         failures::print(&planned.failures);
         anyhow::bail!("{}", status.message);
     }
-    let plan = Plan::new(&call.path, &planned.asks, planned.failures);
+    let plan = cluster.planner.explain(&call.path, &planned.asks, planned.failures).map_err(|error| anyhow::anyhow!(error))?;
     match args.output {
         Format::Text => terminal::print(&plan.text()),
         Format::Json => terminal::print(&(serde_json::to_string_pretty(&plan)? + "\n")),

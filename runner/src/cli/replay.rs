@@ -5,10 +5,11 @@ use std::{io::Write, path::PathBuf, process::ExitCode};
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 use vtflow_planner::{
-    Answer, Flow, What,
+    Answer, What,
     trace::{Planner, Replayed, Trace, Traced, replay},
 };
 
+use super::connect::ConnectArgs;
 use crate::{output::terminal, trace};
 
 #[derive(Args, Clone, Debug)]
@@ -31,16 +32,20 @@ enum Format {
 }
 
 /// Exit code 0: every reply is the recorded one and every ask was asked; 1: not all; 2: the file cannot be read.
-pub(crate) fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(connect: &ConnectArgs, args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     let traces = trace::read(&args.file).map_err(|error| anyhow::anyhow!(error))?;
+    let planner = connect.planner()?;
     let mut differ = 0;
     let mut documents = Vec::new();
     for (index, trace) in traces.iter().enumerate() {
-        let replayed = replay(&mut Flow::start(&trace.call, trace.now), trace);
+        let replayed = replay(&mut *planner.start(&trace.call, trace.now), trace);
         differ += usize::from(!replayed.differences.is_empty());
         match args.output {
             Format::Text => terminal::print(
-                &text(index + 1, trace, &replayed).lines().map(|line| terminal::printable(line) + "\n").collect::<String>(),
+                &text(index + 1, trace, &replayed, &planner.build())
+                    .lines()
+                    .map(|line| terminal::printable(line) + "\n")
+                    .collect::<String>(),
             ),
             Format::Json => documents.push(replayed),
             Format::Raw => match replayed.reply.map(|reply| reply.result) {
@@ -56,7 +61,7 @@ pub(crate) fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     Ok(if differ == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
-fn text(number: usize, trace: &Trace, replayed: &Replayed) -> String {
+fn text(number: usize, trace: &Trace, replayed: &Replayed, this: &Planner) -> String {
     use std::fmt::Write;
     let mut out = String::new();
     let rounds = trace.asks.iter().map(|traced| traced.ask.round).max().unwrap_or(0);
@@ -64,10 +69,9 @@ fn text(number: usize, trace: &Trace, replayed: &Replayed) -> String {
     let redacted = if trace.redacted { ", redacted" } else { "" };
     let _ =
         writeln!(out, "{number}  {method}: {} asks in {rounds} rounds, {}{redacted}", trace.asks.len(), micros(trace.took_us));
-    let this = Planner::this();
-    if trace.planner != this {
+    if trace.planner != *this {
         let short = |planner: &Planner| format!("{} {}", planner.version, planner.digest.get(..12).unwrap_or(&planner.digest));
-        let _ = writeln!(out, "   recorded with planner {}, this is {}", short(&trace.planner), short(&this));
+        let _ = writeln!(out, "   recorded with planner {}, this is {}", short(&trace.planner), short(this));
     }
     let slowest =
         trace.asks.iter().filter(|traced| is_call(traced)).max_by_key(|traced| took(traced)).map(|traced| traced.ask.id);

@@ -11,6 +11,7 @@ use clap::{Args, ValueEnum};
 use super::{ConnectArgs, connect::Connected, duration};
 use crate::{
     output::terminal,
+    planner_host::PlannerHost,
     server::{
         AuthOptions, ForwardTo, Server, ServerOptions, ServerTls,
         methods::{self, Answerer},
@@ -112,7 +113,7 @@ pub(crate) async fn serve(
     args: &ListenArgs,
     default_host: &str,
 ) -> anyhow::Result<ExitCode> {
-    let options = args.options(connect.message_bytes(), default_host)?;
+    let options = ServerOptions { planner: cluster.planner.clone(), ..args.options(connect.message_bytes(), default_host)? };
     let clock = Arc::clone(cluster);
     let server = Server::start(options, cluster.io.clone(), Arc::new(move || clock.now()), None).await?;
     terminal::error_line(&format!("Vtctld on {}, HTTP on http://{}", server.grpc_address(), server.http_address()));
@@ -161,6 +162,7 @@ impl ListenArgs {
             allow_writes: self.allow_writes,
             grace: self.onterm_timeout,
             has_log: !self.no_log,
+            planner: PlannerHost::Native,
         })
     }
 }

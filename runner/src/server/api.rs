@@ -15,11 +15,12 @@ use tokio::{
     sync::Semaphore,
     time::{Instant, timeout},
 };
-use vtflow_planner::{Call, Effect, Flow, rpc, trace::Planner};
+use vtflow_planner::{Call, Effect, rpc};
 
 use super::{Clock, auth::Auth, metrics::Metrics};
 use crate::{
     drive::{ClusterIo, drive},
+    planner_host::PlannerHost,
     trace::Recorder,
 };
 
@@ -33,6 +34,7 @@ const TURNS: usize = 16;
 
 /// The cluster, for the page.
 pub(super) struct Api {
+    planner: PlannerHost,
     io: ClusterIo,
     now: Clock,
     auth: Arc<Auth>,
@@ -41,14 +43,14 @@ pub(super) struct Api {
 }
 
 impl Api {
-    pub(super) fn new(io: ClusterIo, now: Clock, auth: Arc<Auth>, metrics: Arc<Metrics>) -> Self {
-        Self { io, now, auth, metrics, turns: Semaphore::new(TURNS) }
+    pub(super) fn new(planner: PlannerHost, io: ClusterIo, now: Clock, auth: Arc<Auth>, metrics: Arc<Metrics>) -> Self {
+        Self { planner, io, now, auth, metrics, turns: Semaphore::new(TURNS) }
     }
 
     /// Answers a request to `/api/…`.
     pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let answered = match (request.method(), request.uri().path()) {
-            (&Method::GET, "/api/planner") => Ok(json(&Planner::this())),
+            (&Method::GET, "/api/planner") => Ok(json(&self.planner.build())),
             (&Method::POST, "/api/trace") => self.trace(request).await,
             (_, "/api/planner") => Err(Refused::new(StatusCode::METHOD_NOT_ALLOWED, "GET only")),
             (_, "/api/trace") => Err(Refused::new(StatusCode::METHOD_NOT_ALLOWED, "POST only")),
@@ -85,8 +87,8 @@ impl Api {
         let now = (self.now)();
         let recorder = Recorder::new();
         let until = Some(Instant::now() + ANSWER_TIME);
-        let reply = drive(Flow::start(&call, now), &self.io, until, &(&recorder, &*self.metrics)).await;
-        Ok(json(&recorder.ended(&call, now, &reply)))
+        let reply = drive(self.planner.start(&call, now), &self.io, until, &(&recorder, &*self.metrics)).await;
+        Ok(json(&recorder.ended(self.planner.build(), &call, now, &reply)))
     }
 
     /// Lets a request in, or says why not.

@@ -42,11 +42,12 @@ use crate::{
     cause::root_cause,
     drive::ClusterIo,
     observe::{Nobody, Observer},
+    planner_host::PlannerHost,
     tls::OptionError,
 };
 
 /// How the server listens, and whom it lets in.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct ServerOptions {
     /// `--bind-address`: a name or an address; empty for all of the machine's.
     pub bind_address: String,
@@ -68,6 +69,8 @@ pub struct ServerOptions {
     pub grace: Duration,
     /// Whether each RPC is a line on stderr.
     pub has_log: bool,
+    /// Who decides. Default: the planner that is linked in.
+    pub planner: PlannerHost,
 }
 
 impl Default for ServerOptions {
@@ -83,6 +86,7 @@ impl Default for ServerOptions {
             allow_writes: false,
             grace: Duration::from_secs(10),
             has_log: true,
+            planner: PlannerHost::Native,
         }
     }
 }
@@ -157,9 +161,10 @@ impl Server {
             metrics: Arc::clone(&metrics),
             serving: is_serving.clone(),
             grpc: grpc_address.port().to_string(),
-            api: api::Api::new(io.clone(), Arc::clone(&now), Arc::clone(&auth), Arc::clone(&metrics)),
+            api: api::Api::new(options.planner.clone(), io.clone(), Arc::clone(&now), Arc::clone(&auth), Arc::clone(&metrics)),
         };
         let service = VtctldService(Arc::new(Inner {
+            planner: options.planner,
             io,
             now,
             observer: observer.unwrap_or_else(|| Arc::new(Nobody)),

@@ -20,7 +20,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 use tonic::body::Body;
-use vtflow_planner::{Call, CallOptions, Effect, Failure, Flow, Reply, Timestamp, rpc};
+use vtflow_planner::{Call, CallOptions, Effect, Failure, Reply, Timestamp, rpc};
 
 use super::{
     audit::Audit,
@@ -37,6 +37,7 @@ use super::{
 use crate::{
     drive::{ClusterIo, drive},
     observe::{Counts, Observer, Sums},
+    planner_host::PlannerHost,
 };
 
 /// Where requests get their `now` from: the machine's clock, or a recorded cluster's moment.
@@ -44,6 +45,7 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// Everything that RPCs share.
 pub(super) struct Inner {
+    pub(super) planner: PlannerHost,
     pub(super) io: ClusterIo,
     pub(super) now: Clock,
     pub(super) observer: Arc<dyn Observer>,
@@ -242,11 +244,11 @@ impl Inner {
         audit: Option<Audit>,
     ) -> BoxFuture<'static, Arc<Answered>> {
         let (io, metrics, observer) = (self.io.clone(), Arc::clone(&self.metrics), Arc::clone(&self.observer));
-        let (now, message_bytes) = (Arc::clone(&self.now), self.message_bytes);
+        let (planner, now, message_bytes) = (self.planner.clone(), Arc::clone(&self.now), self.message_bytes);
         Box::pin(async move {
             let call = Call { path: path.to_owned(), request: request.to_vec(), options: CallOptions::default() };
             let counts = Counts::default();
-            let reply = drive(Flow::start(&call, now()), &io, until, &(&counts, (&*metrics, &*observer))).await;
+            let reply = drive(planner.start(&call, now()), &io, until, &(&counts, (&*metrics, &*observer))).await;
             if let Some(audit) = audit {
                 audit.ended(&reply);
             }
