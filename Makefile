@@ -42,9 +42,10 @@ lint:
 	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
 	$(CARGO) clippy -p vtflow-planner --target wasm32-unknown-unknown --quiet -- -D warnings
 
-## What GetWorkflows costs on a large cluster, beside the same asks with the answers thrown away.
-bench: setup
-	$(CARGO) bench --quiet -p vtflow-tests --bench get_workflows
+## What GetWorkflows costs on a large cluster, beside the same asks with the answers thrown away;
+## and the planner in wasmtime beside the one that is linked in.
+bench: component
+	$(CARGO) bench --quiet -p vtflow-tests --bench get_workflows --bench planner_hosts
 
 ## 200 clients at once on a served cluster, for SECONDS (60): errors, latencies, memory.
 bench-serve: setup

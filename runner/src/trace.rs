@@ -84,10 +84,20 @@ fn micros(time: Duration) -> u64 {
 /// Where traces go: a file that only its owner may read, since it holds what the rows hold.
 pub struct TraceFile {
     path: PathBuf,
-    file: Mutex<File>,
+    written: Mutex<Written>,
     redact: bool,
     planner: PlannerHost,
 }
+
+/// The file, and how much this process has put there.
+struct Written {
+    file: File,
+    flows: u64,
+    bytes: u64,
+}
+
+/// Bytes of a file, at most: a server's callers choose how many traces they want.
+const FILE_BYTES: u64 = 1 << 30;
 
 impl TraceFile {
     /// Makes the file; what was in it is gone. `planner` says what a redacted flow's reply is.
@@ -99,20 +109,27 @@ impl TraceFile {
         options.write(true).create(true).truncate(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        Ok(Self { path: path.to_owned(), file: Mutex::new(options.open(path)?), redact, planner })
+        let written = Mutex::new(Written { file: options.open(path)?, flows: 0, bytes: 0 });
+        Ok(Self { path: path.to_owned(), written, redact, planner })
     }
 
-    /// Adds a flow that has ended.
+    /// Adds a flow that has ended. Its number in the file, from 1, as `vtflow replay` counts them.
     ///
     /// # Errors
-    /// The text that says which file could not be written, and why.
-    pub fn add(&self, trace: Trace) -> Result<(), String> {
+    /// The text that says which file could not be written, and why: it has 1 GiB at most.
+    pub fn add(&self, trace: Trace) -> Result<u64, String> {
         let trace = if self.redact { trace.redacted(|call, now| self.planner.start(call, now)) } else { trace };
         let failed = |error: &dyn std::fmt::Display| format!("the trace {} cannot be written: {error}", self.path.display());
         let mut line = serde_json::to_vec(&trace).map_err(|error| failed(&error))?;
         line.push(b'\n');
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        file.write_all(&line).map_err(|error| failed(&error))
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes = written.bytes + line.len() as u64;
+        if bytes > FILE_BYTES {
+            return Err(failed(&"it would have more than 1 GiB"));
+        }
+        written.file.write_all(&line).map_err(|error| failed(&error))?;
+        (written.flows, written.bytes) = (written.flows + 1, bytes);
+        Ok(written.flows)
     }
 }
 

@@ -125,7 +125,7 @@ pub(crate) struct Connected {
     /// Who decides.
     pub(crate) planner: PlannerHost,
     /// Where requests are written down, if anywhere.
-    traces: Option<TraceFile>,
+    pub(crate) traces: Option<Arc<TraceFile>>,
 }
 
 impl Connected {
@@ -276,10 +276,10 @@ impl ConnectArgs {
         PlannerHost::load(&self.planner).map_err(|error| anyhow::anyhow!(error))
     }
 
-    fn traces(&self, planner: &PlannerHost) -> anyhow::Result<Option<TraceFile>> {
+    fn traces(&self, planner: &PlannerHost) -> anyhow::Result<Option<Arc<TraceFile>>> {
         let Some(path) = &self.trace else { return Ok(None) };
         let file = TraceFile::create(path, self.redact, planner.clone());
-        file.map(Some).with_context(|| format!("the trace {} cannot be written", path.display()))
+        file.map(|file| Some(Arc::new(file))).with_context(|| format!("the trace {} cannot be written", path.display()))
     }
 
     fn io(&self, topology: Arc<dyn crate::topo::Topology>) -> anyhow::Result<ClusterIo> {

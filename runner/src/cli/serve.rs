@@ -113,7 +113,8 @@ pub(crate) async fn serve(
     args: &ListenArgs,
     default_host: &str,
 ) -> anyhow::Result<ExitCode> {
-    let options = ServerOptions { planner: cluster.planner.clone(), ..args.options(connect.message_bytes(), default_host)? };
+    let (planner, traces) = (cluster.planner.clone(), cluster.traces.clone());
+    let options = ServerOptions { planner, traces, ..args.options(connect.message_bytes(), default_host)? };
     let clock = Arc::clone(cluster);
     let server = Server::start(options, cluster.io.clone(), Arc::new(move || clock.now()), None).await?;
     terminal::error_line(&format!("Vtctld on {}, HTTP on http://{}", server.grpc_address(), server.http_address()));
@@ -163,6 +164,7 @@ impl ListenArgs {
             grace: self.onterm_timeout,
             has_log: !self.no_log,
             planner: PlannerHost::Native,
+            traces: None,
         })
     }
 }

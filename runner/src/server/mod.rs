@@ -44,10 +44,11 @@ use crate::{
     observe::{Nobody, Observer},
     planner_host::PlannerHost,
     tls::OptionError,
+    trace::TraceFile,
 };
 
 /// How the server listens, and whom it lets in.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ServerOptions {
     /// `--bind-address`: a name or an address; empty for all of the machine's.
     pub bind_address: String,
@@ -71,6 +72,8 @@ pub struct ServerOptions {
     pub has_log: bool,
     /// Who decides. Default: the planner that is linked in.
     pub planner: PlannerHost,
+    /// Where the traces go of RPCs that have the metadata key `vtflow-trace`; without it they are told that there are none.
+    pub traces: Option<Arc<TraceFile>>,
 }
 
 impl Default for ServerOptions {
@@ -87,6 +90,7 @@ impl Default for ServerOptions {
             grace: Duration::from_secs(10),
             has_log: true,
             planner: PlannerHost::Native,
+            traces: None,
         }
     }
 }
@@ -165,6 +169,7 @@ impl Server {
         };
         let service = VtctldService(Arc::new(Inner {
             planner: options.planner,
+            traces: options.traces,
             io,
             now,
             observer: observer.unwrap_or_else(|| Arc::new(Nobody)),

@@ -20,7 +20,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 use tonic::body::Body;
-use vtflow_planner::{Call, CallOptions, Effect, Failure, Reply, Timestamp, rpc};
+use vtflow_planner::{Call, CallOptions, Effect, Failure, Reply, Timestamp, rpc, trace::Trace};
 
 use super::{
     audit::Audit,
@@ -30,7 +30,7 @@ use super::{
     message::{self, Refusal, code, framed, read_one},
     methods,
     metrics::Metrics,
-    record::{Ids, Record, Recorded},
+    record::{self, Ids, Record, Recorded},
     reflection::Reflection,
     share::Flights,
 };
@@ -38,6 +38,7 @@ use crate::{
     drive::{ClusterIo, drive},
     observe::{Counts, Observer, Sums},
     planner_host::PlannerHost,
+    trace::{Recorder, TraceFile},
 };
 
 /// Where requests get their `now` from: the machine's clock, or a recorded cluster's moment.
@@ -46,6 +47,7 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 /// Everything that RPCs share.
 pub(super) struct Inner {
     pub(super) planner: PlannerHost,
+    pub(super) traces: Option<Arc<TraceFile>>,
     pub(super) io: ClusterIo,
     pub(super) now: Clock,
     pub(super) observer: Arc<dyn Observer>,
@@ -175,12 +177,14 @@ impl Inner {
         record: &mut Record,
     ) -> Result<Response<Body>, Refusal> {
         let (who, from) = caller(&self.auth, request.headers(), request.extensions());
+        let is_traced = request.headers().contains_key(TRACE);
         let request = read_one(request, self.message_bytes).await?;
         let until = record.until().map(|until| before(until, Instant::now()));
-        let is_shared = served.effect == Effect::Read && until.is_none_or(|until| until >= Instant::now() + PATIENT);
+        let is_shared =
+            served.effect == Effect::Read && !is_traced && until.is_none_or(|until| until >= Instant::now() + PATIENT);
         let (answered, joined) = if is_shared {
             let (running, joined) =
-                self.flights.join((served.path, request.clone()), || self.flow(served.path, request, None, None));
+                self.flights.join((served.path, request.clone()), || self.flow(served.path, request, None, None, false));
             let answered = match until {
                 Some(until) => timeout_at(until, running).await.map_err(|_| late())?,
                 None => running.await,
@@ -188,14 +192,14 @@ impl Inner {
             (answered, joined)
         } else if served.effect == Effect::Write {
             let audit = Audit { id: record.id.clone(), who, from, path: served.path, request: request.clone() };
-            let written = self.write(served.path, request, until, audit);
+            let written = self.write(served.path, request, until, audit, is_traced);
             let answered = match record.until() {
                 Some(until) => timeout_at(until, written).await.map_err(|_| left_behind())?,
                 None => written.await,
             };
             (answered.ok_or_else(broken_off)?, false)
         } else {
-            (self.flow(served.path, request, until, None).await, false)
+            (self.flow(served.path, request, until, None, is_traced).await, false)
         };
         record.note(
             "asks",
@@ -222,13 +226,14 @@ impl Inner {
         request: Bytes,
         until: Option<Instant>,
         audit: Audit,
+        is_traced: bool,
     ) -> impl Future<Output = Option<Arc<Answered>>> + use<> {
         let inner = Arc::clone(self);
         let under_way = UnderWay::begin(&self.writing);
         let task = tokio::spawn(async move {
             let _under_way = under_way;
             inner.flights.changed();
-            let answered = inner.flow(path, request, until, Some(audit)).await;
+            let answered = inner.flow(path, request, until, Some(audit), is_traced).await;
             inner.flights.changed();
             answered
         });
@@ -242,20 +247,35 @@ impl Inner {
         request: Bytes,
         until: Option<Instant>,
         audit: Option<Audit>,
+        is_traced: bool,
     ) -> BoxFuture<'static, Arc<Answered>> {
         let (io, metrics, observer) = (self.io.clone(), Arc::clone(&self.metrics), Arc::clone(&self.observer));
         let (planner, now, message_bytes) = (self.planner.clone(), Arc::clone(&self.now), self.message_bytes);
+        let traces = self.traces.clone();
         Box::pin(async move {
             let call = Call { path: path.to_owned(), request: request.to_vec(), options: CallOptions::default() };
+            let now = now();
             let counts = Counts::default();
-            let reply = drive(planner.start(&call, now()), &io, until, &(&counts, (&*metrics, &*observer))).await;
+            let watch = (&counts, (&*metrics, &*observer));
+            let recorder = traces.as_ref().filter(|_| is_traced).map(|_| Recorder::new());
+            let flow = planner.start(&call, now);
+            let reply = match &recorder {
+                Some(recorder) => drive(flow, &io, until, &(recorder, watch)).await,
+                None => drive(flow, &io, until, &watch).await,
+            };
             if let Some(audit) = audit {
                 audit.ended(&reply);
             }
             let sums = counts.sums();
             metrics.flow_ended(sums.rounds, &reply.failures);
             let (frames, result) = frames(&reply, message_bytes);
-            Arc::new(Answered { frames, result, trailers: told(&reply.failures), failures: reply.failures.len(), sums })
+            let mut trailers = told(&reply.failures);
+            let failures = reply.failures.len();
+            if is_traced {
+                let trace = recorder.map(|recorder| recorder.ended(planner.build(), &call, now, &reply));
+                trailers.insert(TRACE, kept(traces, trace).await);
+            }
+            Arc::new(Answered { frames, result, trailers, failures, sums })
         })
     }
 }
@@ -331,6 +351,22 @@ fn ascii(json: &str) -> String {
     text
 }
 
+/// What a caller who wanted a trace is told: its number in the file, or why there is none.
+async fn kept(traces: Option<Arc<TraceFile>>, trace: Option<Trace>) -> HeaderValue {
+    let (Some(traces), Some(trace)) = (traces, trace) else {
+        return HeaderValue::from_static("none: this server was started without --trace");
+    };
+    // A large one takes a while to write.
+    let number = tokio::task::spawn_blocking(move || traces.add(trace)).await;
+    match number.unwrap_or_else(|error| Err(error.to_string())) {
+        Ok(number) => number.into(),
+        Err(error) => {
+            record::log("warn", &error);
+            HeaderValue::from_static("none: the file cannot be written; the server's log says why")
+        }
+    }
+}
+
 /// A little before the caller stops waiting: what is known then can still arrive.
 fn before(until: Instant, now: Instant) -> Instant {
     let remaining = until.saturating_duration_since(now);
@@ -369,6 +405,9 @@ fn late() -> Refusal {
 
 /// In the response's headers, and in the log.
 const REQUEST_ID: &str = "vtflow-request-id";
+
+/// In a request's metadata, with any value: keep a trace of it. In the trailers: which one it is.
+const TRACE: &str = "vtflow-trace";
 
 /// Bytes of the trailer `vtflow-failures`. Together with the longest status message it stays below the 16 KiB of headers
 /// that HTTP/2 libraries take.
