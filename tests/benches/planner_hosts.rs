@@ -60,7 +60,7 @@ async fn main() {
     }
 }
 
-async fn recorded(shards: usize, streams: usize) -> Trace {
+async fn recorded(shards: u32, streams: u32) -> Trace {
     let shape = Shape { shards, streams, copy_states: 2, log_rows: 3, release: Release::new(24) };
     let cluster = Cluster::start(generate(shape, NOW), BTreeMap::new(), Duration::ZERO).await.expect("the cluster starts");
     let topology = Arc::new(MemoryTopology::new(cluster.topo()));
