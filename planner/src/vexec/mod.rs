@@ -1,4 +1,4 @@
-//! `VExec`: SQL from people on the sidecar tables, parsed, checked, scoped and printed. Pure: nothing here asks a tablet.
+//! `VExec`: SQL from people on the sidecar tables, read, scoped and printed. Pure: nothing here asks a tablet.
 //!
 //! A statement goes through a tree of our own ([`tree`]) that has room for nothing but what is accepted; what comes out is printed from
 //! that tree, so no byte of the input reaches a tablet unread. [`scope`] makes it touch only rows of the named workflow in the
@@ -9,14 +9,17 @@
 
 use std::ops::Range;
 
-mod check;
-mod check_expr;
+mod calls;
+mod changes;
+mod expr;
 mod functions;
-mod parse;
+mod parser;
+mod parts;
 mod print;
 mod refusal;
 mod results;
 mod scope;
+mod select;
 mod tables;
 mod tree;
 
@@ -24,7 +27,6 @@ pub use refusal::Refusal;
 pub use results::{ResultRow, ResultTable, ResultValue, table};
 pub use tables::Table;
 
-use check::Checker;
 use print::Printer;
 use scope::Scoper;
 use tree::{Expr, Item, Order, Select, Tree};
@@ -83,7 +85,7 @@ impl Statement {
             let message = format!("a workflow's name has at most {} bytes", limits::WORKFLOW_NAME_BYTES);
             return Err(Refusal::new(0..0, message, "the name of a workflow"));
         }
-        let tree = Checker::new(sql).statement(&parse::parse(sql)?)?;
+        let tree = parser::parse(sql)?;
         scope::check_write(&tree, &scope.workflow, sql.trim_end().len())?;
         Ok(Self { tree, scope })
     }

@@ -1,6 +1,6 @@
 //! A checked statement: exactly what `VExec` accepts, and nothing that it does not.
 //!
-//! Whatever the SQL parser knows beyond this has no place here, so it cannot be printed. Names of tables, columns and functions
+//! Whatever else MySQL knows has no place here, so it cannot be printed. Names of tables, columns and functions
 //! are our own constants; from the input come only literals and the names of result columns.
 
 use super::tables::Table;
@@ -133,6 +133,10 @@ pub(super) struct Call {
 }
 
 impl Expr {
+    pub(super) fn call(name: &'static str, args: Vec<Expr>) -> Self {
+        Self::Call(Call { name, distinct: false, star: false, args, order_by: Vec::new(), separator: None })
+    }
+
     pub(super) fn column(name: &'static str) -> Self {
         Self::Column { table: None, name }
     }
