@@ -19,7 +19,7 @@ run: setup
 	@target/release/vtflow --demo plan workflows customer || test $$? -eq 1
 
 ## Sets up whatever the tests need and passes them all.
-test: setup-tests web component lint
+test: setup-tests size component lint
 	$(CARGO) test --workspace --quiet
 
 ## The page, and the planner in it, into dist/: what is built after it has the page in it.

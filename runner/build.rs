@@ -19,11 +19,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     files.sort();
     let mut list = String::from("&[\n");
-    for (name, path) in files {
+    let out = PathBuf::from(std::env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?);
+    for (name, mut path) in files {
+        if name == "index.html" {
+            // A page on a static host has no server to ask.
+            let served = fs::read_to_string(&path)?.replacen("<html ", "<html data-served ", 1);
+            path = out.join("index.html");
+            fs::write(&path, served)?;
+        }
         writeln!(list, "    ({name:?}, include_bytes!({:?})),", path.display().to_string())?;
     }
     list.push_str("]\n");
-    let out = PathBuf::from(std::env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?);
     fs::write(out.join("page.rs"), list)?;
     let component = Path::new("../dist/planner.wasm").canonicalize().ok();
     let component = component.map_or("None".to_owned(), |path| {

@@ -129,7 +129,7 @@ impl Done {
 
 impl<'a> Running<'a> {
     /// Starts asks that were released together. The records of one cell are read together.
-    fn start(&mut self, asks: Vec<Ask>, cluster: &'a ClusterIo, until: Option<Instant>, observer: &dyn Observer) {
+    fn start(&mut self, asks: Vec<Ask>, cluster: &'a ClusterIo, until: Option<Instant>, observer: &'a dyn Observer) {
         let mut gets: BTreeMap<String, Vec<(Ask, String)>> = BTreeMap::new();
         let is_late = !self.has_written && until.is_some_and(|until| Instant::now() >= until);
         self.has_written |= asks.iter().any(is_write);
@@ -151,7 +151,7 @@ impl<'a> Running<'a> {
                 What::TopoRange { .. } | What::TopoList { .. } => self.futures.push(Box::pin(range(ask, cluster, until))),
                 What::TabletCall { effect, .. } => {
                     let checked = checked.clone().filter(|_| *effect == Effect::Write);
-                    self.futures.push(Box::pin(call(ask, checked, cluster, until)));
+                    self.futures.push(Box::pin(call(ask, checked, cluster, until, observer)));
                 }
                 What::TabletPage { .. } => self.futures.push(Box::pin(page(ask, cluster, until))),
             }
@@ -240,7 +240,13 @@ async fn unlock(ask: Ask, held: Option<Arc<dyn Held>>, cluster: &ClusterIo) -> V
     vec![Done::new(ask, answer, started.elapsed())]
 }
 
-async fn call(ask: Ask, checked: Option<Checked>, cluster: &ClusterIo, until: Option<Instant>) -> Vec<Done> {
+async fn call(
+    ask: Ask,
+    checked: Option<Checked>,
+    cluster: &ClusterIo,
+    until: Option<Instant>,
+    observer: &dyn Observer,
+) -> Vec<Done> {
     let started = Instant::now();
     if let Some(checked) = checked
         && let Err(message) = checked.await
@@ -249,7 +255,8 @@ async fn call(ask: Ask, checked: Option<Checked>, cluster: &ClusterIo, until: Op
         return vec![Done::new(ask, answer, started.elapsed())];
     }
     let What::TabletCall { tablet, path, request, effect, .. } = &ask.what else { return Vec::new() };
-    let answer = cluster.tablets.call(tablet, path, request, *effect, cluster.deadlines.tablet, until).await;
+    let (wait, sent) = (cluster.deadlines.tablet, || observer.sent(&ask));
+    let answer = cluster.tablets.call_in_turn(tablet, path, request, *effect, wait, until, sent).await;
     vec![Done::new(ask, answer, started.elapsed())]
 }
 

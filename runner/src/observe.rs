@@ -16,6 +16,11 @@ pub trait Observer: Send + Sync {
         let _ = ask;
     }
 
+    /// A tablet call left, its turn having come. What asks the topology leaves when it is asked.
+    fn sent(&self, ask: &Ask) {
+        let _ = ask;
+    }
+
     /// An ask was answered, by anything but a failure: a record that is missing is an answer.
     fn answered(&self, ask: &Ask, answer: &Answer, took: Duration) {
         let _ = (ask, answer, took);
@@ -40,6 +45,11 @@ impl<A: Observer, B: Observer> Observer for (A, B) {
         self.1.asked(ask);
     }
 
+    fn sent(&self, ask: &Ask) {
+        self.0.sent(ask);
+        self.1.sent(ask);
+    }
+
     fn answered(&self, ask: &Ask, answer: &Answer, took: Duration) {
         self.0.answered(ask, answer, took);
         self.1.answered(ask, answer, took);
@@ -54,6 +64,10 @@ impl<A: Observer, B: Observer> Observer for (A, B) {
 impl<T: Observer + ?Sized> Observer for &T {
     fn asked(&self, ask: &Ask) {
         (**self).asked(ask);
+    }
+
+    fn sent(&self, ask: &Ask) {
+        (**self).sent(ask);
     }
 
     fn answered(&self, ask: &Ask, answer: &Answer, took: Duration) {

@@ -117,6 +117,21 @@ impl Tablets {
         wait: Duration,
         until: Option<Instant>,
     ) -> Answer {
+        self.call_in_turn(tablet, path, request, effect, wait, until, || {}).await
+    }
+
+    /// As [`Tablets::call`]; `sent` is called when the call's turn has come.
+    #[allow(clippy::too_many_arguments, reason = "those of a call")]
+    pub(crate) async fn call_in_turn(
+        &self,
+        tablet: &TabletAddress,
+        path: &str,
+        request: &[u8],
+        effect: Effect,
+        wait: Duration,
+        until: Option<Instant>,
+        sent: impl FnOnce(),
+    ) -> Answer {
         let host_port = tablet.address();
         let (peer, cell) = (self.peer(tablet), self.cell(&tablet.cell));
         let handed_over = Instant::now();
@@ -141,6 +156,7 @@ impl Tablets {
         let Some(_overall) = turn(&self.turns, overall_until).await else {
             return not_called(overall_until, &under_way(self.options.concurrency, "to tablets"));
         };
+        sent();
         // The time that the others took is given back.
         let counted_from = handed_over + ready.elapsed();
         let deadline = bounded(counted_from, wait, until);

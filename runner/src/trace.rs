@@ -68,6 +68,14 @@ impl Observer for Recorder {
         });
     }
 
+    fn sent(&self, ask: &Ask) {
+        self.change(|asks, at| {
+            if let Some(traced) = asks.traced.iter_mut().find(|traced| traced.ask.id == ask.id) {
+                traced.sent_us = Some(at);
+            }
+        });
+    }
+
     fn answered(&self, ask: &Ask, answer: &Answer, _: Duration) {
         self.told(ask.id, answer.clone());
     }

@@ -198,6 +198,38 @@ async fn all_planners_are_of_one_source() {
     browser.close().await;
 }
 
+/// Every field of every trace is one that the package's TypeScript knows.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_types_of_the_package_name_every_field() {
+    let types = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../dist/npm/vtflow_web.d.ts")).expect("make web");
+    assert!(types.contains("constructor(call: Call, now: Timestamp)") && !types.contains("asks(): any"), "{types}");
+    let mut names = BTreeSet::new();
+    for (_, trace) in corpus().await {
+        fields(&serde_json::to_value(&trace).unwrap(), &mut names);
+    }
+    assert!(names.len() > 50, "{names:?}");
+    let words: BTreeSet<&str> = types.split(|letter: char| !letter.is_alphanumeric() && letter != '_').collect();
+    let unknown: Vec<_> = names.iter().filter(|name| !words.contains(name.as_str())).collect();
+    assert!(unknown.is_empty(), "{unknown:?}");
+}
+
+/// Names of fields, and the texts that say which kind of a thing it is.
+fn fields(value: &Value, into: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(members) => {
+            for (name, value) in members {
+                into.insert(name.clone());
+                if let ("kind" | "mode" | "effect" | "verdict", Some(text)) = (name.as_str(), value.as_str()) {
+                    into.insert(text.to_owned());
+                }
+                fields(value, into);
+            }
+        }
+        Value::Array(values) => values.iter().for_each(|value| fields(value, into)),
+        _ => {}
+    }
+}
+
 #[test]
 fn commands_print_the_same_with_either() {
     for command in [

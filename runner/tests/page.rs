@@ -12,11 +12,20 @@ mod support {
     pub(crate) mod program;
 }
 
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    io::{Read, Write},
+    net::TcpListener,
+    path::Path,
+    time::Duration,
+};
 
 use fantoccini::Locator;
 use serde_json::json;
-use support::{browser::Browser, program::vtflow};
+use support::{
+    browser::Browser,
+    program::{recorded, vtflow},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plan_is_previewed_shared_and_refused_in_its_place() {
@@ -86,6 +95,76 @@ async fn a_trace_is_replayed_and_drawn() {
     browser.sees("the same planner, the same reply, byte for byte").await;
     browser.sees("Schema migrations").await;
     browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_is_made_over_the_topology_that_is_chosen() {
+    let browser = Browser::open("", 1280, false).await;
+    browser.sees("Round 3").await;
+    let ready = browser.client.execute("return performance.getEntriesByName('ready')[0].startTime", Vec::new()).await.unwrap();
+    println!("the page was ready after {:.0} ms", ready.as_f64().unwrap());
+
+    // A recorded cluster's, dropped on the page.
+    let topology = fs::read_to_string(recorded("mixed-releases").join("topo.json")).unwrap();
+    browser.drop_file("topo.json", &topology).await;
+    browser.sees("topo.json").await;
+    browser.fill("input[name=keyspace]", "mixed").await;
+    browser.sees("zone1-0000000620").await;
+    browser.screenshot("plan-dropped").await;
+
+    // The server's.
+    browser.fill("input[name=keyspace]", "customer").await;
+    browser.choose("select[name=topology]", "server").await;
+    browser.sees("zone1-0000000200").await;
+    let link = browser.client.current_url().await.unwrap();
+    assert!(link.fragment().unwrap().contains("topology=server"), "{link}");
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_folder_works_on_a_static_host() {
+    let mut browser = Browser::open("", 1280, false).await;
+    browser.host = static_host(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../dist/page")));
+    browser.go("").await;
+    browser.sees("Round 3").await;
+    assert!(!browser.text().await.contains("same as server"), "there is none");
+    browser.go("#plan?kind=vexec&keyspace=customer&workflow=move_big2&sql=delete%20from%20_vt.vreplication").await;
+    browser.sees("delete from _vt.vreplication where db_name = 'vt_customer' and workflow = 'move_big2'").await;
+    browser.go("#replay").await;
+    browser.sees("replayed here").await;
+    browser.screenshot("static-replay").await;
+    browser.close().await;
+}
+
+/// Serves a folder as the plainest of hosts does: its address.
+fn static_host(folder: &'static Path) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for connection in listener.incoming() {
+            let mut connection = connection.unwrap();
+            let mut request = [0; 8192];
+            let length = connection.read(&mut request).unwrap_or(0);
+            let line = String::from_utf8_lossy(&request[..length]).into_owned();
+            let path = line.split(' ').nth(1).unwrap_or("/").trim_start_matches('/').split(['?', '#']).next().unwrap().to_owned();
+            let path = if path.is_empty() { "index.html" } else { &path };
+            let kind = match path.rsplit('.').next().unwrap() {
+                "html" => "text/html",
+                "js" => "text/javascript",
+                "css" => "text/css",
+                "wasm" => "application/wasm",
+                "svg" => "image/svg+xml",
+                _ => "application/json",
+            };
+            let (status, body) = fs::read(folder.join(path)).map_or(("404 Not Found", Vec::new()), |body| ("200 OK", body));
+            let head = format!(
+                "HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+                body.len()
+            );
+            connection.write_all(head.as_bytes()).and_then(|()| connection.write_all(&body)).ok();
+        }
+    });
+    address
 }
 
 #[tokio::test(flavor = "multi_thread")]

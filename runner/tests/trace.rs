@@ -54,7 +54,10 @@ fn every_command_is_written_down_and_comes_to_the_same_replies() {
         assert!(found.len() >= flows, "{command}: {} flows, {}", found.len(), ran.stderr);
         for trace in &found {
             for ask in trace["asks"].as_array().unwrap() {
-                assert!(!ask["answer"].is_null() && ask["answered_us"].as_u64() >= ask["asked_us"].as_u64(), "{command}: {ask}");
+                let at = |what: &str| ask[what].as_u64();
+                assert!(!ask["answer"].is_null() && at("answered_us") >= at("asked_us"), "{command}: {ask}");
+                let was_sent = at("sent_us").is_some_and(|sent| Some(sent) >= at("asked_us") && Some(sent) <= at("answered_us"));
+                assert_eq!(was_sent, ask["what"]["kind"] == "tablet_call", "{command}: {ask}");
             }
         }
         let again = replay(&file);

@@ -12,6 +12,7 @@ use wasm_bindgen::prelude::*;
 mod plan;
 mod request;
 mod show;
+mod types;
 
 pub use plan::{check, plan};
 pub use request::call;
@@ -30,7 +31,10 @@ impl Flow {
     /// # Errors
     /// An argument of another form.
     #[wasm_bindgen(constructor)]
-    pub fn new(call: JsValue, now: JsValue) -> Result<Flow, JsError> {
+    pub fn new(
+        #[wasm_bindgen(unchecked_param_type = "Call")] call: JsValue,
+        #[wasm_bindgen(unchecked_param_type = "Timestamp")] now: JsValue,
+    ) -> Result<Flow, JsError> {
         let (call, now) = (read("call", call)?, read("now", now)?);
         Ok(Self { flow: vtflow_planner::Flow::start(&call, now) })
     }
@@ -39,6 +43,7 @@ impl Flow {
     ///
     /// # Errors
     /// None that is known.
+    #[wasm_bindgen(unchecked_return_type = "Ask[]")]
     pub fn asks(&mut self) -> Result<JsValue, JsError> {
         write(&self.flow.asks())
     }
@@ -47,7 +52,7 @@ impl Flow {
     ///
     /// # Errors
     /// An answer of another form.
-    pub fn answer(&mut self, id: u32, answer: JsValue) -> Result<bool, JsError> {
+    pub fn answer(&mut self, id: u32, #[wasm_bindgen(unchecked_param_type = "Answer")] answer: JsValue) -> Result<bool, JsError> {
         Ok(self.flow.answer(AskId(id), read("answer", answer)?))
     }
 
@@ -55,6 +60,7 @@ impl Flow {
     ///
     /// # Errors
     /// None that is known.
+    #[wasm_bindgen(unchecked_return_type = "Failure[]")]
     pub fn failures(&self) -> Result<JsValue, JsError> {
         write(&self.flow.failures())
     }
@@ -63,6 +69,7 @@ impl Flow {
     ///
     /// # Errors
     /// None that is known.
+    #[wasm_bindgen(unchecked_return_type = "Reply | null")]
     pub fn end(&mut self) -> Result<JsValue, JsError> {
         write(&Asking::end(&mut self.flow))
     }
@@ -72,7 +79,7 @@ impl Flow {
 ///
 /// # Errors
 /// None that is known.
-#[wasm_bindgen]
+#[wasm_bindgen(unchecked_return_type = "Planner")]
 pub fn planner() -> Result<JsValue, JsError> {
     write(&Planner::this())
 }
@@ -81,8 +88,8 @@ pub fn planner() -> Result<JsValue, JsError> {
 ///
 /// # Errors
 /// A trace of another form.
-#[wasm_bindgen]
-pub fn replay(trace: JsValue) -> Result<JsValue, JsError> {
+#[wasm_bindgen(unchecked_return_type = "Replayed")]
+pub fn replay(#[wasm_bindgen(unchecked_param_type = "Trace")] trace: JsValue) -> Result<JsValue, JsError> {
     let trace: vtflow_planner::trace::Trace = read("trace", trace)?;
     let mut flow = vtflow_planner::Flow::start(&trace.call, trace.now);
     write(&vtflow_planner::trace::replay(&mut flow, &trace))

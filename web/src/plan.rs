@@ -48,8 +48,12 @@ struct Target {
 ///
 /// # Errors
 /// An argument of another form.
-#[wasm_bindgen]
-pub fn plan(call: JsValue, now: JsValue, records: JsValue) -> Result<JsValue, JsError> {
+#[wasm_bindgen(unchecked_return_type = "Planned")]
+pub fn plan(
+    #[wasm_bindgen(unchecked_param_type = "Call")] call: JsValue,
+    #[wasm_bindgen(unchecked_param_type = "Timestamp")] now: JsValue,
+    #[wasm_bindgen(unchecked_param_type = "(TopologyRecord & { cell: string })[]")] records: JsValue,
+) -> Result<JsValue, JsError> {
     let (call, now): (Call, Timestamp) = (read("call", call)?, read("now", now)?);
     let records: Vec<Given> = read("records", records)?;
     write(&planned(&call, now, records))
@@ -147,7 +151,7 @@ struct Refused {
 ///
 /// # Errors
 /// None that is known.
-#[wasm_bindgen]
+#[wasm_bindgen(unchecked_return_type = "Refused | null")]
 pub fn check(sql: &str, workflow: &str) -> Result<JsValue, JsError> {
     let refused = Statement::parse(sql, Scope { workflow: workflow.into() }).err().map(|refusal| {
         let part = |from: usize, to: usize| sql.get(from..to).unwrap_or_default().to_owned();

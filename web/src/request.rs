@@ -91,8 +91,8 @@ enum Verb {
 ///
 /// # Errors
 /// A request of another form: which field is wrong.
-#[wasm_bindgen]
-pub fn call(request: JsValue) -> Result<JsValue, JsError> {
+#[wasm_bindgen(unchecked_return_type = "Call")]
+pub fn call(#[wasm_bindgen(unchecked_param_type = "Request")] request: JsValue) -> Result<JsValue, JsError> {
     write(&of(read("request", request)?))
 }
 

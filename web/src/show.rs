@@ -31,7 +31,11 @@ struct Workflow {
 /// # Errors
 /// An argument of another form, or a message that cannot be decoded.
 #[wasm_bindgen]
-pub fn show(path: &str, reply: JsValue, now: JsValue) -> Result<JsValue, JsError> {
+pub fn show(
+    path: &str,
+    #[wasm_bindgen(unchecked_param_type = "Reply")] reply: JsValue,
+    #[wasm_bindgen(unchecked_param_type = "Timestamp")] now: JsValue,
+) -> Result<JsValue, JsError> {
     let (reply, now): (Reply, Timestamp) = (read("reply", reply)?, read("now", now)?);
     let mut shown = Shown::default();
     let Ok(bytes) = reply.result else { return write(&shown) };
@@ -65,7 +69,10 @@ pub fn show(path: &str, reply: JsValue, now: JsValue) -> Result<JsValue, JsError
 /// # Errors
 /// An argument of another form.
 #[wasm_bindgen]
-pub fn table(what: JsValue, answer: JsValue) -> Result<JsValue, JsError> {
+pub fn table(
+    #[wasm_bindgen(unchecked_param_type = "What")] what: JsValue,
+    #[wasm_bindgen(unchecked_param_type = "Answer")] answer: JsValue,
+) -> Result<JsValue, JsError> {
     let (what, answer): (What, Answer) = (read("what", what)?, read("answer", answer)?);
     write(&summary::table(&what, &answer))
 }

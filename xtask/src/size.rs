@@ -36,9 +36,14 @@ pub(crate) fn print(root: &Path) -> anyhow::Result<()> {
         }
         println!("{:>9} {compressed:>9} gzip  {}", content.len(), file.strip_prefix(&page).unwrap_or(&file).display());
     }
+    let mut is_over = false;
     for (name, bytes, limit) in [("the planner's wasm", planner, PLANNER), ("the page, all of it", all, PAGE)] {
         let verdict = if bytes <= limit { "within" } else { "OVER" };
         println!("{name}: {bytes} bytes gzip, {verdict} {limit}");
+        is_over |= bytes > limit;
+    }
+    if is_over {
+        bail!("larger than it may be: see above");
     }
     Ok(())
 }

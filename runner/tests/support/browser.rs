@@ -46,6 +46,8 @@ fn driver() -> Driver {
 pub(crate) struct Browser {
     pub(crate) client: Client,
     pub(crate) server: Process,
+    /// Where the page comes from.
+    pub(crate) host: String,
     console: PathBuf,
     pub(crate) directory: TempDir,
     _driver: Driver,
@@ -86,13 +88,14 @@ impl Browser {
                 Err(error) => panic!("no browser: {error}"),
             }
         };
-        let browser = Self { client, server, console, directory, _driver: driver };
+        let host = server.http.to_string();
+        let browser = Self { client, server, host, console, directory, _driver: driver };
         browser.go(fragment).await;
         browser
     }
 
     pub(crate) async fn go(&self, fragment: &str) {
-        self.client.goto(&format!("http://{}/{fragment}", self.server.http)).await.unwrap();
+        self.client.goto(&format!("http://{}/{fragment}", self.host)).await.unwrap();
         let ready = self.client.wait().at_most(Duration::from_secs(30)).for_element(Locator::Css("html[data-ready]")).await;
         assert!(ready.is_ok(), "the page is not ready: was it built (make web)? {}", self.client.source().await.unwrap());
     }
@@ -155,12 +158,26 @@ impl Browser {
     pub(crate) async fn close(self) {
         let hosts = "return performance.getEntriesByType('resource').map(entry => new URL(entry.name).host)";
         let asked = self.client.execute(hosts, Vec::new()).await.unwrap();
-        let own = self.server.http.to_string();
-        assert!(asked.as_array().unwrap().iter().all(|host| host == own.as_str()), "another host was asked: {asked}");
+        assert!(asked.as_array().unwrap().iter().all(|host| host == self.host.as_str()), "another host was asked: {asked}");
         self.client.clone().close().await.unwrap();
         let log = fs::read_to_string(&self.console).unwrap_or_default();
         let said: Vec<&str> = log.lines().filter(|line| line.contains(":CONSOLE")).collect();
         assert!(said.is_empty(), "the console: {said:#?}");
+    }
+
+    /// Drops a file on the page.
+    pub(crate) async fn drop_file(&self, name: &str, content: &str) {
+        let script = "const [name, content] = arguments; const dataTransfer = new DataTransfer();\
+                      dataTransfer.items.add(new File([content], name));\
+                      const drop = new DragEvent('drop', { dataTransfer, bubbles: true, cancelable: true });\
+                      document.body.dispatchEvent(drop); return drop.defaultPrevented";
+        let taken = self.client.execute(script, vec![json!(name), json!(content)]).await.unwrap();
+        assert_eq!(taken, json!(true), "the browser would open the file itself");
+    }
+
+    /// Chooses an option.
+    pub(crate) async fn choose(&self, css: &str, value: &str) {
+        self.client.find(Locator::Css(css)).await.unwrap().select_by_value(value).await.unwrap();
     }
 
     /// Calls a function that the page's planner exports.

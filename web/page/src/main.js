@@ -163,6 +163,7 @@ async function start() {
     badge.textContent = `${short} · ${said}`;
     badge.title = other && other.digest !== digest ? "The server decides with another planner than this page." : digest;
     document.documentElement.dataset.ready = "true";
+    performance.mark("ready");
   } catch (error) {
     badge.textContent = "no planner";
     app.say(`The planner cannot be loaded: ${error.message}`, "Reload the page; a browser with WebAssembly is needed.");

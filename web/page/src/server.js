@@ -1,7 +1,8 @@
 // The server that the page came from, if it is one: a vtflow that answers `api/…`.
 
-/** Which planner the server has; null without a server. */
+/** Which planner the server has; null without a server, as on a static host. */
 export async function planner() {
+  if (!("served" in document.documentElement.dataset)) return null;
   try {
     const response = await fetch("api/planner");
     if (!response.ok || !(response.headers.get("content-type") ?? "").includes("json")) return null;

@@ -1,0 +1,96 @@
+//! The planner's serde forms as TypeScript: what the generated `.d.ts` calls the objects. `docs/traces.md` has their meaning.
+//!
+//! By hand, because the planner's types say nothing of TypeScript; `runner/tests/hosts.rs` compares the objects of every recorded
+//! request with the names here.
+
+use wasm_bindgen::prelude::*;
+
+#[wasm_bindgen(typescript_custom_section)]
+const TYPES: &str = r#"
+/** Bytes: as text where people can read them, else in base64. */
+export type Bytes = { text: string } | { base64: string };
+/** A moment: seconds since 1970 UTC, and nanoseconds within the second. */
+export interface Timestamp { seconds: number; nanos: number }
+/** How far a request that writes goes. */
+export type Mode = "perform" | "preview" | { planned: string };
+export interface CallOptions { strict: boolean; mode: Mode; force: boolean; shards: string[] }
+/** A request: its gRPC path and its message. */
+export interface Call { path: string; request: Bytes; options?: Partial<CallOptions> }
+export interface TabletAddress { alias: string; cell: string; host: string; grpc_port: number }
+export interface PageAddress { alias: string; cell: string; host: string; port: number }
+export interface About { keyspace: string; shard: string; db_name: string; subject: string; statement: string }
+export type Effect = "read" | "write";
+/** What is asked, and of whom. */
+export type What =
+  | { kind: "topo_get"; cell: string; path: string }
+  | { kind: "topo_range" | "topo_list"; cell: string; prefix: string }
+  | { kind: "topo_put"; cell: string; path: string; value: Bytes; version: number }
+  | { kind: "topo_lock"; path: string; action: string; is_named: boolean }
+  | { kind: "topo_unlock"; lock: number }
+  | { kind: "tablet_call"; tablet: TabletAddress; path: string; request: Bytes; effect: Effect; about: About }
+  | { kind: "tablet_page"; tablet: PageAddress; path: string };
+export interface Ask { id: number; round: number; what: What }
+export interface TopologyRecord { path: string; value: Bytes; version?: number }
+export type FailureKind = { status: number } | "unreachable" | "timed_out" | "not_sent" | "too_large";
+export type Answer =
+  | { found: { value: Bytes; version: number } }
+  | { range: TopologyRecord[] }
+  | { missing: { node: string } }
+  | { called: Bytes }
+  | { stored: { version: number } }
+  | { failed: { kind: FailureKind; message: string } }
+  | "locked"
+  | "unlocked";
+/** What a reply lacks, and why. */
+export interface Failure { keyspace: string; shard?: string; tablet?: string; workflow?: string; lost: string; message: string }
+/** A gRPC status. */
+export interface Status { code: number; message: string }
+export interface Reply { stream?: Bytes[]; result: { ok: Bytes } | { error: Status }; failures: Failure[]; written?: Written }
+export interface PlannedRow { name: string; about: string; basis: string }
+export interface PlannedWrite {
+  keyspace: string; shard: string; tablet: string; address: string; db_name: string;
+  rpc: string; request: string; statement: string; rows: PlannedRow[];
+}
+export interface WritePlan {
+  planner: string; rpc: string; request: string; force: boolean; shards: string[]; summary: string; locks: string[];
+  writes: PlannedWrite[]; kept: string[]; warnings: string[]; digest: string;
+}
+export interface Outcome {
+  keyspace: string; shard: string; tablet: string; verdict: "applied" | "not_applied" | "unknown"; rows: number; message?: string;
+}
+/** What a write planned and did. */
+export interface Written { plan: WritePlan; outcomes: Outcome[]; notes: string[] }
+export interface Planner { version: string; digest: string }
+export interface Traced extends Ask { asked_us: number; sent_us?: number; answered_us?: number; order?: number; answer?: Answer }
+export interface Trace {
+  vtflow_trace: 1; planner: Planner; call: Call; now: Timestamp; redacted?: boolean; asks: Traced[]; reply?: Reply; took_us: number;
+}
+/** A planner's run over a trace; no differences: it went as it was recorded. */
+export interface Replayed { reply: Reply | null; differences: string[] }
+export type PlannedAsk = { round: number } & (
+  | { kind: "range" | "list" | "get" | "put"; cell: string; path: string }
+  | { kind: "lock"; path: string }
+  | { kind: "unlock" }
+  | {
+      kind: "call"; keyspace: string; shard: string; tablet: string; address: string; effect: Effect; db_name: string;
+      rpc: string; statement: string; subject: string;
+    }
+  | { kind: "page"; tablet: string; address: string; path: string }
+);
+export interface Plan { rpc: string; rounds: number; asks: PlannedAsk[]; failures: Failure[] }
+export interface PlannedStatement { tablet: string; shard: string; db_name: string; statement: string; pieces: [string, boolean][] }
+export interface Planned { plan: Plan; failures: Failure[]; refused: Status | null; statements: PlannedStatement[] }
+/** Why a statement is refused, and where. */
+export interface Refused { message: string; accepted: string; before: string; at: string; after: string }
+/** A request in plain fields. */
+export type Request =
+  | { kind: "workflows"; keyspace: string; workflow?: string; logs?: boolean; active_only?: boolean; shards?: string[] }
+  | { kind: "migrations"; keyspace: string; uuid?: string }
+  | { kind: "vexec"; keyspace: string; workflow?: string; sql: string; shards?: string[] }
+  | { kind: "update"; keyspace: string; workflow: string; action: "start" | "stop"; shards?: string[] }
+  | { kind: "delete"; keyspace: string; workflow: string; shards?: string[] }
+  | {
+      kind: "migration"; keyspace: string; uuid: string; shards?: string[];
+      verb: "cancel" | "cleanup" | "complete" | "force_cutover" | "launch" | "retry";
+    };
+"#;
