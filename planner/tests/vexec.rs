@@ -420,6 +420,85 @@ fn operations_keep_their_meaning_without_precedence() {
     }
 }
 
+/// `sql/sql_yacc.yy` of MySQL: `expr`, `bool_pri`, `predicate`, `bit_expr`.
+#[test]
+fn operators_bind_as_in_mysql() {
+    for (given, same) in [
+        ("id = 1 xor id = 2 and id = 3", "(id = 1) xor ((id = 2) and (id = 3))"),
+        ("id = 1 or id = 2 xor id = 3", "(id = 1) or ((id = 2) xor (id = 3))"),
+        ("0 = id in (1, 2)", "0 = (id in (1, 2))"),
+        ("0 = message like 'x'", "0 = (message like 'x')"),
+        ("0 = id between 1 and 2 and true", "(0 = (id between 1 and 2)) and true"),
+        ("id = 1 = 1", "(id = 1) = 1"),
+        ("id = 1 is null", "(id = 1) is null"),
+        ("not id = 1 and true", "(not (id = 1)) and true"),
+        ("not not id = 1", "not (not (id = 1))"),
+        ("- id + 1 = 2", "((- id) + 1) = 2"),
+        ("- options -> '$.a' = 2", "(- (options -> '$.a')) = 2"),
+        ("id - 1 - 1 = 1", "((id - 1) - 1) = 1"),
+        ("id * 2 div 2 mod 2 = 1", "(((id * 2) div 2) % 2) = 1"),
+        ("id not in (1) or id not between 1 and 2", "(id not in (1)) or (id not between 1 and 2)"),
+        ("message not like 'a' 'b' or message not rlike \"c\"", "(message not like 'ab') or (message not regexp 'c')"),
+        ("not exists (select 1 from _vt.copy_state)", "not exists (select 1 from _vt.copy_state)"),
+    ] {
+        let read = |condition: &str| printed(&format!("select id from _vt.vreplication where {condition}"));
+        assert_eq!(read(given), read(same), "{given}");
+    }
+    for (given, at) in
+        [("1 + not id", "not"), ("id = not 1", "not"), ("id in ()", ")"), ("id is 1", "1"), ("id between 1 or 2", "or")]
+    {
+        let sql = format!("select id from _vt.vreplication where {given}");
+        let refusal = refusal(&sql);
+        assert!(refusal.message.starts_with("syntax error at position"), "{given}: {}", refusal.message);
+        assert_eq!(&sql[refusal.span.clone()], at, "{}", refusal.with_caret(&sql));
+    }
+}
+
+#[test]
+fn what_no_rule_names_is_refused_where_it_stands() {
+    for (sql, text, at) in [
+        ("select id into @x from _vt.vreplication", "select into is not supported", "into"),
+        ("select id from _vt.vreplication limit id", "a limit is a whole number", "id"),
+        ("select id from _vt.vreplication group by id with rollup", "this group by is not supported", "with"),
+        ("select id from _vt.vreplication use index (x)", "table not supported by vexec: _vt.vreplication use", ""),
+        ("select id from _vt.vreplication left join x on 1", "table not supported by vexec: left", "left"),
+        ("select count(*) over () from _vt.vreplication", "this form of a call is not supported", "over"),
+        ("select cast(id as decimal(3)) from _vt.vreplication", "this conversion is not supported", ""),
+        ("select convert(id using klingon) from _vt.vreplication", "unknown character set", "klingon"),
+        ("select now() - interval 1 fortnight from _vt.vreplication", "this interval is not supported", ""),
+        ("select interval 1 day from _vt.vreplication", "an interval cannot stand here", "interval"),
+        ("select (id, id) from _vt.vreplication", "this expression is not supported", ","),
+        ("select ! id from _vt.vreplication", "this expression is not supported", "!"),
+        ("select id & 1 from _vt.vreplication", "this operator is not supported", "&"),
+        ("select b'1' from _vt.vreplication", "this kind of literal is not supported", "b'1'"),
+        ("select _vt.sleep(1) from _vt.vreplication", "function not supported by vexec: _vt.sleep", "_vt.sleep"),
+        ("select `sleep`(1) from _vt.vreplication", "function not supported by vexec: `sleep`", "`sleep`"),
+        ("select id id2 id3 from _vt.vreplication", "syntax error", "id3"),
+        ("select id, from _vt.vreplication", "syntax error", "from"),
+        ("(select id from _vt.vreplication)", "query not supported by vexec", "("),
+        ("update _vt.vreplication set (state, message) = ('a', 'b')", "one column at a time is set", "("),
+        ("update _vt.vreplication set state = 'Stopped' limit 1", "unsupported query construct: UPDATE", "1"),
+        (
+            "delete from _vt.vreplication order by id desc limit 2",
+            "unsupported query construct: DELETE must not have explicit ordering (have: [id desc]) or limit clauses (have: [2])",
+            "id",
+        ),
+        (
+            "delete from _vt.vreplication using _vt.vreplication",
+            "unsupported query construct: DELETE must not have USING",
+            "using",
+        ),
+        ("delete", "syntax error at position 7", ""),
+    ] {
+        let refusal = refusal(sql);
+        assert!(refusal.message.starts_with(text), "{sql}: {}", refusal.message);
+        assert!(!refusal.accepted.is_empty(), "{sql}");
+        if !at.is_empty() {
+            assert_eq!(&sql[refusal.span.clone()], at, "{}", refusal.with_caret(sql));
+        }
+    }
+}
+
 #[test]
 fn what_the_scope_adds_is_marked() {
     let scoped = parse("update _vt.vreplication set tags = 'x' where id = 1", "wf").unwrap().scoped("vt_ks");
