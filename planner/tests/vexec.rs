@@ -252,7 +252,11 @@ fn beyond_the_reference_only_what_stays_within_the_tables_is_accepted() {
             "table not supported by vexec: _vt.schema_migrations",
             "",
         ),
-        ("update /*vt+ ALLOW_UNSAFE_VREPLICATION_WRITE */ _vt.vreplication set tags = ''", "", ""),
+        (
+            "update /*vt+ ALLOW_UNSAFE_VREPLICATION_WRITE */ _vt.vreplication set tags = ''",
+            "comment directives are not passed on",
+            "",
+        ),
         ("select * from _vt.vreplication /*!50000 where 1 */", "a comment that MySQL executes", "/*!"),
         ("select * from _vt.vreplication; drop table x", "Expected a single statement", ";"),
         ("select * from _vt.vreplication where a\u{0440}p = 1", "_vt.vreplication has no column a\u{0440}p", "a\u{0440}p"),
@@ -473,6 +477,11 @@ fn what_no_rule_names_is_refused_where_it_stands() {
         ("select b'1' from _vt.vreplication", "this kind of literal is not supported", "b'1'"),
         ("select _vt.sleep(1) from _vt.vreplication", "function not supported by vexec: _vt.sleep", "_vt.sleep"),
         ("select `sleep`(1) from _vt.vreplication", "function not supported by vexec: `sleep`", "`sleep`"),
+        (
+            "select id from _vt.vreplication where id in (select vrepl from _vt.copy_state)",
+            "_vt.copy_state has no column vrepl",
+            "vrepl",
+        ),
         ("select id id2 id3 from _vt.vreplication", "syntax error", "id3"),
         ("select id, from _vt.vreplication", "syntax error", "from"),
         ("(select id from _vt.vreplication)", "query not supported by vexec", "("),
@@ -545,6 +554,10 @@ fn what_is_too_much_is_refused_at_once() {
         let refusal = parse(&sql, "wf").expect_err("too much");
         assert!(refusal.with_caret(&sql).len() < 1_500, "{}", refusal.with_caret(&sql));
     }
+    let words = format!("select * from _vt.vreplication where {}", "id = 1 and ".repeat(5_000));
+    assert!(refusal(&words).message.contains("words and signs, more than the 1000 that are read"));
+    let or = format!("select * from _vt.vreplication where {} id = 1", "id = 1 or ".repeat(200));
+    assert!(parse(&or, "wf").is_ok(), "a chain is no deeper than its parts");
     let ids: Vec<String> = (0..8_000).map(|id| id.to_string()).collect();
     let sql = format!("select id from _vt.vreplication where id in ({}) and {} id = 1", ids.join(","), "id = 1 and ".repeat(200));
     assert!(parse(&sql, "wf").is_ok(), "long, but not deep");

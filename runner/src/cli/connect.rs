@@ -93,7 +93,8 @@ pub struct ConnectArgs {
     /// Tablet calls under way at once in one cell
     #[arg(long, global = true, value_name = "N", default_value_t = DEFAULT_CONCURRENCY_PER_CELL, help_heading = "Limits")]
     tablet_concurrency_per_cell: usize,
-    /// Write down every ask and answer, a line of JSON for each request; see `vtflow replay`
+    /// Write down every ask and answer, a line of JSON for each request; see `vtflow replay`. With `serve`: of each RPC that has the
+    /// metadata key vtflow-trace
     #[arg(long, global = true, value_name = "FILE", help_heading = "Trace")]
     trace: Option<PathBuf>,
     /// Leave the values of rows out of the trace, but for names, states, numbers and times
