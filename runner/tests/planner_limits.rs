@@ -21,13 +21,15 @@ use support::{
 };
 use tempfile::TempDir;
 use vtflow::{
+    drive::drive,
     embedded::{Shape, generate},
     planner_host::PlannerHost,
     server::ServerOptions,
+    trace::Recorder,
 };
 use vtflow_component::{Limits, Planner};
 use vtflow_planner::{
-    Answer, Asking, Call, CallOptions, Code, What,
+    Answer, Asking, Call, CallOptions, Code, Effect, What,
     proto::vtflow::VExecRequest,
     rpc,
     trace::{Planner as Build, Trace, replay},
@@ -91,6 +93,30 @@ fn what_takes_too_much_memory_is_stopped() {
     let status = ended(host.start(&workflows(), NOW), 16 << 20);
     assert_eq!(status.code, Code::Internal, "{}", status.message);
     assert!(status.message.ends_with("(a request has 8388608 bytes of memory)"), "{}", status.message);
+}
+
+/// What had been asked for by then is not known: whoever reads the error is told.
+#[tokio::test]
+async fn a_change_that_is_stopped_says_that_it_had_begun() {
+    let serving = Serving::small().await;
+    let request = VExecRequest {
+        keyspace: "customer".to_owned(),
+        sql: "update _vt.vreplication set message = 'x' where id = 1".to_owned(),
+        ..VExecRequest::default()
+    };
+    let call = Call { path: rpc::VEXEC.to_owned(), request: request.encode_to_vec(), options: CallOptions::default() };
+    let recorder = Recorder::new();
+    let reply = drive(PlannerHost::Native.start(&call, NOW), &serving.io, None, &recorder).await;
+    let mut trace = recorder.ended(Build::this(), &call, NOW, &reply);
+    let is_write = |what: &What| matches!(what, What::TabletCall { effect: Effect::Write, .. });
+    assert!(trace.asks.iter().any(|traced| is_write(&traced.ask.what)), "{reply:?}");
+    for traced in trace.asks.iter_mut().filter(|traced| is_write(&traced.ask.what)) {
+        traced.answer = Some(Answer::Called(vec![0; 16 << 20]));
+    }
+    let host = planner(Limits { memory: 8 << 20, ..Limits::default() });
+    let status = replay(&mut *host.start(&call, NOW), &trace).reply.unwrap().result.unwrap_err();
+    assert_eq!(status.code, Code::Internal, "{}", status.message);
+    assert!(status.message.contains("changes had been asked for before: look at what became of them"), "{}", status.message);
 }
 
 #[test]

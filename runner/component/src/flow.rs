@@ -1,6 +1,6 @@
 //! One flow in a store of its own.
 
-use vtflow_planner::{Answer, Ask, AskId, Asking, Call, Code, Failure, Reply, Status, Timestamp};
+use vtflow_planner::{Answer, Ask, AskId, Asking, Call, Code, Effect, Failure, Reply, Status, Timestamp, What};
 use wasmtime::{Store, StoreLimits, component::ResourceAny};
 
 use crate::{Planner, wit};
@@ -11,6 +11,8 @@ pub(crate) struct Flow {
     running: Result<Running, String>,
     /// Asks that are out: a flow that has been stopped ends when the last of them is answered, as every flow does.
     outstanding: usize,
+    /// Whether it asked for a change: what became of that, a flow that has been stopped cannot say.
+    has_written: bool,
 }
 
 struct Running {
@@ -27,7 +29,12 @@ impl Flow {
             let flow = instance.vtflow_planner_planning().flow().call_constructor(&mut store, &call.clone().into(), now)?;
             Ok(Running { store, instance, flow })
         };
-        Self { planner: planner.clone(), running: begin().map_err(|error| planner.trapped(&error)), outstanding: 0 }
+        Self {
+            planner: planner.clone(),
+            running: begin().map_err(|error| planner.trapped(&error)),
+            outstanding: 0,
+            has_written: false,
+        }
     }
 
     /// Runs a step. A trap ends the flow: a component is in no state to go on after it.
@@ -49,6 +56,7 @@ impl Asking for Flow {
             self.step(|running| running.instance.vtflow_planner_planning().flow().call_asks(&mut running.store, running.flow));
         let asks: Vec<Ask> = asks.unwrap_or_default().into_iter().map(Into::into).collect();
         self.outstanding += asks.len();
+        self.has_written |= asks.iter().any(is_write);
         asks
     }
 
@@ -75,8 +83,15 @@ impl Asking for Flow {
         let internal = |message: String| Reply::new(Err(Status { code: Code::Internal, message }), Vec::new());
         match (reply, &self.running) {
             (Some(reply), _) => reply.map(|reply| reply.try_into().unwrap_or_else(internal)),
-            (None, Err(stopped)) if self.outstanding == 0 => Some(internal(stopped.clone())),
+            (None, Err(stopped)) if self.outstanding == 0 => {
+                let look = "; changes had been asked for before: look at what became of them before you repeat it";
+                Some(internal(format!("{stopped}{}", if self.has_written { look } else { "" })))
+            }
             (None, _) => None,
         }
     }
+}
+
+fn is_write(ask: &Ask) -> bool {
+    matches!(ask.what, What::TopoPut { .. } | What::TabletCall { effect: Effect::Write, .. })
 }
