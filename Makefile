@@ -1,7 +1,7 @@
 # The two commands of the README are `make run` and `make test`. `make quick` is for the seconds between two edits.
 
 CARGO ?= cargo
-PACKAGES = protobuf-compiler gcc libc6-dev
+PACKAGES = protobuf-compiler libprotobuf-dev gcc libc6-dev
 TEST_PACKAGES = etcd-server mariadb-server openssl bsdutils chromium chromium-driver
 
 .PHONY: run test web component quick check lint bench bench-serve size deny setup setup-tests setup-wasm clean

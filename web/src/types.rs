@@ -1,6 +1,6 @@
 //! The planner's serde forms as TypeScript: what the generated `.d.ts` calls the objects. `docs/traces.md` has their meaning.
 //!
-//! By hand, because the planner's types say nothing of TypeScript; `runner/tests/hosts.rs` compares the objects of every recorded
+//! By hand, because the planner's types say nothing of TypeScript; `runner/tests/it/hosts.rs` compares the objects of every recorded
 //! request with the names here.
 
 use wasm_bindgen::prelude::*;

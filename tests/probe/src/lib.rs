@@ -1,5 +1,5 @@
 //! The planner as a bare wasm module: whole flows over bytes in linear memory, so that the linker keeps all of it and an
-//! import of anything would show. Built and looked at by `tests/tests/purity.rs`; nothing else uses it.
+//! import of anything would show. Built and looked at by `tests/tests/it/purity.rs`; nothing else uses it.
 
 use vtflow_planner::{Answer, Call, CallOptions, Flow, Record, Timestamp, What, explain::Plan, rpc};
 

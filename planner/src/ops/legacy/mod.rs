@@ -5,7 +5,7 @@
 //! is read by the operations behind the modern RPCs; here is only another way to ask and to say it. What does not answer is
 //! named in a warning, and the rest is printed.
 //!
-//! Facts: `go/vt/vtctl/vtctl.go`, `go/vt/wrangler/vexec.go`; recorded calls in `tests/tests/legacy.rs`; `docs/compat.md` lists what
+//! Facts: `go/vt/vtctl/vtctl.go`, `go/vt/wrangler/vexec.go`; recorded calls in `tests/tests/it/legacy.rs`; `docs/compat.md` lists what
 //! differs.
 
 mod command;

@@ -2,7 +2,7 @@
 //!
 //! Facts: `go/cmd/vtctldclient/cli`, `WriteQueryResultTable` and the library that it uses, olekukonko/tablewriter: columns are
 //! wrapped at [`WRAP`] characters between words so that the lines are about equally long. Recorded output is in
-//! `tests/tests/legacy.rs`.
+//! `tests/tests/it/legacy.rs`.
 
 /// Characters of a line within a cell, unless one word is longer: 30 with the spaces around it.
 const WRAP: usize = 28;

@@ -1,0 +1,15 @@
+//! The tests of the planner from outside, as one program: every file is a module, what they share is in `support`.
+
+mod get_workflows;
+mod legacy;
+mod reference_cases;
+mod rows;
+mod schema_migrations;
+mod support;
+mod throttler;
+mod topology;
+mod trace;
+mod vdiff_show;
+mod vexec;
+mod workflow_status;
+mod writes;

@@ -1,0 +1,790 @@
+//! Requests that write, on plain data: what is asked in which order, what is refused before anything is changed, and what is
+//! said of each target afterwards.
+
+#![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
+
+use std::collections::BTreeMap;
+
+use crate::support::{Cluster, StreamOf, alias, alias_text, copy_states, refused, rows, silent, stream, streams};
+use prost::Message;
+use vtflow_planner::{
+    Answer, Ask, Call, CallOptions, Effect, FailureKind, Mode, Reply, What,
+    proto::{
+        query::QueryResult,
+        tabletmanagerdata::{
+            ExecuteFetchAsDbaRequest, ExecuteFetchAsDbaResponse, UpdateVReplicationWorkflowRequest,
+            UpdateVReplicationWorkflowResponse, VDiffResponse, VReplicationExecRequest, VReplicationExecResponse,
+        },
+        topodata::Shard,
+        vschema::{RoutingRule, RoutingRules},
+        vtctldata::{
+            CancelSchemaMigrationRequest, CancelSchemaMigrationResponse, WorkflowDeleteRequest, WorkflowDeleteResponse,
+            WorkflowUpdateRequest, WorkflowUpdateResponse,
+        },
+        vtflow::{VExecRequest, VExecResponse},
+    },
+    rpc,
+    write::{Verdict, WritePlan},
+};
+
+const STOPPED: i32 = 2;
+const RUNNING: i32 = 4;
+const UUID: &str = "82fa54ac_e83e_11ea_96b7_f875a4d24e90";
+
+fn changed(rows: u64) -> Answer {
+    let result = Some(QueryResult { rows_affected: rows, ..QueryResult::default() });
+    Answer::Called(UpdateVReplicationWorkflowResponse { result }.encode_to_vec())
+}
+
+fn unknown_method() -> Answer {
+    let message = "unknown method ReadVReplicationWorkflow for service tabletmanagerservice.TabletManager".into();
+    Answer::Failed { kind: FailureKind::Status(12), message }
+}
+
+/// A call whose end nobody has seen.
+fn cut_off(kind: FailureKind) -> Answer {
+    Answer::Failed { kind, message: "Timeout expired".into() }
+}
+
+/// Two shards with a stream of `wf` each.
+fn cluster(first: StreamOf, second: StreamOf) -> Cluster {
+    let mut cluster = Cluster::new(&["-80", "80-"]);
+    for (uid, stream) in [(100, first), (200, second)] {
+        cluster.answer(uid, "streams", streams(&[stream]));
+        for subject in ["v18", "v21", "other databases"] {
+            cluster.answer(uid, subject, Answer::Called(Vec::new()));
+        }
+        cluster.answer(uid, "update", changed(1));
+    }
+    cluster
+}
+
+fn running() -> Cluster {
+    cluster(stream(7, "wf"), stream(8, "wf"))
+}
+
+/// As the buttons and `stop` send it.
+fn state(state: i32) -> UpdateVReplicationWorkflowRequest {
+    UpdateVReplicationWorkflowRequest {
+        workflow: "wf".into(),
+        cells: vec!["NULL".into()],
+        tablet_types: vec![-1],
+        state: Some(state),
+        ..UpdateVReplicationWorkflowRequest::default()
+    }
+}
+
+fn cells(cells: &[&str]) -> UpdateVReplicationWorkflowRequest {
+    UpdateVReplicationWorkflowRequest {
+        workflow: "wf".into(),
+        cells: cells.iter().map(|&cell| cell.to_owned()).collect(),
+        tablet_types: vec![-1],
+        ..UpdateVReplicationWorkflowRequest::default()
+    }
+}
+
+fn update(request: UpdateVReplicationWorkflowRequest, options: CallOptions) -> Call {
+    let request = WorkflowUpdateRequest { keyspace: "ks".into(), tablet_request: Some(request) };
+    Call { path: rpc::WORKFLOW_UPDATE.into(), request: request.encode_to_vec(), options }
+}
+
+fn performed(request: UpdateVReplicationWorkflowRequest) -> Call {
+    update(request, CallOptions::default())
+}
+
+/// The calls that write, by tablet: path and request.
+fn writes(asks: &[Ask]) -> Vec<(String, String, Vec<u8>)> {
+    asks.iter()
+        .filter_map(|ask| match &ask.what {
+            What::TabletCall { tablet, path, request, effect: Effect::Write, .. } => {
+                Some((tablet.alias.clone(), path.to_string(), request.clone()))
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+fn sent(asks: &[Ask]) -> Vec<UpdateVReplicationWorkflowRequest> {
+    writes(asks)
+        .iter()
+        .map(|(_, path, request)| {
+            assert_eq!(*path, rpc::UPDATE_VREPLICATION_WORKFLOW);
+            UpdateVReplicationWorkflowRequest::decode(request.as_slice()).expect("such a message")
+        })
+        .collect()
+}
+
+fn error(reply: &Reply) -> &str {
+    &reply.result.as_ref().expect_err("an error").message
+}
+
+fn plan(reply: &Reply) -> &WritePlan {
+    &reply.written.as_ref().expect("a request that writes").plan
+}
+
+#[test]
+fn a_workflow_is_stopped_on_every_target() {
+    let (reply, asks) = running().run(&performed(state(STOPPED)));
+    let response = WorkflowUpdateResponse::decode(reply.result.expect("a reply").as_slice()).expect("such a message");
+    assert_eq!(response.summary, "Successfully updated the wf workflow on (2) target primary tablets in the ks keyspace");
+    let details: Vec<_> = response.details.into_iter().map(|info| (info.tablet, info.changed)).collect();
+    assert_eq!(details, [(Some(alias(100)), true), (Some(alias(200)), true)]);
+    for request in sent(&asks) {
+        let want = UpdateVReplicationWorkflowRequest { tablet_selection_preference: Some(3), on_ddl: Some(-1), ..state(STOPPED) };
+        assert_eq!(request, want, "what is left out is said, so that every release reads it alike");
+    }
+    let last_look = asks.iter().rposition(|ask| !matches!(&ask.what, What::TabletCall { effect: Effect::Write, .. }));
+    assert_eq!(last_look, Some(asks.len() - 3), "every look comes before every change");
+    let written = reply.written.expect("a request that writes");
+    assert!(written.outcomes.iter().all(|outcome| outcome.verdict == Verdict::Applied && outcome.rows == 1));
+    assert_eq!(
+        written.plan.text(),
+        "This stops 2 streams on 2 tablets:\n\
+         \x20 zone1-0000000100  ks/-80  1 row\n\
+         \x20   stream 7      Running, 5 rows copied\n\
+         \x20   update _vt.vreplication set state = 'Stopped' where id in (7) and db_name = 'vt_ks' and workflow = 'wf'\n\
+         \x20 zone1-0000000200  ks/80-  1 row\n\
+         \x20   stream 8      Running, 5 rows copied\n\
+         \x20   update _vt.vreplication set state = 'Stopped' where id in (8) and db_name = 'vt_ks' and workflow = 'wf'\n"
+    );
+}
+
+#[test]
+fn what_the_request_leaves_out_stays() {
+    let (_, asks) = running().run(&performed(cells(&["zone1", "zone2"])));
+    for request in sent(&asks) {
+        assert_eq!(request.state, Some(-1), "a stopped workflow does not start because its cells were named");
+        assert_eq!((request.on_ddl, request.tablet_selection_preference), (Some(-1), Some(3)));
+    }
+    // VTAdmin's buttons send a state and nothing else.
+    let button = UpdateVReplicationWorkflowRequest { cells: Vec::new(), tablet_types: Vec::new(), ..state(STOPPED) };
+    let (_, asks) = running().run(&performed(button));
+    for request in sent(&asks) {
+        assert_eq!((request.cells, request.tablet_types), (vec!["NULL".to_owned()], vec![-1]));
+        assert_eq!(request.tablet_selection_preference, Some(3), "in_order: stays");
+    }
+    // Cells can be cleared on purpose, and types be given without an order.
+    let types = UpdateVReplicationWorkflowRequest { tablet_types: vec![2], ..cells(&[]) };
+    let (_, asks) = running().run(&performed(types));
+    for request in sent(&asks) {
+        assert_eq!((request.cells.len(), request.tablet_selection_preference, request.state), (0, Some(0), Some(-1)));
+    }
+}
+
+#[test]
+fn tablets_before_v18_get_statements() {
+    let mut cluster = running();
+    cluster.answer(100, "v18", unknown_method());
+    let request =
+        UpdateVReplicationWorkflowRequest { tablet_selection_preference: Some(3), tablet_types: vec![3], ..cells(&["a"]) };
+    let (reply, asks) = cluster.run(&performed(request));
+    assert!(reply.result.is_ok(), "{reply:?}");
+    let writes = writes(&asks);
+    assert_eq!(writes[0].1, rpc::VREPLICATION_EXEC);
+    assert_eq!(
+        VReplicationExecRequest::decode(writes[0].2.as_slice()).expect("such a message").query,
+        "update _vt.vreplication set cell = 'a', tablet_types = 'in_order:rdonly' where id in (7) and db_name = 'vt_ks' and workflow = 'wf'"
+    );
+    assert_eq!(writes[1].1, rpc::UPDATE_VREPLICATION_WORKFLOW);
+    // A tablet that knows the RPC and refuses this use of it is none of them.
+    cluster.answer(100, "v18", refused("no such workflow"));
+    let (_, asks) = cluster.run(&performed(state(STOPPED)));
+    assert_eq!(sent(&asks).len(), 2);
+}
+
+#[test]
+fn what_one_target_cannot_take_no_target_gets() {
+    let overrides = UpdateVReplicationWorkflowRequest {
+        config_overrides: BTreeMap::from([("vreplication-max-time-to-retry-on-error".into(), "1m".into())]),
+        ..cells(&["NULL"])
+    };
+    let on_ddl = UpdateVReplicationWorkflowRequest { on_ddl: Some(2), ..cells(&["NULL"]) };
+    let atomic = StreamOf { id: 8, ..stream(8, "wf") };
+    let cases: Vec<(Cluster, UpdateVReplicationWorkflowRequest, &str)> = vec![
+        (
+            cluster(stream(7, "wf"), StreamOf { message: "frozen", ..stream(8, "wf") }),
+            state(RUNNING),
+            "cannot start a workflow when it is frozen",
+        ),
+        (
+            running().answer(200, "streams", refused("no")).clone(),
+            state(STOPPED),
+            "no\nnothing was changed; name the other shards",
+        ),
+        (running().answer(200, "v18", silent(200)).clone(), state(STOPPED), "did not answer in 10s"),
+        (running().answer(200, "v21", unknown_method()).clone(), overrides, "is older than v21"),
+        (running().answer(200, "v18", unknown_method()).clone(), on_ddl, "is older than v18"),
+        (
+            running().put("global", "keyspaces/ks/shards/80-/Shard", &Shard::default()).clone(),
+            state(STOPPED),
+            "no primary found for shard ks/80-",
+        ),
+        (
+            cluster(stream(7, "wf"), atomic),
+            UpdateVReplicationWorkflowRequest { workflow: "other".into(), ..state(0) },
+            "state Unknown",
+        ),
+        (running(), UpdateVReplicationWorkflowRequest { message: Some("x".into()), ..state(STOPPED) }, "not changed by vtflow"),
+        (running(), UpdateVReplicationWorkflowRequest { tablet_types: vec![78, 85, 76, 76], ..state(STOPPED) }, "v17 client"),
+        (
+            running(),
+            UpdateVReplicationWorkflowRequest { shards: vec!["c0-".into()], ..state(STOPPED) },
+            "shard c0- not found in keyspace ks",
+        ),
+    ];
+    for (cluster, request, want) in cases {
+        let (reply, asks) = cluster.run(&performed(request));
+        assert!(error(&reply).contains(want), "{want}: {}", error(&reply));
+        assert!(writes(&asks).is_empty(), "{want}");
+    }
+}
+
+#[test]
+fn a_workflow_that_is_nowhere_is_said_as_vtctld_says_it() {
+    let mut cluster = running();
+    for uid in [100, 200] {
+        cluster.answer(uid, "streams", streams(&[]));
+    }
+    let (reply, _) = cluster.run(&performed(state(STOPPED)));
+    assert_eq!(error(&reply), "the wf workflow does not exist in the ks keyspace");
+    // On one shard only: the other one is not counted.
+    cluster.answer(100, "streams", streams(&[stream(7, "wf")]));
+    let (reply, asks) = cluster.run(&performed(state(STOPPED)));
+    assert_eq!(writes(&asks).len(), 1);
+    assert!(reply.result.is_ok());
+    let (reply, _) = Cluster::default().run(&performed(state(STOPPED)));
+    assert!(error(&reply).starts_with("ks keyspace does not exist: node doesn't exist: "), "{}", error(&reply));
+}
+
+#[test]
+fn atomic_copies_do_not_start_half_way() {
+    let columns = ["#id", "workflow", "source", "state", "message", "cell", "tablet_types", "#workflow_sub_type"];
+    let row = ["7", "wf", "", "Stopped", "", "", "", "2"].map(|text| Some(text.to_owned())).to_vec();
+    let mut cluster = running();
+    cluster.answer(100, "streams", rows(&columns, &[row]));
+    cluster.answer(100, "copy state", copy_states(&[(1, 7, "t1")]));
+    let (reply, asks) = cluster.run(&performed(state(RUNNING)));
+    assert!(error(&reply).contains("stream 7 is still in the copy phase"), "{}", error(&reply));
+    assert!(writes(&asks).is_empty());
+}
+
+#[test]
+fn a_locked_keyspace_is_left_alone_unless_forced() {
+    let mut cluster = running();
+    cluster.global("keyspaces/ks/locks/42", b"{\n  \"Action\": \"SwitchWrites\"\n}".to_vec());
+    let (reply, asks) = cluster.run(&performed(state(STOPPED)));
+    assert!(error(&reply).contains(r#"keyspaces/ks/locks/42 is locked by { "Action": "SwitchWrites" }"#), "{}", error(&reply));
+    assert!(writes(&asks).is_empty());
+    let (reply, asks) = cluster.run(&update(state(STOPPED), CallOptions { force: true, ..CallOptions::default() }));
+    assert!(reply.result.is_ok() && writes(&asks).len() == 2);
+}
+
+#[test]
+fn each_failed_write_is_looked_at_again_and_never_sent_twice() {
+    let stopped = || StreamOf { state: "Stopped", ..stream(8, "wf") };
+    for (answer, second_look, verdict, says) in [
+        (refused("disk full"), streams(&[stream(8, "wf")]), Verdict::NotApplied, "rows as they were"),
+        (refused("broken"), streams(&[stopped()]), Verdict::Applied, "shows the change"),
+        (silent(200), streams(&[stopped()]), Verdict::Applied, "shows the change"),
+        (silent(200), streams(&[stream(8, "wf")]), Verdict::Unknown, "may still be at work"),
+        (cut_off(FailureKind::Unreachable), streams(&[stream(8, "wf")]), Verdict::Unknown, "may still be at work"),
+        (cut_off(FailureKind::Status(1)), streams(&[stream(8, "wf")]), Verdict::Unknown, "may still be at work"),
+        (cut_off(FailureKind::Status(4)), streams(&[stream(8, "wf")]), Verdict::Unknown, "may still be at work"),
+        (cut_off(FailureKind::Unreachable), streams(&[stopped()]), Verdict::Applied, "shows the change"),
+        (silent(200), silent(200), Verdict::Unknown, "looking again: "),
+        (refused("x"), streams(&[]), Verdict::Unknown, "0 of 1 stream as asked for"),
+    ] {
+        let mut cluster = running();
+        cluster.answer(200, "update", answer);
+        cluster.pages(200, "streams", vec![streams(&[stream(8, "wf")]), second_look]);
+        let (reply, asks) = cluster.run(&performed(state(STOPPED)));
+        assert_eq!(writes(&asks).len(), 2, "one for each target");
+        let outcomes = &reply.written.as_ref().expect("a request that writes").outcomes;
+        assert_eq!(outcomes[0].verdict, Verdict::Applied);
+        assert_eq!(outcomes[1].verdict, verdict, "{outcomes:?}");
+        assert!(outcomes[1].message.contains(says), "{says}: {outcomes:?}");
+        if verdict == Verdict::Applied {
+            assert!(reply.result.is_ok());
+        } else {
+            let lines: Vec<&str> = error(&reply).lines().collect();
+            assert_eq!(lines[0], "ks/-80 zone1-0000000100: applied, 1 row");
+            assert!(lines[1].starts_with(&format!("ks/80- zone1-0000000200: {verdict}: ")), "{lines:?}");
+        }
+        // The order in which answers come decides nothing.
+        let (other, _) = cluster.run_in_order(&performed(state(STOPPED)), |n| n - 1);
+        assert_eq!(other, reply);
+    }
+}
+
+#[test]
+fn a_primary_that_moved_is_followed_before_anything_is_changed() {
+    let mut cluster = running();
+    cluster.answer(100, "streams", refused("vreplication engine is closed"));
+    cluster.tablet(101, "-80");
+    for (subject, answer) in [
+        ("streams", streams(&[stream(7, "wf")])),
+        ("copy state", rows(&[], &[])),
+        ("v18", changed(0)),
+        ("other databases", rows(&[], &[])),
+        ("update", changed(1)),
+    ] {
+        cluster.answer(101, subject, answer);
+    }
+    let record = Shard { primary_alias: Some(alias(101)), is_primary_serving: true, ..Shard::default() };
+    cluster.later.insert("keyspaces/ks/shards/-80/Shard".into(), record.encode_to_vec());
+    let (reply, asks) = cluster.run(&performed(state(STOPPED)));
+    assert!(reply.result.is_ok(), "{reply:?}");
+    let mut tablets: Vec<String> = writes(&asks).into_iter().map(|(alias, ..)| alias).collect();
+    tablets.sort();
+    assert_eq!(tablets, [alias_text(101), alias_text(200)]);
+}
+
+#[test]
+fn a_plan_changes_nothing_and_is_held_to() {
+    let mode = |mode: Mode| update(state(STOPPED), CallOptions { mode, ..CallOptions::default() });
+    let (preview, asks) = running().run(&mode(Mode::Preview));
+    assert!(preview.result.is_ok() && writes(&asks).is_empty());
+    let earlier = plan(&preview).clone();
+    assert_eq!(earlier.digest.len(), 64);
+    let text = serde_json::to_string(&earlier).expect("JSON");
+    assert_eq!(serde_json::from_str::<WritePlan>(&text).expect("a plan"), earlier, "a plan can be kept in a file");
+    let (reply, asks) = running().run(&mode(Mode::Planned(earlier.digest.clone())));
+    assert!(reply.result.is_ok());
+    let sent = writes(&asks);
+    let planned: Vec<_> =
+        earlier.writes.iter().map(|write| (write.tablet.clone(), write.rpc.clone(), write.request.clone())).collect();
+    assert_eq!(sent, planned, "exactly those");
+    // What changes by itself does not matter; what the plan rests on does.
+    let later = StreamOf { time_updated: 5, pos: "", ..stream(8, "wf") };
+    let (reply, _) = cluster(stream(7, "wf"), later).run(&mode(Mode::Planned(earlier.digest.clone())));
+    assert!(reply.result.is_ok());
+    let stopped = StreamOf { state: "Stopped", ..stream(8, "wf") };
+    let mut moved = running();
+    moved.tablet(300, "-80");
+    let mut cases = vec![
+        (cluster(stream(7, "wf"), stopped), "stream 8 was Running"),
+        (cluster(stream(7, "wf"), stream(9, "wf")), "stream 8 is gone"),
+    ];
+    let mut gone = running();
+    gone.answer(200, "streams", streams(&[]));
+    cases.push((gone, "ks/80- zone1-0000000200 would not be changed any more"));
+    for (cluster, change) in cases {
+        let (reply, asks) = cluster.run(&mode(Mode::Planned(earlier.digest.clone())));
+        assert!(error(&reply).contains("nothing was changed"), "{}", error(&reply));
+        assert!(writes(&asks).is_empty());
+        let changes = plan(&reply).changes_since(&earlier);
+        assert!(changes.iter().any(|line| line.contains(change)), "{change}: {changes:?}");
+    }
+}
+
+fn migrations(list: &[(&str, &str)]) -> Answer {
+    let columns = [
+        "#id",
+        "migration_uuid",
+        "migration_status",
+        "#postpone_launch",
+        "#postpone_completion",
+        "#force_cutover",
+        "#retain_artifacts_seconds",
+    ];
+    let values: Vec<Vec<Option<String>>> = list
+        .iter()
+        .zip(1..)
+        .map(|((uuid, status), id)| {
+            [&id.to_string(), *uuid, *status, "0", "1", "0", "86400"].map(|text| Some(text.to_owned())).to_vec()
+        })
+        .collect();
+    let Answer::Called(bytes) = rows(&columns, &values) else { unreachable!("rows are an answer") };
+    let result = VReplicationExecResponse::decode(bytes.as_slice()).expect("such a message").result;
+    Answer::Called(ExecuteFetchAsDbaResponse { result }.encode_to_vec())
+}
+
+/// Two shards; the migration is known on the first.
+fn migrating(second: Answer) -> Cluster {
+    let mut cluster = Cluster::new(&["-80", "80-"]);
+    cluster.answer(100, "migrations", migrations(&[(UUID, "running")]));
+    cluster.answer(200, "migrations", second);
+    for uid in [100, 200] {
+        cluster.answer(uid, "migration", changed(1));
+    }
+    cluster
+}
+
+fn migration(path: &str, uuid: &str) -> Call {
+    let request = CancelSchemaMigrationRequest { keyspace: "ks".into(), uuid: uuid.into(), caller_id: None };
+    Call { path: path.into(), request: request.encode_to_vec(), options: CallOptions::default() }
+}
+
+fn statements(asks: &[Ask]) -> Vec<String> {
+    asks.iter()
+        .filter_map(|ask| match &ask.what {
+            What::TabletCall { effect: Effect::Write, about, .. } => Some(about.statement.clone()),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn migrations_are_changed_under_the_keyspaces_lock_where_there_is_something_to_do() {
+    let cluster = migrating(migrations(&[]));
+    let (reply, asks) = cluster.run(&migration(rpc::CANCEL_SCHEMA_MIGRATION, UUID));
+    let bytes = reply.result.expect("a reply");
+    let by_shard = CancelSchemaMigrationResponse::decode(bytes.as_slice()).expect("such a message").rows_affected_by_shard;
+    assert_eq!(by_shard, BTreeMap::from([("-80".to_owned(), 1), ("80-".to_owned(), 0)]), "a shard without it is no error");
+    assert_eq!(statements(&asks), [format!("alter vitess_migration '{UUID}' cancel")]);
+    assert!(
+        matches!(&asks[0].what, What::TopoLock { path, action, .. } if path == "keyspaces/ks" && action == "ApplySchemaKeyspace")
+    );
+    assert!(matches!(&asks[asks.len() - 1].what, What::TopoUnlock { lock } if *lock == asks[0].id));
+    // The lock is given back, too, when there is nothing to do, when it is refused, and when a target fails.
+    for cluster in [migrating(refused("no")), migrating(migrations(&[(UUID, "complete")]))] {
+        let (_, asks) = cluster.run(&migration(rpc::CANCEL_SCHEMA_MIGRATION, UUID));
+        assert!(matches!(&asks[asks.len() - 1].what, What::TopoUnlock { .. }));
+    }
+    let mut held = cluster.clone();
+    held.break_topo("lock", "keyspaces/ks", "deadline exceeded: keyspaces/ks/locks");
+    let (reply, asks) = held.run(&migration(rpc::CANCEL_SCHEMA_MIGRATION, UUID));
+    assert_eq!(error(&reply), "lockErr in ApplySchemaKeyspace ks: deadline exceeded: keyspaces/ks/locks");
+    assert_eq!(asks.len(), 1);
+    // A plan locks nothing.
+    let mut preview = migration(rpc::CANCEL_SCHEMA_MIGRATION, UUID);
+    preview.options.mode = Mode::Preview;
+    let (reply, asks) = cluster.run(&preview);
+    assert!(asks.iter().all(|ask| !matches!(ask.what, What::TopoLock { .. })));
+    assert_eq!(plan(&reply).locks, ["keyspaces/ks"]);
+}
+
+#[test]
+fn a_target_with_several_failed_changes_is_looked_at_once_more() {
+    let other = UUID.replace('8', "9");
+    let mut cluster = migrating(migrations(&[(UUID, "failed"), (&other, "failed")]));
+    cluster.answer(200, "migration", silent(200));
+    let (reply, asks) = cluster.run(&migration(rpc::CLEANUP_SCHEMA_MIGRATION, "all"));
+    let looks = |ask: &&Ask| matches!(&ask.what, What::TabletCall { tablet, about, .. } if tablet.alias == alias_text(200) && about.subject == "migrations");
+    assert_eq!(asks.iter().filter(looks).count(), 2, "before and after");
+    let verdicts: Vec<Verdict> =
+        reply.written.expect("a request that writes").outcomes.iter().map(|outcome| outcome.verdict).collect();
+    assert_eq!(verdicts, [Verdict::Applied, Verdict::Unknown, Verdict::Unknown]);
+}
+
+#[test]
+fn verbs_of_migrations_have_their_own_words_and_conditions() {
+    let other = UUID.replace('8', "9");
+    let second = migrations(&[(UUID, "failed"), (&other, "queued")]);
+    for (path, uuid, want) in [
+        (rpc::COMPLETE_SCHEMA_MIGRATION, "ALL", vec!["alter vitess_migration complete all".to_owned(); 2]),
+        (rpc::LAUNCH_SCHEMA_MIGRATION, UUID, vec![]),
+        (rpc::FORCE_CUT_OVER_SCHEMA_MIGRATION, "all", vec!["alter vitess_migration force_cutover all".to_owned(); 2]),
+        (rpc::RETRY_SCHEMA_MIGRATION, UUID, vec![format!("alter vitess_migration '{UUID}' retry")]),
+        (
+            rpc::CLEANUP_SCHEMA_MIGRATION,
+            "all",
+            vec![
+                format!("alter vitess_migration '{UUID}' cleanup"),
+                format!("alter vitess_migration '{UUID}' cleanup"),
+                format!("alter vitess_migration '{other}' cleanup"),
+            ],
+        ),
+    ] {
+        let (reply, asks) = migrating(second.clone()).run(&migration(path, uuid));
+        assert!(reply.result.is_ok(), "{path}: {reply:?}");
+        assert_eq!(statements(&asks), want, "{path}");
+    }
+    for (path, uuid, want) in [
+        (rpc::RETRY_SCHEMA_MIGRATION, "all", "there is no retry of all migrations"),
+        (rpc::CANCEL_SCHEMA_MIGRATION, "", " is not a valid UUID"),
+        (rpc::CANCEL_SCHEMA_MIGRATION, "x' or '1'='1", "is not a valid UUID"),
+        (rpc::CANCEL_SCHEMA_MIGRATION, &UUID.replace('8', "7"), "migration not found"),
+    ] {
+        let mut cluster = migrating(migrations(&[]));
+        if want == "migration not found" {
+            cluster.answer(100, "migrations", migrations(&[]));
+        }
+        let (reply, asks) = cluster.run(&migration(path, uuid));
+        assert!(error(&reply).contains(want), "{want}: {}", error(&reply));
+        assert!(writes(&asks).is_empty());
+    }
+}
+
+#[test]
+fn a_failed_migration_verb_is_said_as_vtctld_says_it_and_by_target() {
+    let mut cluster = migrating(migrations(&[(UUID, "running")]));
+    cluster.answer(200, "migration", refused("online DDL is disabled"));
+    let (reply, asks) = cluster.run(&migration(rpc::CANCEL_SCHEMA_MIGRATION, UUID));
+    let text = error(&reply);
+    assert!(text.starts_with("schema change failed, ExecuteResult: {\n  \"FailedShards\": [\n    {\n      \"Shard\": \"80-\",\n      \"Err\": \"online DDL is disabled\"\n"), "{text}");
+    assert!(text.ends_with("ks/-80 zone1-0000000100: applied, 1 row\nks/80- zone1-0000000200: not applied: online DDL is disabled (a second look shows the rows as they were)"), "{text}");
+    assert_eq!(statements(&asks).len(), 2);
+    assert!(matches!(&asks[asks.len() - 1].what, What::TopoUnlock { .. }));
+}
+
+/// `wf` of two shards, whose tablets know the typed RPC and whose traffic goes to the source.
+fn deletable() -> Cluster {
+    let mut cluster = running();
+    cluster.cell("zone1");
+    for uid in [100, 200] {
+        cluster.answer(uid, "delete", changed(1)).answer(uid, "vdiff", Answer::Called(Vec::new())).answer(uid, "log", changed(3));
+        cluster.answer(uid, "table sizes", rows(&[], &[]));
+    }
+    // Its source: one shard.
+    cluster.global("keyspaces/src/Keyspace", vec![]);
+    let record = Shard { primary_alias: Some(alias(900)), is_primary_serving: true, ..Shard::default() };
+    cluster.put("global", "keyspaces/src/shards/0/Shard", &record);
+    cluster.tablet(900, "0");
+    for subject in ["streams", "copy state", "names", "logs", "table sizes"] {
+        cluster.answer(900, subject, rows(&[], &[]));
+    }
+    cluster
+}
+
+fn deletion(change: impl FnOnce(&mut WorkflowDeleteRequest), force: bool) -> Call {
+    let mut request = WorkflowDeleteRequest {
+        keyspace: "ks".into(),
+        workflow: "wf".into(),
+        keep_data: true,
+        keep_routing_rules: true,
+        ..WorkflowDeleteRequest::default()
+    };
+    change(&mut request);
+    let options = CallOptions { force, ..CallOptions::default() };
+    Call { path: rpc::WORKFLOW_DELETE.into(), request: request.encode_to_vec(), options }
+}
+
+#[test]
+fn a_workflow_is_deleted_under_its_lock() {
+    let (reply, asks) = deletable().run(&deletion(|_| {}, false));
+    let bytes = reply.result.expect("a reply");
+    let response = WorkflowDeleteResponse::decode(bytes.as_slice()).expect("such a message");
+    assert_eq!(response.summary, "Successfully cancelled the wf workflow in the ks keyspace");
+    assert_eq!(response.details.iter().map(|info| info.deleted).collect::<Vec<_>>(), [true, true]);
+    assert!(matches!(&asks[0].what, What::TopoLock { path, is_named: true, .. } if path == "internal/named_locks/ks/wf"));
+    assert!(matches!(&asks[asks.len() - 1].what, What::TopoUnlock { .. }));
+    let done = writes(&asks);
+    let paths: Vec<&str> = done.iter().map(|(_, path, _)| path.as_str()).collect();
+    let delete = rpc::DELETE_VREPLICATION_WORKFLOW;
+    let extras = [rpc::VDIFF, rpc::EXECUTE_FETCH_AS_DBA];
+    assert_eq!(paths[..2], [delete, delete]);
+    assert_eq!(paths[2..], [extras, extras].concat(), "comparisons and logs go when the streams are gone");
+    let log = ExecuteFetchAsDbaRequest::decode(done[3].2.as_slice()).expect("such a message");
+    let of_gone = "vrepl_id in (7) and vrepl_id not in (select id from _vt.vreplication)";
+    assert_eq!(String::from_utf8_lossy(&log.query), format!("delete from _vt.vreplication_log where {of_gone}"));
+    // Whatever a tablet says of a comparison, the streams are gone.
+    let mut cluster = deletable();
+    cluster.answer(200, "vdiff", Answer::Called(VDiffResponse { id: 7, ..VDiffResponse::default() }.encode_to_vec()));
+    let (reply, _) = cluster.run(&deletion(|_| {}, false));
+    assert!(reply.result.is_ok(), "{reply:?}");
+    assert_eq!(reply.written.expect("a request that writes").outcomes.len(), 2, "one for each target");
+    // A comparison that cannot be deleted is a note, not a failure.
+    let mut cluster = deletable();
+    cluster.answer(200, "vdiff", refused("vdiff engine is closed"));
+    let (reply, _) = cluster.run(&deletion(|_| {}, false));
+    assert!(reply.result.is_ok());
+    assert!(reply.written.expect("a request that writes").notes[0].contains("vdiff engine is closed"));
+    // A tablet before v18 gets the statement.
+    let mut cluster = deletable();
+    cluster.answer(100, "v18", unknown_method());
+    let (_, asks) = cluster.run(&deletion(|_| {}, false));
+    let (_, path, request) = &writes(&asks)[0];
+    assert_eq!(*path, rpc::VREPLICATION_EXEC);
+    let query = VReplicationExecRequest::decode(request.as_slice()).expect("such a message").query;
+    assert_eq!(query, "delete from _vt.vreplication where db_name = 'vt_ks' and workflow = 'wf'");
+}
+
+#[test]
+fn what_must_not_be_deleted_is_refused_before_anything_is_touched() {
+    let of_type = |kind: &str| {
+        let mut cluster = deletable();
+        let columns =
+            ["#id", "workflow", "source", "pos", "state", "message", "cell", "tablet_types", "#workflow_type", "db_name"];
+        let source = stream(7, "wf").source;
+        let row = ["7", "wf", &source, "", "Running", "", "", "", kind, "vt_ks"].map(|text| Some(text.to_owned())).to_vec();
+        cluster.answer(100, "streams", rows(&columns, &[row]));
+        cluster
+    };
+    let mut frozen = deletable();
+    frozen.answer(200, "streams", streams(&[StreamOf { message: "FROZEN", ..stream(8, "wf") }]));
+    let mut switched = deletable();
+    let rule = RoutingRule { from_table: "src.t1".into(), to_tables: vec!["ks.t1".into()] };
+    switched.put("global", "RoutingRules", &RoutingRules { rules: vec![rule] });
+    let mut reversed = deletable();
+    reversed.answer(900, "streams", streams(&[stream(1, "wf_reverse")]));
+    let mut nowhere = deletable();
+    for uid in [100, 200] {
+        nowhere.answer(uid, "streams", streams(&[]));
+    }
+    let cases: Vec<(Cluster, Call, &str)> = vec![
+        (
+            deletable(),
+            deletion(|request| request.keep_data = false, true),
+            "would drop the copied tables (keep_data), which vtflow does not do",
+        ),
+        (deletable(), deletion(|request| request.workflow.clear(), false), "no workflow provided"),
+        (of_type("5"), deletion(|_| {}, true), "Use: vtflow migration cancel ks wf"),
+        (of_type("3"), deletion(|_| {}, true), "reads another cluster"),
+        (frozen.clone(), deletion(|_| {}, false), "is frozen on ks/80-"),
+        (switched, deletion(|_| {}, false), "cannot delete workflow because you have already switched write traffic"),
+        (reversed, deletion(|_| {}, true), "workflow src.wf_reverse is there, too"),
+        (nowhere, deletion(|_| {}, false), "no streams found in keyspace ks for wf"),
+    ];
+    for (cluster, call, want) in cases {
+        let (reply, asks) = cluster.run(&call);
+        assert!(error(&reply).contains(want), "{want}: {}", error(&reply));
+        assert!(writes(&asks).is_empty(), "{want}");
+        let has_lock = asks.iter().any(|ask| matches!(ask.what, What::TopoLock { .. }));
+        assert_eq!(has_lock, asks.iter().any(|ask| matches!(ask.what, What::TopoUnlock { .. })), "{want}: given back");
+    }
+    let (reply, _) = frozen.run(&deletion(|_| {}, true));
+    assert!(reply.result.is_ok(), "{reply:?}");
+}
+
+fn vexec(sql: &str, mode: Mode) -> Call {
+    let request = VExecRequest { keyspace: "ks".into(), workflow: "wf".into(), sql: sql.into(), ..VExecRequest::default() };
+    Call { path: rpc::VEXEC.into(), request: request.encode_to_vec(), options: CallOptions { mode, ..CallOptions::default() } }
+}
+
+#[test]
+fn a_persons_statement_is_held_to_the_rows_it_was_planned_for() {
+    let mut cluster = running();
+    for uid in [100, 200] {
+        cluster.answer(uid, "vexec", changed(1));
+    }
+    let update = "update _vt.vreplication set state = 'Stopped' where id > 0";
+    let (preview, asks) = cluster.run(&vexec(update, Mode::Preview));
+    assert!(writes(&asks).is_empty());
+    let earlier = plan(&preview).clone();
+    assert_eq!(earlier.summary, "This changes and restarts 2 streams on 2 tablets:");
+    assert!(earlier.writes[0].statement.contains("db_name = 'vt_ks'") && earlier.writes[0].statement.contains("workflow = 'wf'"));
+    let (reply, asks) = cluster.run(&vexec(update, Mode::Planned(earlier.digest.clone())));
+    let response = VExecResponse::decode(reply.result.expect("a reply").as_slice()).expect("such a message");
+    let rows: Vec<u64> = response.targets.iter().filter_map(|target| Some(target.result.as_ref()?.rows_affected)).collect();
+    assert_eq!((rows, writes(&asks).len()), (vec![1, 1], 2));
+    // Another row by now: nothing is changed.
+    cluster.answer(200, "streams", streams(&[stream(8, "wf"), stream(9, "wf")]));
+    let (reply, asks) = cluster.run(&vexec(update, Mode::Planned(earlier.digest.clone())));
+    assert!(writes(&asks).is_empty());
+    assert_eq!(plan(&reply).changes_since(&earlier), ["ks/80- zone1-0000000200: stream 9 is new"]);
+    // Nothing is meant: nothing is sent, and that is no error.
+    for uid in [100, 200] {
+        cluster.answer(uid, "streams", streams(&[]));
+    }
+    let (reply, asks) = cluster.run(&vexec("delete from _vt.vreplication where id = 77", Mode::Perform));
+    assert!(reply.result.is_ok() && writes(&asks).is_empty());
+    // A frozen stream stays.
+    cluster.answer(200, "streams", streams(&[StreamOf { message: "FROZEN", ..stream(8, "wf") }]));
+    let (reply, asks) = cluster.run(&vexec(update, Mode::Perform));
+    assert!(error(&reply).contains("is frozen") && writes(&asks).is_empty(), "{}", error(&reply));
+    // What is refused is refused before anybody is asked.
+    let (reply, asks) = cluster.run(&vexec("update _vt.vreplication set db_name = 'x'", Mode::Perform));
+    assert!(reply.result.is_err() && asks.is_empty());
+}
+
+#[test]
+fn a_persons_statement_that_fails_is_looked_at_again() {
+    for (second, verdict) in
+        [(streams(&[]), Verdict::Applied), (streams(&[stream(8, "wf")]), Verdict::NotApplied), (silent(200), Verdict::Unknown)]
+    {
+        let mut cluster = running();
+        cluster.answer(100, "vexec", changed(1)).answer(200, "vexec", refused("connection lost"));
+        cluster.pages(200, "streams", vec![streams(&[stream(8, "wf")]), second]);
+        let (reply, asks) = cluster.run(&vexec("delete from _vt.vreplication", Mode::Perform));
+        assert_eq!(writes(&asks).len(), 2);
+        assert_eq!(reply.written.expect("a request that writes").outcomes[1].verdict, verdict);
+    }
+}
+
+#[test]
+fn what_was_never_sent_is_not_applied_and_not_looked_at_again() {
+    let mut cluster = running();
+    let unsent = Answer::Failed { kind: FailureKind::NotSent, message: "its turn did not come".into() };
+    cluster.answer(100, "vexec", changed(1)).answer(200, "vexec", unsent);
+    let (reply, asks) = cluster.run(&vexec("update _vt.vreplication set state = 'Stopped'", Mode::Perform));
+    let outcomes = reply.written.expect("a request that writes").outcomes;
+    assert_eq!(outcomes[1].to_string(), "ks/80- zone1-0000000200: not applied: its turn did not come");
+    assert_eq!(asks.iter().filter(|ask| matches!(&ask.what, What::TabletCall { .. })).count(), 4, "two looks, two writes");
+}
+
+#[test]
+fn a_workflow_of_the_same_name_in_another_database_is_left_alone() {
+    let mut cluster = running();
+    cluster.answer(200, "other databases", rows(&["#id"], &[vec![Some("9".into())]]));
+    let (reply, asks) = cluster.run(&performed(state(STOPPED)));
+    assert!(reply.result.is_ok(), "{reply:?}");
+    let done = writes(&asks);
+    let paths: Vec<&str> = done.iter().map(|(_, path, _)| path.as_str()).collect();
+    assert_eq!(paths, [rpc::UPDATE_VREPLICATION_WORKFLOW, rpc::VREPLICATION_EXEC], "up to v22 the RPC would change it, too");
+    let on_ddl = UpdateVReplicationWorkflowRequest { on_ddl: Some(2), ..cells(&["NULL"]) };
+    let (reply, asks) = cluster.run(&performed(on_ddl));
+    assert!(error(&reply).contains("in another database") && writes(&asks).is_empty(), "{}", error(&reply));
+}
+
+#[test]
+fn requests_that_mean_nothing_or_harm_are_refused_at_once() {
+    let overrides = |value: &str| UpdateVReplicationWorkflowRequest {
+        config_overrides: BTreeMap::from([("k".to_owned(), value.to_owned())]),
+        ..cells(&["NULL"])
+    };
+    let mut old = running();
+    old.answer(100, "v18", unknown_method()).answer(200, "v18", unknown_method());
+    let (reply, asks) = old.run(&performed(cells(&["NULL"])));
+    assert!(error(&reply).contains("no configuration options specified to update") && writes(&asks).is_empty());
+    for (request, want) in [
+        (state(3), "Running and Stopped only"),
+        (state(99), "Running and Stopped only"),
+        (UpdateVReplicationWorkflowRequest { on_ddl: Some(77), ..cells(&["NULL"]) }, "invalid on-ddl value: 77"),
+        (overrides("1', state = 'Running"), "which tablets do not escape"),
+    ] {
+        let (reply, asks) = running().run(&performed(request));
+        assert!(error(&reply).contains(want), "{want}: {}", error(&reply));
+        assert!(asks.is_empty(), "{want}");
+    }
+    let bad = |keyspace: &str| {
+        let request = CancelSchemaMigrationRequest { keyspace: keyspace.into(), uuid: UUID.into(), caller_id: None };
+        let path = rpc::CANCEL_SCHEMA_MIGRATION.into();
+        running().run(&Call { path, request: request.encode_to_vec(), options: CallOptions::default() })
+    };
+    let (reply, asks) = bad("ks/shards/-80");
+    assert!(error(&reply).contains("cannot exist") && asks.is_empty(), "no lock of another directory");
+}
+
+#[test]
+fn a_tablet_that_has_lost_the_workflow_in_between_is_looked_at_again() {
+    let mut cluster = running();
+    cluster.answer(200, "update", Answer::Called(UpdateVReplicationWorkflowResponse { result: None }.encode_to_vec()));
+    cluster.pages(200, "streams", vec![streams(&[stream(8, "wf")]), streams(&[])]);
+    let (reply, _) = cluster.run(&performed(state(STOPPED)));
+    let outcomes = &reply.written.as_ref().expect("a request that writes").outcomes;
+    assert_eq!((outcomes[0].verdict, outcomes[1].verdict), (Verdict::Applied, Verdict::Unknown), "{outcomes:?}");
+}
+
+#[test]
+fn all_migrations_are_counted_before_anything_is_done() {
+    let other = UUID.replace('8', "9");
+    let cluster = migrating(migrations(&[(UUID, "complete"), (&other, "failed")]));
+    let (reply, asks) = cluster.run(&migration(rpc::CANCEL_SCHEMA_MIGRATION, "all"));
+    assert_eq!(statements(&asks), ["alter vitess_migration cancel all"], "a shard with nothing to do gets nothing");
+    let plan = plan(&reply);
+    assert_eq!(plan.summary, "This cancels 1 migration on 1 shard:");
+    let rows: Vec<&str> = plan.writes[0].rows.iter().map(|row| row.name.as_str()).collect();
+    assert_eq!(rows, [format!("migration {UUID}")]);
+}
+
+#[test]
+fn a_persons_statement_names_the_rows_of_its_plan() {
+    let mut cluster = running();
+    for uid in [100, 200] {
+        cluster.answer(uid, "vexec", changed(1));
+    }
+    let (_, asks) = cluster.run(&vexec("delete from _vt.vreplication where state = 'Error'", Mode::Perform));
+    let ends: Vec<String> = statements(&asks).iter().map(|text| text.chars().skip(text.len() - 14).collect()).collect();
+    assert_eq!(ends, [" and id in (7)", " and id in (8)"], "one that fails in between is not deleted with them");
+}
+
+#[test]
+fn one_tablet_is_not_the_primary_of_two_shards() {
+    let mut cluster = running();
+    let record = Shard { primary_alias: Some(alias(100)), is_primary_serving: true, ..Shard::default() };
+    cluster.put("global", "keyspaces/ks/shards/80-/Shard", &record);
+    let (reply, asks) = cluster.run(&performed(state(STOPPED)));
+    assert!(error(&reply).contains("two shards name zone1-0000000100 as their primary"), "{}", error(&reply));
+    assert!(writes(&asks).is_empty());
+}

@@ -1,0 +1,34 @@
+//! The tests of the runner, as one program: every file is a module, what they share is in `support`.
+
+mod cli_etcd;
+mod cli_reads;
+mod cli_writes;
+mod embedded_cluster;
+mod embedded_support;
+mod embedded_wire;
+mod faults;
+mod hosts;
+mod locks;
+mod page;
+mod planner_limits;
+mod serve;
+mod serve_faults;
+mod serve_faults_topology;
+mod serve_forward;
+mod serve_legacy;
+mod serve_page;
+mod serve_process;
+mod serve_tls;
+mod serve_trace;
+mod serve_writes;
+mod support;
+mod tablet;
+mod throttle;
+mod topo;
+mod topo_load;
+mod trace;
+mod vexec;
+mod vexec_scope;
+mod watch;
+mod write_faults;
+mod write_names;

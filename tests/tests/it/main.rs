@@ -1,0 +1,12 @@
+//! Tests that need more than one crate, as one program: every file is a module.
+
+mod demo;
+mod generated;
+mod legacy;
+mod mariadb;
+mod purity;
+mod recordings;
+mod replay;
+mod snapshots;
+mod throttler;
+mod writes;
