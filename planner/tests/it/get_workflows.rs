@@ -1,7 +1,8 @@
 //! GetWorkflows from request bytes to reply bytes, on clusters made of plain data.
 
 use crate::support::{
-    Cluster, NOW, THEN, alias, alias_text, all, ask_name, call, copy_states, logs, refused, rows, silent, stream, streams,
+    Cluster, NOW, THEN, alias, alias_text, all, ask_name, call, copy_states, logs, refused, rows, same_in_every_order, silent,
+    stream, streams,
 };
 use proptest::{
     prelude::*,
@@ -650,15 +651,7 @@ fn replies_do_not_depend_on_the_order_of_answers() {
     let mut half_closed = moved_primary();
     half_closed.answer(100, "streams", streams(&[stream(1, "a")]));
     for cluster in [two_shards(), troubled(), moved_primary(), half_closed] {
-        let want = cluster.run(&call(&all())).0;
-        runner(256)
-            .run(&proptest::collection::vec(any::<prop::sample::Index>(), 64), |picks| {
-                let mut picks = picks.into_iter();
-                let (reply, _) = cluster.run_in_order(&call(&all()), |n| picks.next().map_or(0, |pick| pick.index(n)));
-                prop_assert_eq!(&reply, &want);
-                Ok(())
-            })
-            .unwrap();
+        same_in_every_order(&cluster, &call(&all()));
     }
 }
 

@@ -4,6 +4,10 @@
 
 use std::collections::BTreeMap;
 
+mod order;
+
+pub(crate) use order::same_in_every_order;
+
 use prost::Message;
 use vtflow_planner::{
     Answer, Ask, Call, CallOptions, FailureKind, Flow, Record, Reply, Timestamp, What,
@@ -158,12 +162,17 @@ impl Cluster {
 
     /// Runs a request to its end, taking one of the asks under way at a time, chosen by `pick` (given how many there are).
     pub(crate) fn run_in_order(&self, call: &Call, mut pick: impl FnMut(usize) -> usize) -> (Reply, Vec<Ask>) {
+        self.run_choosing(call, |waiting| pick(waiting.len()))
+    }
+
+    /// The same, chosen by what the asks under way are.
+    pub(crate) fn run_choosing(&self, call: &Call, mut pick: impl FnMut(&[Ask]) -> usize) -> (Reply, Vec<Ask>) {
         let mut flow = Flow::start(call, NOW);
         let mut waiting = flow.asks();
         let mut all = waiting.clone();
         let mut sent: BTreeMap<(String, String), usize> = BTreeMap::new();
         while !waiting.is_empty() {
-            let ask = waiting.remove(pick(waiting.len()));
+            let ask = waiting.remove(pick(&waiting));
             let page = match &ask.what {
                 What::TabletCall { tablet, about, .. } => {
                     let page = sent.entry((tablet.alias.clone(), about.subject.to_string())).or_default();

@@ -1,6 +1,5 @@
 //! Certificates for a test, made by the openssl command: an authority, a server and a client under it.
 
-
 use std::{
     fs,
     path::{Path, PathBuf},
