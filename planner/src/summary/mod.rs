@@ -7,6 +7,7 @@ mod describe;
 mod migrations;
 mod picture;
 mod table;
+mod text;
 mod topology;
 mod vdiff;
 mod words;
@@ -16,6 +17,7 @@ pub use describe::{Description, LogLine, Progress, Reading, Step, StreamLine, Ta
 pub use migrations::{MigrationLine, ShardState, migrations};
 pub use picture::{Band, Lane, Picture, picture};
 pub use table::{Table, table};
+pub use text::{Command, printable, quoted};
 pub use topology::{KeyspaceLine, ShardLine, TabletLine, keyspaces, shards, tablets};
 pub use vdiff::{VDiffLine, VDiffShard, VDiffSummary, VDiffTable, vdiff_list, vdiff_summary};
 pub use words::{count, duration, speed};

@@ -2,7 +2,7 @@
 //!
 //! What does not fit is shortened in the middle, never numbers: each column says whether it may be.
 
-use std::fmt::Write;
+use super::lines;
 
 /// One column of a table.
 pub struct Column<'a> {
@@ -25,54 +25,62 @@ pub enum Fit {
     Rest,
 }
 
-/// Lays out rows under headings. `width`: characters of a line, `None` for as many as needed. A row shorter than the headings
-/// has empty cells.
+/// Lays out rows under headings. `width`: columns of a line, `None` for as many as needed. A row shorter than the headings has empty cells.
 ///
-/// Where a last column of [`Fit::Rest`] would have no room worth the name, its texts go on lines of their own, indented.
+/// A text of a last column of [`Fit::Rest`] that does not fit beside the others is never cut: it goes on lines of its own, indented.
 pub fn table(columns: &[Column<'_>], rows: &[Vec<String>], width: Option<usize>) -> String {
     lay_out(columns, rows, width).concat()
 }
 
-/// As [`table`], piece by piece: the headings, then one piece per row, each with a newline at its end and, where it has one, its line
+/// As [`table`], piece by piece: the headings, then one piece per row, each with a newline at its end and, where it has some, its lines
 /// beneath.
 pub fn lay_out(columns: &[Column<'_>], rows: &[Vec<String>], width: Option<usize>) -> Vec<String> {
-    let width = width.unwrap_or(usize::MAX);
+    let screen = width.unwrap_or(usize::MAX);
     let natural = natural_widths(columns, rows);
     let mut widths = natural.clone();
-    shrink(columns, &mut widths, width, false);
-    if total(&widths) <= width {
+    shrink(columns, &mut widths, screen, false);
+    let fits = total(&widths) <= screen;
+    let Some((_, others)) = columns.split_last().filter(|(last, _)| last.fit == Fit::Rest) else {
         return lines(columns, rows, &widths);
+    };
+    let rest = |row: &[String]| row.get(others.len()).filter(|text| !text.is_empty()).cloned();
+    let room = widths.last().copied().unwrap_or(0);
+    let is_beside = |row: &[String]| fits && rest(row).is_none_or(|text| lines::width(&text) <= room);
+    let mut above: Vec<Vec<String>> = rows.to_vec();
+    for row in above.iter_mut().filter(|row| !is_beside(row)) {
+        row.truncate(others.len());
     }
-    let Some((last, others)) = columns.split_last().filter(|(last, _)| last.fit == Fit::Rest) else {
-        return lines(columns, rows, &widths);
+    let has_rest = rows.iter().all(|row| is_beside(row)) || above.iter().any(|row| rest(row).is_some());
+    let above = if fits && has_rest {
+        lines(columns, &above, &widths)
+    } else {
+        let mut widths = natural;
+        widths.truncate(others.len());
+        shrink(others, &mut widths, screen, true);
+        lines(others, &above, &widths)
     };
-    let mut widths = natural;
-    widths.truncate(others.len());
-    shrink(others, &mut widths, width, true);
-    let beneath = |row: &Vec<String>| match row.get(others.len()).map(String::as_str) {
-        None | Some("") => String::new(),
-        Some(text) => format!("    {}\n", fitted(text, last.fit, width.saturating_sub(4))),
-    };
-    let notes = std::iter::once(String::new()).chain(rows.iter().map(beneath));
-    lines(others, rows, &widths).into_iter().zip(notes).map(|(line, note)| line + &note).collect()
+    let beneath = rows.iter().map(|row| match rest(row).filter(|_| !is_beside(row)) {
+        Some(text) => lines::wrapped("    ", &text, width),
+        None => String::new(),
+    });
+    above.into_iter().zip(std::iter::once(String::new()).chain(beneath)).map(|(line, note)| line + &note).collect()
 }
 
 fn natural_widths(columns: &[Column<'_>], rows: &[Vec<String>]) -> Vec<usize> {
-    let cell = |row: &[String], i: usize| row.get(i).map_or(0, |text| text.chars().count());
+    let cell = |row: &[String], i: usize| row.get(i).map_or(0, |text| lines::width(text));
     let widest = |i: usize| rows.iter().map(|row| cell(row, i)).max().unwrap_or(0);
-    columns.iter().enumerate().map(|(i, column)| widest(i).max(column.heading.chars().count())).collect()
+    columns.iter().enumerate().map(|(i, column)| widest(i).max(lines::width(column.heading))).collect()
 }
 
 fn lines(columns: &[Column<'_>], rows: &[Vec<String>], widths: &[usize]) -> Vec<String> {
     let mut out = Vec::new();
     let headings: Vec<String> = columns.iter().map(|column| column.heading.to_owned()).collect();
     for row in std::iter::once(&headings).chain(rows) {
-        let mut line = String::new();
-        for (i, (column, &width)) in columns.iter().zip(widths).enumerate() {
-            let text = fitted(row.get(i).map_or("", String::as_str), column.fit, width);
-            let _ = write!(line, "{}{text:<width$}", if i == 0 { "" } else { "  " });
-        }
-        out.push(format!("{}\n", line.trim_end()));
+        let cells =
+            columns.iter().zip(widths).enumerate().map(|(i, (column, &width))| {
+                lines::padded(&fitted(row.get(i).map_or("", String::as_str), column.fit, width), width)
+            });
+        out.push(format!("{}\n", cells.collect::<Vec<_>>().join("  ").trim_end()));
     }
     out
 }
@@ -103,15 +111,15 @@ fn shrink(columns: &[Column<'_>], widths: &mut [usize], width: usize, may_cut_na
 }
 
 fn fitted(text: &str, fit: Fit, width: usize) -> String {
-    let length = text.chars().count();
-    if length <= width || width == 0 {
+    if lines::width(text) <= width || width == 0 {
         return text.to_owned();
     }
-    let (head, tail) = match fit {
-        Fit::Middle(_) | Fit::Name(_) => ((width - 1).div_ceil(2), (width - 1) / 2),
-        Fit::Whole | Fit::Rest => (width - 1, 0),
-    };
-    text.chars().take(head).chain(std::iter::once('…')).chain(text.chars().skip(length - tail)).collect()
+    match fit {
+        Fit::Middle(_) | Fit::Name(_) => {
+            format!("{}…{}", lines::head(text, (width - 1).div_ceil(2)), lines::tail(text, (width - 1) / 2))
+        }
+        Fit::Whole | Fit::Rest => lines::cut(text, Some(width)),
+    }
 }
 
 #[cfg(test)]
@@ -137,7 +145,10 @@ mod tests {
     #[test]
     fn a_screen_too_narrow_for_the_rest_puts_it_beneath() {
         let rows = [row("name", "123456789s", "a note that is rather long"), row("other", "1s", "")];
-        assert_eq!(table(COLUMNS, &rows, Some(24)), "NAME   LAG\nname   123456789s\n    a note that is rath…\nother  1s\n");
+        assert_eq!(
+            table(COLUMNS, &rows, Some(24)),
+            "NAME   LAG\nname   123456789s\n    a note that is\n    rather long\nother  1s\n"
+        );
     }
 
     #[test]

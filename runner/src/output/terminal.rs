@@ -2,6 +2,8 @@
 
 use std::io::{self, IsTerminal, Write};
 
+pub use vtflow_planner::summary::printable;
+
 /// Characters of a line when the terminal does not say.
 const DEFAULT_WIDTH: usize = 100;
 
@@ -29,16 +31,6 @@ pub fn on_stderr(style: Style, text: &str) -> String {
 /// The text for stdout, coloured if a person will see it.
 pub fn on_stdout(style: Style, text: &str) -> String {
     styled(style, text, has_colour(io::stdout().is_terminal()))
-}
-
-/// A text that cannot move the cursor, break a line or colour the screen: control characters are shown escaped. Names and
-/// messages come from rows that anybody may have written.
-pub fn printable(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
-    }
-    out
 }
 
 /// Prints to stdout. A reader that has gone away (`| head`) is no error: there is nobody left to tell.
@@ -75,11 +67,6 @@ fn tty_width() -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn control_characters_are_shown_not_obeyed() {
-        assert_eq!(printable("a\n\u{1b}[31mb\tü"), r"a\n\u{1b}[31mb\tü");
-    }
 
     #[test]
     fn colour_is_only_decoration() {
