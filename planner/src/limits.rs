@@ -41,6 +41,14 @@ pub const STATEMENTS_PER_READ: usize = 200;
 pub const SNAPSHOT_PAGE_ROWS: usize = 2_000;
 /// Rows of one table of one tablet that a snapshot keeps.
 pub const SNAPSHOT_TABLE_ROWS: usize = 100_000;
+/// Bytes of the values of one table of one tablet that a snapshot keeps, but for the page that exceeds it.
+pub const SNAPSHOT_TABLE_BYTES: usize = 64 << 20;
+/// Statements sent for one table of one tablet when a snapshot is taken. 50 are enough unless rows are so large that pages shrink.
+pub const SNAPSHOT_TABLE_STATEMENTS: usize = 500;
+/// Columns of a table in a snapshot. `_vt.schema_migrations` of v24 has 58.
+pub const SNAPSHOT_COLUMNS: usize = 200;
+/// Tablets of a snapshot: [`TARGETS`] with their replicas.
+pub const SNAPSHOT_TABLETS: usize = 20_000;
 
 /// Bytes that one compressed position may inflate to. A GTID set of 1,000 servers with 100 gaps each is about 1.3 MB.
 pub const POSITION_BYTES: usize = 4 << 20;

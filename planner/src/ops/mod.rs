@@ -12,6 +12,7 @@ mod get_workflows;
 mod legacy;
 mod schema_migrations;
 mod snapshot;
+mod snapshot_table;
 mod topology;
 mod vdiff_show;
 mod vexec;

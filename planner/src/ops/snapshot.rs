@@ -3,42 +3,33 @@
 //! Three rounds: what the global topology says; what each cell says; the sidecar tables of every tablet, replicas too, read as
 //! the DBA user because replicas answer nobody else. A table that a release does not have is left out; a tablet that does not
 //! answer has no rows, which in a snapshot means just that.
+//!
+//! What comes of it goes into files and into a database: names are read into types that hold nothing but a name, and what has another
+//! one is left out and named. Tables are `snapshot_table.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message;
 
-use super::Operation;
+use super::{
+    Operation,
+    snapshot_table::{Next, TABLES, TableRead},
+};
 use crate::{
     error::{Failure, Lost, Status},
-    flow::{About, Answer, AskId, Asks, Call, Effect, FailureKind, Record, Reply, What},
+    flow::{About, Answer, AskId, Asks, Call, Effect, Record, Reply, TabletAddress, What},
     limits,
     proto::{
-        query::{Field, Row},
         tabletmanagerdata::ExecuteFetchAsDbaRequest,
         topodata::Tablet,
         vtflow::{SnapshotRequest, SnapshotResponse, snapshot_response as saved},
     },
-    rows::{declared, result::RowSet},
     rpc,
     topo::{
-        names::{self, GLOBAL},
+        names::{self, CELLS_PREFIX, CellName, GLOBAL, TABLETS_PREFIX, TabletName},
         targets,
     },
 };
-
-/// The sidecar tables of a snapshot. Source: `go/vt/sidecardb/schema`, those that workflows and schema migrations live in.
-const TABLES: [&str; 9] = [
-    "vreplication",
-    "copy_state",
-    "vreplication_log",
-    "post_copy_action",
-    "resharding_journal",
-    "schema_migrations",
-    "vdiff",
-    "vdiff_table",
-    "vdiff_log",
-];
 
 /// Global records that belong to no keyspace but decide where its traffic goes.
 const RULES: [&str; 4] = ["RoutingRules", "ShardRoutingRules", "routing_rules/keyspace/Rules", "MirrorRules"];
@@ -48,10 +39,10 @@ pub(crate) struct Snapshot {
     waiting: BTreeMap<AskId, Waiting>,
     /// By cell and path.
     records: BTreeMap<(String, String), Record>,
-    /// By alias.
-    tablets: BTreeMap<String, Found>,
+    tablets: BTreeMap<TabletName, Found>,
     failures: Vec<Failure>,
-    fatal: Option<Status>,
+    /// Why there is no snapshot: all the reasons, so that it does not matter which came first.
+    fatal: BTreeSet<String>,
 }
 
 enum Waiting {
@@ -67,10 +58,10 @@ enum Waiting {
     },
     Cells,
     Tablets {
-        cell: String,
+        cell: CellName,
     },
     Table {
-        alias: String,
+        tablet: TabletName,
         table: &'static str,
     },
 }
@@ -79,11 +70,33 @@ enum Waiting {
 struct Found {
     keyspace: String,
     shard: String,
-    call: (crate::flow::TabletAddress, String),
-    tables: BTreeMap<&'static str, saved::Table>,
-    /// Rows of a statement: fewer once an answer was too large.
-    page_rows: usize,
-    has_failed: bool,
+    address: TabletAddress,
+    db_name: String,
+    /// One for each of [`TABLES`].
+    tables: BTreeMap<&'static str, TableRead>,
+}
+
+impl Found {
+    /// What is missing of it: a failure for each different text, with the tables that it is of.
+    fn failures(&self, tablet: &TabletName) -> Vec<Failure> {
+        let mut tables: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (table, read) in TABLES.iter().filter_map(|table| Some((*table, self.tables.get(table)?))) {
+            for text in read.failures() {
+                tables.entry(text).or_default().push(table);
+            }
+        }
+        let failure = |(text, tables): (&str, Vec<&str>)| {
+            // A tablet that does not answer says so once.
+            let message = if tables.len() == TABLES.len() {
+                text.to_owned()
+            } else {
+                let names: Vec<String> = tables.iter().map(|table| format!("_vt.{table}")).collect();
+                format!("{}: {text}", names.join(", "))
+            };
+            lost(&self.keyspace, &self.shard, &tablet.to_string(), message)
+        };
+        tables.into_iter().map(failure).collect()
+    }
 }
 
 impl Snapshot {
@@ -101,9 +114,9 @@ impl Snapshot {
             records: BTreeMap::new(),
             tablets: BTreeMap::new(),
             failures: Vec::new(),
-            fatal: None,
+            fatal: BTreeSet::new(),
         };
-        let cells = asks.release(What::TopoRange { cell: GLOBAL.into(), prefix: "cells/".into() });
+        let cells = asks.release(What::TopoRange { cell: GLOBAL.into(), prefix: CELLS_PREFIX.into() });
         snapshot.waiting.insert(cells, Waiting::Cells);
         snapshot.keyspaces_of(GLOBAL, asks);
         for path in RULES {
@@ -134,144 +147,122 @@ impl Snapshot {
     }
 
     fn fail(&mut self, keyspace: &str, shard: &str, tablet: &str, message: String) {
-        self.failures.push(Failure {
-            keyspace: keyspace.into(),
-            shard: shard.into(),
-            tablet: tablet.into(),
-            workflow: String::new(),
-            lost: Lost::Shard,
-            message,
-        });
+        self.failures.push(lost(keyspace, shard, tablet, message));
     }
 
     fn cells(&mut self, answer: Answer, asks: &mut Asks) {
         let records = match answer {
             Answer::Range(records) => records,
             Answer::Failed { message, .. } => {
-                self.fatal = Some(Status::unknown(message));
+                self.fatal.insert(message);
                 return;
             }
             _ => Vec::new(),
         };
-        let cells: Vec<String> = records
-            .iter()
-            .filter_map(|record| record.path.strip_prefix("cells/")?.strip_suffix("/CellInfo"))
-            .filter(|cell| names::check_cell(cell).is_ok())
-            .map(str::to_owned)
-            .collect();
+        let mut cells = BTreeSet::new();
+        for record in &records {
+            let name = record.path.strip_prefix(CELLS_PREFIX).and_then(|rest| rest.strip_suffix("/CellInfo"));
+            match name.map(CellName::parse) {
+                Some(Ok(cell)) => drop(cells.insert(cell)),
+                Some(Err(bad)) => {
+                    self.fail("", "", "", format!("the cell of the record {:?} is left out: {bad}", cut(&record.path)))
+                }
+                None => {}
+            }
+        }
         self.keep(GLOBAL, records);
         for cell in cells {
-            let id = asks.release(What::TopoRange { cell: cell.clone(), prefix: "tablets/".into() });
-            self.waiting.insert(id, Waiting::Tablets { cell: cell.clone() });
-            self.keyspaces_of(&cell, asks);
-            self.get(&cell, "SrvVSchema", asks);
+            let name = cell.as_str().to_owned();
+            let id = asks.release(What::TopoRange { cell: name.clone(), prefix: TABLETS_PREFIX.into() });
+            self.waiting.insert(id, Waiting::Tablets { cell });
+            self.keyspaces_of(&name, asks);
+            self.get(&name, "SrvVSchema", asks);
         }
     }
 
-    fn cell_tablets(&mut self, cell: &str, answer: Answer, asks: &mut Asks) {
+    fn cell_tablets(&mut self, cell: &CellName, answer: Answer, asks: &mut Asks) {
         let records = match answer {
             Answer::Range(records) => records,
             Answer::Failed { message, .. } => return self.fail("", "", "", format!("tablets of cell {cell}: {message}")),
             _ => Vec::new(),
         };
         for record in records {
-            let Some(alias) = record.path.strip_prefix("tablets/").and_then(|rest| rest.strip_suffix("/Tablet")) else {
-                continue;
-            };
-            let alias = alias.to_owned();
-            let Ok(tablet) = Tablet::decode(record.value.as_slice()) else {
-                self.fail("", "", &alias, "the tablet's record cannot be read".into());
-                continue;
-            };
-            if !self.keyspaces.contains(&tablet.keyspace) {
-                continue;
-            }
-            self.keep(cell, vec![record]);
-            match targets::dial(&alias, &tablet) {
-                Ok(address) => {
-                    let call = (address, targets::db_name(&tablet));
-                    let found = Found {
-                        keyspace: tablet.keyspace,
-                        shard: tablet.shard,
-                        call,
-                        tables: BTreeMap::new(),
-                        page_rows: limits::SNAPSHOT_PAGE_ROWS,
-                        has_failed: false,
-                    };
-                    self.tablets.insert(alias.clone(), found);
-                    for table in TABLES {
-                        self.read(&alias, table, asks);
-                    }
-                }
-                Err(message) => self.fail(&tablet.keyspace, &tablet.shard, &alias, message),
+            if let Some(name) = TabletName::of_record(&record.path) {
+                self.tablet(cell, name, record, asks);
             }
         }
     }
 
+    fn tablet(&mut self, cell: &CellName, name: Result<TabletName, String>, record: Record, asks: &mut Asks) {
+        let shown = name.as_ref().map_or_else(|_| String::new(), ToString::to_string);
+        let Ok(tablet) = Tablet::decode(record.value.as_slice()) else {
+            let place = if shown.is_empty() { format!(" {:?} of cell {cell}", cut(&record.path)) } else { String::new() };
+            return self.fail("", "", &shown, format!("the tablet's record{place} cannot be read"));
+        };
+        if !self.keyspaces.contains(&tablet.keyspace) {
+            return;
+        }
+        let its_own = name.and_then(|name| {
+            if name.cell() == cell { Ok(name) } else { Err(format!("it is kept in cell {cell}, which is not the tablet's")) }
+        });
+        let name = match its_own {
+            Ok(name) => name,
+            Err(why) => {
+                let message = format!("the record {:?} of cell {cell} is left out: {why}", cut(&record.path));
+                return self.fail(&tablet.keyspace, &tablet.shard, &shown, message);
+            }
+        };
+        self.keep(cell.as_str(), vec![record]);
+        if self.tablets.len() >= limits::SNAPSHOT_TABLETS {
+            let message = format!("there are more than {} tablets: name fewer keyspaces", limits::SNAPSHOT_TABLETS);
+            self.fatal.insert(message);
+            return;
+        }
+        match targets::dial(&shown, &tablet) {
+            Ok(address) => {
+                let tables = TABLES.iter().map(|table| (*table, TableRead::new(table))).collect();
+                let db_name = targets::db_name(&tablet);
+                let found = Found { keyspace: tablet.keyspace, shard: tablet.shard, address, db_name, tables };
+                self.tablets.insert(name.clone(), found);
+                for table in TABLES {
+                    self.read(&name, table, asks);
+                }
+            }
+            Err(message) => self.fail(&tablet.keyspace, &tablet.shard, &shown, message),
+        }
+    }
+
     /// Asks for a table's next page.
-    fn read(&mut self, alias: &str, table: &'static str, asks: &mut Asks) {
-        let Some(tablet) = self.tablets.get(alias) else { return };
-        let (offset, limit) = (tablet.tables.get(table).map_or(0, |table| table.rows.len()), tablet.page_rows);
-        let (address, db_name) = tablet.call.clone();
-        let statement = format!("select * from _vt.{table} order by 1, 2 limit {offset}, {limit}");
+    fn read(&mut self, name: &TabletName, table: &'static str, asks: &mut Asks) {
+        let Some(tablet) = self.tablets.get_mut(name) else { return };
+        let Some(statement) = tablet.tables.get_mut(table).map(TableRead::statement) else { return };
         let request = ExecuteFetchAsDbaRequest {
             query: statement.clone().into_bytes(),
             max_rows: limits::TABLET_ROWS as u64,
             ..ExecuteFetchAsDbaRequest::default()
         };
         let id = asks.release(What::TabletCall {
-            tablet: address,
+            tablet: tablet.address.clone(),
             path: rpc::EXECUTE_FETCH_AS_DBA.into(),
             request: request.encode_to_vec(),
             effect: Effect::Read,
             about: About {
                 keyspace: tablet.keyspace.clone(),
                 shard: tablet.shard.clone(),
-                db_name,
+                db_name: tablet.db_name.clone(),
                 subject: table.into(),
                 statement,
             },
         });
-        self.waiting.insert(id, Waiting::Table { alias: alias.into(), table });
+        self.waiting.insert(id, Waiting::Table { tablet: name.clone(), table });
     }
 
-    fn rows(&mut self, alias: &str, table: &'static str, answer: Answer, asks: &mut Asks) {
-        if let Answer::Failed { kind: FailureKind::TooLarge, .. } = &answer
-            && let Some(tablet) = self.tablets.get_mut(alias).filter(|tablet| tablet.page_rows > 1)
-        {
-            tablet.page_rows = (tablet.page_rows / 8).max(1);
-            return self.read(alias, table, asks);
-        }
-        let page = match answer {
-            Answer::Called(response) => RowSet::from_execute_fetch(&response).map_err(|error| error.to_string()),
-            // Not on this release (1146), or no sidecar database at all (1049).
-            Answer::Failed { message, .. } if message.contains("(errno 1146)") || message.contains("(errno 1049)") => return,
-            Answer::Failed { message, .. } => Err(message),
-            _ => Err("the tablet call was answered with a topology record".into()),
-        };
-        let Some(tablet) = self.tablets.get_mut(alias) else { return };
-        match page {
-            Ok(page) => {
-                // Smaller pages may be under way for this tablet; a page that is not empty may then be followed by more.
-                let is_full = page.len() >= tablet.page_rows;
-                let kept = tablet.tables.entry(table).or_insert_with(|| empty(table, &page));
-                kept.rows.extend(page.rows().map(|row| raw(&row, &kept.columns)));
-                let total = kept.rows.len();
-                if is_full && total < limits::SNAPSHOT_TABLE_ROWS {
-                    self.read(alias, table, asks);
-                } else if is_full {
-                    let (keyspace, shard) = (tablet.keyspace.clone(), tablet.shard.clone());
-                    self.fail(&keyspace, &shard, alias, format!("_vt.{table}: only the first {total} rows are kept"));
-                }
-            }
-            Err(message) => {
-                let first = !std::mem::replace(&mut tablet.has_failed, true);
-                let (keyspace, shard) = (tablet.keyspace.clone(), tablet.shard.clone());
-                if first {
-                    self.fail(&keyspace, &shard, alias, message);
-                }
-            }
-        }
+    fn all_failures(&self) -> Vec<Failure> {
+        let of_tablets = self.tablets.iter().flat_map(|(name, tablet)| tablet.failures(name));
+        let mut failures: Vec<Failure> = self.failures.iter().cloned().chain(of_tablets).collect();
+        failures.sort();
+        failures.dedup();
+        failures
     }
 }
 
@@ -280,12 +271,15 @@ impl Operation for Snapshot {
         match self.waiting.remove(&id) {
             Some(Waiting::Cells) => self.cells(answer, asks),
             Some(Waiting::Tablets { cell }) => self.cell_tablets(&cell, answer, asks),
-            Some(Waiting::Table { alias, table }) => self.rows(&alias, table, answer, asks),
+            Some(Waiting::Table { tablet, table }) => {
+                let read = self.tablets.get_mut(&tablet).and_then(|tablet| tablet.tables.get_mut(table));
+                if read.is_some_and(|read| read.answered(answer) == Next::Again) {
+                    self.read(&tablet, table, asks);
+                }
+            }
             Some(Waiting::Keyspace { cell, keyspace }) => match answer {
                 Answer::Range(records) => self.keep(&cell, records),
-                Answer::Missing { node } if cell == GLOBAL => {
-                    self.fatal = Some(Status::unknown(format!("node doesn't exist: {node}")));
-                }
+                Answer::Missing { node } if cell == GLOBAL => drop(self.fatal.insert(format!("node doesn't exist: {node}"))),
                 Answer::Failed { message, .. } => self.fail(&keyspace, "", "", message),
                 _ => {}
             },
@@ -299,49 +293,39 @@ impl Operation for Snapshot {
     }
 
     fn failures(&self) -> Vec<Failure> {
-        self.failures.clone()
+        self.all_failures()
     }
 
     fn finish(&mut self) -> Reply {
-        if let Some(status) = self.fatal.take() {
-            return Reply::new(Err(status), Vec::new());
+        if !self.fatal.is_empty() {
+            let reasons: Vec<String> = std::mem::take(&mut self.fatal).into_iter().collect();
+            return Reply::new(Err(Status::unknown(reasons.join("\n"))), Vec::new());
         }
-        let mut failures = std::mem::take(&mut self.failures);
-        failures.sort();
-        failures.dedup();
+        let failures = self.all_failures();
         let topo = std::mem::take(&mut self.records).into_iter().map(|((cell, path), record)| saved::Record {
             cell,
             path,
             version: record.version,
             value: record.value,
         });
-        let tablets = std::mem::take(&mut self.tablets).into_iter().filter(|(_, tablet)| !tablet.tables.is_empty());
-        let tablets = tablets.map(|(alias, tablet)| {
+        let tablets = std::mem::take(&mut self.tablets).into_iter().map(|(name, tablet)| {
             // In the order of TABLES, whatever order the answers came in.
             let mut tables = tablet.tables;
-            saved::Tablet { alias, tables: TABLES.iter().filter_map(|table| tables.remove(table)).collect() }
+            let kept = TABLES.iter().filter_map(|table| tables.remove(table)?.into_table());
+            saved::Tablet { alias: name.to_string(), tables: kept.collect() }
         });
-        let reply = SnapshotResponse { topo: topo.collect(), tablets: tablets.collect() };
+        let reply =
+            SnapshotResponse { topo: topo.collect(), tablets: tablets.filter(|tablet| !tablet.tables.is_empty()).collect() };
         Reply::new(Ok(reply.encode_to_vec()), failures)
     }
 }
 
-fn empty(table: &str, page: &RowSet) -> saved::Table {
-    let column = |field: &Field| saved::Column {
-        name: String::from_utf8_lossy(&field.name).into_owned(),
-        r#type: declared::declared_type(field),
-        nullable: declared::is_nullable(field),
-        integral: declared::is_integral(field),
-    };
-    saved::Table { name: table.into(), columns: page.fields().iter().map(column).collect(), rows: Vec::new() }
+fn lost(keyspace: &str, shard: &str, tablet: &str, message: String) -> Failure {
+    let (keyspace, shard, tablet) = (keyspace.into(), shard.into(), tablet.into());
+    Failure { keyspace, shard, tablet, workflow: String::new(), lost: Lost::Shard, message }
 }
 
-fn raw(row: &crate::rows::result::Row<'_>, columns: &[saved::Column]) -> Row {
-    let mut raw = Row::default();
-    for column in columns {
-        let value = row.value(&column.name).flatten();
-        raw.lengths.push(value.map_or(-1, |value| i64::try_from(value.len()).unwrap_or(i64::MAX)));
-        raw.values.extend_from_slice(value.unwrap_or_default());
-    }
-    raw
+/// The front of a key, for a text.
+fn cut(path: &str) -> String {
+    path.chars().take(limits::EXCERPT_BYTES).collect()
 }

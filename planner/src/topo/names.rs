@@ -1,6 +1,9 @@
-//! Names that become parts of topology paths: what is allowed, and the paths themselves.
+//! Names that become parts of topology paths, and of the names of files: what is allowed, and the paths themselves.
 //!
-//! Every name is checked here before it is put into a path, so that no request and no record can reach outside its directory.
+//! Every name is checked here before it is put into a path, so that no request and no record can reach outside its directory. Names that
+//! go further than into a path of the topology are read once into [`CellName`] and [`TabletName`], which hold nothing else.
+
+use std::fmt;
 
 use crate::{limits, proto::topodata::TabletAlias};
 
@@ -123,6 +126,84 @@ pub fn parse_alias(text: &str) -> Result<TabletAlias, String> {
     Ok(TabletAlias { cell: cell.into(), uid: uid.parse().map_err(|_| out_of_range())? })
 }
 
+/// The name of a cell, checked: 1 to 64 letters, digits, `-`, `_`, `.`, not dots alone, and not [`GLOBAL`], which is no cell's. It
+/// cannot hold a slash, a quote, a space or a control character.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CellName(String);
+
+impl CellName {
+    /// Reads a name.
+    ///
+    /// # Errors
+    /// As [`check_cell`]; the name of the global cell is one for a person, too.
+    pub fn parse(name: &str) -> Result<Self, String> {
+        check_cell(name).map_err(|bad| bad.to_string())?;
+        if name == GLOBAL {
+            return Err(format!("no cell can be called {GLOBAL}: it stands for what belongs to no cell"));
+        }
+        Ok(Self(name.to_owned()))
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for CellName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Bytes that an alias can have: a cell, a dash, a number.
+const ALIAS_BYTES: usize = limits::OBJECT_NAME_BYTES + 1 + 10;
+
+/// The alias of a tablet, checked: a cell and a number. Its text is always the one that Vitess makes of them, so it can be a part of a
+/// topology path or the name of a file, and two aliases with one text are one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TabletName {
+    cell: CellName,
+    uid: u32,
+}
+
+impl TabletName {
+    /// Reads an alias from its text, `zone1-0000000100`.
+    ///
+    /// # Errors
+    /// A sentence for people: it is no alias, or written otherwise than Vitess does.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        if text.len() > ALIAS_BYTES {
+            return Err(format!("the tablet alias {:?}… is too long", text.chars().take(40).collect::<String>()));
+        }
+        let alias = parse_alias(text)?;
+        let name = Self { cell: CellName::parse(&alias.cell)?, uid: alias.uid };
+        let written = name.to_string();
+        if written == text {
+            Ok(name)
+        } else {
+            Err(format!("the tablet alias {text:?} is not written as Vitess does: {written}"))
+        }
+    }
+
+    /// Reads an alias from the path of a tablet's record, relative to its cell's root. `None`: a record of another kind.
+    pub fn of_record(path: &str) -> Option<Result<Self, String>> {
+        let alias = path.strip_prefix(TABLETS_PREFIX)?.strip_suffix("/Tablet")?;
+        Some(Self::parse(alias))
+    }
+
+    /// Its cell.
+    pub fn cell(&self) -> &CellName {
+        &self.cell
+    }
+}
+
+impl fmt::Display for TabletName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{:010}", self.cell, self.uid)
+    }
+}
+
 /// The directory of the cells' own records, global.
 pub(crate) const CELLS_PREFIX: &str = "cells/";
 
@@ -208,5 +289,33 @@ mod tests {
         assert!(parse_alias("zone1").unwrap_err().starts_with("invalid tablet alias: 'zone1', expecting format: "));
         assert!(parse_alias("../x-1").is_err() && parse_alias("z-").is_err() && parse_alias("").is_err());
         assert!(parse_alias("z-4294967296").unwrap_err().ends_with("parsing \"4294967296\": value out of range"));
+    }
+
+    #[test]
+    fn an_alias_is_written_in_one_way_and_holds_no_path() {
+        let name = TabletName::parse("us-east_1.a-0000000007").unwrap();
+        assert_eq!((name.to_string().as_str(), name.cell().as_str()), ("us-east_1.a-0000000007", "us-east_1.a"));
+        assert_eq!(TabletName::of_record("tablets/zone1-0000000100/Tablet"), Some(TabletName::parse("zone1-0000000100")));
+        assert_eq!(TabletName::of_record("tablets/zone1-0000000100/Other"), None);
+        for (path, want) in [
+            ("tablets/../../x/Tablet", "invalid tablet alias: '../../x'"),
+            ("tablets//etc/x-0000000001/Tablet", "invalid tablet alias: '/etc/x-0000000001'"),
+            ("tablets/../x-0000000001/Tablet", "invalid tablet alias: '../x-0000000001'"),
+            ("tablets/..-0000000001/Tablet", "invalid character . in name .."),
+            ("tablets/z\0-0000000001/Tablet", "invalid tablet alias"),
+            ("tablets/z'-0000000001/Tablet", "invalid tablet alias"),
+            ("tablets/z`-0000000001/Tablet", "invalid tablet alias"),
+            ("tablets/z\\-0000000001/Tablet", "invalid tablet alias"),
+            ("tablets/z1-100/Tablet", "not written as Vitess does: z1-0000000100"),
+            ("tablets/z1-000000000000100/Tablet", "not written as Vitess does: z1-0000000100"),
+            ("tablets/global-0000000001/Tablet", "no cell can be called global"),
+            ("tablets//Tablet", "invalid tablet alias: ''"),
+        ] {
+            let text = TabletName::of_record(path).unwrap().unwrap_err();
+            assert!(text.contains(want), "{path:?}: {text}");
+        }
+        let long = TabletName::parse(&format!("{}-0000000001", "z".repeat(300))).unwrap_err();
+        assert!(long.ends_with("is too long"), "{long}");
+        assert!(TabletName::parse(&format!("{}-0000000001", "z".repeat(64))).unwrap().to_string().len() < 255 - ".json".len());
     }
 }

@@ -1,185 +1,118 @@
-//! A trace that can be shown to others: what is known to be structure stays, every other value of a row goes.
+//! A trace that can be shown to others: it holds no text of a row or a page, and its replay goes the same way to the same outcome.
 //!
-//! Numbers and times stay, and the texts of [`KEPT`]: names, states, positions. Everything else is replaced: messages, filters
-//! within sources, primary keys, statements of migrations, reports of comparisons. Table names, requests and the texts of failed
-//! calls stay: whoever shares a trace has to know that (`docs/traces.md`).
+//! Texts are replaced by numbered ones, equal by equal, so that what the planner compares stays equal or different. Numbers, times, states,
+//! positions and names stay ([`columns`]). Then the planner runs over what is left: what it asks (a statement may have been made of a row)
+//! and what it replies take the place of what was recorded. A plan that a request was held to is replaced by the one that the remaining
+//! values give.
+//!
+//! Topology records and what a person gave as names and flags stay: `docs/traces.md`.
 
-use prost::Message;
+mod columns;
+mod hidden;
+mod messages;
+mod sql;
 
-use super::{Trace, replay};
-use crate::{
-    flow::{Answer, Asking, Call, Timestamp, What},
-    proto::{
-        query::{QueryResult, Row},
-        tabletmanagerdata::{ExecuteFetchAsDbaResponse, VDiffResponse, VReplicationExecResponse},
-    },
-    rpc,
-};
+use hidden::Hidden;
 
-/// What stands where a text was.
-const REDACTED: &[u8] = b"(redacted)";
-
-/// Columns whose texts are structure, in any table.
-const KEPT: &[&str] = &[
-    "cell",
-    "component_throttled",
-    "db_name",
-    "ddl_action",
-    "keyspace",
-    "migration_context",
-    "migration_status",
-    "migration_uuid",
-    "mysql_schema",
-    "mysql_table",
-    "options",
-    "pos",
-    "reverted_uuid",
-    "shard",
-    "stage",
-    "state",
-    "stop_pos",
-    "strategy",
-    "table_name",
-    "tablet",
-    "tablet_types",
-    "tags",
-    "type",
-    "vdiff_uuid",
-    "workflow",
-];
-
-/// Types of `query.Type` that are numbers or times, by their flags and values. Source: `query.proto`.
-const INTEGRAL: i32 = 256;
-const FLOAT: i32 = 1024;
-const TIMES: [i32; 4] = [2_061, 2_062, 2_063, 2_064];
-const DECIMAL: i32 = 18;
-const YEAR: i32 = 785;
-const JSON: i32 = 2_078;
+use super::{Trace, Traced, name};
+use crate::flow::{Answer, AskId, Asking, Call, FailureKind, Mode, Reply, Timestamp, What};
 
 impl Trace {
-    /// The trace without the values of rows that are not known to be structure. `start` begins a flow of the planner that is to
-    /// have the last word: the reply becomes the one that the remaining values give.
+    /// The trace without the texts of rows and pages. `start` begins a flow of the planner that is to have the last word: the asks and the
+    /// reply become those that the remaining values give. It is called up to two times.
     #[must_use]
-    pub fn redacted(mut self, start: impl FnOnce(&Call, Timestamp) -> Box<dyn Asking>) -> Self {
+    pub fn redacted(mut self, start: impl Fn(&Call, Timestamp) -> Box<dyn Asking>) -> Self {
+        let mut hidden = Hidden::default();
+        messages::request(&mut self.call, &mut hidden);
+        self.asks.sort_by_key(|traced| traced.ask.id);
         for traced in &mut self.asks {
-            if let (What::TabletCall { path, .. }, Some(Answer::Called(bytes))) = (&traced.ask.what, &mut traced.answer) {
-                *bytes = response(path, bytes);
+            if let Some(answer) = traced.answer.take() {
+                traced.answer = Some(redacted_answer(&traced.ask.what, answer, &mut hidden));
             }
         }
-        self.redacted = true;
-        self.reply = None;
-        let mut flow = start(&self.call, self.now);
-        self.reply = replay(&mut *flow, &self).reply;
-        self
+        let (mut asks, mut reply) = again(&mut *start(&self.call, self.now), &self.asks);
+        if let Mode::Planned(digest) = &self.call.options.mode {
+            // It is made of what rows said. If it was the plan's, the plan's it stays.
+            let held = self.reply.as_ref().and_then(digest_of).is_some_and(|then| then == digest);
+            let now = reply.as_ref().and_then(digest_of).filter(|_| held).unwrap_or("(redacted)").to_owned();
+            self.call.options.mode = Mode::Planned(now);
+            (asks, reply) = again(&mut *start(&self.call, self.now), &self.asks);
+        }
+        Self { redacted: true, asks, reply, ..self }
     }
 }
 
-/// A response message without its texts; one of an unknown form becomes an empty one.
-fn response(path: &str, bytes: &[u8]) -> Vec<u8> {
-    match path {
-        rpc::VREPLICATION_EXEC => VReplicationExecResponse::decode(bytes)
-            .map(|response| VReplicationExecResponse { result: response.result.map(rows) }.encode_to_vec()),
-        rpc::EXECUTE_FETCH_AS_DBA => ExecuteFetchAsDbaResponse::decode(bytes)
-            .map(|response| ExecuteFetchAsDbaResponse { result: response.result.map(rows) }.encode_to_vec()),
-        rpc::VDIFF => VDiffResponse::decode(bytes)
-            .map(|response| VDiffResponse { output: response.output.map(rows), ..response }.encode_to_vec()),
-        _ => Ok(Vec::new()),
-    }
-    .unwrap_or_default()
+fn digest_of(reply: &Reply) -> Option<&str> {
+    reply.written.as_ref().map(|written| written.plan.digest.as_str())
 }
 
-fn rows(mut result: QueryResult) -> QueryResult {
-    let fields: Vec<(String, i32)> =
-        result.fields.iter().map(|field| (String::from_utf8_lossy(&field.name).into_owned(), field.r#type)).collect();
-    for row in &mut result.rows {
-        let mut rest = row.values.as_slice();
-        let mut after = Row::default();
-        for (index, length) in row.lengths.iter().enumerate() {
-            let Some((value, tail)) = usize::try_from(*length).ok().and_then(|length| rest.split_at_checked(length)) else {
-                after.lengths.push(-1);
-                continue;
+fn redacted_answer(what: &What, answer: Answer, hidden: &mut Hidden) -> Answer {
+    match (what, answer) {
+        (What::TabletCall { path, about, .. }, Answer::Called(bytes)) => {
+            // What a person's statement calls a column need not be one.
+            let is_persons = about.subject == "vexec";
+            Answer::Called(messages::response(path, &bytes, is_persons, hidden))
+        }
+        (What::TabletPage { .. }, Answer::Called(page)) => Answer::Called(messages::page(&page, hidden)),
+        // What a tablet says may quote a row; that there was no answer are our own words.
+        (What::TabletCall { .. } | What::TabletPage { .. }, Answer::Failed { kind: kind @ FailureKind::Status(_), message }) => {
+            Answer::Failed { kind, message: messages::failure(&message, hidden) }
+        }
+        (What::TabletPage { .. }, Answer::Failed { kind, message }) => {
+            Answer::Failed { kind, message: messages::failure(&message, hidden) }
+        }
+        (_, answer) => messages::topology(what, answer),
+    }
+}
+
+/// Runs a flow over what was recorded, and gives it with what is asked now. What is not asked any more is left out.
+fn again(flow: &mut dyn Asking, recorded: &[Traced]) -> (Vec<Traced>, Option<Reply>) {
+    let mut is_used = vec![false; recorded.len()];
+    let mut asks: Vec<Traced> = Vec::new();
+    // As in a replay: in the order of the answers then.
+    let mut waiting: Vec<(u32, AskId, Answer)> = Vec::new();
+    loop {
+        for ask in flow.asks() {
+            let hint = usize::try_from(ask.id.0).unwrap_or(usize::MAX);
+            let fits = |at: &usize| {
+                is_used.get(*at).is_some_and(|is_used| !is_used)
+                    && recorded.get(*at).is_some_and(|traced| is_same_place(&traced.ask.what, &ask.what))
             };
-            rest = tail;
-            let value = fields.get(index).map_or_else(|| REDACTED.to_vec(), |(name, kind)| value_of(name, *kind, value));
-            after.lengths.push(i64::try_from(value.len()).unwrap_or(0));
-            after.values.extend(value);
+            let found = Some(hint).filter(fits).or_else(|| (0..recorded.len()).find(fits));
+            let traced = found.and_then(|at| recorded.get(at));
+            if let Some(is_used) = found.and_then(|at| is_used.get_mut(at)) {
+                *is_used = true;
+            }
+            let answer = traced.and_then(|traced| Some((traced.order?, traced.answer.clone()?)));
+            let (order, answer) = answer.unwrap_or_else(|| {
+                // The words of a replay, which will come to the same.
+                let why = if traced.is_some() { "got no answer in the trace" } else { "is not in the trace" };
+                let message = format!("{} {why}", name(&ask.what));
+                (u32::MAX, Answer::Failed { kind: FailureKind::Unreachable, message })
+            });
+            waiting.push((order, ask.id, answer));
+            if let Some(traced) = traced {
+                asks.push(Traced { ask, ..traced.clone() });
+            }
         }
-        *row = after;
+        let next = waiting.iter().enumerate().min_by_key(|(_, (order, id, _))| (*order, *id)).map(|(at, _)| at);
+        let Some(next) = next else { break };
+        let (_, id, answer) = waiting.swap_remove(next);
+        flow.answer(id, answer);
     }
-    result.info.clear();
-    result
+    asks.sort_by_key(|traced| traced.ask.id);
+    (asks, flow.end())
 }
 
-fn value_of(column: &str, kind: i32, value: &[u8]) -> Vec<u8> {
-    let is_number = kind & (INTEGRAL | FLOAT) != 0 || kind == DECIMAL || kind == YEAR || TIMES.contains(&kind);
-    match column {
-        // A stream whose traffic has been switched is told by it.
-        "message" if value == b"FROZEN" => value.to_vec(),
-        "source" => without_filters(value),
-        _ if is_number || KEPT.contains(&column) || value.is_empty() => value.to_vec(),
-        _ if kind == JSON => b"{}".to_vec(),
-        _ => REDACTED.to_vec(),
-    }
-}
-
-/// The text of a `BinlogSource` with every rule's filter replaced; what is no such text goes as a whole.
-fn without_filters(source: &[u8]) -> Vec<u8> {
-    let Ok(text) = std::str::from_utf8(source) else { return REDACTED.to_vec() };
-    let (mut out, mut rest) = (String::new(), text);
-    // Of the two fields called filter only the rule's is a string.
-    while let Some((before, after)) = rest.split_once("filter:") {
-        out.push_str(before);
-        out.push_str("filter:");
-        let value = after.trim_start();
-        let Some(quote) = value.chars().next().filter(|c| matches!(c, '"' | '\'')) else {
-            rest = after;
-            continue;
-        };
-        let mut is_escaped = false;
-        let end = value.char_indices().skip(1).find(|(_, c)| {
-            let is_end = *c == quote && !is_escaped;
-            is_escaped = *c == '\\' && !is_escaped;
-            is_end
-        });
-        let Some((_, tail)) = end.and_then(|(end, _)| value.split_at_checked(end + 1)) else { return REDACTED.to_vec() };
-        out.push(quote);
-        out.push_str("(redacted)");
-        out.push(quote);
-        rest = tail;
-    }
-    out.push_str(rest);
-    out.into_bytes()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::proto::query::Field;
-
-    #[test]
-    fn structure_stays_and_texts_go() {
-        let columns =
-            [("id", 265), ("workflow", 10_262), ("message", 6_163), ("lastpk", 10_262), ("time_updated", 265), ("report", 2_078)];
-        let values: [Option<&str>; 6] = [Some("7"), Some("wf"), Some("Duplicate 'bob'"), None, Some("99"), Some("{\"a\":1}")];
-        let mut row = Row::default();
-        for value in values {
-            row.lengths.push(value.map_or(-1, |value| i64::try_from(value.len()).unwrap_or(0)));
-            row.values.extend(value.unwrap_or_default().as_bytes());
+/// Whether two asks are the same but for what rows say.
+fn is_same_place(a: &What, b: &What) -> bool {
+    match (a, b) {
+        (What::TabletCall { tablet, path, about, .. }, What::TabletCall { tablet: t, path: p, about: other, .. }) => {
+            tablet.alias == t.alias && path == p && about.subject == other.subject
         }
-        let field = |(name, kind): (&str, i32)| Field { name: name.into(), r#type: kind, ..Field::default() };
-        let result = QueryResult { fields: columns.map(field).to_vec(), rows: vec![row], ..QueryResult::default() };
-        let row = rows(result).rows.remove(0);
-        assert_eq!(String::from_utf8_lossy(&row.values), "7wf(redacted)99{}");
-        assert_eq!(row.lengths, [1, 2, 10, -1, 2, 2]);
-        assert_eq!(value_of("message", 6_163, b"FROZEN"), b"FROZEN");
-    }
-
-    #[test]
-    fn filters_go_out_of_a_source() {
-        let source = r#"keyspace:"a" shard:"0" filter:{rules:{match:"t" filter:"select * from t where x = 'a\"b' and y"} rules:{match:"u" filter: 'it'}} on_ddl:STOP"#;
-        let want = r#"keyspace:"a" shard:"0" filter:{rules:{match:"t" filter:"(redacted)"} rules:{match:"u" filter:'(redacted)'}} on_ddl:STOP"#;
-        assert_eq!(String::from_utf8_lossy(&without_filters(source.as_bytes())), want);
-        assert_eq!(without_filters(b"filter:\"no end"), REDACTED);
-        assert_eq!(without_filters(b"\xff"), REDACTED);
+        (What::TopoPut { cell, path, .. }, What::TopoPut { cell: c, path: p, .. }) => cell == c && path == p,
+        (What::TopoUnlock { .. }, What::TopoUnlock { .. }) => true,
+        (What::TopoLock { path, .. }, What::TopoLock { path: p, .. }) => path == p,
+        _ => a == b,
     }
 }

@@ -2,9 +2,11 @@
 
 mod get_workflows;
 mod legacy;
+mod redaction;
 mod reference_cases;
 mod rows;
 mod schema_migrations;
+mod snapshot;
 mod support;
 mod throttler;
 mod topology;

@@ -1,0 +1,111 @@
+//! A statement of a person's without the values in it.
+
+use super::hidden::Hidden;
+use crate::limits;
+
+/// The statement with every text in it replaced, and what a comment says gone. Words, names, numbers and signs stay, so it means as much or
+/// as little as before.
+pub(super) fn without_values(sql: &str, hidden: &mut Hidden) -> String {
+    let mut out = String::with_capacity(sql.len());
+    let mut rest = sql;
+    while let Some(first) = rest.chars().next() {
+        let length = match first {
+            '\'' | '"' => {
+                let end = end_of_text(rest, first);
+                let inside = rest.get(1..end.saturating_sub(1)).unwrap_or("");
+                let is_hex = out.ends_with(['x', 'X'])
+                    && !out.trim_end_matches(['x', 'X']).ends_with(|c: char| c.is_alphanumeric() || c == '_');
+                let shown = if is_hex { hidden.hex(inside) } else { hidden.text(inside.as_bytes()) };
+                out.push(first);
+                out.push_str(&shown);
+                // One without an end stays without.
+                if end >= 2 && rest.get(..end).is_some_and(|text| text.ends_with(first)) {
+                    out.push(first);
+                }
+                end
+            }
+            '`' => {
+                let end = rest.get(1..).and_then(|inside| inside.find('`')).map_or(rest.len(), |at| at + 2);
+                out.push_str(rest.get(..end).unwrap_or(rest));
+                end
+            }
+            '/' if rest.starts_with("/*") => {
+                let end = rest.get(2..).and_then(|inside| inside.find("*/")).map_or(rest.len(), |at| at + 4);
+                let comment = rest.get(..end).unwrap_or(rest);
+                // Whether it was meant for somebody is what it is refused for.
+                let kind = if comment.starts_with("/*!") {
+                    "/*!*/"
+                } else if comment.contains('+') {
+                    "/*+*/"
+                } else {
+                    "/* */"
+                };
+                out.push_str(if comment.ends_with("*/") { kind } else { kind.trim_end_matches("*/") });
+                end
+            }
+            '#' => rest.find('\n').unwrap_or(rest.len()),
+            '-' if rest.starts_with("-- ") || rest.starts_with("--\t") || rest.starts_with("--\n") => {
+                rest.get(2..).and_then(|inside| inside.find('\n')).map_or(rest.len(), |at| at + 2)
+            }
+            '0' if rest.starts_with("0x") && !out.ends_with(|c: char| c.is_alphanumeric() || c == '_') => {
+                let digits = rest.get(2..).unwrap_or("");
+                let end = digits.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(digits.len());
+                out.push_str("0x");
+                out.push_str(&hidden.hex(digits.get(..end).unwrap_or("")));
+                end + 2
+            }
+            other => {
+                out.push(other);
+                other.len_utf8()
+            }
+        };
+        rest = rest.get(length.max(1)..).unwrap_or("");
+    }
+    if sql.len() > limits::STATEMENT_BYTES && out.len() <= limits::STATEMENT_BYTES {
+        // It was refused for its length, and has to be.
+        out.push_str(&" ".repeat(limits::STATEMENT_BYTES + 1 - out.len()));
+    }
+    out
+}
+
+/// Where the text ends that begins here: behind its quote. Two quotes and a backslash with a quote are within.
+fn end_of_text(from: &str, quote: char) -> usize {
+    let mut chars = from.char_indices().skip(1).peekable();
+    while let Some((at, c)) = chars.next() {
+        if c == '\\' {
+            chars.next();
+        } else if c == quote {
+            if chars.peek().is_some_and(|(_, next)| *next == quote) {
+                chars.next();
+            } else {
+                return at + 1;
+            }
+        }
+    }
+    from.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_go_and_the_statement_stays() {
+        for (sql, want) in [
+            ("select id from t where a = 'bob'", "select id from t where a = '(redacted 1)'"),
+            ("a = 'b' or c = 'b' or d = \"e\"", "a = '(redacted 1)' or c = '(redacted 1)' or d = \"(redacted 2)\""),
+            (r"a = 'it''s \' bob' and 7", "a = '(redacted 1)' and 7"),
+            ("a = x'626f62' and b = 0x626f62", "a = x'0000000000000001' and b = 0x0000000000000001"),
+            ("`bob` = ''", "`bob` = ''"),
+            ("select /* bob */ 1 -- bob\n, 2 # bob\n", "select /* */ 1 \n, 2 \n"),
+            ("/*vt+ bob */ /*! bob */", "/*+*/ /*!*/"),
+            ("a = 'bob", "a = '(redacted 1)"),
+            ("x - -- bob", "x - "),
+            ("é = 'é'", "é = '(redacted 1)'"),
+        ] {
+            assert_eq!(without_values(sql, &mut Hidden::default()), want);
+        }
+        let long = format!("select '{}'", "x".repeat(limits::STATEMENT_BYTES));
+        assert!(without_values(&long, &mut Hidden::default()).len() > limits::STATEMENT_BYTES);
+    }
+}

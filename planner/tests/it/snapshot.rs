@@ -1,0 +1,223 @@
+//! `Snapshot` from request bytes to reply bytes, on clusters made of plain data: what is kept, and what is left out and named.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::collections::BTreeMap;
+
+use crate::support::{Cluster, alias_text, refused, rows, same_in_every_order, silent};
+use prost::Message;
+use vtflow_planner::{
+    Answer, Call, CallOptions, FailureKind, Reply, limits,
+    proto::{
+        query::{Field, QueryResult, Row},
+        tabletmanagerdata::ExecuteFetchAsDbaResponse,
+        topodata::{CellInfo, Tablet, TabletAlias},
+        vtflow::{SnapshotRequest, SnapshotResponse},
+    },
+    rpc,
+};
+
+const TABLES: [&str; 9] = [
+    "vreplication",
+    "copy_state",
+    "vreplication_log",
+    "post_copy_action",
+    "resharding_journal",
+    "schema_migrations",
+    "vdiff",
+    "vdiff_table",
+    "vdiff_log",
+];
+
+fn call(keyspaces: &[&str]) -> Call {
+    let request = SnapshotRequest { keyspaces: keyspaces.iter().map(|&name| name.to_owned()).collect() };
+    Call { path: rpc::SNAPSHOT.into(), request: request.encode_to_vec(), options: CallOptions::default() }
+}
+
+fn record(uid: u32, keyspace: &str) -> Tablet {
+    Tablet {
+        alias: Some(TabletAlias { cell: "zone1".into(), uid }),
+        hostname: "127.0.0.1".into(),
+        port_map: BTreeMap::from([("grpc".into(), 16_000)]),
+        keyspace: keyspace.into(),
+        shard: "0".into(),
+        ..Tablet::default()
+    }
+}
+
+fn one_row(columns: &[&str]) -> Answer {
+    rows(columns, &[columns.iter().map(|name| Some(format!("of {name}"))).collect()])
+}
+
+/// Two tablets with a row in each table, in cell zone1.
+fn cluster() -> Cluster {
+    let mut cluster = Cluster::new(&["-80", "80-"]);
+    cluster.cell("zone1");
+    for uid in [100, 200] {
+        for table in TABLES {
+            cluster.answer(uid, table, one_row(&["id", "message"]));
+        }
+    }
+    cluster
+}
+
+fn failures(reply: &Reply) -> Vec<String> {
+    reply.failures.iter().map(|failure| format!("{}: {}", failure.place(), failure.message)).collect()
+}
+
+fn saved(reply: &Reply) -> SnapshotResponse {
+    SnapshotResponse::decode(reply.result.as_ref().unwrap().as_slice()).unwrap()
+}
+
+#[test]
+fn replies_do_not_depend_on_the_order_of_answers() {
+    let mut troubled = cluster();
+    troubled.cell("zone2").cell("zone3");
+    troubled.break_topo("zone2", "tablets/", "no answer in 5s").break_topo("zone3", "keyspaces/ks/", "another reason");
+    troubled.break_topo("global", "RoutingRules", "refused");
+    troubled
+        .answer(100, "copy_state", refused("one reason"))
+        .answer(100, "vdiff", refused("another reason"))
+        .answer(100, "vdiff_log", refused("one reason"))
+        .answer(100, "vreplication_log", refused("Table doesn't exist (errno 1146)"));
+    for table in TABLES {
+        troubled.answer(200, table, silent(200));
+    }
+    // Whichever cell is read first: a tablet that is kept in another cell than its own.
+    troubled.put("zone3", &format!("tablets/{}/Tablet", alias_text(100)), &record(100, "ks"));
+    let reply = same_in_every_order(&troubled, &call(&["ks"]));
+    assert_eq!(
+        failures(&reply),
+        [
+            ": RoutingRules of global: refused",
+            ": tablets of cell zone2: no answer in 5s",
+            "ks: another reason",
+            "ks/-80 zone1-0000000100: _vt.copy_state, _vt.vdiff_log: one reason",
+            "ks/-80 zone1-0000000100: _vt.vdiff: another reason",
+            "ks/0 zone1-0000000100: the record \"tablets/zone1-0000000100/Tablet\" of cell zone3 is left out: it is kept in cell zone3, \
+             which is not the tablet's",
+            "ks/80- zone1-0000000200: zone1-0000000200 did not answer in 10s",
+        ]
+    );
+    assert_eq!(saved(&reply).tablets.len(), 1);
+    // Pages of which some are too large: the tables of a tablet do not shrink each other's.
+    let mut large = cluster();
+    let too_large = Answer::Failed { kind: FailureKind::TooLarge, message: "16 MiB".into() };
+    large.pages(100, "vreplication", vec![too_large.clone(), one_row(&["id", "message"])]);
+    large.pages(100, "vdiff", vec![too_large.clone(), too_large, one_row(&["id", "message"])]);
+    let reply = same_in_every_order(&large, &call(&["ks"]));
+    assert_eq!((failures(&reply).len(), saved(&reply).tablets.len()), (0, 2));
+}
+
+#[test]
+fn of_several_reasons_all_are_told_whichever_came_last() {
+    let mut cluster = cluster();
+    cluster.break_topo("global", "cells/", "no answer in 5s");
+    let reply = same_in_every_order(&cluster, &call(&["ks", "gone", "lost"]));
+    assert_eq!(
+        reply.result.unwrap_err().message,
+        "no answer in 5s\nnode doesn't exist: /vitess/global/keyspaces/gone/\nnode doesn't exist: /vitess/global/keyspaces/lost/"
+    );
+}
+
+#[test]
+fn what_has_no_name_of_a_tablet_or_a_cell_is_left_out_and_named() {
+    let mut cluster = cluster();
+    let hostile = [
+        "../../x",
+        "..",
+        "/etc/passwd-0000000001",
+        "zone1-0000000100/../zone1-0000000300",
+        "zone1-100",
+        "ZONE1-0000000100",
+        "zone1\\-0000000100",
+        "zone1'-0000000100",
+        "zone1\0-0000000100",
+        "topo",
+        &format!("{}-0000000100", "z".repeat(5_000)),
+    ];
+    for key in hostile {
+        cluster.put("zone1", &format!("tablets/{key}/Tablet"), &record(1, "ks"));
+    }
+    // Of other keyspaces nobody is told.
+    cluster.put("zone1", "tablets/../other/Tablet", &record(1, "other"));
+    let cell = CellInfo { server_address: "etcd".into(), root: "/".into() };
+    for name in ["../x", "a b", "global", "`"] {
+        cluster.put("global", &format!("cells/{name}/CellInfo"), &cell);
+    }
+    let reply = cluster.run(&call(&["ks"])).0;
+    let snapshot = saved(&reply);
+    let aliases: Vec<&str> = snapshot.tablets.iter().map(|tablet| tablet.alias.as_str()).collect();
+    assert_eq!(aliases, [alias_text(100), alias_text(200)]);
+    let failures = failures(&reply);
+    assert_eq!(failures.len(), hostile.len() + 4, "{failures:#?}");
+    for want in [
+        "the record \"tablets/../../x/Tablet\" of cell zone1 is left out: invalid tablet alias: '../../x'",
+        "the record \"tablets/zone1-100/Tablet\" of cell zone1 is left out: the tablet alias \"zone1-100\" is not written as Vitess does",
+        "\"tablets/ZONE1-0000000100/Tablet\" of cell zone1 is left out: it is kept in cell zone1, which is not the tablet's",
+        "is left out: the tablet alias \"zzzz",
+        "the cell of the record \"cells/../x/CellInfo\" is left out: invalid character",
+        "the cell of the record \"cells/global/CellInfo\" is left out: no cell can be called global",
+    ] {
+        assert!(failures.iter().any(|failure| failure.contains(want)), "{want}: {failures:#?}");
+    }
+    assert!(failures.iter().all(|failure| failure.len() < 400), "{failures:#?}");
+    let kept = snapshot.topo.iter().filter(|record| record.cell == "zone1" && record.path.starts_with("tablets/")).count();
+    assert_eq!(kept, 2, "their records too");
+}
+
+#[test]
+fn a_column_that_has_no_name_of_a_column_is_left_out_and_named() {
+    let hostile = "id`, x TEXT); ATTACH '/tmp/x' AS y; --";
+    let mut cluster = cluster();
+    cluster.answer(100, "vreplication", one_row(&[hostile, "id", "me ssage", "Message", "message", "state"]));
+    cluster.answer(100, "vdiff", one_row(&["`", "'"]));
+    cluster.answer(100, "vdiff_log", Answer::Called(Vec::new()));
+    let many: Vec<String> = (0..=limits::SNAPSHOT_COLUMNS).map(|number| format!("c{number}")).collect();
+    cluster.answer(100, "copy_state", one_row(&many.iter().map(String::as_str).collect::<Vec<_>>()));
+    let reply = cluster.run(&call(&["ks"])).0;
+    let tablet = saved(&reply).tablets.into_iter().find(|tablet| tablet.alias == alias_text(100)).unwrap();
+    let names: Vec<_> = tablet.tables.iter().map(|table| table.name.as_str()).collect();
+    assert_eq!(names, TABLES.into_iter().filter(|name| !["copy_state", "vdiff", "vdiff_log"].contains(name)).collect::<Vec<_>>());
+    let columns: Vec<_> = tablet.tables[0].columns.iter().map(|column| column.name.as_str()).collect();
+    assert_eq!(columns, ["id", "message", "state"], "of two names that differ in case the last one counts");
+    assert_eq!(tablet.tables[0].rows[0].values, b"of idof messageof state");
+    let failures = failures(&reply);
+    for want in [
+        "_vt.vreplication: a column is left out: \"id`, x TEXT); ATTACH '/tmp/x' AS y; --\" is no name of a table or column",
+        "_vt.vreplication: a column is left out: \"me ssage\" is no name",
+        "_vt.vreplication: of the columns Message only the last one is kept",
+        "_vt.vdiff, _vt.vdiff_log: the tablet's answer has no column that can be kept",
+        "_vt.copy_state: it has 201 columns, more than the 200 that a snapshot takes",
+    ] {
+        assert!(failures.iter().any(|failure| failure.contains(want)), "{want}: {failures:#?}");
+    }
+}
+
+#[test]
+fn a_tablet_that_never_ends_is_cut() {
+    // Every page is full.
+    let field = Field { name: b"id".to_vec(), r#type: 265, ..Field::default() };
+    let page = |rows: usize, bytes: usize| {
+        let row = Row { lengths: vec![i64::try_from(bytes).unwrap()], values: vec![b'7'; bytes] };
+        let result = QueryResult { fields: vec![field.clone()], rows: vec![row; rows], ..QueryResult::default() };
+        Answer::Called(ExecuteFetchAsDbaResponse { result: Some(result) }.encode_to_vec())
+    };
+    let too_large = Answer::Failed { kind: FailureKind::TooLarge, message: "16 MiB".into() };
+    for (pages, at_most) in [
+        (vec![page(limits::SNAPSHOT_PAGE_ROWS, 1)], limits::SNAPSHOT_TABLE_ROWS / limits::SNAPSHOT_PAGE_ROWS),
+        (vec![page(limits::SNAPSHOT_PAGE_ROWS, 4_000)], limits::SNAPSHOT_TABLE_BYTES / (limits::SNAPSHOT_PAGE_ROWS * 4_000) + 1),
+        ([vec![too_large; 4], vec![page(1, 1)]].concat(), limits::SNAPSHOT_TABLE_STATEMENTS),
+    ] {
+        let mut cluster = cluster();
+        cluster.pages(100, "vreplication_log", pages);
+        let (reply, asks) = cluster.run(&call(&["ks"]));
+        let sent =
+            asks.iter().filter(|ask| crate::support::ask_name(ask) == format!("{} vreplication_log", alias_text(100))).count();
+        assert!(sent <= at_most && sent > 1, "{sent} statements");
+        assert_eq!(failures(&reply).len(), 1);
+        assert!(failures(&reply)[0].contains("_vt.vreplication_log: only the first "), "{:?}", failures(&reply));
+        let tables = saved(&reply).tablets.remove(0).tables;
+        assert!(tables.iter().any(|table| table.name == "vreplication_log" && !table.rows.is_empty()), "the front is kept");
+    }
+}
