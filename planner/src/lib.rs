@@ -34,6 +34,7 @@ mod plain;
 pub mod query;
 pub mod rows;
 pub mod rpc;
+pub mod shell;
 pub mod summary;
 pub mod topo;
 pub mod trace;

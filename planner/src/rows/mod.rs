@@ -17,7 +17,7 @@ pub mod migration;
 mod number;
 pub mod options;
 pub mod position;
-mod quote;
+pub(crate) mod quote;
 pub mod result;
 pub mod stream;
 pub mod tablet_types;

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use prost::Message;
 
 use super::{
+    locks::{Locks, Step},
     outcome::{Outcome, Verdict, Written},
     plan::{PlannedWrite, WritePlan},
     verb::{Change, Look, Looked, Seen, Shown, Verb},
@@ -20,7 +21,7 @@ use crate::{
     query::read::{Next, Read},
     rpc,
     topo::{
-        names::{self, GLOBAL},
+        names,
         targets::{Event, Target, Targets, Unreached, says_not_primary},
     },
 };
@@ -61,6 +62,7 @@ impl Done {
 enum Phase {
     Locking,
     Looking,
+    Inquiring,
     Changing,
     LookingAgain,
     Unlocking,
@@ -68,29 +70,17 @@ enum Phase {
 }
 
 enum Waiting {
-    Lock,
-    Unlock,
-    /// Locks that others may hold.
-    Others,
-    Look {
-        target: usize,
-        look: usize,
-        read: Option<Read>,
-    },
+    Look { target: usize, look: usize, read: Option<Read> },
     Change(usize),
-    Again {
-        target: usize,
-        look: usize,
-        read: Option<Read>,
-    },
+    Again { target: usize, look: usize, read: Option<Read> },
 }
 
 /// A target that is being looked at.
 struct Asked {
     target: Target,
     looked: BTreeMap<usize, Looked>,
-    /// Why not all of it can be seen.
-    failure: Option<String>,
+    /// Why not all of it can be seen, by look.
+    failures: BTreeMap<usize, String>,
     /// Whether its tablet said that it is no primary.
     is_closed: bool,
     /// Replaced by the primary that the shard's record names now.
@@ -111,27 +101,27 @@ pub(crate) struct Write {
     inquiry: Option<Box<dyn Operation>>,
     replies: Vec<Reply>,
     waiting: BTreeMap<AskId, Waiting>,
-    lock: Option<AskId>,
+    locks: Locks,
     asked: Vec<Asked>,
     /// Shards whose record has been read a second time.
     read_again: Vec<String>,
     unreached: Vec<Unreached>,
-    /// Locks of others: path and content.
-    held: Vec<(String, String)>,
     fatal: Option<Status>,
     seen: Vec<Seen>,
     changes: Vec<Change>,
     is_cleaned_up: bool,
     done: BTreeMap<usize, Done>,
-    /// Second looks, by target.
-    again: BTreeMap<usize, Result<BTreeMap<usize, Looked>, String>>,
+    /// Second looks, by target and look.
+    again: BTreeMap<usize, BTreeMap<usize, Result<Looked, String>>>,
     plan: Option<WritePlan>,
-    notes: Vec<String>,
+    /// What became of changes that only clean up, by place.
+    notes: BTreeMap<usize, String>,
 }
 
 impl Write {
     /// Begins the request.
     pub(crate) fn start(verb: Box<dyn Verb>, rpc: &str, call: &Call, now: Timestamp, asks: &mut Asks) -> Result<Self, Status> {
+        let locks = Locks::new(verb.locks(), call.options.force);
         let mut write = Self {
             verb,
             rpc: rpc.to_owned(),
@@ -143,11 +133,10 @@ impl Write {
             inquiry: None,
             replies: Vec::new(),
             waiting: BTreeMap::new(),
-            lock: None,
+            locks,
             asked: Vec::new(),
             read_again: Vec::new(),
             unreached: Vec::new(),
-            held: Vec::new(),
             fatal: None,
             seen: Vec::new(),
             changes: Vec::new(),
@@ -155,40 +144,59 @@ impl Write {
             done: BTreeMap::new(),
             again: BTreeMap::new(),
             plan: None,
-            notes: Vec::new(),
+            notes: BTreeMap::new(),
         };
         let keyspace = write.verb.keyspace();
         names::check_object(keyspace).map_err(|bad| Status::unknown(format!("keyspace {keyspace:?} cannot exist: {bad}")))?;
-        match write.verb.lock() {
-            Some(lock) if write.options.mode != Mode::Preview => {
-                let what = What::TopoLock { path: lock.path, action: lock.action.into(), is_named: lock.is_named };
-                write.waiting.insert(asks.release(what), Waiting::Lock);
-            }
-            _ => write.look(asks)?,
+        if !write.locks.look(asks) {
+            write.lock(asks);
         }
         Ok(write)
     }
 
-    fn look(&mut self, asks: &mut Asks) -> Result<(), Status> {
-        self.phase = Phase::Looking;
-        self.targets = Some(Targets::start(self.verb.keyspace(), self.verb.shards(), asks)?);
-        for directory in self.verb.unlocked() {
-            let id = asks.release(What::TopoRange { cell: GLOBAL.into(), prefix: format!("{directory}/locks/") });
-            self.waiting.insert(id, Waiting::Others);
+    /// Takes the locks, one after the other, and then looks. A plan takes none.
+    fn lock(&mut self, asks: &mut Asks) {
+        if self.options.mode == Mode::Preview {
+            return self.look(asks);
         }
-        self.inquire(asks)
+        let step = self.locks.take(asks);
+        self.step(step, asks);
+    }
+
+    fn step(&mut self, step: Step, asks: &mut Asks) {
+        let status = match step {
+            Step::Waiting => return,
+            Step::Free => return self.lock(asks),
+            Step::Held => return self.look(asks),
+            // No keyspace, hence no shards: clients know that text. vtctld looks for the shards before it locks.
+            Step::NoDirectory(node) => {
+                let shards = format!("{}/shards/", node.trim_end_matches('/'));
+                self.verb.no_shards(Status::unknown(format!("node doesn't exist: {shards}")))
+            }
+            Step::Refused(status) => status,
+        };
+        self.fatal = Some(status);
+        self.end(asks);
+    }
+
+    fn look(&mut self, asks: &mut Asks) {
+        self.phase = Phase::Looking;
+        match Targets::start(self.verb.keyspace(), self.verb.shards(), asks) {
+            Ok(targets) => self.targets = Some(targets),
+            Err(status) => self.fail(status),
+        }
     }
 
     /// The request fails; of several reasons always the same one is told, whichever came first.
     fn fail(&mut self, status: Status) {
-        if self.fatal.as_ref().is_none_or(|known| status.message < known.message) {
+        if self.fatal.as_ref().is_none_or(|known| (&status.message, status.code as i32) < (&known.message, known.code as i32)) {
             self.fatal = Some(status);
         }
     }
 
     /// Begins the next question, if there is one.
     fn inquire(&mut self, asks: &mut Asks) -> Result<(), Status> {
-        if let Some(call) = self.verb.inquiry(&self.replies) {
+        if let Some(call) = self.verb.inquiry(&self.seen, &self.replies) {
             self.inquiry = Some(crate::ops::start(&call, self.now, asks)?);
         }
         Ok(())
@@ -199,7 +207,13 @@ impl Write {
             Event::Target(target) => {
                 let index = self.asked.len();
                 let looks = self.verb.looks(&target);
-                self.asked.push(Asked { target, looked: BTreeMap::new(), failure: None, is_closed: false, is_replaced: false });
+                self.asked.push(Asked {
+                    target,
+                    looked: BTreeMap::new(),
+                    failures: BTreeMap::new(),
+                    is_closed: false,
+                    is_replaced: false,
+                });
                 for (look, what) in looks.into_iter().enumerate() {
                     self.ask(index, look, what, asks);
                 }
@@ -228,7 +242,7 @@ impl Write {
         match outcome(read, answer) {
             Ok(Ok(looked)) => drop(asked.looked.insert(look, looked)),
             Ok(Err(read)) => self.ask(index, look, Look::Rows(read), asks),
-            Err(text) => asked.failure = Some(text),
+            Err(text) => drop(asked.failures.insert(look, text)),
         }
         let Some(asked) = self.asked.get_mut(index) else { return };
         let shard = asked.target.place.shard.clone();
@@ -245,28 +259,25 @@ impl Write {
 
     /// Goes on to the next step, if everything of this one is there.
     fn advance(&mut self, asks: &mut Asks) {
-        if !self.waiting.is_empty() || self.targets.as_ref().is_some_and(|targets| !targets.is_done()) || asks.outstanding() > 0 {
+        let is_waiting = !self.waiting.is_empty() || self.locks.is_waiting() || asks.outstanding() > 0;
+        if is_waiting || self.targets.as_ref().is_some_and(|targets| !targets.is_done()) {
             return;
-        }
-        if let Some(mut inquiry) = self.inquiry.take() {
-            self.replies.push(inquiry.finish());
-            if let Err(status) = self.inquire(asks) {
-                self.fail(status);
-            }
-            if self.inquiry.is_some() {
-                return;
-            }
         }
         match self.phase {
             Phase::Locking | Phase::Ended => {}
-            Phase::Looking => match self.decide() {
-                Ok(changes) if changes.is_empty() || self.options.mode == Mode::Preview => self.end(asks),
-                Ok(changes) => self.change(changes, asks),
-                Err(status) => {
-                    self.fatal = Some(status);
-                    self.end(asks);
+            Phase::Looking => match self.settle() {
+                Ok(()) => {
+                    self.phase = Phase::Inquiring;
+                    self.ask_on(asks);
                 }
+                Err(status) => self.refuse(status, asks),
             },
+            Phase::Inquiring => {
+                if let Some(mut inquiry) = self.inquiry.take() {
+                    self.replies.push(inquiry.finish());
+                }
+                self.ask_on(asks);
+            }
             Phase::Changing => {
                 if !self.clean_up(asks) {
                     self.look_again(asks);
@@ -280,7 +291,32 @@ impl Write {
         }
     }
 
-    fn decide(&mut self) -> Result<Vec<Change>, Status> {
+    /// Asks the next question, or decides when there is none left.
+    fn ask_on(&mut self, asks: &mut Asks) {
+        if let Err(status) = self.inquire(asks) {
+            return self.refuse(status, asks);
+        }
+        if self.inquiry.is_some() {
+            // One that has its reply at once asks nothing.
+            if asks.outstanding() == 0 {
+                self.advance(asks);
+            }
+            return;
+        }
+        match self.decide() {
+            Ok(changes) if changes.is_empty() || self.options.mode == Mode::Preview => self.end(asks),
+            Ok(changes) => self.change(changes, asks),
+            Err(status) => self.refuse(status, asks),
+        }
+    }
+
+    fn refuse(&mut self, status: Status, asks: &mut Asks) {
+        self.fatal = Some(status);
+        self.end(asks);
+    }
+
+    /// Every target has been looked at: what was seen, in the order of shards, or why that is not enough.
+    fn settle(&mut self) -> Result<(), Status> {
         if let Some(status) = self.fatal.take() {
             return Err(status);
         }
@@ -290,10 +326,6 @@ impl Write {
             let few = if self.verb.shards().is_empty() { "; name the other shards to leave it out" } else { "" };
             status.message = format!("{}\nnothing was changed{few}", status.message);
             return Err(status);
-        }
-        if let (Some((path, content)), false) = (self.held.first(), self.options.force) {
-            let text = format!("{path} is locked by {content}; nothing was changed: wait until it is given back, or force it");
-            return Err(Status { code: Code::FailedPrecondition, message: text });
         }
         let mut seen: Vec<Seen> = std::mem::take(&mut self.asked)
             .into_iter()
@@ -308,10 +340,14 @@ impl Write {
             let text = format!("two shards name {twice} as their primary, so one of them is wrong; nothing was changed");
             return Err(Status { code: Code::FailedPrecondition, message: text });
         }
+        Ok(())
+    }
+
+    fn decide(&mut self) -> Result<Vec<Change>, Status> {
         let prepared = self.verb.prepare(&self.seen, &self.replies, self.options.force)?;
         let mut plan = self.plan(prepared.summary, &prepared.changes);
         (plan.kept, plan.warnings) = (prepared.kept, prepared.warnings);
-        plan.warnings.extend(self.held.iter().map(|(path, content)| format!("forced although {path} is locked by {content}")));
+        plan.warnings.extend(self.locks.warnings());
         let plan = plan.sealed();
         if let Mode::Planned(digest) = &self.options.mode
             && *digest != plan.digest
@@ -328,10 +364,11 @@ impl Write {
         let keyspace = self.verb.keyspace();
         let unreached =
             self.unreached.iter().map(|unreached| unreached.place.failure(keyspace, unreached.lost, &unreached.message));
-        let unseen =
-            self.asked.iter().filter(|asked| !asked.is_replaced).filter_map(|asked| {
-                asked.failure.as_ref().map(|message| asked.target.place.failure(keyspace, Lost::Shard, message))
-            });
+        // Of one target's failures that of its first look is told.
+        let unseen = self.asked.iter().filter(|asked| !asked.is_replaced).filter_map(|asked| {
+            let message = asked.failures.values().next()?;
+            Some(asked.target.place.failure(keyspace, Lost::Shard, message))
+        });
         let mut failures: Vec<Failure> = unreached.chain(unseen).collect();
         failures.sort();
         failures
@@ -359,7 +396,7 @@ impl Write {
             force: self.options.force,
             shards: self.options.shards.clone(),
             summary,
-            locks: self.verb.lock().into_iter().map(|lock| lock.path).collect(),
+            locks: self.locks.paths(),
             writes: changes.iter().filter_map(write).collect(),
             kept: Vec::new(),
             warnings: Vec::new(),
@@ -407,7 +444,12 @@ impl Write {
         if change.is_extra {
             // What it answers says nothing of the request, whatever form it has.
             if let Answer::Failed { message, .. } = answer {
-                self.notes.push(format!("{} was not done, and does not matter to the rest: {message}", change.statement));
+                let place = self.seen.get(change.target).map_or_else(String::new, |seen| {
+                    let Target { keyspace, place, address, .. } = &seen.target;
+                    format!("{} {}: ", super::plan::target(keyspace, &place.shard), address.alias)
+                });
+                let text = format!("{place}{} was not done, and does not matter to the rest: {message}", change.statement);
+                self.notes.insert(index, text);
             }
             return;
         }
@@ -440,7 +482,7 @@ impl Write {
             self.done.values().filter(|done| done.verdict == Verdict::Unknown).map(|done| done.change.target).collect();
         for target in failed {
             let Some(looks) = self.seen.get(target).map(|seen| self.verb.looks_again(seen)) else { continue };
-            self.again.insert(target, Ok(BTreeMap::new()));
+            self.again.insert(target, BTreeMap::new());
             for (look, what) in looks.into_iter().enumerate() {
                 self.ask_again(target, look, what, asks);
             }
@@ -449,22 +491,21 @@ impl Write {
     }
 
     fn looked_again(&mut self, target: usize, look: usize, read: Option<Read>, answer: Answer, asks: &mut Asks) {
-        match outcome(read, answer) {
-            Ok(Ok(looked)) => {
-                if let Some(Ok(all)) = self.again.get_mut(&target) {
-                    all.insert(look, looked);
-                }
-            }
-            Ok(Err(read)) => self.ask_again(target, look, Look::Rows(read), asks),
-            Err(text) => drop(self.again.insert(target, Err(text))),
-        }
+        let shown = match outcome(read, answer) {
+            Ok(Err(read)) => return self.ask_again(target, look, Look::Rows(read), asks),
+            Ok(Ok(looked)) => Ok(looked),
+            Err(text) => Err(text),
+        };
+        self.again.entry(target).or_default().insert(look, shown);
     }
 
     fn judge(&mut self) {
         let mut again = BTreeMap::new();
         for (target, looked) in std::mem::take(&mut self.again) {
             let Some(before) = self.seen.get(target) else { continue };
-            let after = looked.map(|looked| Seen { target: before.target.clone(), looked: looked.into_values().collect() });
+            // Of several failures that of the first look is told.
+            let looked: Result<Vec<Looked>, String> = looked.into_values().collect();
+            let after = looked.map(|looked| Seen { target: before.target.clone(), looked });
             again.insert(target, after);
         }
         for done in self.done.values_mut().filter(|done| done.verdict == Verdict::Unknown) {
@@ -490,58 +531,19 @@ impl Write {
     }
 
     fn end(&mut self, asks: &mut Asks) {
-        self.phase = Phase::Ended;
-        if let Some(lock) = self.lock.take() {
-            self.phase = Phase::Unlocking;
-            self.waiting.insert(asks.release(What::TopoUnlock { lock }), Waiting::Unlock);
-        }
-    }
-
-    fn locked(&mut self, id: AskId, answer: Answer, asks: &mut Asks) {
-        let failure = self.verb.lock().map_or_else(String::new, |lock| lock.failure);
-        let text = match answer {
-            Answer::Locked => {
-                self.lock = Some(id);
-                if let Err(status) = self.look(asks) {
-                    self.fatal = Some(status);
-                    self.end(asks);
-                }
-                return;
-            }
-            // No keyspace, hence no shards: clients know that text. vtctld looks for the shards before it locks.
-            Answer::Missing { node } if self.verb.lock().is_some_and(|lock| !lock.is_named) => {
-                let shards = format!("{}/shards", node.trim_end_matches('/'));
-                self.phase = Phase::Ended;
-                self.fatal = Some(self.verb.no_shards(Status::unknown(format!("node doesn't exist: {shards}"))));
-                return;
-            }
-            Answer::Missing { node } => format!("node doesn't exist: {node}"),
-            Answer::Failed { message, .. } => message,
-            other => crate::topo::targets::unexpected("a lock", &other),
-        };
-        self.phase = Phase::Ended;
-        self.fatal = Some(Status::unknown(format!("{failure}{text}")));
+        self.phase = if self.locks.give_back(asks) { Phase::Unlocking } else { Phase::Ended };
     }
 }
 
 impl Operation for Write {
     fn answered(&mut self, id: AskId, answer: Answer, asks: &mut Asks) {
-        match self.waiting.remove(&id) {
-            Some(Waiting::Lock) => self.locked(id, answer, asks),
-            Some(Waiting::Unlock) => {
-                if let Answer::Failed { message, .. } = answer {
-                    self.notes.push(format!("the lock was lost on the way: {message}"));
-                }
+        if self.locks.waits_for(id) {
+            if let Some(step) = self.locks.answered(id, answer, asks) {
+                self.step(step, asks);
             }
-            Some(Waiting::Others) => match answer {
-                Answer::Range(records) => {
-                    let text = |value: Vec<u8>| String::from_utf8_lossy(&value).split_whitespace().collect::<Vec<_>>().join(" ");
-                    self.held.extend(records.into_iter().map(|record| (record.path, text(record.value))));
-                    self.held.sort();
-                }
-                Answer::Failed { message, .. } => self.fail(Status::unknown(message)),
-                _ => {}
-            },
+            return self.advance(asks);
+        }
+        match self.waiting.remove(&id) {
             Some(Waiting::Look { target, look, read }) => self.looked(target, look, read, answer, asks),
             Some(Waiting::Change(index)) => self.changed(index, answer),
             Some(Waiting::Again { target, look, read }) => self.looked_again(target, look, read, answer, asks),
@@ -575,7 +577,7 @@ impl Operation for Write {
                 Err(self.verb.failure(&self.seen, &done, lines.join("\n")))
             }
         };
-        let notes = std::mem::take(&mut self.notes);
+        let notes = std::mem::take(&mut self.notes).into_values().chain(self.locks.notes()).collect();
         let written = self.plan.take().map(|plan| Box::new(Written { plan, outcomes, notes }));
         Reply { written, ..Reply::new(result, Vec::new()) }
     }

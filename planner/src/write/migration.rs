@@ -239,20 +239,17 @@ impl Verb for Migration {
         &self.shards
     }
 
-    fn lock(&self) -> Option<Lock> {
+    /// Waited for, as vtctld does: migrations are often changed one after the other.
+    fn locks(&self) -> Vec<Lock> {
         let keyspace = &self.keyspace;
         let action = "ApplySchemaKeyspace";
-        Some(Lock {
+        vec![Lock {
             path: format!("keyspaces/{keyspace}"),
             action,
             is_named: false,
+            is_patient: true,
             failure: format!("lockErr in {action} {keyspace}: "),
-        })
-    }
-
-    /// Holding the lock is better than looking for others.
-    fn unlocked(&self) -> Vec<String> {
-        Vec::new()
+        }]
     }
 
     fn no_shards(&self, status: Status) -> Status {

@@ -8,9 +8,11 @@
 //! `docs/design/0004-writes.md` has the reasons.
 
 pub(crate) mod engine;
+mod locks;
 mod migration;
 mod outcome;
 mod plan;
+mod sources;
 mod stream;
 mod throttler;
 mod verb;

@@ -1,6 +1,12 @@
 //! A stream's row as a write looks at it: the columns as they are stored, so that what is kept is kept to the letter.
 
-use crate::rows::result::{Row, RowSet};
+use std::fmt::Write as _;
+
+use crate::rows::{
+    binlog_source,
+    quote::excerpt,
+    result::{Row, RowSet},
+};
 
 /// One row of `_vt.vreplication`. A column that the release lacks is empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +58,11 @@ impl Stream {
 
     /// What people want to know before it is changed.
     pub(crate) fn about(&self) -> String {
-        let frozen = if self.is_frozen() { ", frozen" } else { "" };
+        let mut frozen = if self.is_frozen() { ", frozen".to_owned() } else { String::new() };
+        // What cannot be read is shown as it is stored: whoever says yes to the plan sees which row it is.
+        if binlog_source::parse(self.source.as_bytes()).is_err() {
+            let _ = write!(frozen, ", source cannot be read: {}", excerpt(self.source.as_bytes()));
+        }
         match self.rows_copied.as_str() {
             "" | "0" => format!("{}{frozen}", self.state),
             rows => format!("{}{frozen}, {rows} rows copied", self.state),

@@ -17,11 +17,8 @@ pub(crate) trait Verb: Send {
     /// The shards; empty means all.
     fn shards(&self) -> &[String];
 
-    /// What is locked from before the look to after the change.
-    fn lock(&self) -> Option<Lock>;
-
-    /// Directories of the global topology in which nobody may hold a lock, unless forced.
-    fn unlocked(&self) -> Vec<String>;
+    /// What is locked from before the first look to after the last change, in the order in which it is taken.
+    fn locks(&self) -> Vec<Lock>;
 
     /// What clients expect to read when the keyspace has no shards or is none.
     fn no_shards(&self, status: Status) -> Status;
@@ -34,8 +31,9 @@ pub(crate) trait Verb: Send {
         self.looks(&before.target)
     }
 
-    /// The next question about the cluster that is a read of its own, given the replies to the ones before; `None`: no more.
-    fn inquiry(&self, _replies: &[Reply]) -> Option<Call> {
+    /// The next question about the cluster that is a read of its own, given what the targets show and the replies to the ones
+    /// before; `None`: no more.
+    fn inquiry(&self, _seen: &[Seen], _replies: &[Reply]) -> Option<Call> {
         None
     }
 
@@ -63,6 +61,9 @@ pub(crate) struct Lock {
     pub(crate) action: &'static str,
     /// Whether the directory may be missing.
     pub(crate) is_named: bool,
+    /// Whether it is waited for while somebody else holds it. If not, the request is refused at once, or goes on without it if it
+    /// is forced.
+    pub(crate) is_patient: bool,
     /// In front of the text of a lock that cannot be had.
     pub(crate) failure: String,
 }

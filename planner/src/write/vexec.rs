@@ -6,6 +6,7 @@ use prost::Message;
 
 use super::{
     engine::Done,
+    locks,
     stream::{self, Stream},
     verb::{Change, Lock, Look, Looked, Prepared, Seen, Shown, Verb},
     workflow_update::row,
@@ -65,12 +66,9 @@ impl Verb for VExecWrite {
         &self.request.shards
     }
 
-    fn lock(&self) -> Option<Lock> {
-        None
-    }
-
-    fn unlocked(&self) -> Vec<String> {
-        vec![format!("keyspaces/{}", self.request.keyspace)]
+    /// vtctld takes none: its `VExec` can run into a switch of traffic.
+    fn locks(&self) -> Vec<Lock> {
+        locks::of_workflow(&self.request.keyspace, &self.request.workflow, "VExec")
     }
 
     fn no_shards(&self, status: Status) -> Status {

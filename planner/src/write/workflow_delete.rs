@@ -2,7 +2,8 @@
 //!
 //! Copied tables and routing rules are kept: a request that asks for them to go is refused before anything is touched, and so is
 //! a workflow whose write traffic has been switched, one that still has reverse streams, and one that belongs to a schema
-//! migration.
+//! migration. One whose source cannot be looked at (gone, down, in another cluster) is deleted if the request says that its source
+//! is to be left as it is (`ignore_source_keyspace`), or if it is forced.
 //!
 //! Facts: `go/vt/vtctl/workflow/server.go:WorkflowDelete`, v22 to v24; `go/vt/vttablet/tabletmanager/rpc_vreplication.go`.
 
@@ -10,6 +11,8 @@ use prost::Message;
 
 use super::{
     engine::Done,
+    locks,
+    sources::{self, Kind, Sources, Trouble},
     stream::{self, Stream},
     verb::{Change, Lock, Look, Prepared, Seen, Shown, Verb},
     workflow_update::{lacks, row},
@@ -25,8 +28,8 @@ use crate::{
             VReplicationExecRequest,
         },
         vtctldata::{
-            GetWorkflowsRequest, GetWorkflowsResponse, WorkflowDeleteRequest, WorkflowDeleteResponse, WorkflowStatusRequest,
-            WorkflowStatusResponse, workflow_delete_response::TabletInfo,
+            FindAllShardsInKeyspaceRequest, GetWorkflowsRequest, WorkflowDeleteRequest, WorkflowDeleteResponse,
+            WorkflowStatusRequest, WorkflowStatusResponse, workflow_delete_response::TabletInfo,
         },
     },
     query::{
@@ -34,7 +37,7 @@ use crate::{
         read::{Read, Subject},
         statement::Scope,
     },
-    rpc,
+    rpc, shell,
     topo::targets::Target,
 };
 
@@ -42,9 +45,11 @@ use crate::{
 const STREAMS: usize = 0;
 const HAS_DELETE: usize = 1;
 
-/// Types that have more to undo than streams, by number. Source: `go/vt/proto/binlogdata`.
-const MIGRATE: &str = "3";
+/// Types of workflows, by number. Source: `go/vt/proto/binlogdata`.
+const LOOKUP_INDEX: &str = "2";
 const ONLINE_DDL: &str = "5";
+
+const FIND_SHARDS: &str = "/vtctlservice.Vtctld/FindAllShardsInKeyspace";
 
 /// The end of a reverse workflow's name. Source: `go/vt/vtctl/workflow/utils.go:ReverseWorkflowName`.
 const REVERSE: &str = "_reverse";
@@ -65,9 +70,7 @@ impl WorkflowDelete {
         if workflow.is_empty() {
             return refused(Code::InvalidArgument, "invalid request, no workflow provided".into());
         }
-        if workflow.len() > limits::WORKFLOW_NAME_BYTES
-            || crate::topo::names::check_object(workflow).is_err() && workflow.contains('/')
-        {
+        if workflow.len() > limits::WORKFLOW_NAME_BYTES {
             return Err(Status::unknown(format!("no streams found in keyspace {keyspace} for {workflow}")));
         }
         request.shards.extend(call.options.shards.iter().cloned());
@@ -83,19 +86,26 @@ impl WorkflowDelete {
         Call { path: path.into(), request, options: CallOptions { strict, ..CallOptions::default() } }
     }
 
-    fn list(keyspace: &str, workflow: &str, shards: &[String]) -> Call {
-        let (keyspace, workflow, shards) = (keyspace.into(), workflow.into(), shards.to_vec());
-        let request = GetWorkflowsRequest { keyspace, workflow, shards, ..GetWorkflowsRequest::default() };
-        Self::call(rpc::GET_WORKFLOWS, request.encode_to_vec(), true)
+    /// The other direction's name. Source: `go/vt/vtctl/workflow/utils.go:ReverseWorkflowName`.
+    fn reverse(&self) -> String {
+        let name = &self.request.workflow;
+        name.strip_suffix(REVERSE).map_or_else(|| format!("{name}{REVERSE}"), str::to_owned)
     }
 
-    /// The other direction's name, and the keyspace where its streams would be.
-    fn reverse(&self, replies: &[Reply]) -> Option<(String, String)> {
-        let bytes = replies.first()?.result.as_ref().ok()?;
-        let workflow = GetWorkflowsResponse::decode(bytes.as_slice()).ok()?.workflows.into_iter().next()?;
-        let name = &self.request.workflow;
-        let reverse = name.strip_suffix(REVERSE).map_or_else(|| format!("{name}{REVERSE}"), str::to_owned);
-        Some((workflow.source?.keyspace, reverse))
+    /// Every stream that would be deleted, target by target, as it is stored.
+    fn streams(seen: &[Seen]) -> Result<Vec<(&Seen, Vec<Stream>)>, Status> {
+        let read = |seen| match stream::streams(Seen::rows(seen, STREAMS)) {
+            Ok(streams) => Ok((seen, streams)),
+            Err(text) => Err(Status::unknown(format!("{}: {text}; nothing was changed", seen.target.address.alias))),
+        };
+        seen.iter().map(read).collect()
+    }
+
+    /// What they read. A lookup vindex's other side has nothing of the workflow: it is not asked after. Source:
+    /// `go/vt/vtctl/workflow/server.go:WorkflowDelete`.
+    fn sources(streams: &[(&Seen, Vec<Stream>)]) -> Sources {
+        let all = streams.iter().flat_map(|(seen, streams)| streams.iter().map(move |stream| (*seen, stream)));
+        Sources::of(all.filter(|(_, stream)| stream.workflow_type != LOOKUP_INDEX))
     }
 
     /// The request asks for more than streams to go: refused, but only where there is something to delete.
@@ -116,57 +126,62 @@ impl WorkflowDelete {
         Err(Status { code: Code::Unimplemented, message })
     }
 
-    /// Why the replies to the questions forbid it.
-    fn check(&self, replies: &[Reply], force: bool) -> Result<(), Status> {
+    /// Why a source that cannot be looked at forbids it.
+    fn source_refusal(&self, troubles: &[Trouble]) -> Status {
+        let WorkflowDeleteRequest { keyspace, workflow, .. } = &self.request;
+        let texts: Vec<&str> = troubles.iter().map(|trouble| trouble.text.as_str()).collect();
+        let command = shell::workflow("delete", keyspace, workflow, &["--ignore-source"]);
+        let message = format!(
+            "the source of the {workflow} workflow cannot be looked at: {}\nnothing was changed. To delete its streams and leave its source as it is: {command} (in a request: ignore_source_keyspace)",
+            texts.join("; ")
+        );
+        Status { code: Code::FailedPrecondition, message }
+    }
+
+    /// Why its traffic, or the lack of news of it, forbids it. `excuse`: nobody can tell because of the source, which is to be left
+    /// alone.
+    fn traffic_refusal(traffic: &Result<String, String>, excuse: bool) -> Result<(), Status> {
         let refused = |message: String| Err(Status { code: Code::FailedPrecondition, message });
-        let answer = |index: usize| replies.get(index).map(|reply| reply.result.clone()).transpose();
-        let decoded = |what: &str, error: prost::DecodeError| Status::unknown(format!("{what} cannot be read: {error}"));
-        if let Some(bytes) = answer(0)? {
-            let found = GetWorkflowsResponse::decode(bytes.as_slice()).map_err(|error| decoded("the workflow", error))?;
-            if found.workflows.is_empty() {
-                return Err(self.no_streams());
-            }
+        let state = match traffic {
+            Ok(state) => state,
+            Err(_) if excuse => return Ok(()),
+            Err(text) => return refused(format!("where traffic goes is not known ({text}); nothing was changed")),
+        };
+        // Of a move of single shards it says `All Writes Switched` or `Writes partially switched, …`.
+        if state.split(". ").any(|part| part.contains("Writes") && part != "Writes Not Switched") {
+            return refused("cannot delete workflow because you have already switched write traffic".into());
         }
-        self.check_scope()?;
-        if let Some(bytes) = answer(1)? {
-            let status = WorkflowStatusResponse::decode(bytes.as_slice()).map_err(|error| decoded("its traffic", error))?;
-            // Of a move of single shards it says `All Writes Switched` or `Writes partially switched, …`.
-            let mut parts = status.traffic_state.split(". ");
-            if parts.any(|part| part.contains("Writes") && part != "Writes Not Switched") && !force {
-                return refused("cannot delete workflow because you have already switched write traffic".into());
-            }
-            if status.traffic_state.starts_with("Unknown") && !force {
-                return refused(format!("where traffic goes is not known ({}); nothing was changed", status.traffic_state));
-            }
-        }
-        if let (Some(bytes), Some((keyspace, reverse))) = (answer(2)?, self.reverse(replies)) {
-            let found = GetWorkflowsResponse::decode(bytes.as_slice()).map_err(|error| decoded("its reverse", error))?;
-            if !found.workflows.is_empty() {
-                let text = "is there, too, and would have to go with it, which vtflow does not do: send this to a vtctld";
-                return refused(format!("workflow {keyspace}.{reverse} {text}; nothing was changed"));
-            }
+        if state.starts_with("Unknown") && !excuse {
+            return refused(format!("where traffic goes is not known ({state}); nothing was changed"));
         }
         Ok(())
     }
 
-    fn refusal(&self, streams: &[Stream], seen: &Seen, force: bool) -> Result<(), Status> {
-        let refused = |message: String| Err(Status { code: Code::FailedPrecondition, message });
+    fn reverse_refusal(&self, keyspace: &str) -> Status {
+        let WorkflowDeleteRequest { keyspace: target, workflow, .. } = &self.request;
+        let command = shell::workflow("delete", target, workflow, &["--ignore-source"]);
+        let text = "is there, too, and would have to go with it, which vtflow does not do: send this to a vtctld";
+        let message = format!("workflow {keyspace}.{} {text}; nothing was changed. To leave it there: {command}", self.reverse());
+        Status { code: Code::FailedPrecondition, message }
+    }
+
+    fn refusal(&self, streams: &[Stream]) -> Result<(), Status> {
         let WorkflowDeleteRequest { keyspace, workflow, .. } = &self.request;
-        let place = format!("{keyspace}/{}", seen.target.place.shard);
         if streams.iter().any(|stream| stream.workflow_type == ONLINE_DDL) {
             let text =
                 format!("belongs to a schema migration; nothing was changed. Use: vtflow migration cancel {keyspace} {workflow}");
-            return refused(format!("the {workflow} workflow {text}"));
-        }
-        if streams.iter().any(|stream| stream.workflow_type == MIGRATE) {
-            let text = "reads another cluster, which has to be unmounted with it: send this to a vtctld; nothing was changed";
-            return Err(Status { code: Code::Unimplemented, message: format!("the {workflow} workflow {text}") });
-        }
-        if streams.iter().any(Stream::is_frozen) && !force {
-            let text = "its traffic has been switched; nothing was changed. If it has to go all the same, force it";
-            return refused(format!("the {workflow} workflow is frozen on {place}: {text}"));
+            let message = format!("the {workflow} workflow {text}");
+            return Err(Status { code: Code::FailedPrecondition, message });
         }
         Ok(())
+    }
+
+    fn frozen_refusal(&self, seen: &Seen) -> Status {
+        let WorkflowDeleteRequest { keyspace, workflow, .. } = &self.request;
+        let place = format!("{keyspace}/{}", seen.target.place.shard);
+        let text = "its traffic has been switched; nothing was changed. If it has to go all the same, force it";
+        let message = format!("the {workflow} workflow is frozen on {place}: {text}");
+        Status { code: Code::FailedPrecondition, message }
     }
 
     fn changes(&self, target: usize, seen: &Seen, streams: &[Stream]) -> Result<Vec<Change>, Status> {
@@ -218,6 +233,14 @@ impl WorkflowDelete {
     }
 }
 
+/// The traffic's state, or why it is not known.
+fn traffic(replies: &[Reply]) -> Result<String, String> {
+    let reply = replies.first().ok_or_else(|| "nobody was asked".to_owned())?;
+    let bytes = reply.result.as_ref().map_err(|status| status.message.clone())?;
+    let status = WorkflowStatusResponse::decode(bytes.as_slice()).map_err(|error| error.to_string())?;
+    Ok(status.traffic_state)
+}
+
 impl Verb for WorkflowDelete {
     fn keyspace(&self) -> &str {
         &self.request.keyspace
@@ -227,15 +250,9 @@ impl Verb for WorkflowDelete {
         &self.request.shards
     }
 
-    fn lock(&self) -> Option<Lock> {
-        let WorkflowDeleteRequest { keyspace, workflow, .. } = &self.request;
-        let path = format!("internal/named_locks/{keyspace}/{workflow}");
-        let failure = format!("failed to lock the {keyspace}/{workflow} workflow: ");
-        Some(Lock { path, action: "WorkflowDelete", is_named: true, failure })
-    }
-
-    fn unlocked(&self) -> Vec<String> {
-        vec![format!("keyspaces/{}", self.request.keyspace)]
+    /// As vtctld, whose `DropTargets` holds the keyspace, too.
+    fn locks(&self) -> Vec<Lock> {
+        locks::of_workflow(&self.request.keyspace, &self.request.workflow, "WorkflowDelete")
     }
 
     fn no_shards(&self, status: Status) -> Status {
@@ -262,50 +279,85 @@ impl Verb for WorkflowDelete {
         ]
     }
 
-    /// The workflow, where its traffic goes, and whether there is another direction.
-    fn inquiry(&self, replies: &[Reply]) -> Option<Call> {
-        let WorkflowDeleteRequest { keyspace, workflow, .. } = &self.request;
-        match replies.len() {
-            0 => Some(Self::list(keyspace, workflow, &self.request.shards)),
-            1 => {
-                // Without a workflow there is no more to ask.
-                self.reverse(replies)?;
-                let request =
-                    WorkflowStatusRequest { keyspace: keyspace.clone(), workflow: workflow.clone(), shards: Vec::new() };
-                // Where traffic goes stands in the topology: a shard that does not answer does not hide it.
-                Some(Self::call(rpc::WORKFLOW_STATUS, request.encode_to_vec(), false))
-            }
-            2 => self.reverse(replies).map(|(keyspace, reverse)| Self::list(&keyspace, &reverse, &[])),
-            _ => None,
+    /// Where its traffic goes, then of each keyspace that it reads whether it is there, then of each whether it has the other
+    /// direction.
+    fn inquiry(&self, seen: &[Seen], replies: &[Reply]) -> Option<Call> {
+        let WorkflowDeleteRequest { keyspace, workflow, ignore_source_keyspace, .. } = &self.request;
+        let streams = Self::streams(seen).ok()?;
+        if streams.iter().all(|(_, streams)| streams.is_empty()) || self.check_scope().is_err() {
+            return None;
         }
+        let Some(asked) = replies.len().checked_sub(1) else {
+            let request = WorkflowStatusRequest { keyspace: keyspace.clone(), workflow: workflow.clone(), shards: Vec::new() };
+            // Where traffic goes stands in the topology: a shard that does not answer does not hide it.
+            return Some(Self::call(rpc::WORKFLOW_STATUS, request.encode_to_vec(), false));
+        };
+        let sources = Self::sources(&streams);
+        let count = sources.here.len();
+        if asked < count {
+            let keyspace = sources.here.keys().nth(asked)?.clone();
+            return Some(Self::call(FIND_SHARDS, FindAllShardsInKeyspaceRequest { keyspace }.encode_to_vec(), false));
+        }
+        if *ignore_source_keyspace {
+            return None;
+        }
+        let (keyspace, shards) = sources.here.iter().nth(asked - count)?;
+        let (keyspace, shards) = (keyspace.clone(), shards.iter().cloned().collect());
+        let request = GetWorkflowsRequest { keyspace, workflow: self.reverse(), shards, ..GetWorkflowsRequest::default() };
+        Some(Self::call(rpc::GET_WORKFLOWS, request.encode_to_vec(), true))
     }
 
     fn prepare(&self, seen: &[Seen], replies: &[Reply], force: bool) -> Result<Prepared, Status> {
-        self.check(replies, force)?;
-        let (mut changes, mut streams_in_all, mut tablets) = (Vec::new(), 0, 0);
-        for (index, seen) in seen.iter().enumerate() {
-            let alias = &seen.target.address.alias;
-            let streams = stream::streams(seen.rows(STREAMS)).map_err(|text| Status::unknown(format!("{alias}: {text}")))?;
-            self.refusal(&streams, seen, force)?;
-            streams_in_all += streams.len();
-            if !streams.is_empty() {
-                tablets += 1;
-                changes.extend(self.changes(index, seen, &streams)?);
-            }
-        }
+        let all = Self::streams(seen)?;
+        let streams_in_all = all.iter().map(|(_, streams)| streams.len()).sum();
         if streams_in_all == 0 {
             return Err(self.no_streams());
         }
+        self.check_scope()?;
+        for (_, streams) in &all {
+            self.refusal(streams)?;
+        }
+        let ignores = self.request.ignore_source_keyspace;
+        let sources = Self::sources(&all);
+        let (shards, reverse) = replies.get(1..).unwrap_or_default().split_at_checked(sources.here.len()).unwrap_or_default();
+        let troubles = sources.troubles(shards, reverse);
+        if !troubles.is_empty() && !ignores && !force {
+            return Err(self.source_refusal(&troubles));
+        }
+        let is_gone = sources.are_gone(&troubles);
+        let traffic = traffic(replies);
+        if !force {
+            let excuse = troubles.iter().any(|trouble| matches!(trouble.kind, Kind::Gone | Kind::Unreadable));
+            Self::traffic_refusal(&traffic, excuse)?;
+            // Without a source there is nowhere to switch back to: what is frozen is a leftover.
+            let frozen = all.iter().find(|(_, streams)| streams.iter().any(Stream::is_frozen));
+            if let Some((seen, _)) = frozen.filter(|_| !is_gone) {
+                return Err(self.frozen_refusal(seen));
+            }
+        }
+        let reversed = sources.here.keys().zip(reverse).find(|(_, reply)| sources::has_streams(reply));
+        if let Some((keyspace, _)) = reversed {
+            return Err(self.reverse_refusal(keyspace));
+        }
+        let mut changes = Vec::new();
+        let mut tablets = 0;
+        for (target, (seen, streams)) in all.iter().enumerate().filter(|(_, (_, streams))| !streams.is_empty()) {
+            tablets += 1;
+            changes.extend(self.changes(target, seen, streams)?);
+        }
         let summary = format!("This deletes {} on {}:", count(streams_in_all, "stream"), count(tablets, "tablet"));
-        let kept = ["the copied tables", "the routing rules", "the streams' log rows"].map(str::to_owned).to_vec();
-        let mut warnings = Vec::new();
+        let mut kept = vec!["the copied tables".to_owned(), "the routing rules".to_owned()];
+        kept.extend(sources.left(&self.reverse(), &troubles, ignores || !troubles.is_empty()));
+        let mut warnings: Vec<String> = troubles.into_iter().map(|trouble| trouble.short).collect();
         if !self.request.shards.is_empty() {
             warnings.push("the workflow's streams on other shards stay".to_owned());
         }
-        if force {
-            let state = |reply: &Reply| WorkflowStatusResponse::decode(reply.result.as_ref().ok()?.as_slice()).ok();
-            let traffic = replies.get(1).and_then(state).map_or_else(|| "not known".into(), |status| status.traffic_state);
-            warnings.push(format!("forced; its traffic: {traffic}"));
+        match traffic {
+            Ok(state) if force => warnings.push(format!("forced; its traffic: {state}")),
+            Err(_) if force => warnings.push("forced; its traffic: not known".to_owned()),
+            Ok(state) if state.starts_with("Unknown") => warnings.push("where its traffic goes is not known".to_owned()),
+            Err(_) => warnings.push("where its traffic goes is not known".to_owned()),
+            Ok(_) => {}
         }
         Ok(Prepared { summary, kept, warnings, changes })
     }

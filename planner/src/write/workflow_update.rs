@@ -12,6 +12,7 @@ use prost::Message;
 
 use super::{
     engine::Done,
+    locks,
     plan::PlannedRow,
     stream::{self, Stream},
     verb::{Change, Lock, Look, Looked, Prepared, Seen, Shown, Verb},
@@ -337,17 +338,9 @@ impl Verb for WorkflowUpdate {
         &self.wanted.shards
     }
 
-    /// As vtctld: none.
-    fn lock(&self) -> Option<Lock> {
-        None
-    }
-
-    fn unlocked(&self) -> Vec<String> {
-        let Self { keyspace, .. } = self;
-        let named = format!("internal/named_locks/{keyspace}/{}", self.workflow());
-        // A workflow's name may be anything; one that would leave the directory has no lock there.
-        let is_plain = crate::topo::names::check_object(self.workflow()).is_ok();
-        [Some(format!("keyspaces/{keyspace}")), is_plain.then_some(named)].into_iter().flatten().collect()
+    /// vtctld takes none: its `WorkflowUpdate` can start a stream in the middle of a switch of traffic.
+    fn locks(&self) -> Vec<Lock> {
+        locks::of_workflow(&self.keyspace, self.workflow(), "WorkflowUpdate")
     }
 
     fn no_shards(&self, status: Status) -> Status {

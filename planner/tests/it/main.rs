@@ -14,4 +14,5 @@ mod trace;
 mod vdiff_show;
 mod vexec;
 mod workflow_status;
+mod write_sources;
 mod writes;

@@ -134,7 +134,13 @@ fn a_workflow_is_stopped_on_every_target() {
         assert_eq!(request, want, "what is left out is said, so that every release reads it alike");
     }
     let last_look = asks.iter().rposition(|ask| !matches!(&ask.what, What::TabletCall { effect: Effect::Write, .. }));
-    assert_eq!(last_look, Some(asks.len() - 3), "every look comes before every change");
+    assert_eq!(last_look, Some(asks.len() - 1), "locks are given back");
+    let changes = writes(&asks[asks.len() - 4..]).len();
+    assert_eq!(
+        (changes, writes(&asks).len()),
+        (2, 2),
+        "every look comes before every change, and two locks are given back after"
+    );
     let written = reply.written.expect("a request that writes");
     assert!(written.outcomes.iter().all(|outcome| outcome.verdict == Verdict::Applied && outcome.rows == 1));
     assert_eq!(
@@ -145,7 +151,9 @@ fn a_workflow_is_stopped_on_every_target() {
          \x20   update _vt.vreplication set state = 'Stopped' where id in (7) and db_name = 'vt_ks' and workflow = 'wf'\n\
          \x20 zone1-0000000200  ks/80-  1 row\n\
          \x20   stream 8      Running, 5 rows copied\n\
-         \x20   update _vt.vreplication set state = 'Stopped' where id in (8) and db_name = 'vt_ks' and workflow = 'wf'\n"
+         \x20   update _vt.vreplication set state = 'Stopped' where id in (8) and db_name = 'vt_ks' and workflow = 'wf'\n\
+         Locked meanwhile: internal/named_locks/ks/wf\n\
+         Locked meanwhile: keyspaces/ks\n"
     );
 }
 
@@ -557,7 +565,17 @@ fn a_workflow_is_deleted_under_its_lock() {
     let response = WorkflowDeleteResponse::decode(bytes.as_slice()).expect("such a message");
     assert_eq!(response.summary, "Successfully cancelled the wf workflow in the ks keyspace");
     assert_eq!(response.details.iter().map(|info| info.deleted).collect::<Vec<_>>(), [true, true]);
-    assert!(matches!(&asks[0].what, What::TopoLock { path, is_named: true, .. } if path == "internal/named_locks/ks/wf"));
+    let locked: Vec<&str> = asks
+        .iter()
+        .filter_map(|ask| match &ask.what {
+            What::TopoLock { path, action, .. } if action == "WorkflowDelete" => Some(path.as_str()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(locked, ["internal/named_locks/ks/wf", "keyspaces/ks"]);
+    let first_call = asks.iter().position(|ask| matches!(ask.what, What::TabletCall { .. }));
+    let last_lock = asks.iter().rposition(|ask| matches!(ask.what, What::TopoLock { .. }));
+    assert!(last_lock < first_call, "what is looked at is looked at under the locks");
     assert!(matches!(&asks[asks.len() - 1].what, What::TopoUnlock { .. }));
     let done = writes(&asks);
     let paths: Vec<&str> = done.iter().map(|(_, path, _)| path.as_str()).collect();
@@ -620,7 +638,6 @@ fn what_must_not_be_deleted_is_refused_before_anything_is_touched() {
         ),
         (deletable(), deletion(|request| request.workflow.clear(), false), "no workflow provided"),
         (of_type("5"), deletion(|_| {}, true), "Use: vtflow migration cancel ks wf"),
-        (of_type("3"), deletion(|_| {}, true), "reads another cluster"),
         (frozen.clone(), deletion(|_| {}, false), "is frozen on ks/80-"),
         (switched, deletion(|_| {}, false), "cannot delete workflow because you have already switched write traffic"),
         (reversed, deletion(|_| {}, true), "workflow src.wf_reverse is there, too"),

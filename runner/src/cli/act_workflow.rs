@@ -46,6 +46,9 @@ pub(crate) struct StateArgs {
 pub(crate) struct DeleteArgs {
     #[command(flatten)]
     which: WhichArgs,
+    /// Leave the source as it is: it may be gone, down, or in another cluster. What is left of the workflow there stays
+    #[arg(long, visible_alias = "ignore-source-keyspace")]
+    ignore_source: bool,
     #[command(flatten)]
     act: ActArgs,
 }
@@ -109,6 +112,7 @@ async fn delete(cluster: &Connected, args: DeleteArgs) -> anyhow::Result<ExitCod
         workflow: name,
         keep_data: true,
         keep_routing_rules: true,
+        ignore_source_keyspace: args.ignore_source,
         ..WorkflowDeleteRequest::default()
     };
     let word = Some(request.workflow.clone());
