@@ -1,34 +1,49 @@
 # The two commands of the README are `make run` and `make test`. `make quick` is for the seconds between two edits.
 
 CARGO ?= cargo
-PACKAGES = protobuf-compiler libprotobuf-dev gcc libc6-dev
-TEST_PACKAGES = etcd-server mariadb-server openssl bsdutils chromium chromium-driver
+TARGET = $${CARGO_TARGET_DIR:-target}
 
-.PHONY: run test web component quick check lint bench bench-serve size deny setup setup-tests setup-wasm clean
+# Debian's packages, each that is needed: they are installed without what they only recommend.
+PACKAGES = ca-certificates gcc libc6-dev protobuf-compiler libprotobuf-dev
+TEST_PACKAGES = bsdutils chromium chromium-driver etcd-server mariadb-server openssl procps
+
+.PHONY: run test dist fresh web component quick check lint clippy bench bench-serve size deny setup setup-tests clean
 
 ## Sets up, builds and shows the demo cluster's workflows and the plan behind them.
 run: setup
-	@$(MAKE) --no-print-directory web component \
-		|| echo "The page and the planner for --planner wasm could not be built (they need the target wasm32-unknown-unknown): the program goes without them."
-	$(CARGO) build --release -p vtflow
+	$(CARGO) run --bin xtask -- web component
+	$(CARGO) build --bin vtflow
 	@echo
 	@echo '$$ vtflow --demo get workflows customer'
-	@target/release/vtflow --demo get workflows customer || test $$? -eq 1
+	@$(TARGET)/debug/vtflow --demo get workflows customer || test $$? -eq 1
 	@echo
 	@echo '$$ vtflow --demo plan workflows customer'
-	@target/release/vtflow --demo plan workflows customer || test $$? -eq 1
+	@$(TARGET)/debug/vtflow --demo plan workflows customer || test $$? -eq 1
 
 ## Sets up whatever the tests need and passes them all.
-test: setup-tests size component lint
+test: setup-tests
+	$(CARGO) fmt --all --check
+	$(CARGO) run --quiet --bin xtask -- web component size
+	$(MAKE) --no-print-directory clippy
 	$(CARGO) test --workspace --quiet
 
+## The program that people install, with the page and the component in it: target/dist/vtflow.
+dist: setup
+	$(CARGO) run --quiet --bin xtask -- web component
+	$(CARGO) build --profile dist --bin vtflow
+	@ls -l $(TARGET)/dist/vtflow
+
+## Both commands of the README on a bare Debian, as root: before a release.
+fresh:
+	@bash .ci/fresh
+
 ## The page, and the planner in it, into dist/: what is built after it has the page in it.
-web: setup-wasm
-	$(CARGO) run --quiet -p xtask -- web
+web: setup
+	$(CARGO) run --quiet --bin xtask -- web
 
 ## The planner as a component, dist/planner.wasm: what is built after it runs it with --planner wasm.
-component: setup-wasm
-	$(CARGO) run --quiet -p xtask -- component
+component: setup
+	$(CARGO) run --quiet --bin xtask -- component
 
 ## Formatting and the planner's own tests.
 quick:
@@ -37,8 +52,10 @@ quick:
 
 check: test
 
-lint:
+lint: clippy
 	$(CARGO) fmt --all --check
+
+clippy:
 	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
 	$(CARGO) clippy -p vtflow-planner --target wasm32-unknown-unknown --quiet -- -D warnings
 
@@ -52,20 +69,19 @@ bench-serve: setup
 	$(CARGO) bench --quiet -p vtflow-tests --bench serve
 
 ## Bytes of the page with all that it loads, and of the planner in it.
-size: web
-	$(CARGO) run --quiet -p xtask -- size
+size: setup
+	$(CARGO) run --quiet --bin xtask -- web size
 
 deny:
 	cargo-deny --all-features check
 
 setup:
 	@sh .ci/setup $(PACKAGES)
+	@sh .ci/check
 
 setup-tests:
 	@sh .ci/setup $(PACKAGES) $(TEST_PACKAGES)
-
-setup-wasm: setup
-	@rustup target list --installed 2>/dev/null | grep -q wasm32-unknown-unknown || rustup target add wasm32-unknown-unknown
+	@sh .ci/check tests
 
 clean:
 	$(CARGO) clean

@@ -10,8 +10,11 @@ use std::{
 };
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // A directory that is always there: one that may be missing would make every build a new one.
-    println!("cargo:rerun-if-changed=../dist");
+    for made in ["../dist/page", "../dist/planner.wasm"] {
+        // Where it is missing, the directory that is always there: what is missing would make every build a new one.
+        let watched = if Path::new(made).exists() { made } else { "../dist" };
+        println!("cargo:rerun-if-changed={watched}");
+    }
     let page = Path::new("../dist/page").canonicalize().ok();
     let mut files = Vec::new();
     if let Some(page) = &page {
@@ -32,10 +35,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     list.push_str("]\n");
     fs::write(out.join("page.rs"), list)?;
     let component = Path::new("../dist/planner.wasm").canonicalize().ok();
-    let component = component.map_or("None".to_owned(), |path| {
-        println!("cargo:rerun-if-changed={}", path.display());
-        format!("Some(include_bytes!({:?}))", path.display().to_string())
-    });
+    let component = component.map_or("None".to_owned(), |path| format!("Some(include_bytes!({:?}))", path.display().to_string()));
     fs::write(out.join("planner.rs"), component)?;
     Ok(())
 }
@@ -43,7 +43,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 fn collect(root: &Path, directory: &Path, files: &mut Vec<(String, PathBuf)>) -> std::io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
-        println!("cargo:rerun-if-changed={}", path.display());
         if path.is_dir() {
             collect(root, &path, files)?;
         } else if path.extension().is_none_or(|extension| extension != "ts") {

@@ -6,7 +6,7 @@ use std::{fs, path::Path};
 use anyhow::Context;
 use wit_component::ComponentEncoder;
 
-use crate::wasm;
+use crate::{output, wasm};
 
 /// Builds it.
 pub(crate) fn build(root: &Path) -> anyhow::Result<()> {
@@ -17,5 +17,5 @@ pub(crate) fn build(root: &Path) -> anyhow::Result<()> {
         .module(&module)
         .and_then(ComponentEncoder::encode)
         .context("the module is no component of planner/component/wit/planner.wit")?;
-    fs::write(root.join("dist/planner.wasm"), component).context("dist/planner.wasm cannot be written")
+    output::write(&root.join("dist/planner.wasm"), &component)
 }

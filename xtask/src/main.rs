@@ -1,6 +1,7 @@
-//! Builds that cargo cannot do alone: `cargo xtask component`, `cargo xtask web`, `cargo xtask size`.
+//! Builds that cargo cannot do alone: `cargo xtask component`, `cargo xtask web`, `cargo xtask size`, or several at once.
 
 mod component;
+mod output;
 mod size;
 mod wasm;
 mod web;
@@ -10,13 +11,19 @@ use std::{env, path::Path};
 use anyhow::{Context, bail};
 
 fn main() -> anyhow::Result<()> {
-    match env::args().nth(1).as_deref() {
-        Some("component") => component::build(root()?),
-        Some("size") => size::print(root()?),
-        Some("web") => web::build(root()?),
-        Some(other) => bail!("no such task: {other}. There are: component, size, web"),
-        None => bail!("which task? There are: component, size, web"),
+    let tasks: Vec<String> = env::args().skip(1).collect();
+    if tasks.is_empty() {
+        bail!("which task? There are: component, size, web");
     }
+    for task in tasks {
+        match task.as_str() {
+            "component" => component::build(root()?)?,
+            "size" => size::print(root()?)?,
+            "web" => web::build(root()?)?,
+            other => bail!("no such task: {other}. There are: component, size, web"),
+        }
+    }
+    Ok(())
 }
 
 fn root() -> anyhow::Result<&'static Path> {
