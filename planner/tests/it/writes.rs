@@ -5,7 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::support::{Cluster, StreamOf, alias, alias_text, copy_states, refused, rows, silent, stream, streams};
+use crate::support::{
+    Cluster, StreamOf, alias, alias_text, copy_states, refused, rows, same_in_every_order, silent, stream, streams,
+};
 use prost::Message;
 use vtflow_planner::{
     Answer, Ask, Call, CallOptions, Effect, FailureKind, Mode, Reply, What,
@@ -804,4 +806,52 @@ fn one_tablet_is_not_the_primary_of_two_shards() {
     let (reply, asks) = cluster.run(&performed(state(STOPPED)));
     assert!(error(&reply).contains("two shards name zone1-0000000100 as their primary"), "{}", error(&reply));
     assert!(writes(&asks).is_empty());
+}
+
+#[test]
+fn failures_of_several_kinds_at_once_are_told_alike_in_every_order() {
+    let mut blind = running();
+    blind.answer(100, "streams", refused("b")).answer(100, "copy state", refused("a")).answer(200, "copy state", silent(200));
+    let reply = same_in_every_order(&blind, &performed(state(STOPPED)));
+    assert!(error(&reply).contains("zone1-0000000100: b\n"), "of one target that of its first look: {}", error(&reply));
+    let mut lost = running();
+    lost.answer(100, "update", refused("disk full")).answer(200, "update", silent(200));
+    lost.pages(200, "streams", vec![streams(&[stream(8, "wf")]), refused("d")]);
+    lost.pages(200, "copy state", vec![rows(&[], &[]), refused("c")]);
+    let reply = same_in_every_order(&lost, &performed(state(STOPPED)));
+    assert!(error(&reply).contains("looking again: d"), "{}", error(&reply));
+    let mut dirty = deletable();
+    for uid in [100, 200] {
+        dirty.answer(uid, "vdiff", refused("z")).answer(uid, "log", refused("y"));
+    }
+    let notes = same_in_every_order(&dirty, &deletion(|_| {}, false)).written.expect("a request that writes").notes;
+    let starts: Vec<&str> = notes.iter().map(|note| note.split(": ").next().unwrap_or_default()).collect();
+    let (first, second) = ("ks/-80 zone1-0000000100", "ks/80- zone1-0000000200");
+    assert_eq!(starts, [first, first, second, second], "in the order of targets: {notes:?}");
+    let mut migrations_fail = migrating(migrations(&[(UUID, "running")]));
+    migrations_fail.answer(100, "migration", silent(100)).answer(200, "migration", refused("no"));
+    same_in_every_order(&migrations_fail, &migration(rpc::CANCEL_SCHEMA_MIGRATION, "all"));
+    let mut statement = running();
+    statement.answer(100, "vexec", refused("x")).answer(200, "vexec", silent(200));
+    same_in_every_order(&statement, &vexec("delete from _vt.vreplication", Mode::Perform));
+    let mut unseen = running();
+    unseen.answer(100, "streams", refused("x")).answer(200, "streams", silent(200));
+    same_in_every_order(&unseen, &vexec("delete from _vt.vreplication", Mode::Perform));
+}
+
+#[test]
+fn a_lock_that_is_taken_after_the_look_for_others_stops_the_write() {
+    let mut cluster = running();
+    cluster.break_topo("lock", "keyspaces/ks", "deadline exceeded: keyspaces/ks/locks");
+    for call in [performed(state(STOPPED)), vexec("delete from _vt.vreplication", Mode::Perform), deletion(|_| {}, false)] {
+        let (reply, asks) = cluster.run(&call);
+        let want = "failed to lock the ks keyspace: deadline exceeded: keyspaces/ks/locks\nnothing was changed";
+        assert!(error(&reply).starts_with(want), "{}", error(&reply));
+        assert!(!asks.iter().any(|ask| matches!(ask.what, What::TabletCall { .. })), "nobody was called: {asks:?}");
+        assert!(matches!(&asks[asks.len() - 1].what, What::TopoUnlock { .. }), "the first lock is given back");
+    }
+    let (reply, asks) = cluster.run(&update(state(STOPPED), CallOptions { force: true, ..CallOptions::default() }));
+    assert!(reply.result.is_ok() && writes(&asks).len() == 2);
+    let notes = reply.written.expect("a request that writes").notes;
+    assert_eq!(notes, ["forced although keyspaces/ks could not be locked: deadline exceeded: keyspaces/ks/locks"]);
 }
