@@ -14,7 +14,6 @@ use std::{
 };
 
 use http::{HeaderMap, HeaderValue};
-use serde::Deserialize;
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
     time::{Instant, timeout_at},
@@ -27,6 +26,7 @@ use crate::{
     deadline::{bounded, text},
     line::{Connected, Line},
     page,
+    secret::Credentials,
     tls::{OptionError, TlsFiles},
     unary::{CallError, Terms, unary},
 };
@@ -341,25 +341,15 @@ fn deadline_is_here(deadline: Instant) -> bool {
 }
 
 /// Source: `go/vt/grpcclient/client_auth_static.go:StaticAuthClientCreds`.
-#[derive(Deserialize)]
-struct StaticCredentials {
-    #[serde(rename = "Username")]
-    username: String,
-    #[serde(rename = "Password")]
-    password: String,
-}
-
 fn credentials(path: &PathBuf) -> Result<HeaderMap, OptionError> {
     let text = fs::read(path).map_err(|cause| OptionError::File { path: path.clone(), cause })?;
-    let invalid = |cause| OptionError::Credentials { path: path.clone(), cause };
-    let credentials: StaticCredentials = serde_json::from_slice(&text).map_err(invalid)?;
+    let credentials: Credentials =
+        serde_json::from_slice(&text).map_err(|cause| OptionError::Credentials { path: path.clone(), cause: (&cause).into() })?;
     let mut headers = HeaderMap::new();
-    for (key, value) in [("username", &credentials.username), ("password", &credentials.password)] {
-        let mut value = HeaderValue::try_from(value).map_err(|_| {
-            invalid(<serde_json::Error as serde::de::Error>::custom(format!("the {key} has characters that cannot be sent")))
-        })?;
+    for (what, value) in [("username", credentials.username.as_str()), ("password", credentials.password.reveal())] {
+        let mut value = HeaderValue::try_from(value).map_err(|_| OptionError::Unsendable { path: path.clone(), what })?;
         value.set_sensitive(true);
-        headers.insert(key, value);
+        headers.insert(what, value);
     }
     Ok(headers)
 }

@@ -8,6 +8,8 @@ use std::{fs, io, path::PathBuf};
 
 use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 
+use crate::secret::{JsonFault, shown_address};
+
 /// PEM files of a client, each optional. An empty one changes nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsFiles {
@@ -50,7 +52,7 @@ pub enum OptionError {
         /// As given.
         path: PathBuf,
         /// Where the JSON is wrong.
-        cause: serde_json::Error,
+        cause: JsonFault,
     },
     /// A file that should be a JSON array of such objects.
     #[error("{path} is not a JSON array of objects with the texts \"Username\" and \"Password\": {cause}", path = .path.display())]
@@ -58,12 +60,20 @@ pub enum OptionError {
         /// As given.
         path: PathBuf,
         /// Where the JSON is wrong.
-        cause: serde_json::Error,
+        cause: JsonFault,
+    },
+    /// A name or a password with characters that no header can have.
+    #[error("the {what} in {path} has characters that cannot be sent", path = .path.display())]
+    Unsendable {
+        /// As given.
+        path: PathBuf,
+        /// `username` or `password`.
+        what: &'static str,
     },
     /// A text that is not an address.
-    #[error("{address:?} is not an address: {cause}")]
+    #[error("{address:?} is not an address: {cause}", address = shown_address(.address))]
     Address {
-        /// As given.
+        /// As given. The text leaves out what may be a password in it.
         address: String,
         /// What is wrong with it.
         cause: String,

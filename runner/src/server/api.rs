@@ -93,7 +93,7 @@ impl Api {
 
     /// Lets a request in, or says why not.
     fn admit(&self, headers: &HeaderMap) -> Result<(), Refused> {
-        if matches!(*self.auth, Auth::Mtls(_)) {
+        if self.auth.is_by_certificate() {
             return Err(Refused::new(
                 StatusCode::FORBIDDEN,
                 "callers prove who they are by certificates, which this port has not",

@@ -1,4 +1,4 @@
-//! Who may call: nobody asked, a name and a password, or a certificate's subject; and the server's own TLS files.
+//! Who may call: nobody asked, a name and a password, or a certificate's subject.
 //!
 //! Codes and texts are those that clients of vtctld know. Source: `go/vt/servenv/grpc_server_auth_static.go`,
 //! `grpc_server_auth_mtls.go`, `go/vt/servenv/grpc_server.go`.
@@ -6,19 +6,14 @@
 use std::{fs, path::PathBuf};
 
 use http::{Extensions, HeaderMap, HeaderValue};
-use serde::Deserialize;
 use subtle::{Choice, ConstantTimeEq};
-use tonic::transport::{
-    Certificate, Identity, ServerTlsConfig,
-    server::{TcpConnectInfo, TlsConnectInfo},
-};
-use x509_cert::{
-    der::{Decode, asn1::ObjectIdentifier},
-    name::Name,
-};
 
-use super::message::{Refusal, code};
-use crate::tls::OptionError;
+use super::{
+    door::{Peer, ServerTls},
+    message::{Refusal, code},
+    subject::is_allowed,
+};
+use crate::{reloaded::Reloaded, secret::Credentials, tls::OptionError};
 
 /// `--grpc-auth-mode` and what goes with it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,123 +27,97 @@ pub enum AuthOptions {
     Mtls(String),
 }
 
-/// PEM files of the server.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ServerTls {
-    /// `--grpc-cert`: the server's certificate chain. Needs `key`.
-    pub cert: Option<PathBuf>,
-    /// `--grpc-key`: the private key of `cert`.
-    pub key: Option<PathBuf>,
-    /// `--grpc-ca`: who signs clients' certificates. With it, every client must have one.
-    pub ca: Option<PathBuf>,
+/// Who may call. Both ports ask it, for every request.
+pub(super) struct Auth {
+    mode: Mode,
+    /// Whether every caller needs a certificate, whatever the mode (`--grpc-ca`).
+    wants_certificate: bool,
 }
 
-impl ServerTls {
-    /// The settings; `None` without files: plaintext.
-    ///
-    /// # Errors
-    /// A file that cannot be read, a certificate without a key, clients' certificates without a server's.
-    pub(super) fn config(&self) -> Result<Option<ServerTlsConfig>, OptionError> {
-        let read = |path: &PathBuf| fs::read(path).map_err(|cause| OptionError::File { path: path.clone(), cause });
-        let identity = match (&self.cert, &self.key) {
-            (Some(cert), Some(key)) => Identity::from_pem(read(cert)?, read(key)?),
-            (None, None) if self.ca.is_none() => return Ok(None),
-            (None, None) => {
-                let cause = "--grpc-ca asks for clients' certificates, which needs --grpc-cert and --grpc-key too".to_owned();
-                return Err(OptionError::Tls { cause });
-            }
-            (Some(_), None) => return Err(OptionError::Tls { cause: "--grpc-cert needs --grpc-key".to_owned() }),
-            (None, Some(_)) => return Err(OptionError::Tls { cause: "--grpc-key needs --grpc-cert".to_owned() }),
-        };
-        let mut config = ServerTlsConfig::new().identity(identity).timeout(HANDSHAKE_TIMEOUT);
-        if let Some(ca) = &self.ca {
-            config = config.client_ca_root(Certificate::from_pem(read(ca)?));
-        }
-        Ok(Some(config))
-    }
-}
-
-/// A connection that does not finish its handshake must not be kept.
-const HANDSHAKE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
-
-/// Who may call.
-pub(super) enum Auth {
+enum Mode {
     None,
-    Static(Vec<Caller>),
+    Static(Reloaded<Vec<Credentials>>),
     Mtls(Vec<String>),
 }
 
-/// One entry of the password file.
-#[derive(Deserialize)]
-pub(super) struct Caller {
-    #[serde(rename = "Username")]
-    username: String,
-    #[serde(rename = "Password")]
-    password: String,
-}
-
 impl Auth {
-    /// Reads the file that the options name.
+    /// Reads the file that the options name. It is read again when it changes.
     ///
     /// # Errors
-    /// It cannot be read, or is something else.
-    pub(super) fn new(options: &AuthOptions) -> Result<Self, OptionError> {
-        Ok(match options {
-            AuthOptions::None => Self::None,
+    /// It cannot be read, or is something else; certificates decide, and none are asked for.
+    pub(super) fn new(options: &AuthOptions, tls: &ServerTls) -> Result<Self, OptionError> {
+        let wants_certificate = tls.ca.is_some();
+        let mode = match options {
+            AuthOptions::None => Mode::None,
             AuthOptions::Static(path) => {
-                let text = fs::read(path).map_err(|cause| OptionError::File { path: path.clone(), cause })?;
-                let callers = serde_json::from_slice(&text);
-                Self::Static(callers.map_err(|cause| OptionError::Passwords { path: path.clone(), cause })?)
+                let of = path.clone();
+                Mode::Static(Reloaded::new("the password file", vec![path.clone()], move || {
+                    let text = fs::read(&of).map_err(|cause| OptionError::File { path: of.clone(), cause })?;
+                    let callers = serde_json::from_slice(&text);
+                    callers.map_err(|cause| OptionError::Passwords { path: of.clone(), cause: (&cause).into() })
+                })?)
+            }
+            AuthOptions::Mtls(_) if !wants_certificate => {
+                let cause = "subjects of certificates decide who may call, and without --grpc-ca nobody has one".to_owned();
+                return Err(OptionError::Tls { cause });
             }
             // An empty part would be in every subject.
-            AuthOptions::Mtls(list) => Self::Mtls(list.split(':').filter(|part| !part.is_empty()).map(str::to_owned).collect()),
-        })
+            AuthOptions::Mtls(list) => Mode::Mtls(list.split(':').filter(|part| !part.is_empty()).map(str::to_owned).collect()),
+        };
+        Ok(Self { mode, wants_certificate })
     }
 
-    /// Lets a call in, or says why not.
+    /// Whether callers prove who they are by a certificate.
+    pub(super) fn is_by_certificate(&self) -> bool {
+        self.wants_certificate
+    }
+
+    /// Lets a call in, or says why not. The extensions have the connection's [`Peer`].
     pub(super) fn check(&self, headers: &HeaderMap, extensions: &Extensions) -> Result<(), Refusal> {
-        match self {
-            Self::None => Ok(()),
-            Self::Static(callers) => check_password(callers, headers),
-            Self::Mtls(allowed) => {
-                let Some(connection) = extensions.get::<TlsConnectInfo<TcpConnectInfo>>() else {
-                    return Err(Refusal::new(code::UNAUTHENTICATED, "not connected via TLS"));
-                };
-                let certificates = connection.peer_certs();
-                let mut subjects = certificates.iter().flat_map(|chain| chain.iter()).filter_map(|der| subject(der));
-                if subjects.any(|subject| allowed.iter().any(|part| subject.contains(part))) {
+        let unauthenticated = |text| Err(Refusal::new(code::UNAUTHENTICATED, text));
+        let peer = extensions.get::<Peer>();
+        let certificate = peer.and_then(|peer| peer.certificate.as_ref());
+        if self.wants_certificate && certificate.is_none() {
+            let is_tls = peer.is_some_and(|peer| peer.is_tls);
+            return unauthenticated(if is_tls {
+                "client certificate not authorized: there is none"
+            } else {
+                "not connected via TLS"
+            });
+        }
+        match &self.mode {
+            Mode::None => Ok(()),
+            Mode::Static(callers) => check_password(&callers.current(), headers),
+            Mode::Mtls(allowed) => {
+                let subject = certificate.and_then(|certificate| certificate.subject.as_deref());
+                if subject.is_some_and(|subject| is_allowed(subject, allowed)) {
                     return Ok(());
                 }
-                Err(Refusal::new(code::UNAUTHENTICATED, "client certificate not authorized"))
+                unauthenticated("client certificate not authorized")
             }
         }
     }
-}
 
-/// Who calls, for the log: the name that a password or a certificate proves, and the address. Empty where there is none.
-pub(super) fn caller(auth: &Auth, headers: &HeaderMap, extensions: &Extensions) -> (String, String) {
-    let tls = extensions.get::<TlsConnectInfo<TcpConnectInfo>>();
-    let address = match tls {
-        Some(tls) => tls.get_ref().remote_addr(),
-        None => extensions.get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr),
-    };
-    let from = address.map_or_else(String::new, |address| address.to_string());
-    let certificates = tls.and_then(TlsConnectInfo::peer_certs);
-    let name = match auth {
-        Auth::Static(_) => headers.get("username").map(shown),
-        Auth::None | Auth::Mtls(_) => certificates.and_then(|chain| chain.first().and_then(|der| subject(der))),
-    };
-    (name.unwrap_or_else(|| from.clone()), from)
+    /// Who calls, for the log: the name that a password or a certificate proves, and the address. Empty where there is none.
+    pub(super) fn caller(&self, headers: &HeaderMap, extensions: &Extensions) -> (String, String) {
+        let peer = extensions.get::<Peer>();
+        let from = peer.and_then(|peer| peer.address).map_or_else(String::new, |address| address.to_string());
+        let name = match self.mode {
+            Mode::Static(_) => headers.get("username").map(shown),
+            Mode::None | Mode::Mtls(_) => peer.and_then(|peer| Some(peer.certificate.as_ref()?.subject.as_deref()?.to_owned())),
+        };
+        (name.unwrap_or_else(|| from.clone()), from)
+    }
 }
 
 /// Compares with every caller's name and password, whichever fits, so that the time tells nothing but their lengths.
-fn check_password(callers: &[Caller], headers: &HeaderMap) -> Result<(), Refusal> {
+fn check_password(callers: &[Credentials], headers: &HeaderMap) -> Result<(), Refusal> {
     let (Some(username), Some(password)) = (headers.get("username"), headers.get("password")) else {
         return Err(Refusal::new(code::UNAUTHENTICATED, "username and password must be provided"));
     };
     let matches = callers.iter().fold(Choice::from(0), |found, caller| {
         let is_name = caller.username.as_bytes().ct_eq(username.as_bytes());
-        let is_password = caller.password.as_bytes().ct_eq(password.as_bytes());
+        let is_password = caller.password.reveal().as_bytes().ct_eq(password.as_bytes());
         found | (is_name & is_password)
     });
     if bool::from(matches) {
@@ -162,50 +131,11 @@ fn shown(value: &HeaderValue) -> String {
     String::from_utf8_lossy(value.as_bytes()).into_owned()
 }
 
-/// A certificate's subject as Go prints it: `CN=client,OU=databases,O=Example,C=DE`. Source: `crypto/x509/pkix:Name.String`.
-fn subject(der: &[u8]) -> Option<String> {
-    x509_cert::Certificate::from_der(der).ok().map(|certificate| distinguished_name(certificate.tbs_certificate().subject()))
-}
-
-fn distinguished_name(name: &Name) -> String {
-    let attributes: Vec<(ObjectIdentifier, String)> = name
-        .iter()
-        .map(|attribute| {
-            // `CN=client`, special characters escaped.
-            let text = attribute.to_string();
-            (attribute.oid, text.split_once('=').map_or(text.clone(), |(_, value)| value.to_owned()))
-        })
-        .collect();
-    // Go sorts the attributes into fields, which come in this order; several values of one are joined by a plus.
-    let known = KINDS.iter().filter_map(|(kind, oid)| {
-        let values: Vec<String> =
-            attributes.iter().filter(|(of, _)| of.to_string() == *oid).map(|(_, value)| format!("{kind}={value}")).collect();
-        (!values.is_empty()).then(|| values.join("+"))
-    });
-    let others = attributes
-        .iter()
-        .filter(|(of, _)| KINDS.iter().all(|(_, oid)| of.to_string() != *oid))
-        .map(|(oid, value)| format!("{oid}={value}"));
-    others.chain(known).collect::<Vec<_>>().join(",")
-}
-
-const KINDS: [(&str, &str); 9] = [
-    ("SERIALNUMBER", "2.5.4.5"),
-    ("CN", "2.5.4.3"),
-    ("POSTALCODE", "2.5.4.17"),
-    ("STREET", "2.5.4.9"),
-    ("ST", "2.5.4.8"),
-    ("L", "2.5.4.7"),
-    ("OU", "2.5.4.11"),
-    ("O", "2.5.4.10"),
-    ("C", "2.5.4.6"),
-];
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::door::Proven, *};
 
-    fn callers() -> Vec<Caller> {
+    fn callers() -> Vec<Credentials> {
         serde_json::from_str(r#"[{"Username": "a", "Password": "one"}, {"Username": "b", "Password": "two"}]"#).unwrap()
     }
 
@@ -230,25 +160,28 @@ mod tests {
                     headers.insert(key, value.parse().unwrap());
                 }
             }
-            assert_eq!(Auth::Static(callers()).check(&headers, &Extensions::new()), want, "{username:?} {password:?}");
+            assert_eq!(check_password(&callers(), &headers), want, "{username:?} {password:?}");
         }
     }
 
     #[test]
     fn certificates_are_asked_for_over_tls_only() {
-        let auth = Auth::new(&AuthOptions::Mtls("CN=a::CN=b".to_owned())).unwrap();
-        assert!(matches!(&auth, Auth::Mtls(parts) if parts == &["CN=a", "CN=b"]));
+        let asking = ServerTls { ca: Some("ca.pem".into()), ..ServerTls::default() };
+        let auth = Auth::new(&AuthOptions::Mtls("CN=a::CN=b".to_owned()), &asking).unwrap();
+        assert!(matches!(&auth.mode, Mode::Mtls(parts) if parts == &["CN=a", "CN=b"]));
         let refusal = auth.check(&HeaderMap::new(), &Extensions::new()).unwrap_err();
         assert_eq!(refusal, Refusal::new(16, "not connected via TLS"));
+        assert!(Auth::new(&AuthOptions::Mtls("CN=a".to_owned()), &ServerTls::default()).is_err());
     }
 
     #[test]
-    fn subjects_are_printed_as_go_prints_them() {
-        use std::str::FromStr;
-        let name = Name::from_str("CN=client 1,OU=b,OU=a,O=Example\\, Inc,C=DE").unwrap();
-        let text = distinguished_name(&name);
-        assert!(text.starts_with("CN=client 1,OU="), "{text}");
-        assert!(text.ends_with(",O=Example\\, Inc,C=DE"), "{text}");
-        assert!(text.contains("OU=a+OU=b") || text.contains("OU=b+OU=a"), "{text}");
+    fn where_certificates_are_asked_for_nobody_gets_in_without_one() {
+        let asking = ServerTls { ca: Some("ca.pem".into()), ..ServerTls::default() };
+        let auth = Auth::new(&AuthOptions::None, &asking).unwrap();
+        let mut extensions = Extensions::new();
+        extensions.insert(Peer { is_tls: true, ..Peer::default() });
+        assert_eq!(auth.check(&HeaderMap::new(), &extensions).unwrap_err().code, 16);
+        extensions.insert(Peer { is_tls: true, certificate: Some(Proven { subject: None }), ..Peer::default() });
+        assert_eq!(auth.check(&HeaderMap::new(), &extensions), Ok(()));
     }
 }

@@ -6,12 +6,19 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::timeout};
-use tonic::transport::{Server as Transport, server::TcpIncoming};
+use futures_util::{Stream, stream};
+use tokio::{
+    net::TcpListener,
+    sync::watch,
+    task::{JoinHandle, JoinSet},
+    time::{sleep, timeout},
+};
+use tonic::transport::Server as Transport;
 
 mod api;
 mod audit;
 mod auth;
+mod door;
 mod forward;
 mod health;
 mod http;
@@ -23,13 +30,17 @@ mod record;
 mod reflection;
 mod service;
 mod share;
+mod subject;
 
-pub use auth::{AuthOptions, ServerTls};
+pub use auth::AuthOptions;
+pub use door::ServerTls;
 pub use forward::ForwardTo;
+pub(crate) use record::log;
 pub use service::Clock;
 
 use self::{
     auth::Auth,
+    door::{Connection, Door, Speaks},
     forward::Forward,
     health::Health,
     metrics::Metrics,
@@ -138,8 +149,8 @@ impl Server {
         now: Clock,
         observer: Option<Arc<dyn Observer>>,
     ) -> Result<Self, ServerError> {
-        let tls = options.tls.config()?;
-        let auth = Arc::new(Auth::new(&options.auth)?);
+        let door = Door::new(&options.tls)?;
+        let auth = Arc::new(Auth::new(&options.auth, &options.tls)?);
         let forward = options.forward_to.as_ref().map(Forward::new).transpose()?;
         let reflection = Reflection::new()?;
         let mut transport = Transport::builder()
@@ -149,10 +160,6 @@ impl Server {
             .http2_keepalive_interval(Some(KEEPALIVE))
             .http2_keepalive_timeout(Some(KEEPALIVE))
             .http2_max_header_list_size(HEADER_BYTES);
-        if let Some(tls) = tls {
-            let set = transport.tls_config(tls);
-            transport = set.map_err(|error| OptionError::Tls { cause: root_cause(&error) })?;
-        }
         let grpc = listen(&options.bind_address, options.grpc_port).await?;
         let http = listen(&options.bind_address, options.http_port).await?;
         let address = |listener: &TcpListener| listener.local_addr().map_err(|cause| unheard("a socket", cause));
@@ -185,8 +192,7 @@ impl Server {
             flights: Flights::new(),
             writing: writing.clone(),
         }));
-        // Without it each answer waits 40 ms for the client's acknowledgement.
-        let incoming = TcpIncoming::from(grpc).with_nodelay(Some(true));
+        let incoming = welcomed(grpc, door);
         let mut until = is_serving;
         let grpc = tokio::spawn(async move {
             let ended = async move {
@@ -230,6 +236,34 @@ impl Drop for Server {
         self.grpc.abort();
         self.http.abort();
     }
+}
+
+/// The connections that come, each after its handshake; a slow one keeps nobody waiting.
+fn welcomed(listener: TcpListener, door: Door) -> impl Stream<Item = io::Result<Connection>> {
+    let door = Arc::new(door);
+    stream::unfold((listener, JoinSet::new()), move |(listener, mut handshakes)| {
+        let door = Arc::clone(&door);
+        async move {
+            loop {
+                tokio::select! {
+                    accepted = listener.accept() => match accepted {
+                        Ok((connection, _)) => {
+                            let door = Arc::clone(&door);
+                            handshakes.spawn(async move { door.welcome(connection, Speaks::Grpc).await });
+                        }
+                        // Out of files, most likely: it passes, and a loop without a pause would make it worse.
+                        Err(_) => sleep(Duration::from_millis(100)).await,
+                    },
+                    ended = handshakes.join_next(), if !handshakes.is_empty() => {
+                        // A handshake that fails is the client's affair.
+                        if let Some(Ok(Ok(connection))) = ended {
+                            return Some((Ok(connection), (listener, handshakes)));
+                        }
+                    }
+                }
+            }
+        }
+    })
 }
 
 async fn listen(host: &str, port: u16) -> Result<TcpListener, ServerError> {

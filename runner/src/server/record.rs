@@ -126,7 +126,7 @@ pub(super) fn line(level: &str, message: &str, fields: &[(&str, String)]) {
 }
 
 /// A line of the same form about the server itself.
-pub(super) fn log(level: &str, message: &str) {
+pub(crate) fn log(level: &str, message: &str) {
     line(level, message, &[]);
 }
 

@@ -24,7 +24,7 @@ use vtflow_planner::{Call, CallOptions, Effect, Failure, Reply, Timestamp, rpc, 
 
 use super::{
     audit::Audit,
-    auth::{Auth, caller},
+    auth::Auth,
     forward::Forward,
     health::Health,
     message::{self, Refusal, code, framed, read_one},
@@ -176,7 +176,7 @@ impl Inner {
         request: Request<Body>,
         record: &mut Record,
     ) -> Result<Response<Body>, Refusal> {
-        let (who, from) = caller(&self.auth, request.headers(), request.extensions());
+        let (who, from) = self.auth.caller(request.headers(), request.extensions());
         let is_traced = request.headers().contains_key(TRACE);
         let request = read_one(request, self.message_bytes).await?;
         let until = record.until().map(|until| before(until, Instant::now()));

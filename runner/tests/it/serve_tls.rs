@@ -107,6 +107,100 @@ async fn subjects_decide_in_mode_mtls() {
     }
 }
 
+#[tokio::test]
+async fn only_the_certificate_that_was_verified_counts_in_mode_mtls() {
+    let certificates = Certificates::create();
+    certificates.issue("guest", "/O=Example/OU=guests/CN=gina", "DNS:client.test", LONG);
+    // Anybody can make this one; appended to a chain it is sent along, and nobody checks it.
+    certificates.self_signed("forged", "/O=Example/OU=ops/CN=anna");
+    let both = [fs::read(certificates.path("guest.pem")).unwrap(), fs::read(certificates.path("forged.pem")).unwrap()].concat();
+    fs::write(certificates.path("both.pem"), both).unwrap();
+    fs::copy(certificates.path("guest.key"), certificates.path("both.key")).unwrap();
+    let options = ServerOptions { auth: AuthOptions::Mtls("OU=ops".to_owned()), ..with_tls(&certificates, "server", true) };
+    let serving = Serving::with(options, small(), &[]).await;
+    let error = call(&serving, &certificates, Some("both")).await.unwrap_err();
+    assert!(error.starts_with("16:") && error.contains("client certificate not authorized"), "{error}");
+
+    // The same chain is good where its leaf is allowed.
+    let options = ServerOptions { auth: AuthOptions::Mtls("OU=guests".to_owned()), ..with_tls(&certificates, "server", true) };
+    let serving = Serving::with(options, small(), &[]).await;
+    call(&serving, &certificates, Some("both")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_name_that_looks_like_another_attribute_is_a_name() {
+    let certificates = Certificates::create();
+    certificates.issue("sly", "/O=Example/CN=x,OU=ops", "DNS:client.test", LONG);
+    for allowed in ["OU=ops", ",OU=ops"] {
+        let options = ServerOptions { auth: AuthOptions::Mtls(allowed.to_owned()), ..with_tls(&certificates, "server", true) };
+        let serving = Serving::with(options, small(), &[]).await;
+        let error = call(&serving, &certificates, Some("sly")).await.unwrap_err();
+        assert!(error.starts_with("16:") && error.contains("client certificate not authorized"), "{allowed}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn certificates_and_passwords_are_read_again_when_they_change() {
+    let certificates = Certificates::create();
+    certificates.issue("next", "/CN=next", "IP:127.0.0.1", LONG);
+    let file = passwords(r#"[{"Username": "anna", "Password": "secret"}]"#);
+    let options = ServerOptions { auth: AuthOptions::Static(file.path.clone()), ..with_tls(&certificates, "server", false) };
+    let serving = Serving::with(options, small(), &[]).await;
+    assert_eq!(subject_served(&serving, &certificates).await, "CN=server");
+
+    for (from, to) in [("next.pem", "server.pem"), ("next.key", "server.key")] {
+        fs::rename(certificates.path(from), certificates.path(to)).unwrap();
+    }
+    fs::write(&file.path, r#"[{"Username": "anna", "Password": "changed"}]"#).unwrap();
+    let serves = async |want: &str| subject_served(&serving, &certificates).await == want;
+    for _ in 0..500 {
+        if serves("CN=next").await {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(serves("CN=next").await, "new connections get the new certificate");
+
+    let called = |password: &'static str| {
+        let (serving, certificates) = (&serving, &certificates);
+        async move {
+            let tls =
+                ClientTlsConfig::new().ca_certificate(Certificate::from_pem(fs::read(certificates.path("ca.pem")).unwrap()));
+            let endpoint = Channel::from_shared(format!("https://{}", serving.address())).unwrap().tls_config(tls).unwrap();
+            let mut request = Request::new(workflows_of("customer"));
+            request.metadata_mut().insert("username", "anna".parse().unwrap());
+            request.metadata_mut().insert("password", password.parse().unwrap());
+            unary(endpoint.connect().await.unwrap(), GET_WORKFLOWS, request).await.map_err(|status| status.code())
+        }
+    };
+    for _ in 0..500 {
+        if called("changed").await.is_ok() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    called("changed").await.unwrap();
+    assert_eq!(called("secret").await.unwrap_err(), Code::PermissionDenied, "who has only the old password is out");
+
+    // What cannot be read leaves what there was.
+    fs::write(&file.path, "[{").unwrap();
+    fs::write(certificates.path("server.pem"), "nothing").unwrap();
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    called("changed").await.unwrap();
+    assert!(serves("CN=next").await);
+}
+
+/// The subject of the certificate that a new connection is shown.
+async fn subject_served(serving: &Serving, certificates: &Certificates) -> String {
+    let mut openssl = std::process::Command::new("openssl");
+    openssl.args(["s_client", "-connect", &serving.address().to_string(), "-alpn", "h2", "-CAfile"]);
+    openssl.arg(certificates.path("ca.pem")).stdin(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+    let shown = tokio::task::spawn_blocking(move || openssl.output().unwrap()).await.unwrap();
+    let text = String::from_utf8_lossy(&shown.stdout).into_owned();
+    let line = text.lines().find_map(|line| line.strip_prefix("subject=")).unwrap_or_default();
+    line.replace(' ', "")
+}
+
 struct Passwords {
     _directory: TempDir,
     path: PathBuf,

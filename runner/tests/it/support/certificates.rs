@@ -47,6 +47,13 @@ impl Certificates {
         openssl(at, &[&by[..], &dates, &["-in", &request, "-out", &certificate, "-extfile", &extensions]].concat());
     }
 
+    /// A certificate that nobody but its owner has signed.
+    pub(crate) fn self_signed(&self, name: &str, subject: &str) {
+        let [key, certificate] = ["key", "pem"].map(|kind| format!("{name}.{kind}"));
+        let rest = ["-x509", "-days", "2", "-subj", subject, "-keyout", &key, "-out", &certificate];
+        openssl(self.directory.path(), &[&["req"], NEW_KEY, &rest].concat());
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }

@@ -1,0 +1,121 @@
+//! Texts that nobody may see: passwords, and addresses that somebody has put one into.
+//!
+//! A password is a [`Secret`] from the moment it is read; error texts, logs, traces and `Debug` have no way to its letters.
+
+use std::{convert::Infallible, fmt, str::FromStr};
+
+use serde::Deserialize;
+
+/// A password. Compared, sent, never shown.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Its letters, for the one who sends or compares them.
+    pub(crate) fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("(secret)")
+    }
+}
+
+impl From<&str> for Secret {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+impl FromStr for Secret {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(text.into())
+    }
+}
+
+/// A name and its password, as files of Vitess have them.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Credentials {
+    /// Who.
+    #[serde(rename = "Username")]
+    pub username: String,
+    /// What proves it.
+    #[serde(rename = "Password")]
+    pub password: Secret,
+}
+
+/// Where a JSON text is wrong. Unlike the library's error it does not repeat what stands there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JsonFault {
+    what: &'static str,
+    line: usize,
+    column: usize,
+}
+
+impl From<&serde_json::Error> for JsonFault {
+    fn from(error: &serde_json::Error) -> Self {
+        let what = match error.classify() {
+            serde_json::error::Category::Data => "not what is expected there",
+            serde_json::error::Category::Eof => "it ends too early",
+            serde_json::error::Category::Io | serde_json::error::Category::Syntax => "not JSON",
+        };
+        Self { what, line: error.line(), column: error.column() }
+    }
+}
+
+impl fmt::Display for JsonFault {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { what, line, column } = self;
+        write!(formatter, "{what}, line {line} column {column}")
+    }
+}
+
+/// A list of addresses as texts show it: whatever stands before an `@` may be a name and a password, and is left out.
+pub(crate) fn shown_address(list: &str) -> String {
+    match list.rsplit_once('@') {
+        Some((_, host)) => format!("…@{host}"),
+        None => list.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_never_shown() {
+        let credentials: Credentials = serde_json::from_str(r#"{"Username": "anna", "Password": "hunter2"}"#).unwrap();
+        assert!(!format!("{credentials:?}").contains("hunter2"));
+        assert_eq!(credentials.password.reveal(), "hunter2");
+    }
+
+    #[test]
+    fn a_fault_of_a_file_does_not_repeat_the_file() {
+        for (text, said) in [
+            (r#""hunter2""#, "not what is expected there, line 1 column 9"),
+            (r#"{"Username": "anna", "Password": "hunter2""#, "it ends too early, line 1 column 42"),
+            ("{hunter2}", "not JSON, line 1 column 2"),
+        ] {
+            let error = serde_json::from_str::<Credentials>(text).unwrap_err();
+            assert_eq!(JsonFault::from(&error).to_string(), said, "{text}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_shown_without_their_login() {
+        for (list, want) in [
+            ("etcd:2379", "etcd:2379"),
+            ("http://a:2379, https://b:2379/", "http://a:2379, https://b:2379/"),
+            ("http://anna:hunter2@a:2379,b:2379", "…@a:2379,b:2379"),
+            ("a:1,anna:hun@t,er2@b:2379", "…@b:2379"),
+            ("", ""),
+        ] {
+            assert_eq!(shown_address(list), want);
+        }
+    }
+}
