@@ -33,7 +33,7 @@ pub enum Code {
     InvalidArgument = 3,
     /// 9: not in the state that this needs; nothing was changed.
     FailedPrecondition = 9,
-    /// 12: no such RPC here.
+    /// 12: not an RPC, or not a request, that vtflow performs; nothing was touched, and somebody else may perform it.
     Unimplemented = 12,
     /// 13: the planner itself failed: one in wasmtime that trapped. The planner never says so of itself.
     Internal = 13,

@@ -11,6 +11,8 @@ pub struct Served {
     pub effect: Effect,
     /// Whether it answers with a stream of messages; else with one.
     pub streams: bool,
+    /// Which of its requests vtflow answers, for people; empty: all of them. [`serves`] tells of one request.
+    pub part: &'static str,
 }
 
 /// `vtctlservice.Vtctld/GetWorkflows`: [`crate::ops::get_workflows`].
@@ -34,7 +36,12 @@ pub const EXECUTE_VTCTL_COMMAND: &str = "/vtctlservice.Vtctl/ExecuteVtctlCommand
 /// Every RPC of Vitess's services that vtflow answers itself, by path. [`SNAPSHOT`] is not offered to clients: it reads
 /// everything.
 pub const SERVED: &[Served] = &[
-    Served { path: EXECUTE_VTCTL_COMMAND, effect: Effect::Read, streams: true },
+    Served {
+        path: EXECUTE_VTCTL_COMMAND,
+        effect: Effect::Read,
+        streams: true,
+        part: "Workflow show and listall, OnlineDDL show",
+    },
     read("/vtctlservice.Vtctld/FindAllShardsInKeyspace"),
     read("/vtctlservice.Vtctld/GetCellInfo"),
     read("/vtctlservice.Vtctld/GetCellInfoNames"),
@@ -65,17 +72,21 @@ pub const SERVED: &[Served] = &[
     write(FORCE_CUT_OVER_SCHEMA_MIGRATION),
     write(LAUNCH_SCHEMA_MIGRATION),
     write(RETRY_SCHEMA_MIGRATION),
-    write(UPDATE_THROTTLER_CONFIG),
-    write(WORKFLOW_DELETE),
-    write(WORKFLOW_UPDATE),
+    partly(UPDATE_THROTTLER_CONFIG, "one application's throttling"),
+    partly(WORKFLOW_DELETE, "deletions that keep tables and routing rules"),
+    partly(WORKFLOW_UPDATE, "all but messages and filter rules"),
 ];
 
 const fn write(path: &'static str) -> Served {
-    Served { path, effect: Effect::Write, streams: false }
+    partly(path, "")
+}
+
+const fn partly(path: &'static str, part: &'static str) -> Served {
+    Served { path, effect: Effect::Write, streams: false, part }
 }
 
 const fn read(path: &'static str) -> Served {
-    Served { path, effect: Effect::Read, streams: false }
+    Served { path, effect: Effect::Read, streams: false, part: "" }
 }
 
 /// What is served under a gRPC path; `None`: that is not vtflow's.
@@ -83,19 +94,17 @@ pub fn served(path: &str) -> Option<&'static Served> {
     SERVED.iter().find(|served| served.path == path)
 }
 
-/// Whether vtflow answers this very request. Where it does not, a vtctld may; a flow of it would only say so.
+/// Whether vtflow answers this very request. Where it does not, a vtctld may; a flow of it would only say so, with
+/// [`Code::Unimplemented`](crate::Code::Unimplemented) and nothing touched.
 ///
-/// All requests to the paths of [`SERVED`] are, but of [`UPDATE_THROTTLER_CONFIG`] only those that throttle an application, and
-/// of [`EXECUTE_VTCTL_COMMAND`] only those whose command is: the rest are writes
-/// and reads that vtflow does not have, and the list of all commands. A request that cannot be decoded is answered, with that.
+/// The message alone decides here. What only rows can tell (a workflow that reads another cluster, say) ends the flow with that
+/// code, and a server hands the request on then. A request to change something that has fields which this build does not know
+/// asks for more than vtflow would do, so it is not answered either. One that cannot be decoded is answered, with that.
 pub fn serves(path: &str, request: &[u8]) -> bool {
     if path == EXECUTE_VTCTL_COMMAND {
         return ops::serves_command(request);
     }
-    if path == UPDATE_THROTTLER_CONFIG {
-        return write::throttles_an_app(request);
-    }
-    SERVED.iter().any(|served| served.path == path)
+    SERVED.iter().any(|served| served.path == path) && write::serves(path, request)
 }
 
 /// `vtctlservice.Vtctld/WorkflowUpdate`: [`crate::write`], `workflow_update`.

@@ -22,6 +22,7 @@ pub mod trace;
 
 mod cause;
 mod line;
+mod link;
 mod page;
 mod reloaded;
 mod unary;

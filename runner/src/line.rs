@@ -72,12 +72,11 @@ impl<T: Clone> Line<T> {
         }
     }
 
-    /// Forgets a connection that broke, so that the next caller dials. A newer one stays. Waits for no dial.
-    pub(crate) fn forget(&self, broken: &Connected<T>) {
+    /// Forgets a connection that broke, so that the next caller dials. A newer one stays. Waits for no dial. Returns whether it was
+    /// the one in use: of many who find the same connection broken, one is told so.
+    pub(crate) fn forget(&self, broken: &Connected<T>) -> bool {
         let mut state = self.state();
-        if state.generation == broken.generation {
-            state.up = None;
-        }
+        state.generation == broken.generation && state.up.take().is_some()
     }
 
     /// Held for a moment only, never while waiting.
@@ -118,9 +117,10 @@ mod tests {
         let line = Line::<u32>::new();
         let first = line.connected(async { Ok(1) }).await.unwrap();
         assert!(first.fresh);
-        line.forget(&first);
+        assert!(line.forget(&first));
+        assert!(!line.forget(&first), "the second who says so is late");
         let second = line.connected(async { Ok(2) }).await.unwrap();
-        line.forget(&first);
+        assert!(!line.forget(&first));
         let third = line.connected(async { Ok(3) }).await.unwrap();
         assert_eq!((second.connection, third.connection, third.fresh), (2, 2, false));
     }

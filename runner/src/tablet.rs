@@ -6,7 +6,6 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
     net::Ipv6Addr,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
@@ -18,14 +17,16 @@ use tokio::{
     sync::{Semaphore, SemaphorePermit},
     time::{Instant, timeout_at},
 };
-use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
+use tonic::transport::{ClientTlsConfig, Endpoint};
 use vtflow_planner::{Answer, Effect, FailureKind, PageAddress, TabletAddress};
 
 use crate::{
     cause::root_cause,
     deadline::{bounded, text},
     line::{Connected, Line},
+    link::{GONE, Link, Patience},
     page,
+    reloaded::Reloaded,
     secret::Credentials,
     tls::{OptionError, TlsFiles},
     unary::{CallError, Terms, unary},
@@ -69,8 +70,8 @@ impl Default for TabletOptions {
 /// The connections to tablets.
 pub struct Tablets {
     options: TabletOptions,
-    tls: Option<ClientTlsConfig>,
-    metadata: HeaderMap,
+    tls: Option<Reloaded<ClientTlsConfig>>,
+    credentials: Option<Reloaded<HeaderMap>>,
     turns: Semaphore,
     cells: Mutex<BTreeMap<String, Arc<Semaphore>>>,
     peers: Mutex<BTreeMap<(String, u16), Arc<Peer>>>,
@@ -78,7 +79,7 @@ pub struct Tablets {
 
 /// One tablet's address: its connection, and the turns of those who want it.
 struct Peer {
-    line: Line<Channel>,
+    line: Line<Link>,
     turns: Semaphore,
 }
 
@@ -89,17 +90,14 @@ impl Tablets {
     ///
     /// A file that cannot be read or understood.
     pub fn new(options: TabletOptions) -> Result<Self, OptionError> {
-        let has_tls_option = options.tls.ca.is_some() || options.tls.cert.is_some() || options.tls.key.is_some();
-        let tls = has_tls_option.then(|| options.tls.client_config()).transpose()?;
-        if let Some(tls) = &tls {
-            // Certificates are only parsed when an endpoint takes them: find out now, not at the first call.
-            Endpoint::from_static("https://localhost")
-                .tls_config(tls.clone())
-                .map_err(|error| OptionError::Tls { cause: root_cause(&error) })?;
-        }
-        let metadata = options.credentials.as_ref().map(credentials).transpose()?.unwrap_or_default();
+        let tls = options.tls.is_given().then(|| options.tls.reloaded("the certificates for tablets")).transpose()?;
+        let credentials = options
+            .credentials
+            .clone()
+            .map(|path| Reloaded::new("the credentials for tablets", vec![path.clone()], move || credentials(&path)));
+        let credentials = credentials.transpose()?;
         let turns = Semaphore::new(options.concurrency.clamp(1, Semaphore::MAX_PERMITS));
-        Ok(Self { options, tls, metadata, turns, cells: Mutex::default(), peers: Mutex::default() })
+        Ok(Self { options, tls, credentials, turns, cells: Mutex::default(), peers: Mutex::default() })
     }
 
     /// Performs one call and never fails: a failure is an [`Answer::Failed`] that names the tablet and the cause.
@@ -107,7 +105,8 @@ impl Tablets {
     /// The `wait` counts from now: waiting for this tablet's other calls is in it, and so is connecting. Only the wait for a turn
     /// among all tablets is not; it may take as long again, so that a call never takes longer than twice its `wait`. `until` is
     /// never passed, turn or no turn.
-    /// A read whose kept connection turns out to be gone is sent once more on a new one. Dropping the future cancels the call.
+    /// A read whose kept connection turns out to be gone, or dead without a word, is sent once more on a new one; a write is sent
+    /// once, on a connection that is alive. Dropping the future cancels the call.
     pub async fn call(
         &self,
         tablet: &TabletAddress,
@@ -225,20 +224,32 @@ impl Tablets {
         request: &[u8],
         effect: Effect,
         deadline: Instant,
-        last: &mut Option<Connected<Channel>>,
+        last: &mut Option<Connected<Link>>,
     ) -> Result<Vec<u8>, CallError> {
         let mut is_retry = false;
+        let metadata = self.credentials.as_ref().map(Reloaded::current).unwrap_or_default();
         loop {
             let connected = peer.line.connected(self.dial(tablet)).await.map_err(CallError::Broken)?;
-            let mut channel = connected.connection.clone();
+            let link = connected.connection.clone();
             let fresh = connected.fresh;
+            let remaining = deadline.saturating_duration_since(Instant::now());
+            let patience = Patience::of(remaining);
+            if effect == Effect::Write && !fresh && !is_retry && !link.is_alive(patience).await {
+                // Nothing has been sent yet.
+                peer.line.forget(&connected);
+                is_retry = true;
+                continue;
+            }
             let used = last.insert(connected);
-            let terms = Terms {
-                metadata: &self.metadata,
-                limit_bytes: self.options.message_bytes,
-                timeout: deadline.saturating_duration_since(Instant::now()),
+            let terms = Terms { metadata: &metadata, limit_bytes: self.options.message_bytes, timeout: remaining };
+            let mut channel = link.channel.clone();
+            let call = unary(&mut channel, path, request, &terms);
+            let outcome = if effect == Effect::Read && !fresh && !is_retry {
+                link.watched(patience, call).await.unwrap_or_else(|| Err(CallError::Broken(GONE.to_owned())))
+            } else {
+                call.await
             };
-            match unary(&mut channel, path, request, &terms).await {
+            match outcome {
                 Ok(response) => return Ok(response.into()),
                 Err(CallError::Broken(cause)) => {
                     peer.line.forget(used);
@@ -259,7 +270,7 @@ impl Tablets {
         }
     }
 
-    async fn dial(&self, tablet: &TabletAddress) -> Result<Channel, String> {
+    async fn dial(&self, tablet: &TabletAddress) -> Result<Link, String> {
         if !is_host(&tablet.host) {
             // In a URI it would lead somewhere else: to another port, or past a name and password.
             return Err(bad_host(&tablet.host));
@@ -277,9 +288,9 @@ impl Tablets {
             .user_agent(concat!("vtflow/", env!("CARGO_PKG_VERSION")))
             .map_err(|error| root_cause(&error))?;
         if let Some(tls) = &self.tls {
-            endpoint = endpoint.tls_config(tls.clone()).map_err(|error| root_cause(&error))?;
+            endpoint = endpoint.tls_config((*tls.current()).clone()).map_err(|error| root_cause(&error))?;
         }
-        endpoint.connect().await.map_err(|error| root_cause(&error))
+        Link::dial(&endpoint, self.options.connect_timeout, UNCONFIRMED).await
     }
 
     fn cell(&self, name: &str) -> Arc<Semaphore> {
@@ -342,9 +353,7 @@ fn deadline_is_here(deadline: Instant) -> bool {
 
 /// Source: `go/vt/grpcclient/client_auth_static.go:StaticAuthClientCreds`.
 fn credentials(path: &PathBuf) -> Result<HeaderMap, OptionError> {
-    let text = fs::read(path).map_err(|cause| OptionError::File { path: path.clone(), cause })?;
-    let credentials: Credentials =
-        serde_json::from_slice(&text).map_err(|cause| OptionError::Credentials { path: path.clone(), cause: (&cause).into() })?;
+    let credentials = Credentials::read(path)?;
     let mut headers = HeaderMap::new();
     for (what, value) in [("username", credentials.username.as_str()), ("password", credentials.password.reveal())] {
         let mut value = HeaderValue::try_from(value).map_err(|_| OptionError::Unsendable { path: path.clone(), what })?;
@@ -359,6 +368,9 @@ pub const DEFAULT_CONCURRENCY: usize = 2048;
 
 /// Calls under way at once in one cell, unless told otherwise: half of all, so that one cell that hangs leaves as many turns.
 pub const DEFAULT_CONCURRENCY_PER_CELL: usize = DEFAULT_CONCURRENCY / 2;
+
+/// How long a tablet's machine may leave bytes unconfirmed before the connection is given up: half of the usual deadline.
+const UNCONFIRMED: Duration = Duration::from_secs(5);
 
 /// How far timers may be apart that are set to the same time.
 const MOMENT: Duration = Duration::from_millis(5);

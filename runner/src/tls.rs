@@ -6,9 +6,13 @@
 
 use std::{fs, io, path::PathBuf};
 
-use tonic::transport::{Certificate, ClientTlsConfig, Identity};
+use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 
-use crate::secret::{JsonFault, shown_address};
+use crate::{
+    cause::root_cause,
+    reloaded::Reloaded,
+    secret::{JsonFault, shown_address},
+};
 
 /// PEM files of a client, each optional. An empty one changes nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -84,6 +88,27 @@ impl TlsFiles {
     /// Whether there is a client certificate.
     pub fn has_identity(&self) -> bool {
         self.cert.is_some() && self.key.is_some()
+    }
+
+    /// The client's TLS settings, read again when the files change: for the next connection.
+    ///
+    /// # Errors
+    ///
+    /// As [`TlsFiles::client_config`], and files that are no certificates or keys.
+    pub(crate) fn reloaded(&self, what: &'static str) -> Result<Reloaded<ClientTlsConfig>, OptionError> {
+        let paths = [&self.cert, &self.key, &self.ca].into_iter().flatten().cloned().collect();
+        let files = self.clone();
+        Reloaded::new(what, paths, move || {
+            let config = files.client_config()?;
+            // Certificates are only parsed when an endpoint takes them: find out now, not at the first call.
+            let checked = Endpoint::from_static("https://localhost").tls_config(config.clone());
+            checked.map(|_| config).map_err(|error| OptionError::Tls { cause: root_cause(&error) })
+        })
+    }
+
+    /// Whether any file is given.
+    pub fn is_given(&self) -> bool {
+        self.ca.is_some() || self.cert.is_some() || self.key.is_some()
     }
 
     /// Reads the files into a client's TLS settings.

@@ -21,9 +21,10 @@ use crate::{
     },
     output::{progress::Progress, terminal},
     planner_host::{PlannerChoice, PlannerHost},
+    secret::{Credentials, Secret},
     tablet::{DEFAULT_CONCURRENCY, DEFAULT_CONCURRENCY_PER_CELL, TabletOptions, Tablets},
     tls::TlsFiles,
-    topo::{CellRecord, DEFAULT_READ_CONCURRENCY, EtcdConfig, EtcdTopology, GLOBAL, MemoryTopology},
+    topo::{CellRecord, DEFAULT_READ_CONCURRENCY, EtcdConfig, EtcdCredentials, EtcdTopology, GLOBAL, MemoryTopology},
     trace::{Recorder, TraceFile},
 };
 
@@ -47,15 +48,27 @@ pub struct ConnectArgs {
     #[arg(long, global = true, value_name = "PATH", help_heading = "Cluster")]
     topo_global_root: Option<String>,
 
-    /// Client certificate for etcd; TLS is on with certificate and key
+    /// Client certificate for etcd; turns TLS on, together with the key
     #[arg(long, global = true, value_name = "FILE", help_heading = "TLS")]
     topo_etcd_tls_cert: Option<PathBuf>,
     /// Key of the client certificate for etcd
     #[arg(long, global = true, value_name = "FILE", help_heading = "TLS")]
     topo_etcd_tls_key: Option<PathBuf>,
-    /// Who signs etcd's certificate; the system's authorities without it
+    /// Who signs etcd's certificate; turns TLS on. The system's authorities without it
     #[arg(long, global = true, value_name = "FILE", help_heading = "TLS")]
     topo_etcd_tls_ca: Option<PathBuf>,
+    /// A JSON file with Username and Password, for an etcd that has users
+    #[arg(long, global = true, value_name = "FILE", conflicts_with = "topo_etcd_username", help_heading = "TLS")]
+    topo_etcd_credentials: Option<PathBuf>,
+    /// The same without a file
+    #[arg(long, global = true, value_name = "NAME", requires = "topo_etcd_password", help_heading = "TLS")]
+    topo_etcd_username: Option<String>,
+    /// Its password: whoever sees the list of processes sees it, too
+    #[arg(long, global = true, value_name = "PASSWORD", requires = "topo_etcd_username", help_heading = "TLS")]
+    topo_etcd_password: Option<Secret>,
+    /// Let passwords travel unencrypted to an etcd, or with forwarded RPCs to a vtctld, that has no TLS
+    #[arg(long, global = true, help_heading = "TLS")]
+    plaintext_credentials: bool,
     /// Who signs the tablets' certificates; turns TLS on
     #[arg(long, global = true, value_name = "FILE", help_heading = "TLS")]
     tablet_manager_grpc_ca: Option<PathBuf>,
@@ -222,6 +235,11 @@ impl ConnectArgs {
         self.grpc_max_message_size
     }
 
+    /// Whether passwords may travel unencrypted.
+    pub(crate) fn plaintext_credentials(&self) -> bool {
+        self.plaintext_credentials
+    }
+
     /// Whether the flags name a topology server.
     pub(crate) fn has_topology_server(&self) -> bool {
         self.topo_implementation.is_some() || self.topo_global_server_address.is_some()
@@ -249,6 +267,14 @@ impl ConnectArgs {
             ca: self.topo_etcd_tls_ca.clone(),
             server_name: None,
         };
+        config.credentials = match (&self.topo_etcd_credentials, &self.topo_etcd_username, &self.topo_etcd_password) {
+            (Some(path), _, _) => Some(EtcdCredentials::File(path.clone())),
+            (None, Some(username), Some(password)) => {
+                Some(EtcdCredentials::Given(Credentials { username: username.clone(), password: password.clone() }))
+            }
+            _ => None,
+        };
+        config.plaintext_credentials = self.plaintext_credentials;
         config.read_concurrency = self.topo_read_concurrency;
         config.lease_ttl = Duration::from_secs(self.topo_etcd_lease_ttl);
         config.dial_timeout = config.dial_timeout.min(self.topo_deadline);

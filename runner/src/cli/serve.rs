@@ -7,11 +7,13 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::bail;
 use clap::{Args, ValueEnum};
+use vtflow_planner::rpc;
 
 use super::{ConnectArgs, connect::Connected, duration};
 use crate::{
     output::terminal,
     planner_host::PlannerHost,
+    reloaded::look_again,
     server::{
         AuthOptions, ForwardTo, Server, ServerOptions, ServerTls,
         methods::{self, Answerer},
@@ -114,11 +116,13 @@ pub(crate) async fn serve(
     default_host: &str,
 ) -> anyhow::Result<ExitCode> {
     let (planner, traces) = (cluster.planner.clone(), cluster.traces.clone());
-    let options = ServerOptions { planner, traces, ..args.options(connect.message_bytes(), default_host)? };
+    let options = ServerOptions { planner, traces, ..args.options(connect, default_host)? };
     let clock = Arc::clone(cluster);
     let server = Server::start(options, cluster.io.clone(), Arc::new(move || clock.now()), None).await?;
     terminal::error_line(&format!("Vtctld on {}, HTTP on http://{}", server.grpc_address(), server.http_address()));
+    let looking = tokio::spawn(look_again_when_told());
     stopped().await;
+    looking.abort();
     terminal::error_line("Stopping: RPCs that are under way may end.");
     Ok(if server.shut_down().await {
         ExitCode::SUCCESS
@@ -129,7 +133,7 @@ pub(crate) async fn serve(
 }
 
 impl ListenArgs {
-    fn options(&self, message_bytes: usize, default_host: &str) -> anyhow::Result<ServerOptions> {
+    fn options(&self, connect: &ConnectArgs, default_host: &str) -> anyhow::Result<ServerOptions> {
         let auth = match (self.grpc_auth_mode, &self.grpc_auth_static_password_file, &self.grpc_auth_mtls_allowed_substrings) {
             (None, None, None) => AuthOptions::None,
             (Some(AuthMode::Static), Some(path), _) => AuthOptions::Static(path.clone()),
@@ -156,7 +160,8 @@ impl ListenArgs {
             bind_address: self.bind_address.clone().unwrap_or_else(|| default_host.to_owned()),
             grpc_port: self.grpc_port,
             http_port: self.port,
-            message_bytes,
+            message_bytes: connect.message_bytes(),
+            plaintext_credentials: connect.plaintext_credentials(),
             tls: ServerTls { cert: self.grpc_cert.clone(), key: self.grpc_key.clone(), ca: self.grpc_ca.clone() },
             auth,
             forward_to,
@@ -174,15 +179,26 @@ fn list(forward_to: Option<&str>, allow_writes: bool) -> String {
     let rows = methods::all();
     let width = rows.iter().map(|(path, _)| path.len() - 1).max().unwrap_or(0);
     let line = |(path, answerer): &(String, Answerer)| {
+        let part = rpc::served(path).map_or("", |served| served.part);
+        let own = if part.is_empty() { "vtflow".to_owned() } else { format!("vtflow: {part}; else {others}") };
         let by = match answerer {
-            Answerer::Vtflow => "vtflow",
-            Answerer::VtflowIfAllowed if allow_writes => "vtflow",
+            Answerer::Vtflow => own.as_str(),
+            Answerer::VtflowIfAllowed if allow_writes => &own,
             Answerer::VtflowIfAllowed if forward_to.is_none() => "refused (no --allow-writes)",
             Answerer::VtflowIfAllowed | Answerer::Forwarded => &others,
         };
         format!("{:width$}  {by}", path.trim_start_matches('/'))
     };
     rows.iter().map(line).collect::<Vec<_>>().join("\n") + "\n"
+}
+
+/// Reads certificates and passwords again on SIGHUP.
+async fn look_again_when_told() {
+    if let Ok(mut told) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()) {
+        while told.recv().await.is_some() {
+            look_again();
+        }
+    }
 }
 
 /// Ends when the process is asked to stop.
@@ -213,5 +229,10 @@ mod tests {
         assert!(backup(&text).ends_with("UNIMPLEMENTED (no --forward-to)"));
         assert!(backup(&list(Some("vtctld:15999"), false)).ends_with("forwarded to vtctld:15999"));
         assert!(text.contains("vtctlservice.Vtctl/ExecuteVtctlCommand"));
+        let deletion = |text: &str| text.lines().find(|line| line.contains("Vtctld/WorkflowDelete ")).unwrap().to_owned();
+        assert!(deletion(&text).ends_with("refused (no --allow-writes)"));
+        assert!(deletion(&list(Some("vtctld:15999"), false)).ends_with("  forwarded to vtctld:15999"));
+        let partly = "vtflow: deletions that keep tables and routing rules; else forwarded to vtctld:15999";
+        assert!(deletion(&list(Some("vtctld:15999"), true)).ends_with(partly));
     }
 }

@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use vtflow_planner::Reply;
 
-use super::record;
+use super::{message::code, record};
 use crate::output::json::Document;
 
 /// What is known of a change before it is made.
@@ -48,6 +48,34 @@ impl Audit {
             fields.push(("error", status.message.clone()));
         }
         record::line(if reply.result.is_ok() { "info" } else { "warn" }, "audit", &fields);
+    }
+}
+
+/// A change that is forwarded: what became of it is only known by its status.
+pub(super) struct ForwardedChange {
+    /// As in [`Audit`].
+    pub(super) id: String,
+    pub(super) who: String,
+    pub(super) from: String,
+    pub(super) path: String,
+    /// The vtctld.
+    pub(super) to: String,
+}
+
+impl ForwardedChange {
+    /// Writes the line. `code` is `None` if nobody saw the end.
+    pub(super) fn ended(self, code: Option<i32>) {
+        let Self { id, who, from, path, to } = self;
+        let rpc = path.trim_start_matches('/').to_owned();
+        let verdict = match code {
+            Some(code::OK) => "forwarded, done",
+            Some(_) => "forwarded, failed",
+            None => "forwarded, unknown",
+        };
+        let mut fields =
+            vec![("id", id), ("who", who), ("from", from), ("rpc", rpc), ("to", to), ("verdict", verdict.to_owned())];
+        fields.extend(code.map(|code| ("code", code.to_string())));
+        record::line(if code == Some(code::OK) { "info" } else { "warn" }, "audit", &fields);
     }
 }
 

@@ -67,6 +67,11 @@ impl Auth {
         Ok(Self { mode, wants_certificate })
     }
 
+    /// Whether callers prove who they are by name and password.
+    pub(super) fn is_by_password(&self) -> bool {
+        matches!(self.mode, Mode::Static(_))
+    }
+
     /// Whether callers prove who they are by a certificate.
     pub(super) fn is_by_certificate(&self) -> bool {
         self.wants_certificate

@@ -18,6 +18,7 @@ pub(super) mod code {
     pub(crate) const DEADLINE_EXCEEDED: i32 = 4;
     pub(crate) const PERMISSION_DENIED: i32 = 7;
     pub(crate) const RESOURCE_EXHAUSTED: i32 = 8;
+    pub(crate) const FAILED_PRECONDITION: i32 = 9;
     pub(crate) const UNIMPLEMENTED: i32 = 12;
     pub(crate) const INTERNAL: i32 = 13;
     pub(crate) const UNAVAILABLE: i32 = 14;
@@ -44,12 +45,15 @@ impl Refusal {
 /// Bytes before a message: a flag and the length.
 const PREFIX_BYTES: usize = 5;
 
-/// Bytes of a status message. Source: `go/vt/vterrors/grpc.go`.
-const STATUS_BYTES: usize = 8 * 1024 - 512;
-/// Bytes of a status message as it travels, percent-encoded. HTTP/2 libraries refuse more than 16 KiB of headers by default.
-const STATUS_ENCODED_BYTES: usize = 10 * 1024;
-/// What a cut message ends in. Source: `go/vt/vterrors/grpc.go`.
-const CUT: &str = " [...] [remainder of the error is truncated because gRPC has a size limit on errors.]";
+/// Bytes of all headers and trailers of an answer together, each with its name and 32 bytes more, as HTTP/2 counts them (RFC 9113,
+/// section 10.5.1). Clients of gRPC's C library refuse answers with more than 8 KiB.
+pub(super) const METADATA_BYTES: usize = 8 * 1024;
+/// Of these, what the answer's own headers and the status code take, with room for proxies: `content-type`, `date`, the id.
+pub(super) const RESERVED_BYTES: usize = 768;
+/// Of these, what the status message leaves to the other trailers, where there are any.
+pub(super) const MORE_BYTES: usize = 2 * 1024;
+/// What HTTP/2 counts for each header besides its letters.
+const ENTRY_BYTES: usize = 32;
 
 /// Whether this is a gRPC request at all; else the answer to give in HTTP's own terms. Source: grpc-go, `http2_server.go`.
 pub(super) fn http_refusal(request: &Request<Body>) -> Option<Response<Body>> {
@@ -121,8 +125,16 @@ pub(super) async fn peek(request: Request<Body>, limit_bytes: usize) -> Result<(
     }
     let (head, body) = request.into_parts();
     let message = read_one(Request::from_parts(head.clone(), body), limit_bytes).await?;
-    let frame = framed(&message, limit_bytes)?;
-    Ok((Some(message), Request::from_parts(head, Body::new(Full::new(frame)))))
+    let body = one(&message, limit_bytes)?;
+    Ok((Some(message), Request::from_parts(head, body)))
+}
+
+/// The body of a request with one message.
+///
+/// # Errors
+/// As [`framed`].
+pub(super) fn one(message: &[u8], limit_bytes: usize) -> Result<Body, Refusal> {
+    Ok(Body::new(Full::new(framed(message, limit_bytes)?)))
 }
 
 /// A message with its prefix, ready to be sent any number of times.
@@ -141,17 +153,29 @@ pub(super) fn framed(message: &[u8], limit_bytes: usize) -> Result<Bytes, Refusa
     Ok(frame.freeze())
 }
 
-/// The end of a call: the status and whatever goes with it.
+/// The end of a call: the status and whatever goes with it, which leaves the message less room.
 pub(super) fn trailers(result: Result<(), &Refusal>, more: &HeaderMap) -> HeaderMap {
     let mut trailers = more.clone();
     let code = result.err().map_or(code::OK, |refusal| refusal.code);
     trailers.insert("grpc-status", HeaderValue::from(code));
+    let room = METADATA_BYTES.saturating_sub(RESERVED_BYTES + size(more) + ENTRY_BYTES + "grpc-message".len());
     if let Err(refusal) = result
-        && let Ok(value) = HeaderValue::try_from(percent_encoded(&cut(&refusal.message)))
+        && let Ok(value) = HeaderValue::try_from(percent_encoded(&cut(&refusal.message, room)))
     {
         trailers.insert("grpc-message", value);
     }
     trailers
+}
+
+/// Bytes of headers as HTTP/2 counts them.
+pub(super) fn size(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + ENTRY_BYTES).sum()
+}
+
+/// Bytes that a status message takes as it travels, cut or not; at most what leaves [`MORE_BYTES`] to the other trailers.
+pub(super) fn message_size(text: &str) -> usize {
+    let most = METADATA_BYTES - RESERVED_BYTES - MORE_BYTES;
+    (encoded_size(text) + ENTRY_BYTES + "grpc-message".len()).min(most)
 }
 
 /// A whole answer: a framed message and trailers, or the status alone.
@@ -202,19 +226,32 @@ pub(super) fn timeout(headers: &HeaderMap) -> Option<Duration> {
     })
 }
 
-/// The text, cut at a character's boundary so that neither it nor its encoding is longer than headers may be.
-fn cut(text: &str) -> String {
-    let mut bytes = 0;
-    let mut encoded = 0;
-    for character in text.chars() {
-        bytes += character.len_utf8();
-        encoded += if is_plain(character) { 1 } else { 3 * character.len_utf8() };
-        if bytes > STATUS_BYTES || encoded > STATUS_ENCODED_BYTES {
-            let kept = text.get(..bytes - character.len_utf8()).unwrap_or_default();
-            return format!("{kept}{CUT}");
-        }
+/// The text, cut at a character's boundary so that it takes no more than `room` bytes as it travels; it then says how many bytes are
+/// left out. Begins as Vitess's cut does: `go/vt/vterrors/grpc.go`.
+fn cut(text: &str, room: usize) -> String {
+    if encoded_size(text) <= room {
+        return text.to_owned();
     }
-    text.to_owned()
+    let note = |omitted: usize| {
+        format!(" [...] [remainder of the error is truncated because gRPC has a size limit on errors: {omitted} bytes]")
+    };
+    let room = room.saturating_sub(note(text.len()).len());
+    let mut taken = 0;
+    let end = text.char_indices().find(|(_, character)| {
+        taken += character_size(*character);
+        taken > room
+    });
+    let kept = end.and_then(|(at, _)| text.get(..at)).unwrap_or_default();
+    format!("{kept}{}", note(text.len() - kept.len()))
+}
+
+/// Bytes of a text as it travels.
+fn encoded_size(text: &str) -> usize {
+    text.chars().map(character_size).sum()
+}
+
+fn character_size(character: char) -> usize {
+    if is_plain(character) { 1 } else { 3 * character.len_utf8() }
 }
 
 fn is_plain(character: char) -> bool {
@@ -264,16 +301,35 @@ mod tests {
     }
 
     #[test]
-    fn status_messages_are_cut_where_a_character_ends() {
-        assert_eq!(cut("short"), "short");
-        assert_eq!(cut(&"a".repeat(STATUS_BYTES)).len(), STATUS_BYTES);
-        assert_eq!(cut(&"a".repeat(STATUS_BYTES + 1)), format!("{}{CUT}", "a".repeat(STATUS_BYTES)));
-        // Three bytes each in UTF-8 and nine on the way.
-        let euros = cut(&"€".repeat(4000));
-        assert!(percent_encoded(&euros).len() <= STATUS_ENCODED_BYTES + CUT.len());
-        assert!(euros.starts_with("€€") && euros.ends_with(CUT));
-        let mixed = format!("{}€", "a".repeat(STATUS_BYTES - 1));
-        assert_eq!(cut(&mixed), format!("{}{CUT}", "a".repeat(STATUS_BYTES - 1)));
+    fn status_messages_are_cut_where_a_character_ends_and_say_how_much_is_missing() {
+        assert_eq!(cut("short", 100), "short");
+        assert_eq!(cut(&"a".repeat(500), 500).len(), 500);
+        for text in ["a".repeat(9000), "€".repeat(4000), "%".repeat(5000), format!("{}€{}", "a".repeat(399), "b".repeat(900))]
+        {
+            for room in 400..420 {
+                let cut = cut(&text, room);
+                assert!(percent_encoded(&cut).len() <= room, "{room}: {cut}");
+                let (kept, note) = cut.split_once(" [...] ").unwrap();
+                assert!(text.starts_with(kept) && kept.len() > 30, "{cut}");
+                assert!(note.ends_with(&format!("errors: {} bytes]", text.len() - kept.len())), "{cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn all_that_goes_with_an_answer_stays_below_eight_kib() {
+        for message in ["a".repeat(20_000), "é\n".repeat(5_000), "short".to_owned(), "b".repeat(7_000)] {
+            for more in [0, 100, 2_000, 5_000] {
+                let mut trailers_of = HeaderMap::new();
+                if more > 0 {
+                    let room = METADATA_BYTES - RESERVED_BYTES - message_size(&message);
+                    trailers_of.insert("vtflow-failures", HeaderValue::try_from("x".repeat(more.min(room - 100))).unwrap());
+                }
+                let refusal = Refusal::new(code::INTERNAL, message.clone());
+                let whole = size(&trailers(Err(&refusal), &trailers_of)) + RESERVED_BYTES;
+                assert!(whole <= METADATA_BYTES + ENTRY_BYTES + 16, "{more}: {whole}");
+            }
+        }
     }
 
     #[test]

@@ -56,6 +56,20 @@ pub(super) fn known(path: &str) -> Option<&str> {
     is_known.then_some(name)
 }
 
+/// Whether an RPC that vtflow does not serve only reads, by its name: who changes something is written down, and so is what nobody
+/// here knows. A command line may be anything.
+pub(super) fn only_reads(path: &str) -> bool {
+    let Some((VTCTLD, method)) = path.strip_prefix('/').and_then(|path| path.split_once('/')) else {
+        return path.starts_with("/grpc.");
+    };
+    let is_read = |prefix: &&str| method.starts_with(*prefix);
+    ["Get", "Find", "Validate", "Ping", "Check"].iter().any(|prefix| is_read(&prefix))
+        || matches!(
+            method,
+            "MountList" | "MountShow" | "VDiffShow" | "WorkflowStatus" | "ShardReplicationPositions" | "RunHealthCheck"
+        )
+}
+
 /// What a server without `--forward-to` says of an RPC that vtflow does not serve: a Go server's text, then what would help.
 pub(super) fn unknown(path: &str) -> String {
     let Some((service, method)) = path.strip_prefix('/').and_then(|path| path.rsplit_once('/')) else {
@@ -218,6 +232,24 @@ mod tests {
         let all = all();
         assert!(all.contains(&(rpc::GET_WORKFLOWS.to_owned(), Answerer::Vtflow)));
         assert!(all.contains(&("/vtctlservice.Vtctld/Backup".to_owned(), Answerer::Forwarded)));
+    }
+
+    #[test]
+    fn what_reads_is_told_from_what_may_change_something() {
+        for (path, want) in [
+            ("/vtctlservice.Vtctld/GetBackups", true),
+            ("/vtctlservice.Vtctld/ValidateKeyspace", true),
+            ("/vtctlservice.Vtctld/MoveTablesCreate", false),
+            ("/vtctlservice.Vtctld/ExecuteFetchAsDBA", false),
+            ("/vtctlservice.Vtctld/NotYetInvented", false),
+            ("/vtctlservice.Vtctl/ExecuteVtctlCommand", false),
+            ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", true),
+        ] {
+            assert_eq!(only_reads(path), want, "{path}");
+        }
+        for served in rpc::SERVED.iter().filter(|served| served.effect == Effect::Write) {
+            assert!(!only_reads(served.path), "{}", served.path);
+        }
     }
 
     #[test]

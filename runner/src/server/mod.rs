@@ -75,6 +75,8 @@ pub struct ServerOptions {
     pub auth: AuthOptions,
     /// Where RPCs go that vtflow does not serve; without it they are UNIMPLEMENTED.
     pub forward_to: Option<ForwardTo>,
+    /// `--plaintext-credentials`: callers' passwords may be forwarded where there is no TLS.
+    pub plaintext_credentials: bool,
     /// Whether RPCs that change the cluster are answered; if not, they are as ones that vtflow does not serve.
     pub allow_writes: bool,
     /// `--onterm-timeout`: how long RPCs that are under way at the end may go on. Default: 10 s, as in Vitess.
@@ -97,6 +99,7 @@ impl Default for ServerOptions {
             tls: ServerTls::default(),
             auth: AuthOptions::None,
             forward_to: None,
+            plaintext_credentials: false,
             allow_writes: false,
             grace: Duration::from_secs(10),
             has_log: true,
@@ -151,9 +154,17 @@ impl Server {
     ) -> Result<Self, ServerError> {
         let door = Door::new(&options.tls)?;
         let auth = Arc::new(Auth::new(&options.auth, &options.tls)?);
-        let forward = options.forward_to.as_ref().map(Forward::new).transpose()?;
+        let forward = options.forward_to.as_ref().map(|to| Forward::new(to, options.plaintext_credentials)).transpose()?;
+        if let Some(forward) = forward.as_ref().filter(|forward| auth.is_by_password() && forward.hides_no_password()) {
+            let cause = format!(
+                "callers' passwords would travel unencrypted to {}: give --vtctld-grpc-ca, or --plaintext-credentials if that is as \
+                 it should be",
+                forward.address()
+            );
+            return Err(OptionError::Tls { cause }.into());
+        }
         let reflection = Reflection::new()?;
-        let mut transport = Transport::builder()
+        let transport = Transport::builder()
             // Tablets' answers and clients' connections may both be far away.
             .initial_stream_window_size(1 << 20)
             .initial_connection_window_size(4 << 20)

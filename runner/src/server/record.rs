@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use tonic::body::Body;
 
 use super::{
+    audit::ForwardedChange,
     message::{code, status_of},
     methods,
     metrics::Metrics,
@@ -54,6 +55,8 @@ pub(super) struct Record {
     has_log: bool,
     code: Option<i32>,
     notes: String,
+    /// Leaves a line of its own when this ends.
+    forwarded: Option<ForwardedChange>,
 }
 
 impl Record {
@@ -69,6 +72,7 @@ impl Record {
             has_log,
             code: None,
             notes: String::new(),
+            forwarded: None,
         }
     }
 
@@ -84,6 +88,11 @@ impl Record {
         }
     }
 
+    /// It is a change that somebody else makes.
+    pub(super) fn forwards(&mut self, change: ForwardedChange) {
+        self.forwarded = Some(change);
+    }
+
     /// It has ended with this code; the line is written when the record is dropped.
     pub(super) fn ended(&mut self, code: i32) {
         self.code = Some(code);
@@ -92,6 +101,9 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
+        if let Some(change) = self.forwarded.take() {
+            change.ended(self.code);
+        }
         let took = self.begun.elapsed();
         let code = self.code.unwrap_or_else(|| {
             let is_late = self.until.is_some_and(|until| Instant::now() >= until);

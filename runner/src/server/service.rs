@@ -20,10 +20,10 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 use tonic::body::Body;
-use vtflow_planner::{Call, CallOptions, Effect, Failure, Reply, Timestamp, rpc, trace::Trace};
+use vtflow_planner::{Call, CallOptions, Code, Effect, Failure, Reply, Timestamp, rpc, trace::Trace};
 
 use super::{
-    audit::Audit,
+    audit::{Audit, ForwardedChange},
     auth::Auth,
     forward::Forward,
     health::Health,
@@ -74,6 +74,8 @@ pub(super) struct Answered {
     trailers: HeaderMap,
     failures: usize,
     sums: Sums,
+    /// vtflow does not do this: nothing was touched, and a vtctld may.
+    is_elsewhere: bool,
 }
 
 /// The tower service that the listener serves.
@@ -128,16 +130,20 @@ impl Inner {
         self.auth.check(request.headers(), request.extensions())?;
         let served = rpc::served(request.uri().path());
         if let Some(served) = served.filter(|served| served.effect == Effect::Read || self.allow_writes) {
-            let is_ours = if served.path == rpc::EXECUTE_VTCTL_COMMAND && self.forward.is_some() {
-                // Whose it is, only the message says.
-                let (message, again) = message::peek(request, self.message_bytes).await?;
-                request = again;
-                message.is_some_and(|message| rpc::serves(served.path, &message))
-            } else {
-                true
-            };
-            if is_ours {
-                return self.served(served, request, record).await.map(Answer::Known);
+            if self.forward.is_none() || served.effect == Effect::Read && served.part.is_empty() {
+                return Ok(Answer::Known(self.served(served, request, record).await?.0));
+            }
+            // Whose it is, only the message says, or what the flow finds.
+            let (message, again) = message::peek(request, self.message_bytes).await?;
+            request = again;
+            if let Some(message) = message.filter(|message| rpc::serves(served.path, message)) {
+                let (head, body) = request.into_parts();
+                let kept = Request::from_parts(head.clone(), message::one(&message, self.message_bytes)?);
+                let (response, is_elsewhere) = self.served(served, Request::from_parts(head, body), record).await?;
+                if !is_elsewhere {
+                    return Ok(Answer::Known(response));
+                }
+                request = kept;
             }
         }
         let path = request.uri().path();
@@ -154,6 +160,11 @@ impl Inner {
         }
         if let Some(forward) = &self.forward {
             record.note("forwarded", "true");
+            if !methods::only_reads(path) {
+                let (who, from) = self.auth.caller(request.headers(), request.extensions());
+                let (id, path, to) = (record.id.clone(), path.to_owned(), forward.address().to_owned());
+                record.forwards(ForwardedChange { id, who, from, path, to });
+            }
             // Whatever it is, it may change what reads see.
             self.flights.changed();
             let response = forward.call(request).await;
@@ -170,12 +181,13 @@ impl Inner {
         Err(Refusal::new(code::UNIMPLEMENTED, methods::unknown(path)))
     }
 
+    /// The answer to a request, and whether it is that vtflow does not do this, and that nothing was touched.
     async fn served(
         self: &Arc<Self>,
         served: &'static rpc::Served,
         request: Request<Body>,
         record: &mut Record,
-    ) -> Result<Response<Body>, Refusal> {
+    ) -> Result<(Response<Body>, bool), Refusal> {
         let (who, from) = self.auth.caller(request.headers(), request.extensions());
         let is_traced = request.headers().contains_key(TRACE);
         let request = read_one(request, self.message_bytes).await?;
@@ -215,7 +227,8 @@ impl Inner {
         if let Err(refusal) = &answered.result {
             record.note("error", &refusal.message);
         }
-        Ok(message::streamed(answered.frames.clone(), answered.result.as_ref().copied(), &answered.trailers))
+        let response = message::streamed(answered.frames.clone(), answered.result.as_ref().copied(), &answered.trailers);
+        Ok((response, answered.is_elsewhere))
     }
 
     /// One change, to its end even if nobody waits for it any more: half of it would be worse than all or nothing. Reads that
@@ -269,13 +282,16 @@ impl Inner {
             let sums = counts.sums();
             metrics.flow_ended(sums.rounds, &reply.failures);
             let (frames, result) = frames(&reply, message_bytes);
-            let mut trailers = told(&reply.failures);
+            let taken = result.as_ref().err().map_or(0, |refusal| message::message_size(&refusal.message));
+            let mut trailers = told(&reply.failures, message::METADATA_BYTES - message::RESERVED_BYTES - taken);
             let failures = reply.failures.len();
             if is_traced {
                 let trace = recorder.map(|recorder| recorder.ended(planner.build(), &call, now, &reply));
                 trailers.insert(TRACE, kept(traces, trace).await);
             }
-            Arc::new(Answered { frames, result, trailers, failures, sums })
+            let is_untouched = reply.written.as_ref().is_none_or(|written| written.outcomes.is_empty());
+            let is_elsewhere = is_untouched && matches!(&reply.result, Err(status) if status.code == Code::Unimplemented);
+            Arc::new(Answered { frames, result, trailers, failures, sums, is_elsewhere })
         })
     }
 }
@@ -304,8 +320,9 @@ enum Answer {
     Elsewhere(Response<Body>),
 }
 
-/// The failures as trailers: a JSON array of as many as fit, in ASCII, and how many did not.
-fn told(failures: &[Failure]) -> HeaderMap {
+/// The failures as trailers: a JSON array of as many as fit into `room` bytes, in ASCII, and how many did not.
+fn told(failures: &[Failure], room: usize) -> HeaderMap {
+    let bytes = FAILURES_BYTES.min(room.saturating_sub(FAILURES_RESERVED_BYTES));
     let mut trailers = HeaderMap::new();
     if failures.is_empty() {
         return trailers;
@@ -315,7 +332,7 @@ fn told(failures: &[Failure]) -> HeaderMap {
     for failure in failures {
         let Ok(text) = serde_json::to_string(failure) else { continue };
         let text = ascii(&text);
-        if list.len() + text.len() + 2 > FAILURES_BYTES {
+        if list.len() + text.len() + 2 > bytes {
             break;
         }
         if told > 0 {
@@ -409,9 +426,11 @@ const REQUEST_ID: &str = "vtflow-request-id";
 /// In a request's metadata, with any value: keep a trace of it. In the trailers: which one it is.
 const TRACE: &str = "vtflow-trace";
 
-/// Bytes of the trailer `vtflow-failures`. Together with the longest status message it stays below the 16 KiB of headers
-/// that HTTP/2 libraries take.
+/// Bytes of the trailer `vtflow-failures` at most. A long status message leaves it less.
 const FAILURES_BYTES: usize = 4096;
+
+/// Bytes of that trailer's name, of the one that says how many are left out, and of the trace's.
+const FAILURES_RESERVED_BYTES: usize = 320;
 
 /// How long before a caller's deadline the asks end, at most.
 const MARGIN: Duration = Duration::from_millis(250);
@@ -439,16 +458,16 @@ mod tests {
 
     #[test]
     fn failures_are_ascii_json_of_a_bounded_size() {
-        assert!(told(&[]).is_empty());
+        assert!(told(&[], 8000).is_empty());
         let one = [failure(1, "caf\u{e9} \u{1f600}\n\"x\"")];
-        let trailers = told(&one);
+        let trailers = told(&one, 8000);
         let text = trailers["vtflow-failures"].to_str().unwrap();
         assert!(text.is_ascii());
         assert_eq!(serde_json::from_str::<Vec<Failure>>(text).unwrap(), one);
         assert!(!trailers.contains_key("vtflow-failures-omitted"));
 
         let many: Vec<Failure> = (0..300).map(|shard| failure(shard, "did not answer in 10s")).collect();
-        let trailers = told(&many);
+        let trailers = told(&many, 8000);
         let text = trailers["vtflow-failures"].to_str().unwrap();
         assert!(text.len() <= FAILURES_BYTES);
         let kept: Vec<Failure> = serde_json::from_str(text).unwrap();
@@ -456,7 +475,7 @@ mod tests {
         let omitted: usize = trailers["vtflow-failures-omitted"].to_str().unwrap().parse().unwrap();
         assert_eq!(kept.len() + omitted, 300);
 
-        assert_eq!(told(&[failure(1, &"x".repeat(5000))])["vtflow-failures"], "[]");
+        assert_eq!(told(&[failure(1, &"x".repeat(5000))], 8000)["vtflow-failures"], "[]");
     }
 
     #[test]

@@ -109,11 +109,15 @@ fn hex(value: &str) -> String {
         let from = bytes.iter().position(|byte| *byte != 0).unwrap_or(bytes.len());
         // Writing to a String does not fail.
         let _ = write!(text, "{:02x}", 0x80 + bytes.len() - from);
-        bytes.iter().skip(from).for_each(|byte| drop(write!(text, "{byte:02x}")));
+        for byte in bytes.iter().skip(from) {
+            let _ = write!(text, "{byte:02x}");
+        }
     } else {
         let _ = write!(text, "{length:02x}");
     }
-    value.bytes().for_each(|byte| drop(write!(text, "{byte:02x}")));
+    for byte in value.bytes() {
+        let _ = write!(text, "{byte:02x}");
+    }
     text
 }
 

@@ -13,7 +13,7 @@ use std::{future::Future, pin::Pin, sync::Arc};
 use tokio::time::Instant;
 use vtflow_planner::{Answer, FailureKind, Record};
 
-pub use etcd::{DEFAULT_READ_CONCURRENCY, EtcdConfig, EtcdTopology};
+pub use etcd::{DEFAULT_READ_CONCURRENCY, EtcdConfig, EtcdCredentials, EtcdTopology};
 pub use lock::Held;
 pub use memory::MemoryTopology;
 

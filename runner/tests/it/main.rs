@@ -9,6 +9,7 @@ mod embedded_wire;
 mod faults;
 mod hosts;
 mod locks;
+mod lost;
 mod page;
 mod planner_limits;
 mod serve;

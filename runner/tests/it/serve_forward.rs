@@ -18,9 +18,11 @@ use std::{
 
 use crate::embedded_support::Raw;
 use crate::support::serving::{GET_WORKFLOWS, Serving, channel, eventually, http_get, options, small, unary, workflows_of};
+use crate::support::{process::Process, relay::Relay};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use http::uri::PathAndQuery;
+use prost::Message;
 use tokio::{runtime::Runtime, time::Instant};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
@@ -32,8 +34,15 @@ use tonic::{
     transport::server::TcpIncoming,
 };
 use vtflow::{
-    server::{ForwardTo, ServerOptions},
+    server::{AuthOptions, ForwardTo, Server, ServerOptions},
     tls::TlsFiles,
+};
+use vtflow_planner::{
+    proto::{
+        tabletmanagerdata::UpdateVReplicationWorkflowRequest,
+        vtctldata::{UpdateThrottlerConfigRequest, WorkflowDeleteRequest, WorkflowUpdateRequest},
+    },
+    rpc,
 };
 
 /// The other server: tonic's own, so that both ends of what is forwarded are proper gRPC.
@@ -324,9 +333,152 @@ async fn a_vtctld_that_is_away_is_named_and_found_again() {
 }
 
 #[tokio::test]
-async fn an_address_that_is_none_is_refused_at_the_start() {
-    use vtflow::server::Server;
+async fn a_vtctld_whose_connection_was_lost_without_a_word_is_dialed_again() {
+    let vtctld = Vtctld::start();
+    let relay = Relay::to(vtctld.address.to_string()).await;
+    let serving = forwarding_to(relay.address.to_string()).await;
+    serving.call("/vtctlservice.Vtctld/Backup", Bytes::new()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    relay.lose();
+    let answer = tokio::time::timeout(Duration::from_secs(5), serving.call("/vtctlservice.Vtctld/Backup", Bytes::new())).await;
+    answer.expect("long before anybody gives up").unwrap();
+}
+
+#[tokio::test]
+async fn passwords_are_not_forwarded_in_plaintext_unless_told() {
+    let vtctld = Vtctld::start();
+    let call = |serving: Serving| async move {
+        let mut request = Request::new(Bytes::new());
+        request.metadata_mut().insert("username", "anna".parse().unwrap());
+        request.metadata_mut().insert("password", "hunter2".parse().unwrap());
+        unary(serving.channel().await, "/vtctlservice.Vtctld/Backup", request).await
+    };
+    let status = call(forwarding_to(vtctld.address.to_string()).await).await.unwrap_err();
+    assert_eq!(status.code(), Code::FailedPrecondition);
+    assert!(status.message().contains("--vtctld-grpc-ca") && !status.message().contains("hunter2"), "{status:?}");
+
+    let forward_to = Some(ForwardTo { address: vtctld.address.to_string(), tls: TlsFiles::default() });
+    let told = ServerOptions { forward_to, plaintext_credentials: true, ..options() };
+    call(Serving::with(told.clone(), small(), &[]).await).await.unwrap();
+
+    // Where every caller has to bring a password, the server does not even start.
+    let directory = tempfile::TempDir::new().unwrap();
+    let file = directory.path().join("passwords.json");
+    std::fs::write(&file, r#"[{"Username": "anna", "Password": "hunter2"}]"#).unwrap();
+    let untold = ServerOptions { plaintext_credentials: false, auth: AuthOptions::Static(file), ..told };
     let serving = Serving::small().await;
+    let started = Server::start(untold, serving.io.clone(), Arc::new(|| crate::support::serving::NOW), None).await;
+    let error = started.err().unwrap().to_string();
+    assert!(error.contains("--plaintext-credentials"), "{error}");
+}
+
+#[tokio::test]
+async fn a_loop_is_noticed_when_it_closes() {
+    // Two servers that forward to each other. The second's address is only known when it is there, so a relay stands between.
+    let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let first_address = held.local_addr().unwrap();
+    let second = forwarding_to(first_address.to_string()).await;
+    drop(held);
+    let forward_to = Some(ForwardTo { address: second.address().to_string(), tls: TlsFiles::default() });
+    let first = Serving::with(ServerOptions { forward_to, grpc_port: first_address.port(), ..options() }, small(), &[]).await;
+    for (name, serving, said) in [("first", &first, "a loop through 1 more"), ("second", &second, "a loop through 1 more")] {
+        let status = serving.call("/vtctlservice.Vtctld/Backup", Bytes::new()).await.unwrap_err();
+        assert_eq!(status.code(), Code::FailedPrecondition, "{name}: {status:?}");
+        assert!(status.message().contains(said) && status.message().contains("--forward-to"), "{name}: {status:?}");
+    }
+    // Each went around once and was refused, not tens of thousands of times.
+    for serving in [&first, &second] {
+        let (_, metrics) = http_get(serving.server.http_address(), "/metrics").await;
+        assert!(metrics.contains("{method=\"vtctlservice.Vtctld/Backup\",code=\"9\"} 3"), "{metrics}");
+    }
+}
+
+#[tokio::test]
+async fn what_vtflow_does_not_do_itself_is_forwarded_whatever_the_flags() {
+    let vtctld = Vtctld::start();
+    let workflow = || "move_orders_1".to_owned();
+    let deletion = |workflow: String, keep_data, keep_routing_rules| {
+        let keyspace = "customer".to_owned();
+        WorkflowDeleteRequest { keyspace, workflow, keep_data, keep_routing_rules, ..WorkflowDeleteRequest::default() }
+            .encode_to_vec()
+    };
+    let throttler = |enable| UpdateThrottlerConfigRequest { keyspace: "customer".to_owned(), enable, ..Default::default() };
+    let update = |message: Option<String>| {
+        let tablet_request = Some(UpdateVReplicationWorkflowRequest { workflow: workflow(), message, ..Default::default() });
+        WorkflowUpdateRequest { keyspace: "nowhere".to_owned(), tablet_request }.encode_to_vec()
+    };
+    let of_a_later_release = |request: Vec<u8>| [request, vec![0xf8, 0x07, 1]].concat();
+    let requests = [
+        ("enable", rpc::UPDATE_THROTTLER_CONFIG, throttler(true).encode_to_vec(), true),
+        (
+            "threshold",
+            rpc::UPDATE_THROTTLER_CONFIG,
+            { UpdateThrottlerConfigRequest { threshold: 5.0, ..throttler(false) }.encode_to_vec() },
+            true,
+        ),
+        ("tables go", rpc::WORKFLOW_DELETE, deletion(workflow(), false, true), true),
+        ("rules go", rpc::WORKFLOW_DELETE, deletion(workflow(), true, false), true),
+        ("a message", rpc::WORKFLOW_UPDATE, update(Some("text".to_owned())), true),
+        ("a field of a later release", rpc::WORKFLOW_DELETE, of_a_later_release(deletion("nope".to_owned(), true, true)), true),
+        // These are vtflow's.
+        ("streams only", rpc::WORKFLOW_DELETE, deletion("nope".to_owned(), true, true), false),
+        ("an update", rpc::WORKFLOW_UPDATE, update(None), false),
+    ];
+    for allow_writes in [true, false] {
+        let forward_to = Some(ForwardTo { address: vtctld.address.to_string(), tls: TlsFiles::default() });
+        let serving = Serving::with(ServerOptions { forward_to, allow_writes, ..options() }, small(), &[]).await;
+        for (name, path, request, is_forwarded) in &requests {
+            let answer = serving.call(path, Bytes::from(request.clone())).await;
+            let came_back = answer
+                .as_ref()
+                .is_ok_and(|answer| answer.get_ref().ends_with(request) && answer.metadata().contains_key("x-answer"));
+            assert_eq!(came_back, *is_forwarded || !allow_writes, "{name}, allow_writes {allow_writes}: {answer:?}");
+            if came_back {
+                assert_eq!(serving.asked.begun(), 0, "{name}: nothing was looked at before");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_forwarded_change_leaves_a_line_that_says_who_what_and_where() {
+    let vtctld = Vtctld::start();
+    let process = Process::start(&[
+        "demo",
+        "--serve",
+        "--grpc-port",
+        "0",
+        "--port",
+        "0",
+        "--no-log",
+        "--forward-to",
+        &vtctld.address.to_string(),
+    ]);
+    let to = channel(process.grpc).await;
+    for path in ["/vtctlservice.Vtctld/CreateKeyspace", "/vtctlservice.Vtctld/Fail", "/vtctlservice.Vtctld/GetBackups"] {
+        let _ = unary(to.clone(), path, Request::new(Bytes::new())).await;
+    }
+    let (code, log) = tokio::task::spawn_blocking(move || process.end("-TERM")).await.unwrap();
+    assert_eq!(code, 0, "{log}");
+    let audits: Vec<&str> = log.lines().filter(|line| line.contains(" msg=audit ")).collect();
+    let [done, failed] = audits[..] else { panic!("{log}") };
+    let to = format!(" to={} ", vtctld.address);
+    for part in
+        [" who=127.0.0.1:", " from=127.0.0.1:", " rpc=vtctlservice.Vtctld/CreateKeyspace ", &to, "\"forwarded, done\" code=0"]
+    {
+        assert!(done.contains(part), "{part} in {done}");
+    }
+    assert!(failed.contains(" rpc=vtctlservice.Vtctld/Fail ") && failed.contains("\"forwarded, failed\" code=9"), "{failed}");
+}
+
+#[tokio::test]
+async fn an_address_that_is_none_is_refused_at_the_start() {
+    let serving = Serving::small().await;
+    let forward_to = Some(ForwardTo { address: "anna:hunter2@host:15999".to_owned(), tls: TlsFiles::default() });
+    let options_with_login = ServerOptions { forward_to, ..options() };
+    let started = Server::start(options_with_login, serving.io.clone(), Arc::new(|| crate::support::serving::NOW), None).await;
+    let error = started.err().unwrap().to_string();
+    assert!(error.contains("host:15999") && !error.contains("hunter2"), "{error}");
     for address in ["nohost", ":15999", "host:port", "host:99999", ""] {
         let forward_to = Some(ForwardTo { address: address.to_owned(), tls: TlsFiles::default() });
         let options = ServerOptions { forward_to, ..options() };

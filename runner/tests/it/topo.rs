@@ -9,8 +9,9 @@ use futures_util::future::join_all;
 use prost::Message;
 use tokio::time::Instant;
 use vtflow::{
+    secret::Credentials,
     tls::TlsFiles,
-    topo::{CellRecord, EtcdConfig, EtcdTopology, MemoryTopology, Topology, etcd::PutError},
+    topo::{CellRecord, EtcdConfig, EtcdCredentials, EtcdTopology, MemoryTopology, Topology, etcd::PutError},
 };
 use vtflow_planner::{Answer, FailureKind, Record, proto::topodata::CellInfo};
 
@@ -483,16 +484,62 @@ async fn an_etcd_that_wants_certificates_is_read_with_them() {
     );
     let some = |name| Some(certificates.path(name));
     let tls = TlsFiles { cert: some("client.pem"), key: some("client.key"), ca: some("ca.pem"), server_name: None };
-    // Without a scheme, a certificate and its key turn TLS on.
+    // Without a scheme, the files turn TLS on.
     for address in [etcd.address(), format!("https://{}", etcd.address())] {
         let topology = EtcdTopology::new(&EtcdConfig { tls: tls.clone(), ..EtcdConfig::new(address, ROOT) }).unwrap();
         assert_eq!(record(&topology, "global", "a/b").await, missing("/vitess/global/a/b"));
     }
-    // A CA alone does not, and `http` turns it off: etcd then closes the connection.
-    let only_ca = TlsFiles { ca: some("ca.pem"), ..TlsFiles::default() };
-    for (address, tls) in [(etcd.address(), only_ca), (format!("http://{}", etcd.address()), tls)] {
-        let topology = EtcdTopology::new(&EtcdConfig { tls, ..EtcdConfig::new(address, ROOT) }).unwrap();
-        let answer = record(&topology, "global", "a/b").await;
-        assert_eq!(failure(&answer).0, FailureKind::Unreachable, "{answer:?}");
+    // Who says TLS and `http` says two things.
+    let both = EtcdConfig { tls, ..EtcdConfig::new(format!("http://{}", etcd.address()), ROOT) };
+    let error = EtcdTopology::new(&both).err().unwrap().to_string();
+    assert!(error.contains("http:// is plaintext"), "{error}");
+}
+
+#[tokio::test]
+async fn an_authority_alone_means_tls() {
+    let certificates = Certificates::create();
+    let path = |name| certificates.path(name).display().to_string();
+    let files = [format!("--cert-file={}", path("server.pem")), format!("--key-file={}", path("server.key"))];
+    let etcd = Etcd::start_with("https", &files);
+    let tls = TlsFiles { ca: Some(certificates.path("ca.pem")), ..TlsFiles::default() };
+    let topology = EtcdTopology::new(&EtcdConfig { tls, ..EtcdConfig::new(etcd.address(), ROOT) }).unwrap();
+    assert_eq!(record(&topology, "global", "a/b").await, missing("/vitess/global/a/b"));
+    // Another authority has not signed it.
+    let strangers = Certificates::create();
+    let tls = TlsFiles { ca: Some(strangers.path("ca.pem")), ..TlsFiles::default() };
+    let topology = EtcdTopology::new(&EtcdConfig { tls, ..EtcdConfig::new(etcd.address(), ROOT) }).unwrap();
+    assert_eq!(failure(&record(&topology, "global", "a/b").await).0, FailureKind::Unreachable);
+}
+
+#[tokio::test]
+async fn an_etcd_that_has_users_is_read_with_name_and_password() {
+    let etcd = Etcd::start();
+    etcd.put(&[("/vitess/global/a/b", b"value".to_vec())]).await;
+    let mut client = etcd_client::Client::connect([etcd.address()], None).await.unwrap();
+    client.user_add("root", "hunter2", None).await.unwrap();
+    client.role_add("root").await.unwrap();
+    client.user_grant_role("root", "root").await.unwrap();
+    client.auth_enable().await.unwrap();
+
+    let directory = tempfile::TempDir::new().unwrap();
+    let file = directory.path().join("etcd.json");
+    std::fs::write(&file, r#"{"Username": "root", "Password": "hunter2"}"#).unwrap();
+    let config = |credentials: Option<EtcdCredentials>| EtcdConfig {
+        credentials,
+        plaintext_credentials: true,
+        ..EtcdConfig::new(etcd.address(), ROOT)
+    };
+    let given = |password: &str| EtcdCredentials::Given(Credentials { username: "root".to_owned(), password: password.into() });
+    for credentials in [EtcdCredentials::File(file), given("hunter2")] {
+        let topology = EtcdTopology::new(&config(Some(credentials))).unwrap();
+        assert_eq!(value(&record(&topology, "global", "a/b").await), b"value");
     }
+    for credentials in [None, Some(given("hunter3"))] {
+        let topology = EtcdTopology::new(&config(credentials)).unwrap();
+        let answer = record(&topology, "global", "a/b").await;
+        assert!(!failure(&answer).1.contains("hunter"), "{answer:?}");
+    }
+    let untold = EtcdConfig { plaintext_credentials: false, ..config(Some(given("hunter2"))) };
+    let error = EtcdTopology::new(&untold).err().unwrap().to_string();
+    assert!(error.contains("--plaintext-credentials") && !error.contains("hunter2"), "{error}");
 }

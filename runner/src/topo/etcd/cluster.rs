@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use etcd_client::{Client, Error, KvClient, LeaseClient};
+use etcd_client::{Client, ConnectOptions, Error, KvClient, LeaseClient};
 use futures_util::{FutureExt, future::select_ok};
 use tokio::time::{Instant, sleep, timeout_at};
 use tonic::{
@@ -25,6 +25,9 @@ use vtflow_planner::{Answer, FailureKind};
 use crate::{
     cause::root_cause,
     line::{Connected, Line},
+    link::{GONE, Link, Patience},
+    reloaded::Reloaded,
+    secret::{Credentials, shown_address},
 };
 
 /// The addresses of a cluster, sorted and without schemes, so that two spellings of one cluster are equal.
@@ -35,8 +38,8 @@ pub(super) struct Addresses {
 }
 
 impl Addresses {
-    /// From a comma list. TLS is decided by the first scheme, without one by whether there is a client certificate.
-    pub(super) fn parse(list: &str, has_identity: bool) -> Self {
+    /// From a comma list. TLS is decided by the first scheme, without one by whether there are TLS files.
+    pub(super) fn parse(list: &str, has_tls_files: bool) -> Self {
         let mut is_tls = None;
         let mut members: Vec<String> = list
             .split(',')
@@ -48,7 +51,7 @@ impl Addresses {
                 is_tls.get_or_insert(match scheme {
                     "https" | "unixs" => true,
                     "http" | "unix" => false,
-                    _ => has_identity,
+                    _ => has_tls_files,
                 });
                 match scheme {
                     "" | "http" | "https" => rest.trim_end_matches('/').to_owned(),
@@ -63,21 +66,40 @@ impl Addresses {
 }
 
 /// How any cluster is dialed.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Dialing {
-    pub(super) tls: ClientTlsConfig,
+    pub(super) tls: Arc<Reloaded<ClientTlsConfig>>,
+    /// Who says to be asking, where etcd wants to know.
+    pub(super) credentials: Option<Arc<Reloaded<Credentials>>>,
+    /// Whether a password may travel unencrypted.
+    pub(super) plaintext_credentials: bool,
     pub(super) timeout: Duration,
     pub(super) answer_bytes: usize,
 }
 
 /// A cluster and the connection to it, shared by all who read there.
 pub(super) struct Cluster {
-    members: Vec<Endpoint>,
-    dial_timeout: Duration,
-    answer_bytes: usize,
-    line: Line<Arc<Client>>,
-    /// The member to try first: moves on when one fails.
+    members: Vec<Member>,
+    is_tls: bool,
+    dialing: Dialing,
+    line: Line<Dialed>,
+    /// The member to try first: the one after that which failed last.
     preferred: AtomicUsize,
+}
+
+/// Where one member is.
+struct Member {
+    endpoint: Endpoint,
+    /// A socket of this machine.
+    is_here: bool,
+}
+
+/// A connection to a member.
+#[derive(Clone)]
+struct Dialed {
+    client: Arc<Client>,
+    link: Link,
+    member: usize,
 }
 
 /// Why there is no answer from a cluster.
@@ -102,7 +124,13 @@ impl Cluster {
         if addresses.members.is_empty() {
             return Err("it is empty".to_owned());
         }
-        let endpoint = |member: &String| -> Result<Endpoint, String> {
+        if dialing.credentials.is_some() && !addresses.is_tls && !dialing.plaintext_credentials {
+            return Err(format!("a password would travel unencrypted to it: {PLAINTEXT}"));
+        }
+        let endpoint = |member: &String| -> Result<Member, String> {
+            if member.contains('@') {
+                return Err("a name and a password do not belong into an address: give --topo-etcd-credentials FILE".to_owned());
+            }
             let invalid = |error: tonic::transport::Error| format!("{member}: {}", root_cause(&error));
             let uri = match (member.split_once("://"), addresses.is_tls) {
                 (Some(("unix", _)), _) => member.clone(),
@@ -110,6 +138,7 @@ impl Cluster {
                 (None, true) => format!("https://{member}"),
                 (None, false) => format!("http://{member}"),
             };
+            let is_here = uri.starts_with("unix:");
             let endpoint = Endpoint::from_shared(uri)
                 .map_err(invalid)?
                 .http2_keep_alive_interval(Duration::from_secs(10))
@@ -117,20 +146,34 @@ impl Cluster {
                 .keep_alive_while_idle(false)
                 .initial_connection_window_size(8 << 20)
                 .initial_stream_window_size(4 << 20);
-            if addresses.is_tls { endpoint.tls_config(dialing.tls.clone()).map_err(invalid) } else { Ok(endpoint) }
+            if addresses.is_tls {
+                // Once now, so that a name that TLS does not take is found; again for each connection.
+                endpoint.clone().tls_config((*dialing.tls.current()).clone()).map_err(invalid)?;
+            }
+            Ok(Member { endpoint, is_here })
         };
         let members = addresses.members.iter().map(endpoint).collect::<Result<_, _>>()?;
-        Ok(Self {
-            members,
-            dial_timeout: dialing.timeout,
-            answer_bytes: dialing.answer_bytes,
-            line: Line::new(),
-            preferred: AtomicUsize::new(0),
-        })
+        let is_tls = addresses.is_tls;
+        Ok(Self { members, is_tls, dialing: dialing.clone(), line: Line::new(), preferred: AtomicUsize::new(0) })
     }
 
-    /// Performs a read, on another member or a new connection if the first breaks, until the deadline.
+    /// Performs a read, on another member or a new connection if the first breaks or is dead, until the deadline.
     pub(super) async fn read<T, F>(&self, deadline: Instant, ask: impl Fn(KvClient) -> F) -> Result<T, Trouble>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        self.repeated(deadline, |dialed| ask(self.records(dialed))).await
+    }
+
+    /// Does something with a lease. It may be done twice: a lease that nobody knows of ends by itself.
+    pub(super) async fn lease<T, F>(&self, deadline: Instant, ask: impl Fn(LeaseClient) -> F) -> Result<T, Trouble>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        self.repeated(deadline, |dialed| ask(dialed.client.lease_client())).await
+    }
+
+    async fn repeated<T, F>(&self, deadline: Instant, ask: impl Fn(&Dialed) -> F) -> Result<T, Trouble>
     where
         F: Future<Output = Result<T, Error>>,
     {
@@ -144,9 +187,18 @@ impl Cluster {
             } else {
                 deadline
             };
-            let trouble = match timeout_at(attempt_until, ask(self.records(&connected))).await {
-                Ok(Ok(answer)) => return Ok(answer),
-                Ok(Err(error)) => trouble(error),
+            let (dialed, call) = (&connected.connection, ask(&connected.connection));
+            let attempt = async {
+                if connected.fresh || breaks_left < self.members.len() {
+                    return Some(call.await);
+                }
+                let patience = Patience::of(deadline.saturating_duration_since(Instant::now()));
+                dialed.link.watched(patience, call).await
+            };
+            let trouble = match timeout_at(attempt_until, attempt).await {
+                Ok(Some(Ok(answer))) => return Ok(answer),
+                Ok(Some(Err(error))) => trouble(error),
+                Ok(None) => Trouble::Broken(GONE.to_owned()),
                 Err(_) => Trouble::TimedOut,
             };
             match &trouble {
@@ -167,25 +219,18 @@ impl Cluster {
         }
     }
 
-    /// A connection to write on: a write is never repeated.
+    /// Performs a write, once, on a connection that is alive.
     pub(super) async fn write<T, F>(&self, deadline: Instant, ask: impl FnOnce(KvClient) -> F) -> Result<T, Trouble>
     where
         F: Future<Output = Result<T, Error>>,
     {
-        let connected = self.connected(deadline).await?;
-        match timeout_at(deadline, ask(self.records(&connected))).await {
-            Ok(outcome) => outcome.map_err(trouble),
-            Err(_) => Err(Trouble::TimedOut),
+        let mut connected = self.connected(deadline).await?;
+        let patience = Patience::of(deadline.saturating_duration_since(Instant::now()));
+        if !connected.fresh && !connected.connection.link.is_alive(patience).await {
+            self.turn_away_from(&connected);
+            connected = self.connected(deadline).await?;
         }
-    }
-
-    /// Does something with a lease, once. The next attempt of whoever asks turns to another member if this one failed.
-    pub(super) async fn lease<T, F>(&self, deadline: Instant, ask: impl FnOnce(LeaseClient) -> F) -> Result<T, Trouble>
-    where
-        F: Future<Output = Result<T, Error>>,
-    {
-        let connected = self.connected(deadline).await?;
-        let outcome = match timeout_at(deadline, ask(connected.connection.lease_client())).await {
+        let outcome = match timeout_at(deadline, ask(self.records(&connected.connection))).await {
             Ok(outcome) => outcome.map_err(trouble),
             Err(_) => Err(Trouble::TimedOut),
         };
@@ -195,38 +240,65 @@ impl Cluster {
         outcome
     }
 
-    fn records(&self, connected: &Connected<Arc<Client>>) -> KvClient {
-        connected.connection.kv_client().max_decoding_message_size(self.answer_bytes)
+    fn records(&self, dialed: &Dialed) -> KvClient {
+        dialed.client.kv_client().max_decoding_message_size(self.dialing.answer_bytes)
     }
 
-    async fn connected(&self, deadline: Instant) -> Result<Connected<Arc<Client>>, Trouble> {
+    async fn connected(&self, deadline: Instant) -> Result<Connected<Dialed>, Trouble> {
         match timeout_at(deadline, self.line.connected(self.dial())).await {
             Ok(outcome) => outcome.map_err(Trouble::Dial),
             Err(_) => Err(Trouble::Dial(DIAL_TIMED_OUT.to_owned())),
         }
     }
 
-    fn turn_away_from(&self, connected: &Connected<Arc<Client>>) {
-        self.preferred.fetch_add(1, Ordering::Relaxed);
-        self.line.forget(connected);
+    /// The next dial begins with the next member. Of many who find one connection broken, only the first one moves it on.
+    fn turn_away_from(&self, connected: &Connected<Dialed>) {
+        if self.line.forget(connected) {
+            self.preferred.store((connected.connection.member + 1) % self.members.len(), Ordering::Relaxed);
+        }
     }
 
     /// Connects to the first member that accepts: the preferred one has a head start, then one after the other.
-    async fn dial(&self) -> Result<Arc<Client>, String> {
+    async fn dial(&self) -> Result<Dialed, String> {
         let first = self.preferred.load(Ordering::Relaxed);
+        let tls = self.is_tls.then(|| self.dialing.tls.current());
         let attempts = (0..self.members.len()).map(|turn| {
-            let member = &self.members[(first + turn) % self.members.len()];
+            let index = (first + turn) % self.members.len();
+            let (member, tls) = (&self.members[index], tls.clone());
             async move {
                 let head_start = HEAD_START * u32::try_from(turn).unwrap_or(u32::MAX);
-                sleep(head_start.min(self.dial_timeout / 2)).await;
-                let channel = member.connect().await.map_err(|error| root_cause(&error))?;
-                Ok::<_, String>(etcd_client::Channel::Tonic(channel))
+                sleep(head_start.min(self.dialing.timeout / 2)).await;
+                if member.is_here {
+                    return Ok((Link::dial_here(&member.endpoint).await?, index));
+                }
+                let mut endpoint = member.endpoint.clone();
+                if let Some(tls) = tls {
+                    endpoint = endpoint.tls_config((*tls).clone()).map_err(|error| root_cause(&error))?;
+                }
+                let link = Link::dial(&endpoint, self.dialing.timeout, self.dialing.timeout / 2).await?;
+                Ok::<_, String>((link, index))
             }
             .boxed()
         });
-        let dialed = tokio::time::timeout(self.dial_timeout, select_ok(attempts)).await;
-        let channel = dialed.map_err(|_| DIAL_TIMED_OUT.to_owned())??.0;
-        Client::from_channel(channel, None).await.map(Arc::new).map_err(|error| root_cause(&error))
+        let dialed = async {
+            let (link, member) = select_ok(attempts).await?.0;
+            let options = self.dialing.credentials.as_ref().map(|credentials| {
+                let credentials = credentials.current();
+                let options = ConnectOptions::new().with_auto_token_refresh(true);
+                options.with_user(credentials.username.clone(), credentials.password.reveal())
+            });
+            let client = Client::from_channel(etcd_client::Channel::Tonic(link.channel.clone()), options).await;
+            Ok(Dialed { client: Arc::new(client.map_err(|error| refused(&error))?), link, member })
+        };
+        tokio::time::timeout(self.dialing.timeout, dialed).await.map_err(|_| DIAL_TIMED_OUT.to_owned())?
+    }
+}
+
+/// Why etcd does not take a name and password; its words name neither.
+fn refused(error: &Error) -> String {
+    match error {
+        Error::GRpcStatus(status) if status.source().is_none() => status.message().to_owned(),
+        error => root_cause(error),
     }
 }
 
@@ -236,9 +308,10 @@ impl Trouble {
         let failed = |kind, message| Answer::Failed { kind, message };
         match self {
             Self::Dial(cause) => dial_failed(address, root, cause),
-            Self::Broken(cause) => {
-                failed(FailureKind::Unreachable, format!("no answer about {node} from etcd at {address}: {cause}"))
-            }
+            Self::Broken(cause) => failed(
+                FailureKind::Unreachable,
+                format!("no answer about {node} from etcd at {}: {cause}", shown_address(address)),
+            ),
             Self::Crowded => failed(
                 FailureKind::TimedOut,
                 format!("deadline exceeded: {node}: too many reads of this cell were under way (--topo-read-concurrency)"),
@@ -268,7 +341,7 @@ impl Trouble {
 
 /// Vitess's text for a cell without a connection. Source: `go/vt/topo/server.go:ConnForCell`.
 pub(super) fn dial_failed(address: &str, root: &str, cause: &str) -> Answer {
-    let message = format!("failed to create topo connection to {address}, {root}: {cause}");
+    let message = format!("failed to create topo connection to {}, {root}: {cause}", shown_address(address));
     Answer::Failed { kind: FailureKind::Unreachable, message }
 }
 
@@ -287,6 +360,9 @@ fn trouble(error: Error) -> Trouble {
     }
 }
 
+/// What would help where a password may not be sent.
+const PLAINTEXT: &str = "give --topo-etcd-tls-ca, or --plaintext-credentials if that is as it should be";
+
 /// Go's words when a dial or a call runs out of time, which vtctld shows for every cell it cannot connect to.
 const DIAL_TIMED_OUT: &str = "context deadline exceeded";
 
@@ -299,6 +375,52 @@ const HEAD_START: Duration = Duration::from_millis(200);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tls::TlsFiles;
+
+    fn dialing() -> Dialing {
+        let tls = Arc::new(TlsFiles::default().reloaded("").unwrap());
+        let timeout = Duration::from_secs(1);
+        Dialing { tls, credentials: None, plaintext_credentials: false, timeout, answer_bytes: 1 << 20 }
+    }
+
+    #[tokio::test]
+    async fn many_who_find_a_member_broken_move_on_by_one() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let open = listener.local_addr().unwrap().to_string();
+        tokio::spawn(async move {
+            let mut held = Vec::new();
+            while let Ok((connection, _)) = listener.accept().await {
+                held.push(connection);
+            }
+        });
+        // Sorted behind the one that is there; nobody is at these two.
+        let cluster = Cluster::new(&Addresses::parse(&format!("{open},z.invalid:1,z.invalid:2"), false), &dialing()).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(5);
+        let first = cluster.connected(deadline).await.unwrap();
+        let others = [cluster.connected(deadline).await.unwrap(), cluster.connected(deadline).await.unwrap()];
+        assert_eq!(first.connection.member, 0);
+        for connected in others.iter().chain([&first]) {
+            cluster.turn_away_from(connected);
+        }
+        assert_eq!(cluster.preferred.load(Ordering::Relaxed), 1, "three who say so are not three members");
+        // Reached by way of the second and third, which do not answer: the one after it comes first again.
+        let second = cluster.connected(deadline).await.unwrap();
+        cluster.turn_away_from(&second);
+        assert_eq!((second.connection.member, cluster.preferred.load(Ordering::Relaxed)), (0, 1));
+    }
+
+    #[test]
+    fn a_password_is_not_sent_in_plaintext_unless_told() {
+        let credentials =
+            || -> Result<Credentials, _> { Ok(serde_json::from_str(r#"{"Username": "a", "Password": "b"}"#).unwrap()) };
+        let credentials = Some(Arc::new(Reloaded::new("", Vec::new(), credentials).unwrap()));
+        let dialing = Dialing { credentials, ..dialing() };
+        let plain = Addresses::parse("a:2379", false);
+        let refused = Cluster::new(&plain, &dialing).err().unwrap();
+        assert!(refused.contains("--plaintext-credentials"), "{refused}");
+        assert!(Cluster::new(&plain, &Dialing { plaintext_credentials: true, ..dialing.clone() }).is_ok());
+        assert!(Cluster::new(&Addresses::parse("a:2379", true), &dialing).is_ok());
+    }
 
     #[test]
     fn spellings_of_one_cluster_are_equal() {
@@ -313,11 +435,17 @@ mod tests {
 
     #[test]
     fn addresses_that_are_none_are_refused_by_name() {
-        let dialing = Dialing { tls: ClientTlsConfig::new(), timeout: Duration::from_secs(1), answer_bytes: 1 << 20 };
-        for (list, part) in
-            [("", "empty"), (" , ", "empty"), ("unixs:///run/etcd", "unixs"), ("ftp://a:1", "ftp"), ("a b:1", "a b:1")]
-        {
+        let dialing = dialing();
+        for (list, part) in [
+            ("", "empty"),
+            (" , ", "empty"),
+            ("unixs:///run/etcd", "unixs"),
+            ("ftp://a:1", "ftp"),
+            ("a b:1", "a b:1"),
+            ("http://u:pw@a:1", "--topo-etcd-credentials"),
+        ] {
             let refused = Cluster::new(&Addresses::parse(list, false), &dialing).err();
+            assert!(refused.as_ref().is_none_or(|text| !text.contains("pw")), "{refused:?}");
             assert!(refused.as_ref().is_some_and(|text| text.contains(part)), "{list}: {refused:?}");
         }
     }

@@ -11,6 +11,7 @@ mod read;
 
 use std::{
     collections::BTreeMap,
+    path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -31,7 +32,11 @@ use super::{
     Answering, GLOBAL, Held, Topology, cell_info_path, is_cell_name, is_plain_path, lock::contents, memory::unreadable_cell,
     no_such_cell, node,
 };
-use crate::tls::{OptionError, TlsFiles};
+use crate::{
+    reloaded::Reloaded,
+    secret::Credentials,
+    tls::{OptionError, TlsFiles},
+};
 pub use put::PutError;
 
 /// Where the global topology is, and how etcd is reached.
@@ -42,8 +47,13 @@ pub struct EtcdConfig {
     pub addresses: String,
     /// `--topo-global-root`, such as `/vitess/global`. May lack its first slash, or have one at its end.
     pub root: String,
-    /// `--topo-etcd-tls-cert`, `-key`, `-ca`. On for addresses without a scheme only with certificate and key, as in Vitess.
+    /// `--topo-etcd-tls-cert`, `-key`, `-ca`. On for addresses without a scheme if any of them is given. In Vitess a CA alone changes
+    /// nothing.
     pub tls: TlsFiles,
+    /// Who asks, where etcd has users; without them nobody says so. Vitess has none.
+    pub credentials: Option<EtcdCredentials>,
+    /// `--plaintext-credentials`: the password may travel where there is no TLS.
+    pub plaintext_credentials: bool,
     /// How long a connection may take. Vitess: 5 s, fixed.
     pub dial_timeout: Duration,
     /// Bytes of one answer of etcd, which has no limit itself. What is larger is read in parts. Default: 64 MiB.
@@ -53,6 +63,24 @@ pub struct EtcdConfig {
     pub read_concurrency: usize,
     /// `--topo-etcd-lease-ttl`: how long a lock outlives a holder that has died. Whole seconds, 1 at least. Vitess: 30 s.
     pub lease_ttl: Duration,
+}
+
+/// A name and a password for etcd.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EtcdCredentials {
+    /// `--topo-etcd-credentials`: a file with a JSON object, `{"Username": "…", "Password": "…"}`, read again when it changes.
+    File(PathBuf),
+    /// `--topo-etcd-username` and `--topo-etcd-password`: whoever sees the process list sees the password.
+    Given(Credentials),
+}
+
+impl EtcdCredentials {
+    fn reloaded(self) -> Result<Reloaded<Credentials>, OptionError> {
+        match self {
+            Self::Given(credentials) => Reloaded::new("the credentials for etcd", Vec::new(), move || Ok(credentials.clone())),
+            Self::File(path) => Reloaded::new("the credentials for etcd", vec![path.clone()], move || Credentials::read(&path)),
+        }
+    }
 }
 
 /// Reads under way at once in one cell unless told otherwise. Source: `go/vt/topo/server.go`, v22 and later
@@ -66,6 +94,8 @@ impl EtcdConfig {
             addresses: addresses.into(),
             root: root.into(),
             tls: TlsFiles::default(),
+            credentials: None,
+            plaintext_credentials: false,
             dial_timeout: Duration::from_secs(5),
             answer_bytes: 64 << 20,
             read_concurrency: DEFAULT_READ_CONCURRENCY,
@@ -78,7 +108,7 @@ impl EtcdConfig {
 pub struct EtcdTopology {
     global: Place,
     dialing: Dialing,
-    has_identity: bool,
+    has_tls_files: bool,
     /// By normalized addresses: cells with the same etcd share its connection.
     clusters: Mutex<BTreeMap<Addresses, Arc<Cluster>>>,
     /// Where each cell was the last time, with the record that said so. Only ever a guess, checked on every use.
@@ -106,11 +136,22 @@ impl EtcdTopology {
     ///
     /// A file that cannot be read, or an address that is none.
     pub fn new(config: &EtcdConfig) -> Result<Self, OptionError> {
-        let dialing =
-            Dialing { tls: config.tls.client_config()?, timeout: config.dial_timeout, answer_bytes: config.answer_bytes };
-        let has_identity = config.tls.has_identity();
+        let credentials = config.credentials.clone().map(|credentials| credentials.reloaded()).transpose()?;
+        let dialing = Dialing {
+            tls: Arc::new(config.tls.reloaded("the certificates for etcd")?),
+            credentials: credentials.map(Arc::new),
+            plaintext_credentials: config.plaintext_credentials,
+            timeout: config.dial_timeout,
+            answer_bytes: config.answer_bytes,
+        };
+        let has_tls_files = config.tls.is_given();
         let address_error = |cause| OptionError::Address { address: config.addresses.clone(), cause };
-        let addresses = Addresses::parse(&config.addresses, has_identity);
+        if has_tls_files && config.addresses.split(',').any(|address| address.trim().starts_with("http://")) {
+            return Err(address_error(
+                "http:// is plaintext, and --topo-etcd-tls-* asks for TLS: leave out one of them".to_owned(),
+            ));
+        }
+        let addresses = Addresses::parse(&config.addresses, has_tls_files);
         let cluster = Cluster::new(&addresses, &dialing).map_err(address_error)?;
         let cluster = Arc::new(cluster);
         Ok(Self {
@@ -121,7 +162,7 @@ impl EtcdTopology {
                 turns: turns(config.read_concurrency),
             },
             dialing,
-            has_identity,
+            has_tls_files,
             clusters: Mutex::new(BTreeMap::from([(addresses, cluster)])),
             known: Mutex::default(),
             has_seen_cells: AtomicBool::new(false),
@@ -199,7 +240,7 @@ impl EtcdTopology {
     /// The place that a cell's record names; remembers it.
     fn place(&self, cell: &str, record: Vec<u8>) -> Result<Place, Answer> {
         let info = CellInfo::decode(record.as_slice()).map_err(|error| unreadable_cell(&self.global.root, cell, &error))?;
-        let addresses = Addresses::parse(&info.server_address, self.has_identity);
+        let addresses = Addresses::parse(&info.server_address, self.has_tls_files);
         let cluster = {
             let mut clusters = self.clusters.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(cluster) = clusters.get(&addresses) {

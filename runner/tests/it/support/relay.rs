@@ -30,6 +30,8 @@ struct State {
     way: Way,
     /// Connections of an earlier one are closed.
     generation: u64,
+    /// What goes through connections of an earlier one is lost, and they stay open.
+    lost: u64,
 }
 
 /// Gone when dropped, with all its connections.
@@ -45,7 +47,7 @@ impl Relay {
     pub(crate) async fn to(server: impl Into<String>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let state = Arc::new(watch::Sender::new(State { way: Way::Open, generation: 0 }));
+        let state = Arc::new(watch::Sender::new(State { way: Way::Open, generation: 0, lost: 0 }));
         let (count, taken) = watch::channel(0);
         let listening = tokio::spawn(listen(listener, address, server.into(), state.subscribe(), Arc::new(count)));
         Self { address, state, taken, listening }
@@ -67,6 +69,11 @@ impl Relay {
     /// Closes the connections that there are; new ones are welcome.
     pub(crate) fn cut(&self) {
         self.state.send_modify(|state| state.generation += 1);
+    }
+
+    /// Forgets the connections that there are without telling anybody, as a NAT does; new ones are welcome.
+    pub(crate) fn lose(&self) {
+        self.state.send_modify(|state| state.lost += 1);
     }
 
     /// Waits until a client has sent something since `before`, see [`Relay::bytes`].
@@ -157,6 +164,7 @@ async fn pump(
     mut state: watch::Receiver<State>,
     taken: impl Fn(u64),
 ) {
+    let born = state.borrow().lost;
     let mut buffer = vec![0; 1 << 16];
     while let Ok(bytes @ 1..) = from.read(&mut buffer).await {
         let came = Instant::now();
@@ -165,6 +173,9 @@ async fn pump(
         else {
             return;
         };
+        if state.borrow().lost != born {
+            continue;
+        }
         if let Way::Late(delay) = way {
             sleep_until(came + delay).await;
         }
