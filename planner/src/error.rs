@@ -107,12 +107,13 @@ pub enum Lost {
     CopyState,
     /// Log rows of the tablet's streams.
     Logs,
-    /// One stream: its row cannot be read.
+    /// A column of a stream, and nothing else: it cannot be read. The stream is in the reply, with the column as it is stored
+    /// where it is a text, else empty.
     Stream,
-    /// One workflow: its streams contradict each other.
+    /// What one workflow does as a whole: its streams contradict each other.
     Workflow,
     /// Records of the topology: one that cannot be read, or all that were wanted of a cell.
     Record,
-    /// One schema migration of a shard: its row cannot be read.
+    /// A column of a shard's schema migration, and nothing else: it cannot be read. The migration is in the reply.
     Migration,
 }

@@ -31,7 +31,8 @@ pub struct Call {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct CallOptions {
-    /// Fail the whole request, naming every failing target, instead of returning what is known.
+    /// Fail the whole request, naming every failing target, instead of returning what is known. A column of a row that is there
+    /// all the same ([`crate::Lost::Stream`], [`crate::Lost::Migration`]) fails nothing.
     pub strict: bool,
     /// How far a request that writes goes. Reads do not look at it.
     pub mode: Mode,

@@ -58,6 +58,9 @@ pub const POSITIONS_BYTES: usize = 64 << 20;
 /// Nesting of messages in a text-format `source`. Real ones have 4.
 pub const TEXT_FORMAT_DEPTH: usize = 32;
 
+/// Rows of one tablet that are named one by one because a column of theirs cannot be read; the rest is counted.
+pub const FAULTS_PER_TABLET: usize = 20;
+
 /// Bytes of a quoted value in an error or failure text.
 pub const EXCERPT_BYTES: usize = 60;
 

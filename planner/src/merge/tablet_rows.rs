@@ -10,7 +10,7 @@ use crate::{
         log::LogRow,
         position,
         result::{Row, RowSet},
-        stream::{BadStream, StreamRow},
+        stream::StreamRow,
     },
 };
 
@@ -27,14 +27,13 @@ pub(crate) struct TabletPages {
 pub(crate) struct TabletRows {
     /// Ascending by id.
     pub(crate) streams: Vec<StreamRow>,
-    pub(crate) bad_streams: Vec<BadStream>,
     /// In the order that the tablet sent. The error: why they could not be read.
     pub(crate) copy_states: Result<CopyStates, String>,
     /// Ascending by id, the newest [`limits::LOG_ROWS_PER_STREAM`].
     pub(crate) logs: BTreeMap<i64, Logs>,
     /// Why log rows are missing that nobody has seen.
     pub(crate) log_error: Option<String>,
-    /// Log rows that cannot be read: one text each.
+    /// Log rows of which a part cannot be read: one text each.
     pub(crate) bad_logs: Vec<String>,
 }
 
@@ -42,7 +41,7 @@ pub(crate) struct TabletRows {
 #[derive(Default)]
 pub(crate) struct CopyStates {
     pub(crate) rows: BTreeMap<i64, Vec<CopyStateRow>>,
-    /// Streams of which a row cannot be read, and why.
+    /// Streams of which a part of a row cannot be read, and what is wrong with the first one.
     pub(crate) bad: BTreeMap<i64, String>,
 }
 
@@ -50,7 +49,7 @@ pub(crate) struct CopyStates {
 #[derive(Default)]
 pub(crate) struct Logs {
     pub(crate) rows: Vec<LogRow>,
-    /// What was wrong with the first row that is left out; empty if none is.
+    /// What is wrong with the first row of which a part cannot be read; empty if there is none.
     pub(crate) error: String,
 }
 
@@ -62,36 +61,32 @@ impl PositionBudget {
         Self(limits::POSITIONS_BYTES)
     }
 
-    /// Reads a stream, if its position fits what is left.
-    fn read(&mut self, row: &Row<'_>) -> Result<StreamRow, BadStream> {
-        let pos = row.value("pos").flatten().unwrap_or_default();
-        let claimed = position::inflated_bytes(pos);
-        let Some(left) = self.0.checked_sub(claimed) else {
-            let limit = limits::POSITIONS_BYTES;
-            let reason =
-                format!("compressed position of {claimed} bytes: the positions of one request may have {limit} together");
-            let error = RowError::new("pos", reason, pos);
-            return Err(BadStream { id: row.integer("id").ok().flatten(), workflow: row.text("workflow"), error });
-        };
-        self.0 = left;
-        StreamRow::read(row)
+    /// Reads a stream; its position, if that fits what is left.
+    fn read(&mut self, row: &Row<'_>) -> StreamRow {
+        StreamRow::with_position(row, |pos| {
+            let claimed = position::inflated_bytes(pos);
+            let Some(left) = self.0.checked_sub(claimed) else {
+                let limit = limits::POSITIONS_BYTES;
+                let reason =
+                    format!("compressed position of {claimed} bytes: the positions of one request may have {limit} together");
+                let error = RowError::new("pos", reason, pos);
+                let shown = error.excerpt.clone();
+                return Err((error, shown));
+            };
+            self.0 = left;
+            position::decode(pos).map_err(|error| (error, position::as_stored(pos)))
+        })
     }
 }
 
 /// Reads the pages.
 pub(crate) fn read(pages: TabletPages, budget: &mut PositionBudget) -> TabletRows {
-    let (mut streams, mut bad_streams, mut bad_logs) = (Vec::new(), Vec::new(), Vec::new());
-    for row in pages.streams.iter().flat_map(RowSet::rows) {
-        match budget.read(&row) {
-            Ok(stream) => streams.push(stream),
-            Err(bad) => bad_streams.push(bad),
-        }
-    }
+    let mut bad_logs = Vec::new();
+    let mut streams: Vec<StreamRow> = pages.streams.iter().flat_map(RowSet::rows).map(|row| budget.read(&row)).collect();
     streams.sort_by_key(|stream| stream.id);
     let (logs, log_error) = pages.logs;
     TabletRows {
         streams,
-        bad_streams,
         copy_states: pages.copy_states.and_then(|pages| copy_states(&pages)),
         logs: by_stream(&logs, &mut bad_logs),
         log_error,
@@ -99,18 +94,16 @@ pub(crate) fn read(pages: TabletPages, budget: &mut PositionBudget) -> TabletRow
     }
 }
 
-/// A row that cannot be read costs its stream; if even that cannot be told, every stream.
+/// A row of which nobody can say whose it is costs every stream its copy state.
 fn copy_states(pages: &[RowSet]) -> Result<CopyStates, String> {
     let mut states = CopyStates::default();
     let mut all = Vec::new();
     for row in pages.iter().flat_map(RowSet::rows) {
-        match (CopyStateRow::read(&row), row.integer("vrepl_id")) {
-            (Ok(row), _) => all.push(row),
-            (Err(error), Ok(Some(stream))) => {
-                states.bad.entry(stream).or_insert_with(|| format!("a row of copy_state cannot be read: {error}"));
-            }
-            (Err(error), _) => return Err(format!("a row of copy_state cannot be read: {error}")),
+        let row = CopyStateRow::read(&row).map_err(|error| format!("a row of copy_state cannot be read: {error}"))?;
+        if let Some(fault) = &row.fault {
+            states.bad.entry(row.stream).or_insert_with(|| format!("copy state of table {}: {fault}", row.table));
         }
+        all.push(row);
     }
     for row in copy_state::newest(all) {
         states.rows.entry(row.stream).or_default().push(row);
@@ -118,26 +111,21 @@ fn copy_states(pages: &[RowSet]) -> Result<CopyStates, String> {
     Ok(states)
 }
 
-/// Log rows come newest first, over several pages.
+/// Log rows come newest first, over several pages. One of which nobody can say whose it is stands nowhere.
 fn by_stream(pages: &[RowSet], bad_logs: &mut Vec<String>) -> BTreeMap<i64, Logs> {
     let mut by_stream: BTreeMap<i64, Logs> = BTreeMap::new();
-    for row in pages.iter().flat_map(RowSet::rows) {
-        match LogRow::read(&row) {
-            Ok(row) => {
-                let logs = by_stream.entry(row.stream).or_default();
-                if logs.rows.len() < limits::LOG_ROWS_PER_STREAM {
-                    logs.rows.push(row);
-                }
-            }
-            Err(bad) => {
-                let stream = bad.stream.map_or_else(|| "a stream".to_owned(), |stream| format!("stream {stream}"));
-                bad_logs.push(format!("a log row of {stream} cannot be read: {}", bad.text));
-                if let Some(logs) = bad.stream.map(|stream| by_stream.entry(stream).or_default())
-                    && logs.error.is_empty()
-                {
-                    logs.error = bad.text;
-                }
-            }
+    for row in pages.iter().flat_map(RowSet::rows).map(|row| LogRow::read(&row)) {
+        if !row.fault.is_empty() {
+            let stream = row.stream.map_or_else(|| "a stream".to_owned(), |stream| format!("stream {stream}"));
+            bad_logs.push(format!("a log row of {stream} cannot be read: {}", row.fault));
+        }
+        let Some(stream) = row.stream else { continue };
+        let logs = by_stream.entry(stream).or_default();
+        if logs.error.is_empty() {
+            logs.error.clone_from(&row.fault);
+        }
+        if logs.rows.len() < limits::LOG_ROWS_PER_STREAM {
+            logs.rows.push(row);
         }
     }
     for logs in by_stream.values_mut() {
@@ -171,7 +159,9 @@ mod tests {
             logs: (Vec::new(), None),
         };
         let rows = read(pages, &mut PositionBudget::new());
-        let refused = rows.bad_streams.iter().filter(|bad| bad.error.reason.contains("may have 67108864 together")).count();
-        assert_eq!((rows.bad_streams.len(), refused), (fit + 1, 1), "the last one only");
+        let faults: Vec<_> = rows.streams.iter().flat_map(|row| &row.faults).filter(|fault| fault.column == "pos").collect();
+        let refused = faults.iter().filter(|fault| fault.reason.contains("may have 67108864 together")).count();
+        assert_eq!((rows.streams.len(), faults.len(), refused), (fit + 1, fit + 1, 1), "the last one only");
+        assert!(rows.streams.iter().all(|row| row.position.len() < 100), "what is not inflated is shown cut");
     }
 }

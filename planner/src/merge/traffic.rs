@@ -1,6 +1,7 @@
 //! Where the traffic of a workflow goes: routing rules, serving graphs and shard records -> the text that clients print.
 //!
-//! Decides from what it is given and asks for nothing. Facts: `go/vt/vtctl/workflow/server.go:getWorkflowState`,
+//! Decides from what it is given and asks for nothing. What would have to be known and is not is said instead: a state is never
+//! guessed. Facts: `go/vt/vtctl/workflow/server.go:getWorkflowState`,
 //! `state.go:State.String`, `traffic_switcher.go`, v21 to v24.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,8 +19,10 @@ pub(crate) struct Moved {
     /// Where the traffic was before the workflow's own direction; of a reverse workflow its target.
     from: String,
     to: String,
-    /// Ascending.
+    /// Ascending. Those that are named in full.
     tables: Vec<String>,
+    /// Whether its streams say at all what they read, be it by a pattern.
+    has_rules: bool,
     kind: Kind,
 }
 
@@ -37,24 +40,61 @@ enum Kind {
     },
 }
 
-/// What is known of the routing. An absent record is an empty one.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// What was read, or why it is not known.
+pub(crate) type Known<T> = Result<T, String>;
+
+/// What is known of the routing. Absent rules are empty ones.
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Routing {
-    pub(crate) tables: RoutingRules,
-    pub(crate) shards: ShardRoutingRules,
-    pub(crate) keyspaces: KeyspaceRoutingRules,
+    pub(crate) tables: Known<RoutingRules>,
+    pub(crate) shards: Known<ShardRoutingRules>,
+    pub(crate) keyspaces: Known<KeyspaceRoutingRules>,
     /// By cell.
-    pub(crate) cells: BTreeMap<String, Serving>,
+    pub(crate) cells: Known<BTreeMap<String, Serving>>,
     /// Whether the primary of the representative shard serves.
-    pub(crate) is_representative_serving: bool,
+    pub(crate) is_representative_serving: Known<bool>,
 }
 
-/// What one cell serves.
-#[derive(Clone, Debug, Default, PartialEq)]
+impl Default for Routing {
+    fn default() -> Self {
+        Self {
+            tables: Ok(RoutingRules::default()),
+            shards: Ok(ShardRoutingRules::default()),
+            keyspaces: Ok(KeyspaceRoutingRules::default()),
+            cells: Ok(BTreeMap::new()),
+            is_representative_serving: Err("no record of a source shard was read".into()),
+        }
+    }
+}
+
+/// What one cell serves. A cell without such a record serves nothing that is known: vtctld fails there.
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Serving {
-    pub(crate) vschema: SrvVSchema,
+    pub(crate) vschema: Known<SrvVSchema>,
     /// Of the workflow's keyspace.
-    pub(crate) keyspace: SrvKeyspace,
+    pub(crate) keyspace: Known<SrvKeyspace>,
+}
+
+impl Default for Serving {
+    fn default() -> Self {
+        Self { vschema: Ok(SrvVSchema::default()), keyspace: Ok(SrvKeyspace::default()) }
+    }
+}
+
+/// What is not known of what was asked for, as it is found out.
+#[derive(Default)]
+struct Unknown(BTreeSet<String>);
+
+impl Unknown {
+    fn known<'a, T>(&mut self, value: &'a Known<T>) -> Option<&'a T> {
+        match value {
+            Ok(value) => Some(value),
+            Err(why) => {
+                self.0.insert(why.clone());
+                None
+            }
+        }
+    }
 }
 
 impl Moved {
@@ -83,8 +123,9 @@ impl Moved {
         } else {
             Kind::Tables
         };
+        let has_rules = sources.clone().any(|source| source.filter.as_ref().is_some_and(|filter| !filter.rules.is_empty()));
         let (from, to) = if is_reverse { (target.keyspace, source.keyspace) } else { (source.keyspace, target.keyspace) };
-        Self { from, to, tables: tables.iter().cloned().collect(), kind }
+        Self { from, to, tables: tables.iter().cloned().collect(), has_rules, kind }
     }
 
     /// The shard whose record says whether writes have moved, with its keyspace.
@@ -96,30 +137,52 @@ impl Moved {
     }
 
     /// The text that clients print.
-    pub(crate) fn state(&self, routing: &Routing) -> String {
-        let reads = |served| {
-            let mut reads = Reads::default();
-            for (cell, serving) in &routing.cells {
-                let is_switched = self.is_read_switched(routing, serving, served);
-                if is_switched { &mut reads.switched } else { &mut reads.not_switched }.push(cell.as_str());
-            }
-            reads
-        };
-        let mut parts = match self.kind {
-            Kind::Partial => return self.partial(&routing.shards),
+    ///
+    /// # Errors
+    /// Why it is not known: only what decides about this kind of workflow is looked at.
+    pub(crate) fn state(&self, routing: &Routing) -> Result<String, BTreeSet<String>> {
+        let mut unknown = Unknown::default();
+        let text = self.text(routing, &mut unknown);
+        if unknown.0.is_empty() { Ok(text) } else { Err(unknown.0) }
+    }
+
+    fn text(&self, routing: &Routing, unknown: &mut Unknown) -> String {
+        let mut parts = match &self.kind {
+            Kind::Partial => return unknown.known(&routing.shards).map_or_else(String::new, |rules| self.partial(rules)),
             Kind::Nothing => vec![NO_READS.to_owned()],
-            _ => text(&reads(TabletType::Replica), &reads(TabletType::Rdonly)),
+            Kind::Shards { representative } if representative.is_empty() => {
+                unknown.0.insert("the shards that it splits or merges are not known".into());
+                Vec::new()
+            }
+            Kind::Tables if self.tables.is_empty() && !self.has_rules => {
+                unknown.0.insert("its streams name no tables".into());
+                Vec::new()
+            }
+            _ => text(&self.reads(routing, TabletType::Replica, unknown), &self.reads(routing, TabletType::Rdonly, unknown)),
         };
-        parts.push(if self.are_writes_switched(routing) { "Writes Switched" } else { NO_WRITES }.into());
+        parts.push(if self.are_writes_switched(routing, unknown) { "Writes Switched" } else { NO_WRITES }.into());
         parts.join(". ")
     }
 
-    fn is_read_switched(&self, routing: &Routing, serving: &Serving, served: TabletType) -> bool {
+    fn reads<'a>(&self, routing: &'a Routing, served: TabletType, unknown: &mut Unknown) -> Reads<'a> {
+        let mut reads = Reads::default();
+        for (cell, serving) in unknown.known(&routing.cells).into_iter().flatten() {
+            let is_switched = self.is_read_switched(routing, serving, served, unknown);
+            if is_switched { &mut reads.switched } else { &mut reads.not_switched }.push(cell.as_str());
+        }
+        reads
+    }
+
+    fn is_read_switched(&self, routing: &Routing, serving: &Serving, served: TabletType, unknown: &mut Unknown) -> bool {
         let suffix = served.as_str_name().to_lowercase();
         match &self.kind {
-            Kind::MultiTenant => self.keyspace_is_switched(&routing.keyspaces, &format!("{}@{suffix}", self.from)),
+            Kind::MultiTenant => {
+                let from = format!("{}@{suffix}", self.from);
+                unknown.known(&routing.keyspaces).is_some_and(|rules| self.keyspace_is_switched(rules, &from))
+            }
             Kind::Shards { representative } => {
-                let partition = serving.keyspace.partitions.iter().find(|partition| partition.served_type() == served);
+                let Some(keyspace) = unknown.known(&serving.keyspace) else { return false };
+                let partition = keyspace.partitions.iter().find(|partition| partition.served_type() == served);
                 let is_serving = partition.is_some_and(|partition| {
                     let is_found = partition.shard_references.iter().any(|shard| shard.name == *representative);
                     let control = partition.shard_tablet_controls.iter().find(|control| control.name == *representative);
@@ -130,7 +193,8 @@ impl Moved {
                 !is_serving
             }
             _ => {
-                let rules = serving.vschema.routing_rules.as_ref();
+                let Some(vschema) = unknown.known(&serving.vschema) else { return false };
+                let rules = vschema.routing_rules.as_ref();
                 // The first table stands for all.
                 let Some(table) = self.tables.first() else { return false };
                 let from = format!("{}.{table}@{suffix}", self.from);
@@ -140,16 +204,21 @@ impl Moved {
         }
     }
 
-    fn are_writes_switched(&self, routing: &Routing) -> bool {
+    fn are_writes_switched(&self, routing: &Routing, unknown: &mut Unknown) -> bool {
         match &self.kind {
             Kind::Nothing | Kind::Partial => false,
-            Kind::MultiTenant => self.keyspace_is_switched(&routing.keyspaces, &self.from),
-            Kind::Shards { .. } => !routing.is_representative_serving,
-            Kind::Tables => self.tables.iter().any(|table| {
-                let from = format!("{}.{table}", self.from);
-                let rule = routing.tables.rules.iter().find(|rule| rule.from_table == from);
-                rule.and_then(|rule| rule.to_tables.first()).is_some_and(|to| *to != from)
-            }),
+            Kind::MultiTenant => {
+                unknown.known(&routing.keyspaces).is_some_and(|rules| self.keyspace_is_switched(rules, &self.from))
+            }
+            Kind::Shards { .. } => unknown.known(&routing.is_representative_serving).is_some_and(|is_serving| !is_serving),
+            Kind::Tables => {
+                let Some(rules) = unknown.known(&routing.tables) else { return false };
+                self.tables.iter().any(|table| {
+                    let from = format!("{}.{table}", self.from);
+                    let rule = rules.rules.iter().find(|rule| rule.from_table == from);
+                    rule.and_then(|rule| rule.to_tables.first()).is_some_and(|to| *to != from)
+                })
+            }
         }
     }
 
@@ -157,9 +226,12 @@ impl Moved {
         rules.rules.iter().any(|rule| rule.from_keyspace == from && rule.to_keyspace == self.to)
     }
 
+    /// By the rules between its own two keyspaces, which lead from the one to the other once its shard is switched, and back before:
+    /// those of another workflow's source say nothing of it.
     fn partial(&self, rules: &ShardRoutingRules) -> String {
-        let shards = |keyspace: &str| -> Vec<&str> {
-            rules.rules.iter().filter(|rule| rule.to_keyspace == keyspace).map(|rule| rule.shard.as_str()).collect()
+        let shards = |to: &str| -> Vec<&str> {
+            let own = rules.rules.iter().filter(|rule| rule.from_keyspace == self.from || rule.from_keyspace == self.to);
+            own.filter(|rule| rule.to_keyspace == to).map(|rule| rule.shard.as_str()).collect()
         };
         let (not_switched, switched) = (shards(&self.from), shards(&self.to));
         match (switched.is_empty(), not_switched.is_empty()) {
@@ -251,9 +323,66 @@ mod tests {
     /// The same rules everywhere, in two cells.
     fn routing(list: &[(&str, &str)]) -> Routing {
         let vschema = SrvVSchema { routing_rules: Some(rules(list)), ..SrvVSchema::default() };
-        let serving = Serving { vschema, ..Serving::default() };
+        let serving = Serving { vschema: Ok(vschema), ..Serving::default() };
         let cells = ["zone1", "zone2"].map(|cell| (cell.to_owned(), serving.clone()));
-        Routing { tables: rules(list), cells: cells.into(), ..Routing::default() }
+        Routing { tables: Ok(rules(list)), cells: Ok(cells.into()), ..Routing::default() }
+    }
+
+    fn state(moved: &Moved, routing: &Routing) -> String {
+        moved.state(routing).unwrap_or_else(|unknown| panic!("{unknown:?}"))
+    }
+
+    /// What is not known, a line each.
+    fn unknown(moved: &Moved, routing: &Routing) -> String {
+        moved.state(routing).expect_err("not known").into_iter().collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn only_what_decides_has_to_be_known() {
+        let down = || "down".to_owned();
+        let unserved = Serving { vschema: Err("no SrvVSchema".into()), keyspace: Err("no SrvKeyspace".into()) };
+        let of_cells = |serving: &Serving| Routing {
+            cells: Ok([("zone1", Serving::default()), ("zone2", serving.clone())].map(|(cell, s)| (cell.to_owned(), s)).into()),
+            is_representative_serving: Ok(true),
+            ..Routing::default()
+        };
+        let tables = moved(&workflow("wf1", ("src", &["0"]), ("dst", &["0"])));
+        let partial = moved(&workflow("wf1", ("src", &["-80"]), ("dst", &["-80"])));
+        let shards = moved(&workflow("wf1", ("ks", &["80-"]), ("ks", &["80-c0", "c0-"])));
+        assert_eq!(unknown(&tables, &of_cells(&unserved)), "no SrvVSchema", "one cell of two");
+        assert_eq!(unknown(&shards, &of_cells(&unserved)), "no SrvKeyspace");
+        assert_eq!(state(&partial, &of_cells(&unserved)), "Reads Not Switched. Writes Not Switched", "cells do not decide");
+        assert_eq!(unknown(&partial, &Routing { shards: Err(down()), ..Routing::default() }), "down");
+        assert_eq!(
+            unknown(&tables, &Routing { tables: Err(down()), cells: Err("no cells".into()), ..Routing::default() }),
+            "down\nno cells"
+        );
+        let others = Routing { shards: Err(down()), keyspaces: Err(down()), ..routing(&[]) };
+        assert_eq!(state(&tables, &others), "Reads Not Switched. Writes Not Switched", "rules of other kinds do not decide");
+        let unread = Routing { is_representative_serving: Err("no record".into()), ..of_cells(&Serving::default()) };
+        assert_eq!(unknown(&shards, &unread), "no record");
+        let nothing = moved(&workflow("wf1", ("ks", &[]), ("ks", &["80-c0", "c0-"])));
+        assert!(unknown(&nothing, &of_cells(&Serving::default())).contains("are not known"), "no shard is not a switched one");
+        let empty = Moved::new(&workflow("wf1", ("src", &["0"]), ("dst", &["0"])), &BTreeSet::new());
+        assert_eq!(unknown(&empty, &of_cells(&Serving::default())), "its streams name no tables");
+    }
+
+    #[test]
+    fn another_sources_shard_rules_are_not_this_workflows() {
+        let moves = moved(&workflow("p1", ("src", &["-80"]), ("customer", &["-80"])));
+        let rule = |(from, to, shard): (&str, &str, &str)| ShardRoutingRule {
+            from_keyspace: from.into(),
+            to_keyspace: to.into(),
+            shard: shard.into(),
+        };
+        let state = |list: &[(&str, &str, &str)]| {
+            let shards = Ok(ShardRoutingRules { rules: list.iter().copied().map(rule).collect() });
+            super::tests::state(&moves, &Routing { shards, ..Routing::default() })
+        };
+        let (own, other) = (("customer", "src", "-80"), ("src3", "customer", "80-"));
+        assert_eq!(state(&[own, other]), "Reads Not Switched. Writes Not Switched");
+        assert_eq!(state(&[("src", "customer", "-80"), ("customer", "src3", "80-")]), "All Reads Switched. All Writes Switched");
+        assert_eq!(state(&[("src", "elsewhere", "-80")]), "Reads Not Switched. Writes Not Switched");
     }
 
     #[test]
@@ -273,19 +402,19 @@ mod tests {
             (vec![rdonly], "Reads partially switched. Replica not switched. All Rdonly Reads Switched. Writes Not Switched"),
             (vec![("src2.t1", "dst2.t1"), ("src2.t1@replica", "dst2.t1")], "Reads Not Switched. Writes Not Switched"),
         ] {
-            assert_eq!(moves.state(&routing(&list)), want, "{list:?}");
-            assert_eq!(back.state(&routing(&list)), want, "a reverse workflow says the same of {list:?}");
+            assert_eq!(state(&moves, &routing(&list)), want, "{list:?}");
+            assert_eq!(state(&back, &routing(&list)), want, "a reverse workflow says the same of {list:?}");
         }
         let mut one_cell = routing(&[replica, rdonly]);
-        one_cell.cells.insert("zone3".into(), Serving::default());
+        one_cell.cells.as_mut().unwrap().insert("zone3".into(), Serving::default());
         assert_eq!(
-            moves.state(&one_cell),
+            state(&moves, &one_cell),
             "Reads partially switched. Replica switched in cells: zone1,zone2. Rdonly switched in cells: zone1,zone2. \
              Writes Not Switched"
         );
-        assert_eq!(moves.state(&Routing::default()), "Reads Not Switched. Writes Not Switched", "no cells");
+        assert_eq!(state(&moves, &Routing::default()), "Reads Not Switched. Writes Not Switched", "no cells");
         let lookup = Workflow { workflow_type: "CreateLookupIndex".into(), ..workflow("l", ("src", &["0"]), ("dst", &["0"])) };
-        assert_eq!(moved(&lookup).state(&routing(&[write])), "Reads Not Switched. Writes Not Switched");
+        assert_eq!(state(&moved(&lookup), &routing(&[write])), "Reads Not Switched. Writes Not Switched");
     }
 
     #[test]
@@ -298,7 +427,7 @@ mod tests {
                 shard: shard.into(),
             };
             let shards = ShardRoutingRules { rules: list.iter().map(rule).collect() };
-            moves.state(&Routing { shards, ..routing(&[]) })
+            super::tests::state(&moves, &Routing { shards: Ok(shards), ..routing(&[]) })
         };
         assert_eq!(state(&[("src", "-80"), ("src", "80-")]), "Reads Not Switched. Writes Not Switched");
         assert_eq!(state(&[("dst", "-80"), ("dst", "80-")]), "All Reads Switched. All Writes Switched");
@@ -332,7 +461,7 @@ mod tests {
         let state = |list: &[&str]| {
             let rule = |&from: &&str| KeyspaceRoutingRule { from_keyspace: from.into(), to_keyspace: "dst".into() };
             let keyspaces = KeyspaceRoutingRules { rules: list.iter().map(rule).collect() };
-            moves.state(&Routing { keyspaces, ..routing(&[]) })
+            super::tests::state(&moves, &Routing { keyspaces: Ok(keyspaces), ..routing(&[]) })
         };
         assert_eq!(state(&[]), "Reads Not Switched. Writes Not Switched");
         assert_eq!(state(&["src@rdonly", "src@replica", "src"]), "All Reads Switched. Writes Switched");
@@ -359,8 +488,9 @@ mod tests {
             };
             let partitions = vec![partition(TabletType::Replica), partition(TabletType::Rdonly)];
             let keyspace = SrvKeyspace { partitions, ..SrvKeyspace::default() };
-            let cells = BTreeMap::from([("zone1".to_owned(), Serving { keyspace, ..Serving::default() })]);
-            reshard.state(&Routing { cells, is_representative_serving, ..Routing::default() })
+            let cells = Ok(BTreeMap::from([("zone1".to_owned(), Serving { keyspace: Ok(keyspace), ..Serving::default() })]));
+            let is_representative_serving = Ok(is_representative_serving);
+            super::tests::state(&reshard, &Routing { cells, is_representative_serving, ..Routing::default() })
         };
         assert_eq!(state(&["-80", "80-"], None, true), "Reads Not Switched. Writes Not Switched");
         assert_eq!(state(&["-80", "80-"], Some(false), true), "Reads Not Switched. Writes Not Switched");

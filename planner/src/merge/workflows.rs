@@ -1,7 +1,8 @@
 //! Streams of all targets -> `vtctldata.Workflow`, field for field as vtctld v24 fills it.
 //!
-//! Facts: `go/vt/vtctl/workflow/workflows.go`, byte-identical in v22, v23 and v24. Where vtflow differs on purpose it is a row of
-//! `docs/compat.md`.
+//! Every stream of every tablet that answered is in the reply: what of its row cannot be read is named beside it, and a stream of
+//! which nobody can say how it does is `Unknown`. Facts: `go/vt/vtctl/workflow/workflows.go`, byte-identical in v22, v23 and v24.
+//! Where vtflow differs on purpose it is a row of `docs/compat.md`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,8 +13,9 @@ use super::{
 use crate::{
     error::{Failure, Lost},
     flow::Timestamp,
+    limits,
     proto::{
-        binlogdata::{BinlogSource, VReplicationWorkflowState as State, VReplicationWorkflowSubType, VReplicationWorkflowType},
+        binlogdata::{BinlogSource, VReplicationWorkflowState as State},
         topodata::TabletAlias,
         vtctldata::{
             Workflow, WorkflowOptions,
@@ -44,16 +46,26 @@ struct Building {
     source_shards: BTreeSet<String>,
     target_shards: BTreeSet<String>,
     shard_streams: BTreeMap<String, ShardStream>,
-    workflow_type: i32,
-    workflow_sub_type: i32,
+    workflow_type: String,
+    workflow_sub_type: String,
     defer_secondary_keys: bool,
     options: Option<WorkflowOptions>,
     lag_nanos: i64,
     transaction_lag: i64,
-    /// Why the workflow as a whole is left out.
+    /// How its streams disagree about what it is.
     contradiction: Option<String>,
-    /// Why logs are missing, by target.
-    log_errors: Vec<String>,
+    /// The columns that say what it is, of which one cannot be read: what is wrong with each, by stream.
+    unread: BTreeSet<String>,
+}
+
+/// What a merge has made.
+pub(crate) struct Merged {
+    /// Ascending by name.
+    pub(crate) workflows: Vec<Workflow>,
+    /// What is missing from them, and what of them cannot be read, in the order of shards.
+    pub(crate) failures: Vec<Failure>,
+    /// By workflow: why it cannot be told what it does as a whole (what it moves from where, and how).
+    pub(crate) unclear: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Merge {
@@ -63,35 +75,40 @@ impl Merge {
 
     /// Adds the rows of one target. Call in ascending order of shard.
     pub(crate) fn add(&mut self, target: &Target, rows: TabletRows) {
-        let TabletRows { streams, bad_streams, copy_states, mut logs, log_error, bad_logs } = rows;
-        for bad in bad_streams {
-            let id = bad.id.map_or_else(|| "a stream".to_owned(), |id| format!("stream {id}"));
-            self.fail(&target.place, Lost::Stream, &bad.workflow, format!("{id}: {}", bad.error));
-        }
+        let TabletRows { streams, copy_states, mut logs, log_error, bad_logs } = rows;
         let (mut copy_states, copy_error) = match copy_states {
             Ok(states) => (states, None),
             Err(error) => (CopyStates::default(), Some(error)),
         };
-        for (stream, error) in &copy_states.bad {
-            self.fail(&target.place, Lost::CopyState, "", format!("stream {stream}: {error}"));
-        }
         for (lost, error) in [(Lost::CopyState, &copy_error), (Lost::Logs, &log_error)] {
             if let (Some(error), false) = (error, streams.is_empty()) {
                 self.fail(&target.place, lost, "", error.clone());
             }
         }
-        for text in bad_logs {
-            self.fail(&target.place, Lost::Logs, "", text);
-        }
-        for row in streams {
+        self.list(&target.place, Lost::Logs, "log rows", bad_logs.into_iter().map(|text| (String::new(), text)));
+        let mut faults = Vec::new();
+        for mut row in streams {
             let id = row.id;
-            let own_error = copy_states.bad.remove(&id);
-            let copy_error = copy_error.as_deref().or(own_error.as_deref());
+            let building = self.building.entry(row.workflow.clone()).or_default();
+            if let Err(error) = options::apply(&mut building.options, &row.options) {
+                row.faults.push(error);
+            }
+            let mut texts: Vec<String> = row.faults.iter().map(ToString::to_string).collect();
+            texts.extend(copy_states.bad.remove(&id));
+            if !texts.is_empty() {
+                let stream = if row.lacks("id") { "a stream".to_owned() } else { format!("stream {id}") };
+                faults.push((row.workflow.clone(), format!("{stream}: {}", texts.join("; "))));
+            }
             let rows = copy_states.rows.remove(&id).unwrap_or_default();
             let copy_states: Vec<_> =
                 rows.into_iter().map(|row| CopyState { table: row.table, last_pk: row.last_pk, stream_id: row.stream }).collect();
-            self.stream(target, row, copy_states, copy_error, logs.remove(&id).unwrap_or_default(), log_error.as_deref());
+            let mut logs = logs.remove(&id).unwrap_or_default();
+            if let Some(error) = &log_error {
+                logs.error.clone_from(error);
+            }
+            self.stream(target, row, copy_states, copy_error.as_deref(), logs);
         }
+        self.list(&target.place, Lost::Stream, "streams", faults.into_iter());
     }
 
     /// Names a shard that has no rows in the reply.
@@ -106,41 +123,36 @@ impl Merge {
         }
     }
 
-    /// The workflows, ascending by name, and what is missing from them, in the order of shards.
+    /// Ends the merge.
     ///
     /// Each shard in `unreached` that may run streams gets, in every workflow, one stream with id 0 and state `Unknown`: it must
     /// not look as if there were none.
-    pub(crate) fn finish(mut self, unreached: &[Unreached], names_only: bool) -> (Vec<Workflow>, Vec<Failure>) {
-        let mut workflows = Vec::new();
+    pub(crate) fn finish(mut self, unreached: &[Unreached], names_only: bool) -> Merged {
+        let (mut workflows, mut unclear) = (Vec::new(), BTreeMap::new());
         for (name, mut building) in std::mem::take(&mut self.building) {
-            if let Some(message) = building.contradiction {
+            if let Some(message) = building.contradiction.take() {
+                building.unread.insert(message.clone());
                 self.failures.push(Failure {
                     keyspace: self.keyspace.clone(),
                     shard: String::new(),
                     tablet: String::new(),
-                    workflow: name,
+                    workflow: name.clone(),
                     lost: Lost::Workflow,
                     message,
                 });
-                continue;
             }
             for shard in unreached.iter().filter(|shard| shard.lost == Lost::Shard) {
                 let (key, streams) = unknown(shard);
                 building.shard_streams.entry(key).or_insert(streams);
             }
-            building.log_errors.sort();
-            building.log_errors.dedup();
-            let log_error = building.log_errors.join("\n");
-            if !log_error.is_empty() {
-                for stream in building.shard_streams.values_mut().flat_map(|shard| &mut shard.streams) {
-                    stream.log_fetch_error.clone_from(&log_error);
-                }
+            if !building.unread.is_empty() {
+                unclear.insert(name.clone(), std::mem::take(&mut building.unread));
             }
             workflows.push(if names_only { building.name_only(name) } else { building.workflow(name) });
         }
         self.failures.sort();
         self.failures.dedup();
-        (workflows, self.failures)
+        Merged { workflows, failures: self.failures, unclear }
     }
 
     fn fail(&mut self, place: &Place, lost: Lost, workflow: &str, message: String) {
@@ -148,37 +160,42 @@ impl Merge {
         self.failures.push(Failure { workflow: workflow.into(), ..failure });
     }
 
-    fn stream(
-        &mut self,
-        target: &Target,
-        row: StreamRow,
-        copy_states: Vec<CopyState>,
-        copy_error: Option<&str>,
-        logs: Logs,
-        log_error: Option<&str>,
-    ) {
-        let name = row.workflow.clone();
-        let building = self.building.entry(name.clone()).or_default();
-        let mut merged = building.options.clone();
-        if let Err(error) = options::apply(&mut merged, &row.options) {
-            let has_streams = !building.shard_streams.is_empty();
-            if !has_streams {
-                self.building.remove(&name);
-            }
-            return self.fail(&target.place, Lost::Stream, &name, format!("stream {}: {error}", row.id));
+    /// Names a few of a tablet's rows, each with its workflow, and counts the rest.
+    fn list(&mut self, place: &Place, lost: Lost, what: &str, texts: impl ExactSizeIterator<Item = (String, String)>) {
+        let more = texts.len().saturating_sub(limits::FAULTS_PER_TABLET);
+        for (workflow, text) in texts.take(limits::FAULTS_PER_TABLET) {
+            self.fail(place, lost, &workflow, text);
         }
-        building.options = merged;
-        building.contradict(&name, &row.source.keyspace, &target.keyspace);
-        building.source_keyspace.clone_from(&row.source.keyspace);
-        building.target_keyspace.clone_from(&target.keyspace);
-        building.source_shards.insert(row.source.shard.clone());
+        if more > 0 {
+            self.fail(place, lost, "", format!("and {more} more {what} with a column that cannot be read"));
+        }
+    }
+
+    fn stream(&mut self, target: &Target, row: StreamRow, copy_states: Vec<CopyState>, copy_error: Option<&str>, logs: Logs) {
+        let building = self.building.entry(row.workflow.clone()).or_default();
+        let place = format!("{}/{} {} stream {}", self.keyspace, target.place.shard, target.place.alias_text(), row.id);
+        let identity = row.faults.iter().filter(|fault| IDENTITY.contains(&fault.column));
+        building.unread.extend(identity.map(|fault| format!("{place}: {fault}")));
+        if !row.lacks("source") {
+            building.contradict(&row.workflow, &row.source.keyspace, &target.keyspace);
+            if building.source_keyspace.is_empty() {
+                building.source_keyspace.clone_from(&row.source.keyspace);
+            }
+            building.source_shards.insert(row.source.shard.clone());
+        }
+        if building.target_keyspace.is_empty() {
+            building.target_keyspace.clone_from(&target.keyspace);
+        }
         building.target_shards.insert(target.shard.clone());
-        building.workflow_type = row.workflow_type;
-        building.workflow_sub_type = row.workflow_sub_type;
+        building.workflow_type.clone_from(&row.workflow_type);
+        building.workflow_sub_type.clone_from(&row.workflow_sub_type);
         building.defer_secondary_keys = row.defer_secondary_keys;
-        lag::grow_lag(&mut building.lag_nanos, self.now, &row);
-        building.transaction_lag = building.transaction_lag.max(lag::transaction_lag(self.now, &row));
-        building.log_errors.extend(log_error.map(str::to_owned));
+        if !row.lacks("time_updated") {
+            lag::grow_lag(&mut building.lag_nanos, self.now, &row);
+        }
+        if !row.lacks("time_updated") && !row.lacks("transaction_timestamp") {
+            building.transaction_lag = building.transaction_lag.max(lag::transaction_lag(self.now, &row));
+        }
 
         let key = format!("{}/{}", target.shard, target.place.alias_text());
         let shard = building.shard_streams.entry(key).or_insert_with(|| ShardStream {
@@ -189,6 +206,12 @@ impl Merge {
         shard.streams.push(message(target, row, copy_states, copy_error, logs));
     }
 }
+
+/// The columns that say what a workflow is: what it moves, from where, and how.
+const IDENTITY: [&str; 4] = ["source", "workflow_type", "workflow_sub_type", "options"];
+
+/// The columns without which nobody can say how a stream does.
+const VITAL: [&str; 4] = ["id", "source", "time_updated", "transaction_timestamp"];
 
 impl Building {
     /// Notes the first contradiction between streams. An unset keyspace contradicts none. Source: v22 on.
@@ -217,10 +240,8 @@ impl Building {
             }),
             max_v_replication_lag: self.lag_nanos / 1_000_000_000,
             shard_streams: self.shard_streams,
-            workflow_type: VReplicationWorkflowType::try_from(self.workflow_type)
-                .map_or_else(|_| self.workflow_type.to_string(), |known| known.as_str_name().into()),
-            workflow_sub_type: VReplicationWorkflowSubType::try_from(self.workflow_sub_type)
-                .map_or_else(|_| self.workflow_sub_type.to_string(), |known| known.as_str_name().into()),
+            workflow_type: self.workflow_type,
+            workflow_sub_type: self.workflow_sub_type,
             max_v_replication_transaction_lag: self.transaction_lag,
             defer_secondary_keys: self.defer_secondary_keys,
             options: self.options,
@@ -236,11 +257,19 @@ impl Building {
 fn message(target: &Target, row: StreamRow, copy_states: Vec<CopyState>, copy_error: Option<&str>, logs: Logs) -> Stream {
     let mut state = displayed_state(&row, !copy_states.is_empty());
     let mut message = row.message;
+    let mut unknown = Vec::new();
+    // Running or Copying: only the copy state could tell.
     if let (State::Running, Some(error)) = (state, copy_error) {
-        // Running or Copying: only the copy state could tell.
+        unknown.push(format!("copy state could not be read: {error}"));
+    }
+    // A stopped stream is stopped, whatever else its row says.
+    if !matches!(state, State::Stopped | State::Error) {
+        unknown.extend(row.faults.iter().filter(|fault| VITAL.contains(&fault.column)).map(ToString::to_string));
+    }
+    if !unknown.is_empty() {
         state = State::Unknown;
         let gap = if message.is_empty() { "" } else { "; " };
-        message = format!("{message}{gap}copy state could not be read: {error}");
+        message = format!("{message}{gap}{}", unknown.join("; "));
     }
     Stream {
         id: row.id,
@@ -260,7 +289,7 @@ fn message(target: &Target, row: StreamRow, copy_states: Vec<CopyState>, copy_er
             .into_iter()
             .map(|row| Log {
                 id: row.id,
-                stream_id: row.stream,
+                stream_id: row.stream.unwrap_or_default(),
                 r#type: row.kind,
                 state: row.state,
                 created_at: time(row.created_at),

@@ -7,7 +7,7 @@
 //!
 //! Facts: `go/vt/vtctl/workflow/server.go:GetWorkflows`; `docs/compat.md` lists what differs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message;
 
@@ -18,7 +18,7 @@ use crate::{
     limits,
     merge::{
         tablet_rows::{self, PositionBudget, TabletPages},
-        workflows::Merge,
+        workflows::{Merge, Merged},
     },
     proto::{
         tabletmanagerdata::VReplicationExecRequest,
@@ -44,7 +44,10 @@ pub(crate) struct GetWorkflows {
     /// The reads under way: which target's, by index.
     reads: BTreeMap<AskId, (usize, Read)>,
     unreached: Vec<Unreached>,
-    fatal: Option<Status>,
+    /// By workflow, at the end: why it cannot be told what it does as a whole.
+    unclear: BTreeMap<String, BTreeSet<String>>,
+    /// Why there is nobody to ask: [`Event::status`] is the reply.
+    nobody: Option<Event>,
 }
 
 /// A target and what its reads have brought so far.
@@ -103,7 +106,8 @@ impl GetWorkflows {
             again: BTreeMap::new(),
             reads: BTreeMap::new(),
             unreached: Vec::new(),
-            fatal: None,
+            unclear: BTreeMap::new(),
+            nobody: None,
         })
     }
 
@@ -130,6 +134,16 @@ impl GetWorkflows {
             }
         }
         heartbeats
+    }
+
+    /// Why there was nobody to ask, if so.
+    pub(super) fn nobody(&self) -> Option<&Event> {
+        self.nobody.as_ref()
+    }
+
+    /// Why it cannot be told what this workflow does as a whole; empty: it can. To be asked after [`Operation::finish`].
+    pub(super) fn unclear(&mut self, workflow: &str) -> BTreeSet<String> {
+        self.unclear.remove(workflow).unwrap_or_default()
     }
 
     /// The names of all shards found so far.
@@ -178,7 +192,7 @@ impl GetWorkflows {
                 // Nothing new came of it: what the tablet said stands.
                 Some(_) => {}
             },
-            Event::Fatal(status) | Event::NoShards(status) => self.fatal = Some(status),
+            Event::NoKeyspace { .. } | Event::NoShards(_) | Event::Fatal(_) => self.nobody = Some(event),
         }
     }
 
@@ -229,11 +243,11 @@ impl Operation for GetWorkflows {
         for unreached in &self.unreached {
             merge.unreached(unreached);
         }
-        merge.finish(&self.unreached, true).1
+        merge.finish(&self.unreached, true).failures
     }
 
     fn finish(&mut self) -> Reply {
-        if let Some(status) = self.fatal.take() {
+        if let Some(status) = self.nobody.as_ref().and_then(Event::status) {
             return Reply::new(Err(status), Vec::new());
         }
         let mut merge = Merge::new(&self.request.keyspace, self.now);
@@ -266,19 +280,12 @@ impl Operation for GetWorkflows {
         for unreached in &unreached {
             merge.unreached(unreached);
         }
-        let (workflows, failures) = merge.finish(&unreached, self.request.name_only);
+        let Merged { workflows, failures, unclear } = merge.finish(&unreached, self.request.name_only);
+        self.unclear = unclear;
 
-        let by_name: Vec<Failure> = failures
-            .iter()
-            .filter(|failure| !failure.workflow.is_empty() && failure.workflow == self.request.workflow)
-            .cloned()
-            .collect();
         // A shard without primary has no streams: that nothing was found elsewhere is an answer.
         let is_answered = !asked_nobody && failures.iter().all(|failure| failure.lost == Lost::NoPrimary);
-        let result = if !by_name.is_empty() {
-            // Asked for by name, what is wrong with it is the answer. vtctld's texts of a workflow name it themselves.
-            Err(super::status(&by_name, by_name.iter().any(|failure| failure.lost == Lost::Stream)))
-        } else if self.strict && !failures.is_empty() {
+        let result = if self.strict && failures.iter().any(|failure| failure.lost != Lost::Stream) {
             Err(super::status(&failures, true))
         } else if workflows.is_empty() && !failures.is_empty() && !is_answered {
             // Nothing is known that could carry the news.

@@ -1,7 +1,7 @@
 //! One operation a file: what a request asks and how its answers become the reply.
 
 use crate::{
-    error::{Code, Failure, Status},
+    error::{Code, Failure, Lost, Status},
     flow::{Answer, AskId, Asks, Call, Reply, Timestamp},
     limits, rpc,
     write::{Migration, Throttle, VExecWrite, WorkflowDelete, WorkflowUpdate, engine::Write},
@@ -85,12 +85,13 @@ pub(crate) fn decode<M: prost::Message + Default>(call: &Call) -> Result<M, Stat
     })
 }
 
-/// The end of a request that has its reply: what is known is returned, what is not is named. Strict requests fail instead, and
-/// so do those of which nothing is known: an empty reply would look like an empty cluster.
+/// The end of a request that has its reply: what is known is returned, what is not is named. Strict requests fail instead where
+/// anything is missing, and so do those of which nothing is known: an empty reply would look like an empty cluster.
 fn conclude(bytes: Vec<u8>, is_empty: bool, strict: bool, mut failures: Vec<Failure>) -> Reply {
     failures.sort();
     failures.dedup();
-    let result = if failures.is_empty() || !strict && !is_empty { Ok(bytes) } else { Err(status(&failures, !is_empty)) };
+    let is_whole = failures.iter().all(|failure| failure.lost == Lost::Migration);
+    let result = if is_whole || !strict && !is_empty { Ok(bytes) } else { Err(status(&failures, !is_empty)) };
     Reply::new(result, failures)
 }
 

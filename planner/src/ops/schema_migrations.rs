@@ -20,7 +20,7 @@ use crate::{
         vtctldata::{GetSchemaMigrationsRequest, GetSchemaMigrationsResponse, SchemaMigration},
     },
     query::migrations::Selection,
-    rows::{RowError, migration, result::RowSet},
+    rows::{migration, result::RowSet},
     rpc,
     topo::targets::{Event, Place, Target, Targets, Unreached},
 };
@@ -46,6 +46,8 @@ struct Shard {
     sent: usize,
     read: usize,
     last_id: Option<i64>,
+    /// Migrations with a column that cannot be read.
+    faults: usize,
     migrations: Vec<SchemaMigration>,
     /// The rows as they came, where they are wanted so.
     pages: Vec<RowSet>,
@@ -119,6 +121,7 @@ impl SchemaMigrations {
                     sent: 0,
                     read: 0,
                     last_id: None,
+                    faults: 0,
                     migrations: Vec::new(),
                     pages: Vec::new(),
                 });
@@ -127,7 +130,7 @@ impl SchemaMigrations {
             Event::Unreached(Unreached { place, lost, message }) => self.fail(&place, lost, message),
             Event::Fatal(status) => self.fatal = Some(status),
             // As in vtctld: where there is nobody to ask there are no migrations.
-            Event::NoShards(_) => {}
+            Event::NoShards(_) | Event::NoKeyspace { .. } => {}
         }
     }
 
@@ -176,12 +179,17 @@ impl SchemaMigrations {
         };
         let is_full = page.len() >= self.selection.rows(shard.read, shard.page_rows);
         shard.read += page.len();
-        let mut bad: Vec<(String, RowError)> = Vec::new();
         for row in page.rows().filter(|_| !self.keeps_rows) {
-            match migration::read(&row) {
-                Ok(migration) => shard.migrations.push(migration),
-                Err(error) => bad.push((row.text("migration_uuid"), error)),
+            let (migration, faults) = migration::read(&row);
+            if !faults.is_empty() {
+                let texts: Vec<String> = faults.iter().map(ToString::to_string).collect();
+                shard.faults += 1;
+                if shard.faults <= limits::FAULTS_PER_TABLET {
+                    let message = format!("migration {}: {}", migration.uuid, texts.join("; "));
+                    self.failures.push(place.failure(&self.keyspace, Lost::Migration, message));
+                }
             }
+            shard.migrations.push(migration);
         }
         let last = page.rows().last().map(|row| row.integer("id"));
         let next = match last {
@@ -191,9 +199,6 @@ impl SchemaMigrations {
         let wants_more = is_full && !page.is_empty() && self.selection.rows(shard.read, shard.page_rows) > 0;
         if self.keeps_rows {
             shard.pages.push(page);
-        }
-        for (uuid, error) in bad {
-            self.fail(&place, Lost::Migration, format!("migration {uuid}: {error}"));
         }
         match next {
             _ if !wants_more => {}
@@ -238,7 +243,14 @@ impl Operation for SchemaMigrations {
         }
         let shards = self.sorted();
         let is_partial = self.is_partial(shards.is_empty());
-        let failures = std::mem::take(&mut self.failures);
+        let mut failures = std::mem::take(&mut self.failures);
+        for shard in &shards {
+            let more = shard.faults.saturating_sub(limits::FAULTS_PER_TABLET);
+            if more > 0 {
+                let message = format!("and {more} more migrations with a column that cannot be read");
+                failures.push(shard.target.place.failure(&self.keyspace, Lost::Migration, message));
+            }
+        }
         let migrations: Vec<_> = shards.into_iter().flat_map(|shard| shard.migrations).collect();
         let is_empty = migrations.is_empty() && is_partial;
         let bytes = GetSchemaMigrationsResponse { migrations }.encode_to_vec();

@@ -65,15 +65,12 @@ impl VDiffShow {
             }
             Event::Unreached(Unreached { place, message, .. }) => self.fail(&place, message),
             Event::Fatal(status) => self.fatal = Some(status),
-            Event::NoShards(status) => {
-                let keyspace = &self.request.target_keyspace;
-                self.fatal = Some(if status.message.ends_with('/') {
-                    let text = status.message.trim_end_matches('/');
-                    Status::unknown(format!("FindAllShardsInKeyspace({keyspace}): List: {text}"))
-                } else {
-                    Status::unknown(self.no_streams())
-                });
+            Event::NoKeyspace { node } => {
+                let (keyspace, node) = (&self.request.target_keyspace, node.trim_end_matches('/'));
+                let text = format!("FindAllShardsInKeyspace({keyspace}): List: node doesn't exist: {node}");
+                self.fatal = Some(Status::unknown(text));
             }
+            Event::NoShards(_) => self.fatal = Some(Status::unknown(self.no_streams())),
         }
     }
 

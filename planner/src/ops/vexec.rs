@@ -74,7 +74,7 @@ impl VExec {
         match event {
             Event::Target(target) => self.target(target, asks),
             Event::Unreached(Unreached { place, lost, message }) => self.fail(&place, lost, message),
-            Event::Fatal(status) | Event::NoShards(status) => self.fatal = Some(status),
+            Event::Fatal(_) | Event::NoShards(_) | Event::NoKeyspace { .. } => self.fatal = event.status(),
         }
     }
 

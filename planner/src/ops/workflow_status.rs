@@ -15,8 +15,8 @@ use crate::{
     error::{Failure, Lost, Status},
     flow::{Answer, AskId, Asks, Call, CallOptions, Effect, FailureKind, Reply, Timestamp, What},
     merge::{
-        copy_progress::{self, Sizes},
-        traffic::{Moved, Routing, Serving},
+        copy_progress::{self, Sizes, Statistics},
+        traffic::{Known, Moved, Routing, Serving},
     },
     proto::{
         binlogdata::{VReplicationWorkflowState as State, VReplicationWorkflowType},
@@ -33,7 +33,7 @@ use crate::{
     rpc,
     topo::{
         names::{self, GLOBAL},
-        targets::{Event, Target, Targets, Unreached, unexpected},
+        targets::{Event, Place, Target, Targets, Unreached, unexpected},
     },
 };
 
@@ -48,12 +48,12 @@ pub(crate) struct WorkflowStatus {
     moved: Option<Moved>,
     records: BTreeMap<AskId, Record>,
     routing: Routing,
-    /// What is not known of the routing, ascending when it is shown.
-    unknown_routing: BTreeSet<String>,
+    /// Why it is not known what the workflow moves at all; empty: it is.
+    unclear: BTreeSet<String>,
     sources: Option<Targets>,
     tables: BTreeSet<String>,
     sizes: BTreeMap<AskId, Side>,
-    target_sizes: BTreeMap<String, Sizes>,
+    statistics: Statistics,
     /// By alias.
     source_sizes: BTreeMap<String, Sizes>,
     failures: Vec<Failure>,
@@ -98,11 +98,11 @@ impl WorkflowStatus {
             moved: None,
             records: BTreeMap::new(),
             routing: Routing::default(),
-            unknown_routing: BTreeSet::new(),
+            unclear: BTreeSet::new(),
             sources: None,
             tables: BTreeSet::new(),
             sizes: BTreeMap::new(),
-            target_sizes: BTreeMap::new(),
+            statistics: Statistics::default(),
             source_sizes: BTreeMap::new(),
             failures: Vec::new(),
             fatal: None,
@@ -130,41 +130,49 @@ impl WorkflowStatus {
     }
 
     fn recorded(&mut self, record: Record, answer: Answer, asks: &mut Asks) {
-        let value = match (record, answer) {
-            (Record::Cells, Answer::Range(records)) => return self.cells(&records, asks),
-            (Record::Representative, Answer::Missing { node }) => Err(format!("node doesn't exist: {node}")),
-            (_, Answer::Missing { .. } | Answer::Failed { kind: FailureKind::Status(5), .. }) => return,
-            (_, Answer::Failed { message, .. }) => Err(message),
-            (record, Answer::Found { value, .. }) => self.take(record, &value).map_err(|error| error.to_string()),
-            (_, other) => Err(unexpected("a read of the topology", &other)),
-        };
-        if let Err(text) = value {
-            self.unknown_routing.insert(text);
-        }
-    }
-
-    fn take(&mut self, record: Record, value: &[u8]) -> Result<(), prost::DecodeError> {
         let routing = &mut self.routing;
         match record {
-            Record::TableRules => routing.tables = Message::decode(value)?,
-            Record::ShardRules => routing.shards = Message::decode(value)?,
-            Record::KeyspaceRules => routing.keyspaces = Message::decode(value)?,
-            Record::ServedVSchema(cell) => routing.cells.entry(cell).or_default().vschema = Message::decode(value)?,
-            Record::ServedKeyspace(cell) => routing.cells.entry(cell).or_default().keyspace = Message::decode(value)?,
-            Record::Representative => routing.is_representative_serving = Shard::decode(value)?.is_primary_serving,
-            Record::Cells => {}
+            Record::Cells => match answer {
+                Answer::Range(records) => self.cells(&records, asks),
+                Answer::Missing { .. } => {}
+                Answer::Failed { message, .. } => routing.cells = Err(message),
+                other => routing.cells = Err(unexpected("a read of the topology", &other)),
+            },
+            // Absent rules are empty ones.
+            Record::TableRules => routing.tables = read(answer, Some(Default::default())),
+            Record::ShardRules => routing.shards = read(answer, Some(Default::default())),
+            Record::KeyspaceRules => routing.keyspaces = read(answer, Some(Default::default())),
+            Record::ServedVSchema(cell) => {
+                if let Some(serving) = routing.cells.as_mut().ok().and_then(|cells| cells.get_mut(&cell)) {
+                    serving.vschema = read(answer, None);
+                }
+            }
+            Record::ServedKeyspace(cell) => {
+                if let Some(serving) = routing.cells.as_mut().ok().and_then(|cells| cells.get_mut(&cell)) {
+                    serving.keyspace = read(answer, None);
+                }
+            }
+            Record::Representative => {
+                routing.is_representative_serving = read(answer, None).map(|shard: Shard| shard.is_primary_serving);
+            }
         }
-        Ok(())
     }
 
     fn cells(&mut self, records: &[crate::flow::Record], asks: &mut Asks) {
         let cells = records.iter().filter_map(|record| record.path.strip_prefix(names::CELLS_PREFIX)?.strip_suffix("/CellInfo"));
-        for cell in cells.filter(|cell| names::check_cell(cell).is_ok()) {
-            self.routing.cells.insert(cell.into(), Serving::default());
+        let mut served = BTreeMap::new();
+        for cell in cells {
+            let unread = |why: String| Serving { vschema: Err(why.clone()), keyspace: Err(why) };
+            if let Err(bad) = names::check_cell(cell) {
+                served.insert(cell.to_owned(), unread(format!("cell {cell:?} cannot exist: {bad}")));
+                continue;
+            }
+            served.insert(cell.to_owned(), unread(format!("cell {cell} was not read")));
             self.record(cell, "SrvVSchema".into(), Record::ServedVSchema(cell.into()), asks);
             let path = format!("keyspaces/{}/SrvKeyspace", self.request.keyspace);
             self.record(cell, path, Record::ServedKeyspace(cell.into()), asks);
         }
+        self.routing.cells = Ok(served);
     }
 
     /// All streams are known: takes the workflow, and asks for what depends on it.
@@ -172,17 +180,18 @@ impl WorkflowStatus {
         let targets: Vec<Target> = streams.targets().cloned().collect();
         let shards: BTreeSet<String> = streams.shards().map(str::to_owned).collect();
         let reply = streams.finish();
-        self.failures.extend(reply.failures);
         let WorkflowStatusRequest { keyspace, workflow, shards: wanted } = &self.request;
-        let found = reply.result.map_err(|status| {
-            let text = status.message;
-            if text == format!("no shards found in keyspace {keyspace}") {
-                format!("no streams found in keyspace {keyspace} for {workflow}")
-            } else if text.starts_with("node doesn't exist: ") && text.ends_with("/shards/") {
-                format!("FindAllShardsInKeyspace({keyspace}): List: {}", text.trim_end_matches('/'))
-            } else {
-                text
+        self.unclear = streams.unclear(workflow);
+        let is_whole = |failure: &Failure| !matches!(failure.lost, Lost::Shard | Lost::CopyState);
+        self.statistics.has_all_streams = self.unclear.is_empty() && reply.failures.iter().all(is_whole);
+        self.failures.extend(reply.failures);
+        let found = reply.result.map_err(|status| match streams.nobody() {
+            Some(Event::NoShards(_)) => format!("no streams found in keyspace {keyspace} for {workflow}"),
+            Some(Event::NoKeyspace { node }) => {
+                let node = node.trim_end_matches('/');
+                format!("FindAllShardsInKeyspace({keyspace}): List: node doesn't exist: {node}")
             }
+            _ => status.message,
         });
         let found = found.and_then(|bytes| GetWorkflowsResponse::decode(bytes.as_slice()).map_err(|error| error.to_string()));
         let found = found.and_then(|reply| {
@@ -204,7 +213,7 @@ impl WorkflowStatus {
                     let path = names::shard_path(keyspace, shard);
                     self.record(GLOBAL, path, Record::Representative, asks);
                 }
-                Err(bad) => drop(self.unknown_routing.insert(bad.to_string())),
+                Err(bad) => self.routing.is_representative_serving = Err(bad.to_string()),
             }
         }
         self.moved = Some(moved);
@@ -224,11 +233,15 @@ impl WorkflowStatus {
         // The tables of another cluster, and of a server that is no tablet, cannot be asked for.
         let is_far = sources.any(|source| !source.external_cluster.is_empty() || !source.external_mysql.is_empty());
         let source = self.workflow.source.clone().unwrap_or_default();
-        if is_far {
+        if is_far || source.shards.is_empty() {
             return;
         }
         match Targets::start(&source.keyspace, &source.shards, asks) {
-            Ok(targets) => self.sources = Some(targets),
+            Ok(targets) => {
+                self.sources = Some(targets);
+                // Until one of them turns out not to say.
+                self.statistics.has_all_sources = true;
+            }
             Err(status) => self.fail("", "", status.message),
         }
     }
@@ -254,23 +267,26 @@ impl WorkflowStatus {
             _ => Err("the tablet call was answered with a topology record".into()),
         };
         match (rows, side.key) {
-            (Ok(rows), Some(key)) => drop(self.target_sizes.insert(key, copy_progress::sizes(&rows))),
+            (Ok(rows), Some(key)) => drop(self.statistics.targets.insert(key, copy_progress::sizes(&rows))),
             (Ok(rows), None) => drop(self.source_sizes.insert(side.tablet, copy_progress::sizes(&rows))),
-            (Err(text), _) => self.fail(&side.shard, &side.tablet, format!("table statistics: {text}")),
+            (Err(text), key) => {
+                self.statistics.has_all_sources &= key.is_some();
+                self.fail(&side.shard, &side.tablet, format!("table statistics: {text}"));
+            }
         }
     }
 
     fn source(&mut self, event: Event, asks: &mut Asks) {
-        match event {
-            Event::Target(target) => self.ask_sizes(&target, None, asks),
-            Event::Unreached(Unreached { place, message, .. }) => {
-                let tablet = place.alias.as_ref().map_or_else(String::new, |_| place.alias_text());
-                self.fail(&place.shard, &tablet, format!("table statistics of the source: {message}"));
-            }
-            Event::Fatal(status) | Event::NoShards(status) => {
-                self.fail("", "", format!("table statistics of the source: {}", status.message));
-            }
-        }
+        let status = event.status();
+        let (place, message) = match event {
+            Event::Target(target) => return self.ask_sizes(&target, None, asks),
+            Event::Unreached(Unreached { place, message, .. }) => (Some(place), message),
+            _ => (None, status.map_or_else(String::new, |status| status.message)),
+        };
+        self.statistics.has_all_sources = false;
+        let shard = place.as_ref().map_or("", |place| place.shard.as_str());
+        let tablet = place.as_ref().filter(|place| place.alias.is_some()).map_or_else(String::new, Place::alias_text);
+        self.fail(shard, &tablet, format!("table statistics of the source: {message}"));
     }
 
     fn fail(&mut self, shard: &str, tablet: &str, message: String) {
@@ -307,6 +323,17 @@ impl WorkflowStatus {
     }
 }
 
+/// A record; `absent` is what the lack of one means, if that is not that nobody knows.
+fn read<M: Message + Default>(answer: Answer, absent: Option<M>) -> Known<M> {
+    match (answer, absent) {
+        (Answer::Found { value, .. }, _) => M::decode(value.as_slice()).map_err(|error| error.to_string()),
+        (Answer::Missing { .. } | Answer::Failed { kind: FailureKind::Status(5), .. }, Some(absent)) => Ok(absent),
+        (Answer::Missing { node }, None) => Err(format!("node doesn't exist: {node}")),
+        (Answer::Failed { message, .. }, _) => Err(message),
+        (other, _) => Err(unexpected("a read of the topology", &other)),
+    }
+}
+
 impl Operation for WorkflowStatus {
     fn answered(&mut self, id: AskId, answer: Answer, asks: &mut Asks) {
         if let Some(record) = self.records.remove(&id) {
@@ -337,15 +364,22 @@ impl Operation for WorkflowStatus {
         if let Some(status) = self.fatal.take() {
             return Reply::new(Err(status), std::mem::take(&mut self.failures));
         }
-        let sources: Vec<Sizes> = std::mem::take(&mut self.source_sizes).into_values().collect();
+        self.statistics.sources = std::mem::take(&mut self.source_sizes).into_values().collect();
         let is_copying = self.workflow.workflow_type != VReplicationWorkflowType::Migrate.as_str_name()
             && !copy_progress::in_progress(&self.workflow).is_empty();
-        let table_copy_state =
-            if is_copying { copy_progress::merge(&self.workflow, &self.target_sizes, &sources) } else { BTreeMap::new() };
-        let unknown: Vec<String> = std::mem::take(&mut self.unknown_routing).into_iter().collect();
-        let traffic_state = match &self.moved {
-            Some(moved) if unknown.is_empty() => moved.state(&self.routing),
-            _ => format!("Unknown: {}", unknown.join("; ")),
+        let table_copy_state = if is_copying { copy_progress::merge(&self.workflow, &self.statistics) } else { BTreeMap::new() };
+        let mut unknown = std::mem::take(&mut self.unclear);
+        let known = self.moved.as_ref().map(|moved| moved.state(&self.routing));
+        let traffic_state = match known {
+            Some(Ok(state)) if unknown.is_empty() => state,
+            known => {
+                // What the streams leave open is named beside them already.
+                let of_routing = known.and_then(Result::err).filter(|_| unknown.is_empty()).unwrap_or_default();
+                unknown.extend(of_routing.iter().cloned());
+                let state = format!("Unknown: {}", unknown.into_iter().collect::<Vec<_>>().join("; "));
+                unknown = of_routing;
+                state
+            }
         };
         for message in unknown {
             self.failures.push(Failure {

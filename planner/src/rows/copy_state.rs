@@ -20,19 +20,24 @@ pub struct CopyStateRow {
     pub table: String,
     /// The last copied row's primary key, a `query.QueryResult` in text format; empty: nothing copied yet.
     pub last_pk: String,
+    /// Why there is no id though there is a column for it.
+    pub fault: Option<RowError>,
 }
 
 impl CopyStateRow {
     /// Reads one row of `select * from _vt.copy_state`, of any release.
     ///
     /// # Errors
-    /// `vrepl_id` is missing or no integer, or `id` is there and no integer.
+    /// `vrepl_id` is missing or no integer: nobody can say whose row it is.
     pub fn read(row: &Row<'_>) -> Result<Self, RowError> {
+        let stream = row.integer("vrepl_id")?.ok_or_else(|| RowError::new("vrepl_id", "no such column", b""))?;
+        let id = row.integer("id");
         Ok(Self {
-            id: row.integer("id")?,
-            stream: row.integer("vrepl_id")?.ok_or_else(|| RowError::new("vrepl_id", "no such column", b""))?,
+            id: id.as_ref().ok().copied().flatten(),
+            stream,
             table: row.text("table_name"),
             last_pk: row.text("lastpk"),
+            fault: id.err(),
         })
     }
 }
@@ -63,7 +68,7 @@ mod tests {
     use super::*;
 
     fn row(id: Option<i64>, stream: i64, table: &str, last_pk: &str) -> CopyStateRow {
-        CopyStateRow { id, stream, table: table.to_owned(), last_pk: last_pk.to_owned() }
+        CopyStateRow { id, stream, table: table.to_owned(), last_pk: last_pk.to_owned(), fault: None }
     }
 
     #[test]

@@ -9,13 +9,13 @@ use super::Row;
 use super::number::cast;
 use super::time::parse_datetime;
 
-/// One entry of the log.
+/// One entry of the log. What cannot be read of it is 0, and named in [`LogRow::fault`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogRow {
     /// Grows with every entry of the tablet.
     pub id: i64,
-    /// The stream's id on its tablet; the stream may be gone.
-    pub stream: i64,
+    /// The stream's id on its tablet; the stream may be gone. `None`: it cannot be read.
+    pub stream: Option<i64>,
     /// Column `type`, such as `State Changed`.
     pub kind: String,
     /// The stream's state at that time, any text.
@@ -28,36 +28,30 @@ pub struct LogRow {
     pub message: String,
     /// How often the message came, one after the other.
     pub count: i64,
-}
-
-/// An entry that cannot be read.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{text}")]
-pub struct BadLog {
-    /// The stream's id, if that can be read.
-    pub stream: Option<i64>,
-    /// What is wrong, in vtctld's words, as clients see it in `log_fetch_error`.
-    pub text: String,
+    /// The first thing that is wrong, in vtctld's words, as clients see it in `log_fetch_error`; empty: nothing.
+    pub fault: String,
 }
 
 impl LogRow {
     /// Reads one row of `select * from _vt.vreplication_log`. Values are read as text, whatever the columns' types.
     ///
-    /// # Errors
-    /// The first that is wrong of `id`, `vrepl_id`, `created_at`, `updated_at` and `count`. A missing column is an empty text.
-    pub fn read(row: &Row<'_>) -> Result<Self, BadLog> {
-        let stream = cast(&row.text("vrepl_id"));
-        let known = stream.as_ref().ok().copied();
-        let failed = |text: String| BadLog { stream: known, text };
-        Ok(Self {
-            id: cast(&row.text("id")).map_err(failed)?,
-            stream: stream.map_err(failed)?,
-            created_at: parse_datetime(&row.text("created_at")).map_err(failed)?,
-            updated_at: parse_datetime(&row.text("updated_at")).map_err(failed)?,
-            count: cast(&row.text("count")).map_err(failed)?,
-            kind: row.text("type"),
-            state: row.text("state"),
-            message: row.text("message"),
-        })
+    /// What is wrong is looked for in vtctld's order: `id`, `vrepl_id`, `created_at`, `updated_at`, `count`. A missing column is
+    /// an empty text.
+    pub fn read(row: &Row<'_>) -> Self {
+        let mut fault = String::new();
+        let mut noted = |read: Result<i64, String>| {
+            let value = read.as_ref().ok().copied();
+            if let Some(text) = read.err().filter(|_| fault.is_empty()) {
+                fault = text;
+            }
+            value
+        };
+        let id = noted(cast(&row.text("id"))).unwrap_or_default();
+        let stream = noted(cast(&row.text("vrepl_id")));
+        let created_at = noted(parse_datetime(&row.text("created_at"))).unwrap_or_default();
+        let updated_at = noted(parse_datetime(&row.text("updated_at"))).unwrap_or_default();
+        let count = noted(cast(&row.text("count"))).unwrap_or_default();
+        let (kind, state, message) = (row.text("type"), row.text("state"), row.text("message"));
+        Self { id, stream, kind, state, created_at, updated_at, message, count, fault }
     }
 }

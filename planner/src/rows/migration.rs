@@ -25,10 +25,20 @@ use crate::{
 /// Times are read as UTC. `0000-00-00` is no time. A status that nobody knows is `UNKNOWN`, a strategy that nobody knows has the
 /// number -1: neither hides the migration. Those that v22 dropped, `gh-ost` and `pt-osc`, keep their old numbers.
 ///
-/// # Errors
-/// A time, the retention, or the tablet's alias cannot be read.
-pub fn read(row: &Row<'_>) -> Result<SchemaMigration, RowError> {
-    Ok(SchemaMigration {
+/// A time, a retention or a tablet's alias that cannot be read is left empty, and named in the list: it does not hide the
+/// migration either.
+pub fn read(row: &Row<'_>) -> (SchemaMigration, Vec<RowError>) {
+    let mut faults = Vec::new();
+    let mut time = |column| noted(time(row, column), &mut faults);
+    let (added_at, requested_at) = (time("added_timestamp"), time("requested_timestamp"));
+    let (ready_at, started_at) = (time("ready_timestamp"), time("started_timestamp"));
+    let (liveness_timestamp, completed_at) = (time("liveness_timestamp"), time("completed_timestamp"));
+    let (cleaned_up_at, last_throttled_at) = (time("cleanup_timestamp"), time("last_throttled_timestamp"));
+    let cancelled_at = time(if row.value("cancelled_at").is_some() { "cancelled_at" } else { "cancelled_timestamp" });
+    let (reviewed_at, ready_to_complete_at) = (time("reviewed_timestamp"), time("ready_to_complete_timestamp"));
+    let tablet = noted(tablet(row), &mut faults);
+    let artifact_retention = noted(seconds(row, "retain_artifacts_seconds"), &mut faults);
+    let migration = SchemaMigration {
         uuid: row.text("migration_uuid"),
         keyspace: row.text("keyspace"),
         shard: row.text("shard"),
@@ -37,18 +47,18 @@ pub fn read(row: &Row<'_>) -> Result<SchemaMigration, RowError> {
         migration_statement: row.text("migration_statement"),
         strategy: strategy(&row.text("strategy")),
         options: row.text("options"),
-        added_at: time(row, "added_timestamp")?,
-        requested_at: time(row, "requested_timestamp")?,
-        ready_at: time(row, "ready_timestamp")?,
-        started_at: time(row, "started_timestamp")?,
-        liveness_timestamp: time(row, "liveness_timestamp")?,
-        completed_at: time(row, "completed_timestamp")?,
-        cleaned_up_at: time(row, "cleanup_timestamp")?,
+        added_at,
+        requested_at,
+        ready_at,
+        started_at,
+        liveness_timestamp,
+        completed_at,
+        cleaned_up_at,
         status: status(&row.text("migration_status")),
         log_path: row.text("log_path"),
         artifacts: row.text("artifacts"),
         retries: number(row, "retries").unwrap_or_default(),
-        tablet: tablet(row)?,
+        tablet,
         tablet_failure: number(row, "tablet_failure") == Some(1_u8),
         progress: number(row, "progress").unwrap_or_default(),
         migration_context: row.text("migration_context"),
@@ -60,7 +70,7 @@ pub fn read(row: &Row<'_>) -> Result<SchemaMigration, RowError> {
         added_unique_keys: number(row, "added_unique_keys").unwrap_or_default(),
         removed_unique_keys: number(row, "removed_unique_keys").unwrap_or_default(),
         log_file: row.text("log_file"),
-        artifact_retention: seconds(row, "retain_artifacts_seconds")?,
+        artifact_retention,
         postpone_completion: number(row, "postpone_completion") == Some(1_u8),
         removed_unique_key_names: row.text("removed_unique_key_names"),
         dropped_no_default_column_names: row.text("dropped_no_default_column_names"),
@@ -73,17 +83,26 @@ pub fn read(row: &Row<'_>) -> Result<SchemaMigration, RowError> {
         vitess_liveness_indicator: number(row, "vitess_liveness_indicator").unwrap_or_default(),
         user_throttle_ratio: number(row, "user_throttle_ratio").unwrap_or_default(),
         special_plan: row.text("special_plan"),
-        last_throttled_at: time(row, "last_throttled_timestamp")?,
+        last_throttled_at,
         component_throttled: row.text("component_throttled"),
-        cancelled_at: time(row, if row.value("cancelled_at").is_some() { "cancelled_at" } else { "cancelled_timestamp" })?,
+        cancelled_at,
         postpone_launch: number(row, "postpone_launch") == Some(1_u8),
         stage: row.text("stage"),
         cutover_attempts: number(row, "cutover_attempts").unwrap_or_default(),
         is_immediate_operation: number(row, "is_immediate_operation") == Some(1_u8),
-        reviewed_at: time(row, "reviewed_timestamp")?,
-        ready_to_complete_at: time(row, "ready_to_complete_timestamp")?,
+        reviewed_at,
+        ready_to_complete_at,
         removed_foreign_key_names: row.text("removed_foreign_key_names"),
         in_order_completion_pending_count: number(row, "in_order_completion_pending_count").unwrap_or_default(),
+    };
+    (migration, faults)
+}
+
+/// The value, or nothing and a word about it.
+fn noted<T>(read: Result<Option<T>, RowError>, faults: &mut Vec<RowError>) -> Option<T> {
+    read.unwrap_or_else(|error| {
+        faults.push(error);
+        None
     })
 }
 
@@ -152,7 +171,7 @@ mod tests {
     };
 
     /// Reads a row with these columns; `None` is NULL.
-    fn read_row(columns: &[(&str, Option<&str>)]) -> Result<SchemaMigration, RowError> {
+    fn read_row(columns: &[(&str, Option<&str>)]) -> (SchemaMigration, Vec<RowError>) {
         let field = |name: &str| Field { name: name.as_bytes().to_vec(), r#type: 10_262, ..Field::default() };
         let row = WireRow {
             lengths: columns.iter().map(|(_, value)| value.map_or(-1, |text| i64::try_from(text.len()).unwrap())).collect(),
@@ -165,16 +184,33 @@ mod tests {
     }
 
     fn one(column: &str, value: &str) -> SchemaMigration {
-        read_row(&[(column, Some(value))]).unwrap_or_else(|error| panic!("{column} {value}: {error}"))
+        let (migration, faults) = read_row(&[(column, Some(value))]);
+        assert!(faults.is_empty(), "{column} {value}: {faults:?}");
+        migration
+    }
+
+    #[test]
+    fn a_column_that_cannot_be_read_is_empty_and_named() {
+        let row =
+            [("migration_uuid", Some("u1")), ("added_timestamp", Some("0")), ("ready_timestamp", Some("2024-00-00 00:00:00"))];
+        let more =
+            [("tablet", Some("nowhere")), ("retain_artifacts_seconds", Some("long")), ("migration_status", Some("running"))];
+        let (migration, faults) = read_row(&[&row[..], &more[..]].concat());
+        assert_eq!((migration.uuid.as_str(), migration.status), ("u1", 5));
+        let empty = (migration.added_at, migration.ready_at, migration.tablet, migration.artifact_retention);
+        assert_eq!(empty, (None, None, None, None));
+        let columns: Vec<_> = faults.iter().map(|fault| fault.column).collect();
+        assert_eq!(columns, ["added_timestamp", "ready_timestamp", "tablet", "retain_artifacts_seconds"]);
+        assert!(faults.iter().any(|fault| fault.reason.contains("cannot parse \"0\" as \"2006\"")), "{faults:?}");
     }
 
     #[test]
     fn a_column_that_is_not_there_has_its_default() {
-        let none = read_row(&[]).unwrap();
-        assert_eq!(none, SchemaMigration { eta_seconds: -1, strategy: 3, ..SchemaMigration::default() });
-        assert_eq!(read_row(&[("eta_seconds", None), ("strategy", None), ("progress", None)]).unwrap(), none);
+        let none = read_row(&[]);
+        assert_eq!(none, (SchemaMigration { eta_seconds: -1, strategy: 3, ..SchemaMigration::default() }, vec![]));
+        assert_eq!(read_row(&[("eta_seconds", None), ("strategy", None), ("progress", None)]), none);
         let numbers = [("retries", Some("many")), ("eta_seconds", Some("")), ("is_view", Some("2"))];
-        assert_eq!(read_row(&numbers).unwrap(), none, "numbers that are none");
+        assert_eq!(read_row(&numbers), none, "numbers that are none");
     }
 
     #[test]
@@ -185,8 +221,6 @@ mod tests {
         assert_eq!(completed("2024-01-02 03:04:05"), Some(Time { seconds: 1_704_164_645, nanoseconds: 0 }));
         assert_eq!(completed("2024-01-02 03:04:05.1234567890123").unwrap().nanoseconds, 123_456_789);
         assert_eq!((completed("0000-00-00 00:00:00.000000"), completed("")), (None, None));
-        let error = read_row(&[("added_timestamp", Some("0"))]).unwrap_err();
-        assert_eq!((error.column, error.reason.contains("cannot parse \"0\" as \"2006\"")), ("added_timestamp", true));
     }
 
     #[test]
@@ -208,7 +242,6 @@ mod tests {
             assert_eq!(one("migration_status", text).status, want, "{text:?}");
         }
         assert_eq!(one("tablet", "us-east-1-0000000100").tablet, Some(TabletAlias { cell: "us-east-1".into(), uid: 100 }));
-        assert_eq!(read_row(&[("tablet", Some("nowhere"))]).unwrap_err().column, "tablet");
         let kept = |text: &str| one("retain_artifacts_seconds", text).artifact_retention;
         assert_eq!((kept("-1").unwrap().seconds, kept("0").unwrap().seconds, kept("")), (-1, 0, None));
         let large = one("rows_copied", "18446744073709551615");

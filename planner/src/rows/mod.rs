@@ -3,7 +3,7 @@
 //! Its one job is to read. It decides nothing about workflows (that is [`crate::ops`] and the merge) and does no IO.
 //! Rows are read by column *name*: the order and the number of columns differ between releases, and a release that lacks a
 //! column has the column's default. Nothing here panics on any input, and what is not valid says which column, why, and shows
-//! the beginning of the value.
+//! the beginning of the value. A column that cannot be read never takes its row away: the row has it as it is stored, or empty.
 //!
 //! Facts: the sidecar schema `go/vt/sidecardb/schema/vreplication/*.sql`, the reader of the rows
 //! `go/vt/vttablet/tabletmanager/rpc_vreplication.go:ReadVReplicationWorkflows`, and vtctld's
@@ -25,9 +25,9 @@ pub mod text_format;
 pub mod time;
 
 pub use copy_state::CopyStateRow;
-pub use log::{BadLog, LogRow};
+pub use log::LogRow;
 pub use result::{Row, RowSet};
-pub use stream::{BadStream, StreamRow};
+pub use stream::StreamRow;
 
 /// Why a row, or a whole result, cannot be read. One line when displayed: the column, what was wrong, how the value begins.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -4,7 +4,8 @@
 //!
 //! Facts: `go/vt/binlog/binlogplayer/binlog_player.go:DecodePosition, MysqlUncompress`;
 //! `go/mysql/replication/{replication_position,mysql56_gtid,mysql56_gtid_set,mariadb_gtid,filepos_gtid}.go`.
-//! Those releases know no tagged GTIDs (`uuid:tag:1-3`, MySQL 8.3 on): they refuse them, and so does this.
+//! Those releases know no tagged GTIDs (`uuid:tag:1-3`, MySQL 8.3 on): [`decode`] refuses them as they do, and [`as_stored`] has
+//! them all the same.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -40,6 +41,19 @@ pub fn decode(pos: &[u8]) -> Result<String, RowError> {
         _ => Err(format!("parse error: unknown GTIDSet flavor {}", quoted(flavor))),
     }
     .map_err(|reason| RowError { column: "pos", reason, excerpt: quote::excerpt(&plain) })
+}
+
+/// A position that [`decode`] refuses, for people: its text with the flavor, inflated if it can be; of anything else the beginning,
+/// with escapes.
+pub fn as_stored(pos: &[u8]) -> String {
+    let plain = match uncompressed(pos) {
+        Ok(Some(plain)) => Cow::Owned(plain),
+        _ => Cow::Borrowed(pos),
+    };
+    match std::str::from_utf8(&plain) {
+        Ok(text) if plain.len() <= POSITION_BYTES && !text.contains(|c: char| c.is_control() && c != '\n') => text.to_owned(),
+        _ => excerpt(&plain),
+    }
 }
 
 /// The bytes that a position says it inflates to; 0 for one in plain text. What [`decode`] may need at most, up to
@@ -143,10 +157,13 @@ fn server(text: &str) -> Result<[u8; 16], String> {
     Ok(uuid)
 }
 
-/// `domain-server-sequence[,…]`, one for each domain: the last.
+/// `domain-server-sequence[,…]`, one for each domain: the last. Spaces around each are left out, and an empty set has none.
 fn mariadb(set: &str) -> Result<String, String> {
     let mut domains = BTreeMap::new();
-    for gtid in set.split(',') {
+    if set.is_empty() {
+        return Ok(String::new());
+    }
+    for gtid in set.split(',').map(str::trim) {
         let mut parts = gtid.split('-');
         let (Some(domain), Some(server), Some(sequence), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
             return Err(format!("invalid MariaDB GTID ({}): expecting Domain-Server-Sequence", excerpt(gtid.as_bytes())));
@@ -174,8 +191,8 @@ fn file_position(set: &str) -> Result<String, String> {
     Ok(out)
 }
 
-/// Go's `strconv.ParseUint(text, 0, 32)`: the prefix tells the base, and digits may be grouped by single `_` then.
-fn any_base(text: &str) -> Option<u32> {
+/// Go's `strconv.ParseUint(text, 0, 64)`: the prefix tells the base, and digits may be grouped by single `_` then.
+fn any_base(text: &str) -> Option<u64> {
     let prefixed = |at: usize| text.get(at..);
     let (base, digits) = match text.as_bytes() {
         [b'0', b'x' | b'X', ..] => (16, prefixed(2)?),
@@ -189,7 +206,7 @@ fn any_base(text: &str) -> Option<u32> {
     if grouped.split('_').any(|group| group.is_empty() || !group.bytes().all(|digit| digit.is_ascii_hexdigit())) {
         return None;
     }
-    u32::from_str_radix(&grouped.replace('_', ""), base).ok()
+    u64::from_str_radix(&grouped.replace('_', ""), base).ok()
 }
 
 #[cfg(test)]
@@ -227,7 +244,11 @@ mod tests {
             ("MariaDB", "MariaDB/1-5-10,0-1-1083".to_owned(), "0-1-1083,1-5-10".to_owned()),
             ("MariaDB, last of a domain", "MariaDB/0-1-9,0-2-3".to_owned(), "0-2-3".to_owned()),
             ("file position", "FilePos/binlog.000001:4567".to_owned(), "binlog.000001:4567".to_owned()),
+            ("MariaDB without any", "MariaDB/".to_owned(), String::new()),
+            ("MariaDB with spaces", "MariaDB/0-1-5, 1-1-7".to_owned(), "0-1-5,1-1-7".to_owned()),
             ("file position in hex", "FilePos/a/b:0x1_0".to_owned(), "a/b:16".to_owned()),
+            ("file position past 32 bits", "FilePos/b.1:4294967296".to_owned(), "b.1:4294967296".to_owned()),
+            ("the last file position", format!("FilePos/b.1:{}", u64::MAX), format!("b.1:{}", u64::MAX)),
         ] {
             assert_eq!(decode(pos.as_bytes()), Ok(want.clone()), "{name}");
             if !pos.is_empty() {
@@ -265,14 +286,17 @@ mod tests {
                 set(&format!("{UUID}:1-9223372036854775808"))
                     + ": invalid interval (\"1-9223372036854775808\"): strconv.ParseUint: parsing \"9223372036854775808\": value out of range",
             ),
-            ("MariaDB/".to_owned(), "invalid MariaDB GTID (): expecting Domain-Server-Sequence".to_owned()),
+            ("MariaDB/0-1-5,".to_owned(), "invalid MariaDB GTID (): expecting Domain-Server-Sequence".to_owned()),
             (
                 "MariaDB/0-x-1".to_owned(),
                 "invalid MariaDB GTID Server ID (x): strconv.ParseUint: parsing \"x\": invalid syntax".to_owned(),
             ),
             ("FilePos/a".to_owned(), "invalid FilePos GTID (a): expecting file:pos".to_owned()),
             ("FilePos/a:1:2".to_owned(), "invalid FilePos GTID (a:1:2): expecting file:pos".to_owned()),
-            ("FilePos/a:4294967296".to_owned(), "invalid FilePos GTID (a:4294967296): expecting pos to be an integer".to_owned()),
+            (
+                "FilePos/a:18446744073709551616".to_owned(),
+                "invalid FilePos GTID (a:18446744073709551616): expecting pos to be an integer".to_owned(),
+            ),
         ] {
             assert_eq!(reason(&pos), want, "{pos}");
         }
@@ -300,6 +324,22 @@ mod tests {
         ] {
             assert!(decode(&pos).unwrap_err().reason.starts_with("parse error: unknown GTIDSet flavor"), "{name}");
         }
+    }
+
+    #[test]
+    fn what_is_refused_is_shown_as_stored() {
+        let tagged = format!("MySQL56/{UUID}:1-12045:mysqlsh:1-3");
+        assert!(decode(tagged.as_bytes()).is_err());
+        for (name, pos, want) in [
+            ("a tag", tagged.clone().into_bytes(), tagged.as_str()),
+            ("a tag, compressed", packed(tagged.as_bytes()), &tagged),
+            ("no flavor", b"pos".to_vec(), "pos"),
+            ("bytes", b"\x01\xffpos".to_vec(), r"\x01\xffpos"),
+        ] {
+            assert_eq!(as_stored(&pos), want, "{name}");
+        }
+        let bomb = packed(&vec![b'a'; POSITION_BYTES + 1]);
+        assert!(as_stored(&bomb).len() < 300, "cut");
     }
 
     #[test]

@@ -1,23 +1,25 @@
 //! One row of `_vt.vreplication`: a stream.
 //!
-//! It reads what is stored. What a client sees of it (derived state, lag, the workflow's fields) is made elsewhere.
+//! It reads what is stored. What a client sees of it (derived state, lag, the workflow's fields) is made elsewhere. No column that
+//! cannot be read takes the row away: what a command can change must be seen.
 //!
 //! Facts: `go/vt/sidecardb/schema/vreplication/vreplication.sql` (v16 on), `go/vt/binlog/binlogplayer/binlog_player.go`
 //! (before); `go/vt/vttablet/tabletmanager/rpc_vreplication.go:ReadVReplicationWorkflows` for types and errors.
 
 use super::{Row, RowError, binlog_source, position, tablet_types};
-use crate::proto::binlogdata::{BinlogSource, VReplicationWorkflowState};
+use crate::proto::binlogdata::{BinlogSource, VReplicationWorkflowState, VReplicationWorkflowSubType, VReplicationWorkflowType};
 
-/// A stream as its tablet stores it. A column that the tablet's release lacks has its default: 0, `""`, false.
+/// A stream as its tablet stores it. A column that the tablet's release lacks has its default: 0, `""`, false. One that cannot be
+/// read is named in [`StreamRow::faults`] and shown as it is stored where it is a text, else it has its default, too.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StreamRow {
-    /// Unique on its tablet, not in the keyspace. Fits 32 bits.
+    /// Unique on its tablet, not in the keyspace. Fits 32 bits. 0: it cannot be read.
     pub id: i64,
     /// The workflow's name.
     pub workflow: String,
     /// What it reads.
     pub source: BinlogSource,
-    /// The set of applied transactions, without flavor; empty before the copy.
+    /// The set of applied transactions, without flavor; empty before the copy. As stored, with flavor, if it cannot be read.
     pub position: String,
     /// Where it stops, as stored, with flavor; empty: nowhere.
     pub stop_position: String,
@@ -53,78 +55,101 @@ pub struct StreamRow {
     pub rows_copied: i64,
     /// Tags, not trimmed; `[""]`: none. v12 on.
     pub tags: Vec<String>,
-    /// Number of `binlogdata.VReplicationWorkflowType`; unknown ones are possible. v14 on.
-    pub workflow_type: i32,
-    /// Number of `binlogdata.VReplicationWorkflowSubType`; unknown ones are possible. v15 on.
-    pub workflow_sub_type: i32,
+    /// Name of a `binlogdata.VReplicationWorkflowType`, or the number of one that has no name here. v14 on.
+    pub workflow_type: String,
+    /// Name of a `binlogdata.VReplicationWorkflowSubType`, or the number of one that has no name here. v15 on.
+    pub workflow_sub_type: String,
     /// Whether secondary keys are made after the copy. v16 on.
     pub defer_secondary_keys: bool,
     /// JSON for [`super::options::apply`]; empty: nothing. v20 on.
     pub options: String,
-}
-
-/// A stream whose row cannot be read, with what can be known of it.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("stream {}: {error}", id.map_or_else(|| "?".to_owned(), |id| id.to_string()))]
-pub struct BadStream {
-    /// The stream's id, if that can be read.
-    pub id: Option<i64>,
-    /// The workflow's name; empty if the row has none.
-    pub workflow: String,
-    /// What is wrong: the first thing.
-    pub error: RowError,
+    /// The columns that cannot be read, and why.
+    pub faults: Vec<RowError>,
 }
 
 impl StreamRow {
     /// Reads one row of `select * from _vt.vreplication`, of any release.
-    ///
-    /// # Errors
-    /// A column that is there but does not hold what it should; `id` or `source` missing.
-    pub fn read(row: &Row<'_>) -> Result<Self, BadStream> {
-        Self::read_columns(row).map_err(|error| BadStream { id: id(row).ok(), workflow: row.text("workflow"), error })
+    pub fn read(row: &Row<'_>) -> Self {
+        Self::with_position(row, |pos| position::decode(pos).map_err(|error| (error, position::as_stored(pos))))
     }
 
-    fn read_columns(row: &Row<'_>) -> Result<Self, RowError> {
-        let integer = |column| Ok(row.integer(column)?.unwrap_or_default());
-        let types = row.text("tablet_types");
-        let (tablet_types, tablet_selection_preference) = tablet_types::parse(&types)?;
-        Ok(Self {
-            id: id(row)?,
+    /// The same, its position read by `decode`, which has what to show beside its error.
+    pub(crate) fn with_position(row: &Row<'_>, decode: impl FnOnce(&[u8]) -> Result<String, (RowError, String)>) -> Self {
+        let mut faults = Faults(Vec::new());
+        let mut integer = |column| faults.or_default(row.integer(column)).unwrap_or_default();
+        let (max_tps, max_replication_lag) = (integer("max_tps"), integer("max_replication_lag"));
+        let (time_updated, transaction_timestamp) = (integer("time_updated"), integer("transaction_timestamp"));
+        let (time_heartbeat, time_throttled) = (integer("time_heartbeat"), integer("time_throttled"));
+        let rows_copied = integer("rows_copied");
+        let (tablet_types, tablet_selection_preference, error) = tablet_types::parse(&row.text("tablet_types"));
+        faults.0.extend(error);
+        let position = decode(row.value("pos").flatten().unwrap_or_default()).unwrap_or_else(|(error, shown)| {
+            faults.0.push(error);
+            shown
+        });
+        let missing = || RowError::new("source", "no such column", b"");
+        let source = row.value("source").ok_or_else(missing).and_then(|source| binlog_source::parse(source.unwrap_or_default()));
+        let id = if row.value("id").is_some() { small(row, "id") } else { Err(RowError::new("id", "no such column", b"")) };
+        Self {
+            id: faults.or_default(id).into(),
             workflow: row.text("workflow"),
-            source: match row.value("source") {
-                Some(source) => binlog_source::parse(source.unwrap_or_default())?,
-                None => return Err(RowError::new("source", "no such column", b"")),
-            },
-            position: position::decode(row.value("pos").flatten().unwrap_or_default())?,
+            source: faults.or_default(source),
+            position,
             stop_position: row.text("stop_pos"),
-            max_tps: integer("max_tps")?,
-            max_replication_lag: integer("max_replication_lag")?,
+            max_tps,
+            max_replication_lag,
             cells: row.text("cell").split(',').map(|cell| cell.trim().to_owned()).collect(),
             tablet_types,
             tablet_selection_preference,
-            time_updated: integer("time_updated")?,
-            transaction_timestamp: integer("transaction_timestamp")?,
-            time_heartbeat: integer("time_heartbeat")?,
-            time_throttled: integer("time_throttled")?,
+            time_updated,
+            transaction_timestamp,
+            time_heartbeat,
+            time_throttled,
             component_throttled: row.text("component_throttled"),
             reason_throttled: row.text("reason_throttled"),
             state: VReplicationWorkflowState::from_str_name(&row.text("state")).map_or(0, i32::from),
             message: row.text("message"),
             db_name: row.text("db_name"),
-            rows_copied: integer("rows_copied")?,
+            rows_copied,
             tags: row.text("tags").split(',').map(str::to_owned).collect(),
-            workflow_type: small(row, "workflow_type")?,
-            workflow_sub_type: small(row, "workflow_sub_type")?,
+            workflow_type: faults.kind(row, "workflow_type", |number| {
+                VReplicationWorkflowType::try_from(number).ok().map(|kind| kind.as_str_name())
+            }),
+            workflow_sub_type: faults.kind(row, "workflow_sub_type", |number| {
+                VReplicationWorkflowSubType::try_from(number).ok().map(|kind| kind.as_str_name())
+            }),
             defer_secondary_keys: row.text("defer_secondary_keys") == "1",
             options: row.text("options"),
-        })
+            faults: faults.0,
+        }
+    }
+
+    /// Whether this column cannot be read.
+    pub fn lacks(&self, column: &str) -> bool {
+        self.faults.iter().any(|fault| fault.column == column)
     }
 }
 
-fn id(row: &Row<'_>) -> Result<i64, RowError> {
-    match row.value("id") {
-        Some(_) => Ok(i64::from(small(row, "id")?)),
-        None => Err(RowError::new("id", "no such column", b"")),
+/// What could not be read so far.
+struct Faults(Vec<RowError>);
+
+impl Faults {
+    fn or_default<T: Default>(&mut self, read: Result<T, RowError>) -> T {
+        read.unwrap_or_else(|error| {
+            self.0.push(error);
+            T::default()
+        })
+    }
+
+    /// A number as its name; as stored if it is none.
+    fn kind(&mut self, row: &Row<'_>, column: &'static str, name: impl Fn(i32) -> Option<&'static str>) -> String {
+        match small(row, column) {
+            Ok(number) => name(number).map_or_else(|| number.to_string(), str::to_owned),
+            Err(error) => {
+                self.0.push(error);
+                row.text(column)
+            }
+        }
     }
 }
 

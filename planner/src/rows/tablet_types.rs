@@ -8,25 +8,25 @@ use crate::proto::tabletmanagerdata::TabletSelectionPreference;
 use crate::proto::topodata::TabletType;
 
 /// The tablet types of a list such as `in_order:REPLICA,primary`, and the preference: in order if it begins with `in_order:`,
-/// any otherwise. Nothing is trimmed; an empty list means the tablet's default.
+/// any otherwise. Nothing is trimmed; an empty list means the tablet's default. `MASTER` and `BATCH` are old names of `PRIMARY`
+/// and `RDONLY`.
 ///
-/// # Errors
-/// A name that is no tablet type. `MASTER` and `BATCH` are old names of `PRIMARY` and `RDONLY`.
-pub fn parse(text: &str) -> Result<(Vec<i32>, i32), RowError> {
+/// A name that is no tablet type is `UNKNOWN`, 0, in the list, and the first one is the error.
+pub fn parse(text: &str) -> (Vec<i32>, i32, Option<RowError>) {
     let (list, preference) = match text.strip_prefix("in_order:") {
         Some(list) => (list, TabletSelectionPreference::Inorder),
         None => (text, TabletSelectionPreference::Any),
     };
+    let mut error = None;
     let mut types = Vec::new();
-    if !list.is_empty() {
-        for name in list.split(',') {
-            types.push(by_name(&name.to_uppercase()).ok_or_else(|| {
-                let shown = if name.len() <= crate::limits::EXCERPT_BYTES { name.to_owned() } else { quoted(name) };
-                RowError::new("tablet_types", format!("unknown TabletType {shown}"), text.as_bytes())
-            })? as i32);
+    for name in list.split(',').filter(|_| !list.is_empty()) {
+        types.push(by_name(&name.to_uppercase()).map_or(0, i32::from));
+        if by_name(&name.to_uppercase()).is_none() && error.is_none() {
+            let shown = if name.len() <= crate::limits::EXCERPT_BYTES { name.to_owned() } else { quoted(name) };
+            error = Some(RowError::new("tablet_types", format!("unknown TabletType {shown}"), text.as_bytes()));
         }
     }
-    Ok((types, preference as i32))
+    (types, preference as i32, error)
 }
 
 fn by_name(name: &str) -> Option<TabletType> {
@@ -44,19 +44,20 @@ mod tests {
 
     #[test]
     fn lists_of_tablet_types() {
-        for (text, want) in [
-            ("", Ok((vec![], 0))),
-            ("in_order:", Ok((vec![], 1))),
-            ("in_order:REPLICA,primary", Ok((vec![2, 1], 1))),
-            ("replica,primary", Ok((vec![2, 1], 0))),
-            ("MASTER,BATCH", Ok((vec![1, 3], 0))),
-            ("master,Rdonly,SPARE,experimental,backup,restore,drained,unknown", Ok((vec![1, 3, 4, 5, 6, 7, 8, 0], 0))),
-            ("replica, primary", Err("unknown TabletType  primary")),
-            ("IN_ORDER:replica", Err("unknown TabletType IN_ORDER:replica")),
-            ("replica,", Err("unknown TabletType ")),
-            ("in_order:in_order:replica", Err("unknown TabletType in_order:replica")),
+        for (text, types, preference, error) in [
+            ("", vec![], 0, None),
+            ("in_order:", vec![], 1, None),
+            ("in_order:REPLICA,primary", vec![2, 1], 1, None),
+            ("replica,primary", vec![2, 1], 0, None),
+            ("MASTER,BATCH", vec![1, 3], 0, None),
+            ("master,Rdonly,SPARE,experimental,backup,restore,drained,unknown", vec![1, 3, 4, 5, 6, 7, 8, 0], 0, None),
+            ("replica, primary", vec![2, 0], 0, Some("unknown TabletType  primary")),
+            ("IN_ORDER:replica", vec![0], 0, Some("unknown TabletType IN_ORDER:replica")),
+            ("replica,", vec![2, 0], 0, Some("unknown TabletType ")),
+            ("in_order:in_order:replica,x", vec![0, 0], 1, Some("unknown TabletType in_order:replica")),
         ] {
-            assert_eq!(parse(text).map_err(|error| error.reason), want.map_err(str::to_owned), "{text:?}");
+            let (got, order, wrong) = parse(text);
+            assert_eq!((got, order, wrong.map(|wrong| wrong.reason).as_deref()), (types, preference, error), "{text:?}");
         }
     }
 }

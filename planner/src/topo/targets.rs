@@ -110,8 +110,23 @@ pub(crate) enum Event {
     Unreached(Unreached),
     /// The request cannot be served: no such shard, no topology.
     Fatal(Status),
-    /// There is nobody to ask: no such keyspace, or one without shards.
+    /// There is nobody to ask: the keyspace has no shards.
     NoShards(Status),
+    /// There is nobody to ask: there is no such keyspace. `node` is the directory that would have its shards, under its full name.
+    NoKeyspace {
+        node: String,
+    },
+}
+
+impl Event {
+    /// The status of a request that has nobody to ask; `None` for an event about one shard.
+    pub(crate) fn status(&self) -> Option<Status> {
+        match self {
+            Self::Fatal(status) | Self::NoShards(status) => Some(status.clone()),
+            Self::NoKeyspace { node } => Some(Status::unknown(format!("node doesn't exist: {node}"))),
+            Self::Target(_) | Self::Unreached(_) => None,
+        }
+    }
 }
 
 /// The search for the targets of one keyspace.
@@ -166,7 +181,8 @@ impl Targets {
                     Event::NoShards(Status::unknown(format!("no shards found in keyspace {}", self.keyspace)))
                 }
                 Answer::Failed { message, .. } => Event::Fatal(Status::unknown(message)),
-                _ => Event::NoShards(Status::unknown(format!("node doesn't exist: {node}"))),
+                Answer::Missing { .. } => Event::NoKeyspace { node },
+                other => Event::Fatal(Status::unknown(unexpected("a read of one record", &other))),
             }],
             Some(Waiting::Tablet(place)) => vec![tablet(place, answer)],
             Some(Waiting::Shard(shard)) => self.one_shard(shard, answer, asks).into_iter().collect(),

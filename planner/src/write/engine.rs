@@ -220,7 +220,10 @@ impl Write {
             }
             Event::Unreached(unreached) => self.unreached.push(unreached),
             Event::Fatal(status) => self.fail(status),
-            Event::NoShards(status) => self.fail(self.verb.no_shards(status)),
+            Event::NoShards(_) | Event::NoKeyspace { .. } => {
+                let status = event.status().unwrap_or_else(|| Status::unknown("there is nobody to ask"));
+                self.fail(self.verb.no_shards(status));
+            }
         }
     }
 

@@ -312,9 +312,11 @@ fn logs_that_cannot_be_read_are_said_where_they_are_missing() {
     cluster.answer(200, "streams", streams(&[stream(1, "a"), stream(3, "a")])).answer(200, "logs", refused("no log today"));
     let (workflows, reply) = cluster.workflows(&all());
     assert_eq!((reply.failures.len(), reply.failures[0].lost), (1, Lost::Logs));
-    for stream in workflows[0].shard_streams.values().flat_map(|shard| &shard.streams) {
-        assert_eq!(stream.log_fetch_error, "no log today", "both shards' streams say so");
+    for stream in &workflows[0].shard_streams["80-/zone1-0000000200"].streams {
+        assert_eq!(stream.log_fetch_error, "no log today");
     }
+    let other = &workflows[0].shard_streams["-80/zone1-0000000100"].streams[0];
+    assert_eq!(other.log_fetch_error, "", "the other tablet's logs were read");
     assert_eq!(workflows[0].shard_streams["-80/zone1-0000000100"].streams[0].logs.len(), 1, "what came is there");
     assert_eq!(workflows[1].shard_streams["-80/zone1-0000000100"].streams[0].log_fetch_error, "", "b has no stream there");
 
@@ -386,23 +388,42 @@ fn an_answer_that_is_too_large_is_asked_for_in_smaller_pages() {
     assert_eq!(cluster.workflows(&all()).1.failures[0].message, "one row is larger than max");
 }
 
+/// What a command could change is seen, whatever its columns hold.
 #[test]
-fn a_row_that_cannot_be_read_is_left_out_and_named() {
+fn a_column_that_cannot_be_read_hides_no_stream() {
     let garbage = crate::support::StreamOf { source: "garbage".into(), ..stream(3, "c") };
     let bad_pos = crate::support::StreamOf { pos: "pos", ..stream(4, "a") };
     let bad_options = crate::support::StreamOf { options: "{", ..stream(5, "d") };
     let mut cluster = two_shards();
     cluster.answer(100, "streams", streams(&[stream(1, "a"), stream(2, "b"), garbage, bad_pos, bad_options]));
     let (workflows, reply) = cluster.workflows(&all());
-    let names: Vec<_> = workflows.iter().map(|workflow| workflow.name.as_str()).collect();
-    assert_eq!(names, ["a", "b"], "c and d had one stream each");
-    assert_eq!(workflows[0].shard_streams["-80/zone1-0000000100"].streams.len(), 1);
+    let shown: Vec<_> = workflows
+        .iter()
+        .map(|workflow| {
+            let streams = &workflow.shard_streams["-80/zone1-0000000100"].streams;
+            (workflow.name.as_str(), streams.iter().map(|stream| (stream.id, stream.state.as_str())).collect::<Vec<_>>())
+        })
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            ("a", vec![(1, "Running"), (4, "Running")]),
+            ("b", vec![(2, "Copying")]),
+            ("c", vec![(3, "Unknown")]),
+            ("d", vec![(5, "Running")])
+        ]
+    );
+    let of = |index: usize, place: usize| &workflows[index].shard_streams["-80/zone1-0000000100"].streams[place];
+    assert_eq!(of(0, 1).position, "pos", "as it is stored");
+    assert!(of(2, 0).message.contains("column source: proto: (line 1:1): unknown field: garbage"), "{}", of(2, 0).message);
+    assert!(of(2, 0).binlog_source.is_some(), "present though empty");
     let mut found = reply.failures.clone();
     found.sort_by(|a, b| a.message.cmp(&b.message));
+    assert_eq!(found.len(), 3);
     for (failure, (workflow, parts)) in found.iter().zip([
-        ("c", &["stream 3", "source", "garbage"][..]),
-        ("a", &["stream 4", "pos", "unknown GTIDSet flavor \"\""][..]),
-        ("d", &["stream 5", "options"][..]),
+        ("c", &["stream 3", "column source", "garbage"][..]),
+        ("a", &["stream 4", "column pos", "unknown GTIDSet flavor \"\""][..]),
+        ("d", &["stream 5", "column options"][..]),
     ]) {
         assert_eq!(
             (failure.workflow.as_str(), failure.tablet.as_str(), failure.lost),
@@ -412,20 +433,59 @@ fn a_row_that_cannot_be_read_is_left_out_and_named() {
             assert!(failure.message.contains(part), "{part}: {}", failure.message);
         }
     }
-    let error = cluster.error(&GetWorkflowsRequest { workflow: "c".into(), ..all() });
-    assert!(error.contains("garbage"), "asked for by name, it is the error: {error}");
+    // Asked for by name, and strictly: it is the answer.
+    let mut cluster = Cluster::new(&["0"]);
+    cluster.answer(100, "streams", streams(&[crate::support::StreamOf { source: "garbage".into(), ..stream(3, "c") }]));
+    let request = GetWorkflowsRequest { workflow: "c".into(), ..all() };
+    assert_eq!(cluster.workflows(&request).0[0].name, "c");
+    let strict = Call { options: CallOptions { strict: true, ..CallOptions::default() }, ..call(&request) };
+    assert!(cluster.run(&strict).0.result.is_ok(), "nothing is missing");
 }
 
 #[test]
-fn a_workflow_that_contradicts_itself_is_left_out_and_named() {
+fn a_stream_whose_times_cannot_be_read_is_not_taken_for_a_healthy_one() {
+    let columns = ["#id", "workflow", "source", "pos", "state", "#time_updated", "#transaction_timestamp"];
+    let read = |state: &str, updated: &str| {
+        let values = ["1", "w", r#"keyspace:"src""#, "", state, updated, updated].map(|text| Some(text.to_owned())).to_vec();
+        let mut cluster = Cluster::new(&["0"]);
+        cluster.answer(100, "streams", rows(&columns, &[values]));
+        let (workflows, reply) = cluster.workflows(&all());
+        let stream = workflows[0].shard_streams["0/zone1-0000000100"].streams[0].clone();
+        (stream.state, stream.message, workflows[0].max_v_replication_lag, reply.failures.len())
+    };
+    let (state, message, lag, failures) = read("Running", "soon");
+    assert_eq!((state.as_str(), lag, failures), ("Unknown", 0, 1), "no age since 1970");
+    assert!(message.contains("column time_updated: ") && message.contains("column transaction_timestamp: "), "{message}");
+    assert_eq!(read("Stopped", "soon").0, "Stopped", "that much is known");
+}
+
+#[test]
+fn many_columns_that_cannot_be_read_are_counted() {
+    let count = i64::try_from(limits::FAULTS_PER_TABLET).unwrap() + 30;
+    let many: Vec<_> = (1..=count).map(|id| crate::support::StreamOf { pos: "pos", ..stream(id, "a") }).collect();
+    let mut cluster = two_shards();
+    cluster.answer(100, "streams", streams(&many));
+    let (workflows, reply) = cluster.workflows(&all());
+    assert_eq!(workflows[0].shard_streams["-80/zone1-0000000100"].streams.len(), many.len());
+    assert_eq!(reply.failures.len(), limits::FAULTS_PER_TABLET + 1);
+    assert_eq!(reply.failures[0].message, "and 30 more streams with a column that cannot be read");
+    assert!(reply.failures.iter().any(|failure| failure.message.starts_with("stream 1: column pos: ")), "the first ones by name");
+}
+
+#[test]
+fn a_workflow_that_contradicts_itself_is_there_and_named() {
     let other = crate::support::StreamOf { source: r#"keyspace:"b" shard:"0""#.into(), ..stream(1, "a") };
     let mut cluster = two_shards();
     cluster.answer(200, "streams", streams(&[other]));
     let (workflows, reply) = cluster.workflows(&all());
-    assert_eq!(workflows.len(), 1);
+    assert_eq!(workflows.len(), 2);
+    assert_eq!((workflows[0].source.as_ref().unwrap().keyspace.as_str(), workflows[0].shard_streams.len()), ("src", 2));
     let text = "workflow = a, ks1 = src, ks2 = b: multiple source keyspaces for a single workflow";
     assert_eq!((reply.failures[0].lost, reply.failures[0].message.as_str()), (Lost::Workflow, text));
-    assert_eq!(cluster.error(&GetWorkflowsRequest { workflow: "a".into(), ..all() }), text);
+    let request = GetWorkflowsRequest { workflow: "a".into(), ..all() };
+    assert_eq!(cluster.workflows(&request).1.failures[0].message, text);
+    let strict = Call { options: CallOptions { strict: true, ..CallOptions::default() }, ..call(&request) };
+    assert!(cluster.run(&strict).0.result.unwrap_err().message.ends_with(text), "as vtctld");
     let unset = crate::support::StreamOf { source: r#"shard:"0""#.into(), ..stream(1, "a") };
     cluster.answer(100, "streams", streams(&[unset]));
     assert!(cluster.workflows(&all()).1.failures.is_empty(), "an unset keyspace contradicts none");
@@ -492,19 +552,26 @@ fn limits_are_reached_and_said() {
 }
 
 #[test]
-fn a_copy_state_that_cannot_be_read_costs_its_stream_only() {
+fn a_copy_state_whose_id_cannot_be_read_is_shown() {
     let mut cluster = two_shards();
     let values = [None, Some("1".to_owned()), Some("t1".into()), None];
     cluster.answer(100, "copy state", rows(&["#id", "#vrepl_id", "table_name", "lastpk"], &[values.to_vec()]));
     let (workflows, reply) = cluster.workflows(&all());
-    assert_eq!((reply.failures.len(), reply.failures[0].lost), (1, Lost::CopyState));
+    assert_eq!((reply.failures.len(), reply.failures[0].lost), (1, Lost::Stream));
     assert!(
-        reply.failures[0].message.starts_with("stream 1: a row of copy_state cannot be read"),
+        reply.failures[0].message.starts_with("stream 1: copy state of table t1: column id: "),
         "{}",
         reply.failures[0].message
     );
-    assert_eq!(workflows[0].shard_streams["-80/zone1-0000000100"].streams[0].state, "Unknown");
-    assert_eq!(workflows[1].shard_streams["-80/zone1-0000000100"].streams[0].state, "Running", "stream 2 has none");
+    let of = |index: usize| &workflows[index].shard_streams["-80/zone1-0000000100"].streams[0];
+    assert_eq!((of(0).state.as_str(), of(0).copy_states[0].table.as_str()), ("Copying", "t1"));
+    assert_eq!(of(1).state, "Running", "stream 2 has none");
+    // Whose row it is cannot be read: any stream may be copying.
+    let values = [Some("7".to_owned()), None, Some("t1".into()), None];
+    cluster.answer(100, "copy state", rows(&["#id", "#vrepl_id", "table_name", "lastpk"], &[values.to_vec()]));
+    let (workflows, reply) = cluster.workflows(&all());
+    assert_eq!((reply.failures.len(), reply.failures[0].lost), (1, Lost::CopyState));
+    assert!(workflows.iter().all(|workflow| workflow.shard_streams["-80/zone1-0000000100"].streams[0].state == "Unknown"));
 }
 
 #[test]

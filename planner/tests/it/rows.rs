@@ -18,8 +18,7 @@ use vtflow_planner::proto::query::{Field, QueryResult, Row as WireRow};
 use vtflow_planner::proto::tabletmanagerdata::VReplicationExecResponse;
 use vtflow_planner::proto::topodata::KeyRange;
 use vtflow_planner::rows::{
-    BadLog, BadStream, CopyStateRow, LogRow, RowSet, StreamRow, binlog_source, copy_state, options, position, tablet_types,
-    text_format, time,
+    CopyStateRow, LogRow, RowSet, StreamRow, binlog_source, copy_state, options, position, tablet_types, text_format, time,
 };
 
 const INT64: i32 = 265;
@@ -41,7 +40,7 @@ fn answered(result: QueryResult) -> RowSet {
 }
 
 /// A stream's row with the 14 columns of v10, then changed.
-fn stream(changes: &[Cell<'static>]) -> Result<StreamRow, BadStream> {
+fn stream(changes: &[Cell<'static>]) -> StreamRow {
     let source: &[u8] = br#"keyspace:"s" shard:"0" filter:<rules:<match:"t1" filter:"select 1" > > "#;
     let mut cells: Vec<Cell<'static>> = vec![
         ("id", INT64, Some(b"7")),
@@ -79,13 +78,16 @@ fn number(column: &'static str, value: &'static str) -> Cell<'static> {
 
 #[test]
 fn columns_that_v10_lacks_have_their_defaults() {
-    let row = stream(&[]).unwrap();
+    let row = stream(&[]);
     assert_eq!((row.id, row.workflow.as_str(), row.db_name.as_str()), (7, "wf", "vt_ks"));
     assert_eq!(row.source.filter.unwrap().rules[0].r#match, "t1");
     assert_eq!((row.max_tps, row.max_replication_lag, row.time_updated), (i64::MAX, 1, 20_251_123_073_112));
     assert_eq!((row.position.as_str(), row.stop_position.as_str()), ("14b68925-696a-11ea-aee7-fec597a91f5e:1-3", ""));
     assert_eq!((row.time_heartbeat, row.time_throttled, row.rows_copied), (0, 0, 0));
-    assert_eq!((row.workflow_type, row.workflow_sub_type, row.defer_secondary_keys), (0, 0, false));
+    assert_eq!(
+        (row.workflow_type.as_str(), row.workflow_sub_type.as_str(), row.defer_secondary_keys),
+        ("Materialize", "None", false)
+    );
     assert_eq!([row.component_throttled, row.reason_throttled, row.options, row.message], [""; 4]);
     assert_eq!((row.state, row.cells, row.tags, row.tablet_types), (4, vec![String::new()], vec![String::new()], vec![]));
 }
@@ -93,27 +95,25 @@ fn columns_that_v10_lacks_have_their_defaults() {
 /// Cases GW-10 to GW-13, GW-18, MX-3 and MX-6.
 #[test]
 fn every_column_is_read_by_its_rule() {
-    let row = stream(&[text("tags", ""), text("cell", ""), text("tablet_types", "")]).unwrap();
+    let row = stream(&[text("tags", ""), text("cell", ""), text("tablet_types", "")]);
     assert_eq!(
         (row.tags, row.cells, row.tablet_types, row.tablet_selection_preference),
         (vec![String::new()], vec![String::new()], vec![], 0)
     );
     let row =
         stream(&[text("cell", " zone1 ,\u{2003}zone2"), text("tablet_types", "in_order:REPLICA,primary"), text("tags", "a, b")]);
-    let row = row.unwrap();
     assert_eq!((row.cells, row.tags), (vec!["zone1".to_owned(), "zone2".to_owned()], vec!["a".to_owned(), " b".to_owned()]));
     assert_eq!((row.tablet_types, row.tablet_selection_preference), (vec![2, 1], 1));
-    assert_eq!(stream(&[text("tablet_types", "MASTER,BATCH")]).unwrap().tablet_types, [1, 3]);
+    assert_eq!(stream(&[text("tablet_types", "MASTER,BATCH")]).tablet_types, [1, 3]);
     let stop = "MySQL56/14b68925-696a-11ea-aee7-fec597a91f5e:1-3";
-    assert_eq!(stream(&[text("stop_pos", stop)]).unwrap().stop_position, stop);
+    assert_eq!(stream(&[text("stop_pos", stop)]).stop_position, stop);
     let plain = stop.as_bytes();
     let packed = [&u32::try_from(plain.len()).unwrap().to_le_bytes()[..], &compress_to_vec_zlib(plain, 6)].concat();
     let packed: Cell<'static> = ("pos", VARBINARY, Some(Box::leak(packed.into_boxed_slice())));
-    assert_eq!(stream(&[packed]).unwrap().position, "14b68925-696a-11ea-aee7-fec597a91f5e:1-3");
-    let row =
-        stream(&[number("workflow_type", "99"), number("workflow_sub_type", "1"), number("defer_secondary_keys", "1")]).unwrap();
-    assert_eq!((row.workflow_type, row.workflow_sub_type, row.defer_secondary_keys), (99, 1, true));
-    assert!(!stream(&[number("defer_secondary_keys", "2")]).unwrap().defer_secondary_keys);
+    assert_eq!(stream(&[packed]).position, "14b68925-696a-11ea-aee7-fec597a91f5e:1-3");
+    let row = stream(&[number("workflow_type", "99"), number("workflow_sub_type", "1"), number("defer_secondary_keys", "1")]);
+    assert_eq!((row.workflow_type.as_str(), row.workflow_sub_type.as_str(), row.defer_secondary_keys), ("99", "Partial", true));
+    assert!(!stream(&[number("defer_secondary_keys", "2")]).defer_secondary_keys);
     for (state, want) in [
         ("Unknown", 0),
         ("Init", 1),
@@ -125,43 +125,83 @@ fn every_column_is_read_by_its_rule() {
         ("Frobnicate", 0),
         ("", 0),
     ] {
-        assert_eq!(stream(&[("state", VARBINARY, Some(state.as_bytes()))]).unwrap().state, want, "{state}");
+        assert_eq!(stream(&[("state", VARBINARY, Some(state.as_bytes()))]).state, want, "{state}");
     }
-    let row = stream(&[("message", VARBINARY, Some(b"caf\xe9")), ("workflow", VARBINARY, None)]).unwrap();
+    let row = stream(&[("message", VARBINARY, Some(b"caf\xe9")), ("workflow", VARBINARY, None)]);
     assert_eq!((row.message.as_str(), row.workflow.as_str()), ("caf\u{fffd}", ""));
 }
 
+/// Whatever one column holds: the row is there, the column is named, and all others are as they were.
 #[test]
-fn a_row_that_cannot_be_read_says_which_column_and_keeps_its_name() {
+fn a_column_that_cannot_be_read_takes_nothing_else_away() {
     let refused = "Cannot convert value to desired type";
-    for (change, column, reason) in [
-        (text("id", "7"), "id", refused),
-        (number("id", "2147483648"), "id", "strconv.ParseInt: parsing \"2147483648\": value out of range"),
-        (text("source", "garbage"), "source", "proto: (line 1:1): unknown field: garbage"),
-        (text("pos", "pos"), "pos", "parse error: unknown GTIDSet flavor \"\""),
-        (("max_tps", INT64, None), "max_tps", refused),
-        (text("time_updated", "1"), "time_updated", refused),
-        (number("time_heartbeat", "x"), "time_heartbeat", "strconv.ParseInt: parsing \"x\": invalid syntax"),
-        (text("tablet_types", "replica,x"), "tablet_types", "unknown TabletType x"),
-        (("workflow_type", INT64, None), "workflow_type", refused),
+    let whole = stream(&[]);
+    assert_eq!(whole.faults, []);
+    let tagged = "MySQL56/14b68925-696a-11ea-aee7-fec597a91f5e:1-12045:mysqlsh:1-3";
+    for (change, column, reason, shown) in [
+        (text("id", "7"), "id", refused, StreamRow { id: 0, ..whole.clone() }),
+        (
+            number("id", "2147483648"),
+            "id",
+            "strconv.ParseInt: parsing \"2147483648\": value out of range",
+            StreamRow { id: 0, ..whole.clone() },
+        ),
+        (
+            text("source", "garbage"),
+            "source",
+            "proto: (line 1:1): unknown field: garbage",
+            StreamRow { source: BinlogSource::default(), ..whole.clone() },
+        ),
+        (
+            text("pos", "pos"),
+            "pos",
+            "parse error: unknown GTIDSet flavor \"\"",
+            StreamRow { position: "pos".into(), ..whole.clone() },
+        ),
+        (
+            text("pos", tagged),
+            "pos",
+            "invalid MySQL 5.6 GTID set (\"14b68925-696a-11ea-aee7-fec597a91f5e:1-12045:mysqlsh:1-3\"): invalid interval (\"mysqlsh\"): \
+             strconv.ParseUint: parsing \"mysqlsh\": invalid syntax",
+            StreamRow { position: tagged.into(), ..whole.clone() },
+        ),
+        (("max_tps", INT64, None), "max_tps", refused, StreamRow { max_tps: 0, ..whole.clone() }),
+        (text("time_updated", "1"), "time_updated", refused, StreamRow { time_updated: 0, ..whole.clone() }),
+        (number("time_heartbeat", "x"), "time_heartbeat", "strconv.ParseInt: parsing \"x\": invalid syntax", whole.clone()),
+        (
+            text("tablet_types", "in_order:replica,x"),
+            "tablet_types",
+            "unknown TabletType x",
+            StreamRow { tablet_types: vec![2, 0], tablet_selection_preference: 1, ..whole.clone() },
+        ),
+        (("workflow_type", INT64, None), "workflow_type", refused, StreamRow { workflow_type: String::new(), ..whole.clone() }),
         (
             number("workflow_sub_type", "4294967296"),
             "workflow_sub_type",
             "strconv.ParseInt: parsing \"4294967296\": value out of range",
+            StreamRow { workflow_sub_type: "4294967296".into(), ..whole.clone() },
         ),
-        (number("rows_copied", ""), "rows_copied", "strconv.ParseInt: parsing \"\": invalid syntax"),
+        (number("rows_copied", ""), "rows_copied", "strconv.ParseInt: parsing \"\": invalid syntax", whole.clone()),
     ] {
-        let bad = stream(&[change]).unwrap_err();
-        assert_eq!((bad.error.column, bad.error.reason.as_str()), (column, reason));
-        assert_eq!((bad.id, bad.workflow.as_str()), ((column != "id").then_some(7), "wf"), "{column}");
+        let mut row = stream(&[change]);
+        let faults = std::mem::take(&mut row.faults);
+        let found: Vec<_> = faults.iter().map(|fault| (fault.column, fault.reason.as_str())).collect();
+        assert_eq!(found, [(column, reason)]);
+        assert_eq!(row, shown, "{column}");
     }
+    let bad = stream(&[text("pos", "x"), text("source", "y"), number("rows_copied", "z")]);
+    assert!(bad.lacks("pos") && bad.lacks("source") && bad.lacks("rows_copied") && !bad.lacks("id"), "{:?}", bad.faults);
     let set = one_row(&[("workflow", VARBINARY, Some(b"wf"))]);
-    let bad = StreamRow::read(&set.rows().next().unwrap()).unwrap_err();
-    assert_eq!(bad.to_string(), "stream ?: column id: no such column");
+    let bad = StreamRow::read(&set.rows().next().unwrap());
+    let texts: Vec<_> = bad.faults.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        (bad.workflow.as_str(), texts),
+        ("wf", vec!["column id: no such column".into(), "column source: no such column".to_owned()])
+    );
 }
 
 #[test]
-fn log_rows_report_the_first_mistake_in_vtctlds_order() {
+fn log_rows_say_the_first_mistake_in_vtctlds_order_and_keep_the_rest() {
     let good = ["1", "7", "Message", "Running", "2025-01-02 03:04:05", "2025-01-02 03:04:06.5", "hello", "3"];
     let names = ["id", "vrepl_id", "type", "state", "created_at", "updated_at", "message", "count"];
     let read = |changes: &[(usize, Option<&str>)]| {
@@ -172,9 +212,9 @@ fn log_rows_report_the_first_mistake_in_vtctlds_order() {
         let cells: Vec<_> = names.iter().zip(values).map(|(name, value)| (*name, VARBINARY, value.map(str::as_bytes))).collect();
         LogRow::read(&one_row(&cells).rows().next().unwrap())
     };
-    let row = read(&[]).unwrap();
-    assert_eq!((row.id, row.stream, row.created_at, row.updated_at, row.count), (1, 7, 1_735_787_045, 1_735_787_046, 3));
-    assert_eq!([row.kind, row.state, row.message], ["Message", "Running", "hello"]);
+    let row = read(&[]);
+    assert_eq!((row.id, row.stream, row.created_at, row.updated_at, row.count), (1, Some(7), 1_735_787_045, 1_735_787_046, 3));
+    assert_eq!([row.kind, row.state, row.message, row.fault], ["Message", "Running", "hello", ""]);
     let empty_time = "parsing time \"\" as \"2006-01-02 15:04:05\": cannot parse \"\" as \"2006\"";
     for (name, changes, stream, text) in [
         ("id first", &[(0, Some("x")), (1, Some("")), (4, None)][..], None, "cannot parse int64 from \"x\""),
@@ -184,8 +224,11 @@ fn log_rows_report_the_first_mistake_in_vtctlds_order() {
         ("then updated_at", &[(5, Some("")), (7, None)], Some(7), empty_time),
         ("then count", &[(7, None)], Some(7), "cannot parse int64 from empty string"),
     ] {
-        assert_eq!(read(changes), Err(BadLog { stream, text: text.to_owned() }), "{name}");
+        let row = read(changes);
+        assert_eq!((row.stream, row.fault.as_str(), row.message.as_str()), (stream, text, "hello"), "{name}");
     }
+    let row = read(&[(5, Some("never"))]);
+    assert_eq!((row.created_at, row.updated_at, row.count), (1_735_787_045, 0, 3));
 }
 
 #[test]
@@ -193,7 +236,10 @@ fn copy_state_needs_an_integer_stream() {
     let cells: [Cell<'_>; 3] =
         [("vrepl_id", INT64, Some(b"7")), ("table_name", VARBINARY, Some(b"t")), ("lastpk", VARBINARY, None)];
     let row = CopyStateRow::read(&one_row(&cells).rows().next().unwrap()).unwrap();
-    assert_eq!(row, CopyStateRow { id: None, stream: 7, table: "t".to_owned(), last_pk: String::new() });
+    assert_eq!(row, CopyStateRow { id: None, stream: 7, table: "t".to_owned(), last_pk: String::new(), fault: None });
+    let odd = [("id", INT64, Some(&b"x"[..])), cells[0], cells[1], cells[2]];
+    let row = CopyStateRow::read(&one_row(&odd).rows().next().unwrap()).unwrap();
+    assert_eq!((row.id, row.stream, row.fault.map(|fault| fault.column)), (None, 7, Some("id")), "the row is there");
     let mut text = cells;
     text[0].1 = VARBINARY;
     let error = CopyStateRow::read(&one_row(&text).rows().next().unwrap()).unwrap_err();
@@ -206,7 +252,7 @@ fn copy_state_needs_an_integer_stream() {
 fn streams_of_a_v16_tablet() {
     let set = RowSet::from_vreplication_exec(&from_base64(V16_STREAMS)).unwrap();
     assert_eq!((set.fields().len(), set.has_column("options"), set.has_column("defer_secondary_keys")), (22, false, true));
-    let rows: Vec<_> = set.rows().map(|row| StreamRow::read(&row).unwrap()).collect();
+    let rows: Vec<_> = set.rows().map(|row| StreamRow::read(&row)).collect();
     let names: Vec<_> = rows.iter().map(|row| (row.id, row.workflow.as_str(), row.state, row.message.as_str())).collect();
     let error = "vttablet: rpc error: code = FailedPrecondition desc = column nosuchcol not found in table product";
     assert_eq!(
@@ -226,13 +272,14 @@ fn streams_of_a_v16_tablet() {
     let rules = &rows[1].source.filter.as_ref().unwrap().rules;
     assert_eq!(rules.iter().map(|rule| rule.r#match.as_str()).collect::<Vec<_>>(), ["big", "product"]);
     assert_eq!(rules[0].filter, "select id, pad from big where in_keyrange(id, 'mixed.hash', 'c0-e0')");
-    assert_eq!((rows[4].workflow_type, rows[4].source.keyspace.as_str(), rows[4].source.shard.as_str()), (5, "mixed", "c0-e0"));
+    let Some(last) = rows.last() else { panic!("no rows") };
+    assert_eq!([last.workflow_type.as_str(), &last.source.keyspace, &last.source.shard], ["OnlineDDL", "mixed", "c0-e0"]);
 }
 
 #[test]
 fn streams_of_a_v24_tablet() {
     let set = RowSet::from_vreplication_exec(&from_base64(V24_STREAMS)).unwrap();
-    let rows: Vec<_> = set.rows().map(|row| StreamRow::read(&row).unwrap()).collect();
+    let rows: Vec<_> = set.rows().map(|row| StreamRow::read(&row)).collect();
     assert_eq!((set.fields().len(), rows.len()), (24, 6));
     assert_eq!((rows[0].rows_copied, rows[0].transaction_timestamp, rows[0].options.as_str()), (213, 1_795_423_522, "{}"));
     assert_eq!((rows[2].state, rows[5].id), (5, 7));
@@ -251,8 +298,11 @@ fn copy_state_and_logs_of_real_tablets() {
     assert_eq!(newest[2].last_pk, r#"fields:{name:"a" type:VARCHAR} rows:{lengths:5 values:"it\\'s"}"#);
 
     let set = RowSet::from_vreplication_exec(&from_base64(V16_LOG)).unwrap();
-    let rows: Vec<_> = set.rows().map(|row| LogRow::read(&row).unwrap()).collect();
-    assert_eq!(rows.iter().map(|row| (row.id, row.stream, row.count)).collect::<Vec<_>>(), [(19, 5, 2), (18, 5, 1), (17, 5, 1)]);
+    let rows: Vec<_> = set.rows().map(|row| LogRow::read(&row)).collect();
+    assert_eq!(
+        rows.iter().map(|row| (row.id, row.stream, row.count)).collect::<Vec<_>>(),
+        [(19, Some(5), 2), (18, Some(5), 1), (17, Some(5), 1)]
+    );
     assert_eq!((rows[0].created_at, rows[0].updated_at), (1_795_424_022, 1_795_424_029));
     assert_eq!((rows[2].kind.as_str(), rows[2].message.as_str()), ("Started Copy Phase", "Copy phase started for 1 table(s)"));
 }
@@ -401,7 +451,7 @@ fn no_result_panics() {
         let set = RowSet::from_vreplication_exec(&result.encode_to_vec());
         prop_assert_eq!(set.is_ok(), all_fit);
         for row in set.unwrap_or_default().rows() {
-            let _ = (StreamRow::read(&row).is_ok(), CopyStateRow::read(&row).is_ok(), LogRow::read(&row).is_ok());
+            let _ = (StreamRow::read(&row), CopyStateRow::read(&row).is_ok(), LogRow::read(&row));
         }
         Ok(())
     });

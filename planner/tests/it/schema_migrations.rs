@@ -148,19 +148,37 @@ fn what_a_shard_does_not_say_is_named() {
 }
 
 #[test]
-fn a_row_that_cannot_be_read_does_not_hide_the_others() {
+fn a_column_that_cannot_be_read_hides_no_migration() {
     let mut cluster = mixed();
     let columns = ["#id", "migration_uuid", "added_timestamp"];
     let list: [&[&str]; 2] = [&["1", UUID, "yesterday"], &["2", "b", "2024-01-02 03:04:05"]];
     cluster.answer(100, "migrations", page(&columns, &list));
     let (reply, _) = cluster.run(&call(&all()));
-    assert_eq!(uuids(&reply), ["b", "a"]);
+    assert_eq!(uuids(&reply), [UUID, "b", "a"]);
     assert_eq!((reply.failures.len(), reply.failures[0].lost), (1, Lost::Migration));
     assert!(reply.failures[0].message.starts_with(&format!("migration {UUID}: column added_timestamp: parsing time")));
-    // Asked for by its name alone, it is the answer.
+    assert_eq!(reply.failures[0].tablet, "zone1-0000000100");
+    // Asked for by its name alone, and strictly: it is the answer.
     cluster.answer(100, "migrations", page(&columns, &list[..1])).answer(200, "migrations", ids(0..0));
     let request = GetSchemaMigrationsRequest { uuid: UUID.into(), ..all() };
-    assert!(cluster.run(&call(&request)).0.result.unwrap_err().message.contains("yesterday"));
+    assert_eq!(uuids(&cluster.run(&call(&request)).0), [UUID]);
+    let strict = Call { options: CallOptions { strict: true, ..CallOptions::default() }, ..call(&request) };
+    assert_eq!(uuids(&cluster.run(&strict).0), [UUID], "nothing is missing");
+}
+
+#[test]
+fn many_columns_that_cannot_be_read_are_counted() {
+    let mut cluster = mixed();
+    let list: Vec<Vec<String>> =
+        (0..limits::FAULTS_PER_TABLET + 30).map(|id| vec![id.to_string(), format!("m{id}"), "never".into()]).collect();
+    let list: Vec<Vec<&str>> = list.iter().map(|row| row.iter().map(String::as_str).collect()).collect();
+    let list: Vec<&[&str]> = list.iter().map(Vec::as_slice).collect();
+    cluster.answer(100, "migrations", page(&["#id", "migration_uuid", "added_timestamp"], &list));
+    let (reply, _) = cluster.run(&call(&all()));
+    assert_eq!(reply.failures.len(), limits::FAULTS_PER_TABLET + 1);
+    let more =
+        reply.failures.iter().filter(|failure| failure.message == "and 30 more migrations with a column that cannot be read");
+    assert_eq!(more.count(), 1);
 }
 
 #[test]

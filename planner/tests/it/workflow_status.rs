@@ -52,7 +52,7 @@ fn sizes(list: &[(&str, i64, i64)]) -> Answer {
 /// Two shards move `t1` from src/0, whose primary is 900. Cell zone1.
 fn moving() -> Cluster {
     let mut cluster = Cluster::new(&["-80", "80-"]);
-    cluster.cell("zone1");
+    cluster.cell("zone1").put("zone1", "SrvVSchema", &SrvVSchema::default());
     let source = Shard { primary_alias: Some(alias(900)), is_primary_serving: true, ..Shard::default() };
     cluster.put("global", "keyspaces/src/shards/0/Shard", &source);
     cluster.tablet(900, "0");
@@ -111,6 +111,46 @@ fn where_traffic_goes_is_read_from_the_rules_and_the_cells() {
     assert_eq!(status(&reply).traffic_state, "Unknown: deadline exceeded: /vitess/zone1/SrvVSchema");
     assert_eq!((reply.failures.len(), reply.failures[0].lost), (1, Lost::Record));
     assert_eq!(status(&reply).shard_streams.len(), 2, "the rest is there");
+}
+
+/// vtctld fails where a cell serves nothing that it could read.
+#[test]
+fn a_cell_that_serves_nothing_is_not_one_where_nothing_is_switched() {
+    let mut cluster = moving();
+    cluster.cell("zone2");
+    let (reply, _) = cluster.run(&call(&wf("wf")));
+    assert_eq!(status(&reply).traffic_state, "Unknown: node doesn't exist: /vitess/zone2/SrvVSchema");
+    assert_eq!((reply.failures.len(), reply.failures[0].lost), (1, Lost::Record), "{:?}", reply.failures);
+    // Which keyspaces a cell serves does not decide where tables are read.
+    cluster.put("zone2", "SrvVSchema", &SrvVSchema::default());
+    cluster.break_topo("zone2", "keyspaces/ks/SrvKeyspace", "down");
+    assert_eq!(ok(&cluster, &wf("wf")).traffic_state, "Reads Not Switched. Writes Not Switched");
+    cluster.break_topo("global", "cells/", "no cells today");
+    assert_eq!(status(&cluster.run(&call(&wf("wf"))).0).traffic_state, "Unknown: no cells today");
+}
+
+/// What says what is moved cannot be read: its traffic is not guessed, and the stream is there.
+#[test]
+fn traffic_of_what_cannot_be_read_is_unknown() {
+    for (name, bad, part) in [
+        ("source", StreamOf { source: "garbage".into(), ..stream(1, "wf") }, "stream 1: column source: "),
+        ("options", StreamOf { options: "{", ..stream(1, "wf") }, "stream 1: column options: "),
+        ("two sources", StreamOf { source: r#"keyspace:"b" shard:"0""#.into(), ..stream(1, "wf") }, "multiple source keyspaces"),
+    ] {
+        let mut cluster = copying();
+        cluster.answer(200, "streams", streams(&[bad]));
+        let (reply, _) = cluster.run(&call(&wf("wf")));
+        let status = status(&reply);
+        assert!(status.traffic_state.starts_with("Unknown: ") && status.traffic_state.contains(part), "{}", status.traffic_state);
+        assert_eq!(status.shard_streams["ks/80-"].streams[0].id, 1, "{name}");
+        assert!(reply.failures.iter().any(|failure| failure.message.contains(part)), "{name}: {:?}", reply.failures);
+        assert_eq!(status.table_copy_state["t1"].rows_percentage, 0.0, "{name}");
+    }
+    let mut cluster = moving();
+    cluster.answer(200, "streams", streams(&[StreamOf { pos: "pos", ..stream(1, "wf") }]));
+    let (reply, _) = cluster.run(&call(&wf("wf")));
+    assert_eq!(status(&reply).traffic_state, "Reads Not Switched. Writes Not Switched", "a position moves nothing");
+    assert_eq!(status(&reply).shard_streams["ks/80-"].streams[0].position, "pos");
 }
 
 #[test]
@@ -182,12 +222,26 @@ fn a_part_that_is_not_known_does_not_hide_the_rest() {
     assert_eq!(status(&reply).table_copy_state["t1"].rows_copied, 10);
     assert_eq!(reply.failures.len(), 3);
     assert_eq!(reply.failures[0].message, "table statistics: no such table");
+    let table = status(&reply).table_copy_state.remove("t1").unwrap();
+    assert_eq!((table.rows_total, table.rows_percentage, table.bytes_percentage), (0, 0.0, 0.0), "not known is not 100 %");
     // The source keyspace is gone.
     let mut cluster = copying();
     cluster.topo.remove(&("global".into(), "keyspaces/src/shards/0/Shard".into()));
     let (reply, _) = cluster.run(&call(&wf("wf")));
     assert_eq!(status(&reply).table_copy_state["t1"].rows_copied, 20);
     assert!(reply.failures[0].message.starts_with("table statistics of the source: node doesn't exist: "));
+    let table = status(&reply).table_copy_state.remove("t1").unwrap();
+    assert_eq!((table.rows_total, table.rows_percentage, table.phase), (0, 0.0, 2), "not known is not 100 %");
+    // A target does not say: what is copied is not known, nor is how much that is of all.
+    let mut cluster = copying();
+    cluster.answer(200, "table sizes", silent(200));
+    let table = status(&cluster.run(&call(&wf("wf"))).0).table_copy_state.remove("t1").unwrap();
+    assert_eq!((table.rows_copied, table.rows_total, table.rows_percentage), (15, 0, 0.0));
+    // Nor is it while a shard's streams are not known.
+    let mut cluster = copying();
+    cluster.answer(200, "streams", silent(200));
+    let table = status(&cluster.run(&call(&wf("wf"))).0).table_copy_state.remove("t1").unwrap();
+    assert_eq!((table.rows_copied, table.rows_total, table.rows_percentage, table.phase), (20, 0, 0.0, 2));
     // A shard that does not answer.
     let mut cluster = moving();
     cluster.answer(200, "streams", silent(200));

@@ -17,7 +17,7 @@ use vtflow_planner::{
 /// One shard with a stream of `wf` that reads this.
 fn reading(source: &str, message: &'static str) -> Cluster {
     let mut cluster = Cluster::new(&["0"]);
-    cluster.cell("zone1");
+    cluster.cell("zone1").put("zone1", "SrvVSchema", &vtflow_planner::proto::vschema::SrvVSchema::default());
     let stream = StreamOf { source: source.into(), message, ..stream(7, "wf") };
     cluster.answer(100, "streams", streams(&[stream]));
     let done = Answer::Called(UpdateVReplicationWorkflowResponse::default().encode_to_vec());

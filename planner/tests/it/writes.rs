@@ -531,7 +531,7 @@ fn a_failed_migration_verb_is_said_as_vtctld_says_it_and_by_target() {
 /// `wf` of two shards, whose tablets know the typed RPC and whose traffic goes to the source.
 fn deletable() -> Cluster {
     let mut cluster = running();
-    cluster.cell("zone1");
+    cluster.cell("zone1").put("zone1", "SrvVSchema", &vtflow_planner::proto::vschema::SrvVSchema::default());
     for uid in [100, 200] {
         cluster.answer(uid, "delete", changed(1)).answer(uid, "vdiff", Answer::Called(Vec::new())).answer(uid, "log", changed(3));
         cluster.answer(uid, "table sizes", rows(&[], &[]));

@@ -32,6 +32,7 @@ use crate::{
     },
     rows::result::{Row, RowSet},
     rpc,
+    topo::targets,
 };
 
 /// Whether the request's command is answered here, a vtctld or not.
@@ -155,7 +156,7 @@ impl Operation for Workflows {
         let reply = match result {
             Ok(bytes) => GetWorkflowsResponse::decode(bytes.as_slice()).unwrap_or_default(),
             Err(status) => {
-                if status.message.starts_with("node doesn't exist: ") {
+                if matches!(self.inner.nobody(), Some(targets::Event::NoKeyspace { .. })) {
                     output.event(Level::Error, format!("Keyspace {} not found", self.keyspace));
                 }
                 // The status says what the failures say.
