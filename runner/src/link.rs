@@ -100,14 +100,15 @@ impl Link {
         let Some(heard) = &self.heard else { return Some(call.await) };
         let mut call = pin!(call);
         let mut since = Instant::now();
+        let mut silence = patience.silence;
         loop {
-            let until = since.max(heard.last()) + patience.silence;
+            let until = since.max(heard.last()) + silence;
             tokio::select! {
                 biased;
                 outcome = &mut call => return Some(outcome),
                 () = sleep_until(until) => {}
             }
-            if heard.last() + patience.silence > Instant::now() {
+            if heard.last() + silence > Instant::now() {
                 continue;
             }
             let is_there = tokio::select! {
@@ -119,6 +120,8 @@ impl Link {
                 return None;
             }
             since = Instant::now();
+            // It was there, and takes its time: asking it often would not make it faster.
+            silence *= 2;
         }
     }
 

@@ -62,29 +62,39 @@ impl Credentials {
     }
 }
 
-/// Where a JSON text is wrong. Unlike the library's error it does not repeat what stands there.
+/// What is wrong with a credentials file. Unlike the library's error it does not repeat what stands there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct JsonFault {
-    what: &'static str,
-    line: usize,
-    column: usize,
+pub enum CredentialsFault {
+    /// The JSON is not what it should be.
+    Json {
+        /// In which way.
+        what: &'static str,
+        /// From 1 on.
+        line: usize,
+        /// From 1 on.
+        column: usize,
+    },
+    /// The `username` or the `password` has characters that no header can have.
+    Unsendable(&'static str),
 }
 
-impl From<&serde_json::Error> for JsonFault {
+impl From<&serde_json::Error> for CredentialsFault {
     fn from(error: &serde_json::Error) -> Self {
         let what = match error.classify() {
             serde_json::error::Category::Data => "not what is expected there",
             serde_json::error::Category::Eof => "it ends too early",
             serde_json::error::Category::Io | serde_json::error::Category::Syntax => "not JSON",
         };
-        Self { what, line: error.line(), column: error.column() }
+        Self::Json { what, line: error.line(), column: error.column() }
     }
 }
 
-impl fmt::Display for JsonFault {
+impl fmt::Display for CredentialsFault {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { what, line, column } = self;
-        write!(formatter, "{what}, line {line} column {column}")
+        match self {
+            Self::Json { what, line, column } => write!(formatter, "{what}, line {line} column {column}"),
+            Self::Unsendable(what) => write!(formatter, "the {what} has characters that cannot be sent"),
+        }
     }
 }
 
@@ -115,7 +125,7 @@ mod tests {
             ("{hunter2}", "not JSON, line 1 column 2"),
         ] {
             let error = serde_json::from_str::<Credentials>(text).unwrap_err();
-            assert_eq!(JsonFault::from(&error).to_string(), said, "{text}");
+            assert_eq!(CredentialsFault::from(&error).to_string(), said, "{text}");
         }
     }
 

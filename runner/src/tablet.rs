@@ -7,7 +7,7 @@
 use std::{
     collections::BTreeMap,
     net::Ipv6Addr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -27,7 +27,7 @@ use crate::{
     link::{GONE, Link, Patience},
     page,
     reloaded::Reloaded,
-    secret::Credentials,
+    secret::{Credentials, CredentialsFault},
     tls::{OptionError, TlsFiles},
     unary::{CallError, Terms, unary},
 };
@@ -352,11 +352,12 @@ fn deadline_is_here(deadline: Instant) -> bool {
 }
 
 /// Source: `go/vt/grpcclient/client_auth_static.go:StaticAuthClientCreds`.
-fn credentials(path: &PathBuf) -> Result<HeaderMap, OptionError> {
+fn credentials(path: &Path) -> Result<HeaderMap, OptionError> {
     let credentials = Credentials::read(path)?;
     let mut headers = HeaderMap::new();
     for (what, value) in [("username", credentials.username.as_str()), ("password", credentials.password.reveal())] {
-        let mut value = HeaderValue::try_from(value).map_err(|_| OptionError::Unsendable { path: path.clone(), what })?;
+        let mut value = HeaderValue::try_from(value)
+            .map_err(|_| OptionError::Credentials { path: path.to_owned(), cause: CredentialsFault::Unsendable(what) })?;
         value.set_sensitive(true);
         headers.insert(what, value);
     }

@@ -11,7 +11,7 @@ use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 use crate::{
     cause::root_cause,
     reloaded::Reloaded,
-    secret::{JsonFault, shown_address},
+    secret::{CredentialsFault, shown_address},
 };
 
 /// PEM files of a client, each optional. An empty one changes nothing.
@@ -55,24 +55,16 @@ pub enum OptionError {
     Credentials {
         /// As given.
         path: PathBuf,
-        /// Where the JSON is wrong.
-        cause: JsonFault,
+        /// What is wrong with it.
+        cause: CredentialsFault,
     },
     /// A file that should be a JSON array of such objects.
     #[error("{path} is not a JSON array of objects with the texts \"Username\" and \"Password\": {cause}", path = .path.display())]
     Passwords {
         /// As given.
         path: PathBuf,
-        /// Where the JSON is wrong.
-        cause: JsonFault,
-    },
-    /// A name or a password with characters that no header can have.
-    #[error("the {what} in {path} has characters that cannot be sent", path = .path.display())]
-    Unsendable {
-        /// As given.
-        path: PathBuf,
-        /// `username` or `password`.
-        what: &'static str,
+        /// What is wrong with it.
+        cause: CredentialsFault,
     },
     /// A text that is not an address.
     #[error("{address:?} is not an address: {cause}", address = shown_address(.address))]

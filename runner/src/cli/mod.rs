@@ -205,7 +205,7 @@ pub async fn run(args: impl IntoIterator<Item = String>) -> ExitCode {
     };
     let result = match cli.command {
         Command::Cluster(command) => on_cluster(&cli.connect, command).await,
-        Command::Demo(args) => demo::run(&cli.connect, args).await,
+        Command::Demo(args) => Box::pin(demo::run(&cli.connect, args)).await,
         Command::Serve(args) => serve::run(&cli.connect, args).await,
         Command::Replay(args) => replay::run(&cli.connect, &args),
         Command::Completions(args) => Ok(completions::run(&args, &mut Cli::command())),

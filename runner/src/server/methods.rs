@@ -62,8 +62,7 @@ pub(super) fn only_reads(path: &str) -> bool {
     let Some((VTCTLD, method)) = path.strip_prefix('/').and_then(|path| path.split_once('/')) else {
         return path.starts_with("/grpc.");
     };
-    let is_read = |prefix: &&str| method.starts_with(*prefix);
-    ["Get", "Find", "Validate", "Ping", "Check"].iter().any(|prefix| is_read(&prefix))
+    ["Get", "Find", "Validate", "Ping", "Check"].iter().any(|prefix| method.starts_with(prefix))
         || matches!(
             method,
             "MountList" | "MountShow" | "VDiffShow" | "WorkflowStatus" | "ShardReplicationPositions" | "RunHealthCheck"

@@ -136,7 +136,7 @@ impl EtcdTopology {
     ///
     /// A file that cannot be read, or an address that is none.
     pub fn new(config: &EtcdConfig) -> Result<Self, OptionError> {
-        let credentials = config.credentials.clone().map(|credentials| credentials.reloaded()).transpose()?;
+        let credentials = config.credentials.clone().map(EtcdCredentials::reloaded).transpose()?;
         let dialing = Dialing {
             tls: Arc::new(config.tls.reloaded("the certificates for etcd")?),
             credentials: credentials.map(Arc::new),
