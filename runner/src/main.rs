@@ -10,7 +10,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let code = runtime.block_on(vtflow::cli::run(std::env::args_os().map(|arg| arg.to_string_lossy().into_owned())));
+    let code = runtime.block_on(vtflow::cli::run(std::env::args_os()));
     // Tablets that hang must not keep the process: what is still under way is of no use to anybody.
     runtime.shutdown_background();
     code

@@ -1,6 +1,6 @@
 //! Which planner decides: the one that was linked in, or one in wasmtime that was not.
 
-use std::{fs, path::PathBuf, str::FromStr};
+use std::{ffi::OsStr, fs, path::PathBuf, str::FromStr};
 
 use vtflow_component::{Limits, Planner as Component};
 use vtflow_planner::{Ask, Asking, Call, Failure, Flow, Timestamp, explain::Plan, trace::Planner as Build};
@@ -30,6 +30,26 @@ impl FromStr for PlannerChoice {
             Some(("wasm", file)) if !file.is_empty() => Ok(Self::File(file.into())),
             _ => Err("there are native, wasm and wasm=FILE".to_owned()),
         }
+    }
+}
+
+impl PlannerChoice {
+    /// As [`str::parse`], of a file name of any bytes.
+    ///
+    /// # Errors
+    /// A text that says what there is.
+    pub fn read(text: &OsStr) -> Result<Self, String> {
+        if let Some(text) = text.to_str() {
+            return text.parse();
+        }
+        #[cfg(unix)]
+        {
+            use std::os::unix::ffi::OsStrExt;
+            if let Some(file) = text.as_bytes().strip_prefix(b"wasm=") {
+                return Ok(Self::File(OsStr::from_bytes(file).into()));
+            }
+        }
+        Err("there are native, wasm and wasm=FILE".to_owned())
     }
 }
 

@@ -1,12 +1,12 @@
 //! What people see of a reply: the planner's summaries, one object for each thing.
 
 use prost::Message;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use vtflow_planner::{
-    Answer, Reply, Timestamp, What,
+    Answer, Call, Reply, Timestamp, What,
     proto::vtctldata::{GetKeyspacesResponse, GetSchemaMigrationsResponse, GetWorkflowsResponse},
     rpc,
-    summary::{self, Description, MigrationLine, Picture, WorkflowLine},
+    summary::{self, Description, KeyspaceRead, MigrationLine, Picture, WorkflowLine},
 };
 use wasm_bindgen::prelude::*;
 
@@ -54,7 +54,8 @@ pub fn show(
         }
         rpc::GET_SCHEMA_MIGRATIONS => {
             let response = GetSchemaMigrationsResponse::decode(bytes)?;
-            shown.migrations = summary::migrations(&response, None, &reply.failures, true, now);
+            let beside = summary::Beside { failures: &reply.failures, is_whole: true, ..summary::Beside::default() };
+            shown.migrations = summary::migrations(&response, beside, now);
         }
         "/vtctlservice.Vtctld/GetKeyspaces" => {
             shown.keyspaces = GetKeyspacesResponse::decode(bytes)?.keyspaces.into_iter().map(|keyspace| keyspace.name).collect();
@@ -62,6 +63,53 @@ pub fn show(
         _ => {}
     }
     write(&shown)
+}
+
+/// What one keyspace answered to GetWorkflows: a reply, or why there is none.
+#[derive(Deserialize)]
+struct Asked {
+    keyspace: String,
+    reply: Option<Reply>,
+    #[serde(default)]
+    error: String,
+}
+
+/// All keyspaces at a glance, trouble first: `reads` are `{keyspace, reply?, error?}`, one for each.
+///
+/// # Errors
+/// An argument of another form, or a message that cannot be decoded.
+#[wasm_bindgen(unchecked_return_type = "OverviewLine[]")]
+pub fn overview(
+    #[wasm_bindgen(unchecked_param_type = "Asked[]")] reads: JsValue,
+    #[wasm_bindgen(unchecked_param_type = "Timestamp")] now: JsValue,
+) -> Result<JsValue, JsError> {
+    let (asked, now): (Vec<Asked>, Timestamp) = (read("reads", reads)?, read("now", now)?);
+    let mut reads = Vec::new();
+    for Asked { keyspace, reply, error } in asked {
+        let (things, failures) = match reply {
+            None => (Err(error), Vec::new()),
+            Some(Reply { result: Err(status), failures, .. }) => (Err(status.message), failures),
+            Some(Reply { result: Ok(bytes), failures, .. }) => {
+                let lines = summary::workflows(&GetWorkflowsResponse::decode(bytes.as_slice())?, now);
+                (Ok(lines.into_iter().map(Into::into).collect()), failures)
+            }
+        };
+        reads.push(KeyspaceRead { keyspace, things, failures });
+    }
+    write(&summary::overview(reads))
+}
+
+/// What an empty reply to a request means, as a sentence.
+///
+/// # Errors
+/// An argument of another form.
+#[wasm_bindgen]
+pub fn nothing(
+    #[wasm_bindgen(unchecked_param_type = "Call")] call: JsValue,
+    #[wasm_bindgen(unchecked_param_type = "Reply")] reply: JsValue,
+) -> Result<String, JsError> {
+    let (call, reply): (Call, Reply) = (read("call", call)?, read("reply", reply)?);
+    Ok(summary::nothing(&call, &reply.failures))
 }
 
 /// The rows in a tablet's answer: `{columns, rows}`, or `null`.

@@ -82,6 +82,15 @@ export interface PlannedStatement { tablet: string; shard: string; db_name: stri
 export interface Planned { plan: Plan; failures: Failure[]; refused: Status | null; statements: PlannedStatement[] }
 /** Why a statement is refused, and where. */
 export interface Refused { message: string; accepted: string; before: string; at: string; after: string }
+/** What one keyspace answered to GetWorkflows. */
+export interface Asked { keyspace: string; reply?: Reply; error?: string }
+/** A workflow that is in trouble. */
+export interface Troubled { name: string; kind: string; state: string; note: string }
+/** A keyspace at a glance. */
+export interface OverviewLine {
+  keyspace: string; standing: "trouble" | "unknown" | "partly_unknown" | "well" | "empty"; state: string; count?: number; kinds: string; note: string;
+  troubled: Troubled[]; has_trouble: boolean;
+}
 /** A request in plain fields. */
 export type Request =
   | { kind: "workflows"; keyspace: string; workflow?: string; logs?: boolean; active_only?: boolean; shards?: string[] }

@@ -4,7 +4,10 @@
 //! is `None` or said to be unknown, never a number that looks like one. One file per kind of reply.
 
 mod describe;
+mod migration_row;
 mod migrations;
+mod nothing;
+mod overview;
 mod picture;
 mod table;
 mod text;
@@ -14,11 +17,13 @@ mod words;
 mod workflows;
 
 pub use describe::{Description, LogLine, Progress, Reading, Step, StreamLine, TableLine, describe};
-pub use migrations::{MigrationLine, ShardState, migrations};
+pub use migrations::{Beside, MigrationLine, ShardState, migrations};
+pub use nothing::nothing;
+pub use overview::{KeyspaceRead, OverviewLine, Standing, Thing, Troubled, overview};
 pub use picture::{Band, Lane, Picture, picture};
 pub use table::{Table, table};
 pub use text::{Command, printable, quoted};
 pub use topology::{KeyspaceLine, ShardLine, TabletLine, keyspaces, shards, tablets};
-pub use vdiff::{VDiffLine, VDiffShard, VDiffSummary, VDiffTable, vdiff_list, vdiff_summary};
+pub use vdiff::{VDiffLine, VDiffShard, VDiffSummary, VDiffTable, vdiff_is_under_way, vdiff_list, vdiff_summary};
 pub use words::{count, duration, speed};
 pub use workflows::{LAGGING_SECONDS, THROTTLED_SECONDS, WorkflowLine, workflows};

@@ -1,16 +1,25 @@
-//! A `VDiffShow` reply as people read it: what each shard's rows say, summed up as `vtctldclient` sums them up.
+//! A `VDiffShow` reply as people read it: what each shard's rows say, summed up as `vtctldclient` sums them up, but for what shards do not agree on.
 //!
-//! The names of the serialized fields are the client's, so that the JSON is what it prints.
+//! The names of the serialized fields are the client's, so that the JSON is what it prints. A verdict of the whole is only given where every shard of the
+//! workflow speaks of the same `VDiff`. A time that is none, such as the zero date, is not shown.
 //! Facts: `go/cmd/vtctldclient/command/vreplication/vdiff/vdiff.go`, v18 to v24, without `--verbose`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use super::words::{count, duration, some};
 use crate::{
+    flow::Timestamp,
     proto::{tabletmanagerdata::VDiffResponse, vtctldata::VDiffShowResponse},
-    rows::{Row, RowError, RowSet},
+    rows::{Row, RowError, RowSet, time::parse_datetime},
 };
+
+/// Seconds without a sign of life after which a `VDiff` that has started is said to make no progress.
+const STUCK_SECONDS: i64 = 1_800;
+
+/// Names of shards in a line.
+const NAMES_SHOWN: usize = 4;
 
 /// One `VDiff` on one shard, as in the list of all.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -30,6 +39,15 @@ pub struct VDiffLine {
     /// `pending`, `started`, `stopped`, `completed`, `error`.
     #[serde(rename = "State")]
     pub state: String,
+    /// Seconds since it started; `None` if it has not, or the time is none.
+    #[serde(skip)]
+    pub age_seconds: Option<i64>,
+    /// What there is to say of it. Empty when there is nothing.
+    #[serde(skip)]
+    pub note: String,
+    /// Whether it failed or makes no progress.
+    #[serde(skip)]
+    pub has_trouble: bool,
 }
 
 /// One `VDiff` on all shards.
@@ -41,10 +59,10 @@ pub struct VDiffSummary {
     /// Its target keyspace.
     #[serde(rename = "Keyspace")]
     pub keyspace: String,
-    /// The state of the whole.
+    /// The state of the whole; `unknown` where the shards do not speak of one `VDiff`, or not all of them.
     #[serde(rename = "State")]
     pub state: String,
-    /// Its UUID.
+    /// Its UUID; empty where the shards' are different ones, or have none.
     #[serde(rename = "UUID")]
     pub uuid: String,
     /// Rows compared on all shards.
@@ -62,6 +80,18 @@ pub struct VDiffSummary {
     /// When the last shard ended, UTC; empty until then.
     #[serde(rename = "CompletedAt", skip_serializing_if = "String::is_empty")]
     pub completed_at: String,
+    /// What keeps the shards' parts from being one verdict, or from getting on. The client prints no such thing: absent where there is nothing.
+    #[serde(rename = "Notes", skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+    /// The outcome in words: `completed, 2,000 rows compared, no rows differ`. Empty where there is no common one.
+    #[serde(skip)]
+    pub verdict: String,
+    /// Seconds since the first shard started; `None` if none has, or they are of different ones.
+    #[serde(skip)]
+    pub age_seconds: Option<i64>,
+    /// Whether rows differ, a shard failed, is missing or makes no progress, or there is no common verdict.
+    #[serde(skip)]
+    pub has_trouble: bool,
     /// Each shard's part, ascending.
     #[serde(skip)]
     pub by_shard: Vec<VDiffShard>,
@@ -78,14 +108,22 @@ pub struct VDiffSummary {
 pub struct VDiffShard {
     /// The target shard.
     pub shard: String,
-    /// Its state.
+    /// The UUID of its `VDiff`; empty if it has none.
+    pub uuid: String,
+    /// Its state; `none` where the shard has no `VDiff` of the workflow, `unknown` where its rows cannot be read.
     pub state: String,
     /// Rows compared so far.
     pub rows_compared: i64,
-    /// Rows that the tables are estimated to have.
+    /// Rows that the tables are estimated to have; 0 where nothing is estimated.
     pub rows_total: i64,
+    /// The two in words.
+    pub rows: String,
     /// Whether rows differ.
     pub has_mismatch: bool,
+    /// What there is to say of it. Empty when there is nothing.
+    pub note: String,
+    /// Whether it is in trouble.
+    pub has_trouble: bool,
 }
 
 /// One table on all shards.
@@ -99,22 +137,32 @@ pub struct VDiffTable {
     pub rows_compared: i64,
     /// Whether rows differ.
     pub has_mismatch: bool,
+    /// How many differ, and how, where its shards' reports say so.
+    pub note: String,
+    /// Whether it failed, or rows differ.
+    pub has_trouble: bool,
 }
 
 /// Every `VDiff` of the workflow, a line per shard, ascending by UUID and shard.
 ///
 /// # Errors
 /// A tablet's rows that cannot be read.
-pub fn vdiff_list(reply: &VDiffShowResponse) -> Result<Vec<VDiffLine>, RowError> {
+pub fn vdiff_list(reply: &VDiffShowResponse, now: Timestamp) -> Result<Vec<VDiffLine>, RowError> {
     let mut lines = Vec::new();
     for response in reply.tablet_responses.values() {
         for row in rows(response)?.rows() {
+            let state = row.text("state");
+            let stuck = if state == "started" { progress(&row.text("started_at"), signs(&row), now) } else { None };
+            let said = [Some(row.text("last_error")).filter(|error| !error.is_empty()), stuck.as_ref().map(|it| it.text.clone())];
             lines.push(VDiffLine {
                 uuid: row.text("vdiff_uuid"),
                 workflow: row.text("workflow"),
                 keyspace: row.text("keyspace"),
                 shard: row.text("shard"),
-                state: row.text("state"),
+                has_trouble: state == "error" || stuck.is_some_and(|it| it.is_stuck),
+                state,
+                age_seconds: moment(&row.text("started_at")).map(|then| age(then, now)),
+                note: said.into_iter().flatten().collect::<Vec<_>>().join("; "),
             });
         }
     }
@@ -122,62 +170,261 @@ pub fn vdiff_list(reply: &VDiffShowResponse) -> Result<Vec<VDiffLine>, RowError>
     Ok(lines)
 }
 
-/// One `VDiff` summed up; `None` when no shard knows one.
+/// One `VDiff` summed up; `None` when no shard knows one. `reply` has an entry for each shard of the workflow.
 ///
-/// # Errors
-/// A tablet's rows that cannot be read.
-pub fn vdiff_summary(keyspace: &str, workflow: &str, reply: &VDiffShowResponse) -> Result<Option<VDiffSummary>, RowError> {
+/// `all`: the reply to the same question for all `VDiff`s, which alone tells when one last moved; without it that is not known.
+pub fn vdiff_summary(
+    keyspace: &str,
+    workflow: &str,
+    reply: &VDiffShowResponse,
+    all: Option<&VDiffShowResponse>,
+    now: Timestamp,
+) -> Option<VDiffSummary> {
     let mut sum = VDiffSummary { workflow: workflow.into(), keyspace: keyspace.into(), ..VDiffSummary::default() };
-    let mut states: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    let mut tables: BTreeMap<String, VDiffTable> = BTreeMap::new();
+    let mut tables = Tables::default();
+    let mut starts: Vec<String> = Vec::new();
+    let mut ends: Vec<String> = Vec::new();
     for (shard, response) in &reply.tablet_responses {
-        let mut part = VDiffShard { shard: shard.clone(), ..VDiffShard::default() };
-        for row in rows(response)?.rows() {
-            let is_mismatch = row.text("has_mismatch") == "1";
-            let compared = number(&row, "rows_compared");
-            let state = row.text("table_state");
-            sum.uuid = row.text("uuid");
-            part.state = row.text("vdiff_state");
-            part.rows_compared = part.rows_compared.saturating_add(compared);
-            part.rows_total = part.rows_total.saturating_add(number(&row, "table_rows"));
-            part.has_mismatch |= is_mismatch;
-            earliest(&mut sum.started_at, row.text("started_at"));
-            sum.completed_at = sum.completed_at.max(row.text("completed_at"));
-            let error = row.text("last_error");
-            if !error.is_empty() {
-                sum.errors.insert(shard.clone(), error);
+        let mut part = VDiffShard { shard: shard.clone(), state: "none".into(), ..VDiffShard::default() };
+        let mut notes: Vec<String> = Vec::new();
+        let mut started = String::new();
+        match rows(response) {
+            Ok(rows) => {
+                for row in rows.rows() {
+                    part.uuid = row.text("uuid");
+                    part.state = row.text("vdiff_state");
+                    let error = row.text("last_error");
+                    if !error.is_empty() {
+                        sum.errors.insert(shard.clone(), error);
+                    }
+                    started = row.text("started_at");
+                    ends.push(row.text("completed_at"));
+                    let compared = number(&row, "rows_compared");
+                    part.rows_compared = part.rows_compared.saturating_add(compared);
+                    part.rows_total = part.rows_total.saturating_add(number(&row, "table_rows"));
+                    part.has_mismatch |= tables.add(&row, compared);
+                }
             }
-            if !row.text("table_name").is_empty() {
-                states.entry(row.text("table_name")).or_default().push(state);
-                let table = tables.entry(row.text("table_name")).or_default();
-                table.rows_compared = table.rows_compared.saturating_add(compared);
-                table.has_mismatch |= is_mismatch;
+            Err(error) => {
+                part.state = "unknown".into();
+                notes.push(format!("its rows cannot be read: {error}"));
             }
         }
-        if !part.state.is_empty() {
-            sum.rows_compared = sum.rows_compared.saturating_add(part.rows_compared);
-            sum.has_mismatch |= part.has_mismatch;
-            sum.by_shard.push(part);
+        if part.has_mismatch {
+            notes.push("rows differ".into());
         }
+        notes.extend(sum.errors.get(shard).cloned());
+        part.has_trouble =
+            part.has_mismatch || !notes.is_empty() || matches!(part.state.as_str(), "error" | "none" | "unknown" | "");
+        match part.state.as_str() {
+            "none" => notes.push("no VDiff of this workflow".into()),
+            "started" => {
+                let its = progress(&started, all.and_then(|all| last_sign(all, shard, &part.uuid)), now);
+                part.has_trouble |= its.as_ref().is_some_and(|its| its.is_stuck);
+                if its.as_ref().is_some_and(|its| its.is_stuck) {
+                    sum.notes.extend(its.as_ref().map(|its| format!("{shard}: {}", its.text)));
+                }
+                notes.extend(its.map(|its| its.text));
+            }
+            _ => {}
+        }
+        starts.push(started);
+        part.rows = rows_text(part.rows_compared, part.rows_total);
+        part.note = notes.join("; ");
+        sum.rows_compared = sum.rows_compared.saturating_add(part.rows_compared);
+        sum.has_mismatch |= part.has_mismatch;
+        sum.by_shard.push(part);
     }
-    if sum.by_shard.is_empty() {
-        return Ok(None);
+    if sum.by_shard.iter().all(|part| part.state == "none") {
+        return None;
     }
-    sum.state = state(&sum.by_shard, &states);
-    sum.shards = sum.by_shard.iter().map(|part| part.shard.as_str()).collect::<Vec<_>>().join(",");
-    if sum.state != "completed" {
-        sum.completed_at.clear();
+    let have: Vec<&VDiffShard> = sum.by_shard.iter().filter(|part| part.state != "none").collect();
+    let lack: Vec<&str> = sum.by_shard.iter().filter(|part| part.state == "none").map(|part| part.shard.as_str()).collect();
+    let uuids: BTreeSet<String> = have.iter().map(|part| part.uuid.to_ascii_lowercase()).collect();
+    // Those without UUID may be anybody's.
+    let is_one = have.len() == 1 || (uuids.len() == 1 && !uuids.contains(""));
+    let state = state(&have, &tables.states);
+    let is_common = is_one && lack.is_empty();
+    let shards = have.iter().map(|part| part.shard.as_str()).collect::<Vec<_>>().join(",");
+    let uuid = if is_one { have.first().map(|part| part.uuid.clone()).unwrap_or_default() } else { String::new() };
+    let mut notes: Vec<String> = Vec::new();
+    if !is_one {
+        let why = if uuids.len() > 1 { "are different ones" } else { "have no UUID, so that they may be different ones" };
+        notes.push(format!("no common verdict: the shards' VDiffs {why}"));
     }
-    sum.tables = tables
-        .into_iter()
-        .map(|(name, table)| {
-            let mut its: Vec<&str> = states.get(&name).into_iter().flatten().map(String::as_str).collect();
-            its.sort_unstable();
-            its.dedup();
-            VDiffTable { state: its.join(", "), table: name, ..table }
-        })
-        .collect();
-    Ok(Some(sum))
+    if !lack.is_empty() {
+        notes.push(format!("no VDiff of this workflow on {}", some(&lack, NAMES_SHOWN)));
+    }
+    let begun = starts.iter().filter_map(|text| Some((moment(text)?, text))).min().filter(|_| is_one);
+    let ended = ends.iter().filter_map(|text| Some((moment(text)?, text))).max().filter(|_| is_common && state == "completed");
+    sum.started_at = begun.map(|(_, text)| text.clone()).unwrap_or_default();
+    sum.completed_at = ended.map(|(_, text)| text.clone()).unwrap_or_default();
+    sum.age_seconds = begun.map(|(then, _)| age(then, now));
+    sum.state = match (state, is_one, is_common) {
+        ("completed", _, false) => "unknown",
+        (state, false, _) if state != "error" => "unknown",
+        (state, ..) => state,
+    }
+    .into();
+    sum.has_trouble = !is_common || sum.has_mismatch || sum.by_shard.iter().any(|part| part.has_trouble);
+    sum.verdict = verdict(&sum, state, is_one, have.len());
+    (sum.shards, sum.uuid) = (shards, uuid);
+    notes.append(&mut sum.notes);
+    sum.notes = notes;
+    sum.tables = tables.lines();
+    Some(sum)
+}
+
+/// Whether a shard's part has started and not ended: when it last moved is in the reply for all `VDiff`s only.
+pub fn vdiff_is_under_way(reply: &VDiffShowResponse) -> bool {
+    reply.tablet_responses.values().filter_map(|response| rows(response).ok()).any(|rows| {
+        let any = rows.rows().any(|row| row.text("vdiff_state") == "started");
+        any
+    })
+}
+
+/// The outcome in words.
+fn verdict(sum: &VDiffSummary, state: &str, is_one: bool, have: usize) -> String {
+    let differ = if sum.has_mismatch { Some("rows differ") } else { None };
+    if !is_one {
+        // The notes say that there is none, the shards' lines what each of them has.
+        let error = (state == "error").then_some("error");
+        return [error, differ].into_iter().flatten().collect::<Vec<_>>().join(", ");
+    }
+    let on = if have < sum.by_shard.len() { format!(" on {have} of {} shards", sum.by_shard.len()) } else { String::new() };
+    let found = match (differ, state, on.is_empty()) {
+        (Some(differ), ..) => Some(differ),
+        (None, "completed", true) => Some("no rows differ"),
+        (None, "completed", false) => Some("no rows differ there"),
+        (None, "error", _) => None,
+        // Where nothing was compared there is nothing to say of it.
+        (None, ..) => (sum.rows_compared > 0).then_some("no rows differ so far"),
+    };
+    let rows = format!("{} rows compared", count(sum.rows_compared));
+    let said = [Some(format!("{state}{on}")), Some(rows), found.map(str::to_owned)];
+    said.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+/// The parts of each table, summed up over shards.
+#[derive(Default)]
+struct Tables {
+    by_name: BTreeMap<String, VDiffTable>,
+    states: BTreeMap<String, BTreeSet<String>>,
+    reports: BTreeMap<String, Report>,
+}
+
+/// What a table's report counts. Source: `go/vt/vttablet/tabletmanager/vdiff/report.go:DiffReport`.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Report {
+    mismatched_rows: i64,
+    extra_rows_source: i64,
+    extra_rows_target: i64,
+}
+
+impl Report {
+    fn add(&mut self, other: Self) {
+        self.mismatched_rows = self.mismatched_rows.saturating_add(other.mismatched_rows);
+        self.extra_rows_source = self.extra_rows_source.saturating_add(other.extra_rows_source);
+        self.extra_rows_target = self.extra_rows_target.saturating_add(other.extra_rows_target);
+    }
+
+    fn differs(self) -> bool {
+        self.mismatched_rows > 0 || self.extra_rows_source > 0 || self.extra_rows_target > 0
+    }
+
+    fn text(self) -> String {
+        let parts = [
+            (self.mismatched_rows, "not alike"),
+            (self.extra_rows_source, "only in the source"),
+            (self.extra_rows_target, "only in the target"),
+        ];
+        let said: Vec<String> = parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{} {what}", count(*n))).collect();
+        if said.is_empty() { "rows differ".into() } else { format!("rows differ: {}", said.join(", ")) }
+    }
+}
+
+impl Tables {
+    /// Takes one shard's row of a table; whether rows differ.
+    fn add(&mut self, row: &Row<'_>, compared: i64) -> bool {
+        let (name, text) = (row.text("table_name"), row.text("report"));
+        let report: Report = serde_json::from_str(&text).unwrap_or_default();
+        let differs = row.text("has_mismatch") == "1" || report.differs();
+        if name.is_empty() {
+            return differs;
+        }
+        self.states.entry(name.clone()).or_default().insert(row.text("table_state"));
+        self.reports.entry(name.clone()).or_default().add(report);
+        let table = self.by_name.entry(name).or_default();
+        table.rows_compared = table.rows_compared.saturating_add(compared);
+        table.has_mismatch |= differs;
+        differs
+    }
+
+    fn lines(self) -> Vec<VDiffTable> {
+        let Self { by_name, states, reports } = self;
+        let line = |(name, table): (String, VDiffTable)| {
+            let its: Vec<&str> = states.get(&name).into_iter().flatten().map(String::as_str).collect();
+            let report = reports.get(&name).copied().unwrap_or_default();
+            VDiffTable {
+                state: its.join(", "),
+                note: if table.has_mismatch { report.text() } else { String::new() },
+                has_trouble: table.has_mismatch || its.contains(&"error"),
+                table: name,
+                ..table
+            }
+        };
+        by_name.into_iter().map(line).collect()
+    }
+}
+
+/// Whether a `VDiff` that has started gets on.
+struct Its {
+    text: String,
+    is_stuck: bool,
+}
+
+/// `sign`: when it last said anything.
+fn progress(started: &str, sign: Option<i64>, now: Timestamp) -> Option<Its> {
+    let started = moment(started);
+    let ago = started.map(|then| format!("started {} ago", duration(age(then, now))));
+    // What was only written when it began tells nothing of what came then.
+    let sign = sign.filter(|sign| started.is_none_or(|then| *sign > then));
+    let (moved, is_stuck) = match sign.map(|sign| age(sign, now)) {
+        Some(silent) if silent > STUCK_SECONDS => (Some(format!("no progress for {}", duration(silent))), true),
+        Some(_) => (None, false),
+        None => (started.filter(|then| age(*then, now) > STUCK_SECONDS).map(|_| "when it last moved is not known".into()), false),
+    };
+    let said: Vec<String> = [ago, moved].into_iter().flatten().collect();
+    (!said.is_empty()).then(|| Its { text: said.join(", "), is_stuck })
+}
+
+/// The last sign of life of one `VDiff` on one shard.
+fn last_sign(all: &VDiffShowResponse, shard: &str, uuid: &str) -> Option<i64> {
+    let rows = rows(all.tablet_responses.get(shard)?).ok()?;
+    rows.rows().filter(|row| row.text("vdiff_uuid").eq_ignore_ascii_case(uuid)).find_map(|row| signs(&row))
+}
+
+fn signs(row: &Row<'_>) -> Option<i64> {
+    moment(&row.text("liveness_timestamp"))
+}
+
+/// A time that is one: NULL, the zero date and whatever else cannot be read are none.
+fn moment(text: &str) -> Option<i64> {
+    parse_datetime(text).ok().filter(|seconds| *seconds > 0)
+}
+
+fn age(then: i64, now: Timestamp) -> i64 {
+    now.seconds.saturating_sub(then).max(0)
+}
+
+/// Rows in words. Where no row was estimated there is no estimate.
+fn rows_text(compared: i64, total: i64) -> String {
+    match (compared, total) {
+        (_, 1..) => format!("{} of about {}", count(compared), count(total)),
+        (..=0, _) => "0".into(),
+        _ => format!("{}, no estimate", count(compared)),
+    }
 }
 
 /// A table that has not begun has no numbers yet.
@@ -185,21 +432,17 @@ fn number(row: &Row<'_>, column: &str) -> i64 {
     row.text(column).parse().unwrap_or(0)
 }
 
-fn earliest(first: &mut String, time: String) {
-    if first.is_empty() || (!time.is_empty() && time < *first) {
-        *first = time;
-    }
-}
-
-/// The state of the whole: the worst of it; completed only when every table is, on every shard.
-fn state(shards: &[VDiffShard], tables: &BTreeMap<String, Vec<String>>) -> String {
+/// The state of the whole: the worst of it; completed only when every table is, on every shard. Nothing is completed where no table was compared.
+fn state(shards: &[&VDiffShard], tables: &BTreeMap<String, BTreeSet<String>>) -> &'static str {
     let any = |state: &str| shards.iter().any(|shard| shard.state == state);
     let table = |state: &str| tables.values().flatten().any(|it| it == state);
-    let are_tables_done = tables.values().flatten().all(|state| state == "completed");
-    let state = if any("stopped") {
+    let are_tables_done = !tables.is_empty() && tables.values().flatten().all(|state| state == "completed");
+    if any("stopped") {
         "stopped"
     } else if any("error") || table("error") {
         "error"
+    } else if any("unknown") {
+        "unknown"
     } else if table("started") || any("started") {
         "started"
     } else if table("pending") || any("pending") {
@@ -208,8 +451,7 @@ fn state(shards: &[VDiffShard], tables: &BTreeMap<String, Vec<String>>) -> Strin
         if shards.iter().all(|shard| shard.state == "completed") { "completed" } else { "started" }
     } else {
         "unknown"
-    };
-    state.into()
+    }
 }
 
 fn rows(response: &VDiffResponse) -> Result<RowSet, RowError> {

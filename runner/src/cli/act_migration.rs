@@ -63,7 +63,7 @@ pub(crate) struct ThrottleArgs {
     #[arg(long, value_name = "0..1", default_value = "1", value_parser = ratio)]
     ratio: f64,
     /// After how long it goes on by itself
-    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = duration::parse)]
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = duration::of_any_length)]
     expire: Duration,
 }
 

@@ -6,7 +6,10 @@
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
-use clap::Args;
+use clap::{
+    Args,
+    builder::{OsStringValueParser, TypedValueParser},
+};
 use prost::Message;
 use vtflow_planner::{Call, Reply, Timestamp, proto::topodata::CellInfo};
 
@@ -120,6 +123,7 @@ pub struct ConnectArgs {
         value_name = "native|wasm[=FILE]",
         default_value = "native",
         hide_default_value = true,
+        value_parser = OsStringValueParser::new().try_map(|text| PlannerChoice::read(&text)),
         help_heading = "Planner"
     )]
     planner: PlannerChoice,

@@ -1,4 +1,4 @@
-//! `vtflow get migrations KEYSPACE`: one line per schema migration, its shards folded.
+//! `vtflow get migrations [KEYSPACE]`: one line per schema migration, its shards folded.
 
 use std::{process::ExitCode, time::Duration};
 
@@ -19,6 +19,7 @@ use vtflow_planner::{
 use super::{
     connect::Connected,
     get_topology::known,
+    overview::{Overview, Part},
     plan::Request,
     view::{self, Format, Line, Reading, Screen, ShowArgs, UNKNOWN, View},
 };
@@ -27,11 +28,18 @@ use crate::output::{
     table::{Column, Fit},
 };
 
-/// Which migrations of which keyspace. The RPC heeds one of the filters only, so no two of them go together.
+/// Which migrations of which keyspace.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct MigrationsArgs {
     /// The keyspace
     keyspace: String,
+    #[command(flatten)]
+    filter: MigrationFilter,
+}
+
+/// Which migrations of a keyspace. The RPC heeds one of the filters only, so no two of them go together.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct MigrationFilter {
     /// Only this migration
     #[arg(long, conflicts_with_all = ["context", "status", "recent"])]
     uuid: Option<String>,
@@ -78,36 +86,37 @@ fn status(text: &str) -> Result<Status, String> {
 fn recent(text: &str) -> Result<Duration, String> {
     match text.strip_suffix('d').map(str::parse::<u32>) {
         Some(Ok(days)) if days <= 36_500 => Ok(Duration::from_secs(u64::from(days) * 86_400)),
-        _ => super::duration::parse(text).map_err(|error| format!("{error}; days are 3d")),
+        _ => super::duration::of_any_length(text).map_err(|error| format!("{error}; days are 3d")),
     }
 }
 
-impl MigrationsArgs {
-    /// Whether every shard that has a migration shows it.
+impl MigrationFilter {
+    /// Whether every shard that has a migration shows it. Shards may differ by a moment in when it was requested.
     fn is_whole(&self) -> bool {
-        self.status.is_none() && self.limit == 0
+        self.status.is_none() && self.recent.is_none() && self.limit == 0
     }
 }
 
 impl Request for MigrationsArgs {
     fn call(&self) -> anyhow::Result<Call> {
-        let order = match self.order {
+        let filter = &self.filter;
+        let order = match filter.order {
             None | Some(Order::Asc) => QueryOrdering::Ascending,
             Some(Order::Desc) => QueryOrdering::Descending,
         };
-        let recent = self.recent.map(|recent| vttime::Duration {
+        let recent = filter.recent.map(|recent| vttime::Duration {
             seconds: i64::try_from(recent.as_secs()).unwrap_or(i64::MAX),
             nanos: i32::try_from(recent.subsec_nanos()).unwrap_or(0),
         });
         let request = GetSchemaMigrationsRequest {
             keyspace: self.keyspace.clone(),
-            uuid: self.uuid.clone().unwrap_or_default(),
-            migration_context: self.context.clone().unwrap_or_default(),
-            status: self.status.unwrap_or_default().into(),
+            uuid: filter.uuid.clone().unwrap_or_default(),
+            migration_context: filter.context.clone().unwrap_or_default(),
+            status: filter.status.unwrap_or_default().into(),
             recent,
             order: order.into(),
-            limit: self.limit,
-            skip: self.skip,
+            limit: filter.limit,
+            skip: filter.skip,
         };
         Ok(view::call(rpc::GET_SCHEMA_MIGRATIONS, request.encode_to_vec(), false))
     }
@@ -115,8 +124,10 @@ impl Request for MigrationsArgs {
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct GetMigrationsArgs {
+    /// The keyspace; all of them at a glance without it
+    keyspace: Option<String>,
     #[command(flatten)]
-    migrations: MigrationsArgs,
+    filter: MigrationFilter,
     /// Fail altogether if any shard gives no answer
     #[arg(long)]
     strict: bool,
@@ -128,34 +139,65 @@ pub(crate) struct GetMigrationsArgs {
 pub(crate) struct Migrations {
     /// The response message.
     reply: Vec<u8>,
-    /// The keyspace's workflows, if there may be streams among them that belong to a migration; `None` also if they cannot be had.
-    workflows: Option<GetWorkflowsResponse>,
+    /// What is missing of it.
+    failures: Vec<Failure>,
+    /// The keyspace's workflows and what is missing of them; `None` if no migration is open, or nothing is drawn.
+    workflows: Option<(GetWorkflowsResponse, Vec<Failure>)>,
+    /// The keyspace's shards; `None` if nobody asked, or they cannot be had.
+    shards: Option<Vec<String>>,
 }
 
-impl GetMigrationsArgs {
+/// The command about one keyspace.
+struct MigrationsOf {
+    migrations: MigrationsArgs,
+    strict: bool,
+    show: ShowArgs,
+}
+
+impl MigrationsOf {
     /// The streams of what is under way. That they cannot be had is a failure of the shards that said so, or of all.
-    async fn streams(&self, cluster: &Connected, reply: &[u8], now: Timestamp) -> (Option<GetWorkflowsResponse>, Vec<Failure>) {
-        let is_open = |migration: &SchemaMigration| matches!(migration.status(), Status::Running | Status::Failed);
-        let reply = GetSchemaMigrationsResponse::decode(reply).unwrap_or_default();
-        if self.show.output != Format::Table || !reply.migrations.iter().any(is_open) {
-            return (None, Vec::new());
+    async fn streams(
+        &self,
+        cluster: &Connected,
+        reply: &GetSchemaMigrationsResponse,
+        now: Timestamp,
+    ) -> Option<(GetWorkflowsResponse, Vec<Failure>)> {
+        let is_open = |migration: &SchemaMigration| !matches!(migration.status(), Status::Complete | Status::Cancelled);
+        if !reply.migrations.iter().any(is_open) {
+            return None;
         }
         let keyspace = self.migrations.keyspace.clone();
         let request = GetWorkflowsRequest { keyspace: keyspace.clone(), ..GetWorkflowsRequest::default() };
         let reply = view::ask(cluster, &view::call(rpc::GET_WORKFLOWS, request.encode_to_vec(), false), now).await;
-        match reply.result {
-            Ok(bytes) => (GetWorkflowsResponse::decode(bytes.as_slice()).ok(), reply.failures),
+        let read = reply.result.map(|bytes| GetWorkflowsResponse::decode(bytes.as_slice()).unwrap_or_default());
+        Some(match read {
+            Ok(workflows) => (workflows, reply.failures),
             Err(status) => {
                 let (empty, message) = (String::new, format!("the migrations' streams: {}", status.message));
                 let failure =
                     Failure { keyspace, shard: empty(), tablet: empty(), workflow: empty(), lost: Lost::Stream, message };
-                (None, vec![failure])
+                (GetWorkflowsResponse::default(), vec![failure])
             }
-        }
+        })
     }
 }
 
-impl View for GetMigrationsArgs {
+impl MigrationsOf {
+    fn lines(&self, read: &Migrations, now: Timestamp) -> anyhow::Result<Vec<summary::MigrationLine>> {
+        let Migrations { reply, failures, workflows, shards } = read;
+        let reply = GetSchemaMigrationsResponse::decode(reply.as_slice())?;
+        let beside = summary::Beside {
+            failures,
+            workflows: workflows.as_ref().map(|(reply, failures)| (reply, failures.as_slice())),
+            shards: shards.as_deref(),
+            is_whole: self.migrations.filter.is_whole(),
+            is_newest_first: self.migrations.filter.order == Some(Order::Desc),
+        };
+        Ok(summary::migrations(&reply, beside, now))
+    }
+}
+
+impl View for MigrationsOf {
     type Read = Migrations;
 
     async fn read(&self, cluster: &Connected, now: Timestamp) -> Reading<Migrations> {
@@ -176,28 +218,31 @@ impl View for GetMigrationsArgs {
             Ok(bytes) => bytes,
             Err(status) => return Reading { result: Err(status), failures: reply.failures },
         };
-        let (workflows, more) = self.streams(cluster, &bytes, now).await;
-        let mut failures = reply.failures;
+        let mut read = Migrations { reply: bytes, failures: reply.failures, workflows: None, shards: None };
+        if self.show.is_screen() {
+            let migrations = GetSchemaMigrationsResponse::decode(read.reply.as_slice()).unwrap_or_default();
+            let shards = super::get_topology::shard_names(cluster, &self.migrations.keyspace, now);
+            (read.workflows, read.shards) = tokio::join!(self.streams(cluster, &migrations, now), shards);
+        }
         // A tablet that is silent is so for both.
-        let is_new = |failure: &Failure| !failures.iter().any(|known| !known.shard.is_empty() && known.shard == failure.shard);
-        let more: Vec<Failure> = more.into_iter().filter(is_new).collect();
-        failures.extend(more);
-        Reading { result: Ok(Migrations { reply: bytes, workflows }), failures }
+        let more = read.workflows.iter().flat_map(|(_, failures)| failures);
+        let is_new =
+            |failure: &&Failure| !read.failures.iter().any(|known| !known.shard.is_empty() && known.shard == failure.shard);
+        let failures = read.failures.iter().chain(more.filter(is_new)).cloned().collect();
+        Reading { result: Ok(read), failures }
     }
 
     fn text(&self, screen: &Screen<'_, Migrations>) -> anyhow::Result<String> {
-        let Migrations { reply, workflows } = screen.read;
-        let document = Document::read("vtctldata.GetSchemaMigrationsResponse", reply)?;
+        let document = Document::read(Self::MESSAGE, &screen.read.reply)?;
         if let Some(text) = view::document(self.show.output, &document) {
             return Ok(text?);
         }
-        let reply = GetSchemaMigrationsResponse::decode(reply.as_slice())?;
-        let lines = summary::migrations(&reply, workflows.as_ref(), screen.failures, self.migrations.is_whole(), screen.now);
+        let lines = self.lines(screen.read, screen.now)?;
         if self.show.output == Format::Name {
             return Ok(view::names(lines.iter().map(|line| line.uuid.as_str())));
         }
         if lines.is_empty() {
-            return Ok(format!("No such schema migrations in keyspace {}.\n", self.migrations.keyspace));
+            return Ok(summary::nothing(&self.migrations.call()?, screen.failures) + "\n");
         }
         let columns = [
             Column { heading: "MIGRATION", fit: Fit::Name(16) },
@@ -214,10 +259,22 @@ impl View for GetMigrationsArgs {
     }
 }
 
+impl Part for MigrationsOf {
+    const HEADING: &'static str = "MIGRATIONS";
+    const MESSAGE: &'static str = "vtctldata.GetSchemaMigrationsResponse";
+
+    fn reply(read: &Migrations) -> &[u8] {
+        &read.reply
+    }
+
+    fn things(&self, read: &Migrations, now: Timestamp) -> anyhow::Result<Vec<summary::Thing>> {
+        Ok(self.lines(read, now)?.into_iter().map(Into::into).collect())
+    }
+}
+
 /// The migration's own row and, when they differ, those of its shards.
 fn rows(line: &summary::MigrationLine) -> Vec<Line> {
     let percent = |progress: Option<u8>| progress.map_or_else(|| UNKNOWN.into(), |percent| format!("{percent}%"));
-    let total = line.total.map_or_else(|| "?".into(), |total| total.to_string());
     let own = Line {
         cells: vec![
             line.uuid.clone(),
@@ -225,9 +282,9 @@ fn rows(line: &summary::MigrationLine) -> Vec<Line> {
             line.action.clone(),
             line.status.clone(),
             percent(line.progress),
-            format!("{}/{total} complete", line.complete),
+            line.counted.clone(),
             view::seconds(line.age_seconds),
-            note(line),
+            line.note.clone(),
         ],
         has_trouble: line.has_trouble,
     };
@@ -245,24 +302,11 @@ fn rows(line: &summary::MigrationLine) -> Vec<Line> {
                 String::new(),
                 String::new(),
                 // What the migration's own line says already is not said again.
-                if line.note.ends_with(&state.note) { String::new() } else { state.note.clone() },
+                if line.note.contains(&state.note) { String::new() } else { state.note.clone() },
             ],
-            has_trouble: matches!(state.status.as_str(), "failed" | "unknown"),
+            has_trouble: state.has_trouble,
         });
     std::iter::once(own).chain(shards).collect()
-}
-
-/// What there is to say of a migration, and what its streams do: first while it runs, last where it failed.
-fn note(line: &summary::MigrationLine) -> String {
-    let Some(streams) = &line.streams else { return line.note.clone() };
-    let lag = streams.lag_seconds.map(|lag| format!("{} behind", summary::duration(lag)));
-    let said = [Some(format!("streams: {}", streams.streams)), lag, Some(streams.note.clone())];
-    let said = said.into_iter().flatten().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(", ");
-    match (line.note.as_str(), line.status.as_str()) {
-        ("", _) => said,
-        (note, "running") => format!("{said}; {note}"),
-        (note, _) => format!("{note}; {said}"),
-    }
 }
 
 /// The first few shards that are alike, and how many more there are.
@@ -274,5 +318,14 @@ fn shard_names(alike: &[summary::ShardState]) -> String {
 }
 
 pub(crate) async fn run(cluster: &Connected, args: GetMigrationsArgs) -> anyhow::Result<ExitCode> {
-    view::run(cluster, &args, args.show.watch, args.show.is_screen()).await
+    let GetMigrationsArgs { keyspace, filter, strict, show } = args;
+    let of = |keyspace: String| MigrationsOf {
+        migrations: MigrationsArgs { keyspace, filter: filter.clone() },
+        strict,
+        show: show.clone(),
+    };
+    match keyspace {
+        Some(keyspace) => view::run(cluster, &of(keyspace), show.watch, show.is_screen()).await,
+        None => view::run(cluster, &Overview { of, show: show.clone() }, show.watch, show.is_screen()).await,
+    }
 }

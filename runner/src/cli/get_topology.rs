@@ -113,7 +113,8 @@ impl View for GetKeyspacesArgs {
     }
 }
 
-fn unread(keyspace: &str, message: String) -> Failure {
+/// A keyspace of which nothing is known.
+pub(crate) fn unread(keyspace: &str, message: String) -> Failure {
     Failure {
         keyspace: keyspace.into(),
         shard: String::new(),
@@ -211,6 +212,22 @@ fn denied(tables: &[String], is_wide: bool) -> String {
     let more = tables.len().saturating_sub(shown);
     let names = tables.iter().take(shown).map(String::as_str).collect::<Vec<_>>().join(", ");
     if more == 0 { names } else { format!("{names} and {more} more") }
+}
+
+/// The names of all keyspaces, ascending, or why they cannot be had; and what is missing.
+pub(crate) async fn keyspace_names(cluster: &Connected, now: Timestamp) -> (Result<Vec<String>, Status>, Vec<Failure>) {
+    let reply = view::ask(cluster, &view::call(GET_KEYSPACES, Vec::new(), false), now).await;
+    let names = reply.result.and_then(|bytes| {
+        let reply = GetKeyspacesResponse::decode(bytes.as_slice()).map_err(|error| Status::unknown(error.to_string()))?;
+        Ok(reply.keyspaces.into_iter().map(|keyspace| keyspace.name).collect())
+    });
+    (names, reply.failures)
+}
+
+/// The names of a keyspace's shards, ascending; `None` if they cannot be had.
+pub(crate) async fn shard_names(cluster: &Connected, keyspace: &str, now: Timestamp) -> Option<Vec<String>> {
+    let bytes = view::ask(cluster, &shards_of(keyspace), now).await.result.ok()?;
+    Some(FindAllShardsInKeyspaceResponse::decode(bytes.as_slice()).ok()?.shards.into_keys().collect())
 }
 
 /// Whether there is such a keyspace; otherwise, or if nobody can say, why not.

@@ -59,29 +59,48 @@ pub(crate) struct GetVDiffArgs {
     show: ShowArgs,
 }
 
-impl View for GetVDiffArgs {
-    type Read = VDiffShowResponse;
+/// What is read of VDiffs.
+pub(crate) struct VDiffs {
+    reply: VDiffShowResponse,
+    /// The same of all `VDiff`s, if one is under way: when it last moved is there; `None` also if it cannot be had.
+    all: Option<VDiffShowResponse>,
+}
 
-    async fn read(&self, cluster: &Connected, now: Timestamp) -> Reading<VDiffShowResponse> {
+impl View for GetVDiffArgs {
+    type Read = VDiffs;
+
+    async fn read(&self, cluster: &Connected, now: Timestamp) -> Reading<VDiffs> {
         let unreadable = |error: String| vtflow_planner::Status::unknown(error);
         let call = match self.vdiff.call() {
             Ok(call) => call,
             Err(error) => return Reading::failed(unreadable(error.to_string())),
         };
-        let reply = view::ask(cluster, &call, now).await;
         let decode = |bytes: Vec<u8>| VDiffShowResponse::decode(bytes.as_slice()).map_err(|error| unreadable(error.to_string()));
-        Reading { result: reply.result.and_then(decode), failures: reply.failures }
+        let reply = view::ask(cluster, &call, now).await;
+        let (read, failures) = (reply.result.and_then(decode), reply.failures);
+        let read = match read {
+            Ok(read) => read,
+            Err(status) => return Reading { result: Err(status), failures },
+        };
+        let mut all = None;
+        if self.vdiff.which() != "all" && summary::vdiff_is_under_way(&read) {
+            let call = VDiffArgs { which: "all".into(), ..self.vdiff.clone() }.call();
+            if let Ok(call) = call {
+                all = view::ask(cluster, &call, now).await.result.and_then(decode).ok();
+            }
+        }
+        Reading { result: Ok(VDiffs { reply: read, all }), failures }
     }
 
-    fn text(&self, screen: &Screen<'_, VDiffShowResponse>) -> anyhow::Result<String> {
-        render(&self.vdiff, self.show.output, screen.read, self.show.width(screen.width))
+    fn text(&self, screen: &Screen<'_, VDiffs>) -> anyhow::Result<String> {
+        render(&self.vdiff, self.show.output, screen.read, screen.now, self.show.width(screen.width))
     }
 }
 
-fn render(args: &VDiffArgs, output: Format, reply: &VDiffShowResponse, width: Option<usize>) -> anyhow::Result<String> {
+fn render(args: &VDiffArgs, output: Format, read: &VDiffs, now: Timestamp, width: Option<usize>) -> anyhow::Result<String> {
     let of = format!("{}.{}", args.keyspace, args.workflow);
     if args.which() == "all" {
-        let list = summary::vdiff_list(reply)?;
+        let list = summary::vdiff_list(&read.reply, now)?;
         if let Some(text) = view::document(output, &list) {
             return Ok(text?);
         }
@@ -97,14 +116,16 @@ fn render(args: &VDiffArgs, output: Format, reply: &VDiffShowResponse, width: Op
             Column { heading: "VDIFF", fit: Fit::Middle(16) },
             Column { heading: "SHARD", fit: Fit::Whole },
             Column { heading: "STATE", fit: Fit::Whole },
+            Column { heading: "STARTED", fit: Fit::Whole },
+            Column { heading: "NOTE", fit: Fit::Rest },
         ];
         let line = |line: summary::VDiffLine| Line {
-            has_trouble: line.state == "error",
-            cells: vec![line.uuid, line.shard, line.state],
+            has_trouble: line.has_trouble,
+            cells: vec![line.uuid, line.shard, line.state, view::ago(line.age_seconds), line.note],
         };
         return Ok(view::lines(&columns, &list.into_iter().map(line).collect::<Vec<_>>(), width));
     }
-    let summary = summary::vdiff_summary(&args.keyspace, &args.workflow, reply)?;
+    let summary = summary::vdiff_summary(&args.keyspace, &args.workflow, &read.reply, read.all.as_ref(), now);
     // Without one, the client prints an empty object.
     let document = summary.as_ref().map_or_else(|| serde_json::json!({}), |_| serde_json::Value::Null);
     let text = match &summary {
@@ -124,55 +145,45 @@ fn render(args: &VDiffArgs, output: Format, reply: &VDiffShowResponse, width: Op
 }
 
 fn screen(of: &str, summary: &summary::VDiffSummary, width: Option<usize>) -> String {
-    let verdict = if summary.has_mismatch {
-        "rows differ"
-    } else if summary.state == "completed" {
-        "no rows differ"
-    } else {
-        "no rows differ so far"
-    };
-    let rows = summary::count(summary.rows_compared);
-    let mut out = format!("{of}  {}\n{}, {rows} rows compared, {verdict}\n", summary.uuid, summary.state);
-    for (what, time) in [("started", &summary.started_at), ("completed", &summary.completed_at)] {
+    let mut out = format!("{of}  {}\n", summary.uuid).trim_end().to_owned();
+    out.push('\n');
+    for note in std::iter::once(&summary.verdict).chain(&summary.notes).filter(|text| !text.is_empty()) {
+        let _ = writeln!(out, "{note}");
+    }
+    let ago = summary.age_seconds.map_or_else(String::new, |age| format!(", {} ago", summary::duration(age)));
+    for (what, time, ago) in [("started", &summary.started_at, ago.as_str()), ("completed", &summary.completed_at, "")] {
         if !time.is_empty() {
-            let _ = writeln!(out, "{what} {time} UTC");
+            let _ = writeln!(out, "{what} {time} UTC{ago}");
         }
     }
     let out = out.lines().map(|line| terminal::printable(line) + "\n").collect::<String>();
-    let differ = |differ: bool| if differ { "rows differ".to_owned() } else { String::new() };
     let column = |heading| Column { heading, fit: Fit::Whole };
+    let first = summary.by_shard.iter().find(|part| !part.uuid.is_empty()).map(|part| part.uuid.to_lowercase());
+    let has_uuids = summary.by_shard.iter().any(|part| !part.uuid.is_empty() && Some(part.uuid.to_lowercase()) != first);
     let shards: Vec<Line> = summary
         .by_shard
         .iter()
-        .map(|part| Line {
-            cells: vec![
-                part.shard.clone(),
-                part.state.clone(),
-                format!("{} of about {}", summary::count(part.rows_compared), summary::count(part.rows_total)),
-                [differ(part.has_mismatch), summary.errors.get(&part.shard).cloned().unwrap_or_default()]
-                    .into_iter()
-                    .filter(|note| !note.is_empty())
-                    .collect::<Vec<_>>()
-                    .join("; "),
-            ],
-            has_trouble: part.has_mismatch || part.state == "error",
+        .map(|part| {
+            let uuid = has_uuids.then(|| part.uuid.clone());
+            let cells = vec![part.shard.clone(), part.state.clone(), part.rows.clone(), part.note.clone()];
+            Line { cells: uuid.into_iter().chain(cells).collect(), has_trouble: part.has_trouble }
         })
         .collect();
     let tables: Vec<Line> = summary
         .tables
         .iter()
         .map(|table| Line {
-            cells: vec![
-                table.table.clone(),
-                table.state.clone(),
-                summary::count(table.rows_compared),
-                differ(table.has_mismatch),
-            ],
-            has_trouble: table.has_mismatch,
+            cells: vec![table.table.clone(), table.state.clone(), summary::count(table.rows_compared), table.note.clone()],
+            has_trouble: table.has_trouble,
         })
         .collect();
     let note = || Column { heading: "NOTE", fit: Fit::Rest };
-    let shards = view::lines(&[column("SHARD"), column("STATE"), column("ROWS"), note()], &shards, width);
+    let uuid = has_uuids.then(|| Column { heading: "VDIFF", fit: Fit::Whole });
+    let columns: Vec<Column> = uuid.into_iter().chain([column("SHARD"), column("STATE"), column("ROWS"), note()]).collect();
+    let shards = view::lines(&columns, &shards, width);
+    if tables.is_empty() {
+        return format!("{out}\n{shards}");
+    }
     let name = Column { heading: "TABLE", fit: Fit::Middle(12) };
     let tables = view::lines(&[name, column("STATE"), column("ROWS"), note()], &tables, width);
     format!("{out}\n{shards}\n{tables}")

@@ -1,4 +1,4 @@
-//! `vtflow get workflows KEYSPACE`.
+//! `vtflow get workflows [KEYSPACE]`.
 
 use std::process::ExitCode;
 
@@ -13,6 +13,7 @@ use vtflow_planner::{
 use super::{
     WorkflowsArgs,
     connect::Connected,
+    overview::{Overview, Part},
     view::{self, Format, Line, Reading, Screen, ShowArgs, View},
 };
 use crate::output::{
@@ -22,6 +23,8 @@ use crate::output::{
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct GetWorkflowsArgs {
+    /// The target keyspace; all of them at a glance without it
+    keyspace: Option<String>,
     #[command(flatten)]
     workflows: WorkflowsArgs,
     /// Fail altogether if any shard gives no answer
@@ -34,17 +37,17 @@ pub(crate) struct GetWorkflowsArgs {
 impl GetWorkflowsArgs {
     /// All workflows of a keyspace, as a table.
     pub(crate) fn all_of(keyspace: &str) -> Self {
-        let workflows =
-            WorkflowsArgs { keyspace: keyspace.into(), workflow: None, active_only: false, logs: false, shards: Vec::new() };
-        Self { workflows, strict: false, show: ShowArgs { output: Format::Table, watch: None } }
+        let workflows = WorkflowsArgs { workflow: None, active_only: false, logs: false, shards: Vec::new() };
+        let show = ShowArgs { output: Format::Table, watch: None };
+        Self { keyspace: Some(keyspace.into()), workflows, strict: false, show }
     }
 }
 
 impl WorkflowsArgs {
     /// The request that these arguments stand for.
-    pub(crate) fn call(&self, name_only: bool, strict: bool) -> Call {
+    pub(crate) fn call(&self, keyspace: &str, name_only: bool, strict: bool) -> Call {
         let request = GetWorkflowsRequest {
-            keyspace: self.keyspace.clone(),
+            keyspace: keyspace.into(),
             active_only: self.active_only,
             name_only,
             workflow: self.workflow.clone().unwrap_or_default(),
@@ -56,19 +59,40 @@ impl WorkflowsArgs {
 }
 
 pub(crate) async fn run(cluster: &Connected, args: GetWorkflowsArgs) -> anyhow::Result<ExitCode> {
-    view::run(cluster, &args, args.show.watch, args.show.is_screen()).await
+    let GetWorkflowsArgs { keyspace, workflows, strict, show } = args;
+    let of = |keyspace: String| WorkflowsOf { keyspace, workflows: workflows.clone(), strict, show: show.clone() };
+    match keyspace {
+        Some(keyspace) => view::run(cluster, &of(keyspace), show.watch, show.is_screen()).await,
+        None if !workflows.shards.is_empty() => {
+            anyhow::bail!("--shards are those of a keyspace: vtflow get workflows KEYSPACE --shards ...")
+        }
+        None => view::run(cluster, &Overview { of, show: show.clone() }, show.watch, show.is_screen()).await,
+    }
 }
 
-impl View for GetWorkflowsArgs {
+/// The command about one keyspace.
+struct WorkflowsOf {
+    keyspace: String,
+    workflows: WorkflowsArgs,
+    strict: bool,
+    show: ShowArgs,
+}
+
+impl WorkflowsOf {
+    fn call(&self) -> Call {
+        self.workflows.call(&self.keyspace, self.show.output == Format::Name, self.strict)
+    }
+}
+
+impl View for WorkflowsOf {
     type Read = Vec<u8>;
 
     async fn read(&self, cluster: &Connected, now: Timestamp) -> Reading<Vec<u8>> {
-        let call = self.workflows.call(self.show.output == Format::Name, self.strict);
-        view::ask(cluster, &call, now).await.into()
+        view::ask(cluster, &self.call(), now).await.into()
     }
 
     fn text(&self, screen: &Screen<'_, Vec<u8>>) -> anyhow::Result<String> {
-        let document = Document::read("vtctldata.GetWorkflowsResponse", screen.read)?;
+        let document = Document::read(Self::MESSAGE, screen.read)?;
         if let Some(text) = view::document(self.show.output, &document) {
             return Ok(text?);
         }
@@ -76,15 +100,29 @@ impl View for GetWorkflowsArgs {
         if self.show.output == Format::Name {
             return Ok(view::names(reply.workflows.iter().map(|workflow| workflow.name.as_str())));
         }
-        Ok(lines(&summary::workflows(&reply, screen.now), self.show.width(screen.width), &self.workflows))
+        let workflows = summary::workflows(&reply, screen.now);
+        if workflows.is_empty() {
+            return Ok(summary::nothing(&self.call(), screen.failures) + "\n");
+        }
+        Ok(lines(&workflows, self.show.width(screen.width)))
     }
 }
 
-fn lines(workflows: &[summary::WorkflowLine], width: Option<usize>, args: &WorkflowsArgs) -> String {
-    if workflows.is_empty() {
-        let named = args.workflow.as_ref().map_or_else(String::new, |name| format!(" called {name}"));
-        return format!("No workflows{named} in keyspace {}.\n", args.keyspace);
+impl Part for WorkflowsOf {
+    const HEADING: &'static str = "WORKFLOWS";
+    const MESSAGE: &'static str = "vtctldata.GetWorkflowsResponse";
+
+    fn reply(read: &Vec<u8>) -> &[u8] {
+        read
     }
+
+    fn things(&self, read: &Vec<u8>, now: Timestamp) -> anyhow::Result<Vec<summary::Thing>> {
+        let reply = GetWorkflowsResponse::decode(read.as_slice())?;
+        Ok(summary::workflows(&reply, now).into_iter().map(Into::into).collect())
+    }
+}
+
+fn lines(workflows: &[summary::WorkflowLine], width: Option<usize>) -> String {
     let columns = [
         Column { heading: "WORKFLOW", fit: Fit::Middle(12) },
         Column { heading: "TYPE", fit: Fit::Middle(8) },

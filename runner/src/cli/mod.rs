@@ -3,9 +3,9 @@
 //! Exit codes: 0 all well, 1 some of the answer is missing (or something shown is in trouble to read), 2 nothing came of it.
 //! Of a change: 0 applied, 1 a part of it not or not known to be, 2 refused.
 
-use std::process::ExitCode;
+use std::{ffi::OsString, process::ExitCode};
 
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 mod act;
 mod act_migration;
@@ -21,10 +21,12 @@ mod get_migrations;
 mod get_topology;
 mod get_vdiff;
 mod get_workflows;
+mod overview;
 mod plan;
 mod replay;
 mod serve;
 mod snapshot;
+mod spelling;
 mod vexec;
 mod view;
 
@@ -111,10 +113,10 @@ pub(crate) enum ReadCommand {
 
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum GetCommand {
-    /// The workflows of a keyspace, trouble first
+    /// The workflows of a keyspace, or of all keyspaces at a glance, trouble first
     #[command(visible_alias = "workflow")]
     Workflows(get_workflows::GetWorkflowsArgs),
-    /// The schema migrations of a keyspace, one line each, trouble first
+    /// The schema migrations of a keyspace, or of all keyspaces at a glance, trouble first
     #[command(visible_alias = "migration")]
     Migrations(get_migrations::GetMigrationsArgs),
     /// The keyspaces and how many of their shards serve
@@ -165,11 +167,9 @@ pub(crate) enum SnapshotCommand {
     Save(snapshot::SaveArgs),
 }
 
-/// Which workflows of which keyspace: the request's own fields.
+/// Which workflows of a keyspace: the request's own fields.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct WorkflowsArgs {
-    /// The target keyspace
-    pub(crate) keyspace: String,
     /// Only this workflow
     #[arg(short, long, value_name = "NAME")]
     pub(crate) workflow: Option<String>,
@@ -194,8 +194,8 @@ fn shard_name(text: &str) -> Result<String, String> {
 }
 
 /// Runs the command line and returns the exit code. `args` are those of the process, the program's name first.
-pub async fn run(args: impl IntoIterator<Item = String>) -> ExitCode {
-    let cli = match Cli::try_parse_from(args.into_iter().map(dashed)) {
+pub async fn run(args: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> ExitCode {
+    let cli = match read_args(args) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are answers, not errors; clap knows where each is printed.
@@ -253,16 +253,11 @@ async fn read(cluster: &connect::Connected, command: ReadCommand) -> anyhow::Res
     }
 }
 
-/// A flag in Vitess' older spelling, with underscores, in the newer one. Source: `go/vt/utils/flags.go`: v23 and later use
-/// dashes, v10 to v22 underscores.
-fn dashed(arg: String) -> String {
-    match arg.strip_prefix("--").map(|flag| flag.split_once('=').map_or((flag, None), |(flag, value)| (flag, Some(value)))) {
-        Some((flag, value)) if flag.contains('_') => {
-            let flag = flag.replace('_', "-");
-            value.map_or_else(|| format!("--{flag}"), |value| format!("--{flag}={value}"))
-        }
-        _ => arg,
-    }
+/// The command line that these arguments are.
+fn read_args(args: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Cli, clap::Error> {
+    let mut command = spelling::both(Cli::command());
+    let mut matches = command.try_get_matches_from_mut(args)?;
+    Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
 }
 
 #[cfg(test)]
@@ -271,20 +266,52 @@ mod tests {
 
     #[test]
     fn the_definition_is_sound() {
-        Cli::command().debug_assert();
+        spelling::both(Cli::command()).debug_assert();
     }
 
     #[test]
     fn both_spellings_of_a_flag_are_one() {
-        for (given, want) in [
-            ("--topo_global_root", "--topo-global-root"),
-            ("--topo_global_root=/a_b", "--topo-global-root=/a_b"),
-            ("--topo-global-root=/a_b", "--topo-global-root=/a_b"),
-            ("my_keyspace", "my_keyspace"),
-            ("-w", "-w"),
-            ("--", "--"),
-        ] {
-            assert_eq!(dashed(given.into()), want);
+        let root = |flag: &str| {
+            let args = [
+                "vtflow",
+                flag,
+                "--topo-global-server-address=a_b:1",
+                "get",
+                "workflows",
+                "my_ks",
+                "--active_only",
+                "-w",
+                "my_w",
+            ];
+            let cli = read_args(args).unwrap_or_else(|error| panic!("{flag}: {error}"));
+            format!("{cli:?}")
+        };
+        let dashes = root("--topo-global-root=/a_b");
+        assert_eq!(dashes, root("--topo_global_root=/a_b"));
+        for value in ["/a_b", "a_b:1", "my_ks", "my_w", "active_only: true"] {
+            assert!(dashes.contains(value), "{value} in {dashes}");
         }
+        assert!(
+            format!("{:?}", read_args(["vtflow", "get", "workflows", "k", "--include_logs"]).unwrap()).contains("logs: true"),
+            "an alias, too"
+        );
+    }
+
+    #[test]
+    fn values_are_left_as_they_are() {
+        let cli = read_args(["vtflow", "get", "workflows", "k", "-w", "--odd_name"]);
+        assert!(cli.is_err() || format!("{cli:?}").contains("--odd_name"));
+        let cli = format!("{:?}", read_args(["vtflow", "get", "workflows", "--workflow=--odd_name", "--", "--odd_ks"]).unwrap());
+        assert!(cli.contains("\"--odd_name\"") && cli.contains("\"--odd_ks\""), "{cli}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_path_may_be_of_any_bytes() {
+        use std::os::unix::ffi::OsStringExt;
+        let path = OsString::from_vec(b"/tmp/caf\xe9".to_vec());
+        let args = [OsString::from("vtflow"), "--snapshot".into(), path.clone(), "get".into(), "keyspaces".into()];
+        let cli = read_args(args).unwrap();
+        assert!(format!("{cli:?}").contains("caf\\xE9"), "{cli:?}");
     }
 }

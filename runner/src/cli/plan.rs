@@ -32,6 +32,8 @@ pub(crate) struct PlanArgs<R: Args> {
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct PlannedWorkflowsArgs {
+    /// The target keyspace
+    keyspace: String,
     #[command(flatten)]
     workflows: WorkflowsArgs,
     /// Plan for the names only, as `get workflows -o name` asks
@@ -41,7 +43,7 @@ pub(crate) struct PlannedWorkflowsArgs {
 
 impl Request for PlannedWorkflowsArgs {
     fn call(&self) -> anyhow::Result<Call> {
-        Ok(self.workflows.call(self.name_only, false))
+        Ok(self.workflows.call(&self.keyspace, self.name_only, false))
     }
 }
 

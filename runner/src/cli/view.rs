@@ -214,6 +214,11 @@ pub(crate) fn seconds(seconds: Option<i64>) -> String {
     seconds.map_or_else(|| UNKNOWN.into(), vtflow_planner::summary::duration)
 }
 
+/// How long ago something was.
+pub(crate) fn ago(seconds: Option<i64>) -> String {
+    seconds.map_or_else(|| UNKNOWN.into(), |seconds| format!("{} ago", vtflow_planner::summary::duration(seconds)))
+}
+
 impl ShowArgs {
     /// Whether it is for eyes.
     pub(crate) fn is_screen(&self) -> bool {

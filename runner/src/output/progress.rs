@@ -1,9 +1,11 @@
 //! A line on stderr for work that takes longer than half a second: how many asks are answered, how many failed, who is slow.
+//!
+//! There is one stderr, so there is one line, however many requests are under way at once.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::{self, IsTerminal, Write},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
 
@@ -24,6 +26,16 @@ const REPEAT: Duration = Duration::from_secs(5);
 
 /// Watches a request and, if it takes long, says so until it is dropped.
 pub struct Progress {
+    line: Arc<ProgressLine>,
+    /// Which of the requests that share the line.
+    request: u64,
+}
+
+/// The line that is drawn now, if any.
+static DRAWN: Mutex<Weak<ProgressLine>> = Mutex::new(Weak::new());
+
+/// One line for all requests that are under way together.
+struct ProgressLine {
     state: Arc<Mutex<State>>,
     writer: JoinHandle<()>,
 }
@@ -33,33 +45,55 @@ struct State {
     tablets: BTreeSet<String>,
     answered: usize,
     failed: usize,
-    waiting: BTreeMap<AskId, (String, Instant)>,
+    requests: u64,
+    waiting: BTreeMap<(u64, AskId), (String, Instant)>,
     is_drawn: bool,
 }
 
 impl Progress {
     /// Starts watching. Needs a tokio runtime.
     pub fn start() -> Self {
-        let state = Arc::new(Mutex::new(State::default()));
-        let writer = tokio::spawn(write(Arc::clone(&state), io::stderr().is_terminal()));
-        Self { state, writer }
+        let mut drawn = DRAWN.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = drawn.upgrade().unwrap_or_else(|| Arc::new(ProgressLine::start()));
+        *drawn = Arc::downgrade(&line);
+        let mut progress = Self { line, request: 0 };
+        progress.request = progress.change(|state| {
+            state.requests += 1;
+            state.requests
+        });
+        progress
     }
 
-    fn change(&self, change: impl FnOnce(&mut State)) {
-        change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        change(&mut self.line.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 impl Drop for Progress {
     fn drop(&mut self) {
+        // What this request waits for, nobody waits for any more.
+        let request = self.request;
+        self.change(|state| state.waiting.retain(|(of, _), _| *of != request));
+    }
+}
+
+impl ProgressLine {
+    fn start() -> Self {
+        let state = Arc::new(Mutex::new(State::default()));
+        let writer = tokio::spawn(write(Arc::clone(&state), io::stderr().is_terminal()));
+        Self { state, writer }
+    }
+}
+
+impl Drop for ProgressLine {
+    fn drop(&mut self) {
         self.writer.abort();
         // Under the lock, so that the writer is not in the middle of a line.
-        self.change(|state| {
-            if state.is_drawn && io::stderr().is_terminal() {
-                let _ = write!(io::stderr().lock(), "\r\u{1b}[K");
-            }
-            state.is_drawn = false;
-        });
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.is_drawn && io::stderr().is_terminal() {
+            let _ = write!(io::stderr().lock(), "\r\u{1b}[K");
+        }
+        state.is_drawn = false;
     }
 }
 
@@ -83,20 +117,20 @@ impl Observer for Progress {
                     format!("topology of {cell}")
                 }
             };
-            state.waiting.insert(ask.id, (place, Instant::now()));
+            state.waiting.insert((self.request, ask.id), (place, Instant::now()));
         });
     }
 
     fn answered(&self, ask: &Ask, _: &Answer, _: Duration) {
         self.change(|state| {
-            state.waiting.remove(&ask.id);
+            state.waiting.remove(&(self.request, ask.id));
             state.answered += 1;
         });
     }
 
     fn failed(&self, ask: &Ask, _: FailureKind, _: &str, _: Duration) {
         self.change(|state| {
-            state.waiting.remove(&ask.id);
+            state.waiting.remove(&(self.request, ask.id));
             state.failed += 1;
         });
     }
@@ -141,9 +175,19 @@ mod tests {
         let mut state = State { answered: 198, failed: 2, ..State::default() };
         assert_eq!(line(&state, now), "reading the topology: 198 answered, 2 failed, 0 waiting");
         state.tablets.insert("zone3-0000000412".into());
-        state.waiting.insert(AskId(1), ("zone3-0000000412".into(), now));
-        state.waiting.insert(AskId(2), ("zone3-0000000412".into(), now + Duration::from_secs(1)));
+        state.waiting.insert((1, AskId(1)), ("zone3-0000000412".into(), now));
+        state.waiting.insert((1, AskId(2)), ("zone3-0000000412".into(), now + Duration::from_secs(1)));
         let late = now + Duration::from_millis(4100);
         assert_eq!(line(&state, late), "reading 1 tablet: 198 answered, 2 failed, 2 waiting (slowest zone3-0000000412, 4.1s)");
+    }
+
+    #[tokio::test]
+    async fn requests_at_once_share_a_line() {
+        let (one, two) = (Progress::start(), Progress::start());
+        assert!(Arc::ptr_eq(&one.line, &two.line), "one writer");
+        let alone = one.line.state.lock().unwrap().requests;
+        assert_ne!(one.request, two.request, "their asks have the same numbers");
+        drop(one);
+        assert_eq!(two.line.state.lock().unwrap().requests, alone, "the other goes on");
     }
 }

@@ -1,5 +1,6 @@
 //! The tests of the runner, as one program: every file is a module, what they share is in `support`.
 
+mod cases_migrations;
 mod cli_etcd;
 mod cli_reads;
 mod cli_writes;
@@ -10,6 +11,7 @@ mod faults;
 mod hosts;
 mod locks;
 mod lost;
+mod overview;
 mod page;
 mod planner_limits;
 mod serve;

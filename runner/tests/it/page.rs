@@ -183,6 +183,26 @@ async fn garbage_is_said_to_be_garbage_and_nothing_is_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn live_opens_on_all_keyspaces_with_trouble_first() {
+    let browser = Browser::open("#live", 1280, false).await;
+    browser.sees("All keyspaces, read at").await;
+    let first = "return [...document.querySelectorAll('table.overview tbody tr')].map(row => [...row.cells].map(cell => cell.textContent))";
+    let rows = browser.client.execute(first, Vec::new()).await.unwrap();
+    let rows = rows.as_array().unwrap();
+    assert_eq!(rows[0][0], "customer", "trouble first: {rows:?}");
+    assert!(rows[0][2].as_str().unwrap().ends_with("in trouble"), "{rows:?}");
+    assert!(rows.iter().any(|row| row[0] == "move_big2" && row[3].as_str().unwrap().contains("Unknown column")), "{rows:?}");
+    assert!(rows.iter().any(|row| row[0] == "commerce"), "none is left out: {rows:?}");
+    browser.screenshot("live-overview").await;
+    browser.click("table.overview a[href='#live?keyspace=commerce']").await;
+    browser.sees("No workflows in keyspace commerce.").await;
+    browser.screenshot("live-empty").await;
+    browser.click("nav.keyspaces button:first-child").await;
+    browser.sees("All keyspaces, read at").await;
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_cluster_is_seen_alive_on_a_phone_and_in_the_dark() {
     let browser = Browser::open("#live?keyspace=customer", 360, true).await;
     browser.sees("move_big2").await;

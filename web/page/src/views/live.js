@@ -1,10 +1,14 @@
-// Live: the server's keyspaces, read again every few seconds; what is opened is a fresh trace that this page's planner replays.
+// Live: the served cluster, read again every few seconds. It opens on all keyspaces at a glance, trouble first; a keyspace that is opened is a
+// fresh trace that this page's planner replays.
 
 import { button, el, problem } from "../dom.js";
 import { trace } from "./replay.js";
 
 /** Milliseconds between two readings. */
 const PAUSE = 5000;
+
+/** Keyspaces that are read at once. */
+const AT_ONCE = 4;
 
 export function mount(root, app) {
   const list = el("nav", { class: "keyspaces", "aria-label": "Keyspaces" });
@@ -14,43 +18,89 @@ export function mount(root, app) {
   let isGone = false;
   let timer = null;
   let last = "";
+  /** Counts what was chosen: an answer to an earlier choice is not shown. */
+  let choice = 0;
 
   async function keyspaces() {
     const call = { path: "/vtctlservice.Vtctld/GetKeyspaces", request: { text: "" }, options: {} };
     const recorded = await app.server.trace(call);
     const replayed = app.planner.replay(recorded);
-    const names = app.planner.show(recorded.call.path, replayed.reply, recorded.now).keyspaces;
-    if (!names.includes(keyspace)) keyspace = names[0] ?? "";
-    list.replaceChildren(...names.map((name) => button(name, () => choose(name), { "aria-pressed": String(name === keyspace) })));
+    const error = replayed.reply?.result?.error;
+    if (error) throw new Error(error.message);
+    return app.planner.show(recorded.call.path, replayed.reply, recorded.now).keyspaces;
+  }
+
+  function buttons(names) {
+    const all = button("All keyspaces", () => choose(""), { "aria-pressed": String(!keyspace) });
+    list.replaceChildren(all, ...names.map((name) => button(name, () => choose(name), { "aria-pressed": String(name === keyspace) })));
   }
 
   function choose(name) {
     keyspace = name;
     last = "";
+    choice += 1;
     app.remember({ keyspace });
     refresh();
   }
 
+  /** Reads every keyspace, a few at once; one that cannot be read hides no other. */
+  async function all(names) {
+    const reads = [];
+    const waiting = [...names.entries()];
+    let now = null;
+    const reader = async () => {
+      for (let next = waiting.shift(); next; next = waiting.shift()) {
+        const [at, name] = next;
+        try {
+          const recorded = await app.server.trace(app.planner.call({ kind: "workflows", keyspace: name }));
+          now = now ?? recorded.now;
+          reads[at] = { keyspace: name, reply: recorded.reply };
+        } catch (error) {
+          reads[at] = { keyspace: name, error: error.message };
+        }
+      }
+    };
+    await Promise.all(Array.from({ length: AT_ONCE }, reader));
+    const seconds = Math.floor(Date.now() / 1000);
+    return app.planner.overview(reads, now ?? { seconds, nanos: 0 });
+  }
+
+  function shown(text, content) {
+    const when = `${text}, read at ${new Date().toLocaleTimeString()}, again every ${PAUSE / 1000} s`;
+    body.replaceChildren(el("p", { class: "quiet" }, when), ...content);
+  }
+
   async function refresh() {
     clearTimeout(timer);
+    const mine = choice;
+    const isLate = () => isGone || mine !== choice;
     try {
-      await keyspaces();
-      if (isGone) return;
-      if (!keyspace) {
+      const names = await keyspaces();
+      if (isLate()) return;
+      buttons(names);
+      if (!names.length && !keyspace) {
         body.replaceChildren(el("p", { class: "quiet" }, "This cluster has no keyspaces."));
+      } else if (!keyspace) {
+        const lines = await all(names);
+        if (isLate()) return;
+        const now = JSON.stringify(lines);
+        if (now !== last && !body.contains(document.activeElement)) {
+          last = now;
+          shown("All keyspaces", [overviewTable(lines)]);
+        }
       } else {
         const recorded = await app.server.trace(app.planner.call({ kind: "workflows", keyspace, logs: true }));
-        if (isGone) return;
+        if (isLate()) return;
         // Whoever reads a stream's rows keeps them: what has not changed is not drawn again.
         const now = JSON.stringify(recorded.reply);
         if (now !== last && !body.contains(document.activeElement)) {
           last = now;
-          body.replaceChildren(el("p", { class: "quiet" }, `${keyspace}, read at ${new Date().toLocaleTimeString()}, again every ${PAUSE / 1000} s`), trace(recorded, app));
+          shown(keyspace, [trace(recorded, app)]);
         }
       }
       app.quiet();
     } catch (error) {
-      if (isGone) return;
+      if (isLate()) return;
       if (!last) body.replaceChildren(problem(`There is no live cluster here: ${error.message}`, "Serve this page with vtflow serve or vtflow demo --serve, or open a trace in Replay."));
       else app.say(`The last reading failed: ${error.message}`, "What is shown is the reading before. The next try is under way.");
     }
@@ -62,4 +112,17 @@ export function mount(root, app) {
     isGone = true;
     clearTimeout(timer);
   };
+}
+
+const link = (keyspace) => el("a", { href: `#live?${new URLSearchParams({ keyspace })}` }, keyspace);
+
+/** A row for each keyspace, and below it one for each workflow in trouble. */
+function overviewTable(lines) {
+  const head = ["Keyspace", "Workflows", "State", "Note"];
+  const row = (attributes, ...cells) => el("tr", attributes, ...cells.map((cell) => el("td", {}, cell)));
+  const rows = lines.flatMap((line) => [
+    row({ class: line.has_trouble ? "trouble" : null }, link(line.keyspace), String(line.count ?? "–"), line.state, [line.note, line.kinds].filter(Boolean).join("; ")),
+    ...line.troubled.map((it) => row({ class: "trouble beneath" }, it.name, it.kind, it.state, it.note)),
+  ]);
+  return el("div", { class: "scroll", tabindex: 0 }, el("table", { class: "overview" }, el("thead", {}, el("tr", {}, ...head.map((text) => el("th", { scope: "col" }, text)))), el("tbody", {}, ...rows)));
 }

@@ -60,7 +60,7 @@ function result({ reply }, { workflows, migrations, keyspaces }, recorded, app) 
   workflows.forEach((workflow, at) => out.push(card(workflow, recorded, app, at === 0)));
   if (migrations.length) out.push(el("h2", {}, "Schema migrations"), migrationTable(migrations));
   if (keyspaces.length) out.push(el("h2", {}, "Keyspaces"), el("ul", {}, ...keyspaces.map((name) => el("li", {}, name))));
-  if (!out.length) out.push(el("p", { class: "quiet" }, "The reply is empty: there is nothing of that name."));
+  if (!out.length) out.push(el("p", { class: "quiet" }, app.planner.nothing(recorded.call, reply)));
   return out;
 }
 
@@ -94,7 +94,7 @@ function legend(drawn) {
 
 function migrationTable(migrations) {
   const head = ["Migration", "Table", "Status", "Shards", "Note"];
-  const rows = migrations.map((line) => el("tr", { class: line.has_trouble ? "trouble" : null }, ...[line.uuid, line.table, line.status, `${line.complete}/${line.total ?? "?"} complete`, line.note].map((text) => el("td", {}, text))));
+  const rows = migrations.map((line) => el("tr", { class: line.has_trouble ? "trouble" : null }, ...[line.uuid, line.table, line.status, line.counted, line.note].map((text) => el("td", {}, text))));
   return el("div", { class: "scroll", tabindex: 0 }, el("table", {}, el("thead", {}, el("tr", {}, ...head.map((text) => el("th", { scope: "col" }, text)))), el("tbody", {}, ...rows)));
 }
 

@@ -1,0 +1,240 @@
+//! All keyspaces at a glance: one line each, trouble first, with what is in trouble beneath.
+//!
+//! A keyspace that could not be read is unknown and never left out; what is missing of one that could is said in its line. The lines rest on
+//! those of [`super::workflows()`] and [`super::migrations()`], so that the overview and a keyspace's own screen cannot differ.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use super::{
+    migrations::MigrationLine,
+    words::{plural, some},
+    workflows::WorkflowLine,
+};
+use crate::error::Failure;
+
+/// Names of shards in a line.
+const NAMES_SHOWN: usize = 4;
+
+/// How a keyspace is doing, the worst first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    /// Something in it is in trouble.
+    Trouble,
+    /// It could not be read.
+    Unknown,
+    /// A part of it could not be read; in what could, all is well.
+    PartlyUnknown,
+    /// All is well.
+    Well,
+    /// There is nothing in it.
+    Empty,
+}
+
+/// One keyspace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OverviewLine {
+    /// Its name.
+    pub keyspace: String,
+    /// How it is doing.
+    pub standing: Standing,
+    /// The same in words: `2 in trouble`, `unknown`.
+    pub state: String,
+    /// How many workflows, or migrations, there are; `None` if that is not known.
+    pub count: Option<usize>,
+    /// What they are, the most first: `4 MoveTables, 1 OnlineDDL`, or by state.
+    pub kinds: String,
+    /// What is not known, and why. Empty when all is.
+    pub note: String,
+    /// What is in trouble, the worst first.
+    pub troubled: Vec<Troubled>,
+    /// Whether anything is wrong, or not known.
+    pub has_trouble: bool,
+}
+
+/// A workflow, or a migration, that is in trouble.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Troubled {
+    /// Its name, or its UUID.
+    pub name: String,
+    /// Its type, or what it does to which table.
+    pub kind: String,
+    /// The states of its streams, or its state.
+    pub state: String,
+    /// What there is to say of it.
+    pub note: String,
+}
+
+/// A workflow or a migration, as the overview counts it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Thing {
+    name: String,
+    /// What it is counted under.
+    kind: String,
+    /// What is shown of it if it is in trouble.
+    troubled: Option<Troubled>,
+}
+
+impl Thing {
+    /// Its name, or its UUID.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl From<WorkflowLine> for Thing {
+    fn from(line: WorkflowLine) -> Self {
+        let (name, kind) = (line.name.clone(), line.kind.clone());
+        let shown = Troubled { name: line.name, kind: line.kind, state: line.streams, note: line.note };
+        Self { name, kind, troubled: line.has_trouble.then_some(shown) }
+    }
+}
+
+impl From<MigrationLine> for Thing {
+    fn from(line: MigrationLine) -> Self {
+        let (name, kind) = (line.uuid.clone(), line.status.clone());
+        let what = [line.action, line.table].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(" ");
+        let shown = Troubled { name: line.uuid, kind: what, state: line.status, note: line.note };
+        Self { name, kind, troubled: line.has_trouble.then_some(shown) }
+    }
+}
+
+/// What one keyspace answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyspaceRead {
+    /// Its name.
+    pub keyspace: String,
+    /// What is in it, the worst first; or why it could not be read.
+    pub things: Result<Vec<Thing>, String>,
+    /// What is missing of it.
+    pub failures: Vec<Failure>,
+}
+
+/// One line per keyspace: trouble first, then what is not known, then the rest; by name within each.
+pub fn overview(reads: Vec<KeyspaceRead>) -> Vec<OverviewLine> {
+    let mut lines: Vec<OverviewLine> = reads.into_iter().map(line).collect();
+    lines.sort_by(|a, b| a.standing.cmp(&b.standing).then_with(|| a.keyspace.cmp(&b.keyspace)));
+    lines
+}
+
+fn line(read: KeyspaceRead) -> OverviewLine {
+    let KeyspaceRead { keyspace, things, failures } = read;
+    let missing = missing(&failures);
+    let (count, kinds, troubled, note) = match things {
+        Ok(things) => {
+            let kinds = kinds(&things);
+            let count = things.len();
+            (Some(count), kinds, things.into_iter().filter_map(|thing| thing.troubled).collect::<Vec<_>>(), missing)
+        }
+        Err(why) => (None, String::new(), Vec::new(), Some(why.lines().next().unwrap_or_default().to_owned())),
+    };
+    let standing = match (count, troubled.len(), &note) {
+        (None, ..) => Standing::Unknown,
+        (_, 1.., _) => Standing::Trouble,
+        (_, 0, Some(_)) => Standing::PartlyUnknown,
+        (Some(0), ..) => Standing::Empty,
+        _ => Standing::Well,
+    };
+    let state = match standing {
+        Standing::Trouble => format!("{} in trouble", troubled.len()),
+        Standing::Unknown => "unknown".into(),
+        Standing::PartlyUnknown => "partly unknown".into(),
+        Standing::Well => "well".into(),
+        Standing::Empty => "none".into(),
+    };
+    OverviewLine {
+        keyspace,
+        standing,
+        state,
+        count,
+        kinds,
+        note: note.unwrap_or_default(),
+        troubled,
+        has_trouble: standing <= Standing::PartlyUnknown,
+    }
+}
+
+/// Which shards gave no answer, or how much else is missing.
+fn missing(failures: &[Failure]) -> Option<String> {
+    let shards: BTreeSet<&str> =
+        failures.iter().map(|failure| failure.shard.as_str()).filter(|shard| !shard.is_empty()).collect();
+    if failures.is_empty() {
+        return None;
+    }
+    let shards: Vec<&str> = shards.into_iter().collect();
+    Some(if shards.is_empty() {
+        format!("{} missing", plural(failures.len(), "thing"))
+    } else {
+        format!("not all is known of {}", some(&shards, NAMES_SHOWN))
+    })
+}
+
+fn kinds(things: &[Thing]) -> String {
+    let mut by_kind: BTreeMap<&str, usize> = BTreeMap::new();
+    for thing in things {
+        *by_kind.entry(&thing.kind).or_default() += 1;
+    }
+    let mut counts: Vec<(&str, usize)> = by_kind.into_iter().collect();
+    counts.sort_by(|(kind_a, a), (kind_b, b)| b.cmp(a).then_with(|| kind_a.cmp(kind_b)));
+    counts.iter().map(|(kind, n)| format!("{n} {kind}")).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Lost;
+
+    fn thing(name: &str, kind: &str, is_troubled: bool) -> Thing {
+        let shown = Troubled { name: name.into(), kind: kind.into(), state: "1 Error".into(), note: "-80: gone".into() };
+        Thing { name: name.into(), kind: kind.into(), troubled: is_troubled.then_some(shown) }
+    }
+
+    fn read(keyspace: &str, things: Result<Vec<Thing>, &str>, lost: &[&str]) -> KeyspaceRead {
+        let failure = |shard: &&str| Failure {
+            keyspace: keyspace.into(),
+            shard: (*shard).into(),
+            tablet: String::new(),
+            workflow: String::new(),
+            lost: Lost::Shard,
+            message: "timed out".into(),
+        };
+        KeyspaceRead {
+            keyspace: keyspace.into(),
+            things: things.map_err(str::to_owned),
+            failures: lost.iter().map(failure).collect(),
+        }
+    }
+
+    #[test]
+    fn trouble_is_first_and_nothing_is_left_out() {
+        let reads = vec![
+            read("a_well", Ok(vec![thing("x", "MoveTables", false)]), &[]),
+            read("b_empty", Ok(vec![]), &[]),
+            read("c_partly", Ok(vec![thing("x", "Reshard", false)]), &["80-", "80-", "-80"]),
+            read("d_unknown", Err("node doesn't exist\nmore"), &[]),
+            read("e_trouble", Ok(vec![thing("x", "A", false), thing("y", "B", true), thing("z", "B", false)]), &["80-"]),
+            read("f_silent", Ok(vec![]), &["0"]),
+        ];
+        let mut reversed = reads.clone();
+        reversed.reverse();
+        let lines = overview(reads);
+        assert_eq!(lines, overview(reversed), "whatever the order of the answers");
+        let said: Vec<_> =
+            lines.iter().map(|line| (line.keyspace.as_str(), line.state.as_str(), line.count, line.note.as_str())).collect();
+        assert_eq!(
+            said,
+            [
+                ("e_trouble", "1 in trouble", Some(3), "not all is known of 80-"),
+                ("d_unknown", "unknown", None, "node doesn't exist"),
+                ("c_partly", "partly unknown", Some(1), "not all is known of -80, 80-"),
+                ("f_silent", "partly unknown", Some(0), "not all is known of 0"),
+                ("a_well", "well", Some(1), ""),
+                ("b_empty", "none", Some(0), ""),
+            ]
+        );
+        assert_eq!((lines[0].kinds.as_str(), lines[0].troubled[0].name.as_str()), ("2 B, 1 A", "y"));
+        assert!(lines[..4].iter().all(|line| line.has_trouble) && !lines[4..].iter().any(|line| line.has_trouble));
+    }
+}

@@ -1,0 +1,95 @@
+//! `vtflow get workflows` and `get migrations` without a keyspace: all keyspaces at a glance.
+
+use std::fs;
+
+use base64::prelude::{BASE64_STANDARD, Engine};
+use prost::Message;
+use serde_json::Value;
+use tempfile::TempDir;
+use vtflow_planner::proto::topodata::{Shard, TabletAlias};
+
+use crate::support::program::{recorded, vtflow};
+
+/// A copy of a recorded cluster with another keyspace beside its own, whose shard has nobody to ask.
+fn with_a_keyspace_that_cannot_be_read() -> TempDir {
+    let copy = TempDir::new().unwrap();
+    let from = recorded("movetables-running");
+    fs::create_dir(copy.path().join("tablets")).unwrap();
+    for file in ["snapshot.json", "topo.json"] {
+        fs::copy(from.join(file), copy.path().join(file)).unwrap();
+    }
+    for tablet in fs::read_dir(from.join("tablets")).unwrap() {
+        let tablet = tablet.unwrap();
+        fs::copy(tablet.path(), copy.path().join("tablets").join(tablet.file_name())).unwrap();
+    }
+    let path = copy.path().join("topo.json");
+    let mut topo: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    let records = topo.as_array_mut().unwrap();
+    let keyspace = records.iter().find(|record| record["path"] == "keyspaces/customer/Keyspace").unwrap().clone();
+    // Its primary is a tablet that has no record.
+    let shard = Shard { primary_alias: Some(TabletAlias { cell: "zone1".into(), uid: 999 }), ..Shard::default() };
+    for (path, value) in [
+        ("keyspaces/broken/Keyspace", keyspace["value"].clone()),
+        ("keyspaces/broken/shards/0/Shard", BASE64_STANDARD.encode(shard.encode_to_vec()).into()),
+        ("keyspaces/empty/Keyspace", keyspace["value"].clone()),
+    ] {
+        let mut record = keyspace.clone();
+        (record["path"], record["value"]) = (path.into(), value);
+        records.push(record);
+    }
+    fs::write(&path, topo.to_string()).unwrap();
+    copy
+}
+
+#[test]
+fn all_keyspaces_are_there_with_trouble_first() {
+    for command in ["workflows", "migrations"] {
+        let ran = vtflow(&["--demo", "get", command]);
+        let lines: Vec<&str> = ran.stdout.lines().collect();
+        let heading = command.to_uppercase();
+        assert!(lines[0].starts_with("KEYSPACE") && lines[0].contains(&heading), "{}", ran.stdout);
+        let state = if command == "workflows" { "in trouble" } else { "well" };
+        assert!(lines[1].starts_with("customer") && lines[1].contains(state), "{}", ran.stdout);
+        let commerce = lines.iter().find(|line| line.starts_with("commerce")).unwrap();
+        assert!(commerce.contains("none"), "{}", ran.stdout);
+        assert!(lines.iter().all(|line| line.chars().count() <= 100), "{}", ran.stdout);
+    }
+    let table = vtflow(&["--demo", "get", "workflows"]).stdout;
+    let broken = table.lines().find(|line| line.starts_with("  move_big2")).unwrap();
+    assert!(broken.contains("1 Error") && broken.contains("Unknown column"), "{table}");
+    let one = vtflow(&["--demo", "get", "workflows", "customer"]);
+    assert_eq!(vtflow(&["--demo", "get", "workflows"]).code, one.code, "as much is missing");
+}
+
+#[test]
+fn a_keyspace_that_cannot_be_read_is_named_and_hides_no_other() {
+    let copy = with_a_keyspace_that_cannot_be_read();
+    let run = |args: &[&str]| vtflow(&[&["--snapshot", copy.path().to_str().unwrap(), "get"], args].concat());
+    let ran = run(&["workflows"]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    let line = |keyspace: &str| {
+        ran.stdout.lines().find(|line| line.starts_with(keyspace)).unwrap_or_else(|| panic!("{ran:?}")).to_owned()
+    };
+    assert!(line("broken").contains("unknown") && line("broken").contains('–'), "{ran:?}");
+    assert!(line("empty").contains("none"), "no shards, no workflows: {ran:?}");
+    assert!(line("customer").contains("MoveTables"), "{ran:?}");
+    assert!(ran.stdout.find("broken") < ran.stdout.find("empty"), "{ran:?}");
+    assert!(ran.stderr.contains("broken/0"), "what is missing, and why: {ran:?}");
+
+    let json: Value = serde_json::from_str(&run(&["workflows", "-o", "json"]).stdout).unwrap();
+    let of = |keyspace: &str| json.as_array().unwrap().iter().find(|it| it["keyspace"] == keyspace).unwrap();
+    assert!(of("broken").get("reply").is_none() && !of("broken")["error"].as_str().unwrap().is_empty(), "{json}");
+    let own: Value = serde_json::from_str(&run(&["workflows", "customer", "-o", "json"]).stdout).unwrap();
+    assert_eq!(of("customer")["reply"], own, "what the keyspace's own command prints");
+    let names = run(&["workflows", "-o", "name"]).stdout;
+    assert!(!names.is_empty() && names.lines().all(|line| line.contains('/')), "{names}");
+    assert!(run(&["workflows", "--shards", "-80"]).stderr.contains("--shards are those of a keyspace"));
+}
+
+#[test]
+fn an_empty_keyspace_is_said_to_be() {
+    assert_eq!(vtflow(&["--demo", "get", "workflows", "commerce"]).stdout, "No workflows in keyspace commerce.\n");
+    assert_eq!(vtflow(&["--demo", "get", "migrations", "commerce"]).stdout, "No schema migrations in keyspace commerce.\n");
+    let named = vtflow(&["--demo", "get", "workflows", "commerce", "-w", "x"]).stdout;
+    assert_eq!(named, "No workflows called x in keyspace commerce.\n");
+}
