@@ -75,7 +75,7 @@ impl ForwardedChange {
         let mut fields =
             vec![("id", id), ("who", who), ("from", from), ("rpc", rpc), ("to", to), ("verdict", verdict.to_owned())];
         fields.extend(code.map(|code| ("code", code.to_string())));
-        record::line(if code == Some(code::OK) { "info" } else { "warn" }, "audit", &fields);
+        record::audit(if code == Some(code::OK) { "info" } else { "warn" }, &fields);
     }
 }
 

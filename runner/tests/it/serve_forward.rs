@@ -388,7 +388,7 @@ async fn a_loop_is_noticed_when_it_closes() {
     }
     // Each went around once and was refused, not tens of thousands of times.
     for serving in [&first, &second] {
-        let (_, metrics) = http_get(serving.server.http_address(), "/metrics").await;
+        let (_, metrics) = http_get(serving.http(), "/metrics").await;
         assert!(metrics.contains("{method=\"vtctlservice.Vtctld/Backup\",code=\"9\"} 3"), "{metrics}");
     }
 }
