@@ -58,7 +58,7 @@ async fn main() {
     let options = ServerOptions {
         bind_address: "127.0.0.1".into(),
         grpc_port: 0,
-        http_port: 0,
+        http_port: Some(0),
         has_log: false,
         ..ServerOptions::default()
     };

@@ -3,7 +3,7 @@
 //! Source: `go/vt/servenv/grpc_server.go:RegisterGRPCServerFlags`, `grpc_server_auth_static.go`, `grpc_server_auth_mtls.go`,
 //! `go/vt/servenv/servenv.go`; the `--vtctld-grpc-*` flags are vtctldclient's.
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{path::PathBuf, process::ExitCode, str::FromStr, sync::Arc, time::Duration};
 
 use anyhow::bail;
 use clap::{Args, ValueEnum};
@@ -15,7 +15,7 @@ use crate::{
     planner_host::PlannerHost,
     reloaded::look_again,
     server::{
-        AuthOptions, ForwardTo, Server, ServerOptions, ServerTls,
+        AuthOptions, DEFAULT_FLOWS, ForwardTo, Server, ServerOptions, ServerTls, flush_log, log,
         methods::{self, Answerer},
     },
     tls::TlsFiles,
@@ -38,12 +38,24 @@ pub(crate) struct ListenArgs {
     /// The port for clients of Vtctld; 0 picks one and prints it
     #[arg(long, value_name = "PORT", default_value_t = 15999)]
     grpc_port: u16,
-    /// The port for HTTP (/healthz, /metrics); 0 picks one and prints it
-    #[arg(long, value_name = "PORT", default_value_t = 15000)]
-    port: u16,
-    /// The address to listen on; all of this machine's without it
+    /// The port for HTTP (/healthz, /metrics, the page); 0 picks one and prints it, none is no HTTP
+    #[arg(long, value_name = "PORT|none", default_value = "15000")]
+    port: HttpPort,
+    /// The address to listen on for gRPC; all of this machine's without it
     #[arg(long, value_name = "HOST", visible_alias = "grpc-bind-address")]
     bind_address: Option<String>,
+    /// The address to listen on for HTTP; empty for all of this machine's
+    #[arg(long, value_name = "HOST", default_value = "127.0.0.1")]
+    http_bind_address: String,
+    /// Names by which the HTTP port may be called, besides addresses, localhost and this machine's name; .example.com is all names in it
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    allowed_hosts: Vec<String>,
+    /// Requests worked on at once; eight times as many wait for their turn, the others are refused
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_FLOWS, value_parser = flows, help_heading = "Limits")]
+    max_flows: usize,
+    /// How long a request may take, whatever its caller says: then the reply has what is known, and what is missing
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration::parse, help_heading = "Limits")]
+    request_timeout: Duration,
     /// A vtctld that answers every RPC that vtflow does not
     #[arg(long, value_name = "HOST:PORT")]
     forward_to: Option<String>,
@@ -89,6 +101,25 @@ pub(crate) struct ListenArgs {
     vtctld_grpc_server_name: Option<String>,
 }
 
+/// A port, or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct HttpPort(Option<u16>);
+
+impl FromStr for HttpPort {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "none" {
+            return Ok(Self(None));
+        }
+        text.parse().map(|port| Self(Some(port))).map_err(|_| "a port from 0 to 65535, or none".to_owned())
+    }
+}
+
+fn flows(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|flows| (1..=4096).contains(flows)).ok_or_else(|| "a number from 1 to 4096".to_owned())
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum AuthMode {
     /// A name and a password with every call
@@ -118,18 +149,31 @@ pub(crate) async fn serve(
     let (planner, traces) = (cluster.planner.clone(), cluster.traces.clone());
     let options = ServerOptions { planner, traces, ..args.options(connect, default_host)? };
     let clock = Arc::clone(cluster);
-    let server = Server::start(options, cluster.io.clone(), Arc::new(move || clock.now()), None).await?;
-    terminal::error_line(&format!("Vtctld on {}, HTTP on http://{}", server.grpc_address(), server.http_address()));
+    let scheme = if options.tls.cert.is_some() { "https" } else { "http" };
+    let mut server = Server::start(options, cluster.io.clone(), Arc::new(move || clock.now()), None).await?;
+    let http = server.http_address().map_or_else(|| "no HTTP".to_owned(), |address| format!("HTTP on {scheme}://{address}"));
+    terminal::error_line(&format!("Vtctld on {}, {http}", server.grpc_address()));
     let looking = tokio::spawn(look_again_when_told());
-    stopped().await;
+    let broken = tokio::select! {
+        () = stopped() => None,
+        why = server.broken() => Some(why),
+    };
     looking.abort();
-    terminal::error_line("Stopping: RPCs that are under way may end.");
-    Ok(if server.shut_down().await {
-        ExitCode::SUCCESS
+    // From here on the log's own way: whoever reads stderr may have stopped.
+    let code = if let Some(why) = broken {
+        log("error", &why);
+        ExitCode::from(2)
     } else {
-        terminal::error_line("Some RPCs were still under way after --onterm-timeout and were cut off.");
-        ExitCode::from(1)
-    })
+        log("info", "stopping: RPCs that are under way may end");
+        if server.shut_down().await {
+            ExitCode::SUCCESS
+        } else {
+            log("warn", "some RPCs were still under way after --onterm-timeout and were cut off");
+            ExitCode::from(1)
+        }
+    };
+    flush_log(Duration::from_secs(1));
+    Ok(code)
 }
 
 impl ListenArgs {
@@ -159,7 +203,11 @@ impl ListenArgs {
         Ok(ServerOptions {
             bind_address: self.bind_address.clone().unwrap_or_else(|| default_host.to_owned()),
             grpc_port: self.grpc_port,
-            http_port: self.port,
+            http_port: self.port.0,
+            http_bind_address: self.http_bind_address.clone(),
+            allowed_hosts: self.allowed_hosts.clone(),
+            flows: self.max_flows,
+            request_time: self.request_timeout,
             message_bytes: connect.message_bytes(),
             plaintext_credentials: connect.plaintext_credentials(),
             tls: ServerTls { cert: self.grpc_cert.clone(), key: self.grpc_key.clone(), ca: self.grpc_ca.clone() },

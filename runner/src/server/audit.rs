@@ -47,7 +47,7 @@ impl Audit {
         if let Err(status) = &reply.result {
             fields.push(("error", status.message.clone()));
         }
-        record::line(if reply.result.is_ok() { "info" } else { "warn" }, "audit", &fields);
+        record::audit(if reply.result.is_ok() { "info" } else { "warn" }, &fields);
     }
 }
 
@@ -75,7 +75,7 @@ impl ForwardedChange {
         let mut fields =
             vec![("id", id), ("who", who), ("from", from), ("rpc", rpc), ("to", to), ("verdict", verdict.to_owned())];
         fields.extend(code.map(|code| ("code", code.to_string())));
-        record::line(if code == Some(code::OK) { "info" } else { "warn" }, "audit", &fields);
+        record::audit(if code == Some(code::OK) { "info" } else { "warn" }, &fields);
     }
 }
 
@@ -93,10 +93,16 @@ fn verdict(reply: &Reply) -> String {
 
 /// The request as `vtctldclient` would print it; what cannot be decoded is said to be so.
 fn as_json(path: &str, request: &[u8]) -> String {
+    if request.len() > SHOWN_BYTES {
+        return format!("of {} bytes, too long to be shown", request.len());
+    }
     let method = path.rsplit('/').next().unwrap_or_default();
     let document = Document::read(&format!("vtctldata.{method}Request"), request).ok();
     document.and_then(|document| serde_json::to_string(&document).ok()).unwrap_or_else(|| "cannot be decoded".to_owned())
 }
+
+/// Bytes of a request that is shown. No request of a person is longer.
+const SHOWN_BYTES: usize = 64 << 10;
 
 #[cfg(test)]
 mod tests {

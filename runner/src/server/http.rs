@@ -1,6 +1,8 @@
 //! The HTTP port: whether the server is up, its metrics, the page and what it asks.
+//!
+//! It has a thread of its own, so that `/healthz` answers whatever the requests are that are being worked on.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
@@ -8,17 +10,27 @@ use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    net::TcpListener,
-    sync::{Semaphore, watch},
+    net::{TcpListener, TcpStream},
+    sync::{oneshot, watch},
     task::JoinSet,
+    time::interval,
+};
+use tonic::transport::server::Connected;
+
+use super::{
+    api::Api,
+    connections::{Connections, Outgoing, Slot, Watched},
+    door::{Door, Speaks},
+    hosts::Hosts,
+    lines::Sparing,
+    metrics::Metrics,
+    page as files,
 };
 
-use super::{api::Api, metrics::Metrics, page as files};
-
-/// Connections at once: enough for every scraper, few enough to be harmless.
-const CONNECTIONS: usize = 256;
-/// How long a client may take over its request's headers.
-const HEADERS_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a client may take over its request's headers, and how long it may stay without a request.
+const HEADERS_TIME: Duration = Duration::from_secs(10);
+/// Bytes that a connection keeps of what it reads or writes.
+const BUFFER: usize = 64 << 10;
 
 /// What the pages show.
 pub(super) struct Pages {
@@ -26,42 +38,95 @@ pub(super) struct Pages {
     pub(super) serving: watch::Receiver<bool>,
     pub(super) grpc: String,
     pub(super) api: Api,
+    pub(super) hosts: Hosts,
+    pub(super) strangers: Sparing,
 }
 
-/// Serves until dropped.
-pub(super) async fn serve(listener: TcpListener, pages: Pages) {
-    let pages = Arc::new(pages);
-    let turns = Arc::new(Semaphore::new(CONNECTIONS));
-    // Dropping it ends the connections.
-    let mut connections = JoinSet::new();
-    loop {
-        let Ok(turn) = Arc::clone(&turns).acquire_owned().await else { return };
-        let Ok((connection, _)) = listener.accept().await else {
-            // Out of files, most likely: it passes, and a loop without a pause would make it worse.
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            continue;
-        };
-        let pages = Arc::clone(&pages);
-        connections.spawn(async move {
-            let answer = service_fn(|request: Request<Incoming>| async {
-                if request.uri().path().starts_with("/api/") {
-                    return Ok::<_, Infallible>(pages.api.answer(request).await);
-                }
-                Ok(pages.answer(request.method(), request.uri().path()))
-            });
-            let mut server = http1::Builder::new();
-            server.timer(TokioTimer::new()).header_read_timeout(HEADERS_TIMEOUT);
-            // A client that breaks off is no event.
-            let _ = server.serve_connection(TokioIo::new(connection), answer).await;
-            drop(turn);
+/// Serves in a thread of its own until `stop` is dropped. What comes back says how it ended.
+///
+/// # Errors
+/// There is no thread to be had.
+pub(super) fn start(
+    listener: std::net::TcpListener,
+    door: Arc<Door>,
+    connections: Arc<Connections>,
+    pages: Pages,
+    stop: oneshot::Receiver<()>,
+) -> io::Result<oneshot::Receiver<io::Result<()>>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (say, said) = oneshot::channel();
+    std::thread::Builder::new().name("http".to_owned()).spawn(move || {
+        let ended = runtime.block_on(async {
+            tokio::select! {
+                served = serve(listener, door, connections, pages) => served,
+                _ = stop => Ok(()),
+            }
         });
-        while connections.try_join_next().is_some() {}
+        // Nobody listens any more once the server is dropped.
+        let _ = say.send(ended);
+    })?;
+    Ok(said)
+}
+
+async fn serve(listener: std::net::TcpListener, door: Arc<Door>, connections: Arc<Connections>, pages: Pages) -> io::Result<()> {
+    let listener = TcpListener::from_std(listener)?;
+    let pages = Arc::new(pages);
+    // Dropping it ends the connections.
+    let mut open = JoinSet::new();
+    let mut tick = interval(Duration::from_secs(1));
+    loop {
+        tokio::select! {
+            accepted = connections.accept(&listener) => {
+                let (stream, slot) = accepted?;
+                open.spawn(one(stream, slot, Arc::clone(&door), Arc::clone(&pages)));
+            }
+            _ = tick.tick() => connections.sweep(false),
+            _ = open.join_next(), if !open.is_empty() => {}
+        }
     }
 }
 
+async fn one(stream: TcpStream, slot: Slot, door: Arc<Door>, pages: Arc<Pages>) {
+    tokio::select! {
+        () = slot.held.ended() => {}
+        () = converse(stream, &slot, &door, &pages) => {}
+    }
+}
+
+async fn converse(stream: TcpStream, slot: &Slot, door: &Door, pages: &Pages) {
+    let Ok(connection) = door.welcome(stream, Speaks::Http).await else { return };
+    let (peer, held) = (connection.connect_info(), Arc::clone(&slot.held));
+    let answer = service_fn(|mut request: Request<Incoming>| {
+        let (peer, held) = (peer.clone(), Arc::clone(&held));
+        async move {
+            let path = request.uri().path();
+            let response = match pages.hosts.check(&request, peer.is_tls) {
+                // It says nothing but that somebody is here, and probes ask under all kinds of names.
+                Err(why) if path != "/healthz" => {
+                    let from = peer.address.map_or_else(String::new, |from| from.to_string());
+                    pages.strangers.warn("HTTP request refused", &[("from", from), ("error", why.clone())]);
+                    page(StatusCode::FORBIDDEN, TEXT, why + "\n")
+                }
+                _ if path.starts_with("/api/") => {
+                    request.extensions_mut().insert(peer);
+                    pages.api.answer(request, &held).await
+                }
+                _ => pages.answer(request.method(), path),
+            };
+            let (head, body) = response.into_parts();
+            Ok::<_, Infallible>(Response::from_parts(head, Outgoing::new(body, held, None)))
+        }
+    });
+    let mut server = http1::Builder::new();
+    server.timer(TokioTimer::new()).header_read_timeout(HEADERS_TIME).max_buf_size(BUFFER);
+    // A client that breaks off is no event.
+    let _ = server.serve_connection(TokioIo::new(Watched::new(connection, Arc::clone(&slot.held))), answer).await;
+}
+
+const TEXT: &str = "text/plain; charset=utf-8";
+
 impl Pages {
     fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
-        const TEXT: &str = "text/plain; charset=utf-8";
         if !matches!(*method, Method::GET | Method::HEAD) {
             return page(StatusCode::METHOD_NOT_ALLOWED, TEXT, "GET and HEAD only\n");
         }

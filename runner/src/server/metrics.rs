@@ -17,6 +17,7 @@ use prometheus_client::{
 };
 use vtflow_planner::{Answer, Ask, Failure, FailureKind, Lost, What};
 
+use super::lines;
 use crate::observe::Observer;
 
 /// The metrics of one server.
@@ -33,6 +34,26 @@ pub(super) struct Metrics {
     targets: Mutex<BTreeSet<Target>>,
     rounds: Histogram,
     failures: Family<LostLabel, Counter>,
+    connections: Family<Port, Gauge>,
+    closed: Family<Closed, Counter>,
+    refused: Family<Refused, Counter>,
+    lines_dropped: Counter,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Port {
+    port: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Closed {
+    port: &'static str,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Refused {
+    bound: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -84,6 +105,10 @@ impl Metrics {
             targets: Mutex::default(),
             rounds: Histogram::new((1..=10).map(f64::from)),
             failures: Family::default(),
+            connections: Family::default(),
+            closed: Family::default(),
+            refused: Family::default(),
+            lines_dropped: Counter::default(),
         };
         let Self { registry, rpcs, rpc_seconds, under_way, shared, asks, ask_seconds, target_seconds, rounds, failures, .. } =
             &mut metrics;
@@ -100,7 +125,29 @@ impl Metrics {
         registry.register("rounds", "How many answers deep requests went", rounds.clone());
         let help = "Targets, workflows and rows that replies lack, by what was lost";
         registry.register("failures", help, failures.clone());
+        let Self { registry, connections, closed, refused, lines_dropped, .. } = &mut metrics;
+        registry.register("connections", "Connections that are open, by port", connections.clone());
+        let help = "Connections closed or refused by this server to keep its bounds, by port and reason";
+        registry.register("connections_closed", help, closed.clone());
+        registry.register("requests_refused", "Requests refused before any work, by the bound that they met", refused.clone());
+        registry.register("log_lines_dropped", "Lines of the log that nobody read in time", lines_dropped.clone());
         metrics
+    }
+
+    pub(super) fn connection_opened(&self, port: &'static str) {
+        self.connections.get_or_create(&Port { port }).inc();
+    }
+
+    pub(super) fn connection_gone(&self, port: &'static str) {
+        self.connections.get_or_create(&Port { port }).dec();
+    }
+
+    pub(super) fn connection_closed(&self, port: &'static str, reason: &'static str) {
+        self.closed.get_or_create(&Closed { port, reason }).inc();
+    }
+
+    pub(super) fn refused(&self, bound: &'static str) {
+        self.refused.get_or_create(&Refused { bound }).inc();
     }
 
     pub(super) fn rpc_begun(&self) {
@@ -138,6 +185,7 @@ impl Metrics {
 
     /// Everything as text, in the format `OpenMetrics`, which Prometheus reads.
     pub(super) fn text(&self) -> String {
+        self.lines_dropped.inc_by(lines::dropped().saturating_sub(self.lines_dropped.get()));
         let mut out = String::new();
         // Writing to a String does not fail.
         let _ = text::encode(&mut out, &self.registry);

@@ -6,22 +6,26 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use futures_util::{Stream, stream};
 use tokio::{
     net::TcpListener,
-    sync::watch,
-    task::{JoinHandle, JoinSet},
-    time::{sleep, timeout},
+    runtime::Handle,
+    sync::{oneshot, watch},
+    task::JoinHandle,
+    time::timeout,
 };
-use tonic::transport::Server as Transport;
 
+mod admission;
 mod api;
 mod audit;
 mod auth;
+mod connections;
 mod door;
 mod forward;
+mod grpc;
 mod health;
+mod hosts;
 mod http;
+mod lines;
 mod message;
 pub mod methods;
 mod metrics;
@@ -35,22 +39,15 @@ mod subject;
 pub use auth::AuthOptions;
 pub use door::ServerTls;
 pub use forward::ForwardTo;
+pub(crate) use lines::flush as flush_log;
 pub(crate) use record::log;
 pub use service::Clock;
 
 use self::{
-    auth::Auth,
-    door::{Connection, Door, Speaks},
-    forward::Forward,
-    health::Health,
-    metrics::Metrics,
-    record::Ids,
-    reflection::Reflection,
-    service::{Inner, VtctldService},
-    share::Flights,
+    admission::Admission, auth::Auth, connections::Connections, door::Door, forward::Forward, health::Health, hosts::Hosts,
+    lines::Sparing, metrics::Metrics, record::Ids, reflection::Reflection, service::Inner, share::Flights,
 };
 use crate::{
-    cause::root_cause,
     drive::ClusterIo,
     observe::{Nobody, Observer},
     planner_host::PlannerHost,
@@ -65,8 +62,17 @@ pub struct ServerOptions {
     pub bind_address: String,
     /// `--grpc-port`; 0 picks a free one.
     pub grpc_port: u16,
-    /// `--port`, for HTTP; 0 picks a free one.
-    pub http_port: u16,
+    /// `--port`, for HTTP; 0 picks a free one, `None` is no HTTP at all.
+    pub http_port: Option<u16>,
+    /// `--http-bind-address`: where HTTP is listened for. Default: 127.0.0.1.
+    pub http_bind_address: String,
+    /// `--allowed-hosts`: names by which the HTTP port may be called, besides `localhost`, this machine's name, and addresses. One that
+    /// begins with a dot stands for all that end in it.
+    pub allowed_hosts: Vec<String>,
+    /// `--max-flows`: requests that are worked on at once. Eight times as many wait for their turn, the others are refused.
+    pub flows: usize,
+    /// `--request-timeout`: how long a request may take, its turn included, also if its caller would wait longer.
+    pub request_time: Duration,
     /// `--grpc-max-message-size`: bytes of a message, in both directions. Default: 16 MiB, as in Vitess.
     pub message_bytes: usize,
     /// The server's certificate, and whose clients it trusts.
@@ -94,7 +100,11 @@ impl Default for ServerOptions {
         Self {
             bind_address: String::new(),
             grpc_port: 15_999,
-            http_port: 15_000,
+            http_port: Some(15_000),
+            http_bind_address: "127.0.0.1".to_owned(),
+            allowed_hosts: Vec::new(),
+            flows: DEFAULT_FLOWS,
+            request_time: DEFAULT_REQUEST_TIME,
             message_bytes: 16 << 20,
             tls: ServerTls::default(),
             auth: AuthOptions::None,
@@ -132,13 +142,19 @@ pub enum ServerError {
 /// A server that runs. Dropping it stops it at once; [`Server::shut_down`] lets RPCs end.
 pub struct Server {
     grpc_address: SocketAddr,
-    http_address: SocketAddr,
+    http_address: Option<SocketAddr>,
     grace: Duration,
     serving: watch::Sender<bool>,
     /// Changes under way, also those whose callers have gone.
     writing: watch::Sender<usize>,
-    grpc: JoinHandle<()>,
-    http: JoinHandle<()>,
+    grpc: JoinHandle<io::Result<()>>,
+    http: Option<HttpPort>,
+}
+
+struct HttpPort {
+    /// Dropping it stops the port.
+    _stop: oneshot::Sender<()>,
+    ended: oneshot::Receiver<io::Result<()>>,
 }
 
 impl Server {
@@ -152,7 +168,23 @@ impl Server {
         now: Clock,
         observer: Option<Arc<dyn Observer>>,
     ) -> Result<Self, ServerError> {
-        let door = Door::new(&options.tls)?;
+        let grpc = listen(&options.bind_address, options.grpc_port).await?;
+        let http = match options.http_port {
+            Some(port) => Some(listen(&options.http_bind_address, port).await?),
+            None => None,
+        };
+        Self::serve_on(grpc, http, options, io, now, observer)
+    }
+
+    fn serve_on(
+        grpc: TcpListener,
+        http: Option<TcpListener>,
+        options: ServerOptions,
+        io: ClusterIo,
+        now: Clock,
+        observer: Option<Arc<dyn Observer>>,
+    ) -> Result<Self, ServerError> {
+        let door = Arc::new(Door::new(&options.tls)?);
         let auth = Arc::new(Auth::new(&options.auth, &options.tls)?);
         let forward = options.forward_to.as_ref().map(|to| Forward::new(to, options.plaintext_credentials)).transpose()?;
         if let Some(forward) = forward.as_ref().filter(|forward| auth.is_by_password() && forward.hides_no_password()) {
@@ -164,28 +196,14 @@ impl Server {
             return Err(OptionError::Tls { cause }.into());
         }
         let reflection = Reflection::new()?;
-        let transport = Transport::builder()
-            // Tablets' answers and clients' connections may both be far away.
-            .initial_stream_window_size(1 << 20)
-            .initial_connection_window_size(4 << 20)
-            .http2_keepalive_interval(Some(KEEPALIVE))
-            .http2_keepalive_timeout(Some(KEEPALIVE))
-            .http2_max_header_list_size(HEADER_BYTES);
-        let grpc = listen(&options.bind_address, options.grpc_port).await?;
-        let http = listen(&options.bind_address, options.http_port).await?;
         let address = |listener: &TcpListener| listener.local_addr().map_err(|cause| unheard("a socket", cause));
-        let (grpc_address, http_address) = (address(&grpc)?, address(&http)?);
+        let grpc_address = address(&grpc)?;
+        let http_address = http.as_ref().map(address).transpose()?;
 
         let (serving, is_serving) = watch::channel(true);
         let metrics = Arc::new(Metrics::new());
         let (writing, _) = watch::channel(0);
-        let pages = http::Pages {
-            metrics: Arc::clone(&metrics),
-            serving: is_serving.clone(),
-            grpc: grpc_address.port().to_string(),
-            api: api::Api::new(options.planner.clone(), io.clone(), Arc::clone(&now), Arc::clone(&auth), Arc::clone(&metrics)),
-        };
-        let service = VtctldService(Arc::new(Inner {
+        let inner = Arc::new(Inner {
             planner: options.planner,
             traces: options.traces,
             io,
@@ -198,25 +216,59 @@ impl Server {
             allow_writes: options.allow_writes,
             health: Health { serving: is_serving.clone() },
             reflection,
-            metrics,
+            metrics: Arc::clone(&metrics),
             ids: Ids::new(),
             flights: Flights::new(),
             writing: writing.clone(),
-        }));
-        let incoming = welcomed(grpc, door);
-        let mut until = is_serving;
-        let grpc = tokio::spawn(async move {
-            let ended = async move {
-                // An error means that the server was dropped.
-                let _ = until.wait_for(|serving| !serving).await;
-            };
-            let served = transport.serve_with_incoming_shutdown(service, incoming, ended).await;
-            if let Err(error) = served {
-                record::log("error", &format!("the gRPC server has ended: {}", root_cause(&error)));
-            }
+            admission: Arc::new(Admission::new(options.flows, options.message_bytes, Arc::clone(&metrics))),
+            request_time: options.request_time,
+            runtime: Handle::current(),
+            logins: Sparing::new(),
         });
-        let http = tokio::spawn(http::serve(http, pages));
+        let (grpc_cap, http_cap) = connections::caps();
+        let http = match http {
+            Some(listener) => {
+                let pages = http::Pages {
+                    metrics: Arc::clone(&metrics),
+                    serving: is_serving.clone(),
+                    grpc: grpc_address.port().to_string(),
+                    api: api::Api::new(Arc::clone(&inner), http_cap),
+                    hosts: Hosts::new([options.bind_address, options.http_bind_address].into_iter().chain(options.allowed_hosts)),
+                    strangers: Sparing::new(),
+                };
+                let places = Connections::new("http", http_cap, Arc::clone(&metrics));
+                let (stop, stopped) = oneshot::channel();
+                let listener = listener.into_std();
+                let started = listener.and_then(|listener| http::start(listener, Arc::clone(&door), places, pages, stopped));
+                let ended = started.map_err(|cause| unheard("the HTTP port", cause))?;
+                Some(HttpPort { _stop: stop, ended })
+            }
+            None => None,
+        };
+        let places = Connections::new("grpc", grpc_cap, metrics);
+        let grpc = tokio::spawn(grpc::serve(grpc, door, places, inner, is_serving));
         Ok(Self { grpc_address, http_address, grace: options.grace, serving, writing, grpc, http })
+    }
+
+    /// Ends only if a port cannot be served any more, and says which and why. The process must not live on then as if it were well.
+    pub async fn broken(&mut self) -> String {
+        fn why(port: &str, ended: Result<io::Result<()>, String>) -> String {
+            match ended {
+                Ok(Ok(())) => format!("the {port} port has ended"),
+                Ok(Err(error)) => format!("the {port} port has ended: {error}"),
+                Err(error) => format!("the {port} port has ended: {error}"),
+            }
+        }
+        let http = async {
+            match &mut self.http {
+                Some(http) => (&mut http.ended).await.map_err(|_| "it panicked".to_owned()),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            ended = &mut self.grpc => why("gRPC", ended.map_err(|error| error.to_string())),
+            ended = http => why("HTTP", ended),
+        }
     }
 
     /// Where it takes RPCs.
@@ -224,8 +276,8 @@ impl Server {
         self.grpc_address
     }
 
-    /// Where it takes HTTP requests.
-    pub fn http_address(&self) -> SocketAddr {
+    /// Where it takes HTTP requests; `None` without a port for them.
+    pub fn http_address(&self) -> Option<SocketAddr> {
         self.http_address
     }
 
@@ -245,36 +297,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.grpc.abort();
-        self.http.abort();
     }
-}
-
-/// The connections that come, each after its handshake; a slow one keeps nobody waiting.
-fn welcomed(listener: TcpListener, door: Door) -> impl Stream<Item = io::Result<Connection>> {
-    let door = Arc::new(door);
-    stream::unfold((listener, JoinSet::new()), move |(listener, mut handshakes)| {
-        let door = Arc::clone(&door);
-        async move {
-            loop {
-                tokio::select! {
-                    accepted = listener.accept() => match accepted {
-                        Ok((connection, _)) => {
-                            let door = Arc::clone(&door);
-                            handshakes.spawn(async move { door.welcome(connection, Speaks::Grpc).await });
-                        }
-                        // Out of files, most likely: it passes, and a loop without a pause would make it worse.
-                        Err(_) => sleep(Duration::from_millis(100)).await,
-                    },
-                    ended = handshakes.join_next(), if !handshakes.is_empty() => {
-                        // A handshake that fails is the client's affair.
-                        if let Some(Ok(Ok(connection))) = ended {
-                            return Some((Ok(connection), (listener, handshakes)));
-                        }
-                    }
-                }
-            }
-        }
-    })
 }
 
 async fn listen(host: &str, port: u16) -> Result<TcpListener, ServerError> {
@@ -293,9 +316,8 @@ fn unheard(address: &str, cause: io::Error) -> ServerError {
     ServerError::Listen { address: address.to_owned(), cause }
 }
 
-/// How long a connection may be silent before it is pinged, and how long the answer may take. Source: the defaults of
-/// `--grpc-server-keepalive-time` and `-timeout`, v20 and later.
-const KEEPALIVE: Duration = Duration::from_secs(10);
+/// Requests that are worked on at once, by default.
+pub const DEFAULT_FLOWS: usize = 32;
 
-/// Bytes of a request's headers: credentials and tracing take little, but nobody should be refused for a long token.
-const HEADER_BYTES: u32 = 1 << 18;
+/// How long a request may take, by default.
+pub const DEFAULT_REQUEST_TIME: Duration = Duration::from_secs(300);

@@ -20,11 +20,11 @@ use tonic::body::Body;
 
 use super::{
     audit::ForwardedChange,
+    lines::{self, AUDIT_VALUE_BYTES, Room, VALUE_BYTES},
     message::{code, status_of},
     methods,
     metrics::Metrics,
 };
-use crate::output::terminal;
 
 /// Makes the ids of RPCs: when the server started and how many came before. Two servers' ids differ by their starts.
 pub(super) struct Ids {
@@ -84,7 +84,7 @@ impl Record {
     pub(super) fn note(&mut self, key: &str, value: impl std::fmt::Display) {
         if self.has_log {
             // Writing to a String does not fail.
-            let _ = write!(self.notes, " {key}={}", quoted(&value.to_string()));
+            let _ = write!(self.notes, " {key}={}", quoted(&value.to_string(), VALUE_BYTES));
         }
     }
 
@@ -116,25 +116,33 @@ impl Drop for Record {
                 code::OK | code::CANCELLED => "info",
                 _ => "warn",
             };
-            let method = quoted(method.unwrap_or(&self.path));
+            let method = quoted(method.unwrap_or(&self.path), VALUE_BYTES);
             let Self { id, notes, .. } = self;
             let at = timestamp();
-            terminal::error_line(&format!(
-                "time={at} level={level} msg=rpc id={id} method={method} code={code} ms={:.1}{notes}",
-                took.as_secs_f64() * 1000.0
-            ));
+            let ms = took.as_secs_f64() * 1000.0;
+            let line = format!("time={at} level={level} msg=rpc id={id} method={method} code={code} ms={ms:.1}{notes}");
+            lines::put(line, Room::Common);
         }
     }
 }
 
 /// A line of the same form about something else than an RPC's end.
 pub(super) fn line(level: &str, message: &str, fields: &[(&str, String)]) {
-    let mut text = format!("time={} level={level} msg={}", timestamp(), quoted(message));
+    lines::put(text(level, message, fields, VALUE_BYTES), Room::Common);
+}
+
+/// A line about a change. It has room of its own in the queue, and its values may be longer.
+pub(super) fn audit(level: &str, fields: &[(&str, String)]) {
+    lines::put(text(level, "audit", fields, AUDIT_VALUE_BYTES), Room::Audit);
+}
+
+fn text(level: &str, message: &str, fields: &[(&str, String)], value_bytes: usize) -> String {
+    let mut text = format!("time={} level={level} msg={}", timestamp(), quoted(message, value_bytes));
     for (key, value) in fields {
         // Writing to a String does not fail.
-        let _ = write!(text, " {key}={}", quoted(value));
+        let _ = write!(text, " {key}={}", quoted(value, value_bytes));
     }
-    terminal::error_line(&text);
+    text
 }
 
 /// A line of the same form about the server itself.
@@ -143,13 +151,15 @@ pub(crate) fn log(level: &str, message: &str) {
 }
 
 /// Seconds since 1970 with milliseconds: unambiguous, and sorted as text.
-fn timestamp() -> String {
+pub(super) fn timestamp() -> String {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     format!("{}.{:03}", since.as_secs(), since.subsec_millis())
 }
 
-/// A value as logfmt has it: in quotes if it is more than one word. Callers choose paths, so lines cannot be forged by them.
-fn quoted(value: &str) -> String {
+/// A value as logfmt has it: in quotes if it is more than one word, and cut if it is long. Callers choose paths, so lines cannot
+/// be forged by them.
+fn quoted(value: &str, bytes: usize) -> String {
+    let value = &*lines::cut(value, bytes);
     let is_word = !value.is_empty() && value.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '"' | '=' | '\\'));
     if is_word { value.to_owned() } else { format!("{value:?}") }
 }
@@ -200,7 +210,7 @@ mod tests {
             ("a\nlevel=info", "\"a\\nlevel=info\""),
             ("caf\u{e9}", "\"café\""),
         ] {
-            assert_eq!(quoted(value), want);
+            assert_eq!(quoted(value, VALUE_BYTES), want);
         }
     }
 

@@ -3,11 +3,10 @@
 //! Bytes in, a flow, bytes out. No RPC of Vitess has code of its own here: what is served is [`rpc::SERVED`].
 
 use std::{
-    convert::Infallible,
     fmt::Write,
     future::Future,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
     time::Duration,
 };
@@ -15,18 +14,25 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Request, Response};
+use http_body::Frame;
 use tokio::{
+    runtime::Handle,
     sync::watch,
-    time::{Instant, timeout_at},
+    task::JoinHandle,
+    time::{Instant, timeout, timeout_at},
 };
 use tonic::body::Body;
 use vtflow_planner::{Call, CallOptions, Code, Effect, Failure, Reply, Timestamp, rpc, trace::Trace};
 
 use super::{
+    admission::{Admission, Room},
     audit::{Audit, ForwardedChange},
     auth::Auth,
+    connections::Held,
+    door::Peer,
     forward::Forward,
     health::Health,
+    lines::Sparing,
     message::{self, Refusal, code, framed, read_one},
     methods,
     metrics::Metrics,
@@ -63,13 +69,19 @@ pub(super) struct Inner {
     pub(super) flights: Flights<Arc<Answered>>,
     /// How many changes are under way.
     pub(super) writing: watch::Sender<usize>,
+    pub(super) admission: Arc<Admission>,
+    /// How long a request may take at most, whatever its caller says.
+    pub(super) request_time: Duration,
+    /// Where flows run, whichever port they came in by.
+    pub(super) runtime: Handle,
+    pub(super) logins: Sparing,
 }
 
 /// What came of a request, ready to be sent to everybody who asked.
 pub(super) struct Answered {
-    /// The messages, framed, one behind the other: one, or those of a stream. Empty if the status comes alone.
-    frames: Bytes,
-    result: Result<(), Refusal>,
+    /// The messages, framed, one behind the other: one, or those of a stream. Empty if the status comes alone. Or a trace, as JSON.
+    pub(super) frames: Bytes,
+    pub(super) result: Result<(), Refusal>,
     /// The trailers that tell of failures.
     trailers: HeaderMap,
     failures: usize,
@@ -78,27 +90,48 @@ pub(super) struct Answered {
     is_elsewhere: bool,
 }
 
-/// The tower service that the listener serves.
-#[derive(Clone)]
-pub(super) struct VtctldService(pub(super) Arc<Inner>);
-
-impl tower::Service<Request<Body>> for VtctldService {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
+impl Answered {
+    fn refused(refusal: Refusal) -> Arc<Self> {
+        let (frames, trailers, sums) = (Bytes::new(), HeaderMap::new(), Sums::default());
+        Arc::new(Self { frames, result: Err(refusal), trailers, failures: 0, sums, is_elsewhere: false })
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let inner = Arc::clone(&self.0);
-        Box::pin(async move { Ok(inner.respond(request).await) })
+    /// Notes what it came to.
+    pub(super) fn tell(&self, record: &mut Record) {
+        let Sums { topology_gets, topology_ranges, tablet_calls, tablet_pages, rounds, .. } = self.sums;
+        record.note("asks", topology_gets + topology_ranges + tablet_calls + tablet_pages);
+        record.note("rounds", rounds);
+        record.note("failures", self.failures);
+        record.ended(self.result.as_ref().map_or_else(|refusal| refusal.code, |()| code::OK));
+        if let Err(refusal) = &self.result {
+            record.note("error", &refusal.message);
+        }
+    }
+}
+
+/// What a flow is performed for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Want {
+    /// The reply.
+    Reply,
+    /// The reply, and its trace in the file.
+    Kept,
+    /// The trace itself, as JSON.
+    Trace,
+}
+
+/// A task that ends with whoever waits for it.
+struct Task<T>(JoinHandle<T>);
+
+impl<T> Drop for Task<T> {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 
 impl Inner {
-    async fn respond(self: Arc<Self>, request: Request<Body>) -> Response<Body> {
+    /// Answers one RPC.
+    pub(super) async fn respond(self: &Arc<Self>, request: Request<Body>) -> Response<Body> {
         if let Some(response) = message::http_refusal(&request) {
             return response;
         }
@@ -127,14 +160,15 @@ impl Inner {
     }
 
     async fn answer(self: &Arc<Self>, mut request: Request<Body>, record: &mut Record) -> Result<Answer, Refusal> {
-        self.auth.check(request.headers(), request.extensions())?;
+        self.let_in("grpc", request.headers(), request.extensions())?;
         let served = rpc::served(request.uri().path());
         if let Some(served) = served.filter(|served| served.effect == Effect::Read || self.allow_writes) {
             if self.forward.is_none() || served.effect == Effect::Read && served.part.is_empty() {
                 return Ok(Answer::Known(self.served(served, request, record).await?.0));
             }
             // Whose it is, only the message says, or what the flow finds.
-            let (message, again) = message::peek(request, self.message_bytes).await?;
+            let peeked = timeout(MESSAGE_TIME, message::peek(request, self.message_bytes));
+            let (message, again) = peeked.await.map_err(|_| slow())??;
             request = again;
             if let Some(message) = message.filter(|message| rpc::serves(served.path, message)) {
                 let (head, body) = request.into_parts();
@@ -149,12 +183,12 @@ impl Inner {
         let path = request.uri().path();
         match path {
             "/grpc.health.v1.Health/Check" => {
-                let frame = self.health.check(&read_one(request, self.message_bytes).await?)?;
+                let frame = self.health.check(&self.read(request).await?.0)?;
                 record.ended(code::OK);
                 return Ok(Answer::Known(message::response(Ok(&frame), &HeaderMap::new())));
             }
             "/grpc.health.v1.Health/Watch" => {
-                return self.health.watch(&read_one(request, self.message_bytes).await?).map(Answer::Elsewhere);
+                return self.health.watch(&self.read(request).await?.0).map(Answer::Elsewhere);
             }
             _ => {}
         }
@@ -190,88 +224,125 @@ impl Inner {
     ) -> Result<(Response<Body>, bool), Refusal> {
         let (who, from) = self.auth.caller(request.headers(), request.extensions());
         let is_traced = request.headers().contains_key(TRACE);
-        let request = read_one(request, self.message_bytes).await?;
-        let until = record.until().map(|until| before(until, Instant::now()));
-        let is_shared =
-            served.effect == Effect::Read && !is_traced && until.is_none_or(|until| until >= Instant::now() + PATIENT);
+        if let Some(held) = request.extensions().get::<Arc<Held>>() {
+            self.admission.check(held)?;
+        }
+        let (request, _room) = self.read(request).await?;
+        let now = Instant::now();
+        let latest = now + self.request_time;
+        let asked = record.until().map(|until| before(until, now));
+        let until = asked.map_or(latest, |asked| asked.min(latest));
+        let is_shared = served.effect == Effect::Read
+            && !is_traced
+            && asked.is_none_or(|asked| asked >= now + PATIENT.min(self.request_time));
+        let call = Call { path: served.path.to_owned(), request: request.to_vec(), options: CallOptions::default() };
         let (answered, joined) = if is_shared {
-            let (running, joined) =
-                self.flights.join((served.path, request.clone()), || self.flow(served.path, request, None, None, false));
-            let answered = match until {
-                Some(until) => timeout_at(until, running).await.map_err(|_| late())?,
+            let (running, joined) = self.flights.join((served.path, request), || self.flow(call, latest, None, Want::Reply));
+            let answered = match asked {
+                Some(asked) => timeout_at(asked, running).await.map_err(|_| late())?,
                 None => running.await,
             };
             (answered, joined)
         } else if served.effect == Effect::Write {
-            let audit = Audit { id: record.id.clone(), who, from, path: served.path, request: request.clone() };
-            let written = self.write(served.path, request, until, audit, is_traced);
+            let audit = Audit { id: record.id.clone(), who, from, path: served.path, request };
+            let written = self.write(call, until, audit, is_traced);
             let answered = match record.until() {
                 Some(until) => timeout_at(until, written).await.map_err(|_| left_behind())?,
                 None => written.await,
             };
             (answered.ok_or_else(broken_off)?, false)
         } else {
-            (self.flow(served.path, request, until, None, is_traced).await, false)
+            (self.flow(call, until, None, if is_traced { Want::Kept } else { Want::Reply }).await, false)
         };
-        record.note(
-            "asks",
-            answered.sums.topology_gets + answered.sums.topology_ranges + answered.sums.tablet_calls + answered.sums.tablet_pages,
-        );
-        record.note("rounds", answered.sums.rounds);
-        record.note("failures", answered.failures);
+        answered.tell(record);
         if joined {
             self.metrics.rpc_shared();
             record.note("shared", "true");
         }
-        record.ended(answered.result.as_ref().map_or_else(|refusal| refusal.code, |()| code::OK));
-        if let Err(refusal) = &answered.result {
-            record.note("error", &refusal.message);
-        }
         let response = message::streamed(answered.frames.clone(), answered.result.as_ref().copied(), &answered.trailers);
         Ok((response, answered.is_elsewhere))
+    }
+
+    /// A read for the page: its trace, as JSON. The same way as every other read.
+    pub(super) async fn trace(self: &Arc<Self>, served: &'static rpc::Served, call: Call, record: &mut Record) -> Arc<Answered> {
+        let key = ("/api/trace", serde_json::to_vec(&call).unwrap_or_default().into());
+        let until = Instant::now() + PATIENT.min(self.request_time);
+        debug_assert_eq!(served.effect, Effect::Read, "the page only reads");
+        let (running, joined) = self.flights.join(key, || self.flow(call, until, None, Want::Trace));
+        let answered = running.await;
+        answered.tell(record);
+        if joined {
+            self.metrics.rpc_shared();
+            record.note("shared", "true");
+        }
+        answered
+    }
+
+    /// Lets a caller in, or says why not, and leaves a line about it.
+    pub(super) fn let_in(&self, port: &str, headers: &HeaderMap, extensions: &http::Extensions) -> Result<(), Refusal> {
+        let checked = self.auth.check(headers, extensions);
+        if let Err(refusal) = &checked {
+            let from = extensions.get::<Peer>().and_then(|peer| peer.address).map_or_else(String::new, |from| from.to_string());
+            let fields = [("port", port.to_owned()), ("from", from), ("error", refusal.message.clone())];
+            self.logins.warn("login failed", &fields);
+        }
+        checked
+    }
+
+    /// The one message of a call, and the room that it takes.
+    async fn read(&self, request: Request<Body>) -> Result<(Bytes, Room), Refusal> {
+        let room = Arc::new(Mutex::new(Some(Admission::room())));
+        let (admission, charged) = (Arc::clone(&self.admission), Arc::clone(&room));
+        let request = request.map(|body| Body::new(Charged { body, admission, room: charged }));
+        let message = timeout(MESSAGE_TIME, read_one(request, self.message_bytes)).await.map_err(|_| slow())?;
+        let Some(room) = room.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+            let text = "this server is busy: the requests that are here are too many bytes together; try again";
+            return Err(Refusal::new(code::RESOURCE_EXHAUSTED, text));
+        };
+        Ok((message?, room))
     }
 
     /// One change, to its end even if nobody waits for it any more: half of it would be worse than all or nothing. Reads that
     /// began before its end are joined by nobody who comes later. `None` if the task was ended, with the process.
     fn write(
         self: &Arc<Self>,
-        path: &'static str,
-        request: Bytes,
-        until: Option<Instant>,
+        call: Call,
+        until: Instant,
         audit: Audit,
         is_traced: bool,
     ) -> impl Future<Output = Option<Arc<Answered>>> + use<> {
         let inner = Arc::clone(self);
         let under_way = UnderWay::begin(&self.writing);
-        let task = tokio::spawn(async move {
+        let task = self.runtime.spawn(async move {
             let _under_way = under_way;
             inner.flights.changed();
-            let answered = inner.flow(path, request, until, Some(audit), is_traced).await;
+            let answered = inner.flow(call, until, Some(audit), if is_traced { Want::Kept } else { Want::Reply }).await;
             inner.flights.changed();
             answered
         });
         async move { task.await.ok() }
     }
 
-    /// One request, from its bytes to the bytes of its answer.
-    fn flow(
-        &self,
-        path: &'static str,
-        request: Bytes,
-        until: Option<Instant>,
-        audit: Option<Audit>,
-        is_traced: bool,
-    ) -> BoxFuture<'static, Arc<Answered>> {
+    /// One request, from its bytes to the bytes of its answer: in its turn, in a task of its own.
+    fn flow(&self, call: Call, until: Instant, audit: Option<Audit>, want: Want) -> BoxFuture<'static, Arc<Answered>> {
         let (io, metrics, observer) = (self.io.clone(), Arc::clone(&self.metrics), Arc::clone(&self.observer));
         let (planner, now, message_bytes) = (self.planner.clone(), Arc::clone(&self.now), self.message_bytes);
-        let traces = self.traces.clone();
-        Box::pin(async move {
-            let call = Call { path: path.to_owned(), request: request.to_vec(), options: CallOptions::default() };
+        let (traces, admission) = (self.traces.clone(), Arc::clone(&self.admission));
+        let task = Task(self.runtime.spawn(async move {
+            let turn = match admission.turn(Some(until)).await {
+                Ok(turn) => turn,
+                Err(refusal) => return Answered::refused(refusal),
+            };
             let now = now();
             let counts = Counts::default();
             let watch = (&counts, (&*metrics, &*observer));
-            let recorder = traces.as_ref().filter(|_| is_traced).map(|_| Recorder::new());
+            let recorder = match want {
+                Want::Reply => None,
+                Want::Kept => traces.as_ref().map(|_| Recorder::new()),
+                Want::Trace => Some(Recorder::new()),
+            };
             let flow = planner.start(&call, now);
+            let until = Some(until);
             let reply = match &recorder {
                 Some(recorder) => drive(flow, &io, until, &(recorder, watch)).await,
                 None => drive(flow, &io, until, &watch).await,
@@ -281,18 +352,69 @@ impl Inner {
             }
             let sums = counts.sums();
             metrics.flow_ended(sums.rounds, &reply.failures);
+            let failures = reply.failures.len();
+            let trace = recorder.map(|recorder| recorder.ended(planner.build(), &call, now, &reply));
+            if let (Want::Trace, Some(trace)) = (want, &trace) {
+                let document = serde_json::to_vec(trace).unwrap_or_default();
+                let frames = admission.reply(document.into()).await;
+                drop(turn);
+                return Arc::new(Answered {
+                    frames,
+                    result: Ok(()),
+                    trailers: HeaderMap::new(),
+                    failures,
+                    sums,
+                    is_elsewhere: false,
+                });
+            }
             let (frames, result) = frames(&reply, message_bytes);
             let taken = result.as_ref().err().map_or(0, |refusal| message::message_size(&refusal.message));
             let mut trailers = told(&reply.failures, message::METADATA_BYTES - message::RESERVED_BYTES - taken);
-            let failures = reply.failures.len();
-            if is_traced {
-                let trace = recorder.map(|recorder| recorder.ended(planner.build(), &call, now, &reply));
-                trailers.insert(TRACE, kept(traces, trace).await);
-            }
             let is_untouched = reply.written.as_ref().is_none_or(|written| written.outcomes.is_empty());
             let is_elsewhere = is_untouched && matches!(&reply.result, Err(status) if status.code == Code::Unimplemented);
+            drop(reply);
+            if want == Want::Kept {
+                trailers.insert(TRACE, kept(traces, trace).await);
+            }
+            let frames = admission.reply(frames).await;
+            drop(turn);
             Arc::new(Answered { frames, result, trailers, failures, sums, is_elsewhere })
+        }));
+        Box::pin(async move {
+            let mut task = task;
+            (&mut task.0).await.unwrap_or_else(|_| Answered::refused(Refusal::new(code::INTERNAL, BROKEN)))
         })
+    }
+}
+
+/// The body of a request, whose bytes take room as they come.
+struct Charged {
+    body: Body,
+    admission: Arc<Admission>,
+    /// `None` once there was no more.
+    room: Arc<Mutex<Option<Room>>>,
+}
+
+impl http_body::Body for Charged {
+    type Data = Bytes;
+    type Error = tonic::Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, tonic::Status>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        if let Poll::Ready(Some(Ok(frame))) = &polled
+            && let Some(data) = frame.data_ref()
+        {
+            let mut room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
+            if !room.as_mut().is_some_and(|room| self.admission.grow(room, data.len())) {
+                *room = None;
+                return Poll::Ready(Some(Err(tonic::Status::resource_exhausted("no room"))));
+            }
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
     }
 }
 
@@ -416,9 +538,19 @@ fn broken_off() -> Refusal {
     Refusal::new(code::UNAVAILABLE, "the server was stopped in the middle of this change: look at what became of it")
 }
 
+fn slow() -> Refusal {
+    Refusal::new(code::DEADLINE_EXCEEDED, "the request's message did not arrive within 30s")
+}
+
 fn late() -> Refusal {
     Refusal::new(code::DEADLINE_EXCEEDED, "context deadline exceeded: the answer was not ready in time")
 }
+
+/// What a caller is told whose flow ended without a reply.
+const BROKEN: &str = "this request broke off inside the server: this is a defect of vtflow, its log says more";
+
+/// How long the message of a request may take to arrive.
+const MESSAGE_TIME: Duration = Duration::from_secs(30);
 
 /// In the response's headers, and in the log.
 const REQUEST_ID: &str = "vtflow-request-id";

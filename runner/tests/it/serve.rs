@@ -203,12 +203,12 @@ async fn a_caller_that_goes_away_cancels_its_asks() {
 
 async fn eventually_counted(serving: &Serving, line: &str) {
     for _ in 0..200 {
-        if http_get(serving.server.http_address(), "/metrics").await.1.contains(line) {
+        if http_get(serving.http(), "/metrics").await.1.contains(line) {
             return;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    panic!("no {line} in {}", http_get(serving.server.http_address(), "/metrics").await.1);
+    panic!("no {line} in {}", http_get(serving.http(), "/metrics").await.1);
 }
 
 #[tokio::test]
@@ -229,7 +229,7 @@ async fn equal_reads_at_once_are_one_and_a_leaving_caller_harms_nobody() {
     assert_eq!(serving.asked.ended(), of_one);
     call("customer").await.unwrap();
     assert_eq!(serving.asked.begun(), of_one * 2, "one more request asks as much as the twenty-one before");
-    let (_, metrics) = http_get(serving.server.http_address(), "/metrics").await;
+    let (_, metrics) = http_get(serving.http(), "/metrics").await;
     assert!(metrics.contains("vtflow_rpcs_shared_total 20"), "{metrics}");
 }
 
@@ -237,7 +237,7 @@ async fn equal_reads_at_once_are_one_and_a_leaving_caller_harms_nobody() {
 async fn the_end_lets_calls_end_and_takes_no_new_ones() {
     let faults = [("zone1-0000000200", Fault::Delay(Duration::from_millis(500)))];
     let serving = Serving::with(options(), small(), &faults).await;
-    let (grpc, http) = (serving.address(), serving.server.http_address());
+    let (grpc, http) = (serving.address(), serving.http());
     let _idle = serving.channel().await;
     let call = tokio::spawn(unary(serving.channel().await, GET_WORKFLOWS, Request::new(workflows_of("customer"))));
     let asked = serving.asked;
@@ -378,7 +378,7 @@ async fn the_http_port_tells_what_happened() {
     serving.call(GET_WORKFLOWS, workflows_of("nope")).await.unwrap_err();
     serving.call("/vtctlservice.Vtctld/Backup", Bytes::new()).await.unwrap_err();
     serving.call("/made.Up/ByACaller", Bytes::new()).await.unwrap_err();
-    let http = serving.server.http_address();
+    let http = serving.http();
     let (status, metrics) = http_get(http, "/metrics").await;
     assert_eq!(status, 200);
     for line in [

@@ -217,7 +217,7 @@ async fn a_unary_call_arrives_and_returns_as_it_is() {
     // What vtflow serves is not forwarded.
     let own = unary(serving.channel().await, GET_WORKFLOWS, Request::new(workflows_of("customer"))).await.unwrap();
     assert!(!own.metadata().contains_key("x-answer"));
-    let (_, metrics) = http_get(serving.server.http_address(), "/metrics").await;
+    let (_, metrics) = http_get(serving.http(), "/metrics").await;
     assert!(metrics.contains("{method=\"vtctlservice.Vtctld/CreateKeyspace\",code=\"0\"} 1"), "{metrics}");
 }
 
@@ -238,7 +238,7 @@ async fn an_error_keeps_code_text_and_trailers() {
     assert_eq!((status.code(), status.message()), (Code::FailedPrecondition, "it's 100% not\nready: é"));
     assert_eq!(status.metadata().get("x-why").unwrap(), "because");
     assert_eq!(status.metadata().get_bin("x-why-bin").unwrap().to_bytes().unwrap().as_ref(), b"\x00\xff");
-    let (_, metrics) = http_get(serving.server.http_address(), "/metrics").await;
+    let (_, metrics) = http_get(serving.http(), "/metrics").await;
     assert!(metrics.contains("{method=\"unknown\",code=\"9\"} 1"), "{metrics}");
 }
 
@@ -388,7 +388,7 @@ async fn a_loop_is_noticed_when_it_closes() {
     }
     // Each went around once and was refused, not tens of thousands of times.
     for serving in [&first, &second] {
-        let (_, metrics) = http_get(serving.server.http_address(), "/metrics").await;
+        let (_, metrics) = http_get(serving.http(), "/metrics").await;
         assert!(metrics.contains("{method=\"vtctlservice.Vtctld/Backup\",code=\"9\"} 3"), "{metrics}");
     }
 }

@@ -94,7 +94,7 @@ async fn commands_are_answered_with_a_stream() {
     assert_eq!(error.code(), Code::Unimplemented);
     assert!(error.message().contains("Workflow customer.x delete") && error.message().contains("--forward-to"), "{error}");
 
-    let (_, metrics) = http_get(serving.server.http_address(), "/metrics").await;
+    let (_, metrics) = http_get(serving.http(), "/metrics").await;
     assert!(metrics.contains("{method=\"vtctlservice.Vtctl/ExecuteVtctlCommand\",code=\"2\"} 2"), "{metrics}");
 }
 
@@ -184,7 +184,7 @@ async fn a_tablet_tells_its_version() {
     assert!(down.message().contains("zone1-0000000600") && down.message().contains("connection refused"), "{down}");
     let garbage = version(&serving, 610).await.unwrap_err();
     assert!(garbage.message().starts_with("the page /debug/vars of tablet zone1-0000000610 cannot be read: "), "{garbage}");
-    let (_, metrics) = http_get(serving.server.http_address(), "/metrics").await;
+    let (_, metrics) = http_get(serving.http(), "/metrics").await;
     assert!(metrics.contains("kind=\"tablet_page\",outcome=\"ok\"} 2"), "{metrics}");
 }
 

@@ -144,7 +144,7 @@ async fn a_read_from_before_a_change_is_nobodys_who_asks_after_it() {
         assert!(!first.is_finished());
         read(serving.channel().await).await.unwrap();
         first.await.unwrap().unwrap();
-        let (_, metrics) = http_get(serving.server.http_address(), "/metrics").await;
+        let (_, metrics) = http_get(serving.http(), "/metrics").await;
         let line = metrics.lines().find(|line| line.starts_with("vtflow_rpcs_shared_total ")).unwrap_or("none").to_owned();
         assert_eq!(line, format!("vtflow_rpcs_shared_total {shared}"), "{keyspace:?}");
     }

@@ -204,7 +204,7 @@ impl Serving {
         let options = ServerOptions {
             bind_address: "127.0.0.1".into(),
             grpc_port: 0,
-            http_port: 0,
+            http_port: Some(0),
             has_log: false,
             ..ServerOptions::default()
         };

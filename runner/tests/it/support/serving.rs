@@ -35,7 +35,13 @@ pub(crate) const GET_WORKFLOWS: &str = "/vtctlservice.Vtctld/GetWorkflows";
 
 /// Listens on free ports of the loopback address, and writes nothing.
 pub(crate) fn options() -> ServerOptions {
-    ServerOptions { bind_address: "127.0.0.1".to_owned(), grpc_port: 0, http_port: 0, has_log: false, ..ServerOptions::default() }
+    ServerOptions {
+        bind_address: "127.0.0.1".to_owned(),
+        grpc_port: 0,
+        http_port: Some(0),
+        has_log: false,
+        ..ServerOptions::default()
+    }
 }
 
 /// Counts asks.
@@ -117,6 +123,10 @@ impl Serving {
         self.server.grpc_address()
     }
 
+    pub(crate) fn http(&self) -> SocketAddr {
+        self.server.http_address().unwrap()
+    }
+
     pub(crate) async fn channel(&self) -> Channel {
         channel(self.address()).await
     }
@@ -161,7 +171,7 @@ pub(crate) async fn eventually(what: &str, holds: impl Fn() -> bool) {
 pub(crate) async fn http_get(address: SocketAddr, path: &str) -> (u16, String) {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let mut connection = tokio::net::TcpStream::connect(address).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
     connection.write_all(request.as_bytes()).await.unwrap();
     let mut text = String::new();
     connection.read_to_string(&mut text).await.unwrap();
