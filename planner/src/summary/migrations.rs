@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::{
+    health::{THROTTLED_SECONDS, Whole},
     words::{duration, plural},
-    workflows::{self, THROTTLED_SECONDS, WorkflowLine},
+    workflows::{self, WorkflowLine},
 };
 use crate::{
     error::{Failure, Lost},
@@ -84,7 +85,8 @@ pub fn migrations(
     for (_, line) in &mut lines {
         let workflow = workflows.and_then(|all| all.workflows.iter().find(|workflow| workflow.name == line.uuid));
         // Of one that has ended the streams are left over until its artifacts go.
-        line.streams = workflow.filter(|_| is_under_way(line)).map(|workflow| workflows::line(workflow, now).1);
+        line.streams =
+            workflow.filter(|_| is_under_way(line)).map(|workflow| workflows::line(workflow, &Whole::new(workflow, true, now)));
         line.has_trouble |= line.status == "running" && line.streams.as_ref().is_some_and(|streams| streams.has_trouble);
     }
     lines.sort_by(|(rank_a, a), (rank_b, b)| {

@@ -18,6 +18,7 @@ use super::{
 use crate::output::{
     json::Document,
     table::{Column, Fit},
+    terminal,
 };
 
 #[derive(Args, Clone, Debug)]
@@ -43,15 +44,18 @@ impl GetWorkflowsArgs {
 impl WorkflowsArgs {
     /// The request that these arguments stand for.
     pub(crate) fn call(&self, name_only: bool, strict: bool) -> Call {
-        let request = GetWorkflowsRequest {
+        view::call(rpc::GET_WORKFLOWS, self.request(name_only).encode_to_vec(), strict)
+    }
+
+    fn request(&self, name_only: bool) -> GetWorkflowsRequest {
+        GetWorkflowsRequest {
             keyspace: self.keyspace.clone(),
             active_only: self.active_only,
             name_only,
             workflow: self.workflow.clone().unwrap_or_default(),
             include_logs: self.logs,
             shards: self.shards.clone(),
-        };
-        view::call(rpc::GET_WORKFLOWS, request.encode_to_vec(), strict)
+        }
     }
 }
 
@@ -68,22 +72,27 @@ impl View for GetWorkflowsArgs {
     }
 
     fn text(&self, screen: &Screen<'_, Vec<u8>>) -> anyhow::Result<String> {
-        let document = Document::read("vtctldata.GetWorkflowsResponse", screen.read)?;
+        let mut reply = GetWorkflowsResponse::decode(screen.read.as_slice())?;
+        // A request without a name asks for all: who names the one without a name gets that.
+        if let Some(name) = &self.workflows.workflow {
+            reply.workflows.retain(|workflow| workflow.name == *name);
+        }
+        let document = Document::read("vtctldata.GetWorkflowsResponse", &reply.encode_to_vec())?;
         if let Some(text) = view::document(self.show.output, &document) {
             return Ok(text?);
         }
-        let reply = GetWorkflowsResponse::decode(screen.read.as_slice())?;
         if self.show.output == Format::Name {
             return Ok(view::names(reply.workflows.iter().map(|workflow| workflow.name.as_str())));
         }
-        Ok(lines(&summary::workflows(&reply, screen.now), self.show.width(screen.width), &self.workflows))
+        let shown = summary::workflows_of(&self.workflows.request(false), &reply, screen.now);
+        Ok(lines(&shown, self.show.width(screen.width), &self.workflows))
     }
 }
 
 fn lines(workflows: &[summary::WorkflowLine], width: Option<usize>, args: &WorkflowsArgs) -> String {
     if workflows.is_empty() {
-        let named = args.workflow.as_ref().map_or_else(String::new, |name| format!(" called {name}"));
-        return format!("No workflows{named} in keyspace {}.\n", args.keyspace);
+        let named = args.workflow.as_ref().map_or_else(String::new, |name| format!(" called {}", view::name(name)));
+        return terminal::printable(&format!("No workflows{named} in keyspace {}.", args.keyspace)) + "\n";
     }
     let columns = [
         Column { heading: "WORKFLOW", fit: Fit::Middle(12) },
@@ -97,12 +106,12 @@ fn lines(workflows: &[summary::WorkflowLine], width: Option<usize>, args: &Workf
     ];
     let row = |line: &summary::WorkflowLine| Line {
         cells: vec![
-            line.name.clone(),
+            view::name(&line.name),
             line.kind.clone(),
             line.source.clone(),
             line.target.clone(),
             line.streams.clone(),
-            line.lag_seconds.map_or_else(|| "-".into(), summary::duration),
+            view::seconds(line.lag_seconds),
             line.copied.clone(),
             line.note.clone(),
         ],
