@@ -278,8 +278,9 @@ fn tables(streams: &[&Stream], status: Option<&WorkflowStatusResponse>) -> Vec<T
             TableCopyPhase::Complete => "done",
             TableCopyPhase::Unknown => "unknown",
         },
-        // Of a table without statistics nobody knows what share is copied, though the wire says all of it.
-        percent: (state.rows_total > 0 && state.rows_percentage.is_finite()).then(|| state.rows_percentage.clamp(0.0, 100.0)),
+        // A total that is not known is 0, and its share 0, too; of an empty table everything is copied.
+        percent: ((state.rows_total > 0 || state.rows_percentage >= 100.0) && state.rows_percentage.is_finite())
+            .then(|| state.rows_percentage.clamp(0.0, 100.0)),
         rows_copied: state.rows_copied,
         rows_total: state.rows_total,
         bytes_total: state.bytes_total,
