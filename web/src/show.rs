@@ -4,9 +4,9 @@ use prost::Message;
 use serde::{Deserialize, Serialize};
 use vtflow_planner::{
     Answer, Call, Reply, Timestamp, What,
-    proto::vtctldata::{GetKeyspacesResponse, GetSchemaMigrationsResponse, GetWorkflowsResponse},
+    proto::vtctldata::{GetKeyspacesResponse, GetSchemaMigrationsResponse, GetWorkflowsRequest, GetWorkflowsResponse},
     rpc,
-    summary::{self, Description, KeyspaceRead, MigrationLine, Picture, WorkflowLine},
+    summary::{self, Description, KeyspaceRead, MigrationLine, Picture, SourceShards, WorkflowLine},
 };
 use wasm_bindgen::prelude::*;
 
@@ -26,7 +26,8 @@ struct Workflow {
     picture: Picture,
 }
 
-/// What there is to see of a reply: `{workflows, migrations, keyspaces}`, empty lists where it has none.
+/// What there is to see of a reply: `{workflows, migrations, keyspaces}`, empty lists where it has none. `call`: the request, so that
+/// what its filters left out does not count as missing.
 ///
 /// # Errors
 /// An argument of another form, or a message that cannot be decoded.
@@ -35,19 +36,26 @@ pub fn show(
     path: &str,
     #[wasm_bindgen(unchecked_param_type = "Reply")] reply: JsValue,
     #[wasm_bindgen(unchecked_param_type = "Timestamp")] now: JsValue,
+    #[wasm_bindgen(unchecked_param_type = "Call | undefined")] call: JsValue,
 ) -> Result<JsValue, JsError> {
     let (reply, now): (Reply, Timestamp) = (read("reply", reply)?, read("now", now)?);
+    let call: Option<Call> = read("call", call)?;
+    write(&shown(path, reply, now, call.as_ref())?)
+}
+
+fn shown(path: &str, reply: Reply, now: Timestamp, call: Option<&Call>) -> Result<Shown, prost::DecodeError> {
     let mut shown = Shown::default();
-    let Ok(bytes) = reply.result else { return write(&shown) };
+    let Ok(bytes) = reply.result else { return Ok(shown) };
     let bytes = bytes.as_slice();
     match path {
         rpc::GET_WORKFLOWS => {
             let response = GetWorkflowsResponse::decode(bytes)?;
-            let lines = summary::workflows(&response, now);
+            let request = call.map(|call| GetWorkflowsRequest::decode(call.request.as_slice())).transpose()?;
+            let lines = summary::workflows_of(&request.unwrap_or_default(), &response, now);
             // The lines have the order; the rest is found by name.
             let find = |line: WorkflowLine| {
                 let workflow = response.workflows.iter().find(|workflow| workflow.name == line.name)?;
-                let description = summary::describe(workflow, None, None, now);
+                let description = summary::describe(workflow, None, &SourceShards::Unknown, None, now);
                 Some(Workflow { line, description, picture: summary::picture(workflow, now) })
             };
             shown.workflows = lines.into_iter().filter_map(find).collect();
@@ -62,7 +70,13 @@ pub fn show(
         }
         _ => {}
     }
-    write(&shown)
+    Ok(shown)
+}
+
+/// A text from outside as it may be shown: what a screen would obey or hide is escaped.
+#[wasm_bindgen]
+pub fn printable(text: &str) -> String {
+    summary::printable(text)
 }
 
 /// What one keyspace answered to GetWorkflows: a reply, or why there is none.

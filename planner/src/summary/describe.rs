@@ -9,15 +9,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::{
+    advice::{self, SourceShards},
+    health::{Health, Whole, is_throttled, lag, updated},
+    logs::{LogLine, logs},
     words::{count, duration, some, speed},
-    workflows::{Health, is_live, is_throttled, keyspace, line, updated},
+    workflows::line,
 };
 use crate::{
     flow::Timestamp,
-    proto::vtctldata::{
-        ShardedAutoIncrementHandling, TableCopyPhase, Workflow, WorkflowStatusResponse,
-        workflow::{Stream, stream::Log},
-    },
+    proto::vtctldata::{ShardedAutoIncrementHandling, TableCopyPhase, Workflow, WorkflowStatusResponse, workflow::Stream},
     topo::names::alias_text,
 };
 
@@ -38,7 +38,10 @@ pub struct Description {
     pub has_trouble: bool,
     /// What it was created with: name and value. Only what is set.
     pub options: Vec<(String, String)>,
-    /// Which traffic is switched; `None` when it is not known.
+    /// What is wrong with it as a whole: streams that are not in one state, shards without a stream, a source that is gone. What is wrong
+    /// with single streams is theirs.
+    pub troubles: Vec<String>,
+    /// Where its traffic goes, in words; `None` when it is not known.
     pub traffic: Option<String>,
     /// Its streams, trouble first, then by shard and id.
     pub streams: Vec<StreamLine>,
@@ -115,21 +118,6 @@ pub struct TableLine {
     pub bytes_total: i64,
 }
 
-/// Something that happened, perhaps more than once and on more than one shard.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct LogLine {
-    /// How often.
-    pub count: i64,
-    /// Seconds since it last did.
-    pub last_seconds_ago: i64,
-    /// The shards.
-    pub shards: String,
-    /// What happened, such as `State Changed: Error`.
-    pub what: String,
-    /// In the tablet's words; empty when it said nothing that the rest does not.
-    pub message: String,
-}
-
 /// Something that one could do next.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Step {
@@ -146,21 +134,17 @@ pub struct Reading<'a> {
     pub workflow: &'a Workflow,
 }
 
-/// How many things that happened are shown.
-const LOG_LINES: usize = 5;
-
-/// Describes a workflow. `status`: `None` when it could not be had. `before`: an earlier reading, if there was one.
+/// Describes a workflow. `status`: `None` when it could not be had. `sources`: what is known of its source keyspace. `before`: an earlier
+/// reading, if there was one.
 pub fn describe(
     workflow: &Workflow,
     status: Option<&WorkflowStatusResponse>,
+    sources: &SourceShards,
     before: Option<Reading<'_>>,
     now: Timestamp,
 ) -> Description {
-    let mut all: Vec<(Health, &str, &Stream)> = Vec::new();
-    for (key, shard) in &workflow.shard_streams {
-        let tablet = key.split_once('/').map_or("", |(_, tablet)| tablet);
-        all.extend(shard.streams.iter().map(|stream| (Health::of(stream, now), tablet, stream)));
-    }
+    let whole = Whole::new(workflow, true, now);
+    let mut all = whole.streams.clone();
     all.sort_by(|(a, _, x), (b, _, y)| {
         b.is_trouble().cmp(&a.is_trouble()).then_with(|| x.shard.cmp(&y.shard)).then(x.id.cmp(&y.id))
     });
@@ -168,29 +152,45 @@ pub fn describe(
         all.iter().map(|(health, tablet, stream)| stream_line(*health, tablet, stream, before, now)).collect();
     let is_current = streams.iter().all(|(line, is_current)| line.rows_per_second.is_none() || *is_current);
     let streams: Vec<StreamLine> = streams.into_iter().map(|(line, _)| line).collect();
-    let summary = line(workflow, now).1;
+    let summary = line(workflow, &whole);
     let raw: Vec<&Stream> = all.iter().map(|(_, _, stream)| *stream).collect();
     let tables = tables(&raw, status);
+    let traffic = advice::traffic(workflow, status);
+    let lost = advice::lost_sources(workflow, sources);
+    let mut troubles = whole.of_all.clone();
+    if !lost.is_empty() {
+        troubles.push(format!("its source is gone: {}", some(&lost.iter().map(String::as_str).collect::<Vec<_>>(), 3)));
+    }
     Description {
         name: summary.name,
         kind: summary.kind,
         source: summary.source,
         target: summary.target,
         streams_by_state: summary.streams,
-        has_trouble: summary.has_trouble,
+        has_trouble: summary.has_trouble || !troubles.is_empty(),
+        troubles,
         options: options(workflow, &raw),
-        traffic: status.map(|status| status.traffic_state.clone()).filter(|state| !state.is_empty()),
         copy: progress(&raw, &streams, &tables, is_current),
-        next: next(workflow, status, &all, now),
+        next: advice::next(workflow, &whole, traffic.as_deref(), sources, now),
+        traffic,
         logs: logs(&raw, now),
-        log_errors: raw
-            .iter()
-            .filter(|stream| !stream.log_fetch_error.is_empty())
-            .map(|stream| format!("{} stream {}: {}", stream.shard, stream.id, stream.log_fetch_error))
-            .collect(),
+        log_errors: log_errors(&raw),
         streams,
         tables,
     }
+}
+
+/// Why logs could not be read: a reason that many streams share is said once.
+fn log_errors(streams: &[&Stream]) -> Vec<String> {
+    let mut by_reason: BTreeMap<&str, Vec<&Stream>> = BTreeMap::new();
+    for stream in streams.iter().filter(|stream| !stream.log_fetch_error.is_empty()) {
+        by_reason.entry(&stream.log_fetch_error).or_default().push(stream);
+    }
+    let said = |(reason, streams): (&str, Vec<&Stream>)| match streams.as_slice() {
+        [one] => format!("{} stream {}: {reason}", one.shard, one.id),
+        many => format!("{} streams: {reason}", many.len()),
+    };
+    by_reason.into_iter().map(said).collect()
 }
 
 /// The line, and whether its speed is that between two readings.
@@ -205,7 +205,7 @@ fn stream_line(health: Health, tablet: &str, stream: &Stream, before: Option<Rea
         tablet: stream.tablet.as_ref().map_or_else(|| tablet.to_owned(), |alias| alias_text(Some(alias))),
         source: source.map_or_else(String::new, |source| format!("{}/{}", source.keyspace, source.shard)),
         state: health.word().into(),
-        lag_seconds: is_live(stream).then(|| now.seconds.saturating_sub(updated(stream)).max(0)),
+        lag_seconds: lag(stream, now),
         position: short_position(&stream.position),
         rows_copied: stream.rows_copied,
         rows_per_second: speed,
@@ -278,8 +278,9 @@ fn tables(streams: &[&Stream], status: Option<&WorkflowStatusResponse>) -> Vec<T
             TableCopyPhase::Complete => "done",
             TableCopyPhase::Unknown => "unknown",
         },
-        // Of a table without statistics nobody knows what share is copied, though the wire says all of it.
-        percent: (state.rows_total > 0 && state.rows_percentage.is_finite()).then(|| state.rows_percentage.clamp(0.0, 100.0)),
+        // A total that is not known is 0, and its share 0, too; of an empty table everything is copied.
+        percent: ((state.rows_total > 0 || state.rows_percentage >= 100.0) && state.rows_percentage.is_finite())
+            .then(|| state.rows_percentage.clamp(0.0, 100.0)),
         rows_copied: state.rows_copied,
         rows_total: state.rows_total,
         bytes_total: state.bytes_total,
@@ -344,104 +345,6 @@ fn options(workflow: &Workflow, streams: &[&Stream]) -> Vec<(String, String)> {
     set
 }
 
-/// Equal entries of all streams are one; the newest first.
-fn logs(streams: &[&Stream], now: Timestamp) -> Vec<LogLine> {
-    #[derive(Default)]
-    struct Group<'a> {
-        count: i64,
-        last: (i64, i64),
-        shards: BTreeSet<&'a str>,
-    }
-    let mut groups: BTreeMap<(String, String), Group<'_>> = BTreeMap::new();
-    for stream in streams {
-        for log in &stream.logs {
-            let group = groups.entry(said(log)).or_default();
-            group.count = group.count.saturating_add(log.count.max(1));
-            let time = log.updated_at.or(log.created_at).map_or(0, |time| time.seconds);
-            group.last = group.last.max((time, log.id));
-            group.shards.insert(&stream.shard);
-        }
-    }
-    let mut groups: Vec<_> = groups.into_iter().collect();
-    groups.sort_by_key(|(_, group)| std::cmp::Reverse(group.last));
-    let line = |((what, message), group): ((String, String), Group<'_>)| LogLine {
-        count: group.count,
-        last_seconds_ago: now.seconds.saturating_sub(group.last.0).max(0),
-        shards: some(&group.shards.into_iter().collect::<Vec<_>>(), 3),
-        what,
-        message,
-    };
-    groups.into_iter().take(LOG_LINES).map(line).collect()
-}
-
-/// What an entry says: positions differ from shard to shard and are left out; a created stream's message is its whole row.
-fn said(log: &Log) -> (String, String) {
-    let what = match log.r#type.as_str() {
-        "State Changed" => format!("{} to {}", log.r#type, log.state),
-        kind => kind.to_owned(),
-    };
-    let message = if log.message.starts_with('{') { "" } else { &log.message };
-    let message = message.split_once(" at gtid ").map_or(message, |(before, _)| before);
-    (what, message.to_owned())
-}
-
-/// What one could do next, by what is seen.
-fn next(
-    workflow: &Workflow,
-    status: Option<&WorkflowStatusResponse>,
-    streams: &[(Health, &str, &Stream)],
-    now: Timestamp,
-) -> Vec<Step> {
-    let (keyspace, name) = (keyspace(workflow.target.as_ref()), &workflow.name);
-    let is = |wanted: Health| streams.iter().any(|(health, ..)| *health == wanted);
-    let first = |wanted: Health| streams.iter().find(|(health, ..)| *health == wanted);
-    let start = format!("vtflow workflow start {keyspace} {name}");
-    let command = |verb: &str| {
-        let family = if workflow.workflow_type == "Reshard" { "Reshard" } else { "MoveTables" };
-        format!("vtctldclient {family} --target-keyspace {keyspace} --workflow {name} {verb}")
-    };
-    let mut next: Vec<Step> = Vec::new();
-    let mut add = |why: &str, command: String| next.push(Step { why: why.to_owned(), command });
-    if let Some((_, _, stream)) = first(Health::Missing) {
-        add("see who should answer", format!("vtflow get tablets {keyspace}/{}", stream.shard));
-    }
-    if is(Health::Error) {
-        add("once the cause of the error is gone", start.clone());
-    }
-    if let Some((_, tablet, stream)) = first(Health::Lagging) {
-        add(&format!("stream {} is silent: look into the log of tablet {tablet}", stream.id), String::new());
-    }
-    if let Some((_, tablet, _)) = streams.iter().find(|(_, _, stream)| is_throttled(stream, now)) {
-        add("see what throttles it", format!("vtctldclient GetThrottlerStatus {tablet}"));
-    }
-    if is(Health::Waiting) {
-        add("begin", start.clone());
-    }
-    let traffic = status.map_or("", |status| status.traffic_state.as_str());
-    let are_all = |wanted: Health| !streams.is_empty() && streams.iter().all(|(health, ..)| *health == wanted);
-    if workflow.workflow_type == "OnlineDDL" {
-        add("see its migration", format!("vtflow get migrations {keyspace} --uuid {name}"));
-    } else {
-        if is(Health::Stopped) && !is(Health::Error) {
-            add("go on", start);
-        }
-        if is(Health::Copying) {
-            add("see how fast it is", format!("vtflow describe workflow {keyspace} {name} --watch"));
-        }
-        let is_moving = matches!(workflow.workflow_type.as_str(), "MoveTables" | "Reshard" | "Migrate");
-        if is_moving && are_all(Health::Frozen) {
-            add("finish", command("complete"));
-            add("go back", command("ReverseTraffic"));
-        } else if is_moving && are_all(Health::Running) {
-            add("compare the rows", format!("vtctldclient VDiff --target-keyspace {keyspace} --workflow {name} create"));
-            if traffic.contains("Not Switched") {
-                add("see what switching would do", command("SwitchTraffic --dry-run"));
-            }
-        }
-    }
-    next
-}
-
 impl Progress {
     /// Such as `32k of about 1,000k rows (3%), 5k rows/s on average, about 3m left`.
     pub fn text(&self) -> String {
@@ -460,20 +363,16 @@ impl Progress {
     }
 }
 
-impl LogLine {
-    /// Such as `×17, last 3m ago`.
-    pub fn times(&self) -> String {
-        let ago = duration(self.last_seconds_ago);
-        if self.count == 1 { format!("{ago} ago") } else { format!("×{}, last {ago} ago", self.count) }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::proto::{
+        binlogdata::BinlogSource,
         vtctldata::{
-            workflow::{ReplicationLocation, ShardStream, stream::CopyState},
+            workflow::{
+                ReplicationLocation, ShardStream,
+                stream::{CopyState, Log},
+            },
             workflow_status_response::TableCopyState,
         },
         vttime::Time,
@@ -515,6 +414,11 @@ mod tests {
         }
     }
 
+    /// The source is there.
+    fn here() -> SourceShards {
+        SourceShards::Known(BTreeSet::from(["0".to_owned()]))
+    }
+
     fn status(rows_copied: i64, rows_total: i64) -> WorkflowStatusResponse {
         let state = TableCopyState { rows_copied, rows_total, rows_percentage: 25.0, phase: 2, ..TableCopyState::default() };
         let traffic_state = "Reads Not Switched. Writes Not Switched".into();
@@ -524,14 +428,16 @@ mod tests {
     #[test]
     fn one_reading_gives_the_average_if_the_log_goes_back_to_the_begin() {
         let whole = vec![log(1, "Stream Created", 880, "{}"), log(2, "Started Copy Phase", 890, "x")];
-        let of = describe(&workflow("MoveTables", vec![copying(1_000, 990, whole)]), Some(&status(1_000, 4_000)), None, NOW);
+        let of =
+            describe(&workflow("MoveTables", vec![copying(1_000, 990, whole)]), Some(&status(1_000, 4_000)), &here(), None, NOW);
         assert_eq!(of.streams[0].rows_per_second, Some(10.0));
         let copy = of.copy.unwrap();
         assert_eq!(copy.left_seconds, Some(300));
         assert_eq!(copy.text(), "1,000 of about 4,000 rows, 10 rows/s on average since it began, about 5m left");
         // The oldest entries are cut off: nobody knows when it began.
         let cut = vec![log(2, "Started Copy Phase", 890, "x")];
-        let of = describe(&workflow("MoveTables", vec![copying(1_000, 990, cut)]), Some(&status(1_000, 4_000)), None, NOW);
+        let of =
+            describe(&workflow("MoveTables", vec![copying(1_000, 990, cut)]), Some(&status(1_000, 4_000)), &here(), None, NOW);
         assert_eq!((of.streams[0].rows_per_second, of.copy.unwrap().left_seconds), (None, None));
     }
 
@@ -539,17 +445,17 @@ mod tests {
     fn two_readings_give_the_speed_of_now() {
         let before = workflow("MoveTables", vec![copying(1_000, 990, vec![])]);
         let after = workflow("MoveTables", vec![copying(1_500, 995, vec![])]);
-        let of = describe(&after, Some(&status(1_500, 4_000)), Some(Reading { workflow: &before }), NOW);
+        let of = describe(&after, Some(&status(1_500, 4_000)), &here(), Some(Reading { workflow: &before }), NOW);
         assert_eq!(of.streams[0].rows_per_second, Some(100.0));
         assert_eq!(of.copy.unwrap().text(), "1,500 of about 4,000 rows, 100 rows/s, about 25s left");
         // A row that was not written in between says nothing.
-        let of = describe(&before, None, Some(Reading { workflow: &before }), NOW);
+        let of = describe(&before, None, &here(), Some(Reading { workflow: &before }), NOW);
         assert_eq!(of.streams[0].rows_per_second, None);
     }
 
     #[test]
     fn without_a_status_nothing_is_invented() {
-        let of = describe(&workflow("MoveTables", vec![copying(1_000, 990, vec![])]), None, None, NOW);
+        let of = describe(&workflow("MoveTables", vec![copying(1_000, 990, vec![])]), None, &here(), None, NOW);
         assert_eq!((of.traffic, of.tables[0].percent, of.tables[0].phase), (None, None, "unknown"));
         assert_eq!(of.copy.unwrap().text(), "speed not known, time left not known");
         assert_eq!(of.streams[0].position, "…00001:1-86");
@@ -558,29 +464,71 @@ mod tests {
     #[test]
     fn equal_log_entries_are_one_line() {
         let logs: Vec<Log> = (0..17).map(|i| log(i, "Message", 800 + i, "no such table")).collect();
-        let of = describe(&workflow("MoveTables", vec![copying(0, 990, logs)]), None, None, NOW);
+        let of = describe(&workflow("MoveTables", vec![copying(0, 990, logs)]), None, &here(), None, NOW);
         assert_eq!(of.logs.len(), 1);
         assert_eq!((of.logs[0].times().as_str(), of.logs[0].message.as_str()), ("×17, last 3m ago", "no such table"));
     }
 
     #[test]
-    fn the_next_step_follows_from_the_state() {
-        let with = |kind: &str, state: &str, message: &str| {
+    fn the_next_step_follows_from_kind_state_traffic_and_source() {
+        let with = |kind: &str, state: &str, message: &str, traffic: &str, sources: &SourceShards| {
             let mut stream = copying(0, 999, vec![]);
             (stream.state, stream.message) = (state.into(), message.into());
-            let commands = describe(&workflow(kind, vec![stream]), Some(&status(0, 0)), None, NOW).next;
-            commands.into_iter().map(|step| step.command).collect::<Vec<_>>().join(" | ")
+            stream.copy_states.clear();
+            stream.binlog_source = Some(BinlogSource { keyspace: "from".into(), shard: "0".into(), ..BinlogSource::default() });
+            let workflow = Workflow {
+                source: Some(ReplicationLocation { keyspace: "from".into(), shards: vec!["0".into()] }),
+                ..workflow(kind, vec![stream])
+            };
+            let status = WorkflowStatusResponse { traffic_state: traffic.into(), ..WorkflowStatusResponse::default() };
+            let next = describe(&workflow, Some(&status), sources, None, NOW).next;
+            assert!(next.iter().all(|step| !step.why.is_empty()));
+            next.into_iter().map(|step| step.command).collect::<Vec<_>>().join(" | ")
         };
-        assert_eq!(with("MoveTables", "Error", "bad"), "vtflow workflow start ks w");
-        assert!(
-            with("MoveTables", "Stopped", "FROZEN")
-                .starts_with("vtctldclient MoveTables --target-keyspace ks --workflow w complete")
-        );
-        assert!(
-            with("Reshard", "Running", "")
-                .ends_with("vtctldclient Reshard --target-keyspace ks --workflow w SwitchTraffic --dry-run")
-        );
-        assert_eq!(with("OnlineDDL", "Running", ""), "vtflow get migrations ks --uuid w");
-        assert_eq!(with("Materialize", "Running", ""), "");
+        let (not, all) = ("Reads Not Switched. Writes Not Switched", "All Reads Switched. Writes Switched");
+        let theirs = |family: &str, verb: &str| format!("vtctldclient {family} --target-keyspace ks --workflow w {verb}");
+        let lookup = |verb: &str| format!("vtctldclient LookupVindex --name w --table-keyspace ks {verb} --keyspace from");
+        let stopped = "Stopped after copy.";
+        for (kind, state, message, traffic, want) in [
+            ("MoveTables", "Error", "bad", not, "vtflow workflow start ks w".to_owned()),
+            ("MoveTables", "Stopped", "", not, "vtflow workflow start ks w".into()),
+            ("MoveTables", "Stopped", stopped, not, String::new()),
+            (
+                "MoveTables",
+                "Stopped",
+                "FROZEN",
+                all,
+                theirs("MoveTables", "complete") + " | " + &theirs("MoveTables", "ReverseTraffic --dry-run"),
+            ),
+            ("MoveTables", "Stopped", "FROZEN", not, String::new()),
+            ("Reshard", "Running", "", not, theirs("VDiff", "create") + " | " + &theirs("Reshard", "SwitchTraffic --dry-run")),
+            ("Migrate", "Running", "", not, theirs("VDiff", "create") + " | " + &theirs("Migrate", "complete")),
+            ("OnlineDDL", "Running", "", not, "vtflow get migrations --uuid w ks".into()),
+            ("Materialize", "Running", "", not, String::new()),
+            ("CreateLookupIndex", "Stopped", stopped, not, lookup("externalize")),
+            ("CreateLookupIndex", "Stopped", "FROZEN", not, lookup("complete") + " | " + &lookup("internalize")),
+        ] {
+            assert_eq!(with(kind, state, message, traffic, &here()), want, "{kind} {state} {message} {traffic}");
+            if kind != "OnlineDDL" {
+                let gone = with(kind, state, message, traffic, &SourceShards::Gone);
+                assert_eq!(gone, "vtflow workflow delete ks w --ignore-source", "{kind} {state} {message}");
+                // Nobody looked: nothing is offered that needs the source.
+                let unknown = with(kind, state, message, traffic, &SourceShards::Unknown);
+                assert_eq!(unknown, "vtflow describe workflow ks w", "{kind} {state} {message}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_moves_no_traffic_does_not_say_that_it_is_not_switched() {
+        for (kind, want) in [
+            ("MoveTables", Some("Reads Not Switched. Writes Not Switched")),
+            ("Materialize", Some("moves none")),
+            ("CreateLookupIndex", Some("moves none")),
+            ("OnlineDDL", Some("moves none")),
+        ] {
+            let of = describe(&workflow(kind, vec![copying(0, 999, vec![])]), Some(&status(0, 0)), &here(), None, NOW);
+            assert_eq!(of.traffic.as_deref(), want, "{kind}");
+        }
     }
 }

@@ -7,7 +7,7 @@
 
 use super::{
     words::{duration, some},
-    workflows::{Health, THROTTLED_SECONDS, updated},
+    health::{Health, THROTTLED_SECONDS, updated},
 };
 use crate::{
     flow::Timestamp,

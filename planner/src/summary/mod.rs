@@ -3,7 +3,11 @@
 //! Words and numbers only, as plain data; how they are laid out on a terminal or a page is the host's matter. What is not known
 //! is `None` or said to be unknown, never a number that looks like one. One file per kind of reply.
 
+mod advice;
+mod cover;
 mod describe;
+mod health;
+mod logs;
 mod migration_row;
 mod migrations;
 mod nothing;
@@ -16,7 +20,10 @@ mod vdiff;
 mod words;
 mod workflows;
 
-pub use describe::{Description, LogLine, Progress, Reading, Step, StreamLine, TableLine, describe};
+pub use advice::SourceShards;
+pub use describe::{Description, Progress, Reading, Step, StreamLine, TableLine, describe};
+pub use health::{LAGGING_SECONDS, THROTTLED_SECONDS};
+pub use logs::LogLine;
 pub use migrations::{Beside, MigrationLine, ShardState, migrations};
 pub use nothing::nothing;
 pub use overview::{KeyspaceRead, OverviewLine, Standing, Thing, Troubled, overview};
@@ -26,4 +33,4 @@ pub use text::{Command, printable, quoted};
 pub use topology::{KeyspaceLine, ShardLine, TabletLine, keyspaces, shards, tablets};
 pub use vdiff::{VDiffLine, VDiffShard, VDiffSummary, VDiffTable, vdiff_is_under_way, vdiff_list, vdiff_summary};
 pub use words::{count, duration, speed};
-pub use workflows::{LAGGING_SECONDS, THROTTLED_SECONDS, WorkflowLine, workflows};
+pub use workflows::{WorkflowLine, workflows, workflows_of};

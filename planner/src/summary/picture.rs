@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::workflows::{Health, is_live, updated};
+use super::health::{Health, lag};
 use crate::{
     flow::Timestamp,
     proto::vtctldata::{Workflow, workflow::ReplicationLocation},
@@ -94,7 +94,7 @@ pub fn picture(workflow: &Workflow, now: Timestamp) -> Picture {
             tablet: tablet.unwrap_or_else(|| key.split_once('/').map_or("", |(_, tablet)| tablet).to_owned()),
             state: health.word(),
             has_trouble: health.is_trouble(),
-            lag_seconds: is_live(stream).then(|| now.seconds.saturating_sub(updated(stream)).max(0)),
+            lag_seconds: lag(stream, now),
             rows_copied: stream.rows_copied,
             tables_left: stream.copy_states.len(),
             message: stream.message.clone(),

@@ -1,27 +1,20 @@
 //! A GetWorkflows reply as people read it: one line per workflow, trouble first.
 //!
-//! Two things show here that the wire does not say: a running stream that has not written its row for more than ten seconds is `Lagging`, and a stopped
-//! stream that never started is `waiting`.
+//! How a workflow is doing is derived in `health.rs`: a running stream that has not written its row for more than ten seconds is `Lagging`, a
+//! stopped stream that never started is `waiting`, and streams that are not in one state are trouble.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::words::{count, duration};
+use super::{
+    health::{Health, Stop, Whole},
+    words::count,
+};
 use crate::{
     flow::Timestamp,
-    proto::vtctldata::{
-        GetWorkflowsResponse, Workflow,
-        workflow::{ReplicationLocation, Stream},
-    },
+    proto::vtctldata::{GetWorkflowsRequest, GetWorkflowsResponse, Workflow, workflow::ReplicationLocation},
 };
-
-/// Seconds without a sign of life after which a running stream counts as lagging: a live one writes its row about every second.
-/// Source: the threshold of `go/vt/vtctl/workflow/workflows.go:getStreamState`.
-pub const LAGGING_SECONDS: i64 = 10;
-
-/// Seconds for which a throttle mark counts as "throttled now". Source: VTAdmin, `web/vtadmin/src/components/routes/Workflows.tsx`.
-pub const THROTTLED_SECONDS: i64 = 60;
 
 /// One workflow.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -36,9 +29,9 @@ pub struct WorkflowLine {
     pub target: String,
     /// Streams by state, trouble first, such as `1 Error, 3 Running`.
     pub streams: String,
-    /// Seconds since the oldest sign of life among the streams that should have one; `None` when none should.
+    /// Seconds since the oldest sign of life among its streams; `None` when one of them gives none: it is stopped, or unknown.
     pub lag_seconds: Option<i64>,
-    /// Copy progress: `done`, or the rows copied and how many tables are left.
+    /// Copy progress: `done`, or the rows copied and how many tables are left; `-` when it has not begun.
     pub copied: String,
     /// What there is to say, the worst first. Empty when there is nothing.
     pub note: String,
@@ -46,100 +39,47 @@ pub struct WorkflowLine {
     pub has_trouble: bool,
 }
 
-/// How a stream is doing, the worst first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Health {
-    Error,
-    Unknown,
-    Lagging,
-    /// The shard gave no answer: whatever runs there is not known. The failures say more than a line could.
-    Missing,
-    Waiting,
-    Copying,
-    Init,
-    Running,
-    Stopped,
-    Frozen,
-}
-
-impl Health {
-    pub(super) fn of(stream: &Stream, now: Timestamp) -> Self {
-        let is_silent = now.seconds.saturating_sub(updated(stream)) > LAGGING_SECONDS;
-        match stream.state.as_str() {
-            "Unknown" if stream.id == 0 => Self::Missing,
-            "Error" => Self::Error,
-            "Running" | "Copying" if is_silent => Self::Lagging,
-            "Running" => Self::Running,
-            "Copying" => Self::Copying,
-            "Init" => Self::Init,
-            "Stopped" if stream.message == "FROZEN" => Self::Frozen,
-            "Stopped" if stream.position.is_empty() && stream.message.is_empty() => Self::Waiting,
-            "Stopped" => Self::Stopped,
-            _ => Self::Unknown,
-        }
-    }
-
-    pub(super) fn word(self) -> &'static str {
-        match self {
-            Self::Error => "Error",
-            Self::Unknown | Self::Missing => "Unknown",
-            Self::Lagging => "Lagging",
-            Self::Waiting => "waiting",
-            Self::Copying => "Copying",
-            Self::Init => "Init",
-            Self::Running => "Running",
-            Self::Stopped => "Stopped",
-            Self::Frozen => "frozen",
-        }
-    }
-
-    pub(super) fn is_trouble(self) -> bool {
-        self <= Self::Missing
-    }
-}
-
-/// One line per workflow: trouble first, then by name.
+/// One line per workflow of a reply for all shards and states: trouble first, then by name.
 pub fn workflows(reply: &GetWorkflowsResponse, now: Timestamp) -> Vec<WorkflowLine> {
-    let mut lines: Vec<_> = reply.workflows.iter().map(|workflow| line(workflow, now)).collect();
-    lines.sort_by(|(worst_a, a), (worst_b, b)| worst_a.cmp(worst_b).then_with(|| a.name.cmp(&b.name)));
+    workflows_of(&GetWorkflowsRequest::default(), reply, now)
+}
+
+/// As [`workflows`], of a reply to this request: what a filter left out is not missing.
+pub fn workflows_of(request: &GetWorkflowsRequest, reply: &GetWorkflowsResponse, now: Timestamp) -> Vec<WorkflowLine> {
+    let has_all = request.shards.is_empty() && !request.active_only;
+    let line = |workflow| {
+        let whole = Whole::new(workflow, has_all, now);
+        ((!whole.has_trouble(), whole.worst()), line(workflow, &whole))
+    };
+    let mut lines: Vec<_> = reply.workflows.iter().map(line).collect();
+    lines.sort_by(|(a, x), (b, y)| a.cmp(b).then_with(|| x.name.cmp(&y.name)));
     lines.into_iter().map(|(_, line)| line).collect()
 }
 
-pub(super) fn line(workflow: &Workflow, now: Timestamp) -> (Health, WorkflowLine) {
-    let streams: Vec<&Stream> = workflow.shard_streams.values().flat_map(|shard| &shard.streams).collect();
-    let mut by_health: BTreeMap<Health, usize> = BTreeMap::new();
-    for stream in &streams {
-        *by_health.entry(Health::of(stream, now)).or_default() += 1;
+pub(super) fn line(workflow: &Workflow, whole: &Whole<'_>) -> WorkflowLine {
+    let mut by_word: BTreeMap<(Health, &str), usize> = BTreeMap::new();
+    for (health, ..) in &whole.streams {
+        // Why a stream is stopped is in the note.
+        let rank = if let Health::Stopped(_) = health { Health::Stopped(Stop::Hand) } else { *health };
+        *by_word.entry((rank, health.word())).or_default() += 1;
     }
-    let worst = by_health.keys().next().copied().unwrap_or(Health::Stopped);
-    let counts: Vec<_> = by_health.iter().map(|(health, n)| format!("{n} {}", health.word())).collect();
-    let source = location(workflow.source.as_ref());
+    let counts: Vec<_> = by_word.iter().map(|((_, word), n)| format!("{n} {word}")).collect();
     let is_itself =
         workflow.workflow_type == "OnlineDDL" && keyspace(workflow.source.as_ref()) == keyspace(workflow.target.as_ref());
-    let line = WorkflowLine {
+    WorkflowLine {
         name: workflow.name.clone(),
         kind: match workflow.workflow_sub_type.as_str() {
             "" | "None" => workflow.workflow_type.clone(),
             sub_type => format!("{} ({sub_type})", workflow.workflow_type),
         },
-        source: if is_itself { "itself".into() } else { source },
+        source: if is_itself { "itself".into() } else { location(workflow.source.as_ref()) },
         target: location(workflow.target.as_ref()),
         streams: counts.join(", "),
-        lag_seconds: streams.iter().filter(|stream| is_live(stream)).map(|s| now.seconds.saturating_sub(updated(s)).max(0)).max(),
-        copied: copied(&streams),
-        note: note(&streams, now),
-        has_trouble: worst.is_trouble(),
-    };
-    (worst, line)
-}
-
-pub(super) fn updated(stream: &Stream) -> i64 {
-    stream.time_updated.map_or(0, |time| time.seconds)
-}
-
-/// Should write its row about every second.
-pub(super) fn is_live(stream: &Stream) -> bool {
-    matches!(stream.state.as_str(), "Running" | "Copying" | "Error") && updated(stream) > 0
+        lag_seconds: whole.lag_seconds,
+        copied: copied(whole),
+        note: whole.note(),
+        has_trouble: whole.has_trouble(),
+    }
 }
 
 pub(super) fn keyspace(location: Option<&ReplicationLocation>) -> &str {
@@ -156,51 +96,27 @@ fn location(location: Option<&ReplicationLocation>) -> String {
 }
 
 /// What is left to copy. GetWorkflows does not know how much there was: `describe` does.
-fn copied(streams: &[&Stream]) -> String {
-    let tables: BTreeSet<&str> =
-        streams.iter().flat_map(|stream| &stream.copy_states).map(|state| state.table.as_str()).collect();
-    let rows: i64 = streams.iter().fold(0, |sum, stream| sum.saturating_add(stream.rows_copied));
-    let has_begun = streams.iter().any(|stream| !stream.position.is_empty());
-    match (tables.len(), has_begun) {
-        (0, true) => "done".into(),
-        (0, false) => "-".into(),
+fn copied(whole: &Whole<'_>) -> String {
+    let streams = || whole.streams.iter().map(|(_, _, stream)| *stream);
+    let tables: BTreeSet<&str> = streams().flat_map(|stream| &stream.copy_states).map(|state| state.table.as_str()).collect();
+    let rows: i64 = streams().fold(0, |sum, stream| sum.saturating_add(stream.rows_copied));
+    let begun = streams().filter(|stream| !stream.position.is_empty()).count();
+    let is_known = whole.streams.iter().all(|(health, ..)| !matches!(health, Health::Unknown | Health::Missing));
+    match (tables.len(), begun) {
+        (0, _) if !is_known => "not known".into(),
+        (0, 0) => "-".into(),
+        (0, begun) if begun < whole.streams.len() => format!("begun by {begun} of {}", whole.streams.len()),
+        (0, _) => "done".into(),
         (tables, _) => format!("{} rows, {tables} left", count(rows)),
     }
-}
-
-fn note(streams: &[&Stream], now: Timestamp) -> String {
-    let mut worst: Vec<_> = streams.iter().map(|stream| (Health::of(stream, now), *stream)).collect();
-    worst.sort_by_key(|(health, _)| *health);
-    let throttled: Vec<_> = streams.iter().filter(|stream| is_throttled(stream, now)).collect();
-    match worst.first() {
-        Some((Health::Error | Health::Unknown, stream)) => format!("{}: {}", stream.shard, stream.message),
-        _ if !throttled.is_empty() => {
-            let by: BTreeSet<_> =
-                throttled.iter().filter_map(|s| Some(s.throttler_status.as_ref()?.component_throttled.as_str())).collect();
-            format!("throttled by {}", by.into_iter().collect::<Vec<_>>().join(", "))
-        }
-        Some((Health::Lagging, stream)) => match now.seconds.saturating_sub(updated(stream)) {
-            _ if updated(stream) == 0 => format!("{}: stream {} never wrote its row", stream.shard, stream.id),
-            silent => format!("{}: stream {} silent for {}", stream.shard, stream.id, duration(silent)),
-        },
-        Some((Health::Missing, stream)) => format!("{}: {}", stream.shard, stream.message),
-        Some((Health::Waiting, stream)) => format!("{}: stream {} never started", stream.shard, stream.id),
-        Some((Health::Frozen, _)) => "frozen: traffic was switched".into(),
-        Some((_, stream)) => stream.message.clone(),
-        None => String::new(),
-    }
-}
-
-pub(super) fn is_throttled(stream: &Stream, now: Timestamp) -> bool {
-    let time = stream.throttler_status.as_ref().and_then(|status| status.time_throttled).map_or(0, |time| time.seconds);
-    stream.state != "Stopped" && time > now.seconds.saturating_sub(THROTTLED_SECONDS)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::proto::{
-        vtctldata::workflow::{ShardStream, stream::CopyState},
+        binlogdata::{BinlogSource, Filter, Rule},
+        vtctldata::workflow::{ShardStream, Stream, stream::CopyState},
         vttime::Time,
     };
 
@@ -220,7 +136,12 @@ mod tests {
 
     fn workflow(name: &str, streams: Vec<Stream>) -> Workflow {
         let shard = ShardStream { streams, ..ShardStream::default() };
-        Workflow { name: name.into(), shard_streams: BTreeMap::from([("-80/zone1-1".into(), shard)]), ..Workflow::default() }
+        Workflow {
+            name: name.into(),
+            workflow_sub_type: "Partial".into(),
+            shard_streams: BTreeMap::from([("-80/zone1-1".into(), shard)]),
+            ..Workflow::default()
+        }
     }
 
     fn one(streams: Vec<Stream>) -> WorkflowLine {
@@ -259,12 +180,114 @@ mod tests {
         assert_eq!(one(vec![stream("Stopped", 1, "FROZEN")]).streams, "1 frozen");
         assert_eq!(one(vec![stream("Stopped", 1, "x")]).lag_seconds, None);
         assert_eq!(one(vec![stream("Running", 990, "")]).lag_seconds, Some(10));
-        assert_eq!(one(vec![stream("Running", 20_251_123_073_112, "")]).lag_seconds, Some(0), "a date instead of a time");
+        assert_eq!(one(vec![stream("Running", 20_251_123_073_112, "")]).lag_seconds, None, "a date instead of a time");
     }
 
     #[test]
     fn silence_of_more_than_ten_seconds_is_lagging() {
         assert_eq!(one(vec![stream("Running", 990, "")]).streams, "1 Running");
         assert_eq!(one(vec![stream("Running", 989, "")]).streams, "1 Lagging");
+    }
+
+    /// Two shards, each with one stream: shard, state, message.
+    fn of_kind(kind: &str, streams: &[(&str, &str, &str)]) -> Workflow {
+        let entry = |&(shard, state, message): &(&str, &str, &str)| {
+            let source = BinlogSource { keyspace: "from".into(), shard: "0".into(), ..BinlogSource::default() };
+            let stream = Stream { shard: shard.into(), binlog_source: Some(source), ..stream(state, 998, message) };
+            (format!("{shard}/zone1-1"), ShardStream { streams: vec![stream], ..ShardStream::default() })
+        };
+        Workflow {
+            name: "w".into(),
+            workflow_type: kind.into(),
+            shard_streams: streams.iter().map(entry).collect(),
+            ..Workflow::default()
+        }
+    }
+
+    fn shown(workflow: Workflow) -> WorkflowLine {
+        workflows(&GetWorkflowsResponse { workflows: vec![workflow] }, NOW).remove(0)
+    }
+
+    #[test]
+    fn a_mixture_of_states_is_trouble_and_is_said() {
+        for (a, b, note) in [
+            (("Stopped", ""), ("Running", ""), "not all in one state: Running on 80-, Stopped on -80"),
+            (("Stopped", "FROZEN"), ("Running", ""), "not all in one state: Running on 80-, frozen on -80"),
+            (("Stopped", "FROZEN"), ("Stopped", ""), "not all in one state: Stopped on 80-, frozen on -80"),
+            (
+                ("Stopped", "for vdiff"),
+                ("Copying", ""),
+                "-80: stopped for vdiff; not all in one state: Copying on 80-, Stopped on -80",
+            ),
+            (("Unknown", "half a row"), ("Running", ""), "-80: half a row"),
+            (("Stopped", "Stopped after copy."), ("Running", ""), "not all in one state: Running on 80-, Stopped on -80"),
+        ] {
+            let line = shown(of_kind("MoveTables", &[("-80", a.0, a.1), ("80-", b.0, b.1)]));
+            assert!(line.has_trouble, "{a:?} {b:?}");
+            assert_eq!(line.note.split("; Stopped after").next(), Some(note), "{a:?} {b:?}");
+            assert_eq!(line.lag_seconds, None, "nobody knows how far behind a stream is that stands: {a:?} {b:?}");
+        }
+        for (a, b) in [
+            (("Running", ""), ("Copying", "")),
+            (("Stopped", ""), ("Stopped", "")),
+            (("Stopped", "FROZEN"), ("Stopped", "FROZEN")),
+        ] {
+            let line = shown(of_kind("MoveTables", &[("-80", a.0, a.1), ("80-", b.0, b.1)]));
+            assert!(!line.has_trouble, "{a:?} {b:?}: {}", line.note);
+        }
+        // Migrations cut over shard by shard, and copies that are to stop end one after the other.
+        let cut_over = "stopped for online DDL cutover";
+        assert!(!shown(of_kind("OnlineDDL", &[("-80", "Stopped", cut_over), ("80-", "Running", "")])).has_trouble);
+        assert!(shown(of_kind("OnlineDDL", &[("-80", "Stopped", ""), ("80-", "Running", "")])).has_trouble);
+        let mut copies = of_kind("CreateLookupIndex", &[("-80", "Stopped", "Stopped after copy."), ("80-", "Copying", "")]);
+        for source in
+            copies.shard_streams.values_mut().flat_map(|shard| &mut shard.streams).filter_map(|s| s.binlog_source.as_mut())
+        {
+            source.stop_after_copy = true;
+        }
+        assert!(!shown(copies).has_trouble);
+    }
+
+    #[test]
+    fn a_shard_without_a_stream_and_streams_that_differ_are_trouble() {
+        let half = of_kind("Materialize", &[("-80", "Running", "")]);
+        assert_eq!(shown(half.clone()).note, "no stream known on 80-");
+        let request = GetWorkflowsRequest { shards: vec!["-80".into()], ..GetWorkflowsRequest::default() };
+        let filtered = workflows_of(&request, &GetWorkflowsResponse { workflows: vec![half.clone()] }, NOW);
+        assert!(!filtered[0].has_trouble, "what was not asked for is not missing");
+        let partial = Workflow { workflow_sub_type: "Partial".into(), ..half };
+        assert!(!shown(partial).has_trouble);
+        let mut differ = of_kind("MoveTables", &[("-80", "Running", ""), ("80-", "Running", "")]);
+        let tables: [&[&str]; 2] = [&["t1"], &["t1", "t2"]];
+        for (shard, tables) in differ.shard_streams.values_mut().zip(tables) {
+            let rules = tables.iter().map(|&table| Rule { r#match: table.into(), ..Rule::default() }).collect();
+            let source = shard.streams[0].binlog_source.as_mut().unwrap();
+            source.filter = Some(Filter { rules, ..Filter::default() });
+        }
+        assert_eq!(shown(differ).note, "not the same tables everywhere: t1 on -80; t1, t2 on 80-");
+        let mut reads_half = of_kind("Reshard", &[("-80", "Running", ""), ("80-", "Running", "")]);
+        for (shard, source) in reads_half.shard_streams.values_mut().zip(["-80", "80-c0"]) {
+            shard.streams[0].binlog_source.as_mut().unwrap().shard = source.into();
+        }
+        assert_eq!(shown(reads_half).note, "80- reads nothing of c0-");
+    }
+
+    #[test]
+    fn a_word_in_a_name_is_no_error() {
+        let of = |state: &str, message: &str| {
+            let line = one(vec![stream(state, 999, message)]);
+            (line.streams, line.has_trouble)
+        };
+        let ddl = "Stopped at DDL alter table error_codes add column note varchar(40)";
+        assert_eq!(of("Error", ddl), ("1 Stopped".into(), true), "it needs somebody, but not because of an error");
+        assert_eq!(of("Error", "Stopped at position MySQL56/errors:1"), ("1 Stopped".into(), false));
+        assert_eq!(of("Error", "Picked source tablet: cell:\"errors\" uid:100"), ("1 Running".into(), false));
+        assert_eq!(of("Error", "terminal error: no such table"), ("1 Error".into(), true));
+        assert_eq!(of("Error", "Error picking tablet: none"), ("1 Error".into(), true));
+        assert_eq!(of("Error", "Duplicate entry '5' for key 'PRIMARY'"), ("1 Error".into(), true));
+        // The tablet tries again and again, though the text has not the word.
+        assert_eq!(of("Running", "Duplicate entry '5' (errno 1062) (sqlstate 23000)"), ("1 Retrying".into(), true));
+        assert_eq!(of("Running", "vttablet: rpc failed: code = Unavailable"), ("1 Retrying".into(), true));
+        assert_eq!(of("Running", ""), ("1 Running".into(), false));
     }
 }

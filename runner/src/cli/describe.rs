@@ -7,21 +7,26 @@ use prost::Message;
 use serde::Serialize;
 use vtflow_planner::{
     Call, Failure, Lost, Status, Timestamp,
-    proto::vtctldata::{GetWorkflowsRequest, GetWorkflowsResponse, Workflow, WorkflowStatusRequest, WorkflowStatusResponse},
+    proto::vtctldata::{
+        FindAllShardsInKeyspaceResponse, GetWorkflowsRequest, GetWorkflowsResponse, Workflow, WorkflowStatusRequest,
+        WorkflowStatusResponse,
+    },
     rpc,
-    summary::{self, Description, StreamLine},
+    summary::{self, Description, SourceShards, StreamLine},
 };
 
 use super::{
     connect::Connected,
     duration,
+    get_topology::shards_of,
     plan::Request,
     view::{self, Line, Reading, Screen, UNKNOWN, View},
 };
 use crate::output::{
     json::{self, Document},
+    lines,
     table::{Column, Fit},
-    terminal,
+    terminal::{self, Style},
 };
 
 /// Which workflow.
@@ -66,10 +71,11 @@ enum Format {
     Yaml,
 }
 
-/// Both replies. The status may be missing: the rest is still shown.
+/// Both replies, and what is known of the source. The status may be missing: the rest is still shown.
 pub(crate) struct Both {
     workflow: Workflow,
     status: Option<WorkflowStatusResponse>,
+    sources: SourceShards,
 }
 
 #[derive(Serialize)]
@@ -94,16 +100,22 @@ impl View for DescribeArgs {
             Ok(call) => call,
             Err(error) => return Reading::failed(Status::unknown(error.to_string())),
         };
-        let (workflows, status) = tokio::join!(view::ask(cluster, &workflows, now), view::ask(cluster, &status, now));
+        // A status is asked for by name, which one workflow may not have.
+        let status = async { if workflow.is_empty() { None } else { Some(view::ask(cluster, &status, now).await) } };
+        let (workflows, status) = tokio::join!(view::ask(cluster, &workflows, now), status);
         let mut failures = workflows.failures;
         let found = workflows.result.and_then(|bytes| decode::<GetWorkflowsResponse>(&bytes));
         let found = found.and_then(|reply| {
-            let missing = || Status::unknown(format!("no workflow {workflow} in keyspace {keyspace}"));
+            let missing = || Status::unknown(format!("no workflow {} in keyspace {keyspace}", view::name(workflow)));
             reply.workflows.into_iter().find(|found| found.name == *workflow).ok_or_else(missing)
         });
         let found = match found {
             Ok(found) => found,
             Err(status) => return Reading { result: Err(status), failures },
+        };
+        let sources = sources(cluster, &found, now).await;
+        let Some(status) = status else {
+            return Reading { result: Ok(Both { workflow: found, status: None, sources }), failures };
         };
         for failure in status.failures {
             // Both ask the same tablets: what one of them said, the other need not repeat.
@@ -113,11 +125,11 @@ impl View for DescribeArgs {
         }
         let status = status.result.and_then(|bytes| decode::<WorkflowStatusResponse>(&bytes));
         let status = status.map_err(|status| failures.push(lost_status(keyspace, workflow, status.message))).ok();
-        Reading { result: Ok(Both { workflow: found, status }), failures }
+        Reading { result: Ok(Both { workflow: found, status, sources }), failures }
     }
 
     fn text(&self, screen: &Screen<'_, Both>) -> anyhow::Result<String> {
-        let Both { workflow, status } = screen.read;
+        let Both { workflow, status, sources } = screen.read;
         let documents = || -> Result<Documents, json::PrintError> {
             let status = status.as_ref().map(Message::encode_to_vec);
             let status = status.map(|bytes| Document::read("vtctldata.WorkflowStatusResponse", &bytes)).transpose()?;
@@ -130,8 +142,27 @@ impl View for DescribeArgs {
             Format::Wide => None,
         };
         let before = screen.before.map(|before| summary::Reading { workflow: &before.workflow });
-        let description = summary::describe(workflow, status.as_ref(), before, screen.now);
+        let description = summary::describe(workflow, status.as_ref(), sources, before, screen.now);
         Ok(show(&self.workflow.keyspace, &description, width))
+    }
+}
+
+/// The shards of the keyspace that a workflow reads, where it is one of this cluster.
+async fn sources(cluster: &Connected, workflow: &Workflow, now: Timestamp) -> SourceShards {
+    let streams = workflow.shard_streams.values().flat_map(|shard| &shard.streams);
+    let mut sources = streams.filter_map(|stream| stream.binlog_source.as_ref());
+    let is_elsewhere = sources.any(|source| !source.external_cluster.is_empty() || !source.external_mysql.is_empty());
+    let keyspace = workflow.source.as_ref().map_or("", |source| source.keyspace.as_str());
+    if keyspace.is_empty() || is_elsewhere || workflow.workflow_type == "OnlineDDL" {
+        return SourceShards::Unknown;
+    }
+    let reply = view::ask(cluster, &shards_of(keyspace), now).await;
+    match reply.result.and_then(|bytes| decode::<FindAllShardsInKeyspaceResponse>(&bytes)) {
+        Ok(found) => SourceShards::Known(found.shards.into_keys().collect()),
+        Err(status) if ["node doesn't exist", " cannot exist: "].iter().any(|text| status.message.contains(text)) => {
+            SourceShards::Gone
+        }
+        Err(_) => SourceShards::Unknown,
     }
 }
 
@@ -151,20 +182,25 @@ fn lost_status(keyspace: &str, workflow: &str, message: String) -> Failure {
 }
 
 fn show(keyspace: &str, of: &Description, width: Option<usize>) -> String {
-    let mut head = format!("{keyspace}.{}  {}  {} -> {}\n", of.name, of.kind, of.source, of.target);
-    let _ = writeln!(head, "streams   {}", of.streams_by_state);
-    let _ = writeln!(head, "traffic   {}", of.traffic.as_deref().unwrap_or("not known"));
+    let name = terminal::printable(&view::name(&of.name));
+    let mut out = cut(&format!("{keyspace}.{name}  {}  {} -> {}", of.kind, of.source, of.target), width);
+    out += &cut(&format!("streams   {}", of.streams_by_state), width);
+    for trouble in &of.troubles {
+        let text = lines::wrapped("trouble   ", &terminal::printable(trouble), width);
+        out += &text.lines().map(|line| terminal::on_stdout(Style::Trouble, line) + "\n").collect::<String>();
+    }
+    out += &lines::wrapped("traffic   ", &terminal::printable(of.traffic.as_deref().unwrap_or("not known")), width);
     if let Some(copy) = &of.copy {
-        let _ = writeln!(head, "copy      {}", copy.text());
+        out += &cut(&format!("copy      {}", copy.text()), width);
     }
     for (i, (name, value)) in of.options.iter().enumerate() {
-        let _ = writeln!(head, "{}{name}: {value}", if i == 0 { "options   " } else { "          " });
+        out += &cut(&format!("{}{name}: {value}", if i == 0 { "options   " } else { "          " }), width);
     }
-    let mut out: String = head.lines().map(|line| cut(line, width)).collect();
     out += "\n";
     out += &streams(of, width);
     for stream in of.streams.iter().filter(|stream| stream.has_trouble && !stream.message.is_empty()) {
-        out += &wrapped(&format!("{} stream {}: {}", stream.shard, stream.id, stream.message), width);
+        let said = format!("{} stream {}: {}", stream.shard, stream.id, stream.message);
+        out += &lines::wrapped("    ", &terminal::printable(&said), width);
     }
     if !of.tables.is_empty() {
         out += "\n";
@@ -174,19 +210,20 @@ fn show(keyspace: &str, of: &Description, width: Option<usize>) -> String {
     if of.logs.is_empty() {
         out += "  nothing\n";
     }
-    let widest = of.logs.iter().map(|log| log.times().chars().count()).max().unwrap_or(0);
+    let widest = of.logs.iter().map(|log| lines::width(&log.times())).max().unwrap_or(0);
     for log in &of.logs {
         let message = if log.message.is_empty() { String::new() } else { format!(": {}", log.message) };
-        out += &cut(&format!("  {:<widest$}  {}  {}{message}", log.times(), log.shards, log.what), width);
+        let first = format!("  {}  ", lines::padded(&log.times(), widest));
+        out += &lines::wrapped(&first, &terminal::printable(&format!("{}  {}{message}", log.shards, log.what)), width);
     }
     for error in &of.log_errors {
-        out += &cut(&format!("  not readable: {error}"), width);
+        out += &lines::wrapped("  not readable: ", &terminal::printable(error), width);
     }
     if !of.next.is_empty() {
         out += "\nNEXT\n";
         for step in &of.next {
-            out += &cut(&format!("  {}{}", step.why, if step.command.is_empty() { "" } else { ":" }), width);
-            // Commands are there to be copied: never cut.
+            out += &lines::wrapped("  ", &format!("{}{}", step.why, if step.command.is_empty() { "" } else { ":" }), width);
+            // Commands are there to be copied: never cut, never wrapped.
             if !step.command.is_empty() {
                 let _ = writeln!(out, "    {}", terminal::printable(&step.command));
             }
@@ -196,36 +233,7 @@ fn show(keyspace: &str, of: &Description, width: Option<usize>) -> String {
 }
 
 fn cut(line: &str, width: Option<usize>) -> String {
-    let line = terminal::printable(line);
-    match width {
-        Some(width) if line.chars().count() > width => line.chars().take(width.saturating_sub(1)).chain("…\n".chars()).collect(),
-        _ => line + "\n",
-    }
-}
-
-/// Why a stream fails is read to its end: in lines of at most `width` characters, indented.
-fn wrapped(text: &str, width: Option<usize>) -> String {
-    let room = width.unwrap_or(usize::MAX).saturating_sub(4).max(20);
-    let mut lines = vec![String::new()];
-    let text = terminal::printable(text);
-    for word in text.split(' ').flat_map(|word| pieces(word, room)) {
-        let used = lines.last().map_or(0, |line| line.chars().count());
-        match lines.last_mut() {
-            Some(line) if used == 0 => line.push_str(&word),
-            Some(line) if used + 1 + word.chars().count() <= room => {
-                line.push(' ');
-                line.push_str(&word);
-            }
-            _ => lines.push(word),
-        }
-    }
-    lines.iter().flat_map(|line| ["    ", line, "\n"]).collect()
-}
-
-/// A word that is longer than a line, in pieces.
-fn pieces(word: &str, room: usize) -> Vec<String> {
-    let letters: Vec<char> = word.chars().collect();
-    letters.chunks(room).map(|piece| piece.iter().collect()).collect()
+    lines::cut(&terminal::printable(line), width) + "\n"
 }
 
 fn streams(of: &Description, width: Option<usize>) -> String {

@@ -1,8 +1,11 @@
 //! What went wrong, below the answer: one line per failure, trouble named by its place, with what to try next.
 
-use vtflow_planner::{Failure, Lost};
+use vtflow_planner::{Failure, Lost, summary::Command};
 
-use crate::output::terminal::{self, Style};
+use crate::output::{
+    lines,
+    terminal::{self, Style},
+};
 
 /// Prints the failures of a reply to stderr, so that stdout stays clean for scripts.
 pub(crate) fn print(failures: &[Failure]) {
@@ -12,11 +15,11 @@ pub(crate) fn print(failures: &[Failure]) {
     let what = if failures.len() == 1 { "1 thing is".to_owned() } else { format!("{} things are", failures.len()) };
     terminal::error_line(&format!("\n{}", terminal::on_stderr(Style::Trouble, &format!("{what} missing from this:"))));
     let places: Vec<String> = failures.iter().map(|failure| terminal::printable(&failure.place())).collect();
-    let width = places.iter().map(|place| place.chars().count()).max().unwrap_or(0);
+    let width = places.iter().map(|place| lines::width(place)).max().unwrap_or(0);
     for (failure, place) in failures.iter().zip(&places) {
         for (i, line) in failure.message.lines().enumerate() {
             let place = if i == 0 { place.as_str() } else { "" };
-            terminal::error_line(&format!("  {place:<width$}   {}", terminal::printable(line)));
+            terminal::error_line(&format!("  {}   {}", lines::padded(place, width), terminal::printable(line)));
         }
         if let Some(hint) = hint(failure) {
             terminal::error_line(&format!("  {:<width$}   {}", "", terminal::on_stderr(Style::Hint, &hint)));
@@ -29,14 +32,16 @@ fn hint(failure: &Failure) -> Option<String> {
     let Failure { keyspace, shard, tablet, .. } = failure;
     match failure.lost {
         Lost::NoPrimary => {
-            Some(format!("try: vtflow get tablets {keyspace}/{shard}, then vtctldclient PlannedReparentShard {keyspace}/{shard}"))
+            let shard = format!("{keyspace}/{shard}");
+            let command = |words: &str| Command::new(words).names(&[&shard], "");
+            Some(format!("try: {}, then {}", command("vtflow get tablets"), command("vtctldclient PlannedReparentShard")))
         }
         Lost::Shard if failure.message.contains("vreplication engine is closed") => {
             Some("the tablet is no primary any more, or not yet: try again, or look at the shard's record".into())
         }
         // A tablet that was called and gave no answer; not one whose record is missing.
         Lost::Shard if failure.message.starts_with(&format!("{tablet} at ")) => {
-            Some(format!("try: vtctldclient PingTablet {tablet}"))
+            Some(format!("try: {}", Command::new("vtctldclient PingTablet").names(&[tablet], "")))
         }
         Lost::Stream | Lost::Workflow | Lost::CopyState | Lost::Logs | Lost::Shard | Lost::Record | Lost::Migration => None,
     }
@@ -66,7 +71,7 @@ pub(crate) fn print_error(error: &anyhow::Error) {
     for cause in error.chain().skip(1) {
         let cause = cause.to_string();
         if !said.contains(&cause) {
-            terminal::error_line(&format!("  because: {cause}"));
+            terminal::error_line(&format!("  because: {}", terminal::printable(&cause)));
             said = cause;
         }
     }

@@ -138,7 +138,7 @@ impl Request for ShardsArgs {
     }
 }
 
-fn shards_of(keyspace: &str) -> Call {
+pub(crate) fn shards_of(keyspace: &str) -> Call {
     let request = FindAllShardsInKeyspaceRequest { keyspace: keyspace.into() };
     view::call(FIND_SHARDS, request.encode_to_vec(), false)
 }

@@ -19,6 +19,7 @@ use super::{
 use crate::output::{
     json::Document,
     table::{Column, Fit},
+    terminal,
 };
 
 #[derive(Args, Clone, Debug)]
@@ -46,15 +47,18 @@ impl GetWorkflowsArgs {
 impl WorkflowsArgs {
     /// The request that these arguments stand for.
     pub(crate) fn call(&self, keyspace: &str, name_only: bool, strict: bool) -> Call {
-        let request = GetWorkflowsRequest {
+        view::call(rpc::GET_WORKFLOWS, self.request(keyspace, name_only).encode_to_vec(), strict)
+    }
+
+    fn request(&self, keyspace: &str, name_only: bool) -> GetWorkflowsRequest {
+        GetWorkflowsRequest {
             keyspace: keyspace.into(),
             active_only: self.active_only,
             name_only,
             workflow: self.workflow.clone().unwrap_or_default(),
             include_logs: self.logs,
             shards: self.shards.clone(),
-        };
-        view::call(rpc::GET_WORKFLOWS, request.encode_to_vec(), strict)
+        }
     }
 }
 
@@ -92,15 +96,19 @@ impl View for WorkflowsOf {
     }
 
     fn text(&self, screen: &Screen<'_, Vec<u8>>) -> anyhow::Result<String> {
-        let document = Document::read(Self::MESSAGE, screen.read)?;
+        let mut reply = GetWorkflowsResponse::decode(screen.read.as_slice())?;
+        // A request without a name asks for all: who names the one without a name gets that.
+        if let Some(name) = &self.workflows.workflow {
+            reply.workflows.retain(|workflow| workflow.name == *name);
+        }
+        let document = Document::read(Self::MESSAGE, &reply.encode_to_vec())?;
         if let Some(text) = view::document(self.show.output, &document) {
             return Ok(text?);
         }
-        let reply = GetWorkflowsResponse::decode(screen.read.as_slice())?;
         if self.show.output == Format::Name {
             return Ok(view::names(reply.workflows.iter().map(|workflow| workflow.name.as_str())));
         }
-        let workflows = summary::workflows(&reply, screen.now);
+        let workflows = summary::workflows_of(&self.workflows.request(&self.keyspace, false), &reply, screen.now);
         if workflows.is_empty() {
             return Ok(summary::nothing(&self.call(), screen.failures) + "\n");
         }
@@ -118,7 +126,7 @@ impl Part for WorkflowsOf {
 
     fn things(&self, read: &Vec<u8>, now: Timestamp) -> anyhow::Result<Vec<summary::Thing>> {
         let reply = GetWorkflowsResponse::decode(read.as_slice())?;
-        Ok(summary::workflows(&reply, now).into_iter().map(Into::into).collect())
+        Ok(summary::workflows_of(&self.workflows.request(&self.keyspace, false), &reply, now).into_iter().map(Into::into).collect())
     }
 }
 
@@ -135,12 +143,12 @@ fn lines(workflows: &[summary::WorkflowLine], width: Option<usize>) -> String {
     ];
     let row = |line: &summary::WorkflowLine| Line {
         cells: vec![
-            line.name.clone(),
+            view::name(&line.name),
             line.kind.clone(),
             line.source.clone(),
             line.target.clone(),
             line.streams.clone(),
-            line.lag_seconds.map_or_else(|| "-".into(), summary::duration),
+            view::seconds(line.lag_seconds),
             line.copied.clone(),
             line.note.clone(),
         ],

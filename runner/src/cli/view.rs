@@ -209,6 +209,11 @@ pub(crate) fn document(format: Format, value: &impl Serialize) -> Option<Result<
 /// What stands for a number that is not known.
 pub(crate) const UNKNOWN: &str = "–";
 
+/// A name as people read it: one that is empty is seen, too.
+pub(crate) fn name(name: &str) -> String {
+    if name.is_empty() { vtflow_planner::summary::quoted(name) } else { name.to_owned() }
+}
+
 /// Seconds as people read them.
 pub(crate) fn seconds(seconds: Option<i64>) -> String {
     seconds.map_or_else(|| UNKNOWN.into(), vtflow_planner::summary::duration)

@@ -1,11 +1,25 @@
-// Elements from a tag, attributes and children; text is always text.
+// Elements from a tag, attributes and children; text is always text, and what a screen would obey or hide is escaped.
+
+let printable = (text) => text;
+
+/** How texts are shown: by the planner's own function, as on a terminal. Until it is loaded there are no texts from outside. */
+export function showTextsBy(planners) {
+  printable = planners;
+}
+
+/** Lines and tabs stay: the page lays them out. */
+const shown = (text) => (/^[\x20-\x7e\n\t]*$/.test(text) ? text : text.split(/([\n\t])/).map((part, at) => (at % 2 ? part : printable(part))).join(""));
+
+/** Attributes that are read out or shown; others, such as a value that is sent back, stay as they are. */
+const READ = new Set(["aria-label", "title", "placeholder"]);
 
 function made(element, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (value === null || value === undefined || value === false) continue;
-    element.setAttribute(name, value === true ? "" : String(value));
+    element.setAttribute(name, value === true ? "" : READ.has(name) ? shown(String(value)) : String(value));
   }
-  element.append(...children.filter((child) => child !== null && child !== undefined));
+  const isThere = (child) => child !== null && child !== undefined;
+  element.append(...children.filter(isThere).map((child) => (child instanceof Node ? child : shown(String(child)))));
   return element;
 }
 

@@ -3,7 +3,7 @@
 // Nothing is asked of any other host. The server, if there is one, is the one that the page came from.
 
 import init, * as planner from "./pkg/vtflow_web.js";
-import { problem } from "./dom.js";
+import { problem, showTextsBy } from "./dom.js";
 import * as server from "./server.js";
 import * as live from "./views/live.js";
 import * as plan from "./views/plan.js";
@@ -153,6 +153,7 @@ async function start() {
   const badge = document.getElementById("planner");
   try {
     await init();
+    showTextsBy(planner.printable);
     const { version, digest } = planner.planner();
     const short = `planner ${version} · ${digest.slice(0, 8)}`;
     badge.textContent = short;

@@ -38,5 +38,5 @@ export function record({ title, statement, columns, rows }) {
 
 function value(cell, tag) {
   if (cell === null || cell === undefined) return el(tag, { class: "null" }, "NULL");
-  return el(tag, {}, cell === "" ? "\u00a0" : cell);
+  return el(tag, {}, cell === "" ? document.createTextNode("\u00a0") : cell);
 }

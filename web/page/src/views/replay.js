@@ -29,7 +29,7 @@ export function trace(recorded, app) {
   let shown;
   try {
     replayed = app.planner.replay(recorded);
-    shown = app.planner.show(recorded.call.path, replayed.reply, recorded.now);
+    shown = app.planner.show(recorded.call.path, replayed.reply, recorded.now, recorded.call);
   } catch (error) {
     return problem(`This trace cannot be replayed: ${error.message}`, "It may be damaged, or of another vtflow.");
   }

@@ -1,0 +1,333 @@
+//! How a workflow is doing: of each stream, and of all of them together.
+//!
+//! The one derivation behind the table, `describe`, the pictures and the advice. A workflow is in trouble as a whole: a stream that is
+//! fine beside one that stands is a mixture, and a mixture is trouble, though neither stream says so.
+//!
+//! The reply's `state` is `Error` wherever the message holds the letters "error", as in vtctld; here a message counts only by what it
+//! says: `Stopped at DDL alter table error_codes …` is a stop. The texts are those of `go/vt/vttablet/tabletmanager/vreplication`,
+//! `go/vt/vtctl/workflow` and `go/vt/wrangler/vdiff.go`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    cover,
+    words::{duration, some},
+};
+use crate::{
+    flow::Timestamp,
+    proto::vtctldata::{Workflow, workflow::Stream},
+};
+
+/// Seconds without a sign of life after which a running stream counts as lagging: a live one writes its row about every second.
+/// Source: the threshold of `go/vt/vtctl/workflow/workflows.go:getStreamState`.
+pub const LAGGING_SECONDS: i64 = 10;
+
+/// Seconds for which a throttle mark counts as "throttled now". Source: VTAdmin, `web/vtadmin/src/components/routes/Workflows.tsx`.
+pub const THROTTLED_SECONDS: i64 = 60;
+
+/// A time later than that by so many seconds is no time: a stream that never wrote its row holds a `YYYYMMDDhhmmss` number there.
+const AHEAD_SECONDS: i64 = 86_400;
+
+/// How a stream is doing, the worst first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Health {
+    Error,
+    Unknown,
+    /// Running by its state, while its message is an error: the tablet tries again every few seconds.
+    Retrying,
+    Lagging,
+    /// The shard gave no answer: whatever runs there is not known. The failures say more than a line could.
+    Missing,
+    Waiting,
+    Copying,
+    Init,
+    Running,
+    Stopped(Stop),
+    Frozen,
+}
+
+/// Why a stream is stopped, by its message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stop {
+    /// A schema change of the source came along, and the workflow stops for these.
+    Ddl,
+    /// For a comparison, which should have started it again.
+    VDiff,
+    /// By a switch of traffic, which freezes it when it is done.
+    Cutover,
+    /// What there is to replicate has gone or changed.
+    Nothing,
+    /// It was made to stop after its copy.
+    AfterCopy,
+    /// It has reached its stop position.
+    Position,
+    /// A schema migration has cut over.
+    CutOver,
+    /// By somebody.
+    Hand,
+}
+
+impl Stop {
+    fn of(message: &str) -> Option<Self> {
+        const TEXTS: [(&str, Stop); 12] = [
+            ("Stopped after copy", Stop::AfterCopy),
+            ("Stopped at DDL ", Stop::Ddl),
+            ("Stopped at position", Stop::Position),
+            ("Stop position ", Stop::Position),
+            ("for vdiff", Stop::VDiff),
+            ("synchronizing for vdiff", Stop::VDiff),
+            ("stopped for cutover", Stop::Cutover),
+            ("for cutover", Stop::Cutover),
+            ("synchronizing for cutover", Stop::Cutover),
+            ("stopped for online DDL cutover", Stop::CutOver),
+            ("There is nothing to replicate", Stop::Nothing),
+            ("unable to handle journal event", Stop::Nothing),
+        ];
+        TEXTS.iter().find(|(text, _)| message.starts_with(text)).map(|(_, stop)| *stop)
+    }
+
+    fn is_trouble(self) -> bool {
+        matches!(self, Self::Ddl | Self::VDiff | Self::Cutover | Self::Nothing)
+    }
+}
+
+impl Health {
+    pub(super) fn of(stream: &Stream, now: Timestamp) -> Self {
+        let is_silent = now.seconds.saturating_sub(updated(stream)) > LAGGING_SECONDS;
+        match state(stream) {
+            "Unknown" if stream.id == 0 => Self::Missing,
+            "Error" => Self::Error,
+            "Running" | "Copying" if tells_of_error(&stream.message) => Self::Retrying,
+            "Running" | "Copying" if is_silent => Self::Lagging,
+            "Running" => Self::Running,
+            "Copying" => Self::Copying,
+            "Init" => Self::Init,
+            "Stopped" if stream.message == "FROZEN" => Self::Frozen,
+            "Stopped" if stream.position.is_empty() && stream.message.is_empty() => Self::Waiting,
+            "Stopped" => Self::Stopped(Stop::of(&stream.message).unwrap_or(Stop::Hand)),
+            _ => Self::Unknown,
+        }
+    }
+
+    /// The word for it: the reply's, except for what the reply has none for.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Error => "Error",
+            Self::Unknown | Self::Missing => "Unknown",
+            Self::Retrying => "Retrying",
+            Self::Lagging => "Lagging",
+            Self::Waiting => "waiting",
+            Self::Copying => "Copying",
+            Self::Init => "Init",
+            Self::Running => "Running",
+            Self::Stopped(_) => "Stopped",
+            Self::Frozen => "frozen",
+        }
+    }
+
+    /// Whether the stream is in trouble, whatever the others do.
+    pub(super) fn is_trouble(self) -> bool {
+        self <= Self::Missing || matches!(self, Self::Stopped(stop) if stop.is_trouble())
+    }
+
+    /// What streams of one workflow have in common when nothing is wrong; `None`: unknown, or in trouble of its own.
+    fn class(self) -> Option<u8> {
+        match self {
+            Self::Error | Self::Unknown | Self::Missing => None,
+            Self::Waiting => Some(0),
+            Self::Retrying | Self::Lagging | Self::Copying | Self::Init | Self::Running => Some(1),
+            Self::Stopped(Stop::AfterCopy) => Some(2),
+            Self::Stopped(Stop::CutOver) => Some(3),
+            Self::Stopped(_) => Some(4),
+            Self::Frozen => Some(5),
+        }
+    }
+}
+
+/// The state without what the message only seems to say.
+fn state(stream: &Stream) -> &str {
+    if stream.state != "Error" || !stream.message.to_lowercase().contains("error") {
+        return &stream.state;
+    }
+    if Stop::of(&stream.message).is_some() {
+        "Stopped"
+    } else if is_picked(&stream.message) {
+        if stream.copy_states.is_empty() { "Running" } else { "Copying" }
+    } else {
+        "Error"
+    }
+}
+
+/// A stream that has just begun says where it reads.
+fn is_picked(message: &str) -> bool {
+    message.starts_with("Picked source tablet: ")
+}
+
+/// Whether a running stream's message is one of an error: MySQL's and gRPC's have these parts, whatever else they say.
+fn tells_of_error(message: &str) -> bool {
+    !is_picked(message)
+        && Stop::of(message).is_none()
+        && ["(errno ", "(sqlstate ", "code = "].iter().any(|part| message.contains(part))
+}
+
+pub(super) fn updated(stream: &Stream) -> i64 {
+    stream.time_updated.map_or(0, |time| time.seconds)
+}
+
+/// Seconds since a stream that should write its row about every second last did; `None` when it need not, or never did.
+pub(super) fn lag(stream: &Stream, now: Timestamp) -> Option<i64> {
+    let written = updated(stream);
+    let is_time = written > 0 && written <= now.seconds.saturating_add(AHEAD_SECONDS);
+    let should = matches!(state(stream), "Running" | "Copying" | "Error");
+    (should && is_time).then(|| now.seconds.saturating_sub(written).max(0))
+}
+
+pub(super) fn is_throttled(stream: &Stream, now: Timestamp) -> bool {
+    let time = stream.throttler_status.as_ref().and_then(|status| status.time_throttled).map_or(0, |time| time.seconds);
+    stream.state != "Stopped" && time > now.seconds.saturating_sub(THROTTLED_SECONDS)
+}
+
+/// What keeps it back now, each once. Empty when nothing does.
+fn throttlers(streams: &[(Health, &str, &Stream)], now: Timestamp) -> String {
+    let of = |stream: &Stream| stream.throttler_status.as_ref().map(|status| status.component_throttled.clone());
+    let by: BTreeSet<String> = streams.iter().filter(|(_, _, s)| is_throttled(s, now)).filter_map(|(_, _, s)| of(s)).collect();
+    if by.is_empty() { String::new() } else { format!("throttled by {}", by.into_iter().collect::<Vec<_>>().join(", ")) }
+}
+
+/// A workflow with all that is known of its streams.
+pub(super) struct Whole<'a> {
+    /// Health, tablet and stream: by shard and id.
+    pub(super) streams: Vec<(Health, &'a str, &'a Stream)>,
+    /// What is wrong with single streams, the worst first, one text each.
+    pub(super) of_streams: Vec<String>,
+    /// What is wrong with it as a whole: streams that differ, shards that have none.
+    pub(super) of_all: Vec<String>,
+    /// What there is to say beside.
+    pub(super) aside: String,
+    /// Seconds since the oldest sign of life; `None` when a stream gives none.
+    pub(super) lag_seconds: Option<i64>,
+}
+
+impl<'a> Whole<'a> {
+    /// `has_all`: whether the reply was asked for all shards and all states, so that what is not in it is not there.
+    pub(super) fn new(workflow: &'a Workflow, has_all: bool, now: Timestamp) -> Self {
+        let mut streams: Vec<(Health, &str, &Stream)> = Vec::new();
+        for (key, shard) in &workflow.shard_streams {
+            let tablet = key.rsplit_once('/').map_or("", |(_, tablet)| tablet);
+            streams.extend(shard.streams.iter().map(|stream| (Health::of(stream, now), tablet, stream)));
+        }
+        streams.sort_by(|(_, a, x), (_, b, y)| x.shard.cmp(&y.shard).then(x.id.cmp(&y.id)).then(a.cmp(b)));
+        let lags: Option<Vec<i64>> =
+            streams.iter().map(|(health, _, stream)| lag(stream, now).filter(|_| *health != Health::Unknown)).collect();
+        let mut of_all: Vec<String> = mixture(&streams, workflow.workflow_type == "OnlineDDL").into_iter().collect();
+        if has_all {
+            of_all.extend(cover::gaps(workflow));
+        }
+        of_all.extend(cover::differences(workflow));
+        Self {
+            of_streams: troubles(&streams, now),
+            of_all,
+            aside: aside(workflow, &streams, now),
+            lag_seconds: lags.and_then(|lags| lags.into_iter().max()),
+            streams,
+        }
+    }
+
+    pub(super) fn has_trouble(&self) -> bool {
+        !self.of_streams.is_empty() || !self.of_all.is_empty()
+    }
+
+    /// The worst of its streams.
+    pub(super) fn worst(&self) -> Health {
+        self.streams.iter().map(|(health, ..)| *health).min().unwrap_or(Health::Stopped(Stop::Hand))
+    }
+
+    /// All that there is to say, the worst first.
+    pub(super) fn note(&self) -> String {
+        let parts: Vec<&str> = self
+            .of_streams
+            .iter()
+            .chain(&self.of_all)
+            .chain([&self.aside])
+            .map(String::as_str)
+            .filter(|text| !text.is_empty())
+            .collect();
+        parts.join("; ")
+    }
+}
+
+/// What is wrong with single streams: for each kind of trouble the first stream, and how many more there are.
+fn troubles(streams: &[(Health, &str, &Stream)], now: Timestamp) -> Vec<String> {
+    let mut kinds: BTreeMap<Health, Vec<&Stream>> = BTreeMap::new();
+    for (health, _, stream) in streams.iter().filter(|(health, ..)| health.is_trouble()) {
+        kinds.entry(*health).or_default().push(stream);
+    }
+    let text = |(health, streams): (Health, Vec<&Stream>)| {
+        let first = streams.first()?;
+        let (shard, id) = (&first.shard, first.id);
+        let said = match health {
+            Health::Lagging if updated(first) == 0 => format!("{shard}: stream {id} never wrote its row"),
+            Health::Lagging => {
+                format!("{shard}: stream {id} silent for {}", duration(now.seconds.saturating_sub(updated(first))))
+            }
+            Health::Stopped(Stop::VDiff) if first.stop_position.is_empty() => format!("{shard}: stopped {}", first.message),
+            Health::Stopped(Stop::VDiff) => format!("{shard}: stopped {}, with a stop position", first.message),
+            _ if first.message.is_empty() => format!("{shard}: stream {id} is {}", health.word()),
+            _ => format!("{shard}: {}", first.message),
+        };
+        let more = streams.len().saturating_sub(1);
+        Some(if more == 0 { said } else { format!("{said} (and {more} more {})", health.word()) })
+    };
+    kinds.into_iter().filter_map(text).collect()
+}
+
+/// Streams that are not in one state, said by state.
+fn mixture(streams: &[(Health, &str, &Stream)], is_migration: bool) -> Option<String> {
+    let stops_after_copy = |stream: &Stream| stream.binlog_source.as_ref().is_some_and(|source| source.stop_after_copy);
+    let classes = streams.iter().filter_map(|(health, _, stream)| {
+        let is_on_its_way = match health {
+            // The shards finish their copies one after the other, and migrations cut over shard by shard.
+            Health::Stopped(Stop::AfterCopy) => stops_after_copy(stream),
+            Health::Stopped(Stop::CutOver) => is_migration,
+            _ => false,
+        };
+        health.class().map(|class| if is_on_its_way { 1 } else { class })
+    });
+    let classes: BTreeSet<u8> = classes.collect();
+    if classes.len() < 2 {
+        return None;
+    }
+    let mut by_word: BTreeMap<(Health, &str), BTreeSet<&str>> = BTreeMap::new();
+    for (health, _, stream) in streams.iter().filter(|(health, ..)| health.class().is_some()) {
+        // Why a stream is stopped is said elsewhere.
+        let rank = if let Health::Stopped(_) = health { Health::Stopped(Stop::Hand) } else { *health };
+        by_word.entry((rank, health.word())).or_default().insert(&stream.shard);
+    }
+    let parts: Vec<String> = by_word
+        .iter()
+        .map(|((_, word), shards)| format!("{word} on {}", some(&shards.iter().copied().collect::<Vec<_>>(), 3)))
+        .collect();
+    Some(format!("not all in one state: {}", parts.join(", ")))
+}
+
+/// What there is to say of a workflow that is no trouble.
+fn aside(workflow: &Workflow, streams: &[(Health, &str, &Stream)], now: Timestamp) -> String {
+    let kind = workflow.workflow_type.as_str();
+    let is_all = |wanted: Health| !streams.is_empty() && streams.iter().all(|(health, ..)| *health == wanted);
+    let waiting = streams.iter().find(|(health, ..)| *health == Health::Waiting);
+    let said = if let Some((_, _, stream)) = waiting {
+        format!("{}: stream {} never started", stream.shard, stream.id)
+    } else if is_all(Health::Frozen) {
+        match kind {
+            "MoveTables" | "Reshard" => "frozen: traffic was switched".into(),
+            "CreateLookupIndex" => "frozen: the vindex was externalized".into(),
+            _ => "frozen".into(),
+        }
+    } else if is_all(Health::Stopped(Stop::AfterCopy)) {
+        "copied, and stopped as it was made to".into()
+    } else {
+        let quiet = streams.iter().filter(|(health, ..)| !health.is_trouble() && *health != Health::Frozen);
+        quiet.map(|(_, _, stream)| stream.message.clone()).find(|message| !message.is_empty()).unwrap_or_default()
+    };
+    [said, throttlers(streams, now)].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("; ")
+}
