@@ -409,6 +409,10 @@ impl Flow {
             return false;
         }
         self.asks.round = self.asks.rounds.get(id.0 as usize).copied().unwrap_or(0);
+        let answer = match answer {
+            Answer::Failed { kind, message } => Answer::Failed { kind, message: cut(message, limits::FAILURE_BYTES) },
+            answer => answer,
+        };
         self.operation.answered(id, answer, &mut self.asks);
         self.settle();
         true
@@ -437,23 +441,48 @@ impl Flow {
     fn settle(&mut self) {
         if self.reply.is_none() && self.asks.outstanding.is_empty() {
             let reply = self.operation.finish();
-            self.reply = Some(Reply { result: reply.result.map_err(bounded), ..reply });
+            let failures = counted(reply.failures);
+            self.reply = Some(Reply { result: reply.result.map_err(bounded), failures, ..reply });
         }
     }
 }
 
 /// A status that people can read, whatever names and texts went into it.
-fn bounded(mut status: Status) -> Status {
-    let mut end = limits::STATUS_BYTES;
-    if status.message.len() > end {
-        while !status.message.is_char_boundary(end) {
+fn bounded(status: Status) -> Status {
+    Status { message: cut(status.message, limits::STATUS_BYTES), ..status }
+}
+
+/// The failures that are named, and one that counts the rest.
+fn counted(mut failures: Vec<Failure>) -> Vec<Failure> {
+    let more = failures.len().saturating_sub(limits::FAILURES);
+    let rest = failures.get(limits::FAILURES).cloned();
+    failures.truncate(limits::FAILURES);
+    for failure in &mut failures {
+        failure.message = cut(std::mem::take(&mut failure.message), limits::FAILURE_BYTES);
+    }
+    failures.extend(rest.map(|first| Failure {
+        keyspace: first.keyspace,
+        shard: String::new(),
+        tablet: String::new(),
+        workflow: String::new(),
+        lost: first.lost,
+        message: format!("and {more} more failures"),
+    }));
+    failures
+}
+
+/// A text of at most so many bytes, and how many there were more.
+fn cut(mut text: String, bytes: usize) -> String {
+    if text.len() > bytes {
+        let mut end = bytes;
+        while !text.is_char_boundary(end) {
             end -= 1;
         }
-        let more = status.message.len() - end;
-        status.message.truncate(end);
-        status.message = format!("{}… and {more} bytes more", status.message);
+        let more = text.len() - end;
+        text.truncate(end);
+        text = format!("{text}… and {more} bytes more");
     }
-    status
+    text
 }
 
 /// Where an operation puts its asks.

@@ -19,6 +19,17 @@ pub const WORKFLOW_NAME_BYTES: usize = 1000;
 /// `go/vt/vttablet/tabletmanager/vreplication/engine.go:maxRows`.
 pub const TABLET_ROWS: usize = 10_000;
 
+/// Columns of a result. Source: MySQL has no more in a table.
+pub const COLUMNS: usize = 4_096;
+
+/// Bytes of the answers to one read of one sidecar table of one tablet, all pages together: tens of thousands of streams.
+pub const READ_BYTES: usize = 32 << 20;
+/// Bytes of the answers to the reads of one sidecar table by one request, shared alike by its targets: which of them has said too
+/// much must not depend on which answered first.
+pub const READS_BYTES: usize = 256 << 20;
+/// The same for the reads of schema migrations, whose rows are the largest.
+pub const MIGRATIONS_BYTES: usize = 512 << 20;
+
 /// Rows asked for in one statement on `_vt.vreplication`. Well below [`TABLET_ROWS`]: a stream's source text can be tens of
 /// kilobytes, and an answer has to fit 16 MiB.
 pub const STREAM_PAGE_ROWS: usize = 2_000;
@@ -60,6 +71,11 @@ pub const TEXT_FORMAT_DEPTH: usize = 32;
 
 /// Rows of one tablet that are named one by one because a column of theirs cannot be read; the rest is counted.
 pub const FAULTS_PER_TABLET: usize = 20;
+
+/// Failures of one request that are named; the rest is counted. One for each of [`TARGETS`], and some.
+pub const FAILURES: usize = 5_000;
+/// Bytes of what a tablet or a topology says of its failure.
+pub const FAILURE_BYTES: usize = 16 << 10;
 
 /// Bytes of a quoted value in an error or failure text.
 pub const EXCERPT_BYTES: usize = 60;

@@ -61,15 +61,25 @@ pub(crate) type RawField<'a> = (u32, &'a [u8]);
 /// # Errors
 /// The bytes are no message.
 pub(crate) fn fields(message: &[u8]) -> Result<Vec<RawField<'_>>, DecodeError> {
-    let (mut fields, mut rest) = (Vec::new(), message);
+    let mut fields = Vec::new();
+    each(message, |field| fields.push(field))?;
+    Ok(fields)
+}
+
+/// Shows the fields of a message, in its order, and keeps none: a message of a few megabytes can have millions.
+///
+/// # Errors
+/// The bytes are no message.
+pub(crate) fn each<'a>(message: &'a [u8], mut see: impl FnMut(RawField<'a>)) -> Result<(), DecodeError> {
+    let mut rest = message;
     while !rest.is_empty() {
         let start = rest;
         let (number, wire_type) = decode_key(&mut rest)?;
         skip_field(wire_type, number, &mut rest, DecodeContext::default())?;
         let (field, _) = start.split_at(start.len() - rest.len());
-        fields.push((number, field));
+        see((number, field));
     }
-    Ok(fields)
+    Ok(())
 }
 
 /// The content of a field that is a message, a string or bytes; `None` if it is of another kind.

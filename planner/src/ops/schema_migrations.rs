@@ -46,6 +46,8 @@ struct Shard {
     sent: usize,
     read: usize,
     last_id: Option<i64>,
+    /// Of all answers.
+    bytes: usize,
     /// Migrations with a column that cannot be read.
     faults: usize,
     migrations: Vec<SchemaMigration>,
@@ -121,6 +123,7 @@ impl SchemaMigrations {
                     sent: 0,
                     read: 0,
                     last_id: None,
+                    bytes: 0,
                     faults: 0,
                     migrations: Vec::new(),
                     pages: Vec::new(),
@@ -162,8 +165,13 @@ impl SchemaMigrations {
         let Some(shard) = self.shards.get_mut(index) else { return };
         let place = shard.target.place.clone();
         let may_ask = shard.sent < limits::STATEMENTS_PER_READ;
+        let allowed = (limits::MIGRATIONS_BYTES / self.targets.count().max(1)).min(limits::READ_BYTES);
         let page = match answer {
+            Answer::Called(response) if shard.bytes.saturating_add(response.len()) > allowed => {
+                Err(format!("the migrations have more than {allowed} bytes: ask for one of them, or for those of a time"))
+            }
             Answer::Called(response) => {
+                shard.bytes += response.len();
                 RowSet::from_execute_fetch(&response).map_err(|error| format!("the tablet's answer cannot be read: {error}"))
             }
             Answer::Failed { kind: FailureKind::TooLarge, .. } if shard.page_rows > 1 && may_ask => {
@@ -177,7 +185,12 @@ impl SchemaMigrations {
             Ok(page) => page,
             Err(message) => return self.fail(&place, Lost::Shard, message),
         };
-        let is_full = page.len() >= self.selection.rows(shard.read, shard.page_rows);
+        let asked = self.selection.rows(shard.read, shard.page_rows);
+        if page.len() > asked {
+            let message = format!("the tablet answered {} migrations where {asked} were asked for at most", page.len());
+            return self.fail(&place, Lost::Shard, message);
+        }
+        let is_full = page.len() == asked;
         shard.read += page.len();
         for row in page.rows().filter(|_| !self.keeps_rows) {
             let (migration, faults) = migration::read(&row);
@@ -191,29 +204,26 @@ impl SchemaMigrations {
             }
             shard.migrations.push(migration);
         }
-        let last = page.rows().last().map(|row| row.integer("id"));
-        let next = match last {
-            Some(Ok(Some(id))) if is_full => Some(id),
-            _ => None,
-        };
+        let next = page.rows().last().map(|row| row.integer("id"));
         let wants_more = is_full && !page.is_empty() && self.selection.rows(shard.read, shard.page_rows) > 0;
         if self.keeps_rows {
             shard.pages.push(page);
         }
-        match next {
-            _ if !wants_more => {}
-            Some(id) if may_ask => {
-                if let Some(shard) = self.shards.get_mut(index) {
-                    shard.last_id = Some(id);
-                }
-                self.send(index, asks);
+        let message = match next {
+            _ if !wants_more => return,
+            Some(Ok(Some(id))) if shard.last_id.is_some_and(|before| !self.selection.leads_on(before, id)) => {
+                let before = shard.last_id.unwrap_or_default();
+                format!("no next page: the migrations after id {before} were asked for, and they end with id {id}")
             }
-            Some(_) => {
-                let message = format!("the migrations need more than {} statements", limits::STATEMENTS_PER_READ);
-                self.fail(&place, Lost::Shard, message);
+            Some(Ok(Some(id))) if may_ask => {
+                shard.last_id = Some(id);
+                return self.send(index, asks);
             }
-            None => self.fail(&place, Lost::Shard, "no next page after a row whose id cannot be read".into()),
-        }
+            Some(Ok(Some(_))) => format!("the migrations need more than {} statements", limits::STATEMENTS_PER_READ),
+            Some(Err(error)) => format!("no next page after a row whose id cannot be read: {error}"),
+            Some(Ok(None)) | None => "no next page after a row without id".into(),
+        };
+        self.fail(&place, Lost::Shard, message);
     }
 
     fn fail(&mut self, place: &Place, lost: Lost, message: String) {

@@ -11,6 +11,7 @@ use crate::{
     },
     query::name::SqlName,
     rows::{declared, result::RowSet},
+    topo::said,
 };
 
 /// The sidecar tables of a snapshot. Source: `go/vt/sidecardb/schema`, those that workflows and schema migrations live in.
@@ -88,7 +89,7 @@ impl TableRead {
                 return Next::Again;
             }
             // Not on this release (1146), or no sidecar database at all (1049).
-            Answer::Failed { message, .. } if message.contains("(errno 1146)") || message.contains("(errno 1049)") => {
+            Answer::Failed { message, .. } if matches!(said::errno(&message), Some(1146 | 1049)) => {
                 return Next::Done;
             }
             Answer::Failed { message, .. } => Err(message),

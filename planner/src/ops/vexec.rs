@@ -123,7 +123,7 @@ impl VExec {
         } else {
             VReplicationExecResponse::decode(response).map(|response| response.result)
         };
-        let result = result.map_err(|error| error.to_string())?.unwrap_or_default();
+        let result = result.map_err(|error| error.to_string())?.ok_or("it has no result, not even that there are no rows")?;
         // Rows that contradict their columns are the tablet's failure, not the reader's.
         RowSet::new(result.clone()).map_err(|error| error.to_string())?;
         Ok(result)

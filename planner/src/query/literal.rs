@@ -24,9 +24,20 @@ pub fn quote(text: &str) -> String {
     out
 }
 
+/// The literal of a name as a tablet stores it; one that is not UTF-8 in hexadecimal digits, for a statement is a text.
+pub(crate) fn quote_bytes(name: &[u8]) -> String {
+    let hex = || name.iter().flat_map(|byte| [byte >> 4, byte & 0xf]).filter_map(|digit| char::from_digit(digit.into(), 16));
+    std::str::from_utf8(name).map_or_else(|_| format!("x'{}'", hex().collect::<String>()), quote)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::quote;
+    use super::{quote, quote_bytes};
+
+    #[test]
+    fn a_name_that_is_no_text_is_a_literal_too() {
+        assert_eq!([quote_bytes(b"it's"), quote_bytes(b"a\xff\x00")], [r"'it\'s'", "x'61ff00'"]);
+    }
 
     #[test]
     fn everything_that_could_end_a_literal_is_escaped() {

@@ -41,6 +41,11 @@ impl Selection {
         left.saturating_sub(read).min(page)
     }
 
+    /// Whether a page that ends with `id` is behind the row `before` that it was asked for from.
+    pub(crate) fn leads_on(&self, before: i64, id: i64) -> bool {
+        if self.is_descending { id < before } else { id > before }
+    }
+
     /// The next `rows` rows, after the one with this id.
     pub(crate) fn statement(&self, after: Option<i64>, rows: usize) -> String {
         let (direction, side) = if self.is_descending { ("DESC", '<') } else { ("ASC", '>') };

@@ -1,7 +1,8 @@
 //! A read of one sidecar table on one tablet: which statement comes next, and when all rows are there.
 //!
 //! One read is one statement in the usual case. It becomes more when a page is full, when an answer would be larger than a
-//! message may be (then smaller pages), or when the tablet's release does not know the statement (then the older form).
+//! message may be (then smaller pages), or when the tablet's release does not know the statement (then the older form). It ends
+//! whatever the tablet answers: in statements, in bytes, and as soon as a page does not lead on.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +10,8 @@ use super::statement::{self, Scope};
 use crate::{
     flow::{Answer, FailureKind},
     limits,
-    rows::result::RowSet,
+    rows::{RowError, result::RowSet},
+    topo::said,
 };
 
 /// What is read.
@@ -36,6 +38,16 @@ impl Subject {
         }
     }
 
+    /// The columns that tell whose a row is, without which there is nothing to read.
+    fn columns(self) -> &'static [&'static str] {
+        match self {
+            Self::Streams => &["id", "workflow"],
+            Self::Names => &["workflow"],
+            Self::CopyState => &["vrepl_id", "table_name"],
+            Self::Logs => &["id", "vrepl_id"],
+        }
+    }
+
     fn page_rows(self) -> usize {
         match self {
             Self::Streams => limits::STREAM_PAGE_ROWS,
@@ -55,16 +67,20 @@ pub(crate) struct Read {
     page_rows: usize,
     from: From,
     sent: usize,
+    /// Of all answers so far.
+    bytes: usize,
+    /// What they may have.
+    bytes_allowed: usize,
     pages: Vec<RowSet>,
 }
 
-/// Where the next page begins.
+/// Where the next page begins. Names are bytes: one that is not UTF-8 must not be read over and over.
 enum From {
     Start,
     AfterId(i64),
-    AfterName(String),
+    AfterName(Vec<u8>),
     /// `copy_state` of v10 to v15, from the start or after a stream's table.
-    Table(Option<(i64, String)>),
+    Table(Option<(i64, Vec<u8>)>),
     /// Logs run backwards. `rows` counts what came for each stream.
     BelowId {
         id: i64,
@@ -85,7 +101,23 @@ pub(crate) enum Next {
 impl Read {
     pub(crate) fn new(tablet: &str, subject: Subject, scope: Scope) -> Self {
         let tablet = tablet.to_owned();
-        Self { tablet, subject, scope, page_rows: subject.page_rows(), from: From::Start, sent: 0, pages: Vec::new() }
+        Self {
+            tablet,
+            subject,
+            scope,
+            page_rows: subject.page_rows(),
+            from: From::Start,
+            sent: 0,
+            bytes: 0,
+            bytes_allowed: limits::READ_BYTES,
+            pages: Vec::new(),
+        }
+    }
+
+    /// The same read with fewer bytes: one of many of a request.
+    #[must_use]
+    pub(crate) fn within(self, bytes: usize) -> Self {
+        Self { bytes_allowed: bytes.min(self.bytes_allowed), ..self }
     }
 
     pub(crate) fn subject(&self) -> Subject {
@@ -104,7 +136,7 @@ impl Read {
             (Subject::Names, From::AfterName(name)) => statement::names(scope, Some(name), limit),
             (Subject::Names, _) => statement::names(scope, None, limit),
             (Subject::CopyState, From::Table(after)) => {
-                statement::all_copy_states(scope, after.as_ref().map(|(stream, table)| (*stream, table.as_str())), limit)
+                statement::all_copy_states(scope, after.as_ref().map(|(stream, table)| (*stream, table.as_slice())), limit)
             }
             (Subject::CopyState, _) => statement::newest_copy_states(scope, after, limit),
             (Subject::Logs, From::BelowId { id, rows }) => statement::logs(scope, Some(*id), &enough(rows), limit),
@@ -116,9 +148,9 @@ impl Read {
     pub(crate) fn answered(&mut self, answer: Answer) -> Next {
         self.sent += 1;
         let next = match answer {
-            Answer::Called(response) => match RowSet::from_vreplication_exec(&response) {
+            Answer::Called(response) => match self.rows(&response) {
                 Ok(rows) => self.page(rows),
-                Err(error) => Next::Failed(format!("the answer of {} cannot be read: {error}", self.tablet)),
+                Err(text) => Next::Failed(text),
             },
             Answer::Failed { kind: FailureKind::TooLarge, .. } if self.page_rows > 1 => {
                 self.page_rows = (self.page_rows / 8).max(1);
@@ -140,6 +172,27 @@ impl Read {
         }
     }
 
+    /// The rows of an answer, if it is one to the statement.
+    fn rows(&mut self, response: &[u8]) -> Result<RowSet, String> {
+        let (tablet, subject) = (&self.tablet, self.subject.name());
+        self.bytes = self.bytes.saturating_add(response.len());
+        if self.bytes > self.bytes_allowed {
+            let limit = self.bytes_allowed;
+            return Err(format!(
+                "the {subject} of {tablet} have more than {limit} bytes: ask for one workflow, or for fewer shards"
+            ));
+        }
+        let rows = RowSet::from_vreplication_exec(response).and_then(|rows| {
+            let missing = self.subject.columns().iter().find(|column| !rows.has_column(column));
+            missing.map_or(Ok(rows), |column| Err(RowError::new(column, "no such column", b"")))
+        });
+        let rows = rows.map_err(|error| format!("the answer of {tablet} cannot be read: {error}"))?;
+        if rows.len() > self.page_rows {
+            return Err(format!("{tablet} answered {} {subject} where {} were asked for at most", rows.len(), self.page_rows));
+        }
+        Ok(rows)
+    }
+
     /// The rows that came, a page at a time.
     pub(crate) fn into_pages(self) -> Vec<RowSet> {
         self.pages
@@ -147,16 +200,12 @@ impl Read {
 
     /// `copy_state` has no `id` before v16: MySQL says 1054 of it. Source: `VR/engine.go` v10 to v15, `copy_state.sql` later.
     fn wants_id_column(&self, message: &str) -> bool {
-        self.subject == Subject::CopyState
-            && !matches!(self.from, From::Table(_))
-            && message.contains("Unknown column")
-            && message.contains("id'")
+        self.subject == Subject::CopyState && !matches!(self.from, From::Table(_)) && said::errno(message) == Some(1054)
     }
 
     /// v10 has no log table and refuses its name; v11 to v15 make it with the first row (1146 before that).
     fn is_v10_without_logs(&self, message: &str) -> bool {
-        self.subject == Subject::Logs
-            && (message.contains("invalid table name: _vt.vreplication_log") || message.contains("(errno 1146)"))
+        self.subject == Subject::Logs && (said::knows_no_table(message, "vreplication_log") || said::errno(message) == Some(1146))
     }
 
     fn page(&mut self, rows: RowSet) -> Next {
@@ -169,29 +218,60 @@ impl Read {
                 Next::Again
             }
             Ok(None) => Next::Done,
-            Err(error) => Next::Failed(format!("no next page of {} after a row that cannot be read: {error}", self.tablet)),
+            Err(why) => Next::Failed(format!("no next page of the {} of {}: {why}", self.subject.name(), self.tablet)),
         }
     }
 
-    /// Where the next page begins; `None` when nothing more is wanted.
-    fn next_page(&self, rows: &RowSet) -> Result<Option<From>, crate::rows::RowError> {
+    /// Where the next page begins; `None` when nothing more is wanted. The error: a page after this one would be none that is
+    /// closer to the end.
+    fn next_page(&self, rows: &RowSet) -> Result<Option<From>, String> {
         let Some(last) = rows.rows().last() else { return Ok(None) };
-        let id = || last.integer("id").map(Option::unwrap_or_default);
+        let unread = |error: RowError| format!("a row that cannot be read ({error})");
+        let name = |column: &str| last.value(column).flatten().unwrap_or_default().to_vec();
+        // A row whose id cannot be read does not end the read of the others.
+        let ids = || rows.rows().filter_map(|row| row.integer("id").ok().flatten());
+        let unread_id = || last.integer("id").err().map_or_else(|| "no row has an id".to_owned(), unread);
+        let back = |text: String| Err(format!("the rows after {text} were asked for, and it came again"));
         Ok(Some(match (self.subject, &self.from) {
-            (Subject::Names, _) => From::AfterName(last.text("workflow")),
-            (Subject::CopyState, From::Table(_)) => {
-                From::Table(Some((last.integer("vrepl_id")?.unwrap_or_default(), last.text("table_name"))))
+            (Subject::Names, from) => {
+                let name = name("workflow");
+                if let From::AfterName(before) = from
+                    && name <= *before
+                {
+                    return back(format!("{:?}", String::from_utf8_lossy(before)));
+                }
+                From::AfterName(name)
             }
-            (Subject::Streams | Subject::CopyState, _) => From::AfterId(id()?),
+            (Subject::CopyState, From::Table(before)) => {
+                let stream = last.integer("vrepl_id").map_err(unread)?.unwrap_or_default();
+                let next = (stream, name("table_name"));
+                if let Some(before) = before
+                    && next <= *before
+                {
+                    return back(format!("table {:?} of stream {}", String::from_utf8_lossy(&before.1), before.0));
+                }
+                From::Table(Some(next))
+            }
+            (Subject::Streams | Subject::CopyState, from) => {
+                let id = ids().max().ok_or_else(unread_id)?;
+                if let From::AfterId(before) = from
+                    && id <= *before
+                {
+                    return back(format!("id {before}"));
+                }
+                From::AfterId(id)
+            }
             (Subject::Logs, from) => {
+                let id = ids().min().ok_or_else(unread_id)?;
                 let mut counts = match from {
+                    From::BelowId { id: before, .. } if id >= *before => return back(format!("id {before}")),
                     From::BelowId { rows, .. } => rows.clone(),
                     _ => BTreeMap::new(),
                 };
-                for row in rows.rows() {
-                    *counts.entry(row.integer("vrepl_id")?.unwrap_or_default()).or_default() += 1;
+                for stream in rows.rows().filter_map(|row| row.integer("vrepl_id").ok().flatten()) {
+                    *counts.entry(stream).or_default() += 1;
                 }
-                From::BelowId { id: id()?, rows: counts }
+                From::BelowId { id, rows: counts }
             }
         }))
     }

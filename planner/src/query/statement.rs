@@ -5,7 +5,7 @@
 //! column list is valid on every release; always the tablet's own database, because several may share one MySQL; always a
 //! LIMIT, because row 10,001 is an error.
 
-use super::literal::quote;
+use super::literal::{quote, quote_bytes};
 
 /// Which streams of one tablet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,8 +43,8 @@ pub(crate) fn streams(scope: &Scope, after: Option<i64>, limit: usize) -> String
 }
 
 /// The names of workflows above `after`, each once, ascending.
-pub(crate) fn names(scope: &Scope, after: Option<&str>, limit: usize) -> String {
-    let page = after.map_or_else(String::new, |name| format!(" and workflow > {}", quote(name)));
+pub(crate) fn names(scope: &Scope, after: Option<&[u8]>, limit: usize) -> String {
+    let page = after.map_or_else(String::new, |name| format!(" and workflow > {}", quote_bytes(name)));
     let scope = scope.predicates();
     format!("select distinct workflow from _vt.vreplication where {scope}{page} order by workflow limit {limit}")
 }
@@ -60,9 +60,9 @@ pub(crate) fn newest_copy_states(scope: &Scope, after: Option<i64>, limit: usize
 }
 
 /// The copy states of a tablet of v10 to v15: one row per stream and table, no `id` column.
-pub(crate) fn all_copy_states(scope: &Scope, after: Option<(i64, &str)>, limit: usize) -> String {
+pub(crate) fn all_copy_states(scope: &Scope, after: Option<(i64, &[u8])>, limit: usize) -> String {
     let page = after.map_or_else(String::new, |(stream, table)| {
-        format!(" and (vrepl_id > {stream} or vrepl_id = {stream} and table_name > {})", quote(table))
+        format!(" and (vrepl_id > {stream} or vrepl_id = {stream} and table_name > {})", quote_bytes(table))
     });
     let ids = scope.ids();
     format!("select * from _vt.copy_state where vrepl_id in ({ids}){page} order by vrepl_id, table_name limit {limit}")
@@ -100,7 +100,7 @@ mod tests {
             r"select * from _vt.vreplication where db_name = 'vt_customer' and workflow = 'it\'s' and state != 'Stopped' and id > 7 order by id limit 5"
         );
         assert_eq!(
-            names(&scope(), Some("a"), 5),
+            names(&scope(), Some(b"a"), 5),
             "select distinct workflow from _vt.vreplication where db_name = 'vt_customer' and workflow > 'a' order by workflow limit 5"
         );
         assert_eq!(
@@ -110,7 +110,7 @@ mod tests {
              group by vrepl_id, table_name) and id > 9 order by id limit 5"
         );
         assert_eq!(
-            all_copy_states(&scope(), Some((3, "t1")), 5),
+            all_copy_states(&scope(), Some((3, b"t1")), 5),
             "select * from _vt.copy_state where vrepl_id in (select id from _vt.vreplication where db_name = 'vt_customer') \
              and (vrepl_id > 3 or vrepl_id = 3 and table_name > 't1') order by vrepl_id, table_name limit 5"
         );

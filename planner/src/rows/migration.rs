@@ -159,14 +159,9 @@ const NO_STRATEGY: i32 = -1;
 
 #[cfg(test)]
 mod tests {
-    use prost::Message as _;
-
     use super::*;
     use crate::{
-        proto::{
-            query::{Field, QueryResult, Row as WireRow},
-            tabletmanagerdata::ExecuteFetchAsDbaResponse,
-        },
+        proto::query::{Field, QueryResult, Row as WireRow},
         rows::RowSet,
     };
 
@@ -179,7 +174,7 @@ mod tests {
         };
         let fields = columns.iter().map(|(name, _)| field(name)).collect();
         let result = QueryResult { fields, rows: vec![row], ..QueryResult::default() };
-        let set = RowSet::from_execute_fetch(&ExecuteFetchAsDbaResponse { result: Some(result) }.encode_to_vec()).unwrap();
+        let set = RowSet::new(result).unwrap();
         read(&set.rows().next().unwrap())
     }
 

@@ -12,6 +12,7 @@ use prost::Message as _;
 use super::{RowError, number};
 use crate::proto::query::{Field, QueryResult, Row as WireRow};
 use crate::proto::tabletmanagerdata::{ExecuteFetchAsDbaResponse, VReplicationExecResponse};
+use crate::{limits, wire};
 
 /// The rows that a tablet answered, every one with exactly one value for each column.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -30,22 +31,25 @@ pub struct Row<'a> {
 }
 
 impl RowSet {
-    /// Reads the answer to `VReplicationExec`. An answer without a result has no columns and no rows.
+    /// Reads the answer to a select by `VReplicationExec`.
     ///
     /// # Errors
-    /// The bytes are no such message, or a row does not fit the fields or its own bytes.
+    /// The bytes are no such message, or one without a result or columns: a tablet that has no rows names the columns all the
+    /// same. Or there are more rows than a tablet answers, or a row does not fit the fields or its own bytes.
     pub fn from_vreplication_exec(response: &[u8]) -> Result<Self, RowError> {
+        check_size(response)?;
         let response = VReplicationExecResponse::decode(response).map_err(|error| undecodable(&error, response))?;
-        Self::new(response.result.unwrap_or_default())
+        Self::new(answered(response.result)?)
     }
 
-    /// Reads the answer to `ExecuteFetchAsDba`. An answer without a result has no columns and no rows.
+    /// Reads the answer to a select by `ExecuteFetchAsDba`.
     ///
     /// # Errors
     /// As [`RowSet::from_vreplication_exec`].
     pub fn from_execute_fetch(response: &[u8]) -> Result<Self, RowError> {
+        check_size(response)?;
         let response = ExecuteFetchAsDbaResponse::decode(response).map_err(|error| undecodable(&error, response))?;
-        Self::new(response.result.unwrap_or_default())
+        Self::new(answered(response.result)?)
     }
 
     /// Reads a result as it stands in a message of our own.
@@ -129,6 +133,44 @@ impl Row<'_> {
     }
 }
 
+/// The result of a select. Without rows it has its columns; one without columns is no answer to a select at all, and must not look
+/// as if there were no rows.
+///
+/// # Errors
+/// There is no result, or it has no columns.
+fn answered(result: Option<QueryResult>) -> Result<QueryResult, RowError> {
+    let missing =
+        |what: &str| RowError::new(RowError::RESULT, format!("the answer has no {what}: not even that there are no rows"), b"");
+    let result = result.ok_or_else(|| missing("result"))?;
+    if result.fields.is_empty() { Err(missing("columns")) } else { Ok(result) }
+}
+
+/// Counts before anything is decoded: a row of one byte becomes a hundred in memory.
+fn check_size(response: &[u8]) -> Result<(), RowError> {
+    let (mut columns, mut rows) = (0, 0);
+    let mut count = |result| {
+        wire::each(result, |(number, _)| match number {
+            1 => columns += 1,
+            4 => rows += 1,
+            _ => {}
+        })
+    };
+    let mut counted = Ok(());
+    // Field 1 of both responses is the result; one that is there twice is one, put together.
+    let walked = wire::each(response, |field| {
+        if let (1, Some(result), true) = (field.0, wire::content(field), counted.is_ok()) {
+            counted = count(result);
+        }
+    });
+    walked.and(counted).map_err(|error| undecodable(&error, response))?;
+    for (what, found, limit) in [("columns", columns, limits::COLUMNS), ("rows", rows, limits::TABLET_ROWS)] {
+        if found > limit {
+            return Err(RowError::new(RowError::RESULT, format!("{found} {what}: a tablet answers at most {limit}"), b""));
+        }
+    }
+    Ok(())
+}
+
 fn undecodable(error: &prost::DecodeError, response: &[u8]) -> RowError {
     RowError::new(RowError::RESULT, error.to_string(), response)
 }
@@ -210,11 +252,42 @@ mod tests {
         assert_eq!(odd.to_string(), "column odd: strconv.ParseInt: parsing \"abc\": invalid syntax in \"abc\"");
     }
 
+    /// What recorded tablets of five releases sent for a select without rows has its columns, always.
     #[test]
-    fn an_answer_without_a_result_has_no_columns() {
-        for set in [RowSet::from_vreplication_exec(b""), RowSet::from_execute_fetch(b"")] {
-            let set = set.unwrap();
-            assert!(set.is_empty() && set.fields().is_empty() && set.rows().next().is_none());
+    fn an_answer_without_columns_is_not_one_without_rows() {
+        let result = |result| VReplicationExecResponse { result: Some(result) }.encode_to_vec();
+        for (name, bytes, want) in [
+            ("zero bytes", Vec::new(), "the answer has no result: not even that there are no rows"),
+            ("no result", vec![0x12, 0], "the answer has no result: not even that there are no rows"),
+            ("an empty result", result(QueryResult::default()), "the answer has no columns: not even that there are no rows"),
+            (
+                "only a count",
+                result(QueryResult { rows_affected: 3, ..QueryResult::default() }),
+                "the answer has no columns: not even that there are no rows",
+            ),
+        ] {
+            for set in [RowSet::from_vreplication_exec(&bytes), RowSet::from_execute_fetch(&bytes)] {
+                let error = set.unwrap_err();
+                assert_eq!((error.column, error.reason.as_str()), (RowError::RESULT, want), "{name}");
+            }
         }
+        let none = RowSet::from_vreplication_exec(&response(&[("id", INT64)], vec![])).unwrap();
+        assert!(none.is_empty() && none.has_column("id"));
+    }
+
+    #[test]
+    fn rows_and_columns_are_counted_before_they_are_read() {
+        let empty = row(&[-1], b"");
+        let read = |rows: usize| RowSet::from_execute_fetch(&response(&[("id", INT64)], vec![empty.clone(); rows]));
+        assert_eq!(read(limits::TABLET_ROWS).unwrap().len(), limits::TABLET_ROWS);
+        assert_eq!(read(limits::TABLET_ROWS + 1).unwrap_err().reason, "10001 rows: a tablet answers at most 10000");
+        let wide = VReplicationExecResponse {
+            result: Some(QueryResult { fields: vec![Field::default(); limits::COLUMNS + 1], ..QueryResult::default() }),
+        };
+        let error = RowSet::from_vreplication_exec(&wide.encode_to_vec()).unwrap_err();
+        assert_eq!(error.reason, "4097 columns: a tablet answers at most 4096");
+        // In two halves of one result, too.
+        let half = response(&[("id", INT64)], vec![empty.clone(); limits::TABLET_ROWS / 2 + 1]);
+        assert!(RowSet::from_execute_fetch(&[half.clone(), half].concat()).unwrap_err().reason.starts_with("10002 rows"));
     }
 }

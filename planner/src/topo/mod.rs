@@ -4,4 +4,5 @@
 
 pub(crate) mod contents;
 pub mod names;
+pub(crate) mod said;
 pub(crate) mod targets;

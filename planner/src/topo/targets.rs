@@ -10,7 +10,7 @@ use prost::Message;
 use super::names::{self, GLOBAL};
 use crate::{
     error::{Failure, Lost, Status},
-    flow::{About, Answer, AskId, Asks, Effect, FailureKind, TabletAddress, What},
+    flow::{About, Answer, AskId, Asks, Effect, TabletAddress, What},
     limits,
     proto::topodata::{Shard, Tablet, TabletAlias, shard::TabletControl},
 };
@@ -88,12 +88,6 @@ impl Target {
     }
 }
 
-/// Whether the tablet says that it is no primary: its shard's record may name another one by now. Source:
-/// `go/vt/vttablet/tabletmanager/vreplication/engine.go:errClosed`; the code is UNKNOWN up to v22 and UNAVAILABLE later.
-pub(crate) fn says_not_primary(answer: &Answer) -> bool {
-    matches!(answer, Answer::Failed { kind: FailureKind::Status(_), message } if message.contains("vreplication engine is closed"))
-}
-
 /// A shard without a target, and why.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Unreached {
@@ -135,6 +129,8 @@ pub(crate) struct Targets {
     /// Without duplicates, in the request's order; empty means all.
     wanted: Vec<String>,
     waiting: BTreeMap<AskId, Waiting>,
+    /// Shards that are wanted and there.
+    count: usize,
 }
 
 enum Waiting {
@@ -159,7 +155,12 @@ impl Targets {
         let mut seen = BTreeSet::new();
         let wanted = shards.iter().filter(|shard| seen.insert(shard.as_str())).cloned().collect();
         let id = asks.release(What::TopoRange { cell: GLOBAL.into(), prefix: names::shards_prefix(keyspace) });
-        Ok(Self { keyspace: keyspace.into(), wanted, waiting: BTreeMap::from([(id, Waiting::Shards)]) })
+        Ok(Self { keyspace: keyspace.into(), wanted, waiting: BTreeMap::from([(id, Waiting::Shards)]), count: 0 })
+    }
+
+    /// How many targets there are, at most: known when the first of them is.
+    pub(crate) fn count(&self) -> usize {
+        self.count
     }
 
     /// Whether every target has been found or has turned out to be none.
@@ -222,6 +223,7 @@ impl Targets {
             let text = format!("keyspace {keyspace} has {found} shards, more than the {limit} of one request: name some of them");
             return vec![Event::Fatal(Status::unknown(text))];
         }
+        self.count = shards.len();
         shards.into_iter().filter_map(|(shard, value)| self.shard(shard, value, asks)).collect()
     }
 

@@ -22,7 +22,8 @@ use crate::{
     rpc,
     topo::{
         names,
-        targets::{Event, Target, Targets, Unreached, says_not_primary},
+        said::says_not_primary,
+        targets::{Event, Target, Targets, Unreached},
     },
 };
 

@@ -542,13 +542,17 @@ fn limits_are_reached_and_said() {
         logs(&rows)
     };
     let mut cluster = two_shards();
-    cluster.pages(100, "logs", vec![page(1_000_000), page(500_000)]);
+    cluster.pages(100, "logs", (0..200).map(|number| page(1_000_000 - 2_000 * number)).collect());
     let (workflows, reply) = cluster.workflows(&all());
     assert_eq!((reply.failures.len(), reply.failures[0].lost), (1, Lost::Logs));
-    assert_eq!(reply.failures[0].message, "the logs of zone1-0000000100 need more than 200 statements");
+    let text = format!(
+        "the logs of zone1-0000000100 have more than {} bytes: ask for one workflow, or for fewer shards",
+        limits::READ_BYTES
+    );
+    assert_eq!(reply.failures[0].message, text);
     let stream = &workflows[0].shard_streams["-80/zone1-0000000100"].streams[0];
     assert_eq!(stream.logs.len(), limits::LOG_ROWS_PER_STREAM, "what came is kept");
-    assert!(stream.log_fetch_error.contains("200 statements"));
+    assert_eq!(stream.log_fetch_error, text);
 }
 
 #[test]

@@ -52,6 +52,20 @@ fn workflows_are_listed_by_name() {
     assert!(asks.iter().all(|ask| ask.round <= 3));
 }
 
+/// Which record is missing decides, not the words of the error.
+#[test]
+fn a_keyspace_whose_tablet_has_no_record_is_there() {
+    let mut cluster = Cluster::new(&["0"]);
+    cluster.topo.remove(&("zone1".into(), format!("tablets/{}/Tablet", alias_text(100))));
+    for line in ["Workflow ks listall", "Workflow ks.w show"] {
+        let (events, error) = told(&cluster.run(&command(line)).0);
+        assert_eq!(
+            (events, error.unwrap().as_str()),
+            (vec![], "node doesn't exist: /vitess/zone1/tablets/zone1-0000000100/Tablet")
+        );
+    }
+}
+
 #[test]
 fn what_does_not_answer_is_a_warning_and_the_rest_is_printed() {
     let mut cluster = Cluster::new(&["-80", "80-"]);

@@ -1,5 +1,6 @@
 //! The tests of the planner from outside, as one program: every file is a module, what they share is in `support`.
 
+mod bounds;
 mod get_workflows;
 mod legacy;
 mod redaction;

@@ -445,7 +445,7 @@ fn no_result_panics() {
             lengths.len() == fields.len()
                 && lengths.iter().map(|length| usize::try_from(*length).unwrap_or(0)).sum::<usize>() == values.len()
         };
-        let all_fit = rows.iter().all(fits);
+        let all_fit = !fields.is_empty() && rows.iter().all(fits);
         let rows = rows.into_iter().map(|(lengths, values)| WireRow { lengths, values }).collect();
         let result = VReplicationExecResponse { result: Some(QueryResult { fields, rows, ..QueryResult::default() }) };
         let set = RowSet::from_vreplication_exec(&result.encode_to_vec());

@@ -116,7 +116,7 @@ fn full_pages_are_followed_up_to_the_limit() {
     cluster.answer(100, "migrations", too_large);
     assert_eq!(cluster.run(&call(&all())).0.result.unwrap_err().message, "too large");
     // Pages without end.
-    cluster.answer(100, "migrations", ids(1..=size));
+    cluster.pages(100, "migrations", (0..250).map(|page| ids(page * size + 1..=(page + 1) * size)).collect());
     let (reply, asks) = cluster.run(&call(&all()));
     assert_eq!(statements(&asks).len(), limits::STATEMENTS_PER_READ);
     assert!(reply.failures[0].message.starts_with("the migrations need more than "));

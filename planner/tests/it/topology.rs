@@ -364,6 +364,43 @@ fn tablets_by_alias() {
     assert_eq!(error(&cluster, "GetTablets", &by_alias(&[200], false)), "etcd is gone", "not an empty list");
 }
 
+/// A record that says PRIMARY is taken at its word only if its shard's record does not name another one.
+#[test]
+fn a_primary_that_its_shard_does_not_name_is_unknown() {
+    let mut cluster = cluster();
+    let since = |seconds| Some(Time { seconds, nanoseconds: 0 });
+    for (shard, uid, at) in [("-80", 101, 20), ("80-", 200, 5)] {
+        let record = Shard { primary_alias: Some(alias(uid)), primary_term_start_time: since(at), ..Shard::default() };
+        cluster.put("global", &format!("keyspaces/ks/shards/{shard}/Shard"), &record);
+    }
+    // The shard's primary is in another cell than the one that is looked at.
+    cluster.put("zone2", "tablets/zone2-0000000301/Tablet", &tablet("zone2", 301, "80-", 1, Some(3)));
+    let by_alias = |cell: &str, uid| GetTabletsRequest {
+        tablet_aliases: vec![vtflow_planner::proto::topodata::TabletAlias { cell: cell.into(), uid }],
+        ..Default::default()
+    };
+    let kind = |cluster: &Cluster, cell: &str, uid| {
+        ok::<GetTabletsResponse>(cluster, "GetTablets", &by_alias(cell, uid)).tablets[0].r#type
+    };
+    assert_eq!((kind(&cluster, "zone1", 100), kind(&cluster, "zone1", 101)), (0, 1), "by alias alone");
+    assert_eq!((kind(&cluster, "zone2", 301), kind(&cluster, "zone2", 300)), (0, 2));
+    let in_cell = GetTabletsRequest { cells: vec!["zone2".into()], ..Default::default() };
+    let listed: GetTabletsResponse = ok(&cluster, "GetTablets", &in_cell);
+    assert_eq!(types(&listed.tablets), [("zone2-0000000300".into(), 2), ("zone2-0000000301".into(), 0)], "by cell");
+    // A reparent under way: the tablet says so before its shard's record does.
+    cluster.put("zone2", "tablets/zone2-0000000301/Tablet", &tablet("zone2", 301, "80-", 1, Some(9)));
+    assert_eq!(kind(&cluster, "zone2", 301), 1);
+    // Nobody can tell.
+    cluster.break_topo("global", "keyspaces/ks/shards/-80/Shard", "etcd is gone");
+    let (found, said) = reply::<GetTabletsResponse>(&cluster, "GetTablets", &by_alias("zone1", 101));
+    assert_eq!((found.tablets[0].r#type, said.failures.len()), (0, 1));
+    let failure = &said.failures[0];
+    let text = "which tablet is its primary is not known: etcd is gone";
+    assert_eq!((failure.keyspace.as_str(), failure.shard.as_str(), failure.message.as_str()), ("ks", "-80", text));
+    crate::support::same_in_every_order(&cluster, &call("GetTablets", &by_alias("zone1", 101)));
+    crate::support::same_in_every_order(&cluster, &call("GetTablets", &in_cell));
+}
+
 #[test]
 fn a_cell_that_does_not_answer_is_named() {
     let mut cluster = cluster();

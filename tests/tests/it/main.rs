@@ -1,5 +1,6 @@
 //! Tests that need more than one crate, as one program: every file is a module.
 
+mod cases_rows;
 mod demo;
 mod generated;
 mod legacy;

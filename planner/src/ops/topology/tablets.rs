@@ -2,8 +2,10 @@
 //!
 //! Three ways to the same list. By alias: the records. By shard: the shard's record and its replication record in every cell
 //! name the tablets. Otherwise: every tablet record of the cells. What cannot be read is left out and named, unless the
-//! request is strict. A tablet whose record still says PRIMARY though another of its shard became primary later is
-//! reported as UNKNOWN.
+//! request is strict.
+//!
+//! A tablet whose record still says PRIMARY though another of its shard became primary later is reported as UNKNOWN. Where not
+//! all tablets of its shard are at hand to tell, the shard's record does; one that cannot be read leaves the type unknown.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,6 +20,7 @@ use crate::{
     proto::{
         topodata::{Shard, ShardReplication, Tablet, TabletAlias, TabletType},
         vtctldata::GetTabletsRequest,
+        vttime::Time,
     },
     topo::names::{self, GLOBAL},
     wire::Message,
@@ -30,8 +33,17 @@ pub(super) struct Tablets {
     waiting: BTreeMap<AskId, Waiting>,
     /// By alias. `None`: asked for.
     found: BTreeMap<String, Option<Found>>,
+    /// What the records of the primaries' shards say, by keyspace and shard. `None`: not asked for.
+    shards: Option<BTreeMap<(String, String), Result<Primary, String>>>,
     failures: Vec<Failure>,
     fatal: Option<Status>,
+}
+
+/// The primary that a shard's record names, and since when. Without one: nobody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Primary {
+    alias: Option<TabletAlias>,
+    since: Term,
 }
 
 struct Found {
@@ -47,6 +59,8 @@ enum Waiting {
     ShardReplication(String),
     Tablet(String),
     CellTablets(String),
+    /// The record of a primary's shard.
+    Term((String, String)),
 }
 
 impl Tablets {
@@ -58,8 +72,15 @@ impl Tablets {
             return Err(Status { code: Code::InvalidArgument, message });
         }
         let strict = request.strict || call.options.strict;
-        let mut this =
-            Self { request, strict, waiting: BTreeMap::new(), found: BTreeMap::new(), failures: Vec::new(), fatal: None };
+        let mut this = Self {
+            request,
+            strict,
+            waiting: BTreeMap::new(),
+            found: BTreeMap::new(),
+            shards: None,
+            failures: Vec::new(),
+            fatal: None,
+        };
         let cells: BTreeSet<String> = this.request.cells.iter().cloned().collect();
         if !this.request.tablet_aliases.is_empty() {
             for alias in this.request.tablet_aliases.clone() {
@@ -183,6 +204,56 @@ impl Tablets {
         }
     }
 
+    /// Asks for the records of the shards that have a tablet which says that it is primary, unless every tablet is at hand: then
+    /// the newest term tells.
+    fn ask_terms(&mut self, asks: &mut Asks) {
+        let has_all = self.request.tablet_aliases.is_empty() && self.request.cells.is_empty() && self.failures.is_empty();
+        let said: Vec<(String, String)> = if has_all { Vec::new() } else { self.primaries().into_iter().collect() };
+        let mut shards = BTreeMap::new();
+        for (keyspace, shard) in said {
+            let checked = names::check_object(&keyspace).and_then(|()| names::check_object(&shard));
+            if let Err(bad) = checked {
+                shards.insert((keyspace, shard), Err(bad.to_string()));
+                continue;
+            }
+            let path = names::shard_path(&keyspace, &shard);
+            let id = asks.release(What::TopoGet { cell: GLOBAL.into(), path });
+            self.waiting.insert(id, Waiting::Term((keyspace, shard)));
+        }
+        self.shards = Some(shards);
+    }
+
+    /// The shards of the wanted tablets that say PRIMARY.
+    fn primaries(&self) -> BTreeSet<(String, String)> {
+        let is_primary = |found: &&&Found| found.record.r#type == i32::from(TabletType::Primary);
+        let wanted = self.wanted();
+        wanted.iter().filter(is_primary).map(|found| (found.record.keyspace.clone(), found.record.shard.clone())).collect()
+    }
+
+    fn term(&mut self, shard: (String, String), answer: Answer) {
+        let said = match Read::from(answer) {
+            Read::Found(value) => Shard::decode(value.as_slice()).map_err(|error| format!("bad shard data: {error}")),
+            Read::Missing(text) | Read::Failed(text) => Err(text),
+        };
+        let primary =
+            said.map(|record| Primary { alias: record.primary_alias, since: moment(record.primary_term_start_time.as_ref()) });
+        self.shards.get_or_insert_default().insert(shard, primary);
+    }
+
+    /// What is wrong with a tablet's word that it is primary; `Ok`: nothing that is known of.
+    fn doubt(&self, record: &Tablet) -> Result<(), Doubt> {
+        let shard = (record.keyspace.clone(), record.shard.clone());
+        match self.shards.as_ref().and_then(|shards| shards.get(&shard)) {
+            None => Ok(()),
+            Some(Err(text)) => Err(Doubt::Unread(text.clone())),
+            // A tablet says so before its shard's record does; a record that does not say since when is no older.
+            Some(Ok(Primary { alias: None, .. })) => Ok(()),
+            Some(Ok(primary)) if primary.alias == record.alias => Ok(()),
+            Some(Ok(primary)) if primary.since != moment(None) && term(record) > primary.since => Ok(()),
+            Some(Ok(_)) => Err(Doubt::Outdated),
+        }
+    }
+
     /// The tablets that were asked for, by alias, as stored.
     fn wanted(&self) -> Vec<&Found> {
         let GetTabletsRequest { keyspace, tablet_type, .. } = &self.request;
@@ -215,7 +286,11 @@ impl Operation for Tablets {
                 Read::Missing(_) => {}
                 Read::Failed(text) => self.fail(&alias, text),
             },
+            Some(Waiting::Term(shard)) => self.term(shard, answer),
             None => {}
+        }
+        if self.waiting.is_empty() && self.shards.is_none() && self.fatal.is_none() {
+            self.ask_terms(asks);
         }
     }
 
@@ -229,16 +304,35 @@ impl Operation for Tablets {
         }
         let wanted = self.wanted();
         let primaries = newest_terms(&wanted);
+        let mut unread = BTreeMap::new();
         let reply = wanted.iter().fold(Message::new(), |reply, found| {
-            if is_stale(&found.record, &primaries) {
+            let is_primary = found.record.r#type == i32::from(TabletType::Primary);
+            let doubt = if is_primary { self.doubt(&found.record) } else { Ok(()) };
+            if let Err(Doubt::Unread(text)) = &doubt {
+                unread.insert((found.record.keyspace.clone(), found.record.shard.clone()), text.clone());
+            }
+            if doubt.is_err() || is_stale(&found.record, &primaries) {
                 // Of a field that is there twice, the last one counts.
                 reply.message(1, &[found.value.as_slice(), &TYPE_UNKNOWN].concat())
             } else {
                 reply.message(1, &found.value)
             }
         });
-        conclude(reply.into_bytes(), wanted.is_empty(), self.strict, std::mem::take(&mut self.failures))
+        let is_empty = wanted.is_empty();
+        for ((keyspace, shard), text) in unread {
+            let message = format!("which tablet is its primary is not known: {text}");
+            self.failures.push(Failure { shard, ..lost(&keyspace, message) });
+        }
+        conclude(reply.into_bytes(), is_empty, self.strict, std::mem::take(&mut self.failures))
     }
+}
+
+/// Why a tablet that says PRIMARY is not taken at its word.
+enum Doubt {
+    /// Its shard's record names another one, and has done so since its own term began.
+    Outdated,
+    /// Its shard's record cannot be read.
+    Unread(String),
 }
 
 /// A moment, as records have it: seconds and nanoseconds. A tablet without one has never been primary.
@@ -260,7 +354,11 @@ fn is_stale(record: &Tablet, newest: &BTreeMap<(&str, &str), Term>) -> bool {
 }
 
 fn term(record: &Tablet) -> Term {
-    record.primary_term_start_time.as_ref().map_or((i64::MIN, 0), |time| (time.seconds, time.nanoseconds))
+    moment(record.primary_term_start_time.as_ref())
+}
+
+fn moment(time: Option<&Time>) -> Term {
+    time.map_or((i64::MIN, 0), |time| (time.seconds, time.nanoseconds))
 }
 
 /// Field 8 of a tablet's record, `type`, as UNKNOWN.

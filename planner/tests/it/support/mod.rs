@@ -242,8 +242,9 @@ pub(crate) fn all() -> GetWorkflowsRequest {
     GetWorkflowsRequest { keyspace: "ks".into(), include_logs: true, ..GetWorkflowsRequest::default() }
 }
 
-/// A result: columns with `#` in front are integers. Values: `None` is NULL.
+/// A result: columns with `#` in front are integers. Values: `None` is NULL. Without columns: those that any read needs.
 pub(crate) fn rows(columns: &[&str], values: &[Vec<Option<String>>]) -> Answer {
+    let columns = if columns.is_empty() { &["#id", "workflow", "#vrepl_id", "table_name"] } else { columns };
     let fields = columns.iter().map(|name| match name.strip_prefix('#') {
         Some(name) => Field { name: name.as_bytes().to_vec(), r#type: 265, ..Field::default() },
         None => Field { name: name.as_bytes().to_vec(), r#type: 10_262, ..Field::default() },

@@ -1,0 +1,49 @@
+//! What a tablet says when it refuses: the one place where its texts are read, because RPCs of tablets carry no code of MySQL's.
+//!
+//! A text often ends in the statement that failed, and a statement has names from outside: nothing behind ` during query: ` counts.
+
+use crate::flow::{Answer, FailureKind};
+
+/// MySQL's number in what a tablet said, such as 1146 for a table that does not exist. Source: `go/mysql/sqlerror/sql_error.go:Error`,
+/// v10 to v24: `<text> (errno <number>) (sqlstate <state>) during query: <statement>`.
+pub(crate) fn errno(message: &str) -> Option<u16> {
+    let (_, number) = said(message).rsplit_once("(errno ")?;
+    number.split_once(')')?.0.parse().ok()
+}
+
+/// Whether the tablet says that it is no primary: its shard's record may name another one by now. Source:
+/// `go/vt/vttablet/tabletmanager/vreplication/engine.go:errClosed`; the code is UNKNOWN up to v22 and UNAVAILABLE later.
+pub(crate) fn says_not_primary(answer: &Answer) -> bool {
+    matches!(answer, Answer::Failed { kind: FailureKind::Status(_), message } if said(message).contains("vreplication engine is closed"))
+}
+
+/// Whether the tablet knows no such table in `VReplicationExec`. Source:
+/// `go/vt/vttablet/tabletmanager/vreplication/controller_plan.go`, v10 to v24.
+pub(crate) fn knows_no_table(message: &str, table: &str) -> bool {
+    said(message).ends_with(&format!("invalid table name: _vt.{table}"))
+}
+
+/// The text without the statement that it repeats.
+fn said(message: &str) -> &str {
+    message.split_once(" during query: ").map_or(message, |(said, _)| said)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_in_a_statement_say_nothing() {
+        let text = "rpc error: code = Unknown desc = Table '_vt.nosuch' doesn't exist (errno 1146) (sqlstate 42S02) during query: select 1";
+        assert_eq!(errno(text), Some(1146));
+        let named =
+            "Lost connection (errno 2013) (sqlstate HY000) during query: select 1 where workflow = '(errno 1146) (sqlstate'";
+        assert_eq!(errno(named), Some(2013));
+        assert_eq!(errno("vttablet: no errno at all"), None);
+        assert!(knows_no_table("error: invalid table name: _vt.vreplication_log", "vreplication_log"));
+        assert!(!knows_no_table("boom during query: select 'invalid table name: _vt.vreplication_log", "vreplication_log"));
+        let failed = |message: &str| Answer::Failed { kind: FailureKind::Status(2), message: message.into() };
+        assert!(says_not_primary(&failed("vreplication engine is closed")));
+        assert!(!says_not_primary(&failed("boom during query: select 'vreplication engine is closed'")));
+    }
+}
