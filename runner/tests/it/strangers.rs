@@ -75,10 +75,12 @@ fn names_of_a_snapshot_are_not_run() {
     }
 }
 
+/// A name, what is done to a snapshot, and what is said of it.
+type Damage<'a> = (&'a str, &'a dyn Fn(&Path), &'a str);
+
 #[test]
 fn a_snapshot_is_plain_files_of_some_size() {
     let tablet = |at: &Path| at.join(TABLET);
-    type Damage<'a> = (&'a str, &'a dyn Fn(&Path), &'a str);
     let link = |at: &Path| {
         fs::remove_file(tablet(at)).unwrap();
         std::os::unix::fs::symlink("/etc/passwd", tablet(at)).unwrap();
