@@ -3,8 +3,8 @@
 //! A recorder is an observer: nothing is recorded, and nothing costs anything, unless somebody asked for a trace.
 
 use std::{
-    fs::{File, OpenOptions},
-    io::{self, BufRead, BufReader, Write},
+    fs::File,
+    io::{self, BufRead, BufReader, Read as _, Write},
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
@@ -15,7 +15,7 @@ use vtflow_planner::{
     trace::{FORMAT, Planner, Trace, Traced},
 };
 
-use crate::{observe::Observer, planner_host::PlannerHost};
+use crate::{observe::Observer, planner_host::PlannerHost, private_file};
 
 /// Writes down one flow.
 pub struct Recorder {
@@ -108,16 +108,12 @@ struct Written {
 const FILE_BYTES: u64 = 1 << 30;
 
 impl TraceFile {
-    /// Makes the file; what was in it is gone. `planner` says what a redacted flow's reply is.
+    /// Makes the file anew; one of that name, whoever may read it, is gone. `planner` says what a redacted flow's reply is.
     ///
     /// # Errors
-    /// It cannot be written.
+    /// It cannot be written, or what is there is no plain file: a symbolic link is not followed.
     pub fn create(path: &Path, redact: bool, planner: PlannerHost) -> io::Result<Self> {
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let written = Mutex::new(Written { file: options.open(path)?, flows: 0, bytes: 0 });
+        let written = Mutex::new(Written { file: private_file::create_anew(path)?, flows: 0, bytes: 0 });
         Ok(Self { path: path.to_owned(), written, redact, planner })
     }
 
@@ -148,7 +144,8 @@ impl TraceFile {
 pub fn read(path: &Path) -> Result<Vec<Trace>, String> {
     let file = File::open(path).map_err(|error| format!("{}: {error}", path.display()))?;
     let mut traces = Vec::new();
-    for (index, line) in BufReader::new(file).lines().enumerate() {
+    // It may be a pipe: then only its end says how much there is.
+    for (index, line) in BufReader::new(file.take(FILE_BYTES)).lines().enumerate() {
         let place = format!("{}, line {}", path.display(), index + 1);
         let line = line.map_err(|error| format!("{place}: {error}"))?;
         if line.trim().is_empty() {

@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::bail;
 use clap::Args;
 use prost::Message;
-use vtflow_planner::{Call, CallOptions, proto::vtflow::SnapshotRequest, rpc};
+use vtflow_planner::{Call, CallOptions, Failure, Lost, proto::vtflow::SnapshotRequest, rpc};
 
 use super::{connect::Connected, failures};
 use crate::{embedded::saved, output::terminal};
@@ -29,13 +29,22 @@ pub(crate) async fn save(cluster: &Connected, args: SaveArgs) -> anyhow::Result<
     let reply = cluster.perform(&call, now).await;
     let bytes = reply.result.map_err(|status| anyhow::anyhow!("{}", status.message))?;
     let snapshot = saved::from_response(&bytes, now)?;
-    snapshot.save(&args.dir)?;
+    let left_out = snapshot.save(&args.dir)?;
     terminal::error_line(&format!(
         "{}: {} records, {} tablets. Look at it with --snapshot {0}",
         args.dir.display(),
         snapshot.topo.len(),
-        snapshot.tablets.len()
+        snapshot.tablets.len() - left_out.len()
     ));
-    failures::print(&reply.failures);
-    Ok(if reply.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    let lost = |(tablet, why): (String, String)| Failure {
+        keyspace: String::new(),
+        shard: String::new(),
+        tablet,
+        workflow: String::new(),
+        lost: Lost::Shard,
+        message: format!("its rows are left out: {why}"),
+    };
+    let failures: Vec<Failure> = reply.failures.into_iter().chain(left_out.into_iter().map(lost)).collect();
+    failures::print(&failures);
+    Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }

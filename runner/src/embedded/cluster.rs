@@ -32,6 +32,7 @@ use tonic::{
 use vtflow_planner::proto::topodata::{self, TabletType};
 
 use super::{
+    bounds,
     clock::Clock,
     cut::Knife,
     engine::Engine,
@@ -140,6 +141,7 @@ impl Cluster {
             .thread_name("embedded-tablet")
             .worker_threads(2)
             .max_blocking_threads(STATEMENTS_AT_ONCE * 2)
+            .thread_stack_size(bounds::STACK_BYTES)
             .enable_all()
             .build()?;
         let running = Arc::new(Semaphore::new(STATEMENTS_AT_ONCE));

@@ -17,7 +17,7 @@ use sqlparser::{
 };
 use tonic::Code;
 
-use super::{error::TabletError, release::Release, schema::SIDECAR, scope::parts};
+use super::{bounds, error::TabletError, release::Release, schema::SIDECAR, scope::parts};
 
 /// A statement that a tablet's vreplication engine takes on.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,9 +38,10 @@ pub enum Plan {
 ///
 /// # Errors
 ///
-/// The tablet's text for an empty, unreadable or second statement.
+/// The tablet's text for an empty, unreadable or second statement; one that is longer or deeper than is read.
 pub fn parse_one(sql: &str, release: Release) -> Result<Statement, TabletError> {
     let refused = |text: String| TabletError::coded(Code::InvalidArgument, text);
+    bounds::check(sql).map_err(|error| refused(error.to_string()))?;
     let mut tokens = Tokenizer::new(&MySqlDialect {}, sql)
         .tokenize_with_location()
         .map_err(|error| refused(syntax_error(sql, offset(sql, error.location.line, error.location.column), "")))?;

@@ -6,17 +6,22 @@
 use std::fmt::Write as _;
 
 use rusqlite::{
-    Connection, InterruptHandle, params_from_iter,
+    Connection, ffi, params_from_iter,
     types::{Value as SqliteValue, ValueRef},
 };
 use sqlparser::ast::{Expr, ObjectName, Query, SelectItem, SetExpr, Statement, Value, Visit, Visitor};
 use tonic::Code;
-use vtflow_planner::proto::query::{Field, QueryResult, Row};
+use vtflow_planner::{
+    proto::query::{Field, QueryResult, Row},
+    query::name::{BadSqlName, SqlName},
+};
 
 use super::{
+    bounds,
     clock::Clock,
     controller_plan::parse_one,
     error::{MysqlError, TabletError},
+    fence::{self, Stop},
     fields::types,
     functions,
     mysql_to_sqlite::{Translated, translate_query},
@@ -35,6 +40,34 @@ pub struct Engine {
     pub(super) connection: Connection,
     pub(super) catalog: Catalog,
     pub(super) release: Release,
+    stop: Stop,
+}
+
+/// Why the rows of a snapshot are no tablet's.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// A table or a column has a name that none can have.
+    #[error("table {table:?}: {error}")]
+    Name {
+        /// The table.
+        table: String,
+        /// The name, and what is wrong with it.
+        error: BadSqlName,
+    },
+    /// A table cannot be made or filled: two columns of one name, a row that breaks a key.
+    #[error("table {table}: {error}")]
+    Table {
+        /// The table.
+        table: String,
+        /// What SQLite said.
+        error: rusqlite::Error,
+    },
+    /// There are more tables than any release has.
+    #[error("it has {0} tables, more than the {most} that are loaded", most = bounds::TABLES)]
+    TooManyTables(usize),
+    /// What SQLite said of anything else.
+    #[error(transparent)]
+    Sqlite(#[from] rusqlite::Error),
 }
 
 impl Engine {
@@ -42,28 +75,40 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// Those of SQLite: a row that breaks a key, a table that cannot be made.
-    pub fn new(rows: &TabletRows, clock: Clock) -> rusqlite::Result<Self> {
+    /// A name that is none, a row that breaks a key, a table that cannot be made. Names and rows are a stranger's: nothing of them is run.
+    pub fn new(rows: &TabletRows, clock: Clock) -> Result<Self, LoadError> {
         let release = Release::of(rows);
-        let connection = Connection::open_in_memory()?;
+        if rows.sidecar.len() > bounds::TABLES {
+            return Err(LoadError::TooManyTables(rows.sidecar.len()));
+        }
+        let mut connection = Connection::open_in_memory()?;
         connection.execute_batch(&format!("ATTACH ':memory:' AS {SIDECAR}; ATTACH ':memory:' AS {INFORMATION_SCHEMA}"))?;
         functions::register(&connection, clock)?;
+        fence::for_loading(&mut connection)?;
         let mut catalog = Catalog::new();
         connection.execute_batch("BEGIN")?;
         for (name, content) in &rows.sidecar {
-            let table = schema::table_of_snapshot(release, name, content);
-            connection.execute_batch(&sqlite_ddl(&table))?;
-            load(&connection, &table, content)?;
+            let table = schema::table_of_snapshot(release, name, content)
+                .map_err(|error| LoadError::Name { table: name.clone(), error })?;
+            let made = connection.execute_batch(&sqlite_ddl(&table)).and_then(|()| load(&connection, &table, content));
+            made.map_err(|error| LoadError::Table { table: name.clone(), error })?;
             catalog.insert(name.clone(), table);
         }
         catalog.insert(format!("{INFORMATION_SCHEMA}.tables"), describe_tables(&connection, rows)?);
         connection.execute_batch("COMMIT")?;
-        Ok(Self { connection, catalog, release })
+        let stop = fence::for_statements(&mut connection)?;
+        Ok(Self { connection, catalog, release, stop })
     }
 
-    /// Ends the statement that runs at that moment, from another thread.
-    pub fn interrupt_handle(&self) -> InterruptHandle {
-        self.connection.get_interrupt_handle()
+    /// What ends the statements of a call, from another thread.
+    pub fn stop(&self) -> Stop {
+        self.stop.clone()
+    }
+
+    /// An error, once the call under way is to end: SQLite itself does not look in statements of a few steps.
+    pub(super) fn check_stop(&self) -> rusqlite::Result<()> {
+        let interrupted = || rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_INTERRUPT), Some("interrupted".into()));
+        if self.stop.is_set() { Err(interrupted()) } else { Ok(()) }
     }
 
     /// The tablet's release.
@@ -133,15 +178,32 @@ impl Engine {
 
     /// The rows of a statement in SQLite's own SQL.
     pub(super) fn run(&self, statement: &Translated) -> rusqlite::Result<Vec<Vec<SqliteValue>>> {
+        self.check_stop()?;
         let mut prepared = self.connection.prepare(&statement.sql)?;
         let columns = prepared.column_count();
         let mut found = prepared.query(params_from_iter(&statement.params))?;
-        let mut rows = Vec::new();
+        let (mut rows, mut bytes) = (Vec::new(), 0_usize);
         while let Some(row) = found.next()? {
-            rows.push((0..columns).map(|index| row.get_ref(index).map(owned)).collect::<rusqlite::Result<Vec<_>>>()?);
+            let row = (0..columns).map(|index| row.get_ref(index).map(owned)).collect::<rusqlite::Result<Vec<_>>>()?;
+            bytes += row.iter().map(size).sum::<usize>();
+            if bytes > bounds::RESULT_BYTES {
+                let text = format!("the rows of the result have more than {} bytes", bounds::RESULT_BYTES);
+                return Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_TOOBIG), Some(text)));
+            }
+            rows.push(row);
         }
         Ok(rows)
     }
+}
+
+/// Bytes of a value in memory.
+fn size(value: &SqliteValue) -> usize {
+    let content = match value {
+        SqliteValue::Text(text) => text.len(),
+        SqliteValue::Blob(raw) => raw.len(),
+        _ => 0,
+    };
+    size_of::<SqliteValue>() + content
 }
 
 fn owned(value: ValueRef<'_>) -> SqliteValue {
@@ -160,6 +222,9 @@ pub fn mysql(error: MysqlError, sql: &str) -> TabletError {
 }
 
 fn syntax(sql: &str, error: &TabletError) -> MysqlError {
+    if let Err(error) = bounds::check(sql) {
+        return error;
+    }
     let text = error.to_string();
     if text == "Query was empty" {
         return MysqlError { errno: 1065, sqlstate: "42000", text };
@@ -292,7 +357,8 @@ fn float_text(number: f64, kind: i32, decimals: u32) -> String {
 
 fn load(connection: &Connection, table: &Table, content: &TableRows) -> rusqlite::Result<()> {
     let marks: Vec<String> = (1..=table.columns.len()).map(|index| format!("?{index}")).collect();
-    let mut insert = connection.prepare(&format!("INSERT INTO {SIDECAR}.`{}` VALUES ({})", table.name, marks.join(", ")))?;
+    let mut insert =
+        connection.prepare(&format!("INSERT INTO {SIDECAR}.{} VALUES ({})", table.name.quoted(), marks.join(", ")))?;
     for row in &content.rows {
         insert.execute(params_from_iter(row.iter().map(sqlite_value)))?;
     }
@@ -302,7 +368,7 @@ fn load(connection: &Connection, table: &Table, content: &TableRows) -> rusqlite
 /// Fills `information_schema.tables`.
 fn describe_tables(connection: &Connection, rows: &TabletRows) -> rusqlite::Result<Table> {
     let table = schema::table_statistics();
-    let columns: Vec<String> = table.columns.iter().map(|column| format!("`{}` COLLATE NOCASE", column.name)).collect();
+    let columns: Vec<String> = table.columns.iter().map(|column| format!("{} COLLATE NOCASE", column.name.quoted())).collect();
     // Without row ids: what is counted up by INSERT is told from the last row id.
     connection.execute_batch(&format!(
         "CREATE TABLE {INFORMATION_SCHEMA}.tables ({}, PRIMARY KEY (TABLE_SCHEMA, TABLE_NAME)) WITHOUT ROWID",
@@ -327,7 +393,7 @@ fn sqlite_value(cell: &Cell) -> SqliteValue {
 }
 
 fn sqlite_ddl(table: &Table) -> String {
-    let mut sql = format!("CREATE TABLE {SIDECAR}.`{}` (", table.name);
+    let mut sql = format!("CREATE TABLE {SIDECAR}.{} (", table.name.quoted());
     for (index, column) in table.columns.iter().enumerate() {
         let shape = super::fields::Shape::of(&column.mysql_type);
         let affinity = match shape.kind {
@@ -338,7 +404,7 @@ fn sqlite_ddl(table: &Table) -> String {
             _ => "TEXT",
         };
         let comma = if index > 0 { ", " } else { "" };
-        let _ = write!(sql, "{comma}`{}` {affinity}", column.name);
+        let _ = write!(sql, "{comma}{} {affinity}", column.name.quoted());
         if column.auto_increment && table.primary_key.len() == 1 {
             sql.push_str(" PRIMARY KEY AUTOINCREMENT");
             continue;
@@ -359,7 +425,8 @@ fn sqlite_ddl(table: &Table) -> String {
     }
     let counted = table.columns.iter().any(|column| column.auto_increment);
     if !counted && !table.primary_key.is_empty() {
-        let _ = write!(sql, ", PRIMARY KEY (`{}`)", table.primary_key.join("`, `"));
+        let key: Vec<String> = table.primary_key.iter().map(SqlName::quoted).collect();
+        let _ = write!(sql, ", PRIMARY KEY ({})", key.join(", "));
     }
     sql.push(')');
     sql

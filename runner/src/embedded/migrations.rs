@@ -7,6 +7,7 @@ use tonic::Code;
 use vtflow_planner::proto::query::QueryResult;
 
 use super::{
+    bounds,
     engine::{Engine, MAX_ROWS},
     error::TabletError,
     release::Release,
@@ -32,6 +33,9 @@ pub(super) struct Place<'a> {
 ///
 /// A form that the release does not know, a migration that is not there, an id that is none, MySQL's.
 pub(super) fn execute(engine: &mut Engine, sql: &str, place: &Place<'_>) -> Option<Result<QueryResult, TabletError>> {
+    if bounds::check_length(sql).is_err() {
+        return None;
+    }
     let tokens = tokens(sql);
     let is_control = matches!(tokens.as_slice(), [alter, what, ..] if alter.is("alter") && what.is("vitess_migration"));
     is_control.then(|| {

@@ -4,12 +4,14 @@
 //! tablets only, the topology is handed out as records ([`Cluster::topo`]). Facts: recorded from tablets of Vitess v16 to v24
 //! (`tests/snapshots`), which a test replays against it.
 
+mod bounds;
 pub mod clock;
 pub mod cluster;
 pub mod controller_plan;
 mod cut;
 pub mod engine;
 pub mod error;
+mod fence;
 pub mod fields;
 mod functions;
 pub mod generate;

@@ -86,7 +86,8 @@ impl VisitorMut for Rewriter<'_> {
             if let SelectItem::UnnamedExpr(expr) = item
                 && !matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_))
             {
-                let alias = Ident::with_quote('`', expr.to_string().replace('`', ""));
+                let alias =
+                    Ident::with_quote('`', expr.to_string().replace(|c: char| matches!(c, '`' | '\\') || c.is_control(), ""));
                 *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
             }
         }
@@ -100,6 +101,18 @@ impl VisitorMut for Rewriter<'_> {
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<MysqlError> {
         flow(self.rewrite(expr))
+    }
+
+    fn pre_visit_ident(&mut self, ident: &mut Ident) -> ControlFlow<MysqlError> {
+        // The printer leaves quotes alone that it takes for escaped ones: then the rest of the name would be read as SQL.
+        if ident.value.contains(['`', '\\']) || ident.value.contains(char::is_control) {
+            let text = format!("Incorrect column name '{}'", ident.value.escape_debug());
+            return ControlFlow::Break(MysqlError { errno: 1166, sqlstate: "42000", text });
+        }
+        if ident.quote_style.is_some() {
+            quote(ident);
+        }
+        ControlFlow::Continue(())
     }
 }
 

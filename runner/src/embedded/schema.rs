@@ -4,6 +4,8 @@
 //! `go/vt/binlog/binlogplayer`, `go/vt/vttablet/onlineddl/schema.go` and `go/vt/vttablet/tabletmanager/vdiff/schema.go` up to v15,
 //! `go/vt/sidecardb/schema/**` from v16; the column flags were measured on MySQL 9.7.4.
 
+use vtflow_planner::query::name::{BadSqlName, SqlName};
+
 use super::{
     release::Release,
     snapshot::{ColumnDecl, TableRows},
@@ -21,14 +23,14 @@ pub fn table_statistics() -> Table {
     let columns =
         ["TABLE_SCHEMA varchar(64) NN", "TABLE_NAME varchar(64) NN", "TABLE_ROWS bigint_unsigned", "DATA_LENGTH bigint_unsigned"];
     let columns = columns.into_iter().filter_map(column).collect();
-    Table { name: "tables".to_owned(), columns, primary_key: Vec::new() }
+    Table { name: known("tables"), columns, primary_key: Vec::new() }
 }
 
 /// A column as an embedded tablet needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Column {
     /// Its name.
-    pub name: String,
+    pub name: SqlName,
     /// Its MySQL type, such as `varbinary(1000)`.
     pub mysql_type: String,
     /// Whether NULL is allowed.
@@ -61,18 +63,18 @@ pub struct Key {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
     /// Its name, without the database.
-    pub name: String,
+    pub name: SqlName,
     /// Its columns in order.
     pub columns: Vec<Column>,
     /// The columns of the primary key.
-    pub primary_key: Vec<String>,
+    pub primary_key: Vec<SqlName>,
 }
 
 impl Table {
     /// The table as a snapshot declares it, empty.
     pub fn without_rows(&self) -> TableRows {
         let declared = |column: &Column| ColumnDecl {
-            name: column.name.clone(),
+            name: column.name.to_string(),
             mysql_type: column.mysql_type.clone(),
             nullable: column.nullable,
         };
@@ -89,7 +91,12 @@ pub fn tables(release: Release) -> Vec<Table> {
 ///
 /// A tablet's tables may be newer or older than its binary: the snapshot is right about names, types and NULL. Keys are those of
 /// the release. An unknown table has no keys; an unknown column no default unless NULL is allowed.
-pub fn table_of_snapshot(release: Release, name: &str, content: &TableRows) -> Table {
+///
+/// # Errors
+///
+/// A name that is none: names of a snapshot are a stranger's.
+pub fn table_of_snapshot(release: Release, name: &str, content: &TableRows) -> Result<Table, BadSqlName> {
+    let table_name = SqlName::parse(name)?;
     let fact = |release| FACTS.iter().find(|(table, _)| *table == name).and_then(|(_, facts)| table(release, name, facts));
     let known = fact(release);
     let newest = fact(Release::NEWEST);
@@ -100,8 +107,9 @@ pub fn table_of_snapshot(release: Release, name: &str, content: &TableRows) -> T
         .columns
         .iter()
         .map(|declared| {
-            let mut column = find(&known, &declared.name).or_else(|| find(&newest, &declared.name)).unwrap_or_else(|| Column {
-                name: declared.name.clone(),
+            let name = SqlName::parse(&declared.name)?;
+            let mut column = find(&known, &name).or_else(|| find(&newest, &name)).unwrap_or_else(|| Column {
+                name,
                 mysql_type: String::new(),
                 nullable: false,
                 default: None,
@@ -111,15 +119,21 @@ pub fn table_of_snapshot(release: Release, name: &str, content: &TableRows) -> T
             });
             column.mysql_type.clone_from(&declared.mysql_type);
             column.nullable = declared.nullable;
-            column
+            Ok(column)
         })
-        .collect::<Vec<_>>();
+        .collect::<Result<Vec<_>, _>>()?;
     let primary_key = known
         .or(newest)
         .map(|table| table.primary_key)
         .filter(|key| key.iter().all(|part| columns.iter().any(|column| column.name == *part)))
         .unwrap_or_default();
-    Table { name: name.to_owned(), columns, primary_key }
+    Ok(Table { name: table_name, columns, primary_key })
+}
+
+/// A name of our own facts.
+#[allow(clippy::expect_used, reason = "a constant, which every test of the facts parses")]
+fn known(name: &str) -> SqlName {
+    SqlName::parse(name).expect("a name of our own")
 }
 
 /// The statements that make the sidecar database of a release on a real MySQL or MariaDB: the database, then each table.
@@ -184,7 +198,7 @@ fn table(release: Release, name: &str, facts: &'static str) -> Option<Table> {
             column.key.part = true;
             if key.starts_with("PRIMARY") {
                 column.key.primary = true;
-                primary_key.push((*part).to_owned());
+                primary_key.push(column.name.clone());
             } else if key.starts_with("UNIQUE") && parts.len() == 1 {
                 column.key.unique = true;
             } else if position == 0 {
@@ -192,7 +206,7 @@ fn table(release: Release, name: &str, facts: &'static str) -> Option<Table> {
             }
         }
     }
-    Some(Table { name: name.to_owned(), columns, primary_key })
+    Some(Table { name: SqlName::parse(name).ok()?, columns, primary_key })
 }
 
 /// The column names in `KEY name (a, b(64))`.
@@ -204,7 +218,7 @@ fn key_parts(key: &str) -> impl Iterator<Item = &str> {
 /// A line of facts: `name type [NN] [AI] [= default] [UPD]`, the type with `_` for spaces.
 fn column(fact: &str) -> Option<Column> {
     let mut words = fact.split_whitespace();
-    let name = words.next()?.to_owned();
+    let name = SqlName::parse(words.next()?).ok()?;
     let mysql_type = words.next()?.replace('_', " ");
     let mut column = Column {
         name,

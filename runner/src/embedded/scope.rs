@@ -11,6 +11,7 @@ use sqlparser::ast::{
 use vtflow_planner::proto::query::Field;
 
 use super::{
+    bounds,
     error::MysqlError,
     fields::{self, DECIMALS_NOT_FIXED, flags, types},
     mysql_to_sqlite::{arguments, is_dual},
@@ -130,6 +131,7 @@ impl<'a> Scopes<'a> {
                 other => items.push(other.clone()),
             }
         }
+        check_columns(items.len())?;
         Ok(items)
     }
 
@@ -240,6 +242,7 @@ impl<'a> Scopes<'a> {
                     forget_keys(field);
                     field.table = name.clone().into_bytes();
                 }
+                check_columns(sources.iter().map(|source| source.columns.len()).sum::<usize>() + columns.len())?;
                 sources.push(Source { name, qualified: false, columns });
             }
             TableFactor::NestedJoin { table_with_joins, .. } => {
@@ -409,6 +412,14 @@ impl Source {
         };
         self.columns.iter().map(item).collect()
     }
+}
+
+/// MySQL's error of a result with more columns than one may have.
+fn check_columns(count: usize) -> Result<(), MysqlError> {
+    if count <= bounds::RESULT_COLUMNS {
+        return Ok(());
+    }
+    Err(MysqlError { errno: 1117, sqlstate: "HY000", text: "Too many columns".to_owned() })
 }
 
 /// The parts of a name, unquoted.

@@ -33,6 +33,7 @@ use vtflow_planner::proto::{
 };
 
 use super::{
+    bounds,
     cluster::OnWrite,
     cut::Knife,
     engine::{Engine, MAX_ROWS},
@@ -177,7 +178,8 @@ impl Tablet {
             let text = "The MySQL server is running with the --super-read-only option so it cannot execute this statement";
             return Err(call.status(&TabletError::plain(format!("{text} (errno 1290) (sqlstate HY000)"))));
         }
-        let interrupt = engine.interrupt_handle();
+        let stop = engine.stop();
+        stop.clear();
         let mut done = tokio::task::spawn_blocking(move || {
             let answer = call.perform(&mut engine, &request);
             drop(permit);
@@ -186,7 +188,7 @@ impl Tablet {
         let answer = if let Ok(answer) = tokio::time::timeout(LONGEST_STATEMENT, &mut done).await {
             answer
         } else {
-            interrupt.interrupt();
+            stop.stop();
             done.await
         };
         match on_write {
@@ -458,6 +460,10 @@ fn multi_fetch(engine: &mut Engine, request: &data::ExecuteMultiFetchAsDbaReques
 
 /// The statements of a text, without the semicolons between them.
 fn split(sql: &str) -> Vec<String> {
+    if bounds::check_length(sql).is_err() {
+        // Whoever reads it says that it is too long.
+        return vec![sql.to_owned()];
+    }
     let Ok(tokens) = Tokenizer::new(&MySqlDialect {}, sql).with_unescape(false).tokenize() else { return vec![sql.to_owned()] };
     let mut statements = vec![String::new()];
     for token in tokens {

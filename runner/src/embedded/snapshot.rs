@@ -2,18 +2,28 @@
 //!
 //! This module reads and writes the format and nothing else: it does not know what a topology record means or what a sidecar
 //! column holds. The format is described in `tests/snapshots/README.md`; the `expect/` folder there is not part of it.
+//!
+//! A snapshot is a stranger's: nothing but plain files of some size is read, names are names, and what is too much is refused with the
+//! file's name. What is written only its owner may read, and nothing is written outside of the directory or over anything.
 
 use std::{
     collections::BTreeMap,
     fs,
-    io::{BufReader, Write},
+    io::{BufReader, Read as _, Write},
+    marker::PhantomData,
     path::{Path, PathBuf},
 };
 
-use crate::topo::CellRecord;
+use crate::{private_file, topo::CellRecord};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::SerializeMap};
-use vtflow_planner::Timestamp;
+use vtflow_planner::{
+    Timestamp,
+    query::name::{BadSqlName, SqlName},
+    topo::names::TabletName,
+};
+
+use super::bounds;
 
 /// The format this module reads and writes.
 pub const FORMAT: &str = "vtflow-snapshot/1";
@@ -72,8 +82,10 @@ pub struct TableSize {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableRows {
     /// The columns in the table's own order.
+    #[serde(deserialize_with = "at_most::<_, _, { bounds::COLUMNS }>")]
     pub columns: Vec<ColumnDecl>,
     /// The rows, values in the order of `columns`.
+    #[serde(deserialize_with = "rows")]
     pub rows: Vec<Vec<Cell>>,
 }
 
@@ -158,6 +170,34 @@ pub enum SnapshotError {
         /// How many columns the table has.
         columns: usize,
     },
+    /// A file that cannot be one of a snapshot: a link, a pipe, a device, or one that is too large.
+    #[error("{} is not read: {source}; a snapshot has plain files only, of {} MiB at most", file.display(), bounds::FILE_BYTES >> 20)]
+    Unfit {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        source: std::io::Error,
+    },
+    /// A table, a column or a tablet has a name that none can have.
+    #[error("{}: {place}: {reason}; take the snapshot again", file.display())]
+    BadName {
+        /// The file.
+        file: PathBuf,
+        /// Whose name it is.
+        place: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// There is more than is read.
+    #[error("{} has more than {most} {things}: take a snapshot of fewer keyspaces", file.display())]
+    TooMuch {
+        /// The file or folder.
+        file: PathBuf,
+        /// How many or how much.
+        most: u64,
+        /// Of what.
+        things: &'static str,
+    },
     /// A tablet file's name and its content name different tablets.
     #[error("{} holds the rows of tablet {found:?}; rename the file to {found}.json", file.display())]
     WrongAlias {
@@ -183,10 +223,11 @@ impl Snapshot {
     /// # Errors
     ///
     /// [`SnapshotError`], naming the file: `snapshot.json`, `topo.json` or the folder `tablets` is missing or cannot be read, one of
-    /// the two is not JSON, or the format is another.
+    /// the two is not JSON, or the format is another; there is more of it than [`bounds`](super) allow.
     pub fn load(dir: &Path) -> Result<Self, SnapshotError> {
+        let mut left = bounds::SNAPSHOT_BYTES;
         let file = dir.join("snapshot.json");
-        let head: Head = read_json(&file)?;
+        let head: Head = read_json(&file, &mut left)?;
         if head.format != FORMAT {
             return Err(SnapshotError::UnknownFormat { file, found: head.format });
         }
@@ -199,21 +240,30 @@ impl Snapshot {
                 CellRecord { cell, path, version, value: NO_MESSAGE.to_vec() }
             })
         };
-        let topo = read_json::<Vec<TopoEntry>>(&file)?.into_iter().map(&mut record).collect();
+        let topo = read_json::<Topo>(&file, &mut left)?.0.into_iter().map(&mut record).collect();
         let mut tablets = BTreeMap::new();
         let folder = dir.join("tablets");
         let no_folder = |source| SnapshotError::Unreadable { file: folder.clone(), source };
-        let mut files = fs::read_dir(&folder)
-            .map_err(no_folder)?
-            .map(|entry| entry.map(|entry| entry.path()))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(no_folder)?;
-        files.retain(|file| file.extension().is_some_and(|extension| extension == "json"));
+        if fs::symlink_metadata(&folder).map_err(no_folder)?.is_symlink() {
+            return Err(SnapshotError::Unfit { file: folder, source: std::io::Error::other("it is a symbolic link") });
+        }
+        let mut files = Vec::new();
+        for entry in fs::read_dir(&folder).map_err(no_folder)? {
+            let file = entry.map_err(no_folder)?.path();
+            if file.extension().is_some_and(|extension| extension == "json") {
+                if files.len() == bounds::TABLETS {
+                    return Err(SnapshotError::TooMuch { file: folder, most: bounds::TABLETS as u64, things: "tablets" });
+                }
+                files.push(file);
+            }
+        }
         files.sort();
         for file in files {
             let alias = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            match TabletFile::load(&file, &alias) {
+            match TabletFile::load(&file, &alias, &mut left) {
                 Ok(rows) => drop(tablets.insert(alias, rows)),
+                // Of one tablet alone nothing can be said then.
+                Err(error @ SnapshotError::TooMuch { .. }) => return Err(error),
                 Err(error) => drop(unreadable.tablets.insert(alias, error.to_string())),
             }
         }
@@ -221,14 +271,18 @@ impl Snapshot {
         Ok(Self { taken_at, note: head.note, topo, tablets, unreadable })
     }
 
-    /// Writes a snapshot directory, making it if need be. Files that are there already are replaced, others are left alone.
+    /// Writes a snapshot into a new directory, or into one that is there and empty. What is made only its owner may read. Nothing is
+    /// written outside of it, nothing that is there is written over, and no link is followed. A tablet whose alias is no name of a file is
+    /// left out: those come back, each with a text that says why.
     ///
     /// # Errors
     ///
-    /// [`SnapshotError::Unwritable`], naming the file.
-    pub fn save(&self, dir: &Path) -> Result<(), SnapshotError> {
+    /// [`SnapshotError::Unwritable`], naming the file: something of that name is there, or the system refuses.
+    pub fn save(&self, dir: &Path) -> Result<BTreeMap<String, String>, SnapshotError> {
         let folder = dir.join("tablets");
-        fs::create_dir_all(&folder).map_err(|source| SnapshotError::Unwritable { file: folder.clone(), source })?;
+        private_file::create_directory(dir, true).map_err(|source| SnapshotError::Unwritable { file: dir.to_owned(), source })?;
+        let made = private_file::create_directory(&folder, false);
+        made.map_err(|source| SnapshotError::Unwritable { file: folder.clone(), source })?;
         let nanos = self.taken_at.seconds.saturating_mul(1_000_000_000).saturating_add(i64::from(self.taken_at.nanos));
         let head = Head { format: FORMAT.to_owned(), taken_at_unix_ns: nanos, note: self.note.clone() };
         write_json(&dir.join("snapshot.json"), &head)?;
@@ -243,7 +297,15 @@ impl Snapshot {
             })
             .collect();
         write_json(&dir.join("topo.json"), &topo)?;
+        let mut left_out = BTreeMap::new();
         for (alias, rows) in &self.tablets {
+            let name = match TabletName::parse(alias) {
+                Ok(name) => name,
+                Err(why) => {
+                    left_out.insert(alias.clone(), why);
+                    continue;
+                }
+            };
             let tablet = TabletFile {
                 alias: alias.clone(),
                 mysql_version: rows.mysql_version.clone(),
@@ -251,9 +313,15 @@ impl Snapshot {
                 sidecar: rows.sidecar.clone(),
                 table_sizes: rows.table_sizes.clone(),
             };
-            write_json(&folder.join(format!("{alias}.json")), &tablet)?;
+            match write_json(&folder.join(format!("{name}.json")), &tablet) {
+                // The file of an alias that differs in case only, on a file system that sees no difference.
+                Err(SnapshotError::Unwritable { file, source }) if source.kind() == std::io::ErrorKind::AlreadyExists => {
+                    left_out.insert(alias.clone(), format!("{} is another tablet's file", file.display()));
+                }
+                written => written?,
+            }
         }
-        Ok(())
+        Ok(left_out)
     }
 }
 
@@ -350,18 +418,24 @@ struct TabletFile {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     vitess_release: Option<String>,
     sidecar: BTreeMap<String, TableRows>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "at_most::<_, _, { bounds::TABLE_SIZES }>")]
     table_sizes: Vec<TableSize>,
 }
 
 impl TabletFile {
-    fn load(file: &Path, alias: &str) -> Result<TabletRows, SnapshotError> {
-        let tablet: Self = read_json(file)?;
+    fn load(file: &Path, alias: &str, left: &mut u64) -> Result<TabletRows, SnapshotError> {
+        let tablet: Self = read_json(file, left)?;
         let file = || file.to_owned();
+        let bad = |place: String, reason: String| SnapshotError::BadName { file: file(), place, reason };
         if tablet.alias != alias {
             return Err(SnapshotError::WrongAlias { file: file(), found: tablet.alias });
         }
+        TabletName::parse(alias).map_err(|reason| bad("the tablet".to_owned(), reason))?;
+        if tablet.sidecar.len() > bounds::TABLES {
+            return Err(bad("the sidecar".to_owned(), format!("there are more than {} tables", bounds::TABLES)));
+        }
         for (table, content) in &tablet.sidecar {
+            check_names(table, content).map_err(|(place, error)| bad(place, error.to_string()))?;
             let columns = content.columns.len();
             if let Some((index, row)) = content.rows.iter().enumerate().find(|(_, row)| row.len() != columns) {
                 let (table, row, values) = (table.clone(), index + 1, row.len());
@@ -376,15 +450,81 @@ impl TabletFile {
 /// What stands for a value that cannot be read: a key that never ends, which no message begins with.
 const NO_MESSAGE: &[u8] = &[0xff];
 
-fn read_json<T: de::DeserializeOwned>(file: &Path) -> Result<T, SnapshotError> {
-    let opened = fs::File::open(file).map_err(|source| SnapshotError::Unreadable { file: file.to_owned(), source })?;
-    serde_json::from_reader(BufReader::with_capacity(1 << 16, opened))
+/// What cannot become part of a statement, wherever the snapshot is looked at.
+fn check_names(table: &str, content: &TableRows) -> Result<(), (String, BadSqlName)> {
+    SqlName::parse(table).map_err(|error| ("the name of a table".to_owned(), error))?;
+    for column in &content.columns {
+        SqlName::parse(&column.name).map_err(|error| (format!("a column of table {table}"), error))?;
+    }
+    Ok(())
+}
+
+/// The records of `topo.json`.
+struct Topo(Vec<TopoEntry>);
+
+impl<'de> Deserialize<'de> for Topo {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        at_most::<_, _, { bounds::RECORDS }>(deserializer).map(Self)
+    }
+}
+
+/// A row, of as many values as a table has columns.
+struct Row(Vec<Cell>);
+
+impl<'de> Deserialize<'de> for Row {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        at_most::<_, _, { bounds::COLUMNS }>(deserializer).map(Self)
+    }
+}
+
+fn rows<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Vec<Cell>>, D::Error> {
+    at_most::<_, Row, { bounds::ROWS }>(deserializer).map(|rows| rows.into_iter().map(|Row(cells)| cells).collect())
+}
+
+/// A list, refused as soon as it is longer than that: a few bytes of a file may be many of memory.
+fn at_most<'de, D: Deserializer<'de>, T: Deserialize<'de>, const MOST: usize>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    struct Bounded<T, const MOST: usize>(PhantomData<T>);
+    impl<'de, T: Deserialize<'de>, const MOST: usize> de::Visitor<'de> for Bounded<T, MOST> {
+        type Value = Vec<T>;
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            write!(f, "a list of at most {MOST}")
+        }
+        fn visit_seq<A: de::SeqAccess<'de>>(self, mut list: A) -> Result<Vec<T>, A::Error> {
+            let mut all = Vec::new();
+            while let Some(one) = list.next_element()? {
+                if all.len() == MOST {
+                    return Err(de::Error::custom(format!("a list is longer than the {MOST} that are read")));
+                }
+                all.push(one);
+            }
+            Ok(all)
+        }
+    }
+    deserializer.deserialize_seq(Bounded::<T, MOST>(PhantomData))
+}
+
+/// Reads a file. `left`: the bytes that all the files may still have.
+fn read_json<T: de::DeserializeOwned>(file: &Path, left: &mut u64) -> Result<T, SnapshotError> {
+    let (opened, bytes) = private_file::open(file, bounds::FILE_BYTES).map_err(|source| {
+        let file = file.to_owned();
+        // What is ours has no number of the system's.
+        if source.raw_os_error().is_some() {
+            SnapshotError::Unreadable { file, source }
+        } else {
+            SnapshotError::Unfit { file, source }
+        }
+    })?;
+    let too_much =
+        SnapshotError::TooMuch { file: file.to_owned(), most: bounds::SNAPSHOT_BYTES >> 20, things: "MiB in its snapshot" };
+    *left = left.checked_sub(bytes).ok_or(too_much)?;
+    // One that grows meanwhile is read as it was.
+    serde_json::from_reader(BufReader::with_capacity(1 << 16, opened.take(bytes)))
         .map_err(|source| SnapshotError::Malformed { file: file.to_owned(), source })
 }
 
 fn write_json<T: Serialize>(file: &Path, content: &T) -> Result<(), SnapshotError> {
     let unwritable = |source| SnapshotError::Unwritable { file: file.to_owned(), source };
-    let mut out = std::io::BufWriter::new(fs::File::create(file).map_err(unwritable)?);
+    let mut out = std::io::BufWriter::new(private_file::create(file).map_err(unwritable)?);
     serde_json::to_writer_pretty(&mut out, content).map_err(|source| unwritable(source.into()))?;
     out.write_all(b"\n").and_then(|()| out.flush()).map_err(unwritable)
 }

@@ -155,14 +155,14 @@ impl Engine {
     }
 
     fn change(&self, sql: &str, params: Vec<SqliteValue>) -> Result<(), MysqlError> {
-        let done = self.connection.execute(sql, rusqlite::params_from_iter(params));
+        let done = self.check_stop().and_then(|()| self.connection.execute(sql, rusqlite::params_from_iter(params)));
         done.map(|_| ()).map_err(|error| from_sqlite(&error, None))
     }
 
     /// The row of a stream, with its column names.
     fn stream_row(&self, id: i64) -> Result<Option<StreamRow>, MysqlError> {
         let Some(table) = self.catalog.get("vreplication") else { return Ok(None) };
-        let names = table.columns.iter().map(|column| column.name.clone()).collect();
+        let names = table.columns.iter().map(|column| column.name.to_string()).collect();
         let statement = Translated {
             sql: format!("SELECT * FROM {SIDECAR}.vreplication WHERE id = ?1"),
             params: vec![SqliteValue::Integer(id)],

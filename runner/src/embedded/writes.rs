@@ -109,8 +109,8 @@ fn null_given(error: MysqlError, was_given: impl Fn(&str) -> bool) -> MysqlError
 
 fn run(engine: &Engine, statement: &Translated) -> Result<u64, MysqlError> {
     let changed = engine
-        .connection
-        .execute(&statement.sql, rusqlite::params_from_iter(&statement.params))
+        .check_stop()
+        .and_then(|()| engine.connection.execute(&statement.sql, rusqlite::params_from_iter(&statement.params)))
         .map_err(|error| from_sqlite(&error, None))?;
     Ok(u64::try_from(changed).unwrap_or(0))
 }
@@ -121,9 +121,9 @@ fn table<'a>(engine: &'a Engine, name: &ObjectName) -> Option<&'a Table> {
 
 /// Every row of a table by SQLite's row id.
 fn contents(engine: &Engine, name: &ObjectName) -> Result<BTreeMap<i64, Vec<SqliteValue>>, MysqlError> {
-    let table = parts(name).pop().unwrap_or_default();
-    let statement =
-        Translated { sql: format!("SELECT rowid, * FROM {SIDECAR}.`{}`", table.replace('`', "")), params: Vec::new() };
+    // One that is not there has been refused before.
+    let Some(table) = table(engine, name) else { return Ok(BTreeMap::new()) };
+    let statement = Translated { sql: format!("SELECT rowid, * FROM {SIDECAR}.{}", table.name.quoted()), params: Vec::new() };
     let rows = engine.run(&statement).map_err(|error| from_sqlite(&error, None))?;
     let keyed = rows.into_iter().filter_map(|mut row| match row.first() {
         Some(SqliteValue::Integer(id)) => {

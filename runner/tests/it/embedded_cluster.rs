@@ -34,7 +34,7 @@ fn small() -> Snapshot {
     generate(Shape { shards: 2, streams: 12, ..Shape::default() }, NOW)
 }
 
-async fn call(port: u16, path: &'static str, request: impl Message, deadline: Duration) -> Result<Bytes, Status> {
+pub(crate) async fn call(port: u16, path: &'static str, request: impl Message, deadline: Duration) -> Result<Bytes, Status> {
     let work = async {
         let channel = Channel::from_shared(format!("http://127.0.0.1:{port}")).unwrap().connect().await;
         let channel = channel.map_err(|error| Status::unavailable(format!("no connection: {error:?}")))?;

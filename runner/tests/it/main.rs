@@ -24,6 +24,7 @@ mod serve_process;
 mod serve_tls;
 mod serve_trace;
 mod serve_writes;
+mod strangers;
 mod support;
 mod tablet;
 mod throttle;

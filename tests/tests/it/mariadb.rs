@@ -257,7 +257,7 @@ fn the_sidecar_tables_of_every_release_are_those_of_the_embedded_tablets() {
     let mut mariadb = server.connect();
     for major in Release::OLDEST.major()..=Release::NEWEST.major() {
         let release = Release::new(major);
-        let tables = schema::tables(release).into_iter().map(|table| (table.name.clone(), table.without_rows()));
+        let tables = schema::tables(release).into_iter().map(|table| (table.name.to_string(), table.without_rows()));
         let sidecar: BTreeMap<String, TableRows> = tables.collect();
         load(&mut mariadb, major, &sidecar);
         let rows = TabletRows { vitess_release: Some(format!("v{major}.0.0")), sidecar, ..TabletRows::default() };

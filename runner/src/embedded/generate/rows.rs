@@ -87,7 +87,7 @@ const UNLIMITED: i64 = i64::MAX;
 impl TabletBuilder {
     pub(super) fn new(alias: &str, keyspace: &str, release: Release, taken_at: Timestamp) -> Self {
         let tables: BTreeMap<String, Table> =
-            schema::tables(release).into_iter().map(|table| (table.name.clone(), table)).collect();
+            schema::tables(release).into_iter().map(|table| (table.name.to_string(), table)).collect();
         let sidecar = tables.iter().map(|(name, table)| (name.clone(), table.without_rows())).collect();
         Self {
             alias: alias.to_owned(),
@@ -117,7 +117,7 @@ impl TabletBuilder {
             .columns
             .iter()
             .map(|column| {
-                let given = values.iter().find(|(name, _)| *name == column.name).map(|(_, value)| value.clone());
+                let given = values.iter().find(|(name, _)| column.name == *name).map(|(_, value)| value.clone());
                 given.unwrap_or_else(|| match (column.default.as_deref(), column.nullable) {
                     (Some(number), _) if number.parse::<i64>().is_ok() => Cell::Int(number.parse().unwrap_or(0)),
                     (None, true) => Cell::Null,

@@ -1,0 +1,295 @@
+//! What a stranger's snapshot, topology, tablet or statement cannot do: run SQL, reach files, take all memory or the stack.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use crate::support::program::{Ran, recorded, vtflow};
+use prost::Message;
+use tempfile::TempDir;
+use vtflow::embedded::{Cell, Cluster, ColumnDecl, Shape, Snapshot, TableRows, generate};
+use vtflow_planner::{
+    Timestamp,
+    proto::tabletmanagerdata::{
+        ExecuteFetchAsDbaRequest, ExecuteFetchAsDbaResponse, VReplicationExecRequest, VReplicationExecResponse,
+    },
+    rpc,
+};
+
+use crate::embedded_cluster::call;
+
+/// A recorded cluster's files, to be damaged.
+fn copy() -> (TempDir, PathBuf) {
+    let directory = TempDir::new().unwrap();
+    let to = directory.path().join("snapshot");
+    fs::create_dir_all(to.join("tablets")).unwrap();
+    let from = recorded("movetables-running");
+    for file in ["snapshot.json", "topo.json"] {
+        fs::copy(from.join(file), to.join(file)).unwrap();
+    }
+    for entry in fs::read_dir(from.join("tablets")).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), to.join("tablets").join(entry.file_name())).unwrap();
+    }
+    (directory, to)
+}
+
+fn look(at: &Path, args: &[&str]) -> Ran {
+    vtflow(&[&["--snapshot", at.to_str().unwrap()], args].concat())
+}
+
+const TABLET: &str = "tablets/zone1-0000000200.json";
+
+#[test]
+fn names_of_a_snapshot_are_not_run() {
+    for (what, place) in [("table", "the name of a table"), ("column", "a column of table vreplication")] {
+        let (directory, at) = copy();
+        let made = directory.path().join("made-by-sqlite");
+        let name = match what {
+            "table" => format!("t` (x); ATTACH '{}' AS y; CREATE TABLE y.z (a); --", made.display()),
+            _ => format!("id` TEXT); ATTACH '{}' AS y; CREATE TABLE y.z (a); --", made.display()),
+        };
+        let mut tablet: serde_json::Value = serde_json::from_slice(&fs::read(at.join(TABLET)).unwrap()).unwrap();
+        if what == "table" {
+            tablet["sidecar"][name.as_str()] = serde_json::json!({"columns": [], "rows": []});
+        } else {
+            tablet["sidecar"]["vreplication"]["columns"][0]["name"] = name.into();
+        }
+        fs::write(at.join(TABLET), tablet.to_string()).unwrap();
+        for args in [&["get", "keyspaces"][..], &["plan", "workflows", "customer"], &["get", "workflows", "customer"]] {
+            let ran = look(&at, args);
+            assert!(!made.exists(), "{what} {args:?}: SQL of the snapshot was run: {ran:?}");
+            assert!(
+                ran.code < 2 && ran.stderr.contains("zone1-0000000200.json") && ran.stderr.contains(place),
+                "{args:?}: {ran:?}"
+            );
+        }
+        // The rest is there.
+        let ran = look(&at, &["get", "workflows", "customer"]);
+        assert!(ran.stdout.contains("zone2-0000000300") || ran.stdout.contains("80-"), "{ran:?}");
+    }
+}
+
+/// A name, what is done to a snapshot, and what is said of it.
+type Damage<'a> = (&'a str, &'a dyn Fn(&Path), &'a str);
+
+#[test]
+fn a_snapshot_is_plain_files_of_some_size() {
+    let tablet = |at: &Path| at.join(TABLET);
+    let link = |at: &Path| {
+        fs::remove_file(tablet(at)).unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", tablet(at)).unwrap();
+    };
+    let endless = |at: &Path| {
+        fs::remove_file(tablet(at)).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", tablet(at)).unwrap();
+    };
+    let pipe = |at: &Path| {
+        fs::remove_file(tablet(at)).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(tablet(at)).status().unwrap().success());
+    };
+    let sparse = |at: &Path| fs::File::create(tablet(at)).unwrap().set_len(1 << 40).unwrap();
+    let rows = |at: &Path| {
+        let rows = "[],".repeat(300_000);
+        let text = format!(r#"{{"alias":"zone1-0000000200","sidecar":{{"t":{{"columns":[],"rows":[{rows}[]]}}}}}}"#);
+        fs::write(tablet(at), text).unwrap();
+    };
+    let cases: [Damage<'_>; 5] = [
+        ("a link", &link, "it is a symbolic link, which is not followed"),
+        ("an endless device", &endless, "it is a symbolic link, which is not followed"),
+        ("a pipe", &pipe, "it is no plain file"),
+        ("a huge file", &sparse, "it has 1099511627776 bytes, more than the 268435456 that are read"),
+        ("too many rows", &rows, "a list is longer than the 200000 that are read"),
+    ];
+    for (name, damage, want) in cases {
+        let (_directory, at) = copy();
+        damage(&at);
+        let ran = look(&at, &["get", "workflows", "customer"]);
+        assert!(ran.code < 2 && ran.stderr.contains(want), "{name}: {ran:?}");
+        assert!(ran.stderr.contains("zone1-0000000200.json"), "{name}: {ran:?}");
+    }
+    let (_directory, at) = copy();
+    fs::rename(at.join("tablets"), at.join("others")).unwrap();
+    std::os::unix::fs::symlink(at.join("others"), at.join("tablets")).unwrap();
+    let ran = look(&at, &["get", "keyspaces"]);
+    assert!(ran.code == 2 && ran.stderr.contains("it is a symbolic link"), "{ran:?}");
+}
+
+fn mode(path: &Path) -> u32 {
+    std::os::unix::fs::PermissionsExt::mode(&fs::symlink_metadata(path).unwrap().permissions()) & 0o777
+}
+
+#[test]
+fn a_snapshot_is_written_into_its_directory_for_its_owner_alone() {
+    let mut snapshot = Snapshot::load(&recorded("movetables-running")).unwrap();
+    let some = snapshot.tablets.values().next().unwrap().clone();
+    let directory = TempDir::new().unwrap();
+    let absolute = format!("{}/made-0000000001", directory.path().display());
+    let hostile = ["../../escaped-0000000001", "../topo", &absolute, "x\0-0000000001", "ZONE1-100"];
+    for alias in hostile {
+        snapshot.tablets.insert(alias.to_owned(), some.clone());
+    }
+    let at = directory.path().join("a/b");
+    let left_out = snapshot.save(&at).unwrap();
+    assert_eq!(left_out.len(), hostile.len(), "{left_out:?}");
+    assert!(left_out["../topo"].contains("invalid tablet alias: '../topo'"), "{left_out:?}");
+    let names = |at: &Path| {
+        let mut names: Vec<String> =
+            fs::read_dir(at).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(directory.path()), ["a"], "nothing beside it");
+    assert_eq!(names(&at), ["snapshot.json", "tablets", "topo.json"]);
+    assert_eq!(names(&at.join("tablets")).len(), snapshot.tablets.len() - hostile.len(), "the rest is saved");
+    assert_eq!(
+        (mode(&at), mode(&at.join("tablets")), mode(&at.join("topo.json")), mode(&at.join(TABLET))),
+        (0o700, 0o700, 0o600, 0o600)
+    );
+    assert!(Snapshot::load(&at).unwrap().unreadable.tablets.is_empty());
+
+    // Nothing is written over, and no link is followed.
+    let again = snapshot.save(&at).unwrap_err().to_string();
+    assert!(again.contains("tablets: File exists"), "{again}");
+    let other = directory.path().join("other");
+    fs::create_dir(&other).unwrap();
+    fs::write(directory.path().join("mine"), "mine").unwrap();
+    std::os::unix::fs::symlink(directory.path().join("mine"), other.join("topo.json")).unwrap();
+    let refused = snapshot.save(&other).unwrap_err().to_string();
+    assert!(refused.contains("topo.json: File exists"), "{refused}");
+    assert_eq!(fs::read_to_string(directory.path().join("mine")).unwrap(), "mine");
+}
+
+#[test]
+fn a_trace_is_for_its_owner_alone_and_follows_no_link() {
+    let directory = TempDir::new().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    let trace = |file: &Path| vtflow(&["--demo", "get", "keyspaces", "--trace", file.to_str().unwrap()]);
+    fs::write(at("trace"), "old").unwrap();
+    fs::set_permissions(at("trace"), std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    assert_eq!(trace(&at("trace")).code, 0);
+    assert_eq!(mode(&at("trace")), 0o600);
+    fs::write(at("mine"), "mine").unwrap();
+    std::os::unix::fs::symlink(at("mine"), at("link")).unwrap();
+    std::os::unix::fs::symlink(at("nothing"), at("dangling")).unwrap();
+    for link in ["link", "dangling"] {
+        let ran = trace(&at(link));
+        assert!(ran.code == 2 && ran.stderr.contains("cannot be written") && ran.stderr.contains("symbolic link"), "{ran:?}");
+    }
+    assert_eq!(fs::read_to_string(at("mine")).unwrap(), "mine");
+    assert!(!at("nothing").exists());
+    let ran = trace(Path::new("/dev/null"));
+    assert!(ran.code == 2 && ran.stderr.contains("no plain file"), "{ran:?}");
+}
+
+async fn cluster() -> Cluster {
+    let shape = Shape { shards: 1, streams: 2, ..Shape::default() };
+    Cluster::start(generate(shape, Timestamp { seconds: 1_700_000_000, nanos: 0 }), BTreeMap::new(), Duration::ZERO)
+        .await
+        .unwrap()
+}
+
+async fn exec(cluster: &Cluster, sql: &str) -> Result<usize, tonic::Status> {
+    let port = cluster.port("zone1-0000000200").unwrap();
+    let limit = Duration::from_secs(30);
+    let answer = call(port, rpc::VREPLICATION_EXEC, VReplicationExecRequest { query: sql.into() }, limit).await?;
+    Ok(VReplicationExecResponse::decode(answer).unwrap().result.unwrap_or_default().rows.len())
+}
+
+async fn fetch(cluster: &Cluster, sql: &str) -> Result<usize, tonic::Status> {
+    let port = cluster.port("zone1-0000000200").unwrap();
+    let request = ExecuteFetchAsDbaRequest { query: sql.into(), max_rows: 10_000, ..ExecuteFetchAsDbaRequest::default() };
+    let answer = call(port, rpc::EXECUTE_FETCH_AS_DBA, request, Duration::from_secs(30)).await?;
+    Ok(ExecuteFetchAsDbaResponse::decode(answer).unwrap().result.unwrap_or_default().rows.len())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_statement_is_too_deep_or_too_long_for_the_process() {
+    let cluster = cluster().await;
+    let select = |condition: &str| format!("select id from _vt.vreplication where {condition}");
+    for count in [50_000, 900] {
+        for (name, sql) in [
+            ("or", select(&vec!["id = 1"; count].join(" or "))),
+            ("plus", select(&vec!["1"; count].join(" + "))),
+            ("not", select(&format!("{}id = 1", "not ".repeat(count)))),
+            ("minus", select(&format!("{}1", "- ".repeat(count)))),
+            ("is null", select(&format!("id {}", "is null ".repeat(count)))),
+            ("parens", select(&format!("{}1{}", "(".repeat(count), ")".repeat(count)))),
+            ("calls", select(&format!("{}1{}", "abs(".repeat(count), ")".repeat(count)))),
+            ("union", vec!["select id from _vt.vreplication"; count].join(" union ")),
+            ("subqueries", format!("{}select 1{}", "select (".repeat(count), ")".repeat(count))),
+            ("derived", format!("{}select id from _vt.vreplication{}", "select id from (".repeat(count), ") as t".repeat(count))),
+            ("case", select(&format!("{}1{}", "case when 1 then ".repeat(count), " end".repeat(count)))),
+            ("write", format!("update _vt.vreplication set tags = 'x' where id = 1 and ({})", vec!["1"; count].join(" or "))),
+        ] {
+            for answer in [exec(&cluster, &sql).await, fetch(&cluster, &sql).await] {
+                let is_deep = |text: &str| text.contains("Thread stack overrun") || text.contains("max_allowed_packet");
+                match answer {
+                    Ok(_) => assert_eq!(count, 900, "{name}"),
+                    Err(status) => assert!(count == 900 || is_deep(status.message()), "{name}: {}", status.message()),
+                }
+            }
+        }
+    }
+    // A list is long and not deep.
+    let ids = (0..10_000).map(|id| id.to_string()).collect::<Vec<_>>().join(", ");
+    assert_eq!(exec(&cluster, &select(&format!("id in ({ids})"))).await.unwrap(), 2);
+    let text = fetch(&cluster, &format!("select '{}'", "x".repeat(600_000))).await.unwrap_err();
+    assert!(text.message().contains("max_allowed_packet"), "{}", text.message());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_reaches_nothing_but_the_tablets_tables() {
+    let cluster = cluster().await;
+    let directory = TempDir::new().unwrap();
+    let made = directory.path().join("made");
+    let attach = format!("attach '{}' as y", made.display());
+    // A name whose quote the printer would take for an escaped one.
+    let broken = format!("select 1 as `x\\``; {attach}; --` from _vt.vreplication",);
+    for sql in [
+        attach.as_str(),
+        &broken,
+        "pragma database_list",
+        "select load_extension('x')",
+        "select * from pragma_database_list",
+        "select * from sqlite_master",
+        "select * from _vt.sqlite_master",
+        "select id as `a\\`` from _vt.vreplication",
+        "select `a\\``, 1 from _vt.vreplication",
+        "create trigger x after insert on _vt.vreplication begin select 1; end",
+        "drop table _vt.vreplication",
+        "update _vt.sqlite_sequence set seq = 1 where id = 1",
+        "vacuum into 'x'",
+    ] {
+        let refused = fetch(&cluster, sql).await.expect_err(sql);
+        assert!(!refused.message().is_empty() && !made.exists(), "{sql}");
+    }
+    // Columns of common tables that are made of each other.
+    let wide = "with a as (select * from _vt.vreplication x, _vt.vreplication y, _vt.vreplication z), \
+                b as (select * from a a1, a a2, a a3, a a4, a a5), c as (select * from b b1, b b2, b b3, b b4, b b5) \
+                select count(*) from c c1, c c2, c c3, c c4, c c5";
+    let refused = fetch(&cluster, wide).await.unwrap_err();
+    assert!(refused.message().contains("Too many columns"), "{}", refused.message());
+    assert_eq!(exec(&cluster, "select id from _vt.vreplication").await.unwrap(), 2, "and it lives on");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tablet_whose_rows_cannot_be_loaded_names_table_and_reason() {
+    let mut snapshot =
+        generate(Shape { shards: 1, streams: 1, ..Shape::default() }, Timestamp { seconds: 1_700_000_000, nanos: 0 });
+    let tablet = snapshot.tablets.get_mut("zone1-0000000200").unwrap();
+    let column = |name: &str| ColumnDecl { name: name.into(), mysql_type: "int".into(), nullable: true };
+    let table = TableRows { columns: vec![column("a"), column("A")], rows: vec![vec![Cell::Null, Cell::Null]] };
+    tablet.sidecar.insert("odd".into(), table);
+    let cluster = Cluster::start(snapshot, BTreeMap::new(), Duration::ZERO).await.unwrap();
+    let warnings = cluster.warnings().join("\n");
+    assert!(
+        warnings.contains("table odd: duplicate column name: A") && warnings.contains("tablets/zone1-0000000200.json"),
+        "{warnings}"
+    );
+}
