@@ -1,0 +1,227 @@
+//! A server whose clients are too many, silent, or do not read: it stays within its bounds, and `/healthz` answers within a second
+//! all the time.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use futures_util::{StreamExt, future::join_all, stream};
+use http_body_util::Full;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use prost::{Message, encoding};
+use tokio::{io::AsyncWriteExt, net::TcpStream, task::JoinHandle, time::timeout};
+use tonic::{Code, Request};
+use vtflow_planner::proto::vtctldata::GetWorkflowsResponse;
+
+use crate::support::{
+    process::Process,
+    serving::{GET_WORKFLOWS, channel, http_get, unary, workflows_of},
+};
+
+const BACKUP: &str = "/vtctlservice.Vtctld/Backup";
+
+fn arguments<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    [&["demo", "--serve", "--grpc-port", "0", "--port", "0"][..], more].concat()
+}
+
+/// Asks `/healthz` again and again.
+struct Watch {
+    is_over: Arc<AtomicBool>,
+    task: JoinHandle<Duration>,
+}
+
+impl Watch {
+    fn begin(http: SocketAddr) -> Self {
+        let is_over = Arc::new(AtomicBool::new(false));
+        let until = Arc::clone(&is_over);
+        let task = tokio::spawn(async move {
+            let mut slowest = Duration::ZERO;
+            while !until.load(Ordering::Relaxed) {
+                let begun = Instant::now();
+                let answer = timeout(Duration::from_secs(5), http_get(http, "/healthz")).await;
+                assert_eq!(answer.expect("/healthz answers"), (200, "ok\n".to_owned()));
+                slowest = slowest.max(begun.elapsed());
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            slowest
+        });
+        Self { is_over, task }
+    }
+
+    /// It has always answered, and within a second.
+    async fn end(self) {
+        self.is_over.store(true, Ordering::Relaxed);
+        let slowest = self.task.await.unwrap();
+        assert!(slowest < Duration::from_secs(1), "/healthz took {slowest:?}");
+    }
+}
+
+/// Requests for the same workflows that no two clients send alike.
+fn different(number: u64) -> Bytes {
+    let mut request = workflows_of("customer").to_vec();
+    encoding::uint64::encode(1000, &number, &mut request);
+    request.into()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_nobody_reads_keeps_nobody_waiting() {
+    // The process's stderr is a pipe that is full after some hundred lines.
+    let server = Process::start(&arguments(&[]));
+    let channel = channel(server.grpc).await;
+    let calls = stream::iter(0..4000).map(|_| unary(channel.clone(), BACKUP, Request::new(Bytes::new()))).buffer_unordered(50);
+    let all = calls.for_each(|answer| async move { assert_eq!(answer.unwrap_err().code(), Code::Unimplemented) });
+    timeout(Duration::from_secs(30), all).await.expect("nobody waits for the log");
+    assert_eq!(timeout(Duration::from_secs(1), http_get(server.http, "/healthz")).await.unwrap().0, 200);
+    let (_, metrics) = http_get(server.http, "/metrics").await;
+    let dropped = metrics.lines().find_map(|line| line.strip_prefix("vtflow_log_lines_dropped_total ")).expect("a count");
+    assert!(dropped.parse::<u64>().unwrap() > 1000, "{dropped}");
+    let (code, log) = tokio::task::spawn_blocking(move || server.end("-TERM")).await.unwrap();
+    assert_eq!(code, 0);
+    assert!(log.contains("log lines were dropped") && log.contains(&format!("dropped={dropped}")), "the log says how many");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn silent_connections_keep_nobody_out() {
+    let server = Process::start_with_files(256, &arguments(&[]));
+    let watch = Watch::begin(server.http);
+    let mut silent = Vec::new();
+    for _ in 0..300 {
+        for address in [server.grpc, server.http] {
+            silent.push(TcpStream::connect(address).await.unwrap());
+        }
+    }
+    for _ in 0..3 {
+        let call = async { unary(channel(server.grpc).await, GET_WORKFLOWS, Request::new(workflows_of("customer"))).await };
+        timeout(Duration::from_secs(5), call).await.expect("in time").unwrap();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    watch.end().await;
+    let (_, metrics) = http_get(server.http, "/metrics").await;
+    let closed = r#"vtflow_connections_closed_total{port="grpc",reason="idle"}"#;
+    assert!(metrics.contains(closed), "{metrics}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn http_clients_that_never_read_keep_nobody_out() {
+    let server = Process::start_with_files(256, &arguments(&[]));
+    let watch = Watch::begin(server.http);
+    let asks = format!("GET /metrics HTTP/1.1\r\nhost: {}\r\n\r\n", server.http).repeat(500);
+    let mut deaf = Vec::new();
+    for _ in 0..300 {
+        let mut connection = TcpStream::connect(server.http).await.unwrap();
+        // What the server does not take need not be sent.
+        timeout(Duration::from_millis(5), connection.write_all(asks.as_bytes())).await.ok();
+        deaf.push(connection);
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    watch.end().await;
+    assert!(server.most_memory() < 400, "{} MB", server.most_memory());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_hundred_at_once_are_answered_or_refused_at_once() {
+    let server = Process::start(&arguments(&["--shards", "8", "--streams", "24", "--no-log"]));
+    let watch = Watch::begin(server.http);
+    let (want, _) = workflows(server.grpc, 0).await.unwrap();
+    let results = join_all((1..=300).map(|number| workflows(server.grpc, number))).await;
+    let (mut answered, mut refused) = (0, 0);
+    for result in results {
+        match result {
+            Ok((got, _)) => {
+                assert_eq!(got, want, "all of it");
+                answered += 1;
+            }
+            Err((status, took)) => {
+                assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
+                assert!(status.message().contains("nothing was asked of any tablet, try again"), "{status:?}");
+                assert!(took < Duration::from_secs(1), "refused after {took:?}");
+                refused += 1;
+            }
+        }
+    }
+    watch.end().await;
+    // 32 at once and 256 that wait: whether the last ones are too many depends on how fast the first ones are.
+    assert!(answered >= 288 && answered + refused == 300, "{answered} {refused}");
+    // The embedded tablets are in it.
+    assert!(server.most_memory() < 600, "{} MB", server.most_memory());
+}
+
+type Took = Duration;
+
+/// How many streams there are in each workflow.
+async fn workflows(address: SocketAddr, number: u64) -> Result<(Vec<usize>, Took), (tonic::Status, Took)> {
+    let channel = channel(address).await;
+    let mut request = Request::new(different(number));
+    request.set_timeout(Duration::from_secs(120));
+    let begun = Instant::now();
+    let response = unary(channel, GET_WORKFLOWS, request).await.map_err(|status| (status, begun.elapsed()))?;
+    assert!(!response.metadata().contains_key("vtflow-failures"), "{:?}", response.metadata());
+    let reply = GetWorkflowsResponse::decode(response.into_inner()).unwrap();
+    let streams = |workflow: &vtflow_planner::proto::vtctldata::Workflow| {
+        workflow.shard_streams.values().map(|shard| shard.streams.len()).sum()
+    };
+    Ok((reply.workflows.iter().map(streams).collect(), begun.elapsed()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_do_not_read_their_replies_are_bounded() {
+    let server = Process::start(&arguments(&["--shards", "8", "--streams", "24", "--no-log"]));
+    let watch = Watch::begin(server.http);
+    let mut kept = Vec::new();
+    for client in 0..4_u64 {
+        let stream = TcpStream::connect(server.grpc).await.unwrap();
+        let mut builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+        builder.initial_stream_window_size(1).initial_connection_window_size(65_535);
+        let (sender, connection) = builder.handshake::<_, Full<Bytes>>(TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        let asks = (0..25).map(|number| {
+            let mut sender = sender.clone();
+            let message = different(1000 * (client + 1) + number);
+            let mut frame = vec![0];
+            frame.extend_from_slice(&u32::try_from(message.len()).unwrap().to_be_bytes());
+            frame.extend_from_slice(&message);
+            let request = http::Request::post(format!("http://server{GET_WORKFLOWS}"))
+                .header("content-type", "application/grpc")
+                .header("te", "trailers")
+                .body(Full::new(Bytes::from(frame)))
+                .unwrap();
+            async move { sender.send_request(request).await }
+        });
+        // The responses are there, and their bodies are not read.
+        kept.push((join_all(asks).await, sender));
+    }
+    assert!(kept.iter().all(|(responses, _)| responses.iter().all(|response| response.as_ref().unwrap().status() == 200)));
+    workflows(server.grpc, 1).await.expect("others are answered");
+    watch.end().await;
+    assert!(server.most_memory() < 600, "{} MB", server.most_memory());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_ends_in_time_also_if_its_caller_would_wait_for_ever() {
+    let flags = ["--shards", "2", "--hang", "zone1-0000000200", "--request-timeout", "2s", "--no-log"];
+    let server = Process::start(&arguments(&flags));
+    let watch = Watch::begin(server.http);
+    let begun = Instant::now();
+    let answers = join_all((0..40).map(|number| async move {
+        unary(channel(server.grpc).await, GET_WORKFLOWS, Request::new(different(number))).await
+    }))
+    .await;
+    assert!(begun.elapsed() < Duration::from_secs(9), "{:?}", begun.elapsed());
+    let named = answers.iter().filter(|answer| {
+        let metadata = match answer {
+            Ok(response) => response.metadata(),
+            Err(status) => status.metadata(),
+        };
+        metadata.get("vtflow-failures").is_some_and(|text| text.to_str().unwrap().contains("zone1-0000000200"))
+    });
+    assert!(named.count() >= 32, "what is missing is named: {:?}", answers.first());
+    watch.end().await;
+}
