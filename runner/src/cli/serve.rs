@@ -119,8 +119,16 @@ pub(crate) async fn serve(
     let options = ServerOptions { planner, traces, ..args.options(connect, default_host)? };
     let clock = Arc::clone(cluster);
     let server = Server::start(options, cluster.io.clone(), Arc::new(move || clock.now()), None).await?;
+    // From before anybody knows that it runs: the signal would end a process that does not listen to it.
+    let told = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup());
+    let looking = tokio::spawn(async move {
+        if let Ok(mut told) = told {
+            while told.recv().await.is_some() {
+                look_again();
+            }
+        }
+    });
     terminal::error_line(&format!("Vtctld on {}, HTTP on http://{}", server.grpc_address(), server.http_address()));
-    let looking = tokio::spawn(look_again_when_told());
     stopped().await;
     looking.abort();
     terminal::error_line("Stopping: RPCs that are under way may end.");
@@ -190,15 +198,6 @@ fn list(forward_to: Option<&str>, allow_writes: bool) -> String {
         format!("{:width$}  {by}", path.trim_start_matches('/'))
     };
     rows.iter().map(line).collect::<Vec<_>>().join("\n") + "\n"
-}
-
-/// Reads certificates and passwords again on SIGHUP.
-async fn look_again_when_told() {
-    if let Ok(mut told) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()) {
-        while told.recv().await.is_some() {
-            look_again();
-        }
-    }
 }
 
 /// Ends when the process is asked to stop.
