@@ -1,6 +1,13 @@
 //! The RPCs served, each with its operation. A path that is not here is not vtflow's.
 
-use crate::{flow::Effect, ops, write};
+use prost::Message;
+
+use crate::{
+    flow::Effect,
+    ops,
+    proto::vtctldata::{GetSchemaMigrationsRequest, GetTopologyPathRequest},
+    write,
+};
 
 /// One RPC that a server offers to its clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +27,9 @@ pub const GET_WORKFLOWS: &str = "/vtctlservice.Vtctld/GetWorkflows";
 
 /// `vtctlservice.Vtctld/GetSchemaMigrations`: [`crate::ops`], `schema_migrations`.
 pub const GET_SCHEMA_MIGRATIONS: &str = "/vtctlservice.Vtctld/GetSchemaMigrations";
+
+/// `vtctlservice.Vtctld/GetTopologyPath`: [`crate::ops`], `topology`.
+pub const GET_TOPOLOGY_PATH: &str = "/vtctlservice.Vtctld/GetTopologyPath";
 
 /// `vtctlservice.Vtctld/VDiffShow`: [`crate::ops`], `vdiff_show`.
 pub const VDIFF_SHOW: &str = "/vtctlservice.Vtctld/VDiffShow";
@@ -51,7 +61,7 @@ pub const SERVED: &[Served] = &[
     read("/vtctlservice.Vtctld/GetKeyspaces"),
     read("/vtctlservice.Vtctld/GetMirrorRules"),
     read("/vtctlservice.Vtctld/GetRoutingRules"),
-    read(GET_SCHEMA_MIGRATIONS),
+    Served { part: "of one keyspace", ..read(GET_SCHEMA_MIGRATIONS) },
     read("/vtctlservice.Vtctld/GetShard"),
     read("/vtctlservice.Vtctld/GetShardRoutingRules"),
     read("/vtctlservice.Vtctld/GetSrvKeyspaceNames"),
@@ -60,7 +70,7 @@ pub const SERVED: &[Served] = &[
     read("/vtctlservice.Vtctld/GetSrvVSchemas"),
     read("/vtctlservice.Vtctld/GetTablet"),
     read("/vtctlservice.Vtctld/GetTablets"),
-    read("/vtctlservice.Vtctld/GetTopologyPath"),
+    Served { part: "the current version", ..read(GET_TOPOLOGY_PATH) },
     read("/vtctlservice.Vtctld/GetVSchema"),
     read(GET_VERSION),
     read(GET_WORKFLOWS),
@@ -104,7 +114,17 @@ pub fn serves(path: &str, request: &[u8]) -> bool {
     if path == EXECUTE_VTCTL_COMMAND {
         return ops::serves_command(request);
     }
-    SERVED.iter().any(|served| served.path == path) && write::serves(path, request)
+    match served(path).map(|served| (served.effect, path)) {
+        Some((Effect::Write, _)) => write::serves(path, request),
+        Some((Effect::Read, GET_SCHEMA_MIGRATIONS)) => {
+            GetSchemaMigrationsRequest::decode(request).map_or(true, |wanted| !wanted.keyspace.is_empty())
+        }
+        Some((Effect::Read, GET_TOPOLOGY_PATH)) => {
+            GetTopologyPathRequest::decode(request).map_or(true, |wanted| wanted.version == 0)
+        }
+        Some((Effect::Read, _)) => true,
+        None => false,
+    }
 }
 
 /// `vtctlservice.Vtctld/WorkflowUpdate`: [`crate::write`], `workflow_update`.

@@ -24,9 +24,6 @@ mod cause;
 mod line;
 mod link;
 mod page;
-<<<<<<< HEAD
-mod reloaded;
-=======
 mod private_file;
->>>>>>> 55c4446 (Embedded tablets: nothing of a snapshot is run, files are for their owner alone, statements are measured first)
+mod reloaded;
 mod unary;

@@ -6,8 +6,8 @@
 //! Facts: `go/vt/vttablet/onlineddl/executor.go` (review of running migrations, cut-over, completion in order).
 
 use super::{
-    words::{duration, some},
     health::{Health, THROTTLED_SECONDS, updated},
+    words::{duration, some},
 };
 use crate::{
     flow::Timestamp,

@@ -84,6 +84,11 @@ mod tests {
             ("a field of a later release", rpc::RETRY_SCHEMA_MIGRATION, vec![0xf8, 0x07, 1], false),
             ("none", rpc::RETRY_SCHEMA_MIGRATION, vec![], true),
             ("a read", rpc::GET_WORKFLOWS, vec![0xf8, 0x07, 1], true),
+            ("all keyspaces", rpc::GET_SCHEMA_MIGRATIONS, vec![], false),
+            ("one keyspace", rpc::GET_SCHEMA_MIGRATIONS, vec![0x0a, 1, b'k'], true),
+            ("an old version", rpc::GET_TOPOLOGY_PATH, vec![0x10, 7], false),
+            ("the current version", rpc::GET_TOPOLOGY_PATH, vec![0x0a, 1, b'/'], true),
+            ("nobody's", "/vtctlservice.Vtctld/Backup", vec![], false),
         ] {
             assert_eq!(rpc::serves(path, &request), want, "{name} of {path}");
         }

@@ -162,7 +162,7 @@ impl WorkflowDelete {
         let command = shell::workflow("delete", target, workflow, &["--ignore-source"]);
         let text = "is there, too, and would have to go with it, which vtflow does not do: send this to a vtctld";
         let message = format!("workflow {keyspace}.{} {text}; nothing was changed. To leave it there: {command}", self.reverse());
-        Status { code: Code::FailedPrecondition, message }
+        Status { code: Code::Unimplemented, message }
     }
 
     fn refusal(&self, streams: &[Stream]) -> Result<(), Status> {

@@ -126,7 +126,10 @@ impl Part for WorkflowsOf {
 
     fn things(&self, read: &Vec<u8>, now: Timestamp) -> anyhow::Result<Vec<summary::Thing>> {
         let reply = GetWorkflowsResponse::decode(read.as_slice())?;
-        Ok(summary::workflows_of(&self.workflows.request(&self.keyspace, false), &reply, now).into_iter().map(Into::into).collect())
+        Ok(summary::workflows_of(&self.workflows.request(&self.keyspace, false), &reply, now)
+            .into_iter()
+            .map(Into::into)
+            .collect())
     }
 }
 

@@ -149,11 +149,19 @@ pub(crate) async fn serve(
     let (planner, traces) = (cluster.planner.clone(), cluster.traces.clone());
     let options = ServerOptions { planner, traces, ..args.options(connect, default_host)? };
     let clock = Arc::clone(cluster);
+    // From before anybody knows that it runs: the signal would end a process that does not listen to it.
+    let told = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup());
+    let looking = tokio::spawn(async move {
+        if let Ok(mut told) = told {
+            while told.recv().await.is_some() {
+                look_again();
+            }
+        }
+    });
     let scheme = if options.tls.cert.is_some() { "https" } else { "http" };
     let mut server = Server::start(options, cluster.io.clone(), Arc::new(move || clock.now()), None).await?;
     let http = server.http_address().map_or_else(|| "no HTTP".to_owned(), |address| format!("HTTP on {scheme}://{address}"));
     terminal::error_line(&format!("Vtctld on {}, {http}", server.grpc_address()));
-    let looking = tokio::spawn(look_again_when_told());
     let broken = tokio::select! {
         () = stopped() => None,
         why = server.broken() => Some(why),
@@ -238,15 +246,6 @@ fn list(forward_to: Option<&str>, allow_writes: bool) -> String {
         format!("{:width$}  {by}", path.trim_start_matches('/'))
     };
     rows.iter().map(line).collect::<Vec<_>>().join("\n") + "\n"
-}
-
-/// Reads certificates and passwords again on SIGHUP.
-async fn look_again_when_told() {
-    if let Ok(mut told) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()) {
-        while told.recv().await.is_some() {
-            look_again();
-        }
-    }
 }
 
 /// Ends when the process is asked to stop.

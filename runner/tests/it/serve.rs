@@ -6,7 +6,7 @@ use std::{path::Path, time::Duration};
 
 use crate::support::{
     server::RawServer,
-    serving::{GET_WORKFLOWS, Serving, channel, eventually, http_get, options, small, unary, workflows_of},
+    serving::{GET_WORKFLOWS, NOW, Serving, channel, eventually, http_get, options, small, unary, workflows_of},
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
@@ -17,7 +17,7 @@ use tonic::{Code, Request, client::Grpc, transport::Channel};
 use vtflow::{
     deadline::Deadlines,
     drive::drive,
-    embedded::{Fault, Snapshot},
+    embedded::{Fault, Shape, Snapshot, generate},
     observe::Nobody,
     server::ServerOptions,
 };
@@ -407,4 +407,26 @@ async fn the_http_port_tells_what_happened() {
     let says_where = page.contains("Vtctld") && page.contains(&serving.address().port().to_string());
     assert!(status == 200 && (says_where || page.contains("<script type=\"module\" src=\"main.js\">")), "{page}");
     assert_eq!(http_get(http, "/nope").await.0, 404);
+}
+
+#[tokio::test]
+async fn all_that_goes_with_an_error_fits_into_what_clients_take() {
+    // No tablet has a record, so that each of many shards has its line in the status and its entry in the failures.
+    let mut snapshot = generate(Shape { shards: 256, streams: 1, ..Shape::default() }, NOW);
+    snapshot.topo.retain(|record| !record.path.starts_with("tablets/"));
+    let serving = Serving::with(options(), snapshot, &[]).await;
+    let status = serving.call(GET_WORKFLOWS, workflows_of("customer")).await.unwrap_err();
+    let is_plain = |byte: u8| (b' '..=b'~').contains(&byte) && byte != b'%';
+    let encoded: usize = status.message().bytes().map(|byte| if is_plain(byte) { 1 } else { 3 }).sum();
+    // As HTTP/2 counts: 32 bytes for each besides its letters. The library has taken the status out of the metadata.
+    let headers = status.metadata().clone().into_headers();
+    let others: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
+    let status_itself = "grpc-message".len() + 32 + "grpc-status".len() + 1 + 32 + ":status".len() + 3 + 32;
+    let whole = encoded + others + status_itself;
+    assert!(whole < 8192, "{whole}");
+    let (_, note) = status.message().rsplit_once(" [...] ").expect(status.message());
+    assert!(note.starts_with("[remainder of the error is truncated") && note.ends_with(" bytes]"), "{note}");
+    let told: Vec<Failure> = serde_json::from_slice(headers["vtflow-failures"].as_bytes()).unwrap();
+    let omitted: usize = headers["vtflow-failures-omitted"].to_str().unwrap().parse().unwrap();
+    assert!(told.len() > 3 && told.len() + omitted == 256, "{} and {omitted}", told.len());
 }

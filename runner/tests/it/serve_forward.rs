@@ -420,6 +420,8 @@ async fn what_vtflow_does_not_do_itself_is_forwarded_whatever_the_flags() {
         ("rules go", rpc::WORKFLOW_DELETE, deletion(workflow(), true, false), true),
         ("a message", rpc::WORKFLOW_UPDATE, update(Some("text".to_owned())), true),
         ("a field of a later release", rpc::WORKFLOW_DELETE, of_a_later_release(deletion("nope".to_owned(), true, true)), true),
+        ("migrations of all keyspaces", rpc::GET_SCHEMA_MIGRATIONS, vec![], true),
+        ("an old version", rpc::GET_TOPOLOGY_PATH, vec![0x10, 7], true),
         // These are vtflow's.
         ("streams only", rpc::WORKFLOW_DELETE, deletion("nope".to_owned(), true, true), false),
         ("an update", rpc::WORKFLOW_UPDATE, update(None), false),

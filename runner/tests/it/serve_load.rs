@@ -210,10 +210,11 @@ async fn a_request_ends_in_time_also_if_its_caller_would_wait_for_ever() {
     let server = Process::start(&arguments(&flags));
     let watch = Watch::begin(server.http);
     let begun = Instant::now();
-    let answers = join_all((0..40).map(|number| async move {
-        unary(channel(server.grpc).await, GET_WORKFLOWS, Request::new(different(number))).await
-    }))
-    .await;
+    let answers =
+        join_all((0..40).map(|number| async move {
+            unary(channel(server.grpc).await, GET_WORKFLOWS, Request::new(different(number))).await
+        }))
+        .await;
     assert!(begun.elapsed() < Duration::from_secs(9), "{:?}", begun.elapsed());
     let named = answers.iter().filter(|answer| {
         let metadata = match answer {

@@ -50,6 +50,39 @@ async fn the_demo_is_served_on_this_machine_only() {
     assert!(!log.contains("msg=rpc"), "{log}");
 }
 
+#[tokio::test]
+async fn passwords_are_read_again_when_the_process_is_told_to() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let file = directory.path().join("passwords.json");
+    let write = |password: &str| {
+        std::fs::write(&file, format!(r#"[{{"Username": "anna", "Password": "{password}"}}]"#)).unwrap();
+    };
+    write("secret");
+    let flags = ["--grpc-auth-mode", "static", "--grpc-auth-static-password-file", file.to_str().unwrap()];
+    let process = Process::start(&[&["demo", "--serve", "--grpc-port", "0", "--port", "0"][..], &flags].concat());
+    let to = channel(process.grpc).await;
+    let call = |password: &'static str| {
+        let mut request = Request::new(workflows_of("customer"));
+        request.metadata_mut().insert("username", "anna".parse().unwrap());
+        request.metadata_mut().insert("password", password.parse().unwrap());
+        unary(to.clone(), GET_WORKFLOWS, request)
+    };
+    call("secret").await.unwrap();
+    write("changed");
+    process.signal("-HUP");
+    for _ in 0..500 {
+        if call("changed").await.is_ok() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    call("changed").await.unwrap();
+    assert_eq!(call("secret").await.unwrap_err().code(), tonic::Code::PermissionDenied);
+    let (code, log) = tokio::task::spawn_blocking(move || process.end("-TERM")).await.unwrap();
+    assert_eq!(code, 0, "{log}");
+    assert!(log.contains("the password file read again") && !log.contains("secret"), "{log}");
+}
+
 fn run(arguments: &[&str]) -> (i32, String, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_vtflow")).args(arguments).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
