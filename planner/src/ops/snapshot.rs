@@ -165,7 +165,7 @@ impl Snapshot {
             match name.map(CellName::parse) {
                 Some(Ok(cell)) => drop(cells.insert(cell)),
                 Some(Err(bad)) => {
-                    self.fail("", "", "", format!("the cell of the record {:?} is left out: {bad}", cut(&record.path)))
+                    self.fail("", "", "", format!("the cell of the record {:?} is left out: {bad}", cut(&record.path)));
                 }
                 None => {}
             }

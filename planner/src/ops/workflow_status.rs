@@ -22,6 +22,7 @@ use crate::{
         binlogdata::{VReplicationWorkflowState as State, VReplicationWorkflowType},
         tabletmanagerdata::ExecuteFetchAsDbaRequest,
         topodata::Shard,
+        vschema,
         vtctldata::{
             GetWorkflowsRequest, GetWorkflowsResponse, Workflow, WorkflowStatusRequest, WorkflowStatusResponse,
             workflow::Stream,
@@ -139,9 +140,9 @@ impl WorkflowStatus {
                 other => routing.cells = Err(unexpected("a read of the topology", &other)),
             },
             // Absent rules are empty ones.
-            Record::TableRules => routing.tables = read(answer, Some(Default::default())),
-            Record::ShardRules => routing.shards = read(answer, Some(Default::default())),
-            Record::KeyspaceRules => routing.keyspaces = read(answer, Some(Default::default())),
+            Record::TableRules => routing.tables = read(answer, Some(vschema::RoutingRules::default())),
+            Record::ShardRules => routing.shards = read(answer, Some(vschema::ShardRoutingRules::default())),
+            Record::KeyspaceRules => routing.keyspaces = read(answer, Some(vschema::KeyspaceRoutingRules::default())),
             Record::ServedVSchema(cell) => {
                 if let Some(serving) = routing.cells.as_mut().ok().and_then(|cells| cells.get_mut(&cell)) {
                     serving.vschema = read(answer, None);

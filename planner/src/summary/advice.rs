@@ -92,6 +92,7 @@ enum Source {
 
 /// A workflow, as far as the next step depends on it.
 #[derive(Clone, Copy, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "facts that are independent of each other")]
 struct Case {
     kind: Kind,
     phase: Phase,

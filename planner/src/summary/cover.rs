@@ -23,8 +23,11 @@ fn range(shard: &str) -> Option<Range> {
     (range.1.is_empty() || range.0 < range.1).then_some(range)
 }
 
+/// What a source says of one thing, in words.
+type Told<'a> = &'a dyn Fn(&BinlogSource) -> String;
+
 fn name((start, end): &Range) -> String {
-    let text = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let text = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
     format!("{}-{}", text(start), text(end))
 }
 
@@ -120,13 +123,13 @@ pub(super) fn differences(workflow: &Workflow) -> Vec<String> {
         let server = [source.external_cluster.as_str(), source.external_mysql.as_str()];
         server.into_iter().find(|name| !name.is_empty()).unwrap_or("this one").to_owned()
     };
-    let aspects: [(&str, &dyn Fn(&BinlogSource) -> String); 4] = [
+    let aspects: [(&str, Told<'_>); 4] = [
         ("the same tables", &tables),
         ("the same on_ddl", &on_ddl),
         ("the same after the copy", &stops),
         ("of one cluster", &cluster),
     ];
-    let said = |(what, of): (&str, &dyn Fn(&BinlogSource) -> String)| {
+    let said = |(what, of): (&str, Told<'_>)| {
         let mut by_value: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
         for (stream, source) in known(workflow) {
             by_value.entry(of(source)).or_default().insert(&stream.shard);

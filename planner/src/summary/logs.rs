@@ -110,9 +110,9 @@ fn alike(message: &str) -> String {
             let (word, after) = rest.split_at(end);
             let names_error = ["errno ", "sqlstate ", "code = "].iter().any(|before| out.ends_with(before));
             if c.is_ascii_digit() && !names_error {
-                out.push('#')
+                out.push('#');
             } else {
-                out.push_str(word)
+                out.push_str(word);
             }
             rest = after;
         } else {
@@ -142,7 +142,7 @@ mod tests {
 
     fn stream(logs: &[(i64, &str, &str)]) -> Stream {
         let log = |(id, (seconds, kind, message)): (usize, &(i64, &str, &str))| Log {
-            id: id as i64,
+            id: i64::try_from(id).unwrap(),
             r#type: (*kind).into(),
             state: "Stopped".into(),
             updated_at: Some(Time { seconds: *seconds, nanoseconds: 0 }),
@@ -163,7 +163,7 @@ mod tests {
         let uuid = "65b3a1c0-e710-11f1-ac9e-02fc00000001";
         let texts: Vec<String> = (1..=5).map(|n| format!("Stopped at position {uuid}:1-{n}:mysqlsh:1-3,{uuid}:1-{n}")).collect();
         let mut logs: Vec<(i64, &str, &str)> =
-            texts.iter().enumerate().map(|(n, text)| (900 + n as i64, "State Changed", text.as_str())).collect();
+            texts.iter().enumerate().map(|(n, text)| (900 + i64::try_from(n).unwrap(), "State Changed", text.as_str())).collect();
         logs.push((100, "Message", "Duplicate entry '5' for key 'a.PRIMARY' (errno 1062) (sqlstate 23000)"));
         logs.push((200, "Message", "Duplicate entry '6' for key 'a.PRIMARY' (errno 1062) (sqlstate 23000)"));
         logs.push((150, "Message", "Duplicate entry '6' for key 'a.PRIMARY' (errno 1586) (sqlstate 23000)"));

@@ -12,7 +12,7 @@ use std::{
 use serde::Serialize;
 
 use super::{
-    health::{THROTTLED_SECONDS, Whole},
+    health::Whole,
     migration_row::{self, ItsStream, Said, seconds},
     words::{duration, plural, some},
     workflows::{self, WorkflowLine},
@@ -121,7 +121,9 @@ impl<'a> Pending<'a> {
             }
         }
         if is_newest_first {
-            by_shard.values_mut().for_each(|rows| rows.reverse());
+            for rows in by_shard.values_mut() {
+                rows.reverse();
+            }
         }
         Self(by_shard)
     }

@@ -51,8 +51,8 @@ pub fn quoted(word: &str) -> String {
             '\t' => out.push_str(r"\t"),
             '\r' => out.push_str(r"\r"),
             '\'' | '\\' => out.extend(['\\', c]),
-            c if is_hidden(c) && u32::from(c) <= 0xffff => out.push_str(&format!("\\u{:04x}", u32::from(c))),
-            c if is_hidden(c) => out.push_str(&format!("\\U{:08x}", u32::from(c))),
+            c if is_hidden(c) && u32::from(c) <= 0xffff => out.extend([format!("\\u{:04x}", u32::from(c))]),
+            c if is_hidden(c) => out.extend([format!("\\U{:08x}", u32::from(c))]),
             c => out.push(c),
         }
     }

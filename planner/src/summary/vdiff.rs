@@ -277,10 +277,11 @@ pub fn vdiff_summary(
 
 /// Whether a shard's part has started and not ended: when it last moved is in the reply for all `VDiff`s only.
 pub fn vdiff_is_under_way(reply: &VDiffShowResponse) -> bool {
-    reply.tablet_responses.values().filter_map(|response| rows(response).ok()).any(|rows| {
-        let any = rows.rows().any(|row| row.text("vdiff_state") == "started");
-        any
-    })
+    reply
+        .tablet_responses
+        .values()
+        .filter_map(|response| rows(response).ok())
+        .any(|rows| rows.rows().any(|row| row.text("vdiff_state") == "started"))
 }
 
 /// The outcome in words.

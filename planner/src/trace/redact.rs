@@ -55,10 +55,8 @@ fn redacted_answer(what: &What, answer: Answer, hidden: &mut Hidden) -> Answer {
         }
         (What::TabletPage { .. }, Answer::Called(page)) => Answer::Called(messages::page(&page, hidden)),
         // What a tablet says may quote a row; that there was no answer are our own words.
-        (What::TabletCall { .. } | What::TabletPage { .. }, Answer::Failed { kind: kind @ FailureKind::Status(_), message }) => {
-            Answer::Failed { kind, message: messages::failure(&message, hidden) }
-        }
-        (What::TabletPage { .. }, Answer::Failed { kind, message }) => {
+        (What::TabletCall { .. }, Answer::Failed { kind: kind @ FailureKind::Status(_), message })
+        | (What::TabletPage { .. }, Answer::Failed { kind, message }) => {
             Answer::Failed { kind, message: messages::failure(&message, hidden) }
         }
         (_, answer) => messages::topology(what, answer),

@@ -284,7 +284,7 @@ fn tablet(release: Release, streams: &[(i64, Option<String>, String)]) -> Engine
             _ if kind.contains("int") => Cell::Int(id * 7 % 5),
             _ => Cell::Text(format!("{}", id % 2)),
         };
-        let per_stream = match table.name.as_str() {
+        let per_stream = match &*table.name.to_string() {
             "vreplication" => 1,
             "copy_state" | "vreplication_log" => 2,
             _ => 0,
@@ -295,7 +295,7 @@ fn tablet(release: Release, streams: &[(i64, Option<String>, String)]) -> Engine
                 content.rows.push(row.collect());
             }
         }
-        rows.sidecar.insert(table.name.clone(), content);
+        rows.sidecar.insert(table.name.to_string(), content);
     }
     Engine::new(&rows, Clock::starting_at(Timestamp::default())).expect("a database")
 }

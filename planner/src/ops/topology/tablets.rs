@@ -244,10 +244,9 @@ impl Tablets {
     fn doubt(&self, record: &Tablet) -> Result<(), Doubt> {
         let shard = (record.keyspace.clone(), record.shard.clone());
         match self.shards.as_ref().and_then(|shards| shards.get(&shard)) {
-            None => Ok(()),
             Some(Err(text)) => Err(Doubt::Unread(text.clone())),
             // A tablet says so before its shard's record does; a record that does not say since when is no older.
-            Some(Ok(Primary { alias: None, .. })) => Ok(()),
+            None | Some(Ok(Primary { alias: None, .. })) => Ok(()),
             Some(Ok(primary)) if primary.alias == record.alias => Ok(()),
             Some(Ok(primary)) if primary.since != moment(None) && term(record) > primary.since => Ok(()),
             Some(Ok(_)) => Err(Doubt::Outdated),

@@ -202,7 +202,7 @@ fn source(text: &str, hidden: &mut Hidden) -> Option<String> {
         if is_kept {
             out.push_str(value);
         } else {
-            out.push_str(&format!("{quote}{}{quote}", hidden.text(inside.as_bytes())));
+            out.extend([quote.to_string(), hidden.text(inside.as_bytes()), quote.to_string()]);
         }
         rest = tail;
     }

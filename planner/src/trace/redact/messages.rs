@@ -80,7 +80,9 @@ pub(super) fn response(path: &str, bytes: &[u8], is_persons: bool, hidden: &mut 
 }
 
 /// Variables of `/debug/vars` that a version is made of, and what of each may be shown.
-const BUILD: [(&str, fn(&str) -> bool); 5] = [
+type May = fn(&str) -> bool;
+
+const BUILD: [(&str, May); 5] = [
     ("BuildGitRev", |text| text.bytes().all(|byte| byte.is_ascii_hexdigit())),
     ("BuildVersion", |text| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-+".contains(&byte))),
     ("BuildTimestamp", |_| false),
@@ -144,7 +146,7 @@ pub(super) fn failure(text: &str, hidden: &mut Hidden) -> String {
     for (begin, is_it) in [("(errno ", char::is_numeric as fn(char) -> bool), ("(sqlstate ", char::is_alphanumeric)] {
         let inside = text.split_once(begin).and_then(|(_, rest)| rest.split_once(')')).map(|(inside, _)| inside);
         if let Some(inside) = inside.filter(|inside| inside.len() <= 5 && inside.chars().all(is_it)) {
-            out.push_str(&format!(" {begin}{inside})"));
+            out.extend([" ", begin, inside, ")"]);
         }
     }
     // Looked for at the end.
