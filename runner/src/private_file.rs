@@ -84,6 +84,7 @@ fn check(found: &fs::Metadata, bytes: u64) -> io::Result<u64> {
 }
 
 #[cfg(all(test, unix))]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 mod tests {
     use std::{io::Write as _, os::unix::fs::PermissionsExt as _};
 

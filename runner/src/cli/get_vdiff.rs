@@ -59,7 +59,7 @@ pub(crate) struct GetVDiffArgs {
     show: ShowArgs,
 }
 
-/// What is read of VDiffs.
+/// What is read of `VDiff`s.
 pub(crate) struct VDiffs {
     reply: VDiffShowResponse,
     /// The same of all `VDiff`s, if one is under way: when it last moved is there; `None` also if it cannot be had.
@@ -178,7 +178,7 @@ fn screen(of: &str, summary: &summary::VDiffSummary, width: Option<usize>) -> St
         })
         .collect();
     let note = || Column { heading: "NOTE", fit: Fit::Rest };
-    let uuid = has_uuids.then(|| Column { heading: "VDIFF", fit: Fit::Whole });
+    let uuid = has_uuids.then_some(Column { heading: "VDIFF", fit: Fit::Whole });
     let columns: Vec<Column> = uuid.into_iter().chain([column("SHARD"), column("STATE"), column("ROWS"), note()]).collect();
     let shards = view::lines(&columns, &shards, width);
     if tables.is_empty() {

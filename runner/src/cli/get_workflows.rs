@@ -19,7 +19,6 @@ use super::{
 use crate::output::{
     json::Document,
     table::{Column, Fit},
-    terminal,
 };
 
 #[derive(Args, Clone, Debug)]

@@ -71,7 +71,8 @@ pub fn wrapped(first: &str, text: &str, columns: Option<usize>) -> String {
         used += columns;
     }
     let before = std::iter::once(first).chain(std::iter::repeat(indent.as_str()));
-    lines.iter().zip(before).map(|(line, before)| format!("{}\n", format!("{before}{line}").trim_end())).collect()
+    let whole = lines.iter().zip(before).map(|(line, before)| format!("{before}{line}").trim_end().to_owned() + "\n");
+    whole.collect::<Vec<_>>().concat()
 }
 
 /// A word in pieces that fit a line: itself, unless it is longer than one.

@@ -155,19 +155,15 @@ impl Admission {
     /// Room for more bytes of a request; false if there is none.
     pub(super) fn grow(&self, room: &mut Room, bytes: usize) -> bool {
         let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
-        match Arc::clone(&self.requests).try_acquire_many_owned(units) {
-            Ok(permit) => {
-                match &mut room.0 {
-                    Some(before) => before.merge(permit),
-                    none => *none = Some(permit),
-                }
-                true
-            }
-            Err(_) => {
-                self.metrics.refused("requests");
-                false
-            }
+        let Ok(permit) = Arc::clone(&self.requests).try_acquire_many_owned(units) else {
+            self.metrics.refused("requests");
+            return false;
+        };
+        match &mut room.0 {
+            Some(before) => before.merge(permit),
+            none => *none = Some(permit),
         }
+        true
     }
 
     fn unsent_units(&self) -> u32 {

@@ -1,5 +1,7 @@
 //! The tests of the runner, as one program: every file is a module, what they share is in `support`.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod cases_migrations;
 mod cli_etcd;
 mod cli_reads;

@@ -424,7 +424,7 @@ async fn all_that_goes_with_an_error_fits_into_what_clients_take() {
     let status_itself = "grpc-message".len() + 32 + "grpc-status".len() + 1 + 32 + ":status".len() + 3 + 32;
     let whole = encoded + others + status_itself;
     assert!(whole < 8192, "{whole}");
-    let (_, note) = status.message().rsplit_once(" [...] ").expect(status.message());
+    let (_, note) = status.message().rsplit_once(" [...] ").unwrap_or_else(|| panic!("{}", status.message()));
     assert!(note.starts_with("[remainder of the error is truncated") && note.ends_with(" bytes]"), "{note}");
     let told: Vec<Failure> = serde_json::from_slice(headers["vtflow-failures"].as_bytes()).unwrap();
     let omitted: usize = headers["vtflow-failures-omitted"].to_str().unwrap().parse().unwrap();

@@ -250,7 +250,7 @@ async fn a_statement_reaches_nothing_but_the_tablets_tables() {
     let made = directory.path().join("made");
     let attach = format!("attach '{}' as y", made.display());
     // A name whose quote the printer would take for an escaped one.
-    let broken = format!("select 1 as `x\\``; {attach}; --` from _vt.vreplication",);
+    let broken = format!("select 1 as `x\\``; {attach}; --` from _vt.vreplication");
     for sql in [
         attach.as_str(),
         &broken,
