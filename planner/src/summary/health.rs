@@ -219,8 +219,10 @@ impl<'a> Whole<'a> {
         streams.sort_by(|(_, a, x), (_, b, y)| x.shard.cmp(&y.shard).then(x.id.cmp(&y.id)).then(a.cmp(b)));
         let lags: Option<Vec<i64>> =
             streams.iter().map(|(health, _, stream)| lag(stream, now).filter(|_| *health != Health::Unknown)).collect();
-        let mut of_all: Vec<String> = mixture(&streams, workflow.workflow_type == "OnlineDDL").into_iter().collect();
-        if has_all {
+        let is_migration = workflow.workflow_type == "OnlineDDL";
+        let mut of_all: Vec<String> = mixture(&streams, is_migration).into_iter().collect();
+        // A schema migration's streams end shard by shard: its own line says what is known of each.
+        if has_all && !is_migration {
             of_all.extend(cover::gaps(workflow));
         }
         of_all.extend(cover::differences(workflow));

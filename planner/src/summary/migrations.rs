@@ -228,7 +228,7 @@ fn line(
     let is_all = beside.is_whole || beside.shards.is_some_and(|shards| shards.len() <= have);
     // Of one that has ended the streams are left over until its artifacts go.
     let is_open = rows.iter().any(|it| !matches!(it.row.status(), Status::Complete | Status::Cancelled));
-    let streams = workflow.filter(|_| is_open).map(|workflow| workflows::line(workflow, &Whole::new(workflow, true, now)));
+    let streams = workflow.filter(|_| is_open).map(|workflow| workflows::line(workflow, &Whole::new(workflow, false, now)));
     let absent = absent(beside, &known, &silent).filter(|_| is_open);
     let has_trouble = matches!(worst_known, Status::Failed | Status::Unknown) || is_stuck || ends.is_some() || absent.is_some();
     let line = MigrationLine {

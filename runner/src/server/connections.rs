@@ -33,6 +33,8 @@ const WRITE_TIME: Duration = Duration::from_secs(20);
 const REPLY_TIME: Duration = Duration::from_secs(30);
 /// The same when others wait for the room that it takes.
 const REPLY_TIME_CROWDED: Duration = Duration::from_secs(2);
+/// How long a connection that has sent nothing is left alone: one that was just made has its first request on the way.
+const FIRST_TIME: Duration = Duration::from_millis(30);
 /// How long to wait when the system gives no connection.
 const BACK_OFF: Duration = Duration::from_millis(100);
 /// Bytes of a reply that are handed over at once.
@@ -54,6 +56,15 @@ pub(super) struct Connections {
     metrics: Arc<Metrics>,
     open: Mutex<Open>,
     refused: Sparing,
+}
+
+/// Whether there is a place for one more connection.
+enum Room {
+    Now,
+    /// As soon as those that were just made have said something, or nothing for long enough.
+    Soon,
+    /// All of them have requests under way.
+    Never,
 }
 
 #[derive(Default)]
@@ -93,7 +104,7 @@ impl Connections {
         Arc::new(Self { port, cap, metrics, open: Mutex::default(), refused: Sparing::new() })
     }
 
-    /// The next connection that there is room for.
+    /// The next connection that there is room for. To be polled to its end: a connection that waits for room would be lost.
     ///
     /// # Errors
     /// The socket is no socket any more: nobody will ever come.
@@ -101,8 +112,13 @@ impl Connections {
         loop {
             match listener.accept().await {
                 Ok((stream, _)) => {
-                    if let Some(slot) = self.slot() {
-                        return Ok((stream, slot));
+                    let mut room = self.room();
+                    while matches!(room, Room::Soon) {
+                        sleep(FIRST_TIME / 3).await;
+                        room = self.room();
+                    }
+                    if matches!(room, Room::Now) {
+                        return Ok((stream, self.slot()));
                     }
                     self.metrics.connection_closed(self.port, "full");
                     self.refused.warn(
@@ -114,7 +130,7 @@ impl Connections {
                 Err(error) if matches!(error.raw_os_error(), Some(9 | 22 | 88 | 95)) => return Err(error),
                 Err(error) => {
                     // Out of files, most likely: that passes, sooner if somebody idle goes.
-                    self.evict();
+                    let _ = self.evict();
                     self.refused
                         .warn("no connection can be taken", &[("port", self.port.to_owned()), ("error", error.to_string())]);
                     sleep(BACK_OFF).await;
@@ -135,10 +151,12 @@ impl Connections {
         }
     }
 
-    fn slot(self: &Arc<Self>) -> Option<Slot> {
-        if self.open().held.len() >= self.cap && !self.evict() {
-            return None;
-        }
+    /// Whether there is room for one more, made if need be.
+    fn room(&self) -> Room {
+        if self.open().held.len() < self.cap { Room::Now } else { self.evict() }
+    }
+
+    fn slot(self: &Arc<Self>) -> Slot {
         let now = Instant::now();
         let held = Arc::new(Held {
             busy: AtomicUsize::new(0),
@@ -153,17 +171,20 @@ impl Connections {
         open.held.insert(number, Arc::clone(&held));
         drop(open);
         self.metrics.connection_opened(self.port);
-        Some(Slot { held, number, of: Arc::clone(self) })
+        Slot { held, number, of: Arc::clone(self) }
     }
 
-    /// Closes the connection that has been idle for longest; false if none is.
-    fn evict(&self) -> bool {
+    /// Closes the connection that has been idle for longest, if one is.
+    fn evict(&self) -> Room {
         let mut open = self.open();
-        let idle = open.held.iter().filter(|(_, held)| held.busy.load(Ordering::Relaxed) == 0);
-        let Some(number) = idle.min_by_key(|(_, held)| held.times().active).map(|(number, _)| *number) else { return false };
+        let idle = || open.held.iter().filter(|(_, held)| held.busy.load(Ordering::Relaxed) == 0);
+        let heard = idle().filter(|(_, held)| held.received() > 0 || held.times().active.elapsed() >= FIRST_TIME);
+        let Some(number) = heard.min_by_key(|(_, held)| held.times().active).map(|(number, _)| *number) else {
+            return if idle().next().is_some() { Room::Soon } else { Room::Never };
+        };
         open.close(number);
         self.metrics.connection_closed(self.port, "idle");
-        true
+        Room::Now
     }
 
     fn open(&self) -> MutexGuard<'_, Open> {

@@ -52,17 +52,20 @@ pub(super) async fn serve(
     // Dropping it ends the connections.
     let mut open = JoinSet::new();
     let mut tick = interval(Duration::from_secs(1));
+    let mut next = Box::pin(connections.accept(&listener));
     loop {
         tokio::select! {
             () = stopped(&mut serving) => break,
-            accepted = connections.accept(&listener) => {
+            accepted = &mut next => {
                 let (stream, slot) = accepted?;
                 open.spawn(one(stream, slot, Arc::clone(&door), Arc::clone(&inner), serving.clone()));
+                next.set(connections.accept(&listener));
             }
             _ = tick.tick() => connections.sweep(inner.admission.is_crowded()),
             _ = open.join_next(), if !open.is_empty() => {}
         }
     }
+    drop(next);
     drop(listener);
     loop {
         tokio::select! {

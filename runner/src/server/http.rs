@@ -2,7 +2,7 @@
 //!
 //! It has a thread of its own, so that `/healthz` answers whatever the requests are that are being worked on.
 
-use std::{convert::Infallible, io, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
@@ -12,7 +12,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{oneshot, watch},
-    task::JoinSet,
+    task::{JoinSet, yield_now},
     time::interval,
 };
 use tonic::transport::server::Connected;
@@ -74,11 +74,15 @@ async fn serve(listener: std::net::TcpListener, door: Arc<Door>, connections: Ar
     // Dropping it ends the connections.
     let mut open = JoinSet::new();
     let mut tick = interval(Duration::from_secs(1));
+    let mut next = pin!(connections.accept(&listener));
     loop {
         tokio::select! {
-            accepted = connections.accept(&listener) => {
+            accepted = &mut next => {
                 let (stream, slot) = accepted?;
                 open.spawn(one(stream, slot, Arc::clone(&door), Arc::clone(&pages)));
+                next.set(connections.accept(&listener));
+                // Who has just come is heard before the next one takes a place.
+                yield_now().await;
             }
             _ = tick.tick() => connections.sweep(false),
             _ = open.join_next(), if !open.is_empty() => {}

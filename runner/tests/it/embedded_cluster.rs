@@ -157,7 +157,10 @@ async fn a_tablet_whose_rows_cannot_be_loaded_is_down() {
     streams.push(streams[0].clone());
     let cluster = start(snapshot, &[]).await;
     let [warning] = cluster.warnings() else { panic!("{:?}", cluster.warnings()) };
-    assert!(warning.starts_with("tablet zone1-0000000200 is down, since its rows cannot be loaded: UNIQUE"), "{warning}");
+    assert!(
+        warning.starts_with("tablet zone1-0000000200 is down, since its rows cannot be loaded: table vreplication: UNIQUE"),
+        "{warning}"
+    );
     let refused = exec(&cluster, "zone1-0000000200", "select id from _vt.vreplication").await.unwrap_err();
     assert_eq!(refused.code(), Code::Unavailable, "{refused}");
     exec(&cluster, "zone2-0000000300", "select id from _vt.vreplication").await.unwrap();

@@ -309,7 +309,9 @@ fn a_tablet_damaged_in_a_recording_takes_only_its_own_shard_along() {
                     rows.push(rows[0].clone());
                 });
             },
-            Some("warning: tablet zone1-0000000200 is down, since its rows cannot be loaded: UNIQUE constraint failed"),
+            Some(
+                "warning: tablet zone1-0000000200 is down, since its rows cannot be loaded: table vreplication: UNIQUE constraint failed",
+            ),
         ),
         (
             "no tablet record",

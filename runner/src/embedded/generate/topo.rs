@@ -5,6 +5,7 @@
 use prost::Message;
 use vtflow_planner::proto::{
     topodata::{CellInfo, KeyRange, Shard, Tablet, TabletAlias, TabletType},
+    vschema::{self, SrvVSchema},
     vttime::Time,
 };
 
@@ -31,6 +32,7 @@ pub(super) fn records(cells: &[&'static str], places: &[ShardPlace], since: i64)
     for cell in cells {
         let info = CellInfo { server_address: "127.0.0.1:2379".to_owned(), root: format!("/vitess/{cell}") };
         records.add("global", format!("cells/{cell}/CellInfo"), &info);
+        records.add(cell, "SrvVSchema".to_owned(), &served_vschema(places));
     }
     let mut keyspaces: Vec<&str> = places.iter().map(|place| place.keyspace).collect();
     keyspaces.dedup();
@@ -107,6 +109,12 @@ impl Records {
         let version = i64::try_from(self.0.len()).unwrap_or(0) + 1;
         self.0.push(CellRecord { cell: cell.to_owned(), path, version, value: message.encode_to_vec() });
     }
+}
+
+/// What a cell's vtgates serve: every keyspace, without vindexes and without rules.
+fn served_vschema(places: &[ShardPlace]) -> SrvVSchema {
+    let keyspaces = places.iter().map(|place| (place.keyspace.to_owned(), vschema::Keyspace::default())).collect();
+    SrvVSchema { keyspaces, ..SrvVSchema::default() }
 }
 
 fn srv_keyspace(places: &[&ShardPlace]) -> SrvKeyspace {
