@@ -272,7 +272,7 @@ async fn a_statement_reaches_nothing_but_the_tablets_tables() {
     // Columns of common tables that are made of each other.
     let wide = "with a as (select * from _vt.vreplication x, _vt.vreplication y, _vt.vreplication z), \
                 b as (select * from a a1, a a2, a a3, a a4, a a5 limit 1), c as (select * from b b1, b b2, b b3, b b4, b b5 limit 1) \
-                select count(*) from c c1, c c2, c c3, c c4, c c5";
+                select * from c c1, c c2, c c3, c c4, c c5";
     let refused = fetch(&cluster, wide).await.unwrap_err();
     assert!(refused.message().contains("Too many columns"), "{}", refused.message());
     assert_eq!(exec(&cluster, "select id from _vt.vreplication").await.unwrap(), 2, "and it lives on");
