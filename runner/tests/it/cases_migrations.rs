@@ -1,14 +1,11 @@
 //! Schema migrations and `VDiff`s of clusters on which an answer was wrong (`tests/cases`): what people see of them.
 
-use std::path::PathBuf;
-
 use serde_json::Value;
 
-use crate::support::program::{Ran, vtflow};
+use crate::support::program::{self, Ran, vtflow};
 
 fn case(name: &str, args: &[&str]) -> Ran {
-    let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/cases")).join(name);
-    vtflow(&[&["--snapshot", folder.to_str().unwrap()], args].concat())
+    vtflow(&[&["--snapshot", program::case(name).to_str().unwrap()], args].concat())
 }
 
 /// The lines of one migration in a table: its own, and those below it up to the next one.

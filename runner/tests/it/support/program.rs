@@ -57,6 +57,11 @@ pub(crate) fn vtflow<S: AsRef<str>>(args: &[S]) -> Ran {
     vtflow_within(Duration::from_secs(60), args)
 }
 
+/// The folder of one of the project's cases.
+pub(crate) fn case(name: &str) -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/cases")).join(name)
+}
+
 impl Ran {
     /// The printed JSON without what depends on the moment.
     pub(crate) fn json(&self) -> Value {
