@@ -17,6 +17,7 @@ use std::{
 
 use http::{HeaderMap, Uri};
 use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
+use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -60,25 +61,26 @@ impl Patience {
 }
 
 impl Link {
-    /// Connects. Bytes that the peer does not confirm within `unconfirmed` end the connection.
+    /// Connects, within `connect` where the caller has no time-out of its own around it. Bytes that the peer does not confirm within
+    /// `unconfirmed` end the connection once it is made.
     ///
     /// # Errors
     /// Why there is no connection.
-    pub(crate) async fn dial(endpoint: &Endpoint, connect: Duration, unconfirmed: Duration) -> Result<Self, String> {
+    pub(crate) async fn dial(endpoint: &Endpoint, connect: Option<Duration>, unconfirmed: Duration) -> Result<Self, String> {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(connect));
+        tcp.set_connect_timeout(connect);
         tcp.set_keepalive(Some(KEEPALIVE));
         tcp.set_keepalive_interval(Some(KEEPALIVE / 4));
         tcp.set_keepalive_retries(Some(3));
-        tcp.set_tcp_user_timeout(Some(unconfirmed));
         let heard = Heard(Arc::new(Mutex::new(Instant::now())));
         let listened = heard.clone();
         let connector = service_fn(move |uri: Uri| {
             let (tcp, heard) = (tcp.clone(), listened.clone());
             async move {
                 let stream = tcp.oneshot(uri).await?.into_inner();
+                SockRef::from(&stream).set_tcp_user_timeout(Some(unconfirmed))?;
                 Ok::<_, Box<dyn std::error::Error + Send + Sync>>(TokioIo::new(Listened { stream, heard }))
             }
         });

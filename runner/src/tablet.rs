@@ -290,7 +290,7 @@ impl Tablets {
         if let Some(tls) = &self.tls {
             endpoint = endpoint.tls_config((*tls.current()).clone()).map_err(|error| root_cause(&error))?;
         }
-        Link::dial(&endpoint, self.options.connect_timeout, UNCONFIRMED).await
+        Link::dial(&endpoint, Some(self.options.connect_timeout), UNCONFIRMED).await
     }
 
     fn cell(&self, name: &str) -> Arc<Semaphore> {

@@ -129,7 +129,7 @@ impl Forward {
             if let Some(tls) = &self.tls {
                 endpoint = endpoint.tls_config((*tls.current()).clone()).map_err(|error| root_cause(&error))?;
             }
-            Link::dial(&endpoint, CONNECT_TIMEOUT, UNCONFIRMED).await
+            Link::dial(&endpoint, Some(CONNECT_TIMEOUT), UNCONFIRMED).await
         };
         let connect = async {
             let connected = self.line.connected(dial()).await?;

@@ -275,7 +275,7 @@ impl Cluster {
                 if let Some(tls) = tls {
                     endpoint = endpoint.tls_config((*tls).clone()).map_err(|error| root_cause(&error))?;
                 }
-                let link = Link::dial(&endpoint, self.dialing.timeout, self.dialing.timeout / 2).await?;
+                let link = Link::dial(&endpoint, None, self.dialing.timeout / 2).await?;
                 Ok::<_, String>((link, index))
             }
             .boxed()
