@@ -49,7 +49,6 @@ pub struct ServerTls {
 pub(super) enum Speaks {
     /// HTTP/2. With `--grpc-ca` nobody without a certificate gets further than the handshake.
     Grpc,
-    #[allow(dead_code, reason = "the HTTP port is still plaintext")]
     /// HTTP/1.1. Probes have no certificates: who shows none gets through the handshake, and [`Peer::certificate`] says so.
     Http,
 }
