@@ -10,12 +10,12 @@ use crate::{output, wasm};
 
 /// Builds it.
 pub(crate) fn build(root: &Path) -> anyhow::Result<()> {
-    let module = wasm::module(root, "vtflow-planner-component", "component")?;
+    let module = wasm::module(root, "vtflow-planner-component")?;
     let module = fs::read(&module).with_context(|| module.display().to_string())?;
     let component = ComponentEncoder::default()
         .validate(true)
         .module(&module)
-        .and_then(ComponentEncoder::encode)
+        .and_then(|mut encoder| encoder.encode())
         .context("the module is no component of planner/component/wit/planner.wit")?;
     output::write(&root.join("dist/planner.wasm"), &component)
 }

@@ -37,13 +37,13 @@ fn imports_and_exports(wasm: &[u8]) -> (Vec<String>, usize) {
 #[test]
 fn the_planner_imports_nothing() {
     let built = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "-p", "vtflow-probe", "--target", "wasm32-unknown-unknown", "--profile", "wasm"])
+        .args(["build", "--quiet", "-p", "vtflow-probe", "--target", "wasm32-unknown-unknown", "--config", ".cargo/wasm.toml"])
         .current_dir(root())
         .env_remove("CARGO_TARGET_DIR")
         .status()
         .expect("cargo runs");
     assert!(built.success(), "the planner does not build for wasm32-unknown-unknown; `make setup-tests` adds the target");
-    let wasm = std::fs::read(root().join("target/wasm32-unknown-unknown/wasm/vtflow_probe.wasm")).expect("the module was built");
+    let wasm = std::fs::read(root().join("target/wasm32-unknown-unknown/debug/vtflow_probe.wasm")).expect("the module was built");
     let (imports, exports) = imports_and_exports(&wasm);
     assert_eq!(exports, 1, "the module holds a whole flow, or the check would prove nothing");
     assert!(wasm.len() > 100_000, "only {} bytes: the planner was not linked", wasm.len());
