@@ -5,7 +5,7 @@ use std::{ffi::OsStr, fs, path::PathBuf, str::FromStr};
 use vtflow_component::{Limits, Planner as Component};
 use vtflow_planner::{Ask, Asking, Call, Failure, Flow, Timestamp, explain::Plan, trace::Planner as Build};
 
-/// The planner as a component, if `cargo xtask component` had built it when this program was built.
+/// The planner as a component, compressed (RFC 1950), if `cargo xtask component` had built it when this program was built.
 const EMBEDDED: Option<&[u8]> = include!(concat!(env!("OUT_DIR"), "/planner.rs"));
 
 /// Which planner to run, as `--planner` has it: `native`, `wasm` or `wasm=FILE`.
@@ -76,7 +76,9 @@ impl PlannerHost {
                     "this program was built without the planner as a component: `make component` before it builds it in, or \
                      give its file as --planner wasm=FILE",
                 )?;
-                Component::new("planner.wasm", bytes, Limits::default())
+                let bytes =
+                    miniz_oxide::inflate::decompress_to_vec_zlib(bytes).map_err(|error| format!("planner.wasm: {error}"))?;
+                Component::new("planner.wasm", &bytes, Limits::default())
             }
             PlannerChoice::File(path) => {
                 let name = path.display().to_string();
