@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+use crate::support::{Cluster, same_in_every_order};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use prost::Message;
 use vtflow_planner::{
@@ -278,4 +279,25 @@ fn what_is_not_an_applications_throttling_is_a_vtctlds() {
         let (reply, _, asks) = Topology::new().run(&request, CallOptions::default());
         assert_eq!((reply.result.unwrap_err().code, asks.len()), (Code::Unimplemented, 0));
     }
+}
+
+#[test]
+fn records_that_fail_in_several_ways_are_told_alike_in_every_order() {
+    let mut cluster = Cluster::new(&[]);
+    for cell in ["zone1", "zone2", "zone3"] {
+        cluster.cell(cell);
+        cluster.topo.insert((cell.into(), "keyspaces/ks/SrvKeyspace".into()), bytes(SRV));
+    }
+    let mut request = UpdateThrottlerConfigRequest::decode(&*bytes(THROTTLE)).unwrap();
+    request.keyspace = "ks".into();
+    let path = rpc::UPDATE_THROTTLER_CONFIG.into();
+    let call = Call { path, request: request.encode_to_vec(), options: CallOptions::default() };
+    assert!(same_in_every_order(&cluster, &call).result.is_ok());
+    cluster.break_topo("zone2", "keyspaces/ks/SrvKeyspace", "zone2 is away");
+    cluster.break_topo("zone1", "keyspaces/ks/SrvKeyspace", "zone1 is away");
+    cluster.topo.insert(("zone3".into(), "keyspaces/ks/SrvKeyspace".into()), vec![0xff]);
+    cluster.break_topo("global", "keyspaces/ks/Keyspace", "the topology is away");
+    let text = same_in_every_order(&cluster, &call).result.unwrap_err().message;
+    let lines: Vec<&str> = text.lines().map(|line| line.split(':').next().unwrap_or_default()).collect();
+    assert_eq!(lines, ["global", "zone1", "zone2", "zone3", "nothing was changed"], "{text}");
 }

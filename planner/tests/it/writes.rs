@@ -855,3 +855,39 @@ fn a_lock_that_is_taken_after_the_look_for_others_stops_the_write() {
     let notes = reply.written.expect("a request that writes").notes;
     assert_eq!(notes, ["forced although keyspaces/ks could not be locked: deadline exceeded: keyspaces/ks/locks"]);
 }
+
+#[test]
+fn what_a_plan_says_is_kept_no_statement_of_it_touches() {
+    // Each claim, and what a statement that belies it has in it.
+    let touched = |claim: &str| -> &[&str] {
+        match claim {
+            "the copied tables" => &["drop ", "truncate ", "vt_ks."],
+            "the routing rules" => &["routing"],
+            "tables, routing rules, log rows" => &["drop ", "truncate ", "routing", "_log"],
+            "the streams' log rows" => &["_log"],
+            claim if claim.starts_with("whatever there is of the workflow in keyspace \"src\"") => &["src"],
+            claim if claim.contains("nothing to cancel") => &["96_b7f875a4d24e90"],
+            claim => panic!("nobody checks the claim {claim:?}"),
+        }
+    };
+    let complete = migrating(migrations(&[(UUID, "complete")]));
+    for (cluster, call) in [
+        (deletable(), deletion(|_| {}, false)),
+        (deletable(), deletion(|_| {}, true)),
+        (deletable(), deletion(|request| request.ignore_source_keyspace = true, false)),
+        (running(), vexec("delete from _vt.vreplication", Mode::Preview)),
+        (running(), vexec("update _vt.vreplication set state = 'Stopped'", Mode::Preview)),
+        (complete, migration(rpc::CANCEL_SCHEMA_MIGRATION, UUID)),
+        (running(), performed(state(STOPPED))),
+    ] {
+        let call = Call { options: CallOptions { mode: Mode::Preview, ..call.options.clone() }, ..call };
+        let (reply, _) = cluster.run(&call);
+        let plan = plan(&reply);
+        for claim in &plan.kept {
+            for statement in plan.writes.iter().map(|write| &write.statement) {
+                let liar = touched(claim).iter().find(|part| statement.contains(**part));
+                assert_eq!(liar, None, "{claim:?} is kept, and {statement}");
+            }
+        }
+    }
+}

@@ -19,11 +19,12 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::{Message, encoding};
 use tokio::{io::AsyncWriteExt, net::TcpStream, task::JoinHandle, time::timeout};
 use tonic::{Code, Request};
+use vtflow::deadline::Deadlines;
 use vtflow_planner::proto::vtctldata::GetWorkflowsResponse;
 
 use crate::support::{
     process::Process,
-    serving::{GET_WORKFLOWS, channel, http_get, unary, workflows_of},
+    serving::{GET_WORKFLOWS, Serving, channel, http_get, options, unary, workflows_of},
 };
 
 const BACKUP: &str = "/vtctlservice.Vtctld/Backup";
@@ -175,6 +176,19 @@ async fn workflows(address: SocketAddr, number: u64) -> Result<(Vec<usize>, Took
         workflow.shard_streams.values().map(|shard| shard.streams.len()).sum()
     };
     Ok((reply.workflows.iter().map(streams).collect(), begun.elapsed()))
+}
+
+/// Tablets that are asked eight things at once and take 20 ms for each are busy with these for three seconds. Were all begun at once,
+/// most would wait for longer than an ask may, and fail after half of their work was done.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_begun_does_not_fail_because_others_come() {
+    let deadlines = Deadlines { tablet: Duration::from_millis(1500), ..Deadlines::default() };
+    let serving = Serving::slow(options(), Duration::from_millis(20), 8, deadlines).await;
+    let results = join_all((1..=280).map(|number| workflows(serving.address(), number))).await;
+    for result in results {
+        let (streams, _) = result.expect("within the 32 that work and the 256 that wait");
+        assert!(streams.iter().sum::<usize>() >= 24, "{streams:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -32,7 +32,7 @@ fn every_command_is_written_down_and_comes_to_the_same_replies() {
         ("--demo get migrations customer", 2),
         ("--demo get keyspaces", 1),
         ("--demo get tablets", 1),
-        ("--demo describe workflow customer sales_mat", 2),
+        ("--demo describe workflow customer sales_mat", 3),
         ("--demo vexec customer.sales_mat select+*+from+_vt.vreplication", 1),
         ("demo --down zone1-0000000200 get workflows customer", 1),
         ("demo --hang zone1-0000000200 --tablet-deadline 300ms get workflows customer", 1),

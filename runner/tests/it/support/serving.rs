@@ -97,6 +97,13 @@ impl Serving {
         Self::start(options, topo, Deadlines::default(), now, Some(cluster)).await
     }
 
+    /// Two shards of twelve streams, whose tablets take `delay` for an answer and are asked so many things at once.
+    pub(crate) async fn slow(options: ServerOptions, delay: Duration, concurrency: usize, deadlines: Deadlines) -> Self {
+        let cluster = Cluster::start(small(), BTreeMap::new(), delay).await.unwrap();
+        let tablets = TabletOptions { concurrency, ..TabletOptions::default() };
+        Self::start_with(options, cluster.topo(), tablets, deadlines, NOW, Some(cluster)).await
+    }
+
     /// All tablets are at this address.
     pub(crate) async fn with_tablets_at(options: ServerOptions, tablets: SocketAddr, deadlines: Deadlines) -> Self {
         let topo = small().topo.into_iter().map(|record| moved(record, tablets)).collect();
@@ -110,8 +117,19 @@ impl Serving {
         now: Timestamp,
         cluster: Option<Cluster>,
     ) -> Self {
+        Self::start_with(options, topo, TabletOptions::default(), deadlines, now, cluster).await
+    }
+
+    async fn start_with(
+        options: ServerOptions,
+        topo: Vec<CellRecord>,
+        tablets: TabletOptions,
+        deadlines: Deadlines,
+        now: Timestamp,
+        cluster: Option<Cluster>,
+    ) -> Self {
         let topology = Arc::new(MemoryTopology::new(topo));
-        let tablets = Arc::new(Tablets::new(TabletOptions::default()).unwrap());
+        let tablets = Arc::new(Tablets::new(tablets).unwrap());
         let io = ClusterIo { topology, tablets, deadlines };
         let asked = Arc::new(Asked::default());
         let observer = Arc::clone(&asked);
