@@ -168,8 +168,11 @@ impl WorkflowDelete {
     fn refusal(&self, streams: &[Stream]) -> Result<(), Status> {
         let WorkflowDeleteRequest { keyspace, workflow, .. } = &self.request;
         if streams.iter().any(|stream| stream.workflow_type == ONLINE_DDL) {
-            let text =
-                format!("belongs to a schema migration; nothing was changed. Use: vtflow migration cancel {} {}", shell::word(keyspace), shell::word(workflow));
+            let text = format!(
+                "belongs to a schema migration; nothing was changed. Use: vtflow migration cancel {} {}",
+                shell::word(keyspace),
+                shell::word(workflow)
+            );
             let message = format!("the {workflow} workflow {text}");
             return Err(Status { code: Code::FailedPrecondition, message });
         }
