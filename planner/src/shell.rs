@@ -1,49 +1,83 @@
 //! Command lines that people copy: every word as a shell takes it for that word and nothing else.
 //!
-//! Names come from tables and records of anybody: `$(reboot)` is a workflow's name like any other.
+//! Names come from tables and records of anybody: `$(reboot)` is a workflow's name like any other. [`Command`] builds every command
+//! that is offered for copying.
 
 use std::fmt::Write;
 
-/// One word of a command line for a POSIX shell; with characters that a terminal would not show, for bash, zsh and ksh (`$'…'`).
-pub fn word(text: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
-    let is_shown = |c: char| c == ' ' || c.is_ascii_graphic() || c.is_alphanumeric();
-    if !text.is_empty() && text.chars().all(is_plain) {
-        return text.to_owned();
+use crate::summary::is_hidden;
+
+/// A word as a POSIX shell reads it back: as it is where it is harmless, else in quotes. What could not be seen is written as
+/// `$'\342\200\256'`, which bash, zsh, ksh and POSIX.1-2024 read. An older shell (dash) takes that for a word in plain quotes: a
+/// name that does not exist, and nothing of it is run, because neither a quote nor a backslash stands in it.
+pub fn quoted(word: &str) -> String {
+    let is_harmless = |c: char| c.is_ascii_alphanumeric() || "_-./:@%+,".contains(c);
+    if !word.is_empty() && word.chars().all(is_harmless) {
+        return word.to_owned();
     }
-    if text.chars().all(is_shown) {
-        return format!("'{}'", text.replace('\'', r"'\''"));
+    if !word.chars().any(is_hidden) {
+        return format!("'{}'", word.replace('\'', r"'\''"));
     }
-    let mut quoted = "$'".to_owned();
-    for c in text.chars() {
-        match c {
-            '\'' | '\\' => quoted.extend(['\\', c]),
-            c if is_shown(c) => quoted.push(c),
-            c => {
-                for byte in c.to_string().bytes() {
-                    // Octal, of which a shell takes three digits and no more, whatever follows.
-                    let _ = write!(quoted, "\\{byte:03o}");
-                }
-            }
+    let mut out = String::from("$'");
+    for c in word.chars() {
+        if !(matches!(c, '\'' | '\\') || is_hidden(c)) {
+            out.push(c);
+            continue;
+        }
+        for byte in c.to_string().bytes() {
+            // Octal, of which a shell takes three digits and no more, whatever follows, in every locale.
+            let _ = write!(out, "\\{byte:03o}");
         }
     }
-    quoted + "'"
+    out + "'"
 }
 
-/// `vtflow workflow VERB KEYSPACE NAME FLAGS`, to be copied. A name that looks like a flag comes last, behind `--`.
-pub fn workflow(verb: &str, keyspace: &str, name: &str, flags: &[&str]) -> String {
-    let mut words = vec!["vtflow workflow".to_owned(), verb.to_owned()];
-    let names = [word(keyspace), word(name)];
-    let flags = flags.iter().map(|&flag| flag.to_owned());
-    if keyspace.starts_with('-') || name.starts_with('-') {
-        words.extend(flags);
-        words.push("--".into());
-        words.extend(names);
-    } else {
-        words.extend(names);
-        words.extend(flags);
+/// A command to be copied: every name in it is quoted for a shell, and none is taken for a flag.
+#[derive(Clone, Debug)]
+pub struct Command(String);
+
+impl Command {
+    /// Begins with words that are the program's own, such as `vtflow workflow start`.
+    pub fn new(words: &str) -> Self {
+        Self(words.to_owned())
     }
-    words.join(" ")
+
+    /// A flag of the program with a value from outside: `--workflow w`.
+    #[must_use]
+    pub fn flag(mut self, flag: &str, value: &str) -> Self {
+        let sign = if value.is_empty() || value.starts_with('-') { '=' } else { ' ' };
+        self.0.extend([" ", flag]);
+        self.0.push(sign);
+        self.0 += &quoted(value);
+        self
+    }
+
+    /// More of the program's own words.
+    #[must_use]
+    pub fn words(mut self, words: &str) -> Self {
+        if !words.is_empty() {
+            self.0.extend([" ", words]);
+        }
+        self
+    }
+
+    /// Names from outside, and the program's own flags behind them. If a name begins with a dash, the flags come first and `--` ends
+    /// them.
+    pub fn names(self, names: &[&str], flags: &str) -> String {
+        let has_dash = names.iter().any(|name| name.starts_with('-'));
+        let names = names.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(" ");
+        if has_dash { self.words(flags).words("--").words(&names).0 } else { self.words(&names).words(flags).0 }
+    }
+
+    /// The whole command.
+    pub fn text(self) -> String {
+        self.0
+    }
+}
+
+/// `vtflow workflow VERB KEYSPACE NAME FLAGS`, to be copied.
+pub(crate) fn workflow(verb: &str, keyspace: &str, name: &str, flags: &[&str]) -> String {
+    Command::new("vtflow workflow").words(verb).names(&[keyspace, name], &flags.join(" "))
 }
 
 #[cfg(test)]
@@ -51,30 +85,48 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_word_is_that_word_in_a_shell() {
-        for (text, want) in [
-            ("move_big2", "move_big2"),
-            ("it's", r"'it'\''s'"),
-            ("a b", "'a b'"),
-            ("$(id)", "'$(id)'"),
-            ("", "''"),
+    fn a_shell_reads_a_quoted_word_back() {
+        for (word, want) in [
+            ("move_t1", "move_t1"),
+            ("wf.v2", "wf.v2"),
+            ("customer/-80", "customer/-80"),
             ("%s", "%s"),
+            ("", "''"),
+            ("a b", "'a b'"),
+            ("=ls", "'=ls'"),
+            ("$(id)", "'$(id)'"),
+            ("it's", r"'it'\''s'"),
             (r"back\slash", r"'back\slash'"),
+            ("quote\"d", "'quote\"d'"),
             ("näme", "'näme'"),
-            ("Über\nline", r"$'Über\012line'"),
-            ("a\u{202e}'7", r"$'a\342\200\256\'7'"),
             ("~root", "'~root'"),
+            ("Über\nline", r"$'Über\012line'"),
+            ("it's\u{202e}\\7", r"$'it\047s\342\200\256\1347'"),
+            ("\u{e0041}", r"$'\363\240\201\201'"),
         ] {
-            assert_eq!(word(text), want, "{text:?}");
+            assert_eq!(quoted(word), want);
         }
     }
 
     #[test]
-    fn a_name_that_looks_like_a_flag_stands_behind_two_dashes() {
-        assert_eq!(
-            workflow("delete", "customer", "old copy", &["--ignore-source"]),
-            "vtflow workflow delete customer 'old copy' --ignore-source"
-        );
-        assert_eq!(workflow("delete", "customer", "-dash", &["--force"]), "vtflow workflow delete --force -- customer -dash");
+    fn where_something_is_hidden_nothing_ends_the_quotes() {
+        for name in ["a\u{200b}'; touch x; #", "\n'$(id)'\\'", "\\\u{202e}\\"] {
+            let quoted = quoted(name);
+            let within = quoted.strip_prefix("$'").and_then(|rest| rest.strip_suffix('\'')).unwrap_or_default();
+            assert!(!within.is_empty() && !within.contains('\''), "{quoted}");
+        }
+    }
+
+    #[test]
+    fn no_name_is_taken_for_a_flag() {
+        let start = |name: &str| Command::new("vtflow workflow start").names(&["customer", name], "--force");
+        assert_eq!(start("w"), "vtflow workflow start customer w --force");
+        assert_eq!(start("-dash"), "vtflow workflow start --force -- customer -dash");
+        assert_eq!(start("-a b"), "vtflow workflow start --force -- customer '-a b'");
+        assert_eq!(start("a -b"), "vtflow workflow start customer 'a -b' --force");
+        let flag = |value: &str| Command::new("vtctldclient MoveTables").flag("--workflow", value).words("complete").text();
+        assert_eq!(flag("w"), "vtctldclient MoveTables --workflow w complete");
+        assert_eq!(flag("-w x"), "vtctldclient MoveTables --workflow='-w x' complete");
+        assert_eq!(flag(""), "vtctldclient MoveTables --workflow='' complete");
     }
 }

@@ -29,6 +29,7 @@ pub use nothing::nothing;
 pub use overview::{KeyspaceRead, OverviewLine, Standing, Thing, Troubled, overview};
 pub use picture::{Band, Lane, Picture, picture};
 pub use table::{Table, table};
+pub(crate) use text::is_hidden;
 pub use text::{Command, printable, quoted};
 pub use topology::{KeyspaceLine, ShardLine, TabletLine, keyspaces, shards, tablets};
 pub use vdiff::{VDiffLine, VDiffShard, VDiffSummary, VDiffTable, vdiff_is_under_way, vdiff_list, vdiff_summary};

@@ -170,8 +170,8 @@ impl WorkflowDelete {
         if streams.iter().any(|stream| stream.workflow_type == ONLINE_DDL) {
             let text = format!(
                 "belongs to a schema migration; nothing was changed. Use: vtflow migration cancel {} {}",
-                shell::word(keyspace),
-                shell::word(workflow)
+                shell::quoted(keyspace),
+                shell::quoted(workflow)
             );
             let message = format!("the {workflow} workflow {text}");
             return Err(Status { code: Code::FailedPrecondition, message });

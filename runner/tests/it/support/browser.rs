@@ -15,6 +15,9 @@ use tempfile::TempDir;
 
 use crate::support::process::Process;
 
+/// Longer than anything takes on a machine that is busy with other things.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 struct Driver {
     process: Child,
     port: u16,
@@ -84,7 +87,7 @@ impl Browser {
         let client = loop {
             match builder.connect(&format!("http://127.0.0.1:{}", driver.port)).await {
                 Ok(client) => break client,
-                Err(_) if begun.elapsed() < Duration::from_secs(60) => tokio::time::sleep(Duration::from_millis(100)).await,
+                Err(_) if begun.elapsed() < PATIENCE => tokio::time::sleep(Duration::from_millis(100)).await,
                 Err(error) => panic!("no browser: {error}"),
             }
         };
@@ -96,7 +99,7 @@ impl Browser {
 
     pub(crate) async fn go(&self, fragment: &str) {
         self.client.goto(&format!("http://{}/{fragment}", self.host)).await.unwrap();
-        let ready = self.client.wait().at_most(Duration::from_secs(30)).for_element(Locator::Css("html[data-ready]")).await;
+        let ready = self.client.wait().at_most(PATIENCE).for_element(Locator::Css("html[data-ready]")).await;
         assert!(ready.is_ok(), "the page is not ready: was it built (make web)? {}", self.client.source().await.unwrap());
     }
 
@@ -113,13 +116,13 @@ impl Browser {
             if text.contains(wanted) {
                 return;
             }
-            assert!(begun.elapsed() < Duration::from_secs(20), "{wanted:?} is not there:\n{text}");
+            assert!(begun.elapsed() < PATIENCE, "{wanted:?} is not there:\n{text}");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 
     pub(crate) async fn click(&self, css: &str) {
-        self.client.wait().for_element(Locator::Css(css)).await.unwrap().click().await.unwrap();
+        self.client.wait().at_most(PATIENCE).for_element(Locator::Css(css)).await.unwrap().click().await.unwrap();
     }
 
     /// Writes into a field what is there not, as somebody who types would.
@@ -127,7 +130,7 @@ impl Browser {
         let field = self.client.find(Locator::Css(css)).await.unwrap();
         let begun = Instant::now();
         while !field.is_displayed().await.unwrap() {
-            assert!(begun.elapsed() < Duration::from_secs(20), "{css} stays hidden");
+            assert!(begun.elapsed() < PATIENCE, "{css} stays hidden");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         field.clear().await.unwrap();
