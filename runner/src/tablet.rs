@@ -90,7 +90,7 @@ impl Tablets {
     ///
     /// A file that cannot be read or understood.
     pub fn new(options: TabletOptions) -> Result<Self, OptionError> {
-        let tls = options.tls.is_given().then(|| options.tls.reloaded("the certificates for tablets")).transpose()?;
+        let tls = options.tls.is_given()?.then(|| options.tls.reloaded("the certificates for tablets")).transpose()?;
         let credentials = options
             .credentials
             .clone()

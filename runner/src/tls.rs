@@ -44,6 +44,14 @@ pub enum OptionError {
         /// `certificate` or `key`.
         missing: &'static str,
     },
+    /// A name to expect in a certificate, and nothing that asks for TLS.
+    #[error(
+        "a server's name ({name}) is only looked for in its certificate, and without a CA or client certificate there is no TLS: give one of them, or leave the name out"
+    )]
+    NameAlone {
+        /// As given.
+        name: String,
+    },
     /// The files are there, but TLS cannot be set up with them.
     #[error("cannot set up TLS: {cause}")]
     Tls {
@@ -98,9 +106,17 @@ impl TlsFiles {
         })
     }
 
-    /// Whether any file is given.
-    pub fn is_given(&self) -> bool {
-        self.ca.is_some() || self.cert.is_some() || self.key.is_some()
+    /// Whether TLS is asked for.
+    ///
+    /// # Errors
+    ///
+    /// A server name alone: whoever gives it expects TLS, and would get plaintext.
+    pub fn is_given(&self) -> Result<bool, OptionError> {
+        let is_given = self.ca.is_some() || self.cert.is_some() || self.key.is_some();
+        match &self.server_name {
+            Some(name) if !is_given => Err(OptionError::NameAlone { name: name.clone() }),
+            _ => Ok(is_given),
+        }
     }
 
     /// Reads the files into a client's TLS settings.

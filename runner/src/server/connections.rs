@@ -2,7 +2,8 @@
 //! nothing moves on it.
 //!
 //! A newcomer takes the place of the connection that has been idle for longest. Who has a request under way is never closed for
-//! somebody else's sake, unless it does not read what it is sent.
+//! somebody else's sake, unless it does not read what it is sent. A request that waits for its own client is not under way: one
+//! whose message has not come, and one that only watches.
 
 use std::{
     collections::BTreeMap,
@@ -230,6 +231,13 @@ impl Held {
         Busy(Arc::clone(self))
     }
 
+    /// A request that is under way waits for its client, who may take for ever: as long as what is returned is there, it keeps no
+    /// place.
+    pub(super) fn rest(self: &Arc<Self>) -> Resting {
+        self.busy.fetch_sub(1, Ordering::Relaxed);
+        Resting(Arc::clone(self))
+    }
+
     fn is_stuck(&self, limit: Duration) -> bool {
         self.unsent() > 0 && self.times().moved.elapsed() >= limit
     }
@@ -246,6 +254,15 @@ impl Drop for Busy {
     fn drop(&mut self) {
         self.0.times().active = Instant::now();
         self.0.busy.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A request under way that waits for its client.
+pub(super) struct Resting(Arc<Held>);
+
+impl Drop for Resting {
+    fn drop(&mut self) {
+        self.0.busy.fetch_add(1, Ordering::Relaxed);
     }
 }
 

@@ -50,7 +50,7 @@ impl Forward {
     /// # Errors
     /// A text that is no address, a file that cannot be read or understood.
     pub(super) fn new(to: &ForwardTo, plaintext_credentials: bool) -> Result<Self, OptionError> {
-        let with_tls = to.tls.is_given();
+        let with_tls = to.tls.is_given()?;
         let scheme = if with_tls { "https" } else { "http" };
         let bad_address = |cause| OptionError::Address { address: to.address.clone(), cause };
         if to.address.contains('@') {

@@ -15,6 +15,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body::Frame;
+use http_body_util::BodyExt;
 use tokio::{
     runtime::Handle,
     sync::watch,
@@ -120,6 +121,22 @@ enum Want {
     Trace,
 }
 
+/// The connection that a request came on.
+fn held(extensions: &http::Extensions) -> Option<Arc<Held>> {
+    extensions.get::<Arc<Held>>().cloned()
+}
+
+/// A reply that ends when its client likes: it does not keep the connection's place.
+fn watching(response: Response<Body>, held: Option<Arc<Held>>) -> Response<Body> {
+    let resting = held.map(|held| held.rest());
+    response.map(|body| {
+        Body::new(body.map_frame(move |frame| {
+            let _held = &resting;
+            frame
+        }))
+    })
+}
+
 /// A task that ends with whoever waits for it.
 struct Task<T>(JoinHandle<T>);
 
@@ -167,8 +184,10 @@ impl Inner {
                 return Ok(Answer::Known(self.served(served, request, record).await?.0));
             }
             // Whose it is, only the message says, or what the flow finds.
+            let resting = held(request.extensions()).map(|held| held.rest());
             let peeked = timeout(MESSAGE_TIME, message::peek(request, self.message_bytes));
             let (message, again) = peeked.await.map_err(|_| slow())??;
+            drop(resting);
             request = again;
             if let Some(message) = message.filter(|message| rpc::serves(served.path, message)) {
                 let (head, body) = request.into_parts();
@@ -188,7 +207,11 @@ impl Inner {
                 return Ok(Answer::Known(message::response(Ok(&frame), &HeaderMap::new())));
             }
             "/grpc.health.v1.Health/Watch" => {
-                return self.health.watch(&self.read(request).await?.0).map(Answer::Elsewhere);
+                let held = held(request.extensions());
+                return self
+                    .health
+                    .watch(&self.read(request).await?.0)
+                    .map(|response| Answer::Elsewhere(watching(response, held)));
             }
             _ => {}
         }
@@ -206,7 +229,8 @@ impl Inner {
             return response.map(Answer::Elsewhere);
         }
         if Reflection::is_for(path) {
-            return Ok(Answer::Elsewhere(self.reflection.call(request).await));
+            let held = held(request.extensions());
+            return Ok(Answer::Elsewhere(watching(self.reflection.call(request).await, held)));
         }
         if served.is_some() {
             let text = "this server does not change anything: start it with --allow-writes, or with --forward-to a vtctld";
@@ -224,8 +248,8 @@ impl Inner {
     ) -> Result<(Response<Body>, bool), Refusal> {
         let (who, from) = self.auth.caller(request.headers(), request.extensions());
         let is_traced = request.headers().contains_key(TRACE);
-        if let Some(held) = request.extensions().get::<Arc<Held>>() {
-            self.admission.check(held)?;
+        if let Some(held) = held(request.extensions()) {
+            self.admission.check(&held)?;
         }
         let (request, _room) = self.read(request).await?;
         let now = Instant::now();
@@ -291,6 +315,7 @@ impl Inner {
 
     /// The one message of a call, and the room that it takes.
     async fn read(&self, request: Request<Body>) -> Result<(Bytes, Room), Refusal> {
+        let _resting = held(request.extensions()).map(|held| held.rest());
         let room = Arc::new(Mutex::new(Some(Admission::room())));
         let (admission, charged) = (Arc::clone(&self.admission), Arc::clone(&room));
         let request = request.map(|body| Body::new(Charged { body, admission, room: charged }));

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use etcd_client::{Client, ConnectOptions, Error, KvClient, LeaseClient};
+use etcd_client::{Client, ConnectOptions, Error, GetResponse, KvClient, LeaseClient, ResponseHeader, TxnResponse};
 use futures_util::{FutureExt, future::select_ok};
 use tokio::time::{Instant, sleep, timeout_at};
 use tonic::{
@@ -38,9 +38,12 @@ pub(super) struct Addresses {
 }
 
 impl Addresses {
-    /// From a comma list. TLS is decided by the first scheme, without one by whether there are TLS files.
-    pub(super) fn parse(list: &str, has_tls_files: bool) -> Self {
-        let mut is_tls = None;
+    /// From a comma list. TLS is decided by the scheme, without one by whether there are TLS files.
+    ///
+    /// # Errors
+    /// Schemes that say different things, and plaintext where there are TLS files: nobody who asked for TLS gets anything else.
+    pub(super) fn parse(list: &str, has_tls_files: bool) -> Result<Self, String> {
+        let (mut is_tls, mut is_plain) = (false, false);
         let mut members: Vec<String> = list
             .split(',')
             // Vitess takes a space after a comma as part of the address, which then never works.
@@ -48,20 +51,27 @@ impl Addresses {
             .filter(|address| !address.is_empty())
             .map(|address| {
                 let (scheme, rest) = address.split_once("://").unwrap_or(("", address));
-                is_tls.get_or_insert(match scheme {
-                    "https" | "unixs" => true,
-                    "http" | "unix" => false,
-                    _ => has_tls_files,
-                });
+                is_tls |= matches!(scheme, "https" | "unixs");
+                is_plain |= scheme == "http";
                 match scheme {
                     "" | "http" | "https" => rest.trim_end_matches('/').to_owned(),
                     _ => address.to_owned(),
                 }
             })
             .collect();
+        if is_plain && has_tls_files {
+            return Err("http:// is plaintext, and --topo-etcd-tls-* asks for TLS: leave out one of them".to_owned());
+        }
+        if is_plain && is_tls {
+            return Err(
+                "http:// is plaintext, and another of the addresses asks for TLS: say https:// for all of them".to_owned()
+            );
+        }
         members.sort_unstable();
         members.dedup();
-        Self { is_tls: is_tls.unwrap_or(false), members }
+        // A socket of this machine needs none.
+        let is_tls = is_tls || has_tls_files && members.iter().any(|member| !member.starts_with("unix://"));
+        Ok(Self { is_tls, members })
     }
 }
 
@@ -158,11 +168,12 @@ impl Cluster {
     }
 
     /// Performs a read, on another member or a new connection if the first breaks or is dead, until the deadline.
-    pub(super) async fn read<T, F>(&self, deadline: Instant, ask: impl Fn(KvClient) -> F) -> Result<T, Trouble>
+    pub(super) async fn read<T: Headed, F>(&self, deadline: Instant, ask: impl Fn(KvClient) -> F) -> Result<T, Trouble>
     where
         F: Future<Output = Result<T, Error>>,
     {
-        self.repeated(deadline, |dialed| ask(self.records(dialed))).await
+        let answer = self.repeated(deadline, |dialed| ask(self.records(dialed))).await?;
+        answered(answer)
     }
 
     /// Does something with a lease. It may be done twice: a lease that nobody knows of ends by itself.
@@ -220,7 +231,7 @@ impl Cluster {
     }
 
     /// Performs a write, once, on a connection that is alive.
-    pub(super) async fn write<T, F>(&self, deadline: Instant, ask: impl FnOnce(KvClient) -> F) -> Result<T, Trouble>
+    pub(super) async fn write<T: Headed, F>(&self, deadline: Instant, ask: impl FnOnce(KvClient) -> F) -> Result<T, Trouble>
     where
         F: Future<Output = Result<T, Error>>,
     {
@@ -231,7 +242,7 @@ impl Cluster {
             connected = self.connected(deadline).await?;
         }
         let outcome = match timeout_at(deadline, ask(self.records(&connected.connection))).await {
-            Ok(outcome) => outcome.map_err(trouble),
+            Ok(outcome) => outcome.map_err(trouble).and_then(answered),
             Err(_) => Err(Trouble::TimedOut),
         };
         if matches!(outcome, Err(Trouble::Broken(_) | Trouble::TimedOut)) {
@@ -345,6 +356,32 @@ pub(super) fn dial_failed(address: &str, root: &str, cause: &str) -> Answer {
     Answer::Failed { kind: FailureKind::Unreachable, message }
 }
 
+/// An answer that says of which revision it is, as every answer of an etcd does.
+pub(super) trait Headed {
+    /// 0 without a header.
+    fn revision(&self) -> i64;
+}
+
+impl Headed for GetResponse {
+    fn revision(&self) -> i64 {
+        self.header().map_or(0, ResponseHeader::revision)
+    }
+}
+
+impl Headed for TxnResponse {
+    fn revision(&self) -> i64 {
+        self.header().map_or(0, ResponseHeader::revision)
+    }
+}
+
+/// No bytes at all are a message, too: one in which there is nothing. Whoever sends that has not looked.
+fn answered<T: Headed>(answer: T) -> Result<T, Trouble> {
+    if answer.revision() == 0 { Err(Trouble::Broken(NO_ETCD.to_owned())) } else { Ok(answer) }
+}
+
+/// What is wrong with an answer that no etcd gives.
+pub(super) const NO_ETCD: &str = "what answered is no etcd: its answer has no header, or not what was asked for";
+
 fn trouble(error: Error) -> Trouble {
     match error {
         Error::GRpcStatus(status) => {
@@ -394,7 +431,8 @@ mod tests {
             }
         });
         // Sorted behind the one that is there; nobody is at these two.
-        let cluster = Cluster::new(&Addresses::parse(&format!("{open},z.invalid:1,z.invalid:2"), false), &dialing()).unwrap();
+        let cluster =
+            Cluster::new(&Addresses::parse(&format!("{open},z.invalid:1,z.invalid:2"), false).unwrap(), &dialing()).unwrap();
         let deadline = Instant::now() + Duration::from_secs(5);
         let first = cluster.connected(deadline).await.unwrap();
         let others = [cluster.connected(deadline).await.unwrap(), cluster.connected(deadline).await.unwrap()];
@@ -415,22 +453,35 @@ mod tests {
             || -> Result<Credentials, _> { Ok(serde_json::from_str(r#"{"Username": "a", "Password": "b"}"#).unwrap()) };
         let credentials = Some(Arc::new(Reloaded::new("", Vec::new(), credentials).unwrap()));
         let dialing = Dialing { credentials, ..dialing() };
-        let plain = Addresses::parse("a:2379", false);
+        let plain = Addresses::parse("a:2379", false).unwrap();
         let refused = Cluster::new(&plain, &dialing).err().unwrap();
         assert!(refused.contains("--plaintext-credentials"), "{refused}");
         assert!(Cluster::new(&plain, &Dialing { plaintext_credentials: true, ..dialing.clone() }).is_ok());
-        assert!(Cluster::new(&Addresses::parse("a:2379", true), &dialing).is_ok());
+        assert!(Cluster::new(&Addresses::parse("a:2379", true).unwrap(), &dialing).is_ok());
     }
 
     #[test]
     fn spellings_of_one_cluster_are_equal() {
-        let plain = Addresses::parse("a:2379,b:2379", false);
+        let plain = Addresses::parse("a:2379,b:2379", false).unwrap();
         for spelling in ["b:2379,a:2379", "http://a:2379, http://b:2379/", "http://b:2379,a:2379", "a:2379,b:2379,"] {
-            assert_eq!(Addresses::parse(spelling, false), plain, "{spelling}");
+            assert_eq!(Addresses::parse(spelling, false).unwrap(), plain, "{spelling}");
         }
-        assert_ne!(Addresses::parse("https://a:2379,b:2379", false), plain);
-        assert_ne!(Addresses::parse("a:2379,b:2379", true), plain);
-        assert_eq!(Addresses::parse("http://a:2379,b:2379", true), plain);
+        assert_ne!(Addresses::parse("https://a:2379,b:2379", false).unwrap(), plain);
+        assert_ne!(Addresses::parse("a:2379,b:2379", true).unwrap(), plain);
+        assert_eq!(Addresses::parse("a:2379,https://b:2379", false).unwrap(), Addresses::parse("a:2379,b:2379", true).unwrap());
+    }
+
+    #[test]
+    fn who_asks_for_tls_gets_nothing_else() {
+        for (list, has_tls_files) in [
+            ("http://a:2379,b:2379", true),
+            ("b:2379, http://a:2379", true),
+            ("http://a:2379,https://b:2379", false),
+            ("https://b:2379,c:1,http://a:2379", false),
+        ] {
+            let refused = Addresses::parse(list, has_tls_files).unwrap_err();
+            assert!(refused.contains("http:// is plaintext"), "{list}: {refused}");
+        }
     }
 
     #[test]
@@ -444,7 +495,7 @@ mod tests {
             ("a b:1", "a b:1"),
             ("http://u:pw@a:1", "--topo-etcd-credentials"),
         ] {
-            let refused = Cluster::new(&Addresses::parse(list, false), &dialing).err();
+            let refused = Cluster::new(&Addresses::parse(list, false).unwrap(), &dialing).err();
             assert!(refused.as_ref().is_none_or(|text| !text.contains("pw")), "{refused:?}");
             assert!(refused.as_ref().is_some_and(|text| text.contains(part)), "{list}: {refused:?}");
         }

@@ -144,14 +144,9 @@ impl EtcdTopology {
             timeout: config.dial_timeout,
             answer_bytes: config.answer_bytes,
         };
-        let has_tls_files = config.tls.is_given();
+        let has_tls_files = config.tls.is_given()?;
         let address_error = |cause| OptionError::Address { address: config.addresses.clone(), cause };
-        if has_tls_files && config.addresses.split(',').any(|address| address.trim().starts_with("http://")) {
-            return Err(address_error(
-                "http:// is plaintext, and --topo-etcd-tls-* asks for TLS: leave out one of them".to_owned(),
-            ));
-        }
-        let addresses = Addresses::parse(&config.addresses, has_tls_files);
+        let addresses = Addresses::parse(&config.addresses, has_tls_files).map_err(address_error)?;
         let cluster = Cluster::new(&addresses, &dialing).map_err(address_error)?;
         let cluster = Arc::new(cluster);
         Ok(Self {
@@ -240,14 +235,14 @@ impl EtcdTopology {
     /// The place that a cell's record names; remembers it.
     fn place(&self, cell: &str, record: Vec<u8>) -> Result<Place, Answer> {
         let info = CellInfo::decode(record.as_slice()).map_err(|error| unreadable_cell(&self.global.root, cell, &error))?;
-        let addresses = Addresses::parse(&info.server_address, self.has_tls_files);
+        let failed = |cause: String| cluster::dial_failed(&info.server_address, &info.root, &cause);
+        let addresses = Addresses::parse(&info.server_address, self.has_tls_files).map_err(failed)?;
         let cluster = {
             let mut clusters = self.clusters.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(cluster) = clusters.get(&addresses) {
                 Arc::clone(cluster)
             } else {
-                let cluster = Cluster::new(&addresses, &self.dialing)
-                    .map_err(|cause| cluster::dial_failed(&info.server_address, &info.root, &cause))?;
+                let cluster = Cluster::new(&addresses, &self.dialing).map_err(failed)?;
                 let cluster = Arc::new(cluster);
                 clusters.insert(addresses, Arc::clone(&cluster));
                 cluster

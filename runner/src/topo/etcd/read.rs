@@ -10,7 +10,11 @@ use futures_util::{StreamExt, stream};
 use tokio::time::{Instant, timeout_at};
 use vtflow_planner::{Answer, Record};
 
-use super::{Place, cluster::Trouble, node, readable, record_node};
+use super::{
+    Place,
+    cluster::{Headed, NO_ETCD, Trouble},
+    node, readable, record_node,
+};
 
 /// What is read of records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +61,8 @@ impl Place {
             })
             .await;
         let found = match whole {
+            // There is no more than all.
+            Ok(response) if response.more() => Err(Trouble::Broken(NO_ETCD.to_owned())),
             Ok(mut response) => Ok(response.take_kvs()),
             Err(Trouble::TooLarge) => self.read_pages(&directory, values, deadline).await,
             Err(trouble) => Err(trouble),
@@ -112,8 +118,12 @@ impl Place {
             if revision == 0 {
                 revision = page.header().map_or(0, etcd_client::ResponseHeader::revision);
             }
-            found.extend(page.take_kvs());
-            let Some(last) = found.last().filter(|_| page.more()) else { return Ok(found) };
+            let (more, keys) = (page.more(), page.take_kvs());
+            if more && keys.is_empty() {
+                return Err(Trouble::Broken(NO_ETCD.to_owned()));
+            }
+            found.extend(keys);
+            let Some(last) = found.last().filter(|_| more) else { return Ok(found) };
             from = last.key().to_vec();
             from.push(0);
         }
@@ -146,7 +156,7 @@ impl Place {
     }
 
     /// A read of its cluster, when its turn comes. Only here, so that nobody who holds a turn waits for another.
-    async fn read<T, F>(&self, deadline: Instant, ask: impl Fn(KvClient) -> F) -> Result<T, Trouble>
+    async fn read<T: Headed, F>(&self, deadline: Instant, ask: impl Fn(KvClient) -> F) -> Result<T, Trouble>
     where
         F: Future<Output = Result<T, etcd_client::Error>>,
     {
@@ -169,10 +179,13 @@ impl Place {
             })
             .await?;
         let found = response.op_responses().into_iter().map(|response| match response {
-            TxnOpResponse::Get(response) => only(response),
+            TxnOpResponse::Get(response) => Some(only(response)),
             _ => None,
         });
-        Ok(found.collect())
+        found
+            .collect::<Option<Vec<_>>>()
+            .filter(|found| found.len() == nodes.len())
+            .ok_or_else(|| Trouble::Broken(NO_ETCD.to_owned()))
     }
 }
 
