@@ -3,6 +3,7 @@
 mod bounds;
 mod get_workflows;
 mod legacy;
+mod orders;
 mod redaction;
 mod reference_cases;
 mod rows;
