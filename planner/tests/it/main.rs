@@ -2,6 +2,7 @@
 
 mod bounds;
 mod get_workflows;
+mod hostile;
 mod legacy;
 mod orders;
 mod redaction;
