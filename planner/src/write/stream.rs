@@ -18,8 +18,8 @@ pub(crate) struct Stream {
     pub(crate) cell: String,
     pub(crate) tablet_types: String,
     pub(crate) options: String,
-    pub(crate) workflow_type: String,
-    pub(crate) workflow_sub_type: String,
+    workflow_type: String,
+    workflow_sub_type: String,
     rows_copied: String,
 }
 
@@ -54,6 +54,30 @@ impl Stream {
     /// `go/vt/vttablet/tabletmanager/rpc_vreplication.go:UpdateVReplicationWorkflow`.
     pub(crate) fn is_frozen(&self) -> bool {
         self.message.to_uppercase() == "FROZEN"
+    }
+
+    /// Whether it is of a workflow of this type. A column that the release lacks, or NULL, is of none.
+    ///
+    /// # Errors
+    /// What is stored is no number: nobody can tell.
+    pub(crate) fn is_of_type(&self, number: i32) -> Result<bool, String> {
+        self.is_number("workflow_type", &self.workflow_type, number)
+    }
+
+    /// The same of the sub-type.
+    ///
+    /// # Errors
+    /// As for the type.
+    pub(crate) fn is_of_sub_type(&self, number: i32) -> Result<bool, String> {
+        self.is_number("workflow_sub_type", &self.workflow_sub_type, number)
+    }
+
+    fn is_number(&self, column: &str, stored: &str, number: i32) -> Result<bool, String> {
+        match stored.parse::<i64>() {
+            Ok(stored) => Ok(stored == i64::from(number)),
+            Err(_) if stored.is_empty() => Ok(false),
+            Err(_) => Err(format!("{column} of stream {} cannot be read: {}", self.id, excerpt(stored.as_bytes()))),
+        }
     }
 
     /// What people want to know before it is changed.

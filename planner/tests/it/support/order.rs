@@ -67,8 +67,7 @@ fn changes(asks: &[Ask]) -> Vec<String> {
     let is_change = |what: &What| {
         matches!(what, What::TopoPut { .. } | What::TopoLock { .. } | What::TabletCall { effect: Effect::Write, .. })
     };
-    let mut changes: Vec<String> =
-        asks.iter().filter(|ask| is_change(&ask.what)).map(|ask| format!("{:?}", ask.what)).collect();
+    let mut changes: Vec<String> = asks.iter().filter(|ask| is_change(&ask.what)).map(|ask| format!("{:?}", ask.what)).collect();
     changes.sort();
     changes
 }
