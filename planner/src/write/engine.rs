@@ -464,6 +464,8 @@ impl Write {
                     done.rows = response.result.map(|result| result.rows_affected);
                     if done.rows.is_none() && done.change.path == rpc::UPDATE_VREPLICATION_WORKFLOW {
                         done.error = "the tablet has no stream of the workflow any more".into();
+                    } else if done.rows.is_none() && [rpc::VREPLICATION_EXEC, rpc::EXECUTE_QUERY].contains(&done.change.path) {
+                        done.error = "the tablet's answer has no result".into();
                     } else {
                         done.verdict = Verdict::Applied;
                     }

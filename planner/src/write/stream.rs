@@ -26,7 +26,8 @@ pub(crate) struct Stream {
 /// The streams in the rows, ascending by id.
 ///
 /// # Errors
-/// A row without an id that can be read: nobody could say which stream would be changed.
+/// A row without an id that can be read: nobody could say which stream would be changed. Or one without a column that every release
+/// has.
 pub(crate) fn streams(pages: &[RowSet]) -> Result<Vec<Stream>, String> {
     let mut streams = pages.iter().flat_map(RowSet::rows).map(|row| Stream::read(&row)).collect::<Result<Vec<_>, _>>()?;
     streams.sort_by_key(|stream| stream.id);
@@ -36,6 +37,10 @@ pub(crate) fn streams(pages: &[RowSet]) -> Result<Vec<Stream>, String> {
 impl Stream {
     fn read(row: &Row<'_>) -> Result<Self, String> {
         let id = row.integer("id").map_err(|error| error.to_string())?.ok_or("a stream without id")?;
+        // Of every release: without them nobody could say whether it is frozen, or what it reads.
+        if let Some(column) = ["state", "message", "source"].into_iter().find(|column| row.value(column).is_none()) {
+            return Err(format!("the rows have no column {column}"));
+        }
         Ok(Self {
             id,
             state: row.text("state"),

@@ -1050,3 +1050,32 @@ fn a_name_that_is_empty_means_nothing_and_not_everything() {
         }
     }
 }
+
+#[test]
+fn rows_without_a_column_of_every_release_are_not_changed() {
+    for lacking in ["state", "message", "source"] {
+        let columns: Vec<&str> =
+            ["#id", "workflow", "state", "message", "source"].into_iter().filter(|it| *it != lacking).collect();
+        let row = columns.iter().map(|column| Some(if *column == "#id" { "7" } else { "x" }.to_owned())).collect();
+        let mut cluster = deletable();
+        cluster.answer(100, "streams", rows(&columns, &[row])).answer(100, "vexec", changed(1));
+        for call in
+            [performed(state(RUNNING)), deletion(|_| {}, false), vexec("update _vt.vreplication set message = ''", Mode::Perform)]
+        {
+            let (reply, asks) = cluster.run(&call);
+            assert!(error(&reply).contains(&format!("the rows have no column {lacking}")), "{}", error(&reply));
+            assert!(writes(&asks).is_empty(), "{}", call.path);
+        }
+    }
+}
+
+#[test]
+fn a_statement_that_is_answered_with_nothing_is_looked_at_again() {
+    let mut cluster = running();
+    cluster.answer(100, "vexec", changed(1)).answer(200, "vexec", Answer::Called(Vec::new()));
+    cluster.pages(200, "streams", vec![streams(&[stream(8, "wf")]), streams(&[])]);
+    let (reply, _) = cluster.run(&vexec("delete from _vt.vreplication", Mode::Perform));
+    let outcomes = reply.written.expect("a request that writes").outcomes;
+    assert_eq!(outcomes[1].verdict, Verdict::Applied);
+    assert!(outcomes[1].message.contains("the tablet's answer has no result (a second look shows the change)"), "{outcomes:?}");
+}
