@@ -38,7 +38,7 @@ use crate::{
     },
     rows::{binlog_source, options, result::RowSet},
     rpc,
-    topo::targets::Target,
+    topo::{said, targets::Target},
 };
 
 /// Source: `go/textutil/strings.go:SimulatedNullStringSlice`, `SimulatedNullInt`.
@@ -349,18 +349,10 @@ fn unread(text: &str) -> Status {
 /// The tablet has not said: it did not answer.
 pub(super) fn lacks(seen: &Seen, look: usize) -> Result<bool, Status> {
     match seen.looked.get(look) {
-        Some(Looked::Refused(FailureKind::Status(code), text)) => Ok(*code == UNIMPLEMENTED && is_unknown_method(text)),
+        Some(Looked::Refused(FailureKind::Status(code), text)) => Ok(said::knows_no_method(*code, text)),
         Some(Looked::Refused(_, text)) => Err(unread(text)),
         _ => Ok(false),
     }
-}
-
-/// gRPC code `UNIMPLEMENTED`. Tablets of v23 on also use it for SQL.
-const UNIMPLEMENTED: i32 = 12;
-
-/// Source: grpc-go's texts, the same on every release.
-fn is_unknown_method(text: &str) -> bool {
-    text.contains("unknown method ") || text.contains("unknown service ") || text.ends_with(" not implemented")
 }
 
 impl Verb for WorkflowUpdate {
