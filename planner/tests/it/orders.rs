@@ -1,5 +1,5 @@
 //! Every request that the planner serves, its answers in many orders: with a healthy cluster, and with several asks of it failing
-//! in several ways at once. Whatever came first or last, the reply and the changes are the same.
+//! in several ways at once. Whatever came first or last, the reply and what is asked are the same.
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 

@@ -1,6 +1,6 @@
 //! One request, its answers in many orders: the end must be the same, to the byte.
 
-use vtflow_planner::{Ask, Call, Effect, Reply, What};
+use vtflow_planner::{Ask, Call, Reply, What};
 
 use super::Cluster;
 
@@ -8,7 +8,7 @@ use super::Cluster;
 const RANDOM_ORDERS: u64 = 48;
 
 /// Runs the request over the cluster with its answers in many orders, and expects the same reply (result, failures and what was
-/// written) whatever came first, and the same changes asked for. For reads and writes alike. Gives that reply.
+/// written) whatever came first, and the same asks. For reads and writes alike. Gives that reply.
 ///
 /// The orders: as asked; the last one first; every answer in turn as early as can be, and held back to the end, which is where an
 /// error that wins by being the last or the first shows; and some by chance, whose seed the failure names.
@@ -19,10 +19,10 @@ pub(crate) fn same_in_every_order(cluster: &Cluster, call: &Call) -> Reply {
 /// The same with so many orders by chance.
 pub(crate) fn same_in_some_orders(cluster: &Cluster, call: &Call, by_chance: u64) -> Reply {
     let (want, asks) = cluster.run(call);
-    let want_changes = changes(&asks);
+    let want_asks = described(&asks);
     let expect = |order: &str, (got, asks): (Reply, Vec<Ask>)| {
         assert_eq!(got, want, "{}, {order}: another reply than in the order of asks", call.path);
-        assert_eq!(changes(&asks), want_changes, "{}, {order}: other changes than in the order of asks", call.path);
+        assert_eq!(described(&asks), want_asks, "{}, {order}: other asks than in the order of asks", call.path);
     };
     expect("the last one first", cluster.run_choosing(call, |waiting| waiting.len() - 1));
     let mut names: Vec<String> = asks.iter().map(place).collect();
@@ -62,14 +62,12 @@ pub(crate) fn place(ask: &Ask) -> String {
     }
 }
 
-/// Everything that was to be changed, in no order.
-fn changes(asks: &[Ask]) -> Vec<String> {
-    let is_change = |what: &What| {
-        matches!(what, What::TopoPut { .. } | What::TopoLock { .. } | What::TabletCall { effect: Effect::Write, .. })
-    };
-    let mut changes: Vec<String> = asks.iter().filter(|ask| is_change(&ask.what)).map(|ask| format!("{:?}", ask.what)).collect();
-    changes.sort();
-    changes
+/// What was asked, in no order. Locks are given back by the number of the ask that took them, which is another one in each order.
+fn described(asks: &[Ask]) -> Vec<String> {
+    let is_alike = |ask: &&Ask| !matches!(ask.what, What::TopoUnlock { .. });
+    let mut described: Vec<String> = asks.iter().filter(is_alike).map(|ask| format!("{:?}", ask.what)).collect();
+    described.sort();
+    described
 }
 
 /// The next number of a sequence that a seed gives: splitmix64.
