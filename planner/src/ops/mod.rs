@@ -28,6 +28,12 @@ pub(crate) trait Operation: Send {
 
     /// The reply, once nothing is outstanding. Called once.
     fn finish(&mut self) -> Reply;
+
+    /// Whether the topology says that what the request names is not there at all: no text of an error tells. To be asked after
+    /// [`Operation::finish`].
+    fn is_absent(&self) -> bool {
+        false
+    }
 }
 
 /// Begins the operation that serves the call's path.

@@ -25,7 +25,7 @@ use crate::{
 /// Times are read as UTC. `0000-00-00` is no time. A status that nobody knows is `UNKNOWN`, a strategy that nobody knows has the
 /// number -1: neither hides the migration. Those that v22 dropped, `gh-ost` and `pt-osc`, keep their old numbers.
 ///
-/// A time, a retention or a tablet's alias that cannot be read is left empty, and named in the list: it does not hide the
+/// A time, a number, a retention or a tablet's alias that cannot be read is left empty, and named in the list: it does not hide the
 /// migration either.
 pub fn read(row: &Row<'_>) -> (SchemaMigration, Vec<RowError>) {
     let mut faults = Vec::new();
@@ -57,43 +57,43 @@ pub fn read(row: &Row<'_>) -> (SchemaMigration, Vec<RowError>) {
         status: status(&row.text("migration_status")),
         log_path: row.text("log_path"),
         artifacts: row.text("artifacts"),
-        retries: number(row, "retries").unwrap_or_default(),
+        retries: number(row, "retries", &mut faults).unwrap_or_default(),
         tablet,
-        tablet_failure: number(row, "tablet_failure") == Some(1_u8),
-        progress: number(row, "progress").unwrap_or_default(),
+        tablet_failure: number(row, "tablet_failure", &mut faults) == Some(1_u8),
+        progress: number(row, "progress", &mut faults).unwrap_or_default(),
         migration_context: row.text("migration_context"),
         ddl_action: row.text("ddl_action"),
         message: row.text("message"),
-        eta_seconds: number(row, "eta_seconds").unwrap_or(-1),
-        rows_copied: number(row, "rows_copied").unwrap_or_default(),
-        table_rows: number(row, "table_rows").unwrap_or_default(),
-        added_unique_keys: number(row, "added_unique_keys").unwrap_or_default(),
-        removed_unique_keys: number(row, "removed_unique_keys").unwrap_or_default(),
+        eta_seconds: number(row, "eta_seconds", &mut faults).unwrap_or(-1),
+        rows_copied: number(row, "rows_copied", &mut faults).unwrap_or_default(),
+        table_rows: number(row, "table_rows", &mut faults).unwrap_or_default(),
+        added_unique_keys: number(row, "added_unique_keys", &mut faults).unwrap_or_default(),
+        removed_unique_keys: number(row, "removed_unique_keys", &mut faults).unwrap_or_default(),
         log_file: row.text("log_file"),
         artifact_retention,
-        postpone_completion: number(row, "postpone_completion") == Some(1_u8),
+        postpone_completion: number(row, "postpone_completion", &mut faults) == Some(1_u8),
         removed_unique_key_names: row.text("removed_unique_key_names"),
         dropped_no_default_column_names: row.text("dropped_no_default_column_names"),
         expanded_column_names: row.text("expanded_column_names"),
         revertible_notes: row.text("revertible_notes"),
-        allow_concurrent: number(row, "allow_concurrent") == Some(1_u8),
+        allow_concurrent: number(row, "allow_concurrent", &mut faults) == Some(1_u8),
         reverted_uuid: row.text("reverted_uuid"),
-        is_view: number(row, "is_view") == Some(1_u8),
-        ready_to_complete: number(row, "ready_to_complete") == Some(1_u8),
-        vitess_liveness_indicator: number(row, "vitess_liveness_indicator").unwrap_or_default(),
-        user_throttle_ratio: number(row, "user_throttle_ratio").unwrap_or_default(),
+        is_view: number(row, "is_view", &mut faults) == Some(1_u8),
+        ready_to_complete: number(row, "ready_to_complete", &mut faults) == Some(1_u8),
+        vitess_liveness_indicator: number(row, "vitess_liveness_indicator", &mut faults).unwrap_or_default(),
+        user_throttle_ratio: number(row, "user_throttle_ratio", &mut faults).unwrap_or_default(),
         special_plan: row.text("special_plan"),
         last_throttled_at,
         component_throttled: row.text("component_throttled"),
         cancelled_at,
-        postpone_launch: number(row, "postpone_launch") == Some(1_u8),
+        postpone_launch: number(row, "postpone_launch", &mut faults) == Some(1_u8),
         stage: row.text("stage"),
-        cutover_attempts: number(row, "cutover_attempts").unwrap_or_default(),
-        is_immediate_operation: number(row, "is_immediate_operation") == Some(1_u8),
+        cutover_attempts: number(row, "cutover_attempts", &mut faults).unwrap_or_default(),
+        is_immediate_operation: number(row, "is_immediate_operation", &mut faults) == Some(1_u8),
         reviewed_at,
         ready_to_complete_at,
         removed_foreign_key_names: row.text("removed_foreign_key_names"),
-        in_order_completion_pending_count: number(row, "in_order_completion_pending_count").unwrap_or_default(),
+        in_order_completion_pending_count: number(row, "in_order_completion_pending_count", &mut faults).unwrap_or_default(),
     };
     (migration, faults)
 }
@@ -121,9 +121,12 @@ fn strategy(text: &str) -> i32 {
     }
 }
 
-/// A number, or `None` if it is NULL, none, or there is no such column.
-fn number<N: FromStr>(row: &Row<'_>, column: &str) -> Option<N> {
-    std::str::from_utf8(row.value(column)??).ok()?.parse().ok()
+/// A number; `None` if it is NULL, or there is no such column. What is stored and is none is named.
+fn number<N: FromStr<Err: ToString>>(row: &Row<'_>, column: &'static str, faults: &mut Vec<RowError>) -> Option<N> {
+    let stored = row.value(column).flatten().filter(|stored| !stored.is_empty())?;
+    let read = std::str::from_utf8(stored).map_err(|error| error.to_string());
+    let read = read.and_then(|text| text.parse().map_err(|error: N::Err| error.to_string()));
+    noted(read.map(Some).map_err(|why| RowError::new(column, why, stored)), faults)
 }
 
 fn time(row: &Row<'_>, column: &'static str) -> Result<Option<Time>, RowError> {
@@ -205,7 +208,13 @@ mod tests {
         assert_eq!(none, (SchemaMigration { eta_seconds: -1, strategy: 3, ..SchemaMigration::default() }, vec![]));
         assert_eq!(read_row(&[("eta_seconds", None), ("strategy", None), ("progress", None)]), none);
         let numbers = [("retries", Some("many")), ("eta_seconds", Some("")), ("is_view", Some("2"))];
-        assert_eq!(read_row(&numbers), none, "numbers that are none");
+        let (migration, faults) = read_row(&numbers);
+        assert_eq!(migration, none.0, "numbers that are none");
+        assert_eq!(
+            faults.iter().map(|fault| fault.column).collect::<Vec<_>>(),
+            ["retries"],
+            "what is there and is none is named"
+        );
     }
 
     #[test]

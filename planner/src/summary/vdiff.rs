@@ -12,7 +12,7 @@ use super::words::{count, duration, some};
 use crate::{
     flow::Timestamp,
     proto::{tabletmanagerdata::VDiffResponse, vtctldata::VDiffShowResponse},
-    rows::{Row, RowError, RowSet, time::parse_datetime},
+    rows::{Row, RowError, RowSet, quote::excerpt, time::parse_datetime},
 };
 
 /// Seconds without a sign of life after which a `VDiff` that has started is said to make no progress.
@@ -59,7 +59,8 @@ pub struct VDiffSummary {
     /// Its target keyspace.
     #[serde(rename = "Keyspace")]
     pub keyspace: String,
-    /// The state of the whole; `unknown` where the shards do not speak of one `VDiff`, or not all of them.
+    /// The state of the whole; `unknown` where the shards do not speak of one `VDiff`, or not all of them, and where it is completed and
+    /// nobody can read whether rows differ.
     #[serde(rename = "State")]
     pub state: String,
     /// Its UUID; empty where the shards' are different ones, or have none.
@@ -184,10 +185,12 @@ pub fn vdiff_summary(
     let mut tables = Tables::default();
     let mut starts: Vec<String> = Vec::new();
     let mut ends: Vec<String> = Vec::new();
+    let mut is_unread = false;
     for (shard, response) in &reply.tablet_responses {
         let mut part = VDiffShard { shard: shard.clone(), state: "none".into(), ..VDiffShard::default() };
         let mut notes: Vec<String> = Vec::new();
         let mut started = String::new();
+        let mut unread: Vec<String> = Vec::new();
         match rows(response) {
             Ok(rows) => {
                 for row in rows.rows() {
@@ -202,7 +205,10 @@ pub fn vdiff_summary(
                     let compared = number(&row, "rows_compared");
                     part.rows_compared = part.rows_compared.saturating_add(compared);
                     part.rows_total = part.rows_total.saturating_add(number(&row, "table_rows"));
-                    part.has_mismatch |= tables.add(&row, compared);
+                    match tables.add(&row, compared) {
+                        Ok(differs) => part.has_mismatch |= differs,
+                        Err(why) => unread.push(why),
+                    }
                 }
             }
             Err(error) => {
@@ -212,6 +218,15 @@ pub fn vdiff_summary(
         }
         if part.has_mismatch {
             notes.push("rows differ".into());
+        }
+        // What cannot be read is not "no difference".
+        if let Some(first) = unread.first() {
+            let more = if unread.len() > 1 { format!(" and {} more", unread.len() - 1) } else { String::new() };
+            let note =
+                format!("whether {} rows differ is not known: {first}{more}", if part.has_mismatch { "other" } else { "its" });
+            sum.notes.push(format!("{shard}: {note}"));
+            notes.push(note);
+            is_unread = true;
         }
         notes.extend(sum.errors.get(shard).cloned());
         part.has_trouble =
@@ -262,12 +277,13 @@ pub fn vdiff_summary(
     sum.age_seconds = begun.map(|(then, _)| age(then, now));
     sum.state = match (state, is_one, is_common) {
         ("completed", _, false) => "unknown",
+        ("completed", ..) if is_unread && !sum.has_mismatch => "unknown",
         (state, false, _) if state != "error" => "unknown",
         (state, ..) => state,
     }
     .into();
     sum.has_trouble = !is_common || sum.has_mismatch || sum.by_shard.iter().any(|part| part.has_trouble);
-    sum.verdict = verdict(&sum, state, is_one, have.len());
+    sum.verdict = verdict(&sum, state, is_one, have.len(), is_unread);
     (sum.shards, sum.uuid) = (shards, uuid);
     notes.append(&mut sum.notes);
     sum.notes = notes;
@@ -285,7 +301,7 @@ pub fn vdiff_is_under_way(reply: &VDiffShowResponse) -> bool {
 }
 
 /// The outcome in words.
-fn verdict(sum: &VDiffSummary, state: &str, is_one: bool, have: usize) -> String {
+fn verdict(sum: &VDiffSummary, state: &str, is_one: bool, have: usize, is_unread: bool) -> String {
     let differ = if sum.has_mismatch { Some("rows differ") } else { None };
     if !is_one {
         // The notes say that there is none, the shards' lines what each of them has.
@@ -295,6 +311,7 @@ fn verdict(sum: &VDiffSummary, state: &str, is_one: bool, have: usize) -> String
     let on = if have < sum.by_shard.len() { format!(" on {have} of {} shards", sum.by_shard.len()) } else { String::new() };
     let found = match (differ, state, on.is_empty()) {
         (Some(differ), ..) => Some(differ),
+        (None, ..) if is_unread => Some("whether rows differ is not known"),
         (None, "completed", true) => Some("no rows differ"),
         (None, "completed", false) => Some("no rows differ there"),
         (None, "error", _) => None,
@@ -312,6 +329,8 @@ struct Tables {
     by_name: BTreeMap<String, VDiffTable>,
     states: BTreeMap<String, BTreeSet<String>>,
     reports: BTreeMap<String, Report>,
+    /// Those of which a row does not say whether rows differ.
+    unread: BTreeSet<String>,
 }
 
 /// What a table's report counts. Source: `go/vt/vttablet/tabletmanager/vdiff/report.go:DiffReport`.
@@ -347,30 +366,54 @@ impl Report {
 
 impl Tables {
     /// Takes one shard's row of a table; whether rows differ.
-    fn add(&mut self, row: &Row<'_>, compared: i64) -> bool {
+    ///
+    /// # Errors
+    /// The row does not say so, and why.
+    fn add(&mut self, row: &Row<'_>, compared: i64) -> Result<bool, String> {
         let (name, text) = (row.text("table_name"), row.text("report"));
-        let report: Report = serde_json::from_str(&text).unwrap_or_default();
-        let differs = row.text("has_mismatch") == "1" || report.differs();
+        let read = match text.trim_start().as_bytes().first() {
+            None => Ok(None),
+            Some(b'{' | b'n') => serde_json::from_str::<Option<Report>>(&text).map_err(|error| error.to_string()),
+            Some(_) => Err("it is no JSON object".to_owned()),
+        };
+        let said = row.text("has_mismatch");
+        let why = match (&read, said.as_str()) {
+            (Err(error), _) => Some(format!("the report of table {name} cannot be read: {error}")),
+            (_, "0" | "1") => None,
+            // Of no table at all, or of one that has not begun.
+            (_, "") if name.is_empty() || row.value("has_mismatch").is_some() && row.text("table_state") != "completed" => None,
+            (_, said) => Some(format!("has_mismatch of table {name} cannot be read: {}", excerpt(said.as_bytes()))),
+        };
+        let report = read.ok().flatten().unwrap_or_default();
+        let differs = said == "1" || report.differs();
+        let known = why.filter(|_| !differs).map_or(Ok(differs), Err);
         if name.is_empty() {
-            return differs;
+            return known;
         }
         self.states.entry(name.clone()).or_default().insert(row.text("table_state"));
         self.reports.entry(name.clone()).or_default().add(report);
-        let table = self.by_name.entry(name).or_default();
+        let table = self.by_name.entry(name.clone()).or_default();
         table.rows_compared = table.rows_compared.saturating_add(compared);
         table.has_mismatch |= differs;
-        differs
+        if known.is_err() {
+            self.unread.insert(name);
+        }
+        known
     }
 
     fn lines(self) -> Vec<VDiffTable> {
-        let Self { by_name, states, reports } = self;
+        let Self { by_name, states, reports, unread } = self;
         let line = |(name, table): (String, VDiffTable)| {
             let its: Vec<&str> = states.get(&name).into_iter().flatten().map(String::as_str).collect();
             let report = reports.get(&name).copied().unwrap_or_default();
             VDiffTable {
                 state: its.join(", "),
-                note: if table.has_mismatch { report.text() } else { String::new() },
-                has_trouble: table.has_mismatch || its.contains(&"error"),
+                note: match (table.has_mismatch, unread.contains(&name)) {
+                    (true, _) => report.text(),
+                    (false, true) => "whether rows differ is not known".into(),
+                    (false, false) => String::new(),
+                },
+                has_trouble: table.has_mismatch || unread.contains(&name) || its.contains(&"error"),
                 table: name,
                 ..table
             }

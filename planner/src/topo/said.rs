@@ -23,6 +23,15 @@ pub(crate) fn knows_no_table(message: &str, table: &str) -> bool {
     said(message).ends_with(&format!("invalid table name: _vt.{table}"))
 }
 
+/// Whether the tablet is of a release without the RPC. Its code alone does not tell: tablets of v23 on have it for SQL, too. Source:
+/// grpc-go's texts, the same on every release.
+pub(crate) fn knows_no_method(code: i32, message: &str) -> bool {
+    const UNIMPLEMENTED: i32 = 12;
+    let said = said(message);
+    let is_of_grpc = said.contains("unknown method ") || said.contains("unknown service ") || said.ends_with(" not implemented");
+    code == UNIMPLEMENTED && is_of_grpc
+}
+
 /// The text without the statement that it repeats.
 fn said(message: &str) -> &str {
     message.split_once(" during query: ").map_or(message, |(said, _)| said)
@@ -42,6 +51,9 @@ mod tests {
         assert_eq!(errno("vttablet: no errno at all"), None);
         assert!(knows_no_table("error: invalid table name: _vt.vreplication_log", "vreplication_log"));
         assert!(!knows_no_table("boom during query: select 'invalid table name: _vt.vreplication_log", "vreplication_log"));
+        assert!(knows_no_method(12, "unknown method X for service tabletmanagerservice.TabletManager"));
+        assert!(knows_no_method(12, "method X not implemented") && !knows_no_method(2, "method X not implemented"));
+        assert!(!knows_no_method(12, "no window functions (errno 1235) during query: select 'unknown method X not implemented"));
         let failed = |message: &str| Answer::Failed { kind: FailureKind::Status(2), message: message.into() };
         assert!(says_not_primary(&failed("vreplication engine is closed")));
         assert!(!says_not_primary(&failed("boom during query: select 'vreplication engine is closed'")));

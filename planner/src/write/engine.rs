@@ -11,7 +11,7 @@ use super::{
     locks::{Locks, Step},
     outcome::{Outcome, Verdict, Written},
     plan::{PlannedWrite, WritePlan},
-    verb::{Change, Look, Looked, Seen, Shown, Verb},
+    verb::{Change, Inquired, Look, Looked, Nobody, Seen, Shown, Verb},
 };
 use crate::{
     error::{Code, Failure, Lost, Status},
@@ -100,7 +100,7 @@ pub(crate) struct Write {
     targets: Option<Targets>,
     /// The read under way that the decision needs, and the asks that are its own.
     inquiry: Option<Box<dyn Operation>>,
-    replies: Vec<Reply>,
+    replies: Vec<Inquired>,
     waiting: BTreeMap<AskId, Waiting>,
     locks: Locks,
     asked: Vec<Asked>,
@@ -171,8 +171,7 @@ impl Write {
             Step::Held => return self.look(asks),
             // No keyspace, hence no shards: clients know that text. vtctld looks for the shards before it locks.
             Step::NoDirectory(node) => {
-                let shards = format!("{}/shards/", node.trim_end_matches('/'));
-                self.verb.no_shards(Status::unknown(format!("node doesn't exist: {shards}")))
+                self.verb.nobody(Nobody::NoKeyspace { node: format!("{}/shards/", node.trim_end_matches('/')) })
             }
             Step::Refused(status) => status,
         };
@@ -221,10 +220,8 @@ impl Write {
             }
             Event::Unreached(unreached) => self.unreached.push(unreached),
             Event::Fatal(status) => self.fail(status),
-            Event::NoShards(_) | Event::NoKeyspace { .. } => {
-                let status = event.status().unwrap_or_else(|| Status::unknown("there is nobody to ask"));
-                self.fail(self.verb.no_shards(status));
-            }
+            Event::NoShards(status) => self.fail(self.verb.nobody(Nobody::NoShards(status))),
+            Event::NoKeyspace { node } => self.fail(self.verb.nobody(Nobody::NoKeyspace { node })),
         }
     }
 
@@ -278,7 +275,8 @@ impl Write {
             },
             Phase::Inquiring => {
                 if let Some(mut inquiry) = self.inquiry.take() {
-                    self.replies.push(inquiry.finish());
+                    let reply = inquiry.finish();
+                    self.replies.push(Inquired { reply, is_absent: inquiry.is_absent() });
                 }
                 self.ask_on(asks);
             }
@@ -466,6 +464,8 @@ impl Write {
                     done.rows = response.result.map(|result| result.rows_affected);
                     if done.rows.is_none() && done.change.path == rpc::UPDATE_VREPLICATION_WORKFLOW {
                         done.error = "the tablet has no stream of the workflow any more".into();
+                    } else if done.rows.is_none() && [rpc::VREPLICATION_EXEC, rpc::EXECUTE_QUERY].contains(&done.change.path) {
+                        done.error = "the tablet's answer has no result".into();
                     } else {
                         done.verdict = Verdict::Applied;
                     }

@@ -15,12 +15,12 @@ use super::{
     engine::Done,
     outcome::Verdict,
     plan::PlannedRow,
-    verb::{Change, Lock, Look, Looked, Prepared, Seen, Shown, Verb},
+    verb::{Change, Inquired, Lock, Look, Looked, Nobody, Prepared, Seen, Shown, Verb},
 };
 use crate::{
     error::{Code, Status},
     explain::count,
-    flow::{Call, Reply},
+    flow::{Call, FailureKind},
     limits,
     proto::{
         tabletmanagerdata::{ExecuteFetchAsDbaRequest, ExecuteQueryRequest},
@@ -30,7 +30,7 @@ use crate::{
     query::{literal::quote, migrations::is_uuid},
     rows::result::{Row, RowSet},
     rpc,
-    topo::targets::Target,
+    topo::{said, targets::Target},
 };
 
 /// What is done to migrations.
@@ -202,14 +202,27 @@ fn look(target: &Target, condition: &str) -> Look {
     Look::Call { path: rpc::EXECUTE_FETCH_AS_DBA, request: request.encode_to_vec(), subject: "migrations", statement }
 }
 
-/// The rows of a target's only look.
+/// The rows of a target's only look. Each says which migration it is and in which state: without those nobody can tell whether there
+/// is anything to do, or whether it has been done.
 fn rows(seen: &Seen) -> Result<RowSet, String> {
+    let set = stored(seen)?;
+    for row in set.rows() {
+        for column in ["migration_uuid", "migration_status"] {
+            if row.value(column).flatten().is_none_or(<[u8]>::is_empty) {
+                return Err(format!("a migration without {column}: what is to be done about it is not known"));
+            }
+        }
+    }
+    Ok(set)
+}
+
+fn stored(seen: &Seen) -> Result<RowSet, String> {
     match seen.looked.first() {
         Some(Looked::Called(bytes)) => {
             RowSet::from_execute_fetch(bytes).map_err(|error| format!("the tablet's answer cannot be read: {error}"))
         }
         // No migration has ever run there: v10 to v15 make the table with the first one.
-        Some(Looked::Refused(_, text)) if text.contains("(errno 1146)") => Ok(RowSet::default()),
+        Some(Looked::Refused(FailureKind::Status(_), text)) if said::errno(text) == Some(1146) => Ok(RowSet::default()),
         Some(Looked::Refused(_, text)) => Err(text.clone()),
         _ => Err("the tablet call was answered with something else".into()),
     }
@@ -252,15 +265,15 @@ impl Verb for Migration {
         }]
     }
 
-    fn no_shards(&self, status: Status) -> Status {
+    fn nobody(&self, why: Nobody) -> Status {
         let keyspace = &self.keyspace;
-        match status.message.strip_prefix("node doesn't exist: ") {
-            Some(node) => {
+        match why {
+            Nobody::NoKeyspace { node } => {
                 let node = node.trim_end_matches('/');
                 let text = format!("unable to get shards for keyspace: {keyspace}, error: node doesn't exist: {node}");
                 Status::unknown(format!("{text}\nFindAllShardsInKeyspace({keyspace}): List"))
             }
-            None => Status::unknown(format!("keyspace: {keyspace} does not contain any primary tablets")),
+            Nobody::NoShards(_) => Status::unknown(format!("keyspace: {keyspace} does not contain any primary tablets")),
         }
     }
 
@@ -279,7 +292,7 @@ impl Verb for Migration {
         vec![look(&before.target, &format!("migration_uuid in ({})", uuids.join(", ")))]
     }
 
-    fn prepare(&self, seen: &[Seen], _replies: &[Reply], _force: bool) -> Result<Prepared, Status> {
+    fn prepare(&self, seen: &[Seen], _replies: &[Inquired], _force: bool) -> Result<Prepared, Status> {
         let (mut changes, mut migrations, mut is_known, mut kept) = (Vec::new(), Vec::new(), false, Vec::new());
         for (index, target) in seen.iter().enumerate() {
             let place = &target.target.place;

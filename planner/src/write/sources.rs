@@ -7,9 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message;
 
-use super::{stream::Stream, verb::Seen};
+use super::{
+    stream::Stream,
+    verb::{Inquired, Seen},
+};
 use crate::{
-    flow::Reply,
     proto::vtctldata::{FindAllShardsInKeyspaceResponse, GetWorkflowsResponse},
     rows::{binlog_source, quote::quoted},
     topo::names,
@@ -83,7 +85,7 @@ impl Sources {
 
     /// What keeps the sources from being looked at, in a fixed order. `shards`: what is known of each keyspace's, in the order of
     /// [`Sources::here`]; `reverse`: the other direction's streams in each, empty if it was not looked for.
-    pub(super) fn troubles(&self, shards: &[Reply], reverse: &[Reply]) -> Vec<Trouble> {
+    pub(super) fn troubles(&self, shards: &[Inquired], reverse: &[Inquired]) -> Vec<Trouble> {
         let mut troubles: Vec<Trouble> = Vec::new();
         for (place, (keyspace, read)) in self.here.iter().enumerate() {
             let standing = shards.get(place).and_then(|reply| standing(keyspace, read, reply));
@@ -120,7 +122,7 @@ impl Sources {
 }
 
 /// Whether the keyspace and its shards are there; `None`: they are.
-fn standing(keyspace: &str, read: &BTreeSet<String>, reply: &Reply) -> Option<Trouble> {
+fn standing(keyspace: &str, read: &BTreeSet<String>, Inquired { reply, is_absent }: &Inquired) -> Option<Trouble> {
     let name = quoted(keyspace);
     let trouble = |short: String, reason: &str, kind| {
         let text = if reason.is_empty() { short.clone() } else { format!("{short}: {reason}") };
@@ -130,7 +132,7 @@ fn standing(keyspace: &str, read: &BTreeSet<String>, reply: &Reply) -> Option<Tr
         |reason: &str| trouble(format!("the source keyspace {name} cannot be looked at"), reason, Kind::Unreachable);
     let bytes = match &reply.result {
         Ok(bytes) => bytes,
-        Err(status) if status.message.contains("node doesn't exist: ") => {
+        Err(_) if *is_absent => {
             return trouble(format!("the source keyspace {name} does not exist"), "", Kind::Gone);
         }
         Err(status) => return unreachable(&status.message),
@@ -152,14 +154,17 @@ fn standing(keyspace: &str, read: &BTreeSet<String>, reply: &Reply) -> Option<Tr
 }
 
 /// Why the other direction's streams are not known.
-fn unanswered(keyspace: &str, reply: &Reply) -> Option<Trouble> {
-    let status = reply.result.as_ref().err()?;
+fn unanswered(keyspace: &str, Inquired { reply, .. }: &Inquired) -> Option<Trouble> {
+    let text = match &reply.result {
+        Ok(bytes) => GetWorkflowsResponse::decode(bytes.as_slice()).err()?.to_string(),
+        Err(status) => status.message.clone(),
+    };
     let short = format!("the source keyspace {} cannot be looked at", quoted(keyspace));
-    Some(Trouble { text: format!("{short}: {}", status.message), short, kind: Kind::Unreachable, keyspace: keyspace.to_owned() })
+    Some(Trouble { text: format!("{short}: {text}"), short, kind: Kind::Unreachable, keyspace: keyspace.to_owned() })
 }
 
-/// Whether the reply names a workflow.
-pub(super) fn has_streams(reply: &Reply) -> bool {
+/// Whether the reply names a workflow. One that cannot be read is [`Sources::troubles`]'.
+pub(super) fn has_streams(Inquired { reply, .. }: &Inquired) -> bool {
     let decoded = reply.result.as_ref().ok().and_then(|bytes| GetWorkflowsResponse::decode(bytes.as_slice()).ok());
     decoded.is_some_and(|response| !response.workflows.is_empty())
 }

@@ -18,15 +18,16 @@ pub(crate) struct Stream {
     pub(crate) cell: String,
     pub(crate) tablet_types: String,
     pub(crate) options: String,
-    pub(crate) workflow_type: String,
-    pub(crate) workflow_sub_type: String,
+    workflow_type: String,
+    workflow_sub_type: String,
     rows_copied: String,
 }
 
 /// The streams in the rows, ascending by id.
 ///
 /// # Errors
-/// A row without an id that can be read: nobody could say which stream would be changed.
+/// A row without an id that can be read: nobody could say which stream would be changed. Or one without a column that every release
+/// has.
 pub(crate) fn streams(pages: &[RowSet]) -> Result<Vec<Stream>, String> {
     let mut streams = pages.iter().flat_map(RowSet::rows).map(|row| Stream::read(&row)).collect::<Result<Vec<_>, _>>()?;
     streams.sort_by_key(|stream| stream.id);
@@ -36,6 +37,10 @@ pub(crate) fn streams(pages: &[RowSet]) -> Result<Vec<Stream>, String> {
 impl Stream {
     fn read(row: &Row<'_>) -> Result<Self, String> {
         let id = row.integer("id").map_err(|error| error.to_string())?.ok_or("a stream without id")?;
+        // Of every release: without them nobody could say whether it is frozen, or what it reads.
+        if let Some(column) = ["state", "message", "source"].into_iter().find(|column| row.value(column).is_none()) {
+            return Err(format!("the rows have no column {column}"));
+        }
         Ok(Self {
             id,
             state: row.text("state"),
@@ -54,6 +59,30 @@ impl Stream {
     /// `go/vt/vttablet/tabletmanager/rpc_vreplication.go:UpdateVReplicationWorkflow`.
     pub(crate) fn is_frozen(&self) -> bool {
         self.message.to_uppercase() == "FROZEN"
+    }
+
+    /// Whether it is of a workflow of this type. A column that the release lacks, or NULL, is of none.
+    ///
+    /// # Errors
+    /// What is stored is no number: nobody can tell.
+    pub(crate) fn is_of_type(&self, number: i32) -> Result<bool, String> {
+        self.is_number("workflow_type", &self.workflow_type, number)
+    }
+
+    /// The same of the sub-type.
+    ///
+    /// # Errors
+    /// As for the type.
+    pub(crate) fn is_of_sub_type(&self, number: i32) -> Result<bool, String> {
+        self.is_number("workflow_sub_type", &self.workflow_sub_type, number)
+    }
+
+    fn is_number(&self, column: &str, stored: &str, number: i32) -> Result<bool, String> {
+        match stored.parse::<i64>() {
+            Ok(stored) => Ok(stored == i64::from(number)),
+            Err(_) if stored.is_empty() => Ok(false),
+            Err(_) => Err(format!("{column} of stream {} cannot be read: {}", self.id, excerpt(stored.as_bytes()))),
+        }
     }
 
     /// What people want to know before it is changed.

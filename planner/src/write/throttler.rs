@@ -417,7 +417,10 @@ impl Operation for Throttle {
                         .filter_map(|record| record.path.strip_prefix(CELLS_PREFIX)?.strip_suffix("/CellInfo"))
                         .collect();
                     for cell in cells {
-                        self.read(cell, asks);
+                        match names::check_cell(cell) {
+                            Ok(()) => self.read(cell, asks),
+                            Err(bad) => self.lost(GLOBAL, &format!("cell {cell:?} cannot exist: {bad}")),
+                        }
                     }
                 }
                 Answer::Missing { .. } => {}

@@ -21,7 +21,7 @@ pub(crate) trait Verb: Send {
     fn locks(&self) -> Vec<Lock>;
 
     /// What clients expect to read when the keyspace has no shards or is none.
-    fn no_shards(&self, status: Status) -> Status;
+    fn nobody(&self, why: Nobody) -> Status;
 
     /// What to look at on a target before anything is changed.
     fn looks(&self, target: &Target) -> Vec<Look>;
@@ -33,12 +33,12 @@ pub(crate) trait Verb: Send {
 
     /// The next question about the cluster that is a read of its own, given what the targets show and the replies to the ones
     /// before; `None`: no more.
-    fn inquiry(&self, _seen: &[Seen], _replies: &[Reply]) -> Option<Call> {
+    fn inquiry(&self, _seen: &[Seen], _replies: &[Inquired]) -> Option<Call> {
         None
     }
 
     /// What to do, or why nothing is done at all. The targets are in the order of shards.
-    fn prepare(&self, seen: &[Seen], replies: &[Reply], force: bool) -> Result<Prepared, Status>;
+    fn prepare(&self, seen: &[Seen], replies: &[Inquired], force: bool) -> Result<Prepared, Status>;
 
     /// Whether the rows show that the change has been made.
     fn judge(&self, write: &Change, before: &Seen, after: &Seen) -> Shown;
@@ -50,6 +50,31 @@ pub(crate) trait Verb: Send {
     fn failure(&self, _seen: &[Seen], _done: &[Done], lines: String) -> Status {
         Status::unknown(lines)
     }
+}
+
+/// Why a keyspace has no targets.
+pub(crate) enum Nobody {
+    /// There is no such keyspace. `node` is the directory that would have its shards, under its full name.
+    NoKeyspace { node: String },
+    /// It has no shards.
+    NoShards(Status),
+}
+
+impl Nobody {
+    /// As vtctld says it where a request has no words of its own.
+    pub(crate) fn status(self) -> Status {
+        match self {
+            Self::NoKeyspace { node } => Status::unknown(format!("node doesn't exist: {node}")),
+            Self::NoShards(status) => status,
+        }
+    }
+}
+
+/// The end of a question about the cluster.
+pub(crate) struct Inquired {
+    pub(crate) reply: Reply,
+    /// What was asked about is not there, as the topology says: [`crate::ops::Operation::is_absent`].
+    pub(crate) is_absent: bool,
 }
 
 /// A lock in the global topology.

@@ -8,13 +8,13 @@ use super::{
     engine::Done,
     locks,
     stream::{self, Stream},
-    verb::{Change, Lock, Look, Looked, Prepared, Seen, Shown, Verb},
+    verb::{Change, Inquired, Lock, Look, Looked, Nobody, Prepared, Seen, Shown, Verb},
     workflow_update::row,
 };
 use crate::{
     error::{Code, Status},
     explain::count,
-    flow::{Call, Reply},
+    flow::Call,
     proto::{
         query::QueryResult,
         tabletmanagerdata::VReplicationExecRequest,
@@ -71,8 +71,8 @@ impl Verb for VExecWrite {
         locks::of_workflow(&self.request.keyspace, &self.request.workflow, "VExec")
     }
 
-    fn no_shards(&self, status: Status) -> Status {
-        status
+    fn nobody(&self, why: Nobody) -> Status {
+        why.status()
     }
 
     fn looks(&self, target: &Target) -> Vec<Look> {
@@ -81,7 +81,7 @@ impl Verb for VExecWrite {
         vec![Look::Call { path: rpc::VREPLICATION_EXEC, request, subject: "streams", statement }]
     }
 
-    fn prepare(&self, seen: &[Seen], _replies: &[Reply], force: bool) -> Result<Prepared, Status> {
+    fn prepare(&self, seen: &[Seen], _replies: &[Inquired], force: bool) -> Result<Prepared, Status> {
         let (mut changes, mut streams_in_all) = (Vec::new(), 0);
         for (target, seen) in seen.iter().enumerate() {
             let place = format!("{}/{}", self.request.keyspace, seen.target.place.shard);

@@ -14,15 +14,16 @@ use super::{
     locks,
     sources::{self, Kind, Sources, Trouble},
     stream::{self, Stream},
-    verb::{Change, Lock, Look, Prepared, Seen, Shown, Verb},
+    verb::{Change, Inquired, Lock, Look, Nobody, Prepared, Seen, Shown, Verb},
     workflow_update::{lacks, row},
 };
 use crate::{
     error::{Code, Status},
     explain::count,
-    flow::{Call, CallOptions, Reply},
+    flow::{Call, CallOptions},
     limits,
     proto::{
+        binlogdata::VReplicationWorkflowType,
         tabletmanagerdata::{
             DeleteVReplicationWorkflowRequest, ExecuteFetchAsDbaRequest, ReadVReplicationWorkflowRequest, VDiffRequest,
             VReplicationExecRequest,
@@ -46,8 +47,8 @@ const STREAMS: usize = 0;
 const HAS_DELETE: usize = 1;
 
 /// Types of workflows, by number. Source: `go/vt/proto/binlogdata`.
-const LOOKUP_INDEX: &str = "2";
-const ONLINE_DDL: &str = "5";
+const LOOKUP_INDEX: i32 = VReplicationWorkflowType::CreateLookupIndex as i32;
+const ONLINE_DDL: i32 = VReplicationWorkflowType::OnlineDdl as i32;
 
 const FIND_SHARDS: &str = "/vtctlservice.Vtctld/FindAllShardsInKeyspace";
 
@@ -105,7 +106,8 @@ impl WorkflowDelete {
     /// `go/vt/vtctl/workflow/server.go:WorkflowDelete`.
     fn sources(streams: &[(&Seen, Vec<Stream>)]) -> Sources {
         let all = streams.iter().flat_map(|(seen, streams)| streams.iter().map(move |stream| (*seen, stream)));
-        Sources::of(all.filter(|(_, stream)| stream.workflow_type != LOOKUP_INDEX))
+        // One that does not say what it is may have another side.
+        Sources::of(all.filter(|(_, stream)| stream.is_of_type(LOOKUP_INDEX) != Ok(true)))
     }
 
     /// The request asks for more than streams to go: refused, but only where there is something to delete.
@@ -165,9 +167,15 @@ impl WorkflowDelete {
         Status { code: Code::Unimplemented, message }
     }
 
-    fn refusal(&self, streams: &[Stream]) -> Result<(), Status> {
+    fn refusal(&self, streams: &[Stream], force: bool) -> Result<(), Status> {
         let WorkflowDeleteRequest { keyspace, workflow, .. } = &self.request;
-        if streams.iter().any(|stream| stream.workflow_type == ONLINE_DDL) {
+        let kinds: Vec<Result<bool, String>> = streams.iter().map(|stream| stream.is_of_type(ONLINE_DDL)).collect();
+        if let Some(text) = kinds.iter().find_map(|kind| kind.as_ref().err()).filter(|_| !force) {
+            let why = format!("whether the {workflow} workflow belongs to a schema migration is not known: {text}");
+            let message = format!("{why}; nothing was changed. If it has to go all the same, force it");
+            return Err(Status { code: Code::FailedPrecondition, message });
+        }
+        if kinds.contains(&Ok(true)) {
             let text = format!(
                 "belongs to a schema migration; nothing was changed. Use: vtflow migration cancel {} {}",
                 shell::quoted(keyspace),
@@ -237,9 +245,9 @@ impl WorkflowDelete {
 }
 
 /// The traffic's state, or why it is not known.
-fn traffic(replies: &[Reply]) -> Result<String, String> {
+fn traffic(replies: &[Inquired]) -> Result<String, String> {
     let reply = replies.first().ok_or_else(|| "nobody was asked".to_owned())?;
-    let bytes = reply.result.as_ref().map_err(|status| status.message.clone())?;
+    let bytes = reply.reply.result.as_ref().map_err(|status| status.message.clone())?;
     let status = WorkflowStatusResponse::decode(bytes.as_slice()).map_err(|error| error.to_string())?;
     Ok(status.traffic_state)
 }
@@ -258,13 +266,13 @@ impl Verb for WorkflowDelete {
         locks::of_workflow(&self.request.keyspace, &self.request.workflow, "WorkflowDelete")
     }
 
-    fn no_shards(&self, status: Status) -> Status {
-        match status.message.strip_prefix("node doesn't exist: ") {
-            Some(node) => {
+    fn nobody(&self, why: Nobody) -> Status {
+        match why {
+            Nobody::NoKeyspace { node } => {
                 let node = node.trim_end_matches('/');
                 Status::unknown(format!("FindAllShardsInKeyspace({}): List: node doesn't exist: {node}", self.request.keyspace))
             }
-            None => self.no_streams(),
+            Nobody::NoShards(_) => self.no_streams(),
         }
     }
 
@@ -284,7 +292,7 @@ impl Verb for WorkflowDelete {
 
     /// Where its traffic goes, then of each keyspace that it reads whether it is there, then of each whether it has the other
     /// direction.
-    fn inquiry(&self, seen: &[Seen], replies: &[Reply]) -> Option<Call> {
+    fn inquiry(&self, seen: &[Seen], replies: &[Inquired]) -> Option<Call> {
         let WorkflowDeleteRequest { keyspace, workflow, ignore_source_keyspace, .. } = &self.request;
         let streams = Self::streams(seen).ok()?;
         if streams.iter().all(|(_, streams)| streams.is_empty()) || self.check_scope().is_err() {
@@ -310,7 +318,7 @@ impl Verb for WorkflowDelete {
         Some(Self::call(rpc::GET_WORKFLOWS, request.encode_to_vec(), true))
     }
 
-    fn prepare(&self, seen: &[Seen], replies: &[Reply], force: bool) -> Result<Prepared, Status> {
+    fn prepare(&self, seen: &[Seen], replies: &[Inquired], force: bool) -> Result<Prepared, Status> {
         let all = Self::streams(seen)?;
         let streams_in_all = all.iter().map(|(_, streams)| streams.len()).sum();
         if streams_in_all == 0 {
@@ -318,7 +326,7 @@ impl Verb for WorkflowDelete {
         }
         self.check_scope()?;
         for (_, streams) in &all {
-            self.refusal(streams)?;
+            self.refusal(streams, force)?;
         }
         let ignores = self.request.ignore_source_keyspace;
         let sources = Self::sources(&all);

@@ -6,7 +6,7 @@
 //! Facts: `go/vt/vttablet/tabletmanager/rpc_vreplication.go:UpdateVReplicationWorkflow`, v18 to v24;
 //! `go/vt/vtctl/workflow/server.go:WorkflowUpdate`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message;
 
@@ -15,15 +15,15 @@ use super::{
     locks,
     plan::PlannedRow,
     stream::{self, Stream},
-    verb::{Change, Lock, Look, Looked, Prepared, Seen, Shown, Verb},
+    verb::{Change, Inquired, Lock, Look, Looked, Nobody, Prepared, Seen, Shown, Verb},
 };
 use crate::{
     error::{Code, Status},
     explain::count,
-    flow::{Call, FailureKind, Reply},
+    flow::{Call, FailureKind},
     limits,
     proto::{
-        binlogdata::{OnDdlAction, VReplicationWorkflowState, VReplicationWorkflowSubType},
+        binlogdata::{OnDdlAction, VReplicationWorkflowState, VReplicationWorkflowSubType, VReplicationWorkflowType},
         tabletmanagerdata::{
             ReadVReplicationWorkflowRequest, TabletSelectionPreference, UpdateVReplicationWorkflowRequest,
             VReplicationExecRequest, ValidateVReplicationPermissionsRequest,
@@ -38,11 +38,14 @@ use crate::{
     },
     rows::{binlog_source, options, result::RowSet},
     rpc,
-    topo::targets::Target,
+    topo::{said, targets::Target},
 };
 
 /// Source: `go/textutil/strings.go:SimulatedNullStringSlice`, `SimulatedNullInt`.
 const UNCHANGED: (&str, i32) = ("NULL", -1);
+
+/// The type of a schema migration's workflow.
+const ONLINE_DDL: i32 = VReplicationWorkflowType::OnlineDdl as i32;
 
 /// The looks of a target, in their order.
 const STREAMS: usize = 0;
@@ -116,18 +119,12 @@ impl WorkflowUpdate {
         if self.starts() && streams.iter().any(Stream::is_frozen) {
             return refused(format!("cannot start a workflow when it is frozen ({}); nothing was changed", place()));
         }
-        let atomic_copy = (VReplicationWorkflowSubType::AtomicCopy as i32).to_string();
-        let copying = |stream: &&Stream| {
-            let rows = seen.rows(COPY_STATES).iter().flat_map(crate::rows::result::RowSet::rows);
-            stream.workflow_sub_type == atomic_copy
-                && rows.into_iter().any(|row| row.integer("vrepl_id").ok().flatten() == Some(stream.id))
-        };
         if self.starts()
-            && let Some(stream) = streams.iter().find(copying)
+            && let Some(stream) = copying_atomically(streams, seen)
+                .map_err(|text| unread(&format!("{}: whether it may be started is not known: {text}", place())))?
         {
             return refused(format!(
-                "stream {} is still in the copy phase: can only start workflow {} if all streams have completed the copy phase",
-                stream.id,
+                "stream {stream} is still in the copy phase: can only start workflow {} if all streams have completed the copy phase",
                 self.workflow()
             ));
         }
@@ -135,8 +132,7 @@ impl WorkflowUpdate {
             let text = "is older than v21 and would ignore the config overrides; nothing was changed";
             return refused(format!("tablet {} of {} {text}", seen.target.address.alias, place()));
         }
-        let is_shared = has_others(seen);
-        if is_shared && (self.wanted.on_ddl != Some(UNCHANGED.1) || !self.wanted.config_overrides.is_empty()) {
+        if has_others(seen)? && (self.wanted.on_ddl != Some(UNCHANGED.1) || !self.wanted.config_overrides.is_empty()) {
             let text = "has a workflow of this name in another database, too, which tablets up to v22 would change with it";
             return refused(format!("tablet {} of {} {text}; nothing was changed", seen.target.address.alias, place()));
         }
@@ -213,7 +209,7 @@ impl WorkflowUpdate {
         };
         let rows = |streams: &[&Stream]| streams.iter().map(|stream| row(stream)).collect();
         // Up to v22 the RPC changes the streams of that name in every database: a statement says which.
-        if has_others(seen) || lacks(seen, HAS_UPDATE)? {
+        if has_others(seen)? || lacks(seen, HAS_UPDATE)? {
             let change = |(set, streams): (&String, &Vec<&Stream>)| {
                 let query = statement(set, streams);
                 let request = VReplicationExecRequest { query: query.clone() }.encode_to_vec();
@@ -302,11 +298,49 @@ pub(super) fn row(stream: &Stream) -> PlannedRow {
 }
 
 /// Whether a database beside the tablet's own has streams of the workflow's name.
-fn has_others(seen: &Seen) -> bool {
-    match seen.looked.get(OTHERS) {
-        Some(Looked::Called(bytes)) => RowSet::from_vreplication_exec(bytes).is_ok_and(|rows| !rows.is_empty()),
-        _ => false,
+///
+/// # Errors
+/// The tablet has not said, or not so that it can be read.
+fn has_others(seen: &Seen) -> Result<bool, Status> {
+    let text = match seen.looked.get(OTHERS) {
+        Some(Looked::Called(bytes)) => match RowSet::from_vreplication_exec(bytes) {
+            Ok(rows) => return Ok(!rows.is_empty()),
+            Err(error) => {
+                let alias = &seen.target.address.alias;
+                format!("{alias}: whether other databases have a workflow of this name is not known: {error}")
+            }
+        },
+        Some(Looked::Refused(_, text)) => text.clone(),
+        _ => "the tablet was not asked for other databases".into(),
+    };
+    Err(unread(&text))
+}
+
+/// The first stream of an atomic copy that is still copying: one of those must not be started without the others.
+///
+/// # Errors
+/// A row does not say which stream it is about, or of which kind that is.
+fn copying_atomically(streams: &[Stream], seen: &Seen) -> Result<Option<i64>, String> {
+    let mut atomic = Vec::new();
+    for stream in streams {
+        if stream.is_of_sub_type(VReplicationWorkflowSubType::AtomicCopy as i32)? {
+            atomic.push(stream.id);
+        }
     }
+    if atomic.is_empty() {
+        return Ok(None);
+    }
+    let mut copying = BTreeSet::new();
+    for row in seen.rows(COPY_STATES).iter().flat_map(RowSet::rows) {
+        let id = row.integer("vrepl_id").map_err(|error| format!("a row of copy_state cannot be read: {error}"))?;
+        copying.extend(id);
+    }
+    Ok(atomic.into_iter().find(|id| copying.contains(id)))
+}
+
+/// What a decision rests on cannot be read, so nothing is done.
+fn unread(text: &str) -> Status {
+    Status::unknown(format!("{text}; nothing was changed"))
 }
 
 /// Whether the tablet does not have the RPC that was asked for to learn of it. One that has it and refuses this use of it has it.
@@ -315,18 +349,10 @@ fn has_others(seen: &Seen) -> bool {
 /// The tablet has not said: it did not answer.
 pub(super) fn lacks(seen: &Seen, look: usize) -> Result<bool, Status> {
     match seen.looked.get(look) {
-        Some(Looked::Refused(FailureKind::Status(code), text)) => Ok(*code == UNIMPLEMENTED && is_unknown_method(text)),
-        Some(Looked::Refused(_, text)) => Err(Status::unknown(format!("{text}; nothing was changed"))),
+        Some(Looked::Refused(FailureKind::Status(code), text)) => Ok(said::knows_no_method(*code, text)),
+        Some(Looked::Refused(_, text)) => Err(unread(text)),
         _ => Ok(false),
     }
-}
-
-/// gRPC code `UNIMPLEMENTED`. Tablets of v23 on also use it for SQL.
-const UNIMPLEMENTED: i32 = 12;
-
-/// Source: grpc-go's texts, the same on every release.
-fn is_unknown_method(text: &str) -> bool {
-    text.contains("unknown method ") || text.contains("unknown service ") || text.ends_with(" not implemented")
 }
 
 impl Verb for WorkflowUpdate {
@@ -343,10 +369,12 @@ impl Verb for WorkflowUpdate {
         locks::of_workflow(&self.keyspace, self.workflow(), "WorkflowUpdate")
     }
 
-    fn no_shards(&self, status: Status) -> Status {
-        match status.message.strip_prefix("node doesn't exist: ") {
-            Some(_) => Status::unknown(format!("{} keyspace does not exist: {}", self.keyspace, status.message)),
-            None => status,
+    fn nobody(&self, why: Nobody) -> Status {
+        match why {
+            Nobody::NoKeyspace { node } => {
+                Status::unknown(format!("{} keyspace does not exist: node doesn't exist: {node}", self.keyspace))
+            }
+            Nobody::NoShards(status) => status,
         }
     }
 
@@ -379,13 +407,11 @@ impl Verb for WorkflowUpdate {
         looks
     }
 
-    fn prepare(&self, seen: &[Seen], _replies: &[Reply], _force: bool) -> Result<Prepared, Status> {
+    fn prepare(&self, seen: &[Seen], _replies: &[Inquired], _force: bool) -> Result<Prepared, Status> {
         let (mut changes, mut warnings, mut streams_in_all) = (Vec::new(), Vec::new(), 0);
         for (index, seen) in seen.iter().enumerate() {
             let alias = &seen.target.address.alias;
-            if let Some(Looked::Refused(_, text)) = seen.looked.get(OTHERS) {
-                return Err(Status::unknown(format!("{text}; nothing was changed")));
-            }
+            has_others(seen)?;
             let streams = stream::streams(seen.rows(STREAMS)).map_err(|text| Status::unknown(format!("{alias}: {text}")))?;
             if streams.is_empty() {
                 continue;
@@ -395,11 +421,17 @@ impl Verb for WorkflowUpdate {
             if streams.iter().any(Stream::is_frozen) {
                 warnings.push(format!("streams of {alias} are frozen: their traffic has been switched"));
             }
-            if self.wanted.state.is_some_and(|state| state != UNCHANGED.1)
-                && streams.iter().any(|stream| stream.workflow_type == "5")
-            {
-                let text = "this is the stream of a schema migration, whose scheduler starts and stops it too";
-                warnings.push(format!("{alias}: {text}; see vtflow migration"));
+            if self.wanted.state.is_some_and(|state| state != UNCHANGED.1) {
+                warnings.extend(streams.iter().find_map(|stream| match stream.is_of_type(ONLINE_DDL) {
+                    Ok(false) => None,
+                    Ok(true) => {
+                        let text = "this is the stream of a schema migration, whose scheduler starts and stops it too";
+                        Some(format!("{alias}: {text}; see vtflow migration"))
+                    }
+                    Err(text) => {
+                        Some(format!("{alias}: whether a schema migration's scheduler starts and stops it is not known: {text}"))
+                    }
+                }));
             }
             changes.extend(self.changes(index, seen, &streams)?);
         }

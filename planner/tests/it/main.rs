@@ -2,7 +2,9 @@
 
 mod bounds;
 mod get_workflows;
+mod hostile;
 mod legacy;
+mod orders;
 mod redaction;
 mod reference_cases;
 mod rows;

@@ -167,6 +167,21 @@ fn a_column_that_cannot_be_read_hides_no_migration() {
 }
 
 #[test]
+fn a_number_that_is_none_is_named() {
+    let mut cluster = mixed();
+    let columns = ["#id", "migration_uuid", "progress", "#ready_to_complete", "rows_copied", "eta_seconds", "retries"];
+    cluster.answer(100, "migrations", page(&columns, &[&["1", "a", "half", "yes", "-5", "-1", ""]]));
+    cluster.answer(200, "migrations", ids(0..0));
+    let (reply, _) = cluster.run(&call(&all()));
+    assert_eq!((uuids(&reply).len(), reply.failures.len(), reply.failures[0].lost), (1, 1, Lost::Migration));
+    let text = &reply.failures[0].message;
+    for column in ["progress", "ready_to_complete", "rows_copied"] {
+        assert!(text.contains(&format!("column {column}: ")), "{text}");
+    }
+    assert!(!text.contains("eta_seconds") && !text.contains("retries"), "{text}");
+}
+
+#[test]
 fn many_columns_that_cannot_be_read_are_counted() {
     let mut cluster = mixed();
     let list: Vec<Vec<String>> =

@@ -293,6 +293,10 @@ fn records_that_fail_in_several_ways_are_told_alike_in_every_order() {
     let path = rpc::UPDATE_THROTTLER_CONFIG.into();
     let call = Call { path, request: request.encode_to_vec(), options: CallOptions::default() };
     assert!(same_in_every_order(&cluster, &call).result.is_ok());
+    let mut misnamed = cluster.clone();
+    misnamed.global("cells/no cell/CellInfo", vec![]);
+    let text = same_in_every_order(&misnamed, &call).result.unwrap_err().message;
+    assert!(text.starts_with("global: cell \"no cell\" cannot exist: ") && text.ends_with("\nnothing was changed"), "{text}");
     cluster.break_topo("zone2", "keyspaces/ks/SrvKeyspace", "zone2 is away");
     cluster.break_topo("zone1", "keyspaces/ks/SrvKeyspace", "zone1 is away");
     cluster.topo.insert(("zone3".into(), "keyspaces/ks/SrvKeyspace".into()), vec![0xff]);

@@ -572,3 +572,33 @@ fn no_answer_panics() {
         })
         .unwrap();
 }
+
+#[test]
+fn names_that_cannot_exist_are_left_out_and_named() {
+    let mut cluster = cluster();
+    cluster.global("cells/no cell/CellInfo", vec![]);
+    let alias = |cell: &str, uid| Some(vtflow_planner::proto::topodata::TabletAlias { cell: cell.into(), uid });
+    let nodes =
+        ShardReplication { nodes: vec![Node { tablet_alias: alias("../x", 1) }, Node { tablet_alias: alias("zone1", 100) }] };
+    cluster.put("zone1", "keyspaces/ks/shards/-80/ShardReplication", &nodes);
+    let by_shard = GetTabletsRequest { keyspace: "ks".into(), shard: "-80".into(), ..Default::default() };
+    let (found, said) = reply::<GetTabletsResponse>(&cluster, "GetTablets", &by_shard);
+    let texts: Vec<&str> = said.failures.iter().map(|failure| failure.message.as_str()).collect();
+    assert_eq!(found.tablets.len(), 2);
+    assert!(texts[0].starts_with("cell \"no cell\" cannot exist: "), "{texts:?}");
+    assert!(texts[1].starts_with("tablet \"../x-0000000001\", which a record of the shard names"), "{texts:?}");
+    assert!(strict_error(&cluster, "GetTablets", &by_shard).contains("is in an impossible cell"));
+    let (_, said) = reply::<GetTabletsResponse>(&cluster, "GetTablets", &GetTabletsRequest::default());
+    assert_eq!(said.failures.len(), 1);
+    let (served, said) = reply::<GetSrvKeyspacesResponse>(
+        &cluster,
+        "GetSrvKeyspaces",
+        &GetSrvKeyspacesRequest { keyspace: "ks".into(), cells: vec![] },
+    );
+    assert_eq!((served.srv_keyspaces.len(), said.failures.len()), (2, 1));
+    assert!(said.failures[0].message.starts_with("cell \"no cell\" cannot exist: "));
+    // A shard without primary names none.
+    cluster.put("global", "keyspaces/ks/shards/-80/Shard", &Shard { primary_alias: alias("", 0), ..Shard::default() });
+    let (_, said) = reply::<GetTabletsResponse>(&cluster, "GetTablets", &by_shard);
+    assert_eq!(said.failures.len(), 2, "{:?}", said.failures);
+}

@@ -2,17 +2,18 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use crate::support::{Cluster, ask_name, refused, rows, silent};
+use crate::support::{Cluster, NOW, ask_name, refused, rows, same_in_every_order, silent};
 use prost::Message;
 use vtflow_planner::{
     Answer, Call, CallOptions, Reply, What,
     proto::{
         query::QueryResult,
-        tabletmanagerdata::{VDiffRequest, VDiffResponse},
+        tabletmanagerdata::{VDiffRequest, VDiffResponse, VReplicationExecResponse},
         topodata::Shard,
         vtctldata::{VDiffShowRequest, VDiffShowResponse},
     },
     rpc,
+    summary::vdiff_summary,
 };
 
 const UUID: &str = "b3f59678-5241-41ee-be56-0242ac120002";
@@ -102,16 +103,50 @@ fn what_does_not_exist_is_named_as_vitess_names_it() {
 #[test]
 fn replies_do_not_depend_on_the_order_of_answers() {
     let mut broken = cluster();
-    broken.answer(100, "names", refused("no")).answer(300, "vdiff", silent(300));
+    broken.answer(100, "names", refused("no")).answer(300, "vdiff", silent(300)).answer(200, "vdiff", Answer::Called(vec![0xff]));
     for cluster in [cluster(), broken] {
-        let first = cluster.run(&call("ks", "wf")).0;
-        for seed in 0..64_usize {
-            let mut step = 0;
-            let reply = cluster.run_in_order(&call("ks", "wf"), |count| {
-                step += 1;
-                (seed * 7 + step * (seed + 3)) % count
-            });
-            assert_eq!(reply.0, first, "{seed}");
-        }
+        same_in_every_order(&cluster, &call("ks", "wf"));
     }
+}
+
+#[test]
+fn a_report_that_cannot_be_read_is_not_no_difference() {
+    let columns = ["uuid", "vdiff_state", "table_name", "table_state", "has_mismatch", "report", "rows_compared", "table_rows"];
+    let summed = |columns: &[&str], table_state: &str, said: Option<&str>, report: &str| {
+        let row: Vec<Option<String>> =
+            [Some(UUID), Some("completed"), Some("t1"), Some(table_state), said, Some(report), Some("5"), Some("5")]
+                .into_iter()
+                .take(columns.len())
+                .map(|value| value.map(str::to_owned))
+                .collect();
+        let Answer::Called(bytes) = rows(columns, &[row]) else { panic!("rows") };
+        // Both messages have the result in another field.
+        let output = VReplicationExecResponse::decode(bytes.as_slice()).unwrap().result;
+        let response = VDiffResponse { id: 1, output, vdiff_uuid: UUID.into() };
+        let reply = VDiffShowResponse { tablet_responses: [("0".to_owned(), response)].into() };
+        vdiff_summary("ks", "wf", &reply, None, NOW).unwrap()
+    };
+    for (said, report) in [
+        (Some("0"), "{\"MismatchedRows\":"),
+        (Some("0"), "[]"),
+        (Some("0"), "{\"MismatchedRows\":\"many\"}"),
+        (Some("perhaps"), "{}"),
+        (None, "{}"),
+    ] {
+        let sum = summed(&columns, "completed", said, report);
+        assert_eq!(sum.state, "unknown", "{said:?} {report}");
+        assert!(sum.verdict.ends_with("whether rows differ is not known"), "{}", sum.verdict);
+        assert!(sum.has_trouble && !sum.has_mismatch && sum.tables[0].has_trouble);
+        assert!(sum.notes[0].starts_with("0: whether its rows differ is not known: "), "{:?}", sum.notes);
+        assert!(sum.tables[0].note.contains("is not known") && sum.by_shard[0].note.contains("is not known"));
+    }
+    let sum = summed(&columns[..5], "completed", Some("0"), "");
+    assert_eq!((sum.state.as_str(), sum.has_trouble), ("completed", false), "no report: nothing was found");
+    for report in ["", "{}", "null", "{\"TableName\":\"t1\",\"MismatchedRows\":0}"] {
+        let sum = summed(&columns, "completed", Some("0"), report);
+        assert_eq!(sum.verdict, "completed, 5 rows compared, no rows differ", "{report}");
+        assert!(sum.notes.is_empty() && !sum.has_trouble);
+    }
+    assert!(!summed(&columns, "pending", None, "").has_trouble, "it has not begun");
+    assert!(summed(&columns, "completed", Some("1"), "{").has_mismatch, "that much is said");
 }

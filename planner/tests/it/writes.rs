@@ -53,10 +53,10 @@ fn cluster(first: StreamOf, second: StreamOf) -> Cluster {
     let mut cluster = Cluster::new(&["-80", "80-"]);
     for (uid, stream) in [(100, first), (200, second)] {
         cluster.answer(uid, "streams", streams(&[stream]));
-        for subject in ["v18", "v21", "other databases"] {
+        for subject in ["v18", "v21"] {
             cluster.answer(uid, subject, Answer::Called(Vec::new()));
         }
-        cluster.answer(uid, "update", changed(1));
+        cluster.answer(uid, "update", changed(1)).answer(uid, "other databases", rows(&["#id"], &[]));
     }
     cluster
 }
@@ -890,4 +890,192 @@ fn what_a_plan_says_is_kept_no_statement_of_it_touches() {
             }
         }
     }
+}
+
+/// An answer of rows that is none: garbage, no result, no columns.
+fn unreadable() -> Vec<Answer> {
+    let called = |result| Answer::Called(VReplicationExecResponse { result }.encode_to_vec());
+    vec![Answer::Called(vec![0xff]), called(None), called(Some(QueryResult::default()))]
+}
+
+#[test]
+fn what_cannot_be_read_is_not_taken_for_nothing() {
+    let on_ddl = UpdateVReplicationWorkflowRequest { on_ddl: Some(2), ..cells(&["NULL"]) };
+    for answer in unreadable() {
+        let mut cluster = running();
+        cluster.answer(200, "other databases", answer);
+        for request in [state(STOPPED), on_ddl.clone(), cells(&["zone2"])] {
+            let (reply, asks) = cluster.run(&performed(request));
+            let text = error(&reply);
+            assert!(text.contains("whether other databases have a workflow of this name is not known"), "{text}");
+            assert!(text.contains("zone1-0000000200") && text.ends_with("nothing was changed"), "{text}");
+            assert!(writes(&asks).is_empty());
+        }
+    }
+    // An atomic copy of which nobody can say whether it still copies does not start; stopping it is no risk.
+    let columns = ["#id", "workflow", "source", "state", "message", "cell", "tablet_types", "#workflow_sub_type"];
+    let of_sub_type = |sub_type: &str| {
+        let row = ["7", "wf", "", "Stopped", "", "", "", sub_type].map(|text| Some(text.to_owned())).to_vec();
+        rows(&columns, &[row])
+    };
+    let unread = rows(&["#id", "vrepl_id", "table_name"], &[["1", "seven", "t1"].map(|text| Some(text.to_owned())).to_vec()]);
+    for (sub_type, copy_state) in [("2", unread.clone()), ("two", copy_states(&[(1, 7, "t1")]))] {
+        let mut cluster = running();
+        cluster.answer(100, "streams", of_sub_type(sub_type)).answer(100, "copy state", copy_state);
+        let (reply, asks) = cluster.run(&performed(state(RUNNING)));
+        assert!(error(&reply).contains("ks/-80: whether it may be started is not known: "), "{}", error(&reply));
+        assert!(writes(&asks).is_empty());
+        assert!(cluster.run(&performed(state(STOPPED))).0.result.is_ok());
+    }
+    let mut cluster = running();
+    cluster.answer(100, "streams", of_sub_type("0")).answer(100, "copy state", unread);
+    assert!(cluster.run(&performed(state(RUNNING))).0.result.is_ok(), "it is none of those");
+}
+
+#[test]
+fn a_stream_that_does_not_say_its_type_may_be_a_schema_migrations() {
+    let columns = ["#id", "workflow", "source", "pos", "state", "message", "cell", "tablet_types", "workflow_type", "db_name"];
+    let source = stream(7, "wf").source;
+    let row = ["7", "wf", &source, "", "Running", "", "", "", "five", "vt_ks"].map(|text| Some(text.to_owned())).to_vec();
+    let mut cluster = deletable();
+    cluster.answer(100, "streams", rows(&columns, &[row]));
+    let (reply, asks) = cluster.run(&deletion(|_| {}, false));
+    let want =
+        "whether the wf workflow belongs to a schema migration is not known: workflow_type of stream 7 cannot be read: five";
+    assert!(error(&reply).contains(want) && error(&reply).ends_with("force it"), "{}", error(&reply));
+    assert!(writes(&asks).is_empty());
+    assert!(cluster.run(&deletion(|_| {}, true)).0.result.is_ok());
+    let (reply, _) = cluster.run(&update(state(STOPPED), CallOptions { mode: Mode::Preview, ..CallOptions::default() }));
+    assert!(plan(&reply).warnings[0].contains("scheduler starts and stops it is not known"), "{:?}", plan(&reply).warnings);
+}
+
+#[test]
+fn a_migration_without_a_state_is_left_alone() {
+    let nameless =
+        |columns: &[&str], row: &[Option<&str>]| rows(columns, &[row.iter().map(|value| value.map(str::to_owned)).collect()]);
+    let columns = ["#id", "migration_uuid", "migration_status"];
+    for broken in [
+        nameless(&columns, &[Some("1"), Some(UUID), None]),
+        nameless(&columns, &[Some("1"), None, Some("running")]),
+        nameless(&columns[..2], &[Some("1"), Some(UUID)]),
+    ] {
+        for path in [rpc::CANCEL_SCHEMA_MIGRATION, rpc::RETRY_SCHEMA_MIGRATION, rpc::CLEANUP_SCHEMA_MIGRATION] {
+            let (reply, asks) = migrating(broken.clone()).run(&migration(path, UUID));
+            assert!(error(&reply).contains("ks/80-: a migration without migration_"), "{}", error(&reply));
+            assert!(error(&reply).ends_with("nothing was changed") && writes(&asks).is_empty(), "{}", error(&reply));
+        }
+    }
+    // A second look at such a row shows nothing, least of all that it was done.
+    let mut cluster = Cluster::new(&["0"]);
+    let second = nameless(&columns, &[Some("1"), Some(UUID), None]);
+    cluster.pages(100, "migrations", vec![migrations(&[(UUID, "failed")]), second]).answer(100, "migration", refused("lost"));
+    let (reply, _) = cluster.run(&migration(rpc::RETRY_SCHEMA_MIGRATION, UUID));
+    assert_eq!(reply.written.expect("a request that writes").outcomes[0].verdict, Verdict::Unknown);
+}
+
+#[test]
+fn only_mysqls_own_number_says_that_no_migration_ever_ran() {
+    let none = refused("Table '_vt.schema_migrations' doesn't exist (errno 1146) (sqlstate 42S02) during query: select 1");
+    let (reply, asks) = migrating(none).run(&migration(rpc::CANCEL_SCHEMA_MIGRATION, UUID));
+    assert!(reply.result.is_ok() && writes(&asks).len() == 1, "{reply:?}");
+    let text = "Lost connection (errno 2013) (sqlstate HY000) during query: select '(errno 1146)'";
+    let cut = Answer::Failed { kind: FailureKind::Unreachable, message: "a proxy says (errno 1146)".into() };
+    for answer in [refused(text), cut] {
+        let (reply, asks) = migrating(answer).run(&migration(rpc::CANCEL_SCHEMA_MIGRATION, UUID));
+        assert!(error(&reply).contains("nothing was changed") && writes(&asks).is_empty(), "{}", error(&reply));
+    }
+}
+
+/// What is not there is told by the kind of an answer, whatever the text of a failure says.
+#[test]
+fn a_topology_that_fails_is_no_keyspace_that_is_gone() {
+    let mut cluster = deletable();
+    let text = "dial etcd-1: node doesn't exist: /vitess/global/keyspaces/src/shards/";
+    cluster.break_topo("global", "keyspaces/src/shards/", text);
+    let (reply, asks) = cluster.run(&deletion(|_| {}, false));
+    assert!(error(&reply).contains("the source keyspace \"src\" cannot be looked at: dial etcd-1"), "{}", error(&reply));
+    assert!(!error(&reply).contains("does not exist\n") && writes(&asks).is_empty());
+    cluster.answer(200, "streams", streams(&[StreamOf { message: "FROZEN", ..stream(8, "wf") }]));
+    let ignoring = deletion(|request| request.ignore_source_keyspace = true, false);
+    let (reply, asks) = cluster.run(&ignoring);
+    assert!(error(&reply).contains("is frozen") && writes(&asks).is_empty(), "its traffic may be there: {}", error(&reply));
+    // The same of the targets' own keyspace: the failure is told as it is.
+    let mut cluster = running();
+    cluster.break_topo("global", "keyspaces/ks/shards/", "node doesn't exist: etcd-1");
+    for call in [
+        performed(state(STOPPED)),
+        deletion(|_| {}, false),
+        migration(rpc::CANCEL_SCHEMA_MIGRATION, UUID),
+        vexec("delete from _vt.vreplication", Mode::Perform),
+    ] {
+        let (reply, _) = cluster.run(&call);
+        assert_eq!(error(&reply), "node doesn't exist: etcd-1", "{}", call.path);
+    }
+}
+
+#[test]
+fn a_name_that_is_empty_means_nothing_and_not_everything() {
+    let cluster = running();
+    let nameless = |sql: &str| {
+        let request = VExecRequest { keyspace: "ks".into(), sql: sql.into(), ..VExecRequest::default() };
+        Call { path: rpc::VEXEC.into(), request: request.encode_to_vec(), options: CallOptions::default() }
+    };
+    let no_request = WorkflowUpdateRequest { keyspace: "ks".into(), tablet_request: None };
+    let no_request = Call { request: no_request.encode_to_vec(), ..performed(state(STOPPED)) };
+    let of = |state| performed(UpdateVReplicationWorkflowRequest { workflow: String::new(), ..state });
+    let no_workflow = "invalid request, no workflow provided";
+    for (call, want) in [
+        (of(state(STOPPED)), no_workflow),
+        (of(state(RUNNING)), no_workflow),
+        (of(cells(&["zone1"])), no_workflow),
+        (no_request, no_workflow),
+        (deletion(|request| request.workflow.clear(), false), no_workflow),
+        (deletion(|request| request.workflow.clear(), true), no_workflow),
+        (nameless("update _vt.vreplication set state = 'Stopped'"), "names neither a workflow nor a stream"),
+        (nameless("delete from _vt.vreplication"), "names neither a workflow nor a stream"),
+        (nameless("delete from _vt.vreplication where id > 0"), "names neither a workflow nor a stream"),
+        (nameless("delete from _vt.vreplication where workflow != ''"), "names neither a workflow nor a stream"),
+        (migration(rpc::CANCEL_SCHEMA_MIGRATION, ""), " is not a valid UUID"),
+        (migration(rpc::CLEANUP_SCHEMA_MIGRATION, ""), " is not a valid UUID"),
+        (migration(rpc::COMPLETE_SCHEMA_MIGRATION, ""), " is not a valid UUID"),
+        (migration(rpc::FORCE_CUT_OVER_SCHEMA_MIGRATION, ""), " is not a valid UUID"),
+        (migration(rpc::LAUNCH_SCHEMA_MIGRATION, ""), " is not a valid UUID"),
+        (migration(rpc::RETRY_SCHEMA_MIGRATION, ""), " is not a valid UUID"),
+    ] {
+        for mode in [Mode::Perform, Mode::Preview] {
+            let options = CallOptions { mode, ..call.options.clone() };
+            let (reply, asks) = cluster.run(&Call { options, ..call.clone() });
+            assert!(error(&reply).contains(want), "{}: {}", call.path, error(&reply));
+            assert!(asks.is_empty(), "{}: nobody is asked", call.path);
+        }
+    }
+}
+
+#[test]
+fn rows_without_a_column_of_every_release_are_not_changed() {
+    for lacking in ["state", "message", "source"] {
+        let columns: Vec<&str> =
+            ["#id", "workflow", "state", "message", "source"].into_iter().filter(|it| *it != lacking).collect();
+        let row = columns.iter().map(|column| Some(if *column == "#id" { "7" } else { "x" }.to_owned())).collect();
+        let mut cluster = deletable();
+        cluster.answer(100, "streams", rows(&columns, &[row])).answer(100, "vexec", changed(1));
+        for call in
+            [performed(state(RUNNING)), deletion(|_| {}, false), vexec("update _vt.vreplication set message = ''", Mode::Perform)]
+        {
+            let (reply, asks) = cluster.run(&call);
+            assert!(error(&reply).contains(&format!("the rows have no column {lacking}")), "{}", error(&reply));
+            assert!(writes(&asks).is_empty(), "{}", call.path);
+        }
+    }
+}
+
+#[test]
+fn a_statement_that_is_answered_with_nothing_is_looked_at_again() {
+    let mut cluster = running();
+    cluster.answer(100, "vexec", changed(1)).answer(200, "vexec", Answer::Called(Vec::new()));
+    cluster.pages(200, "streams", vec![streams(&[stream(8, "wf")]), streams(&[])]);
+    let (reply, _) = cluster.run(&vexec("delete from _vt.vreplication", Mode::Perform));
+    let outcomes = reply.written.expect("a request that writes").outcomes;
+    assert_eq!(outcomes[1].verdict, Verdict::Applied);
+    assert!(outcomes[1].message.contains("the tablet's answer has no result (a second look shows the change)"), "{outcomes:?}");
 }

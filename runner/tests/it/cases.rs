@@ -134,6 +134,21 @@ fn commands_take_odd_names() {
     }
 }
 
+/// Debian's `sh` is dash, which knows no `$'…'`: there the name is a wrong one, and nothing of it is run.
+#[test]
+fn no_shell_runs_a_name() {
+    let here = tempfile::TempDir::new().unwrap();
+    for name in ["a\u{200b}'; touch ran; #", "\n'$(touch ran)'", "\\\u{202e}\\'`touch ran`", "$(touch ran)", "'; touch ran; '", "~ && touch ran"] {
+        for shell in ["sh", "bash"] {
+            let line = format!("printf %s {}", vtflow_planner::summary::quoted(name));
+            let ran = Command::new(shell).args(["-c", &line]).env("LC_ALL", "C").current_dir(here.path()).output().unwrap();
+            assert!(ran.status.success(), "{shell} {name:?}: {ran:?}");
+            assert_eq!(std::fs::read_dir(here.path()).unwrap().count(), 0, "{shell} ran {name:?}");
+            assert!(shell != "bash" || ran.stdout == name.as_bytes(), "{name:?}: {ran:?}");
+        }
+    }
+}
+
 /// The commands under NEXT that are vtflow's own, as they stand there.
 fn offered(name: &str, workflow: &str) -> Vec<String> {
     let ran = on(name, &["describe", "workflow", "customer", "--", workflow]);

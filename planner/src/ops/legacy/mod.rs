@@ -154,7 +154,10 @@ impl Operation for Workflows {
         let Reply { result, failures, .. } = self.inner.finish();
         let mut output = Output::new(self.now);
         let reply = match result {
-            Ok(bytes) => GetWorkflowsResponse::decode(bytes.as_slice()).unwrap_or_default(),
+            Ok(bytes) => match GetWorkflowsResponse::decode(bytes.as_slice()) {
+                Ok(reply) => reply,
+                Err(error) => return output.reply(Err(Status::unknown(error.to_string())), failures),
+            },
             Err(status) => {
                 if matches!(self.inner.nobody(), Some(targets::Event::NoKeyspace { .. })) {
                     output.event(Level::Error, format!("Keyspace {} not found", self.keyspace));

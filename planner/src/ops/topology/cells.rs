@@ -94,9 +94,12 @@ impl PerCell {
         match records(answer) {
             Ok(records) => {
                 for (cell, _) in children(names::CELLS_PREFIX, "CellInfo", records) {
-                    let is_wanted = self.cells.is_empty() || self.cells.contains(&cell);
-                    if is_wanted && check_cell(&cell).is_ok() {
-                        self.ask(cell, asks);
+                    if !self.cells.is_empty() && !self.cells.contains(&cell) {
+                        continue;
+                    }
+                    match check_cell(&cell) {
+                        Ok(()) => self.ask(cell, asks),
+                        Err(status) => self.failures.push(lost(&self.keyspace, status.message)),
                     }
                 }
             }

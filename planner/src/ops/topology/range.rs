@@ -26,6 +26,8 @@ pub(super) struct Listing {
     read: BTreeMap<String, Read>,
     /// No shards were found: the keyspace's record is asked for, and this is the text if there is none.
     missing: Option<String>,
+    /// There is no such keyspace.
+    is_absent: bool,
     reply: Message,
     failures: Vec<Failure>,
     fatal: Option<Status>,
@@ -72,6 +74,7 @@ impl Listing {
             waiting: BTreeMap::new(),
             read: BTreeMap::new(),
             missing: None,
+            is_absent: false,
             reply: Message::new(),
             failures: Vec::new(),
             fatal: None,
@@ -161,7 +164,10 @@ impl Operation for Listing {
         if let Some(text) = self.missing.take() {
             return match Read::from(answer) {
                 Read::Found(_) => {}
-                Read::Missing(_) => self.fatal = Some(Status::unknown(text)),
+                Read::Missing(_) => {
+                    self.is_absent = true;
+                    self.fatal = Some(Status::unknown(text));
+                }
                 Read::Failed(text) => self.fatal = Some(Status::unknown(text)),
             };
         }
@@ -176,6 +182,10 @@ impl Operation for Listing {
 
     fn failures(&self) -> Vec<Failure> {
         self.failures.clone()
+    }
+
+    fn is_absent(&self) -> bool {
+        self.is_absent
     }
 
     fn finish(&mut self) -> Reply {

@@ -126,11 +126,15 @@ impl Tablets {
         }
     }
 
-    /// Asks for a tablet's record, once.
+    /// Asks for a tablet's record, once. An alias of nothing is none.
     fn tablet(&mut self, alias: &TabletAlias, asks: &mut Asks) {
         let text = names::alias_text(Some(alias));
-        if names::check_cell(&alias.cell).is_err() || self.found.contains_key(&text) {
+        if alias.cell.is_empty() && alias.uid == 0 || self.found.contains_key(&text) {
             return;
+        }
+        if let Err(bad) = names::check_cell(&alias.cell) {
+            let message = format!("tablet {text:?}, which a record of the shard names, is in an impossible cell: {bad}");
+            return self.fail("", message);
         }
         let id = asks.release(What::TopoGet { cell: alias.cell.clone(), path: names::tablet_path(&text) });
         self.found.insert(text.clone(), None);
@@ -270,8 +274,9 @@ impl Operation for Tablets {
             Some(Waiting::Cells) => match records(answer) {
                 Ok(records) => {
                     for (cell, _) in children(names::CELLS_PREFIX, "CellInfo", records) {
-                        if names::check_cell(&cell).is_ok() {
-                            self.cell(cell, asks);
+                        match names::check_cell(&cell) {
+                            Ok(()) => self.cell(cell, asks),
+                            Err(bad) => self.fail("", format!("cell {cell:?} cannot exist: {bad}")),
                         }
                     }
                 }

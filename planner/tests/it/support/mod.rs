@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 mod order;
 
-pub(crate) use order::same_in_every_order;
+pub(crate) use order::{place, same_in_every_order, same_in_some_orders, scattered};
 
 use prost::Message;
 use vtflow_planner::{
@@ -35,6 +35,8 @@ pub(crate) struct Cluster {
     pub(crate) broken: BTreeMap<usize, Answer>,
     /// Topology asks answered with this instead, by cell and path.
     pub(crate) broken_topo: BTreeMap<(String, String), Answer>,
+    /// Asks answered with this instead, by [`place`] and how often the same was asked before.
+    pub(crate) faults: BTreeMap<(String, usize), Answer>,
 }
 
 pub(crate) fn alias(uid: u32) -> TabletAlias {
@@ -171,6 +173,7 @@ impl Cluster {
         let mut waiting = flow.asks();
         let mut all = waiting.clone();
         let mut sent: BTreeMap<(String, String), usize> = BTreeMap::new();
+        let mut asked: BTreeMap<String, usize> = BTreeMap::new();
         while !waiting.is_empty() {
             let ask = waiting.remove(pick(&waiting));
             let page = match &ask.what {
@@ -182,7 +185,11 @@ impl Cluster {
                 _ => 0,
             };
             let index = self.broken_key(&ask);
-            let answer = index.and_then(|i| self.broken.get(&i).cloned()).unwrap_or_else(|| self.perform(&ask, page));
+            let times = asked.entry(place(&ask)).or_default();
+            let fault = self.faults.get(&(place(&ask), *times)).cloned();
+            *times += 1;
+            let answer = fault.or_else(|| index.and_then(|i| self.broken.get(&i).cloned()));
+            let answer = answer.unwrap_or_else(|| self.perform(&ask, page));
             assert!(flow.answer(ask.id, answer.clone()), "an outstanding ask is taken");
             assert!(!flow.answer(ask.id, answer), "and only once");
             let released = flow.asks();
@@ -194,6 +201,9 @@ impl Cluster {
 
     /// A number for each ask that does not depend on the order of answers: topology asks by path, calls by tablet and subject.
     fn broken_key(&self, ask: &Ask) -> Option<usize> {
+        if self.broken.is_empty() {
+            return None;
+        }
         self.ask_names().iter().position(|name| *name == ask_name(ask))
     }
 
