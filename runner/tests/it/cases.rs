@@ -138,7 +138,14 @@ fn commands_take_odd_names() {
 #[test]
 fn no_shell_runs_a_name() {
     let here = tempfile::TempDir::new().unwrap();
-    for name in ["a\u{200b}'; touch ran; #", "\n'$(touch ran)'", "\\\u{202e}\\'`touch ran`", "$(touch ran)", "'; touch ran; '", "~ && touch ran"] {
+    for name in [
+        "a\u{200b}'; touch ran; #",
+        "\n'$(touch ran)'",
+        "\\\u{202e}\\'`touch ran`",
+        "$(touch ran)",
+        "'; touch ran; '",
+        "~ && touch ran",
+    ] {
         for shell in ["sh", "bash"] {
             let line = format!("printf %s {}", vtflow_planner::summary::quoted(name));
             let ran = Command::new(shell).args(["-c", &line]).env("LC_ALL", "C").current_dir(here.path()).output().unwrap();

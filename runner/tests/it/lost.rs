@@ -1,6 +1,6 @@
 //! Connections that are lost without a word, as a NAT loses them: the first request after that succeeds, and no write is sent twice.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests and their helpers")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests and their helpers")]
 
 use std::time::Duration;
 
@@ -81,4 +81,21 @@ async fn a_read_of_etcd_is_asked_again_and_a_lock_is_kept() {
     lock.check(Instant::now() + WAIT).await.unwrap();
     relay.lose();
     assert_eq!(lock.release(Instant::now() + WAIT).await, Answer::Unlocked);
+}
+
+#[tokio::test]
+async fn an_etcd_that_says_nothing_is_not_an_empty_one() {
+    let server = RawServer::start();
+    let topology = EtcdTopology::new(&EtcdConfig::new(server.address.to_string(), "/vitess/global")).unwrap();
+    let deadline = Instant::now() + WAIT;
+    let paths = ["keyspaces/a/Keyspace".to_owned(), "keyspaces/b/Keyspace".to_owned()];
+    let mut answers =
+        vec![topology.range("global", "keyspaces/", deadline).await, topology.list("global", "keyspaces/", deadline).await];
+    answers.extend(topology.records("global", &paths, deadline).await);
+    answers.extend(topology.records("global", &paths[..1], deadline).await);
+    assert_eq!(answers.len(), 5);
+    for answer in answers {
+        let Answer::Failed { message, .. } = &answer else { panic!("{answer:?}") };
+        assert!(message.contains("what answered is no etcd"), "{message}");
+    }
 }

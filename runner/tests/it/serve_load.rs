@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::{
+    convert::Infallible,
     fs,
     net::SocketAddr,
     path::PathBuf,
@@ -16,7 +17,8 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{StreamExt, future::join_all, stream};
-use http_body_util::Full;
+use http_body::Frame;
+use http_body_util::{Full, StreamBody};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::{Message, encoding};
 use serde_json::Value;
@@ -119,6 +121,39 @@ async fn silent_connections_keep_nobody_out() {
     let (_, metrics) = http_get(server.http, "/metrics").await;
     let closed = r#"vtflow_connections_closed_total{port="grpc",reason="idle"}"#;
     assert!(metrics.contains(closed), "{metrics}");
+}
+
+/// A reply that never ends, and a request whose message never comes: whoever has only those gives way.
+#[tokio::test(flavor = "multi_thread")]
+async fn watchers_keep_nobody_out() {
+    let server = Process::start_with_files(256, &arguments(&[]));
+    let watch = Watch::begin(server.http);
+    let mut kept = Vec::new();
+    for number in 0..200 {
+        let stream = TcpStream::connect(server.grpc).await.unwrap();
+        let builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+        let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        let bytes = |bytes: &'static [u8]| stream::iter([Ok::<_, Infallible>(Frame::data(Bytes::from_static(bytes)))]);
+        let (path, body) = if number % 2 == 0 {
+            ("/grpc.health.v1.Health/Watch", bytes(&[0; 5]).boxed())
+        } else {
+            (GET_WORKFLOWS, bytes(&[0; 3]).chain(stream::pending()).boxed())
+        };
+        let request = http::Request::post(format!("http://server{path}"))
+            .header("content-type", "application/grpc")
+            .header("te", "trailers")
+            .body(StreamBody::new(body))
+            .unwrap();
+        let response = tokio::spawn(sender.send_request(request));
+        kept.push((response, sender));
+    }
+    for _ in 0..3 {
+        let call = async { unary(channel(server.grpc).await, GET_WORKFLOWS, Request::new(workflows_of("customer"))).await };
+        timeout(Duration::from_secs(5), call).await.expect("in time").unwrap();
+    }
+    watch.end().await;
+    drop(kept);
 }
 
 #[tokio::test(flavor = "multi_thread")]

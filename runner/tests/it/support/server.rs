@@ -164,6 +164,8 @@ async fn answer(path: &str, message: &[u8], headers: &HeaderMap) -> Response<Bod
             let text = |key| headers.get(key).map_or("", |value| value.to_str().unwrap());
             with_status(format!("{}:{}", text("username"), text("password")).as_bytes(), "0", "")
         }
+        // An etcd that looks at nothing: a message, and nothing in it.
+        "/etcdserverpb.KV/Range" | "/etcdserverpb.KV/Txn" => with_status(b"", "0", ""),
         "/raw/no-status" => grpc(Body::new(Full::new(framed(message)))),
         "/raw/empty" => status_only("0", ""),
         "/raw/truncated" => {
