@@ -40,4 +40,5 @@ mod vexec;
 mod vexec_scope;
 mod watch;
 mod write_faults;
+mod write_locks;
 mod write_names;
