@@ -17,6 +17,7 @@ mod lost;
 mod overview;
 mod page;
 mod planner_limits;
+mod redaction;
 mod serve;
 mod serve_doors;
 mod serve_faults;
