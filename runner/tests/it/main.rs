@@ -11,6 +11,7 @@ mod embedded_cluster;
 mod embedded_support;
 mod embedded_wire;
 mod faults;
+mod given_files;
 mod hosts;
 mod locks;
 mod lost;
