@@ -234,6 +234,7 @@ impl Server {
             request_time: options.request_time,
             runtime: Handle::current(),
             logins: Sparing::new(),
+            kept_out: Sparing::new(),
         });
         let (grpc_cap, http_cap) = connections::caps();
         let http = match http {
