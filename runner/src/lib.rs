@@ -21,6 +21,7 @@ pub mod topo;
 pub mod trace;
 
 mod cause;
+mod given_file;
 mod line;
 mod link;
 mod page;

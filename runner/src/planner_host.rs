@@ -1,9 +1,11 @@
 //! Which planner decides: the one that was linked in, or one in wasmtime that was not.
 
-use std::{ffi::OsStr, fs, path::PathBuf, str::FromStr};
+use std::{ffi::OsStr, path::PathBuf, str::FromStr};
 
 use vtflow_component::{Limits, Planner as Component};
 use vtflow_planner::{Ask, Asking, Call, Failure, Flow, Timestamp, explain::Plan, trace::Planner as Build};
+
+use crate::given_file;
 
 /// The planner as a component, compressed (RFC 1950), if `cargo xtask component` had built it when this program was built.
 const EMBEDDED: Option<&[u8]> = include!(concat!(env!("OUT_DIR"), "/planner.rs"));
@@ -82,7 +84,8 @@ impl PlannerHost {
             }
             PlannerChoice::File(path) => {
                 let name = path.display().to_string();
-                let bytes = fs::read(path).map_err(|error| format!("the planner {name} cannot be read: {error}"))?;
+                let bytes = given_file::read(path, given_file::PLANNER_BYTES)
+                    .map_err(|error| format!("the planner {name} cannot be read: {error}"))?;
                 Component::new(&name, &bytes, Limits::default())
             }
         };

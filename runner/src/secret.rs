@@ -2,11 +2,11 @@
 //!
 //! A password is a [`Secret`] from the moment it is read; error texts, logs, traces and `Debug` have no way to its letters.
 
-use std::{convert::Infallible, fmt, fs, path::Path, str::FromStr};
+use std::{convert::Infallible, fmt, path::Path, str::FromStr};
 
 use serde::Deserialize;
 
-use crate::tls::OptionError;
+use crate::{given_file, tls::OptionError};
 
 /// A password. Compared, sent, never shown.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
@@ -57,7 +57,8 @@ impl Credentials {
     /// # Errors
     /// It cannot be read, or is something else.
     pub(crate) fn read(path: &Path) -> Result<Self, OptionError> {
-        let text = fs::read(path).map_err(|cause| OptionError::File { path: path.to_owned(), cause })?;
+        let text = given_file::read(path, given_file::SETTINGS_BYTES)
+            .map_err(|cause| OptionError::File { path: path.to_owned(), cause })?;
         serde_json::from_slice(&text).map_err(|cause| OptionError::Credentials { path: path.to_owned(), cause: (&cause).into() })
     }
 }

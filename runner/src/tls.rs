@@ -4,12 +4,13 @@
 //! its key), so that is decided by whoever holds the files. Source: `go/vt/grpcclient/client.go:SecureDialOption`,
 //! `go/vt/topo/etcd2topo/server.go:newTLSConfig`.
 
-use std::{fs, io, path::PathBuf};
+use std::{io, path::PathBuf};
 
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 
 use crate::{
     cause::root_cause,
+    given_file,
     reloaded::Reloaded,
     secret::{CredentialsFault, shown_address},
 };
@@ -125,7 +126,10 @@ impl TlsFiles {
     ///
     /// A file that cannot be read, or a certificate without a key.
     pub fn client_config(&self) -> Result<ClientTlsConfig, OptionError> {
-        let read = |path: &PathBuf| fs::read(path).map_err(|cause| OptionError::File { path: path.clone(), cause });
+        let read = |path: &PathBuf| {
+            let read = given_file::read(path, given_file::SETTINGS_BYTES);
+            read.map_err(|cause| OptionError::File { path: path.clone(), cause })
+        };
         let mut config = match &self.ca {
             Some(path) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read(path)?)),
             None => ClientTlsConfig::new().with_native_roots(),

@@ -4,7 +4,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufRead, BufReader, Read as _, Write},
+    io::{self, BufRead, BufReader, Write},
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
@@ -15,7 +15,7 @@ use vtflow_planner::{
     trace::{FORMAT, Planner, Trace, Traced},
 };
 
-use crate::{observe::Observer, planner_host::PlannerHost, private_file};
+use crate::{given_file, observe::Observer, planner_host::PlannerHost, private_file};
 
 /// Writes down one flow.
 pub struct Recorder {
@@ -142,10 +142,9 @@ impl TraceFile {
 /// # Errors
 /// The file cannot be read, has no trace, or a line is none: with its number and what is wrong.
 pub fn read(path: &Path) -> Result<Vec<Trace>, String> {
-    let file = File::open(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let file = given_file::open(path, FILE_BYTES).map_err(|error| format!("{}: {error}", path.display()))?;
     let mut traces = Vec::new();
-    // It may be a pipe: then only its end says how much there is.
-    for (index, line) in BufReader::new(file.take(FILE_BYTES)).lines().enumerate() {
+    for (index, line) in BufReader::new(file).lines().enumerate() {
         let place = format!("{}, line {}", path.display(), index + 1);
         let line = line.map_err(|error| format!("{place}: {error}"))?;
         if line.trim().is_empty() {

@@ -139,6 +139,9 @@ async fn go_on(cluster: &Connected, call: Call, plan: WritePlan, say: &SayArgs, 
         Format::Json if !say.yes => terminal::error_line(printable(&plan).trim_end()),
         Format::Json => {}
     }
+    if let Some(error) = terminal::unprinted() {
+        anyhow::bail!("the plan cannot be shown: {error}; nothing was changed");
+    }
     if !say.yes && !confirmed(word).await? {
         return Ok(ExitCode::from(2));
     }
@@ -187,6 +190,13 @@ fn report(format: Format, written: Option<Written>, error: Option<String>) -> an
     }
     for note in &notes {
         terminal::error_line(&format!("note: {}", terminal::printable(note)));
+    }
+    if let Some(unprinted) = terminal::unprinted() {
+        // What was changed is to be known, and that something was.
+        let text = format!("what became of it cannot be printed: {unprinted}");
+        terminal::error_line(&format!("{} {text}", terminal::on_stderr(Style::Trouble, "error:")));
+        terminal::error_line(outcomes.iter().map(line).collect::<String>().trim_end());
+        return Ok(ExitCode::from(1));
     }
     let missing = outcomes.iter().filter(|outcome| outcome.verdict != Verdict::Applied).count();
     match error {

@@ -1,6 +1,6 @@
 //! `vtflow apply PLAN.json`: performs a plan that was made with `--dry-run -o json`, or nothing.
 
-use std::{fs, path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, bail};
 use clap::Args;
@@ -10,6 +10,7 @@ use super::{
     act::{self, SayArgs},
     connect::Connected,
 };
+use crate::given_file;
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ApplyArgs {
@@ -22,7 +23,7 @@ pub(crate) struct ApplyArgs {
 
 pub(crate) async fn run(cluster: &Connected, args: ApplyArgs) -> anyhow::Result<ExitCode> {
     let name = args.plan.display();
-    let text = fs::read(&args.plan).with_context(|| format!("{name} cannot be read"))?;
+    let text = given_file::read(&args.plan, given_file::PLAN_BYTES).with_context(|| format!("{name} cannot be read"))?;
     let plan: WritePlan = serde_json::from_slice(&text)
         .with_context(|| format!("{name} is not a plan: vtflow makes one with --dry-run -o json"))?;
     let is_write = plan.rpc == rpc::VEXEC || rpc::served(&plan.rpc).is_some_and(|served| served.effect == Effect::Write);

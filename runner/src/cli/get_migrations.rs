@@ -18,7 +18,7 @@ use vtflow_planner::{
 
 use super::{
     connect::Connected,
-    get_topology::known,
+    get_topology::{self, known, unread},
     overview::{Overview, Part},
     plan::Request,
     view::{self, Format, Line, Reading, Screen, ShowArgs, UNKNOWN, View},
@@ -169,7 +169,9 @@ impl MigrationsOf {
         let keyspace = self.migrations.keyspace.clone();
         let request = GetWorkflowsRequest { keyspace: keyspace.clone(), ..GetWorkflowsRequest::default() };
         let reply = view::ask(cluster, &view::call(rpc::GET_WORKFLOWS, request.encode_to_vec(), false), now).await;
-        let read = reply.result.map(|bytes| GetWorkflowsResponse::decode(bytes.as_slice()).unwrap_or_default());
+        let read = reply.result.and_then(|bytes| {
+            GetWorkflowsResponse::decode(bytes.as_slice()).map_err(|error| vtflow_planner::Status::unknown(error.to_string()))
+        });
         Some(match read {
             Ok(workflows) => (workflows, reply.failures),
             Err(status) => {
@@ -220,9 +222,16 @@ impl View for MigrationsOf {
         };
         let mut read = Migrations { reply: bytes, failures: reply.failures, workflows: None, shards: None };
         if self.show.is_screen() {
-            let migrations = GetSchemaMigrationsResponse::decode(read.reply.as_slice()).unwrap_or_default();
-            let shards = super::get_topology::shard_names(cluster, &self.migrations.keyspace, now);
-            (read.workflows, read.shards) = tokio::join!(self.streams(cluster, &migrations, now), shards);
+            let migrations = match GetSchemaMigrationsResponse::decode(read.reply.as_slice()) {
+                Ok(migrations) => migrations,
+                Err(error) => return Reading::failed(vtflow_planner::Status::unknown(error.to_string())),
+            };
+            let keyspace = &self.migrations.keyspace;
+            let shards;
+            (read.workflows, shards) =
+                tokio::join!(self.streams(cluster, &migrations, now), get_topology::shard_names(cluster, keyspace, now));
+            let lost = |status: vtflow_planner::Status| unread(keyspace, format!("which shards there are: {}", status.message));
+            read.shards = shards.map_err(|status| read.failures.push(lost(status))).ok();
         }
         // A tablet that is silent is so for both.
         let more = read.workflows.iter().flat_map(|(_, failures)| failures);

@@ -224,10 +224,14 @@ pub(crate) async fn keyspace_names(cluster: &Connected, now: Timestamp) -> (Resu
     (names, reply.failures)
 }
 
-/// The names of a keyspace's shards, ascending; `None` if they cannot be had.
-pub(crate) async fn shard_names(cluster: &Connected, keyspace: &str, now: Timestamp) -> Option<Vec<String>> {
-    let bytes = view::ask(cluster, &shards_of(keyspace), now).await.result.ok()?;
-    Some(FindAllShardsInKeyspaceResponse::decode(bytes.as_slice()).ok()?.shards.into_keys().collect())
+/// The names of a keyspace's shards, ascending.
+///
+/// # Errors
+/// Why they cannot be had.
+pub(crate) async fn shard_names(cluster: &Connected, keyspace: &str, now: Timestamp) -> Result<Vec<String>, Status> {
+    let bytes = view::ask(cluster, &shards_of(keyspace), now).await.result?;
+    let read = FindAllShardsInKeyspaceResponse::decode(bytes.as_slice()).map_err(|error| Status::unknown(error.to_string()))?;
+    Ok(read.shards.into_keys().collect())
 }
 
 /// Whether there is such a keyspace; otherwise, or if nobody can say, why not.

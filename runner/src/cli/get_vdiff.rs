@@ -5,13 +5,14 @@ use std::{fmt::Write, process::ExitCode};
 use clap::Args;
 use prost::Message;
 use vtflow_planner::{
-    Call, Timestamp,
+    Call, Status, Timestamp,
     proto::vtctldata::{VDiffShowRequest, VDiffShowResponse},
     rpc, summary,
 };
 
 use super::{
     connect::Connected,
+    get_topology::unread,
     plan::Request,
     view::{self, Format, Line, Reading, Screen, ShowArgs, View},
 };
@@ -77,7 +78,7 @@ impl View for GetVDiffArgs {
         };
         let decode = |bytes: Vec<u8>| VDiffShowResponse::decode(bytes.as_slice()).map_err(|error| unreadable(error.to_string()));
         let reply = view::ask(cluster, &call, now).await;
-        let (read, failures) = (reply.result.and_then(decode), reply.failures);
+        let (read, mut failures) = (reply.result.and_then(decode), reply.failures);
         let read = match read {
             Ok(read) => read,
             Err(status) => return Reading { result: Err(status), failures },
@@ -86,7 +87,10 @@ impl View for GetVDiffArgs {
         if self.vdiff.which() != "all" && summary::vdiff_is_under_way(&read) {
             let call = VDiffArgs { which: "all".into(), ..self.vdiff.clone() }.call();
             if let Ok(call) = call {
-                all = view::ask(cluster, &call, now).await.result.and_then(decode).ok();
+                let read = view::ask(cluster, &call, now).await.result.and_then(decode);
+                let lost =
+                    |status: Status| unread(&self.vdiff.keyspace, format!("when the VDiff last moved: {}", status.message));
+                all = read.map_err(|status| failures.push(lost(status))).ok();
             }
         }
         Reading { result: Ok(VDiffs { reply: read, all }), failures }

@@ -210,10 +210,17 @@ pub async fn run(args: impl IntoIterator<Item = impl Into<OsString> + Clone>) ->
         Command::Replay(args) => replay::run(&cli.connect, &args),
         Command::Completions(args) => Ok(completions::run(&args, &mut Cli::command())),
     };
-    result.unwrap_or_else(|error| {
+    let code = result.unwrap_or_else(|error| {
         failures::print_error(&error);
         ExitCode::from(2)
-    })
+    });
+    match crate::output::terminal::unprinted() {
+        Some(error) => {
+            failures::print_error(&anyhow::anyhow!("what was to be printed is not all there: {error}"));
+            ExitCode::from(2)
+        }
+        None => code,
+    }
 }
 
 async fn on_cluster(connect: &ConnectArgs, command: ClusterCommand) -> anyhow::Result<ExitCode> {

@@ -69,7 +69,7 @@ impl<V: Part, F: Fn(String) -> V> View for Overview<F> {
             let read = match result {
                 Ok(read) => Ok(Some(read)),
                 // Where there are no shards there is nothing to ask, and nothing.
-                Err(_) if shard_names(cluster, &keyspace, now).await.is_some_and(|shards| shards.is_empty()) => Ok(None),
+                Err(_) if shard_names(cluster, &keyspace, now).await.is_ok_and(|shards| shards.is_empty()) => Ok(None),
                 Err(status) => Err(status.message),
             };
             Entry { keyspace, part, read, failures }

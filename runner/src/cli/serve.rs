@@ -152,36 +152,45 @@ pub(crate) async fn serve(
     // From before anybody knows that it runs: the signal would end a process that does not listen to it.
     let told = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup());
     let looking = tokio::spawn(async move {
-        if let Ok(mut told) = told {
-            while told.recv().await.is_some() {
-                look_again();
+        match told {
+            Ok(mut told) => {
+                while told.recv().await.is_some() {
+                    look_again();
+                }
             }
+            Err(error) => log("warn", &format!("SIGHUP is not heard, files are read again when they change: {error}")),
         }
     });
     let scheme = if options.tls.cert.is_some() { "https" } else { "http" };
-    let mut server = Server::start(options, cluster.io.clone(), Arc::new(move || clock.now()), None).await?;
+    let server = Server::start(options, cluster.io.clone(), Arc::new(move || clock.now()), None).await?;
     let http = server.http_address().map_or_else(|| "no HTTP".to_owned(), |address| format!("HTTP on {scheme}://{address}"));
     terminal::error_line(&format!("Vtctld on {}, {http}", server.grpc_address()));
+    let code = to_its_end(server, stopped()).await;
+    looking.abort();
+    flush_log(Duration::from_secs(1));
+    Ok(ExitCode::from(code))
+}
+
+/// Waits until the server is to stop, or cannot go on, lets what is under way end, and returns the process's exit code.
+async fn to_its_end(mut server: Server, stopped: impl Future<Output = ()>) -> u8 {
     let broken = tokio::select! {
-        () = stopped() => None,
+        () = stopped => None,
         why = server.broken() => Some(why),
     };
-    looking.abort();
     // From here on the log's own way: whoever reads stderr may have stopped.
-    let code = if let Some(why) = broken {
-        log("error", &why);
-        ExitCode::from(2)
-    } else {
-        log("info", "stopping: RPCs that are under way may end");
-        if server.shut_down().await {
-            ExitCode::SUCCESS
-        } else {
-            log("warn", "some RPCs were still under way after --onterm-timeout and were cut off");
-            ExitCode::from(1)
-        }
-    };
-    flush_log(Duration::from_secs(1));
-    Ok(code)
+    if let Some(why) = &broken {
+        log("error", &format!("{why}; a server without it is of no use, so it stops"));
+    }
+    log("info", "stopping: RPCs that are under way may end");
+    let is_in_time = server.shut_down().await;
+    if !is_in_time {
+        log("warn", "some RPCs were still under way after --onterm-timeout and were cut off");
+    }
+    match (broken, is_in_time) {
+        (Some(_), _) => 2,
+        (None, false) => 1,
+        (None, true) => 0,
+    }
 }
 
 impl ListenArgs {
@@ -258,7 +267,8 @@ pub(crate) async fn stopped() {
                 _ = terminated.recv() => {}
             }
         }
-        Err(_) => {
+        Err(error) => {
+            log("warn", &format!("SIGTERM is not heard, it ends the process at once: {error}"));
             let _ = interrupted.await;
         }
     }

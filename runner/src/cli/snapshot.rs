@@ -20,8 +20,12 @@ pub(crate) struct SaveArgs {
 }
 
 pub(crate) async fn save(cluster: &Connected, args: SaveArgs) -> anyhow::Result<ExitCode> {
-    if std::fs::read_dir(&args.dir).is_ok_and(|mut entries| entries.next().is_some()) {
-        bail!("{} is not empty: name a new directory", args.dir.display());
+    // Before the cluster is read, which may take a while.
+    match std::fs::read_dir(&args.dir).map(|mut entries| entries.next().is_none()) {
+        Ok(true) => {}
+        Ok(false) => bail!("{} is not empty: name a new directory", args.dir.display()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => bail!("{} cannot be written: {error}; name a new directory", args.dir.display()),
     }
     let now = cluster.now();
     let request = SnapshotRequest { keyspaces: args.keyspaces };

@@ -1,6 +1,9 @@
 //! What the terminal is: whether there is one, how wide, whether it takes colour; and the only places that print.
 
-use std::io::{self, IsTerminal, Write};
+use std::{
+    io::{self, IsTerminal, Write},
+    sync::{Mutex, PoisonError},
+};
 
 pub use vtflow_planner::summary::printable;
 
@@ -33,11 +36,24 @@ pub fn on_stdout(style: Style, text: &str) -> String {
     styled(style, text, has_colour(io::stdout().is_terminal()))
 }
 
-/// Prints to stdout. A reader that has gone away (`| head`) is no error: there is nobody left to tell.
+/// Prints to stdout. A reader that has gone away (`| head`) is no error: there is nobody left to tell. Of another one, such as a full disk,
+/// [`unprinted`] tells.
 pub fn print(text: &str) {
     let mut out = io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush())
+        && error.kind() != io::ErrorKind::BrokenPipe
+    {
+        UNPRINTED.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error.to_string());
+    }
 }
+
+/// Why not all that was printed has arrived, if so. Told once: who asks tells people.
+pub fn unprinted() -> Option<String> {
+    UNPRINTED.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+/// The first error of stdout.
+static UNPRINTED: Mutex<Option<String>> = Mutex::new(None);
 
 /// Prints a line to stderr.
 pub fn error_line(text: &str) {

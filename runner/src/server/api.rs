@@ -15,7 +15,14 @@ use hyper::body::Incoming;
 use tokio::{sync::Semaphore, time::timeout};
 use vtflow_planner::{Call, Effect, rpc};
 
-use super::{admission::Admission, connections::Held, message::code, record::Record, service::Inner};
+use super::{
+    admission::Admission,
+    audit::Audit,
+    connections::Held,
+    message::{Refusal, code},
+    record::Record,
+    service::Inner,
+};
 
 /// Bytes of a request's body.
 const BODY_BYTES: usize = 1 << 20;
@@ -49,7 +56,7 @@ impl Api {
     }
 
     async fn trace(&self, request: Request<Incoming>, held: &Arc<Held>) -> Result<Response<Full<Bytes>>, Refused> {
-        self.admit(request.headers(), request.extensions())?;
+        let (who, from) = self.admit(request.headers(), request.extensions())?;
         let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
         if !kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json")) {
             return Err(Refused::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the body must be application/json"));
@@ -72,7 +79,11 @@ impl Api {
         let served = match rpc::served(&call.path) {
             Some(served) if served.effect == Effect::Read => served,
             Some(_) => {
-                return Err(Refused::new(StatusCode::FORBIDDEN, format!("{} changes something: the page only reads", call.path)));
+                let Call { path, request, .. } = call;
+                let refusal = Refusal::new(code::UNIMPLEMENTED, format!("{path} changes something: the page only reads"));
+                let message = refusal.message.clone();
+                Audit { id: self.inner.ids.next(), who, from, path, request: Some(request.into()) }.refused(&refusal);
+                return Err(Refused::new(StatusCode::FORBIDDEN, message));
             }
             None => return Err(Refused::new(StatusCode::NOT_FOUND, format!("vtflow does not serve {}", call.path))),
         };
@@ -95,8 +106,8 @@ impl Api {
         }
     }
 
-    /// Lets a request in, or says why not.
-    fn admit(&self, headers: &HeaderMap, extensions: &http::Extensions) -> Result<(), Refused> {
+    /// Lets a request in and says whose it is, as in the log, or says why not.
+    fn admit(&self, headers: &HeaderMap, extensions: &http::Extensions) -> Result<(String, String), Refused> {
         let mut proven = HeaderMap::new();
         let basic = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Basic "));
         let pair = basic.and_then(|text| String::from_utf8(BASE64_STANDARD.decode(text).ok()?).ok());
@@ -106,7 +117,8 @@ impl Api {
             proven.insert("username", name);
             proven.insert("password", password);
         }
-        self.inner.let_in("http", &proven, extensions).map_err(|refusal| {
+        let caller = || self.inner.auth.caller(&proven, extensions);
+        self.inner.let_in("http", &proven, extensions).map(|()| caller()).map_err(|refusal| {
             // A name and a password do not help who lacks a certificate.
             let is_by_certificate = self.inner.auth.is_by_certificate();
             let status = if is_by_certificate { StatusCode::FORBIDDEN } else { StatusCode::UNAUTHORIZED };

@@ -1,11 +1,16 @@
-//! The line that every change through the server leaves in its log: who asked, for what, and what became of it where.
+//! The line that every change through the server leaves in its log: who asked, for what, and what became of it where; also one
+//! that was refused, and why.
 //!
 //! Written whatever else is logged, and once, when the change has ended. Knows no message: a request is shown as its JSON.
 
 use bytes::Bytes;
 use vtflow_planner::Reply;
 
-use super::{message::code, record};
+use super::{
+    lines::{Room, Sparing},
+    message::{Refusal, code},
+    record,
+};
 use crate::output::json::Document;
 
 /// What is known of a change before it is made.
@@ -17,23 +22,62 @@ pub(super) struct Audit {
     /// The caller's address.
     pub(super) from: String,
     /// The gRPC path.
-    pub(super) path: &'static str,
-    pub(super) request: Bytes,
+    pub(super) path: String,
+    /// `None` as long as it has not been read.
+    pub(super) request: Option<Bytes>,
 }
 
+/// A change that has its turn: it leaves a line however it ends.
+pub(super) struct Begun(Option<Audit>);
+
 impl Audit {
-    /// Writes the line.
-    pub(super) fn ended(self, reply: &Reply) {
+    /// From here on it is at work.
+    pub(super) fn begun(self) -> Begun {
+        Begun(Some(self))
+    }
+
+    /// Writes the line of a change that is refused before anything was asked of the cluster. It has no room of its own in the queue: who
+    /// may not change anything must not crowd out the lines of what is changed.
+    pub(super) fn refused(self, refusal: &Refusal) {
+        record::audit("warn", &self.refusal(refusal), Room::Common);
+    }
+
+    /// The same for somebody who is not let in: a few lines at a time, the others are counted.
+    pub(super) fn kept_out(self, refusal: &Refusal, strangers: &Sparing) {
+        strangers.audit(&self.refusal(refusal));
+    }
+
+    fn refusal(self, refusal: &Refusal) -> Vec<(&'static str, String)> {
+        let mut fields = self.fields("refused");
+        fields.extend([("code", refusal.code.to_string()), ("error", refusal.message.clone())]);
+        fields
+    }
+
+    fn fields(self, verdict: &str) -> Vec<(&'static str, String)> {
         let Self { id, who, from, path, request } = self;
         let rpc = path.trim_start_matches('/').to_owned();
-        let mut fields = vec![
-            ("id", id),
-            ("who", who),
-            ("from", from),
-            ("rpc", rpc),
-            ("request", as_json(path, &request)),
-            ("verdict", verdict(reply)),
-        ];
+        let mut fields = vec![("id", id), ("who", who), ("from", from), ("rpc", rpc)];
+        fields.extend(request.map(|request| ("request", as_json(&path, &request))));
+        fields.push(("verdict", verdict.to_owned()));
+        fields
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        if let Some(audit) = self.0.take() {
+            let mut fields = audit.fields("unknown");
+            fields.push(("error", "it broke off inside the server: look at what became of it".to_owned()));
+            record::audit("error", &fields, Room::Audit);
+        }
+    }
+}
+
+impl Begun {
+    /// Writes the line.
+    pub(super) fn ended(mut self, reply: &Reply) {
+        let Some(audit) = self.0.take() else { return };
+        let mut fields = audit.fields(verdict(reply));
         if let Some(written) = &reply.written {
             let target = |outcome: &vtflow_planner::write::Outcome| {
                 let vtflow_planner::write::Outcome { keyspace, shard, tablet, verdict, rows, .. } = outcome;
@@ -47,7 +91,7 @@ impl Audit {
         if let Err(status) = &reply.result {
             fields.push(("error", status.message.clone()));
         }
-        record::audit(if reply.result.is_ok() { "info" } else { "warn" }, &fields);
+        record::audit(if reply.result.is_ok() { "info" } else { "warn" }, &fields, Room::Audit);
     }
 }
 
@@ -75,12 +119,12 @@ impl ForwardedChange {
         let mut fields =
             vec![("id", id), ("who", who), ("from", from), ("rpc", rpc), ("to", to), ("verdict", verdict.to_owned())];
         fields.extend(code.map(|code| ("code", code.to_string())));
-        record::audit(if code == Some(code::OK) { "info" } else { "warn" }, &fields);
+        record::audit(if code == Some(code::OK) { "info" } else { "warn" }, &fields, Room::Audit);
     }
 }
 
 /// All of it in one word.
-fn verdict(reply: &Reply) -> String {
+fn verdict(reply: &Reply) -> &'static str {
     let is_begun = reply.written.as_ref().is_some_and(|written| !written.outcomes.is_empty());
     match (&reply.result, is_begun) {
         (Ok(_), true) => "applied",
@@ -88,7 +132,6 @@ fn verdict(reply: &Reply) -> String {
         (Err(_), true) => "not all applied",
         (Err(_), false) => "refused",
     }
-    .to_owned()
 }
 
 /// The request as `vtctldclient` would print it; what cannot be decoded is said to be so.

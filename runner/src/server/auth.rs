@@ -3,7 +3,7 @@
 //! Codes and texts are those that clients of vtctld know. Source: `go/vt/servenv/grpc_server_auth_static.go`,
 //! `grpc_server_auth_mtls.go`, `go/vt/servenv/grpc_server.go`.
 
-use std::{fs, path::PathBuf};
+use std::path::PathBuf;
 
 use http::{Extensions, HeaderMap, HeaderValue};
 use subtle::{Choice, ConstantTimeEq};
@@ -13,7 +13,7 @@ use super::{
     message::{Refusal, code},
     subject::is_allowed,
 };
-use crate::{reloaded::Reloaded, secret::Credentials, tls::OptionError};
+use crate::{given_file, reloaded::Reloaded, secret::Credentials, tls::OptionError};
 
 /// `--grpc-auth-mode` and what goes with it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,7 +52,8 @@ impl Auth {
             AuthOptions::Static(path) => {
                 let of = path.clone();
                 Mode::Static(Reloaded::new("the password file", vec![path.clone()], move || {
-                    let text = fs::read(&of).map_err(|cause| OptionError::File { path: of.clone(), cause })?;
+                    let text = given_file::read(&of, given_file::SETTINGS_BYTES)
+                        .map_err(|cause| OptionError::File { path: of.clone(), cause })?;
                     let callers = serde_json::from_slice(&text);
                     callers.map_err(|cause| OptionError::Passwords { path: of.clone(), cause: (&cause).into() })
                 })?)

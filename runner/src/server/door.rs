@@ -4,9 +4,9 @@
 //! The files are read again when they change, see [`Reloaded`]: connections that there are stay as they are.
 
 use std::{
-    fs, io,
+    io,
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -31,7 +31,7 @@ use tokio_rustls::{
 use tonic::transport::server::Connected;
 
 use super::subject::subject;
-use crate::{reloaded::Reloaded, tls::OptionError};
+use crate::{given_file, reloaded::Reloaded, tls::OptionError};
 
 /// PEM files of the server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -173,11 +173,11 @@ impl Acceptors {
     }
 }
 
-fn read(path: &PathBuf) -> Result<Vec<u8>, OptionError> {
-    fs::read(path).map_err(|cause| OptionError::File { path: path.clone(), cause })
+fn read(path: &Path) -> Result<Vec<u8>, OptionError> {
+    given_file::read(path, given_file::SETTINGS_BYTES).map_err(|cause| OptionError::File { path: path.to_owned(), cause })
 }
 
-fn certificates(path: &PathBuf) -> Result<Vec<CertificateDer<'static>>, OptionError> {
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, OptionError> {
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(path)?).collect();
     match found {
         Ok(found) if !found.is_empty() => Ok(found),

@@ -18,6 +18,7 @@ use tokio::{
 use tonic::transport::server::Connected;
 
 use super::{
+    Ending,
     api::Api,
     connections::{Connections, Outgoing, Slot, Watched},
     door::{Door, Speaks},
@@ -52,10 +53,13 @@ pub(super) fn start(
     connections: Arc<Connections>,
     pages: Pages,
     stop: oneshot::Receiver<()>,
+    ending: Ending,
 ) -> io::Result<oneshot::Receiver<io::Result<()>>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (say, said) = oneshot::channel();
     std::thread::Builder::new().name("http".to_owned()).spawn(move || {
+        // Dropped in this order: who sees that the server is not well finds out why.
+        let (_ending, say) = (ending, say);
         let ended = runtime.block_on(async {
             tokio::select! {
                 served = serve(listener, door, connections, pages) => served,

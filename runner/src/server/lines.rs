@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Lines that wait at most. With the bounds of each line's values: about 2 MB.
+/// Lines that wait at most. With the bounds of each line's values: about 4 MB.
 const LINES: usize = 1024;
 /// Lines about changes have so many more.
 const MORE_FOR_AUDIT: usize = 1024;
@@ -20,11 +20,13 @@ const MORE_FOR_AUDIT: usize = 1024;
 pub(super) const VALUE_BYTES: usize = 200;
 /// Bytes of a value in an audit line: a change's request and its targets.
 pub(super) const AUDIT_VALUE_BYTES: usize = 8192;
+/// The same of a change that was refused before it began.
+pub(super) const REFUSED_VALUE_BYTES: usize = 1024;
 
 /// Which room a line takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Room {
-    /// An RPC's end, or something about the server.
+    /// An RPC's end, something about the server, or a change that was refused before it began.
     Common,
     /// A change and what became of it.
     Audit,
@@ -151,6 +153,15 @@ impl Sparing {
 
     /// Writes a line, unless there were many already.
     pub(super) fn warn(&self, message: &str, fields: &[(&str, String)]) {
+        self.say(fields, |fields| super::record::line("warn", message, fields));
+    }
+
+    /// The same with the line of a change that is refused.
+    pub(super) fn audit(&self, fields: &[(&str, String)]) {
+        self.say(fields, |fields| super::record::audit("warn", fields, Room::Common));
+    }
+
+    fn say(&self, fields: &[(&str, String)], write: impl FnOnce(&[(&str, String)])) {
         let mut said = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if said.since.is_none_or(|since| since.elapsed() >= SPARING_TIME) {
             said.since = Some(Instant::now());
@@ -166,7 +177,7 @@ impl Sparing {
             fields.push(("lines_like_this_held_back", said.held_back.to_string()));
             said.held_back = 0;
         }
-        super::record::line("warn", message, &fields);
+        write(&fields);
     }
 }
 

@@ -147,8 +147,18 @@ pub struct Server {
     serving: watch::Sender<bool>,
     /// Changes under way, also those whose callers have gone.
     writing: watch::Sender<usize>,
-    grpc: JoinHandle<io::Result<()>>,
+    /// `None` once it is known to have ended.
+    grpc: Option<JoinHandle<io::Result<()>>>,
     http: Option<HttpPort>,
+}
+
+/// Held by a port: however that ends, the server is not well any more.
+struct Ending(watch::Sender<bool>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.send_replace(false);
+    }
 }
 
 struct HttpPort {
@@ -224,6 +234,7 @@ impl Server {
             request_time: options.request_time,
             runtime: Handle::current(),
             logins: Sparing::new(),
+            kept_out: Sparing::new(),
         });
         let (grpc_cap, http_cap) = connections::caps();
         let http = match http {
@@ -239,18 +250,25 @@ impl Server {
                 let places = Connections::new("http", http_cap, Arc::clone(&metrics));
                 let (stop, stopped) = oneshot::channel();
                 let listener = listener.into_std();
-                let started = listener.and_then(|listener| http::start(listener, Arc::clone(&door), places, pages, stopped));
+                let ending = Ending(serving.clone());
+                let started =
+                    listener.and_then(|listener| http::start(listener, Arc::clone(&door), places, pages, stopped, ending));
                 let ended = started.map_err(|cause| unheard("the HTTP port", cause))?;
                 Some(HttpPort { _stop: stop, ended })
             }
             None => None,
         };
         let places = Connections::new("grpc", grpc_cap, metrics);
-        let grpc = tokio::spawn(grpc::serve(grpc, door, places, inner, is_serving));
-        Ok(Self { grpc_address, http_address, grace: options.grace, serving, writing, grpc, http })
+        let ending = Ending(serving.clone());
+        let grpc = tokio::spawn(async move {
+            let _ending = ending;
+            grpc::serve(grpc, door, places, inner, is_serving).await
+        });
+        Ok(Self { grpc_address, http_address, grace: options.grace, serving, writing, grpc: Some(grpc), http })
     }
 
-    /// Ends only if a port cannot be served any more, and says which and why. The process must not live on then as if it were well.
+    /// Ends only if a port cannot be served any more, and says which and why. The process must not live on then as if it were well:
+    /// from then on `/healthz` and gRPC's health say that it is not.
     pub async fn broken(&mut self) -> String {
         fn why(port: &str, ended: Result<io::Result<()>, String>) -> String {
             match ended {
@@ -265,10 +283,22 @@ impl Server {
                 None => std::future::pending().await,
             }
         };
-        tokio::select! {
-            ended = &mut self.grpc => why("gRPC", ended.map_err(|error| error.to_string())),
-            ended = http => why("HTTP", ended),
+        let grpc = async {
+            match &mut self.grpc {
+                Some(grpc) => grpc.await.map_err(|error| error.to_string()),
+                None => std::future::pending().await,
+            }
+        };
+        let (is_grpc, text) = tokio::select! {
+            // When HTTP has ended, gRPC stops because of that: the first one is the one to be named.
+            biased;
+            ended = http => (false, why("HTTP", ended)),
+            ended = grpc => (true, why("gRPC", ended)),
+        };
+        if is_grpc {
+            self.grpc = None;
         }
+        text
     }
 
     /// Where it takes RPCs.
@@ -287,7 +317,9 @@ impl Server {
         let mut writing = self.writing.subscribe();
         let ended = async {
             // An error means that it has ended in another way.
-            let _ = (&mut self.grpc).await;
+            if let Some(grpc) = &mut self.grpc {
+                let _ = grpc.await;
+            }
             let _ = writing.wait_for(|&count| count == 0).await;
         };
         timeout(self.grace, ended).await.is_ok()
@@ -296,7 +328,9 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.grpc.abort();
+        if let Some(grpc) = &self.grpc {
+            grpc.abort();
+        }
     }
 }
 
@@ -321,3 +355,67 @@ pub const DEFAULT_FLOWS: usize = 32;
 
 /// How long a request may take, by default.
 pub const DEFAULT_REQUEST_TIME: Duration = Duration::from_secs(300);
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::OwnedFd;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+    use crate::{
+        deadline::Deadlines,
+        tablet::{TabletOptions, Tablets},
+        topo::MemoryTopology,
+    };
+
+    /// A listener, and what makes the system end it.
+    fn listener() -> (TcpListener, std::net::TcpStream) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let handle = std::net::TcpStream::from(OwnedFd::from(listener.try_clone().unwrap()));
+        (TcpListener::from_std(listener).unwrap(), handle)
+    }
+
+    async fn healthz(address: SocketAddr) -> String {
+        let mut connection = tokio::net::TcpStream::connect(address).await.unwrap();
+        let request = format!("GET /healthz HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+        connection.write_all(request.as_bytes()).await.unwrap();
+        let mut text = String::new();
+        connection.read_to_string(&mut text).await.unwrap();
+        text.lines().next().unwrap_or_default().to_owned()
+    }
+
+    #[tokio::test]
+    async fn a_server_that_loses_a_port_is_not_well_and_says_which() {
+        for (is_grpc, said) in [(true, "the gRPC port has ended: "), (false, "the HTTP port has ended: ")] {
+            let ((grpc, grpc_handle), (http, http_handle)) = (listener(), listener());
+            let io = ClusterIo {
+                topology: Arc::new(MemoryTopology::new([])),
+                tablets: Arc::new(Tablets::new(TabletOptions::default()).unwrap()),
+                deadlines: Deadlines::default(),
+            };
+            let options = ServerOptions { has_log: false, ..ServerOptions::default() };
+            let clock: Clock = Arc::new(|| vtflow_planner::Timestamp { seconds: 0, nanos: 0 });
+            let mut server = Server::serve_on(grpc, Some(http), options, io, clock, None).unwrap();
+            let address = server.http_address().unwrap();
+            assert_eq!(healthz(address).await, "HTTP/1.1 200 OK");
+            assert!(timeout(Duration::from_millis(50), server.broken()).await.is_err());
+            let mut serving = server.serving.subscribe();
+
+            let handle = if is_grpc { grpc_handle } else { http_handle };
+            handle.shutdown(std::net::Shutdown::Both).unwrap();
+            // Before anybody has asked what is broken.
+            timeout(Duration::from_secs(10), serving.wait_for(|serving| !serving)).await.unwrap().unwrap();
+            if is_grpc {
+                assert_eq!(healthz(address).await, "HTTP/1.1 503 Service Unavailable");
+            } else {
+                // Nobody else's time to say so first.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            let why = timeout(Duration::from_secs(10), server.broken()).await.unwrap();
+            assert!(why.starts_with(said) && why.contains("Invalid argument"), "{why}");
+            assert!(server.shut_down().await, "nothing is under way");
+        }
+    }
+}

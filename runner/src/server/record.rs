@@ -20,7 +20,7 @@ use tonic::body::Body;
 
 use super::{
     audit::ForwardedChange,
-    lines::{self, AUDIT_VALUE_BYTES, Room, VALUE_BYTES},
+    lines::{self, AUDIT_VALUE_BYTES, REFUSED_VALUE_BYTES, Room, VALUE_BYTES},
     message::{code, status_of},
     methods,
     metrics::Metrics,
@@ -39,7 +39,7 @@ impl Ids {
         Self { start: u64::try_from(since.as_millis()).unwrap_or(0), next: AtomicU64::new(1) }
     }
 
-    fn next(&self) -> String {
+    pub(super) fn next(&self) -> String {
         format!("{:012x}-{:x}", self.start, self.next.fetch_add(1, Ordering::Relaxed))
     }
 }
@@ -131,9 +131,13 @@ pub(super) fn line(level: &str, message: &str, fields: &[(&str, String)]) {
     lines::put(text(level, message, fields, VALUE_BYTES), Room::Common);
 }
 
-/// A line about a change. It has room of its own in the queue, and its values may be longer.
-pub(super) fn audit(level: &str, fields: &[(&str, String)]) {
-    lines::put(text(level, "audit", fields, AUDIT_VALUE_BYTES), Room::Audit);
+/// A line about a change. Those of changes that were made have room of their own in the queue, and their values may be longer.
+pub(super) fn audit(level: &str, fields: &[(&str, String)], room: Room) {
+    let value_bytes = match room {
+        Room::Audit => AUDIT_VALUE_BYTES,
+        Room::Common => REFUSED_VALUE_BYTES,
+    };
+    lines::put(text(level, "audit", fields, value_bytes), room);
 }
 
 fn text(level: &str, message: &str, fields: &[(&str, String)], value_bytes: usize) -> String {

@@ -76,6 +76,8 @@ pub(super) struct Inner {
     /// Where flows run, whichever port they came in by.
     pub(super) runtime: Handle,
     pub(super) logins: Sparing,
+    /// Changes that were asked for by who is not let in.
+    pub(super) kept_out: Sparing,
 }
 
 /// What came of a request, ready to be sent to everybody who asked.
@@ -155,7 +157,13 @@ impl Inner {
         let timeout = message::timeout(request.headers());
         let mut record = Record::begin(request.uri().path(), timeout, &self.ids, &self.metrics, self.has_log);
         let id = HeaderValue::try_from(record.id.as_str());
-        let mut response = match self.answer(request, &mut record).await {
+        let mut change = None;
+        let answered = self.answer(request, &mut record, &mut change).await;
+        if let (Err(refusal), Some(change)) = (&answered, change) {
+            // Nobody has taken it: nothing was asked of the cluster.
+            change.refused(refusal);
+        }
+        let mut response = match answered {
             Ok(Answer::Known(response)) => response,
             Ok(Answer::Elsewhere(response)) => {
                 let (head, body) = response.into_parts();
@@ -176,12 +184,33 @@ impl Inner {
         response
     }
 
-    async fn answer(self: &Arc<Self>, mut request: Request<Body>, record: &mut Record) -> Result<Answer, Refusal> {
-        self.let_in("grpc", request.headers(), request.extensions())?;
+    /// `change` is what is left to be said of a change, until somebody else does.
+    async fn answer(
+        self: &Arc<Self>,
+        mut request: Request<Body>,
+        record: &mut Record,
+        change: &mut Option<Audit>,
+    ) -> Result<Answer, Refusal> {
         let served = rpc::served(request.uri().path());
+        let is_change = served.map_or_else(
+            || self.forward.is_some() && !methods::only_reads(request.uri().path()),
+            |served| served.effect == Effect::Write,
+        );
+        let (who, from) = self.auth.caller(request.headers(), request.extensions());
+        let (id, path) = (record.id.clone(), request.uri().path().to_owned());
+        let audit = is_change.then_some(Audit { id, who, from, path, request: None });
+        if let Err(refusal) = self.let_in("grpc", request.headers(), request.extensions()) {
+            if let Some(audit) = audit {
+                // Nothing proves the name.
+                let who = audit.from.clone();
+                Audit { who, ..audit }.kept_out(&refusal, &self.kept_out);
+            }
+            return Err(refusal);
+        }
+        *change = audit;
         if let Some(served) = served.filter(|served| served.effect == Effect::Read || self.allow_writes) {
             if self.forward.is_none() || served.effect == Effect::Read && served.part.is_empty() {
-                return Ok(Answer::Known(self.served(served, request, record).await?.0));
+                return Ok(Answer::Known(self.served(served, request, record, change).await?.0));
             }
             // Whose it is, only the message says, or what the flow finds.
             let resting = held(request.extensions()).map(|held| held.rest());
@@ -192,7 +221,7 @@ impl Inner {
             if let Some(message) = message.filter(|message| rpc::serves(served.path, message)) {
                 let (head, body) = request.into_parts();
                 let kept = Request::from_parts(head.clone(), message::one(&message, self.message_bytes)?);
-                let (response, is_elsewhere) = self.served(served, Request::from_parts(head, body), record).await?;
+                let (response, is_elsewhere) = self.served(served, Request::from_parts(head, body), record, change).await?;
                 if !is_elsewhere {
                     return Ok(Answer::Known(response));
                 }
@@ -217,6 +246,7 @@ impl Inner {
         }
         if let Some(forward) = &self.forward {
             record.note("forwarded", "true");
+            *change = None;
             if !methods::only_reads(path) {
                 let (who, from) = self.auth.caller(request.headers(), request.extensions());
                 let (id, path, to) = (record.id.clone(), path.to_owned(), forward.address().to_owned());
@@ -234,7 +264,12 @@ impl Inner {
         }
         if served.is_some() {
             let text = "this server does not change anything: start it with --allow-writes, or with --forward-to a vtctld";
-            return Err(Refusal::new(code::UNIMPLEMENTED, format!("{path}: {text}")));
+            let refusal = Refusal::new(code::UNIMPLEMENTED, format!("{path}: {text}"));
+            if let Some(change) = change {
+                // For the line alone.
+                change.request = self.read(request).await.ok().map(|(message, _)| message);
+            }
+            return Err(refusal);
         }
         Err(Refusal::new(code::UNIMPLEMENTED, methods::unknown(path)))
     }
@@ -245,8 +280,8 @@ impl Inner {
         served: &'static rpc::Served,
         request: Request<Body>,
         record: &mut Record,
+        change: &mut Option<Audit>,
     ) -> Result<(Response<Body>, bool), Refusal> {
-        let (who, from) = self.auth.caller(request.headers(), request.extensions());
         let is_traced = request.headers().contains_key(TRACE);
         if let Some(held) = held(request.extensions()) {
             self.admission.check(&held)?;
@@ -268,7 +303,7 @@ impl Inner {
             };
             (answered, joined)
         } else if served.effect == Effect::Write {
-            let audit = Audit { id: record.id.clone(), who, from, path: served.path, request };
+            let audit = change.take().map(|audit| Audit { request: Some(request), ..audit });
             let written = self.write(call, until, audit, is_traced);
             let answered = match record.until() {
                 Some(until) => timeout_at(until, written).await.map_err(|_| left_behind())?,
@@ -333,7 +368,7 @@ impl Inner {
         self: &Arc<Self>,
         call: Call,
         until: Instant,
-        audit: Audit,
+        audit: Option<Audit>,
         is_traced: bool,
     ) -> impl Future<Output = Option<Arc<Answered>>> + use<> {
         let inner = Arc::clone(self);
@@ -341,7 +376,7 @@ impl Inner {
         let task = self.runtime.spawn(async move {
             let _under_way = under_way;
             inner.flights.changed();
-            let answered = inner.flow(call, until, Some(audit), if is_traced { Want::Kept } else { Want::Reply }).await;
+            let answered = inner.flow(call, until, audit, if is_traced { Want::Kept } else { Want::Reply }).await;
             inner.flights.changed();
             answered
         });
@@ -356,8 +391,14 @@ impl Inner {
         let task = Task(self.runtime.spawn(async move {
             let turn = match admission.turn(Some(until)).await {
                 Ok(turn) => turn,
-                Err(refusal) => return Answered::refused(refusal),
+                Err(refusal) => {
+                    if let Some(audit) = audit {
+                        audit.refused(&refusal);
+                    }
+                    return Answered::refused(refusal);
+                }
             };
+            let audit = audit.map(Audit::begun);
             let now = now();
             let counts = Counts::default();
             let watch = (&counts, (&*metrics, &*observer));

@@ -114,3 +114,53 @@ fn the_rpcs_are_listed_without_a_cluster() {
     assert!(line("vtctlservice.Vtctld/PlannedReparentShard").ends_with(" forwarded to vtctld:15999"));
     assert!(stdout.lines().count() > 120);
 }
+
+/// Makes the system end the listening socket of a process at a port: whoever accepts there is told that it is no socket to accept on.
+/// False where the system lets nobody reach into another process.
+fn end_port(pid: u32, port: u16) -> bool {
+    // Another process's file, by its number there; the calls have the same numbers on every machine.
+    const REACH: &str = r#"
+        my ($pid, $file) = @ARGV;
+        my $process = syscall(434, $pid + 0, 0);
+        my $copy = $process < 0 ? -1 : syscall(438, $process, $file + 0, 0);
+        exit 77 if $copy < 0;
+        open(my $socket, "+<&=", $copy) or die "open: $!";
+        shutdown($socket, 2) or die "shutdown: $!";
+    "#;
+    let want = format!(":{port:04X}");
+    let mut inodes = String::new();
+    for table in ["tcp", "tcp6"] {
+        inodes += &std::fs::read_to_string(format!("/proc/{pid}/net/{table}")).unwrap_or_default();
+    }
+    let inode = inodes
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>())
+        .find(|words| words.get(1).is_some_and(|local| local.ends_with(&want)) && words.get(3) == Some(&"0A"))
+        .map(|words| format!("socket:[{}]", words[9]))
+        .expect("a socket that listens");
+    let files = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    let file = files
+        .map(|file| file.unwrap().path())
+        .find(|file| std::fs::read_link(file).is_ok_and(|to| to.as_os_str() == inode.as_str()))
+        .expect("the process has it");
+    let file = file.file_name().unwrap().to_str().unwrap().to_owned();
+    let done = Command::new("perl").args(["-e", REACH, &pid.to_string(), &file]).status().expect("perl, of Debian's perl-base");
+    assert!(matches!(done.code(), Some(0 | 77)), "{done}");
+    done.success()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_loses_a_port_ends_and_says_which() {
+    for (which, said) in [("gRPC", "the gRPC port has ended: "), ("HTTP", "the HTTP port has ended: ")] {
+        let process = Process::start(&["demo", "--serve", "--grpc-port", "0", "--port", "0", "--no-log"]);
+        let port = if which == "gRPC" { process.grpc.port() } else { process.http.port() };
+        if !end_port(process.id(), port) {
+            eprintln!("not tried: this system lets nobody reach into another process");
+            return;
+        }
+        let (code, log) = tokio::task::spawn_blocking(move || process.ended()).await.unwrap();
+        assert_eq!(code, 2, "{which}: {log}");
+        let line = log.lines().find(|line| line.contains(said)).unwrap_or_else(|| panic!("{which}: {log}"));
+        assert!(line.contains("level=error") && line.contains("Invalid argument"), "{which}: {line}");
+    }
+}

@@ -6,11 +6,16 @@ use std::{
     collections::BTreeMap,
     fs,
     io::{BufRead, BufReader, Read},
+    net::SocketAddr,
     process::{Command, Stdio},
     time::Duration,
 };
 
-use crate::support::serving::{GET_WORKFLOWS, NOW, Serving, channel, http_get, options, unary, workflows_of};
+use crate::support::{
+    live::{Live, ROOT},
+    process::Process,
+    serving::{GET_WORKFLOWS, NOW, Serving, channel, http_get, options, unary, workflows_of},
+};
 use bytes::Bytes;
 use prost::Message;
 use tonic::{Code, Request};
@@ -19,6 +24,7 @@ use vtflow::{
     server::ServerOptions,
 };
 use vtflow_planner::{
+    Call, CallOptions,
     proto::{
         binlogdata::VReplicationWorkflowState,
         tabletmanagerdata::UpdateVReplicationWorkflowRequest,
@@ -180,7 +186,7 @@ async fn every_change_leaves_a_line_that_says_who_what_and_where() {
     stderr.read_to_string(&mut log).unwrap();
     server.wait().unwrap();
     let audits: Vec<&str> = log.lines().filter(|line| line.contains(" msg=audit ")).collect();
-    let [done, refused] = audits[..] else { panic!("{log}") };
+    let [done, refused, stranger] = audits[..] else { panic!("{log}") };
     for part in [
         " level=info msg=audit id=",
         " who=alice from=127.0.0.1:",
@@ -194,5 +200,99 @@ async fn every_change_leaves_a_line_that_says_who_what_and_where() {
         assert!(done.contains(part), "{part} is not in {done}");
     }
     assert!(refused.contains(" level=warn ") && refused.contains(" verdict=refused error="), "{refused}");
+    for part in [" level=warn ", " who=127.0.0.1:", " verdict=refused ", " code=16 ", "username and password must be provided"] {
+        assert!(stranger.contains(part), "{part} is not in {stranger}");
+    }
     assert!(!log.contains("secret"), "{log}");
+}
+
+/// A server as a process, what is done to it, and its audit lines.
+async fn audits<F: Future<Output = ()>>(flags: &[&str], run: impl FnOnce(SocketAddr, SocketAddr) -> F) -> Vec<String> {
+    let arguments =
+        [&["serve", "--grpc-port", "0", "--port", "0", "--bind-address", "127.0.0.1", "--no-log"][..], flags].concat();
+    let process = Process::start(&arguments);
+    run(process.grpc, process.http).await;
+    let (_, log) = tokio::task::spawn_blocking(move || process.end("-TERM")).await.unwrap();
+    log.lines().filter(|line| line.contains(" msg=audit ")).map(str::to_owned).collect()
+}
+
+fn has_parts(line: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(line.contains(part), "{part} is not in {line}");
+    }
+}
+
+const ASKED: [&str; 5] = [
+    " level=warn msg=audit id=",
+    " from=127.0.0.1:",
+    " rpc=vtctlservice.Vtctld/WorkflowUpdate ",
+    r#"\"workflow\":\"move_orders_1\""#,
+    " verdict=refused ",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_a_server_may_not_make_leaves_a_line_that_says_so() {
+    let demo = ["--demo"];
+    let lines = audits(&demo, |grpc, http| async move {
+        let channel = channel(grpc).await;
+        unary(channel.clone(), rpc::WORKFLOW_UPDATE, Request::new(stop("customer"))).await.unwrap_err();
+        // Reads, and what nobody here knows, are no changes.
+        unary(channel.clone(), GET_WORKFLOWS, Request::new(workflows_of("customer"))).await.unwrap();
+        unary(channel, "/vtctlservice.Vtctld/Backup", Request::new(Bytes::new())).await.unwrap_err();
+        let call =
+            Call { path: rpc::WORKFLOW_UPDATE.into(), request: stop("customer").to_vec(), options: CallOptions::default() };
+        let (status, _) = http_post(http, "/api/trace", &serde_json::to_string(&call).unwrap()).await;
+        assert_eq!(status, 403);
+    })
+    .await;
+    let [rpc, page] = &lines[..] else { panic!("{lines:?}") };
+    has_parts(rpc, &ASKED);
+    has_parts(rpc, &[" code=12 ", "start it with --allow-writes"]);
+    has_parts(page, &ASKED);
+    has_parts(page, &["the page only reads"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_does_not_get_so_far_leaves_a_line_that_says_why() {
+    let etcd = Live::start(cluster()).await;
+    let mut flags: Vec<String> = etcd.flags();
+    flags.extend(["--allow-writes", "--request-timeout", "2s", "--grpc-max-message-size", "4096"].map(str::to_owned));
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let at = &etcd.etcd;
+    let lines = audits(&flags, |grpc, _| async move {
+        let channel = channel(grpc).await;
+        // Its keyspace is locked.
+        let lease = at.lock_as_a_vtctld(&format!("{ROOT}/keyspaces/customer")).await;
+        let refused = unary(channel.clone(), rpc::WORKFLOW_UPDATE, Request::new(stop("customer"))).await.unwrap_err();
+        assert!(refused.message().contains("vtctld-7"), "{refused}");
+        at.revoke(lease).await;
+        // It is too large.
+        let large = Bytes::from(vec![0; 8000]);
+        unary(channel.clone(), rpc::WORKFLOW_UPDATE, Request::new(large)).await.unwrap_err();
+        // What it is about is not there.
+        unary(channel.clone(), rpc::WORKFLOW_UPDATE, Request::new(stop("nope"))).await.unwrap_err();
+        unary(channel, rpc::WORKFLOW_UPDATE, Request::new(stop("customer"))).await.unwrap();
+    })
+    .await;
+    let [locked, large, missing, done] = &lines[..] else { panic!("{lines:#?}") };
+    has_parts(locked, &ASKED);
+    has_parts(locked, &["keyspaces/customer/locks/", "vtctld-7", "nothing was changed"]);
+    has_parts(large, &[" rpc=vtctlservice.Vtctld/WorkflowUpdate verdict=refused ", "4096"]);
+    has_parts(missing, &ASKED);
+    has_parts(missing, &["nope"]);
+    has_parts(done, &[" verdict=applied "]);
+    assert_eq!(etcd.cluster().writes("zone1-0000000200"), 1);
+}
+
+async fn http_post(address: SocketAddr, path: &str, body: &str) -> (u16, String) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut connection = tokio::net::TcpStream::connect(address).await.unwrap();
+    let length = body.len();
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+    );
+    connection.write_all(request.as_bytes()).await.unwrap();
+    let mut text = String::new();
+    connection.read_to_string(&mut text).await.unwrap();
+    (text.split(' ').nth(1).unwrap().parse().unwrap(), text)
 }

@@ -26,6 +26,8 @@ pub(super) fn request(call: &mut Call, hidden: &mut Hidden) {
     let after = match call.path.as_str() {
         rpc::VEXEC => VExecRequest::decode(call.request.as_slice())
             .map(|request| VExecRequest { sql: sql::without_values(&request.sql, hidden), ..request }.encode_to_vec()),
+        // Commands that are served say names only, and a name may have quotes in it.
+        rpc::EXECUTE_VTCTL_COMMAND if rpc::serves(&call.path, &call.request) => return,
         rpc::EXECUTE_VTCTL_COMMAND => ExecuteVtctlCommandRequest::decode(call.request.as_slice()).map(|mut request| {
             for arg in request.args.iter_mut().filter(|arg| arg.contains(|c: char| c.is_whitespace() || matches!(c, '\'' | '"')))
             {

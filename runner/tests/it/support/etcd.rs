@@ -88,6 +88,29 @@ impl Etcd {
         }
     }
 
+    /// Takes the lock of a directory past everything under test, as a vtctld does; the lease is what the lock is called.
+    pub(crate) async fn lock_as_a_vtctld(&self, directory: &str) -> i64 {
+        let mut client = etcd_client::Client::connect([self.address()], None).await.unwrap();
+        let lease = client.lease_grant(60, None).await.unwrap().id();
+        let content = "{\n  \"Action\": \"SwitchTraffic\",\n  \"HostName\": \"vtctld-7\"\n}";
+        let options = etcd_client::PutOptions::new().with_lease(lease);
+        client.put(format!("{directory}/locks/{lease}"), content, Some(options)).await.unwrap();
+        lease
+    }
+
+    /// Takes a lease away, and the locks that it is of.
+    pub(crate) async fn revoke(&self, lease: i64) {
+        etcd_client::Client::connect([self.address()], None).await.unwrap().lease_revoke(lease).await.unwrap();
+    }
+
+    /// The leases of the locks of a directory.
+    pub(crate) async fn locks(&self, directory: &str) -> Vec<i64> {
+        let mut client = etcd_client::Client::connect([self.address()], None).await.unwrap();
+        let options = etcd_client::GetOptions::new().with_prefix().with_keys_only();
+        let found = client.get(format!("{directory}/locks/"), Some(options)).await.unwrap();
+        found.kvs().iter().map(|pair| pair.key_str().unwrap().rsplit('/').next().unwrap().parse().unwrap()).collect()
+    }
+
     fn signal(&self, name: &str) {
         let done = Command::new("kill").args([name, &self.server.id().to_string()]).status().unwrap();
         assert!(done.success());

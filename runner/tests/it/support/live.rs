@@ -61,6 +61,11 @@ impl Live {
         self.cluster = Some(cluster);
     }
 
+    /// Its tablets.
+    pub(crate) fn cluster(&self) -> &Cluster {
+        self.cluster.as_ref().unwrap()
+    }
+
     /// The flags that lead here.
     pub(crate) fn flags(&self) -> Vec<String> {
         ["--topo-implementation", "etcd2", "--topo-global-server-address", &self.etcd.address(), "--topo-global-root", ROOT]

@@ -56,9 +56,18 @@ impl Process {
         assert!(Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap().success());
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends the signal and returns the exit code and what it wrote to stderr.
-    pub(crate) fn end(mut self, signal: &str) -> (i32, String) {
+    pub(crate) fn end(self, signal: &str) -> (i32, String) {
         self.signal(signal);
+        self.ended()
+    }
+
+    /// The same when it ends by itself.
+    pub(crate) fn ended(mut self) -> (i32, String) {
         let mut text = String::new();
         self.stderr.read_to_string(&mut text).unwrap();
         (self.child.wait().unwrap().code().unwrap_or(-1), text)
