@@ -99,11 +99,17 @@ impl fmt::Display for CredentialsFault {
     }
 }
 
-/// A list of addresses as texts show it: whatever stands before an `@` may be a name and a password, and is left out.
+/// A list of addresses as texts show it: whatever stands before an `@`, also one that is written `%40`, or behind a `?` may be a name
+/// and a password, and is left out.
 pub(crate) fn shown_address(list: &str) -> String {
-    match list.rsplit_once('@') {
-        Some((_, host)) => format!("…@{host}"),
-        None => list.to_owned(),
+    let (list, rest) = match list.split_once('?') {
+        Some((before, _)) => (before, "?…"),
+        None => (list, ""),
+    };
+    let end = list.rfind('@').map(|at| at + 1).max(list.rfind("%40").map(|at| at + 3));
+    match end.and_then(|end| list.get(end..)) {
+        Some(host) => format!("…@{host}{rest}"),
+        None => format!("{list}{rest}"),
     }
 }
 
@@ -116,6 +122,19 @@ mod tests {
         let credentials: Credentials = serde_json::from_str(r#"{"Username": "anna", "Password": "hunter2"}"#).unwrap();
         assert!(!format!("{credentials:?}").contains("hunter2"));
         assert_eq!(credentials.password.reveal(), "hunter2");
+    }
+
+    #[test]
+    fn an_address_is_shown_without_what_may_be_a_secret() {
+        for (list, shown) in [
+            ("a:2379,b:2379", "a:2379,b:2379"),
+            ("http://anna:hunter2@a:2379", "…@a:2379"),
+            ("http://anna:hunter2%40a:2379", "…@a:2379"),
+            ("b:1,http://anna:hun@ter2@a:2379?password=hunter2", "…@a:2379?…"),
+            ("a:2379?password=hunter2@b", "a:2379?…"),
+        ] {
+            assert_eq!(shown_address(list), shown);
+        }
     }
 
     #[test]
