@@ -565,7 +565,13 @@ fn tls_files_that_cannot_be_used_are_refused_at_the_start() {
     let missing = TlsFiles { ca: some("nothing.pem"), ..TlsFiles::default() };
     let half = TlsFiles { cert: some("client.pem"), ..TlsFiles::default() };
     let mixed = TlsFiles { cert: some("client.pem"), key: some("server.csr"), ca: some("ca.pem"), server_name: None };
-    for (name, tls, part) in [("missing", missing, "nothing.pem"), ("half", half, "key"), ("mixed", mixed, "cannot set up TLS")] {
+    let name = TlsFiles { server_name: Some("tablet.test".to_owned()), ..TlsFiles::default() };
+    for (name, tls, part) in [
+        ("missing", missing, "nothing.pem"),
+        ("half", half, "key"),
+        ("mixed", mixed, "cannot set up TLS"),
+        ("a name that nobody would look for", name, "(tablet.test) is only looked for in its certificate"),
+    ] {
         let error = Tablets::new(TabletOptions { tls, ..TabletOptions::default() }).err().unwrap().to_string();
         assert!(error.contains(part), "{name}: {error}");
     }
