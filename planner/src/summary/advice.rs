@@ -106,6 +106,8 @@ struct Case {
     is_reverse: bool,
     stops_after_copy: bool,
     has_sharded_target: bool,
+    /// None of its streams is known to lack anything of what it reads.
+    can_freeze: bool,
 }
 
 /// A step.
@@ -152,6 +154,10 @@ fn advise(case: &Case) -> Vec<(Do, &'static str)> {
         (_, Source::Unknown) => return vec![(Do::Describe, "see whether its source is there and where its traffic goes")],
         _ => {}
     }
+    let is_reverse = case.is_reverse && case.source == Source::Present;
+    if moves && let Some(steps) = if is_reverse { reverse(case) } else { switched_already(case) } {
+        return steps;
+    }
     let start = |why| if case.is_atomic_copy { atomic(case) } else { vec![(Do::Start, why)] };
     match case.phase {
         Phase::Failed => start("once the cause of the error is gone"),
@@ -165,7 +171,7 @@ fn advise(case: &Case) -> Vec<(Do, &'static str)> {
             "it has a stop position, and started as it is it would stop there again: take the position away and let it run",
         )],
         Phase::Nothing => vec![(Do::Nothing, "started, it would stop again: its message says what is wrong with what it reads")],
-        Phase::Cutover if moves && !case.is_reverse && matches!(case.traffic, Traffic::NotSwitched | Traffic::Reads) => vec![(
+        Phase::Cutover if moves => vec![(
             case.is_elsewhere(Do::SwitchTraffic),
             "a switch of its traffic stopped it: if none is under way any more, see what another one would do",
         )],
@@ -184,12 +190,16 @@ fn advise(case: &Case) -> Vec<(Do, &'static str)> {
         }
         Phase::Silent => vec![(Do::Nothing, "its streams are silent: the logs of their tablets say why")],
         Phase::Copying => vec![(Do::Watch, "see how fast it is")],
-        Phase::PartlyFrozen if moves && case.traffic == Traffic::Switched && case.source == Source::Present => {
+        Phase::PartlyFrozen if moves && case.is_to_be_frozen() && case.can_freeze => {
             vec![(
                 Do::Freeze,
                 "its traffic was switched, and the switch did not get to freeze all of its streams: freeze the rest",
             )]
         }
+        Phase::PartlyFrozen if moves && case.is_to_be_frozen() => vec![(
+            Do::Nothing,
+            "its traffic was switched, and yet some of its streams are not at the end of what they read: frozen as they are, they would leave rows behind",
+        )],
         Phase::PartlyFrozen => vec![(
             Do::Nothing,
             "streams that are frozen cannot be started, and it cannot be completed while others are not: find out first which side is written to",
@@ -206,6 +216,72 @@ impl Case {
     fn is_elsewhere(&self, what: Do) -> Do {
         if self.source == Source::Present { what } else { Do::Nothing }
     }
+
+    /// Whether its work is done: a move's when its traffic is switched, that of the other direction when it is switched back.
+    fn is_to_be_frozen(&self) -> bool {
+        let done = if self.is_reverse { Traffic::NotSwitched } else { Traffic::Switched };
+        self.source == Source::Present && self.traffic == done
+    }
+}
+
+/// A move in its own direction, unless nothing of its writes is switched. Where they are, its source stands still and its target is live:
+/// started again, it would write old rows over new ones.
+fn switched_already(case: &Case) -> Option<Vec<(Do, &'static str)>> {
+    let stands = !matches!(case.phase, Phase::Running | Phase::Retrying | Phase::Silent | Phase::Copying);
+    match (case.phase, case.traffic) {
+        (Phase::Frozen | Phase::PartlyFrozen, _) | (_, Traffic::NotSwitched | Traffic::Reads) => None,
+        (Phase::Running, _) if case.source != Source::Present => None,
+        (Phase::Nothing | Phase::AfterCopy | Phase::PartlyAfterCopy, Traffic::Unknown) => None,
+        (_, Traffic::Unknown) if stands => {
+            let why = "where its traffic goes is not known: were its writes switched, it would write old rows over new ones if it were started";
+            Some(vec![(Do::Nothing, why)])
+        }
+        (_, Traffic::Unknown) => None,
+        (_, Traffic::SomeShards) if !stands => None,
+        (_, Traffic::SomeShards) => Some(vec![(
+            case.is_elsewhere(Do::SwitchTraffic),
+            "writes of some shards are switched: started, it would write old rows over new ones there; see what it would take to end the switch",
+        )]),
+        (_, Traffic::Writes | Traffic::Switched) if stands => Some(vec![(
+            case.is_elsewhere(Do::SwitchTraffic),
+            "its writes are switched, so that it must not be started: it would write old rows over new ones; see what it would take to end the switch",
+        )]),
+        (_, Traffic::Writes | Traffic::Switched) => Some(vec![(
+            case.is_elsewhere(Do::SwitchTraffic),
+            "its writes are switched, and yet its streams run: see what it would take to end the switch",
+        )]),
+    }
+}
+
+/// The other direction of a move. Its traffic is told as that of the move itself: it has work to do only while writes are switched.
+/// What is done with both is up to the other one: it is never completed, and nothing is switched back by its name.
+fn reverse(case: &Case) -> Option<Vec<(Do, &'static str)>> {
+    let forward = |why| Some(vec![(Do::DescribeForward, why)]);
+    let is_live = matches!(case.traffic, Traffic::Writes | Traffic::Switched);
+    match (case.phase, case.traffic) {
+        (Phase::PartlyFrozen, _) => None,
+        (Phase::Cutover, _) => {
+            forward("switching traffic back stopped it, and has not ended: see how the workflow of the other direction stands")
+        }
+        (Phase::Frozen, Traffic::NotSwitched | Traffic::Reads) => forward(
+            "its traffic was switched back, and it was put away: what is next is up to the workflow of the other direction",
+        ),
+        (Phase::Frozen, _) => forward("it is frozen, and cannot be started: see how the workflow of the other direction stands"),
+        (Phase::Running | Phase::Copying, Traffic::NotSwitched | Traffic::Reads) => forward(
+            "writes are not switched, and yet it runs, and writes to the side that is live: see how the workflow of the other direction stands",
+        ),
+        (Phase::Running, _) => {
+            forward("it keeps the former source current: what is next is up to the workflow of the other direction")
+        }
+        (Phase::Retrying | Phase::Silent | Phase::Copying, _) => None,
+        _ if is_live => None,
+        (_, Traffic::NotSwitched | Traffic::Reads) => forward(
+            "writes are not switched: started, it would write to the side that is live; see how the workflow of the other direction stands",
+        ),
+        _ => forward(
+            "it is not known that all writes are switched, and until then it must not be started: see how the workflow of the other direction stands",
+        ),
+    }
 }
 
 fn atomic(case: &Case) -> Vec<(Do, &'static str)> {
@@ -217,6 +293,11 @@ fn atomic(case: &Case) -> Vec<(Do, &'static str)> {
     )]
 }
 
+const FINISH: &str =
+    "see what finishing would do: it drops the tables on the source, and there is no way back (without --dry-run it is done)";
+const FINISH_SHARDS: &str =
+    "see what finishing would do: it deletes the shards of the source, and there is no way back (without --dry-run it is done)";
+
 fn frozen(case: &Case) -> Vec<(Do, &'static str)> {
     match case.kind {
         Kind::Lookup => {
@@ -226,8 +307,11 @@ fn frozen(case: &Case) -> Vec<(Do, &'static str)> {
             Traffic::Switched if case.is_partial => {
                 vec![(Do::ReverseTraffic, "see what going back would do (a move of single shards cannot be completed by vtctld)")]
             }
-            Traffic::Switched if case.is_multi_tenant => vec![(Do::Complete, "finish (it cannot be reversed)")],
-            Traffic::Switched => vec![(Do::Complete, "finish"), (Do::ReverseTraffic, "see what going back would do")],
+            Traffic::Switched if case.is_multi_tenant => vec![(Do::Complete, FINISH)],
+            Traffic::Switched if case.kind == Kind::Reshard => {
+                vec![(Do::Complete, FINISH_SHARDS), (Do::ReverseTraffic, "see what going back would do")]
+            }
+            Traffic::Switched => vec![(Do::Complete, FINISH), (Do::ReverseTraffic, "see what going back would do")],
             Traffic::SomeShards => vec![(Do::ReverseTraffic, "see what going back would do")],
             Traffic::Writes => vec![(Do::SwitchReads, "not all reads are switched: see what switching them would do")],
             Traffic::NotSwitched | Traffic::Reads => vec![(
@@ -245,24 +329,14 @@ fn frozen(case: &Case) -> Vec<(Do, &'static str)> {
 fn running(case: &Case) -> Vec<(Do, &'static str)> {
     const COMPARE: (Do, &str) = (Do::VDiff, "compare the rows");
     match (case.kind, case.source) {
-        (Kind::MoveTables | Kind::Reshard, Source::Present) if case.is_reverse => {
-            vec![(
-                Do::DescribeForward,
-                "it keeps the former source current: what is next is up to the workflow of the other direction",
-            )]
-        }
         (Kind::MoveTables | Kind::Reshard, Source::Present) => match case.traffic {
             Traffic::Unknown => vec![COMPARE],
             Traffic::NotSwitched | Traffic::SomeShards => vec![COMPARE, (Do::SwitchTraffic, "see what switching would do")],
             Traffic::Reads => {
                 vec![COMPARE, (Do::SwitchTraffic, "its reads are switched, at least in part: see what switching all would do")]
             }
-            Traffic::Writes | Traffic::Switched => {
-                vec![(
-                    Do::SwitchTraffic,
-                    "its writes are switched, and yet its streams run: see what it would take to end the switch",
-                )]
-            }
+            // Above.
+            Traffic::Writes | Traffic::Switched => Vec::new(),
         },
         (Kind::Migrate, _) if case.has_sharded_target => {
             vec![
@@ -321,14 +395,14 @@ fn phase(streams: &[(Health, &str, &Stream)]) -> Phase {
         if all(&|health| health == Health::Frozen) { Phase::Frozen } else { Phase::PartlyFrozen }
     } else if any(&|health| health == Health::Error) {
         Phase::Failed
-    } else if streams.iter().any(stands_at_position) {
-        Phase::StopPosition
     } else if stopped(Stop::Cutover) {
         Phase::Cutover
     } else if stopped(Stop::Nothing) {
         Phase::Nothing
     } else if stopped(Stop::Ddl) {
         Phase::Ddl
+    } else if streams.iter().any(stands_at_position) {
+        Phase::StopPosition
     } else if stopped(Stop::AfterCopy) && all(&|health| health == Health::Stopped(Stop::AfterCopy)) {
         Phase::AfterCopy
     } else if stopped(Stop::AfterCopy) && any(&|health| is_still(health) && health != Health::Stopped(Stop::AfterCopy)) {
@@ -348,11 +422,20 @@ fn phase(streams: &[(Health, &str, &Stream)]) -> Phase {
     }
 }
 
-fn switched(text: Option<&str>) -> Traffic {
+/// `shards`: those of the workflow, which may be none of those that the text names.
+fn switched(text: Option<&str>, shards: &[String]) -> Traffic {
     let Some(text) = text else { return Traffic::Unknown };
     let has = |part: &str| text.contains(part);
-    if has("partially switched, for shards") {
-        Traffic::SomeShards
+    if let Some((_, list)) = text.split_once("Writes partially switched, for shards: ") {
+        let named: BTreeSet<&str> = list.split(',').map(str::trim).collect();
+        let own = shards.iter().filter(|shard| named.contains(shard.as_str())).count();
+        if shards.is_empty() || own > 0 && own < shards.len() {
+            Traffic::SomeShards
+        } else if own == 0 {
+            Traffic::NotSwitched
+        } else {
+            Traffic::Switched
+        }
     } else if has("Writes Switched") || has("All Writes Switched") {
         if has("All Reads Switched") { Traffic::Switched } else { Traffic::Writes }
     } else if !has("Writes Not Switched") {
@@ -398,7 +481,7 @@ fn case(workflow: &Workflow, whole: &Whole<'_>, traffic: Option<&str>, sources: 
     Case {
         kind,
         phase: phase(&whole.streams),
-        traffic: switched(traffic),
+        traffic: switched(traffic, workflow.target.as_ref().map_or(&[], |target| &target.shards)),
         source,
         is_partial: workflow.workflow_sub_type == "Partial",
         is_multi_tenant: !options.tenant_id.is_empty(),
@@ -407,6 +490,18 @@ fn case(workflow: &Workflow, whole: &Whole<'_>, traffic: Option<&str>, sources: 
         is_reverse: workflow.name.ends_with("_reverse"),
         stops_after_copy: of(&|source| source.stop_after_copy),
         has_sharded_target: workflow.target.as_ref().is_some_and(|target| target.shards.len() > 1),
+        can_freeze: whole.streams.iter().all(|(health, _, stream)| is_at_end(*health, stream)),
+    }
+}
+
+/// Whether a stream may be put away: it runs and does not lag, or was stopped by a switch of traffic or by somebody. One that a schema
+/// change, a comparison or the end of its copy stopped has not read on since.
+fn is_at_end(health: Health, stream: &Stream) -> bool {
+    let is_whole = stream.copy_states.is_empty() && !stream.position.is_empty();
+    match health {
+        Health::Frozen => true,
+        Health::Running | Health::Stopped(Stop::Cutover | Stop::Hand) => is_whole,
+        _ => false,
     }
 }
 
@@ -463,13 +558,16 @@ fn command(what: Do, workflow: &Workflow, whole: &Whole<'_>, kind: Kind) -> Stri
         Do::DescribeForward => Command::new("vtflow describe workflow").names(&[&source, forward], ""),
         Do::Watch => ours("vtflow describe workflow", "--watch"),
         Do::Start => ours("vtflow workflow start", ""),
-        Do::ClearStopPosition => vexec("update _vt.vreplication set state = 'Running', message = '', stop_pos = null"),
-        Do::Freeze => vexec("update _vt.vreplication set state = 'Stopped', message = 'FROZEN'"),
+        Do::ClearStopPosition => {
+            vexec("update _vt.vreplication set state = 'Running', message = '', stop_pos = null where stop_pos is not null")
+        }
+        Do::Freeze => vexec("update _vt.vreplication set state = 'Stopped', message = 'FROZEN' where message != 'FROZEN'"),
         Do::VDiff => theirs("create"),
         Do::SwitchTraffic => theirs("SwitchTraffic --dry-run"),
         Do::SwitchReads => theirs("SwitchTraffic --tablet-types rdonly,replica --dry-run"),
         Do::ReverseTraffic => theirs("ReverseTraffic --dry-run"),
-        Do::Complete | Do::CompleteMigrate => theirs("complete"),
+        Do::Complete => theirs("complete --dry-run"),
+        Do::CompleteMigrate => theirs("complete"),
         Do::Cancel => theirs("cancel"),
         Do::Externalize => lookup("externalize"),
         Do::Internalize => lookup("internalize"),
@@ -512,6 +610,11 @@ mod tests {
         let Case { kind, phase, traffic, source, .. } = *case;
         let moves = matches!(kind, Kind::MoveTables | Kind::Reshard);
         let is_here = source == Source::Present;
+        let is_live = matches!(traffic, Traffic::Writes | Traffic::Switched);
+        let is_untouched = matches!(traffic, Traffic::NotSwitched | Traffic::Reads);
+        // Of two directions only one may write, and only to the side that is not live.
+        let may_run = matches!(source, Source::Present | Source::Elsewhere)
+            && (!moves || if case.is_reverse && is_here { is_live } else { is_untouched });
         match what {
             Do::Nothing | Do::GetTablets | Do::Describe | Do::Watch => true,
             Do::GetMigrations => kind == Kind::OnlineDdl,
@@ -519,24 +622,34 @@ mod tests {
             // A frozen stream, an atomic copy that stopped: refused. After its copy or at its stop position it would stop again.
             Do::Start => {
                 let stands = [Phase::Failed, Phase::Waiting, Phase::Mixed, Phase::Stopped, Phase::Ddl];
-                matches!(source, Source::Present | Source::Elsewhere) && stands.contains(&phase) && !case.is_atomic_copy
+                stands.contains(&phase) && !case.is_atomic_copy && may_run
             }
-            Do::ClearStopPosition => phase == Phase::StopPosition && !matches!(source, Source::Gone | Source::Unknown),
-            Do::Freeze => moves && is_here && phase == Phase::PartlyFrozen && traffic == Traffic::Switched,
+            Do::ClearStopPosition => phase == Phase::StopPosition && may_run,
+            Do::Freeze => {
+                let done = if case.is_reverse { Traffic::NotSwitched } else { Traffic::Switched };
+                moves && is_here && phase == Phase::PartlyFrozen && traffic == done && case.can_freeze
+            }
             Do::VDiff => {
                 phase == Phase::Running && (moves && is_here || kind == Kind::Migrate && !matches!(source, Source::Gone))
             }
-            Do::SwitchTraffic => moves && is_here && !case.is_reverse && matches!(phase, Phase::Running | Phase::Cutover),
-            Do::SwitchReads => moves && is_here && phase == Phase::Frozen && traffic == Traffic::Writes,
+            Do::SwitchTraffic => {
+                let is_first = matches!(phase, Phase::Running | Phase::Cutover);
+                moves && is_here && !case.is_reverse && phase != Phase::Frozen && (is_first || !is_untouched)
+            }
+            Do::SwitchReads => moves && is_here && !case.is_reverse && phase == Phase::Frozen && traffic == Traffic::Writes,
             Do::ReverseTraffic => {
                 let is_switched = matches!(traffic, Traffic::Switched | Traffic::SomeShards);
                 moves
                     && is_here
+                    && !case.is_reverse
                     && phase == Phase::Frozen
                     && is_switched
                     && (!case.is_multi_tenant || case.is_partial || traffic == Traffic::SomeShards)
             }
-            Do::Complete => moves && is_here && phase == Phase::Frozen && traffic == Traffic::Switched && !case.is_partial,
+            Do::Complete => {
+                let is_ended = phase == Phase::Frozen && traffic == Traffic::Switched;
+                moves && is_here && is_ended && !case.is_partial && !case.is_reverse
+            }
             Do::Cancel => kind == Kind::MoveTables && is_here && traffic == Traffic::NotSwitched && case.is_atomic_copy,
             Do::Externalize => {
                 let is_filled = phase == Phase::AfterCopy || phase == Phase::Running && !case.stops_after_copy;
@@ -557,7 +670,7 @@ mod tests {
             for phase in PHASES {
                 for traffic in TRAFFIC {
                     for source in SOURCES {
-                        for bits in 0_u8..64 {
+                        for bits in 0_u8..128 {
                             let bit = |n: u8| bits >> n & 1 == 1;
                             let case = Case {
                                 kind,
@@ -570,6 +683,7 @@ mod tests {
                                 is_reverse: bit(3),
                                 stops_after_copy: bit(4),
                                 has_sharded_target: bit(5),
+                                can_freeze: bit(6),
                             };
                             let steps = advise(&case);
                             assert!(
@@ -587,7 +701,7 @@ mod tests {
                 }
             }
         }
-        assert_eq!(n, 7 * 17 * 6 * 4 * 64);
+        assert_eq!(n, 7 * 17 * 6 * 4 * 128);
     }
 
     #[test]
@@ -603,8 +717,18 @@ mod tests {
             ("", Traffic::Unknown),
             ("Unknown: etcd", Traffic::Unknown),
         ] {
-            assert_eq!(switched(Some(text)), want, "{text}");
+            assert_eq!(switched(Some(text), &[]), want, "{text}");
         }
-        assert_eq!(switched(None), Traffic::Unknown);
+        assert_eq!(switched(None, &[]), Traffic::Unknown);
+        let text = "Reads partially switched, for shards: -40,40-80. Writes partially switched, for shards: -40,40-80";
+        for (own, want) in [
+            (&["80-"][..], Traffic::NotSwitched),
+            (&["-40"], Traffic::Switched),
+            (&["-40", "40-80"], Traffic::Switched),
+            (&["-40", "80-"], Traffic::SomeShards),
+        ] {
+            let own: Vec<String> = own.iter().map(|&shard| shard.to_owned()).collect();
+            assert_eq!(switched(Some(text), &own), want, "{own:?}");
+        }
     }
 }

@@ -498,7 +498,7 @@ mod tests {
                 "Stopped",
                 "FROZEN",
                 all,
-                theirs("MoveTables", "complete") + " | " + &theirs("MoveTables", "ReverseTraffic --dry-run"),
+                theirs("MoveTables", "complete --dry-run") + " | " + &theirs("MoveTables", "ReverseTraffic --dry-run"),
             ),
             ("MoveTables", "Stopped", "FROZEN", not, String::new()),
             ("Reshard", "Running", "", not, theirs("VDiff", "create") + " | " + &theirs("Reshard", "SwitchTraffic --dry-run")),
@@ -517,6 +517,131 @@ mod tests {
                 assert_eq!(unknown, "vtflow describe workflow ks w", "{kind} {state} {message}");
             }
         }
+    }
+
+    const NOT: &str = "Reads Not Switched. Writes Not Switched";
+    const READS: &str = "All Reads Switched. Writes Not Switched";
+    const ALL: &str = "All Reads Switched. Writes Switched";
+
+    /// A move from `from` to `ks`, of a stream for each state, message and stop position.
+    fn moving(name: &str, streams: &[(&str, &str, &str)], traffic: &str) -> Description {
+        let stream = |(id, &(state, message, stop_position)): (i64, &(&str, &str, &str))| {
+            let mut stream = copying(0, 999, vec![]);
+            (stream.id, stream.state, stream.message, stream.stop_position) =
+                (id, state.into(), message.into(), stop_position.into());
+            stream.copy_states.clear();
+            stream.binlog_source = Some(BinlogSource { keyspace: "from".into(), shard: "0".into(), ..BinlogSource::default() });
+            stream
+        };
+        let workflow = Workflow {
+            name: name.into(),
+            source: Some(ReplicationLocation { keyspace: "from".into(), shards: vec!["0".into()] }),
+            ..workflow("MoveTables", (1..).zip(streams).map(stream).collect())
+        };
+        let status = WorkflowStatusResponse { traffic_state: traffic.into(), ..WorkflowStatusResponse::default() };
+        describe(&workflow, Some(&status), &here(), None, NOW)
+    }
+
+    /// What is advised for it: the commands, and what they are for.
+    fn advised(name: &str, streams: &[(&str, &str, &str)], traffic: &str) -> (String, String) {
+        let next = moving(name, streams, traffic).next;
+        let join = |of: fn(&Step) -> &str| next.iter().map(of).collect::<Vec<_>>().join(" | ");
+        (join(|step| &step.command), join(|step| &step.why))
+    }
+
+    #[test]
+    fn a_move_whose_writes_are_switched_is_never_started() {
+        let stands = [
+            ("Stopped", "", ""),
+            ("Stopped", "stopped for cutover", ""),
+            ("Stopped", "Stopped at DDL alter table t1 add c int", ""),
+            ("Stopped", "Stopped at position MySQL56/a:1-9", "MySQL56/a:1-9"),
+            ("Error", "no such table", ""),
+        ];
+        for stream in stands {
+            for traffic in [ALL, "Reads Not Switched. Writes Switched"] {
+                for streams in [vec![stream], vec![stream, ("Running", "", "")]] {
+                    let (commands, why) = advised("w", &streams, traffic);
+                    assert_eq!(
+                        commands, "vtctldclient MoveTables --target-keyspace ks --workflow w SwitchTraffic --dry-run",
+                        "{streams:?}"
+                    );
+                    assert!(why.contains("its writes are switched"), "{streams:?}: {why}");
+                }
+            }
+            let (commands, why) = advised("w", &[stream], "Unknown: no SrvVSchema in zone2");
+            assert!(commands.is_empty() && why.contains("is not known"), "{stream:?}: {commands} {why}");
+        }
+        // Only reads are: it goes on.
+        assert_eq!(advised("w", &[("Stopped", "", "")], READS).0, "vtflow workflow start ks w");
+        // The writes of another move's shard are.
+        let other = "Reads partially switched, for shards: 80-. Writes partially switched, for shards: 80-";
+        assert_eq!(advised("w", &[("Stopped", "", "")], other).0, "vtflow workflow start ks w");
+        let own = "Reads partially switched, for shards: -80. Writes partially switched, for shards: -80";
+        assert!(advised("w", &[("Stopped", "", "")], own).0.ends_with("SwitchTraffic --dry-run"));
+    }
+
+    #[test]
+    fn a_reverse_workflow_runs_only_while_writes_are_switched() {
+        for stream in [("Stopped", "", ""), ("Error", "no such table", ""), ("Stopped", "Stopped at position x", "x")] {
+            for traffic in [NOT, READS, "Unknown: no cells"] {
+                let (commands, why) = advised("w_reverse", &[stream], traffic);
+                assert_eq!(commands, "vtflow describe workflow from w", "{stream:?} {traffic}");
+                assert!(why.contains("must not be started") || why.contains("the side that is live"), "{why}");
+            }
+        }
+        assert_eq!(advised("w_reverse", &[("Stopped", "", "")], ALL).0, "vtflow workflow start ks w_reverse");
+        assert!(advised("w_reverse", &[("Running", "", "")], NOT).1.contains("and yet it runs"));
+        assert!(advised("w_reverse", &[("Running", "", "")], ALL).1.contains("keeps the former source current"));
+    }
+
+    #[test]
+    fn a_reverse_workflow_that_was_put_away_is_no_alarm() {
+        let (commands, why) = advised("w_reverse", &[("Stopped", "FROZEN", "")], NOT);
+        assert_eq!(commands, "vtflow describe workflow from w");
+        assert!(why.contains("switched back"), "{why}");
+        assert!(advised("w", &[("Stopped", "FROZEN", "")], NOT).1.contains("and yet its writes are not switched"));
+    }
+
+    #[test]
+    fn a_reverse_workflow_is_neither_completed_nor_reversed() {
+        let states =
+            [("Stopped", "FROZEN", ""), ("Stopped", "", ""), ("Running", "", ""), ("Stopped", "stopped for cutover", "")];
+        for stream in states {
+            for traffic in [NOT, READS, ALL, "Reads Not Switched. Writes Switched", ""] {
+                let (commands, _) = advised("w_reverse", &[stream], traffic);
+                assert!(!commands.contains("vtctldclient"), "{stream:?} {traffic}: {commands}");
+            }
+        }
+        let (commands, why) = advised("w", &[("Stopped", "FROZEN", "")], ALL);
+        assert!(commands.contains("complete --dry-run") && why.contains("drops the tables on the source"), "{commands} {why}");
+    }
+
+    #[test]
+    fn only_streams_that_are_at_their_end_are_frozen() {
+        let frozen = ("Stopped", "FROZEN", "");
+        for other in [("Stopped", "stopped for cutover", ""), ("Running", "", "")] {
+            let (commands, _) = advised("w", &[frozen, other], ALL);
+            let plain = commands.replace("'\\''", "'");
+            assert!(plain.starts_with("vtflow vexec ks.w ") && plain.contains("where message != 'FROZEN'"), "{commands}");
+        }
+        for other in
+            [("Error", "bad", ""), ("Copying", "", ""), ("Stopped", "Stopped at DDL x", ""), ("Stopped", "for vdiff", "")]
+        {
+            assert!(advised("w", &[frozen, other], ALL).0.is_empty(), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn only_streams_with_a_stop_position_lose_it() {
+        let at_position = ("Stopped", "Stopped at position x", "x");
+        let (commands, _) = advised("w", &[at_position, ("Stopped", "", "")], NOT);
+        assert!(commands.ends_with(" where stop_pos is not null'"), "{commands}");
+        // What a switch has stopped, or has nothing to read, does not go on with it.
+        let (commands, _) = advised("w", &[at_position, ("Stopped", "stopped for cutover", "")], NOT);
+        assert!(commands.ends_with("SwitchTraffic --dry-run"), "{commands}");
+        let (commands, _) = advised("w", &[at_position, ("Stopped", "There is nothing to replicate", "")], NOT);
+        assert!(commands.is_empty(), "{commands}");
     }
 
     #[test]
