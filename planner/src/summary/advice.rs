@@ -4,7 +4,7 @@
 //! is never offered. Facts: `go/vt/vtctl/workflow/server.go` (`WorkflowSwitchTraffic`, `MoveTablesComplete`, `WorkflowDelete`),
 //! `vdiff.go:VDiffCreate`, `lookup_vindex.go`, `go/vt/vttablet/tabletmanager/rpc_vreplication.go`, v24.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     describe::Step,
@@ -13,10 +13,24 @@ use super::{
 };
 use crate::{
     flow::Timestamp,
-    proto::vtctldata::{Workflow, WorkflowStatusResponse, workflow::Stream},
+    proto::{
+        binlogdata::BinlogSource,
+        vtctldata::{Workflow, WorkflowStatusResponse, workflow::Stream},
+    },
 };
 
-/// The shards of a workflow's source keyspace, as far as they are known.
+/// What is known of a workflow beside the replies about it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Surroundings {
+    /// The keyspaces that it reads, by name. Empty: nobody looked.
+    pub sources: BTreeMap<String, SourceShards>,
+    /// Why it is not one thing as a whole, a text each: its streams contradict each other, or its tables' traffic goes different ways.
+    pub contradictions: Vec<String>,
+    /// Of a reverse workflow, whether the one of the other direction is there; `None`: not known.
+    pub has_forward: Option<bool>,
+}
+
+/// The shards of a keyspace that a workflow reads, as far as they are known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum SourceShards {
     /// Nobody looked, or it could not be read.
@@ -70,6 +84,8 @@ enum Phase {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Traffic {
     Unknown,
+    /// That of its tables goes different ways.
+    Split,
     NotSwitched,
     /// Reads, at least some.
     Reads,
@@ -83,7 +99,10 @@ enum Traffic {
 /// Whether what it reads is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Source {
+    /// Nobody looked.
     Unknown,
+    /// Its streams do not say what they read, or that gave no answer.
+    Unreadable,
     Present,
     /// In another cluster, or on a server that is no tablet.
     Elsewhere,
@@ -118,7 +137,10 @@ enum Do {
     GetTablets,
     GetMigrations,
     Describe,
+    GetSource,
     DescribeForward,
+    /// There is no workflow of the other direction to be described.
+    GetForward,
     Watch,
     Start,
     ClearStopPosition,
@@ -150,9 +172,18 @@ fn advise(case: &Case) -> Vec<(Do, &'static str)> {
                 "its source is gone, so that it can be neither started, switched nor completed: delete its streams (tables and routing rules are kept)",
             )];
         }
-        (Phase::Copying, Source::Unknown) => return vec![(Do::Watch, "see how fast it is")],
+        (Phase::Copying, Source::Unknown | Source::Unreadable) => return vec![(Do::Watch, "see how fast it is")],
         (_, Source::Unknown) => return vec![(Do::Describe, "see whether its source is there and where its traffic goes")],
+        (_, Source::Unreadable) => {
+            return vec![(
+                Do::GetSource,
+                "what it reads could not be looked at: what can be done depends on whether that is there",
+            )];
+        }
         _ => {}
+    }
+    if moves && case.traffic == Traffic::Split {
+        return vec![(Do::Nothing, SPLIT)];
     }
     let is_reverse = case.is_reverse && case.source == Source::Present;
     if moves && let Some(steps) = if is_reverse { reverse(case) } else { switched_already(case) } {
@@ -231,12 +262,12 @@ fn switched_already(case: &Case) -> Option<Vec<(Do, &'static str)>> {
     match (case.phase, case.traffic) {
         (Phase::Frozen | Phase::PartlyFrozen, _) | (_, Traffic::NotSwitched | Traffic::Reads) => None,
         (Phase::Running, _) if case.source != Source::Present => None,
-        (Phase::Nothing | Phase::AfterCopy | Phase::PartlyAfterCopy, Traffic::Unknown) => None,
-        (_, Traffic::Unknown) if stands => {
+        (Phase::Nothing | Phase::AfterCopy | Phase::PartlyAfterCopy, Traffic::Unknown | Traffic::Split) => None,
+        (_, Traffic::Unknown | Traffic::Split) if stands => {
             let why = "where its traffic goes is not known: were its writes switched, it would write old rows over new ones if it were started";
             Some(vec![(Do::Nothing, why)])
         }
-        (_, Traffic::Unknown) => None,
+        (_, Traffic::Unknown | Traffic::Split) => None,
         (_, Traffic::SomeShards) if !stands => None,
         (_, Traffic::SomeShards) => Some(vec![(
             case.is_elsewhere(Do::SwitchTraffic),
@@ -293,6 +324,7 @@ fn atomic(case: &Case) -> Vec<(Do, &'static str)> {
     )]
 }
 
+const SPLIT: &str = "the traffic of its tables goes different ways: find out which rules are right, and mend them, before it is started, switched or completed";
 const FINISH: &str =
     "see what finishing would do: it drops the tables on the source, and there is no way back (without --dry-run it is done)";
 const FINISH_SHARDS: &str =
@@ -318,7 +350,7 @@ fn frozen(case: &Case) -> Vec<(Do, &'static str)> {
                 Do::Nothing,
                 "it is frozen, and yet its writes are not switched: find out which side is written to before anything is started",
             )],
-            Traffic::Unknown => {
+            Traffic::Unknown | Traffic::Split => {
                 vec![(Do::Nothing, "where its traffic goes is not known: until it is, neither completing nor going back is safe")]
             }
         },
@@ -330,7 +362,7 @@ fn running(case: &Case) -> Vec<(Do, &'static str)> {
     const COMPARE: (Do, &str) = (Do::VDiff, "compare the rows");
     match (case.kind, case.source) {
         (Kind::MoveTables | Kind::Reshard, Source::Present) => match case.traffic {
-            Traffic::Unknown => vec![COMPARE],
+            Traffic::Unknown | Traffic::Split => vec![COMPARE],
             Traffic::NotSwitched | Traffic::SomeShards => vec![COMPARE, (Do::SwitchTraffic, "see what switching would do")],
             Traffic::Reads => {
                 vec![COMPARE, (Do::SwitchTraffic, "its reads are switched, at least in part: see what switching all would do")]
@@ -448,40 +480,55 @@ fn switched(text: Option<&str>, shards: &[String]) -> Traffic {
 }
 
 /// The sources of a workflow that are not there, as `keyspace/shard`. Empty when all are, or it is not known.
-pub(super) fn lost_sources(workflow: &Workflow, known: &SourceShards) -> Vec<String> {
-    let sources =
-        workflow.shard_streams.values().flat_map(|shard| &shard.streams).filter_map(|stream| stream.binlog_source.as_ref());
-    let here = sources.filter(|source| source.external_cluster.is_empty() && source.external_mysql.is_empty());
-    let lost: BTreeSet<String> = here
-        .filter(|source| match known {
-            SourceShards::Unknown => false,
-            SourceShards::Gone => !source.keyspace.is_empty(),
-            SourceShards::Known(shards) => !source.shard.is_empty() && !shards.contains(&source.shard),
+pub(super) fn lost_sources(workflow: &Workflow, known: &Surroundings) -> Vec<String> {
+    let lost: BTreeSet<String> = sources_here(workflow)
+        .filter(|source| match known.sources.get(&source.keyspace) {
+            None | Some(SourceShards::Unknown) => false,
+            Some(SourceShards::Gone) => !source.keyspace.is_empty(),
+            Some(SourceShards::Known(shards)) => !shards.contains(&source.shard),
         })
-        .map(|source| format!("{}/{}", source.keyspace, source.shard))
+        .map(|source| match source.shard.as_str() {
+            "" => format!("{}, of which no shard is named", source.keyspace),
+            shard => format!("{}/{shard}", source.keyspace),
+        })
         .collect();
     lost.into_iter().collect()
 }
 
-fn case(workflow: &Workflow, whole: &Whole<'_>, traffic: Option<&str>, sources: &SourceShards) -> Case {
+/// What streams with a row read of this cluster.
+fn sources_here(workflow: &Workflow) -> impl Iterator<Item = &BinlogSource> {
+    let streams = workflow.shard_streams.values().flat_map(|shard| &shard.streams).filter(|stream| stream.id != 0);
+    let sources = streams.filter_map(|stream| stream.binlog_source.as_ref());
+    sources.filter(|source| source.external_cluster.is_empty() && source.external_mysql.is_empty())
+}
+
+fn case(workflow: &Workflow, whole: &Whole<'_>, traffic: Option<&str>, around: &Surroundings) -> Case {
     let options = workflow.options.clone().unwrap_or_default();
-    let of = |is: &dyn Fn(&crate::proto::binlogdata::BinlogSource) -> bool| {
+    let of = |is: &dyn Fn(&BinlogSource) -> bool| {
         whole.streams.iter().filter_map(|(_, _, stream)| stream.binlog_source.as_ref()).any(is)
     };
     let kind = kind(workflow);
     let source = if of(&|source| !source.external_cluster.is_empty() || !source.external_mysql.is_empty()) {
         Source::Elsewhere
-    } else if !lost_sources(workflow, sources).is_empty() {
+    } else if !lost_sources(workflow, around).is_empty() {
         Source::Gone
-    } else if *sources == SourceShards::Unknown {
+    } else if around.sources.is_empty() {
         Source::Unknown
+    } else if sources_here(workflow)
+        .any(|source| matches!(around.sources.get(&source.keyspace), None | Some(SourceShards::Unknown)))
+    {
+        Source::Unreadable
     } else {
         Source::Present
     };
     Case {
         kind,
         phase: phase(&whole.streams),
-        traffic: switched(traffic, workflow.target.as_ref().map_or(&[], |target| &target.shards)),
+        traffic: match switched(traffic, workflow.target.as_ref().map_or(&[], |target| &target.shards)) {
+            Traffic::Unknown => Traffic::Unknown,
+            _ if !around.contradictions.is_empty() => Traffic::Split,
+            known => known,
+        },
         source,
         is_partial: workflow.workflow_sub_type == "Partial",
         is_multi_tenant: !options.tenant_id.is_empty(),
@@ -510,16 +557,24 @@ pub(super) fn next(
     workflow: &Workflow,
     whole: &Whole<'_>,
     traffic: Option<&str>,
-    sources: &SourceShards,
+    around: &Surroundings,
     now: Timestamp,
 ) -> Vec<Step> {
-    let case = case(workflow, whole, traffic, sources);
+    let case = case(workflow, whole, traffic, around);
     let mut steps = Vec::new();
     if let Some((_, tablet, _)) = whole.streams.iter().find(|(_, _, stream)| is_throttled(stream, now)) {
         let command = Command::new("vtctldclient GetThrottlerStatus").names(&[tablet], "");
         steps.push(Step { why: "see what throttles it".into(), command });
     }
-    let step = |(what, why): (Do, &str)| Step { why: why.to_owned(), command: command(what, workflow, whole, case.kind) };
+    let there = |what: Do| match what {
+        Do::DescribeForward if around.has_forward == Some(false) => Do::GetForward,
+        what => what,
+    };
+    let step = |(what, why): (Do, &str)| {
+        let what = there(what);
+        let none = if what == Do::GetForward { " (there is none of that name)" } else { "" };
+        Step { why: format!("{why}{none}"), command: command(what, workflow, whole, case.kind) }
+    };
     steps.extend(advise(&case).into_iter().map(step));
     steps
 }
@@ -555,6 +610,9 @@ fn command(what: Do, workflow: &Workflow, whole: &Whole<'_>, kind: Kind) -> Stri
         }
         Do::GetMigrations => Command::new("vtflow get migrations").flag("--uuid", name).names(&[&target], ""),
         Do::Describe => ours("vtflow describe workflow", ""),
+        Do::GetSource if source.is_empty() => String::new(),
+        Do::GetSource => Command::new("vtflow get shards").names(&[&source], ""),
+        Do::GetForward => Command::new("vtflow get workflows").names(&[&source], ""),
         Do::DescribeForward => Command::new("vtflow describe workflow").names(&[&source, forward], ""),
         Do::Watch => ours("vtflow describe workflow", "--watch"),
         Do::Start => ours("vtflow workflow start", ""),
@@ -601,9 +659,16 @@ mod tests {
         Phase::PartlyFrozen,
         Phase::Frozen,
     ];
-    const TRAFFIC: [Traffic; 6] =
-        [Traffic::Unknown, Traffic::NotSwitched, Traffic::Reads, Traffic::Writes, Traffic::SomeShards, Traffic::Switched];
-    const SOURCES: [Source; 4] = [Source::Unknown, Source::Present, Source::Elsewhere, Source::Gone];
+    const TRAFFIC: [Traffic; 7] = [
+        Traffic::Unknown,
+        Traffic::Split,
+        Traffic::NotSwitched,
+        Traffic::Reads,
+        Traffic::Writes,
+        Traffic::SomeShards,
+        Traffic::Switched,
+    ];
+    const SOURCES: [Source; 5] = [Source::Unknown, Source::Unreadable, Source::Present, Source::Elsewhere, Source::Gone];
 
     /// What vtctld, the tablets and vtflow take: written down apart from the table.
     fn is_taken(what: Do, case: &Case) -> bool {
@@ -616,7 +681,11 @@ mod tests {
         let may_run = matches!(source, Source::Present | Source::Elsewhere)
             && (!moves || if case.is_reverse && is_here { is_live } else { is_untouched });
         match what {
-            Do::Nothing | Do::GetTablets | Do::Describe | Do::Watch => true,
+            Do::Nothing | Do::GetTablets | Do::Watch => true,
+            // Not to be told by who has just looked.
+            Do::Describe => source == Source::Unknown,
+            Do::GetSource => source == Source::Unreadable,
+            Do::GetForward => false,
             Do::GetMigrations => kind == Kind::OnlineDdl,
             Do::DescribeForward => is_here && case.is_reverse,
             // A frozen stream, an atomic copy that stopped: refused. After its copy or at its stop position it would stop again.
@@ -634,7 +703,12 @@ mod tests {
             }
             Do::SwitchTraffic => {
                 let is_first = matches!(phase, Phase::Running | Phase::Cutover);
-                moves && is_here && !case.is_reverse && phase != Phase::Frozen && (is_first || !is_untouched)
+                moves
+                    && is_here
+                    && !case.is_reverse
+                    && phase != Phase::Frozen
+                    && traffic != Traffic::Split
+                    && (is_first || !is_untouched)
             }
             Do::SwitchReads => moves && is_here && !case.is_reverse && phase == Phase::Frozen && traffic == Traffic::Writes,
             Do::ReverseTraffic => {
@@ -653,7 +727,7 @@ mod tests {
             Do::Cancel => kind == Kind::MoveTables && is_here && traffic == Traffic::NotSwitched && case.is_atomic_copy,
             Do::Externalize => {
                 let is_filled = phase == Phase::AfterCopy || phase == Phase::Running && !case.stops_after_copy;
-                kind == Kind::Lookup && is_filled && !matches!(source, Source::Gone | Source::Unknown)
+                kind == Kind::Lookup && is_filled && !matches!(source, Source::Gone | Source::Unknown | Source::Unreadable)
             }
             Do::Internalize | Do::CompleteLookup => kind == Kind::Lookup && phase == Phase::Frozen && source != Source::Gone,
             Do::CompleteMigrate => {
@@ -701,7 +775,7 @@ mod tests {
                 }
             }
         }
-        assert_eq!(n, 7 * 17 * 6 * 4 * 128);
+        assert_eq!(n, 7 * 17 * 7 * 5 * 128);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::{
-    advice::{self, SourceShards},
+    advice::{self, Surroundings},
     health::{Health, Whole, is_throttled, lag, updated},
     logs::{LogLine, logs},
     words::{count, duration, some, speed},
@@ -134,12 +134,12 @@ pub struct Reading<'a> {
     pub workflow: &'a Workflow,
 }
 
-/// Describes a workflow. `status`: `None` when it could not be had. `sources`: what is known of its source keyspace. `before`: an earlier
-/// reading, if there was one.
+/// Describes a workflow. `status`: `None` when it could not be had. `around`: what is known beside them. `before`: an earlier reading, if
+/// there was one.
 pub fn describe(
     workflow: &Workflow,
     status: Option<&WorkflowStatusResponse>,
-    sources: &SourceShards,
+    around: &Surroundings,
     before: Option<Reading<'_>>,
     now: Timestamp,
 ) -> Description {
@@ -156,8 +156,9 @@ pub fn describe(
     let raw: Vec<&Stream> = all.iter().map(|(_, _, stream)| *stream).collect();
     let tables = tables(&raw, status);
     let traffic = advice::traffic(workflow, status);
-    let lost = advice::lost_sources(workflow, sources);
+    let lost = advice::lost_sources(workflow, around);
     let mut troubles = whole.of_all.clone();
+    troubles.extend(around.contradictions.iter().cloned());
     if !lost.is_empty() {
         troubles.push(format!("its source is gone: {}", some(&lost.iter().map(String::as_str).collect::<Vec<_>>(), 3)));
     }
@@ -171,7 +172,7 @@ pub fn describe(
         troubles,
         options: options(workflow, &raw),
         copy: progress(&raw, &streams, &tables, is_current),
-        next: advice::next(workflow, &whole, traffic.as_deref(), sources, now),
+        next: advice::next(workflow, &whole, traffic.as_deref(), around, now),
         traffic,
         logs: logs(&raw, now),
         log_errors: log_errors(&raw),
@@ -365,7 +366,7 @@ impl Progress {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::advice::SourceShards, *};
     use crate::proto::{
         binlogdata::BinlogSource,
         vtctldata::{
@@ -415,8 +416,12 @@ mod tests {
     }
 
     /// The source is there.
-    fn here() -> SourceShards {
-        SourceShards::Known(BTreeSet::from(["0".to_owned()]))
+    fn here() -> Surroundings {
+        around("from", SourceShards::Known(BTreeSet::from(["0".to_owned()])))
+    }
+
+    fn around(keyspace: &str, shards: SourceShards) -> Surroundings {
+        Surroundings { sources: BTreeMap::from([(keyspace.to_owned(), shards)]), ..Surroundings::default() }
     }
 
     fn status(rows_copied: i64, rows_total: i64) -> WorkflowStatusResponse {
@@ -471,7 +476,7 @@ mod tests {
 
     #[test]
     fn the_next_step_follows_from_kind_state_traffic_and_source() {
-        let with = |kind: &str, state: &str, message: &str, traffic: &str, sources: &SourceShards| {
+        let with = |kind: &str, state: &str, message: &str, traffic: &str, sources: &Surroundings| {
             let mut stream = copying(0, 999, vec![]);
             (stream.state, stream.message) = (state.into(), message.into());
             stream.copy_states.clear();
@@ -510,10 +515,10 @@ mod tests {
         ] {
             assert_eq!(with(kind, state, message, traffic, &here()), want, "{kind} {state} {message} {traffic}");
             if kind != "OnlineDDL" {
-                let gone = with(kind, state, message, traffic, &SourceShards::Gone);
+                let gone = with(kind, state, message, traffic, &around("from", SourceShards::Gone));
                 assert_eq!(gone, "vtflow workflow delete ks w --ignore-source", "{kind} {state} {message}");
                 // Nobody looked: nothing is offered that needs the source.
-                let unknown = with(kind, state, message, traffic, &SourceShards::Unknown);
+                let unknown = with(kind, state, message, traffic, &Surroundings::default());
                 assert_eq!(unknown, "vtflow describe workflow ks w", "{kind} {state} {message}");
             }
         }
@@ -525,12 +530,17 @@ mod tests {
 
     /// A move from `from` to `ks`, of a stream for each state, message and stop position.
     fn moving(name: &str, streams: &[(&str, &str, &str)], traffic: &str) -> Description {
+        moving_with(name, streams, traffic, &here(), "0")
+    }
+
+    /// The same; `shard`: what its streams read of `from`.
+    fn moving_with(name: &str, streams: &[(&str, &str, &str)], traffic: &str, around: &Surroundings, shard: &str) -> Description {
         let stream = |(id, &(state, message, stop_position)): (i64, &(&str, &str, &str))| {
             let mut stream = copying(0, 999, vec![]);
             (stream.id, stream.state, stream.message, stream.stop_position) =
                 (id, state.into(), message.into(), stop_position.into());
             stream.copy_states.clear();
-            stream.binlog_source = Some(BinlogSource { keyspace: "from".into(), shard: "0".into(), ..BinlogSource::default() });
+            stream.binlog_source = Some(BinlogSource { keyspace: "from".into(), shard: shard.into(), ..BinlogSource::default() });
             stream
         };
         let workflow = Workflow {
@@ -539,7 +549,7 @@ mod tests {
             ..workflow("MoveTables", (1..).zip(streams).map(stream).collect())
         };
         let status = WorkflowStatusResponse { traffic_state: traffic.into(), ..WorkflowStatusResponse::default() };
-        describe(&workflow, Some(&status), &here(), None, NOW)
+        describe(&workflow, Some(&status), around, None, NOW)
     }
 
     /// What is advised for it: the commands, and what they are for.
@@ -630,6 +640,55 @@ mod tests {
         {
             assert!(advised("w", &[frozen, other], ALL).0.is_empty(), "{other:?}");
         }
+    }
+
+    #[test]
+    fn tables_that_go_different_ways_are_trouble_and_nothing_is_completed() {
+        let said = "writes go different ways: those of t1 to ks, those of t2 to from";
+        let around = Surroundings { contradictions: vec![said.into()], ..here() };
+        for stream in [("Stopped", "FROZEN", ""), ("Stopped", "", ""), ("Running", "", "")] {
+            for name in ["w", "w_reverse"] {
+                let of = moving_with(name, &[stream], ALL, &around, "0");
+                assert!(of.has_trouble && of.troubles.iter().any(|text| text == said), "{:?}", of.troubles);
+                assert!(of.next.iter().all(|step| step.command.is_empty()), "{:?}", of.next);
+            }
+        }
+    }
+
+    #[test]
+    fn a_source_that_could_not_be_looked_at_is_not_described_again_and_again() {
+        for (shards, keyspace, want) in [
+            (SourceShards::Unknown, "from", "vtflow get shards from"),
+            (SourceShards::Gone, "from", "vtflow workflow delete ks w --ignore-source"),
+        ] {
+            let of = moving_with("w", &[("Stopped", "", "")], NOT, &around(keyspace, shards), "0");
+            assert_eq!(of.next[0].command, want);
+        }
+        // A shard without a name is none that is there.
+        let of = moving_with("w", &[("Running", "", "")], NOT, &here(), "");
+        assert!(of.troubles.contains(&"its source is gone: from, of which no shard is named".into()), "{:?}", of.troubles);
+        assert!(!of.next.iter().any(|step| step.command.contains("SwitchTraffic")), "{:?}", of.next);
+    }
+
+    #[test]
+    fn a_stream_that_reads_another_keyspace_is_looked_at_there() {
+        let mut around = here();
+        around.sources.insert("gone".into(), SourceShards::Gone);
+        let stream = |id, keyspace: &str| {
+            let source = BinlogSource { keyspace: keyspace.into(), shard: "0".into(), ..BinlogSource::default() };
+            Stream { id, binlog_source: Some(source), copy_states: Vec::new(), ..copying(0, 999, vec![]) }
+        };
+        let two = workflow("MoveTables", vec![stream(1, "from"), stream(2, "gone")]);
+        assert!(describe(&two, None, &around, None, NOW).troubles.contains(&"its source is gone: gone/0".into()));
+    }
+
+    #[test]
+    fn a_workflow_that_is_not_there_is_not_to_be_described() {
+        let frozen = [("Stopped", "FROZEN", "")];
+        let next = |has_forward| moving_with("w_reverse", &frozen, NOT, &Surroundings { has_forward, ..here() }, "0").next;
+        assert_eq!(next(Some(true))[0].command, "vtflow describe workflow from w");
+        assert_eq!(next(Some(false))[0].command, "vtflow get workflows from");
+        assert!(next(Some(false))[0].why.ends_with("(there is none of that name)"));
     }
 
     #[test]
