@@ -612,12 +612,12 @@ fn a_workflow_is_deleted_under_its_lock() {
 
 #[test]
 fn what_must_not_be_deleted_is_refused_before_anything_is_touched() {
-    let of_type = |kind: &str| {
+    let of_type = |kind: &str, message: &str| {
         let mut cluster = deletable();
         let columns =
             ["#id", "workflow", "source", "pos", "state", "message", "cell", "tablet_types", "#workflow_type", "db_name"];
         let source = stream(7, "wf").source;
-        let row = ["7", "wf", &source, "", "Running", "", "", "", kind, "vt_ks"].map(|text| Some(text.to_owned())).to_vec();
+        let row = ["7", "wf", &source, "", "Running", message, "", "", kind, "vt_ks"].map(|text| Some(text.to_owned())).to_vec();
         cluster.answer(100, "streams", rows(&columns, &[row]));
         cluster
     };
@@ -639,8 +639,17 @@ fn what_must_not_be_deleted_is_refused_before_anything_is_touched() {
             "would drop the copied tables (keep_data), which vtflow does not do",
         ),
         (deletable(), deletion(|request| request.workflow.clear(), false), "no workflow provided"),
-        (of_type("5"), deletion(|_| {}, true), "Use: vtflow migration cancel ks wf"),
-        (frozen.clone(), deletion(|_| {}, false), "is frozen on ks/80-"),
+        (
+            of_type("2", "FROZEN"),
+            deletion(|_| {}, false),
+            "its vindex was externalized; nothing was changed. To delete its streams, whatever its source says: vtflow workflow delete ks wf --ignore-source",
+        ),
+        (of_type("5", ""), deletion(|_| {}, true), "Use: vtflow migration cancel ks wf"),
+        (
+            frozen.clone(),
+            deletion(|_| {}, false),
+            "is frozen on ks/80-: its traffic has been switched at some time (now: Reads Not Switched. Writes Not Switched)",
+        ),
         (switched, deletion(|_| {}, false), "cannot delete workflow because you have already switched write traffic"),
         (reversed, deletion(|_| {}, true), "workflow src.wf_reverse is there, too"),
         (nowhere, deletion(|_| {}, false), "no streams found in keyspace ks for wf"),
@@ -653,6 +662,9 @@ fn what_must_not_be_deleted_is_refused_before_anything_is_touched() {
         assert_eq!(has_lock, asks.iter().any(|ask| matches!(ask.what, What::TopoUnlock { .. })), "{want}: given back");
     }
     let (reply, _) = frozen.run(&deletion(|_| {}, true));
+    assert!(reply.result.is_ok(), "{reply:?}");
+    // An externalized vindex has switched nothing, and works without its streams.
+    let (reply, _) = of_type("2", "FROZEN").run(&deletion(|request| request.ignore_source_keyspace = true, false));
     assert!(reply.result.is_ok(), "{reply:?}");
 }
 
