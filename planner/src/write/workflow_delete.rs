@@ -14,6 +14,7 @@ use super::{
     locks,
     sources::{self, Kind, Sources, Trouble},
     stream::{self, Stream},
+    traffic,
     verb::{Change, Lock, Look, Prepared, Seen, Shown, Verb},
     workflow_update::{lacks, row},
 };
@@ -29,7 +30,7 @@ use crate::{
         },
         vtctldata::{
             FindAllShardsInKeyspaceRequest, GetWorkflowsRequest, WorkflowDeleteRequest, WorkflowDeleteResponse,
-            WorkflowStatusRequest, WorkflowStatusResponse, workflow_delete_response::TabletInfo,
+            WorkflowStatusRequest, workflow_delete_response::TabletInfo,
         },
     },
     query::{
@@ -147,8 +148,7 @@ impl WorkflowDelete {
             Err(_) if excuse => return Ok(()),
             Err(text) => return refused(format!("where traffic goes is not known ({text}); nothing was changed")),
         };
-        // Of a move of single shards it says `All Writes Switched` or `Writes partially switched, …`.
-        if state.split(". ").any(|part| part.contains("Writes") && part != "Writes Not Switched") {
+        if traffic::is_write_switched(state) {
             return refused("cannot delete workflow because you have already switched write traffic".into());
         }
         if state.starts_with("Unknown") && !excuse {
@@ -246,14 +246,6 @@ impl WorkflowDelete {
     }
 }
 
-/// The traffic's state, or why it is not known.
-fn traffic(replies: &[Reply]) -> Result<String, String> {
-    let reply = replies.first().ok_or_else(|| "nobody was asked".to_owned())?;
-    let bytes = reply.result.as_ref().map_err(|status| status.message.clone())?;
-    let status = WorkflowStatusResponse::decode(bytes.as_slice()).map_err(|error| error.to_string())?;
-    Ok(status.traffic_state)
-}
-
 impl Verb for WorkflowDelete {
     fn keyspace(&self) -> &str {
         &self.request.keyspace
@@ -338,7 +330,7 @@ impl Verb for WorkflowDelete {
             return Err(self.source_refusal(&troubles));
         }
         let is_gone = sources.are_gone(&troubles);
-        let traffic = traffic(replies);
+        let traffic = traffic::state(replies);
         if !force {
             let excuse = troubles.iter().any(|trouble| matches!(trouble.kind, Kind::Gone | Kind::Unreadable));
             Self::traffic_refusal(&traffic, excuse)?;
