@@ -260,9 +260,10 @@ impl Case {
 fn switched_already(case: &Case) -> Option<Vec<(Do, &'static str)>> {
     let stands = !matches!(case.phase, Phase::Running | Phase::Retrying | Phase::Silent | Phase::Copying);
     match (case.phase, case.traffic) {
-        (Phase::Frozen | Phase::PartlyFrozen, _) | (_, Traffic::NotSwitched | Traffic::Reads) => None,
+        (Phase::Frozen | Phase::PartlyFrozen, _)
+        | (_, Traffic::NotSwitched | Traffic::Reads)
+        | (Phase::Nothing | Phase::AfterCopy | Phase::PartlyAfterCopy, Traffic::Unknown | Traffic::Split) => None,
         (Phase::Running, _) if case.source != Source::Present => None,
-        (Phase::Nothing | Phase::AfterCopy | Phase::PartlyAfterCopy, Traffic::Unknown | Traffic::Split) => None,
         (_, Traffic::Unknown | Traffic::Split) if stands => {
             let why = "where its traffic goes is not known: were its writes switched, it would write old rows over new ones if it were started";
             Some(vec![(Do::Nothing, why)])
@@ -290,7 +291,6 @@ fn reverse(case: &Case) -> Option<Vec<(Do, &'static str)>> {
     let forward = |why| Some(vec![(Do::DescribeForward, why)]);
     let is_live = matches!(case.traffic, Traffic::Writes | Traffic::Switched);
     match (case.phase, case.traffic) {
-        (Phase::PartlyFrozen, _) => None,
         (Phase::Cutover, _) => {
             forward("switching traffic back stopped it, and has not ended: see how the workflow of the other direction stands")
         }
@@ -304,7 +304,7 @@ fn reverse(case: &Case) -> Option<Vec<(Do, &'static str)>> {
         (Phase::Running, _) => {
             forward("it keeps the former source current: what is next is up to the workflow of the other direction")
         }
-        (Phase::Retrying | Phase::Silent | Phase::Copying, _) => None,
+        (Phase::PartlyFrozen | Phase::Retrying | Phase::Silent | Phase::Copying, _) => None,
         _ if is_live => None,
         (_, Traffic::NotSwitched | Traffic::Reads) => forward(
             "writes are not switched: started, it would write to the side that is live; see how the workflow of the other direction stands",
@@ -549,6 +549,33 @@ fn is_at_end(health: Health, stream: &Stream) -> bool {
         Health::Frozen => true,
         Health::Running | Health::Stopped(Stop::Cutover | Stop::Hand) => is_whole,
         _ => false,
+    }
+}
+
+/// How streams of a move do what they must not do as its traffic stands, if they do.
+pub(super) fn against_traffic(
+    workflow: &Workflow,
+    whole: &Whole<'_>,
+    traffic: Option<&str>,
+    around: &Surroundings,
+) -> Option<&'static str> {
+    let case = case(workflow, whole, traffic, around);
+    if !matches!(case.kind, Kind::MoveTables | Kind::Reshard) || matches!(case.source, Source::Elsewhere | Source::Gone) {
+        return None;
+    }
+    let runs = matches!(case.phase, Phase::Running | Phase::Silent | Phase::Retrying | Phase::Copying);
+    match (case.is_reverse, case.phase, case.traffic) {
+        (false, Phase::Frozen, Traffic::NotSwitched | Traffic::Reads) => {
+            Some("it is frozen, and yet its writes are not switched")
+        }
+        (false, _, Traffic::Writes | Traffic::Switched) if runs => Some("it runs, and yet its writes are switched"),
+        (true, _, Traffic::NotSwitched | Traffic::Reads) if runs => {
+            Some("it runs, and yet writes are not switched: it writes to the side that is live")
+        }
+        (true, Phase::Frozen, Traffic::Writes | Traffic::Switched) => {
+            Some("it is frozen, and yet writes are switched: the former source is not kept current")
+        }
+        _ => None,
     }
 }
 

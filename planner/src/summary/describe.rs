@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::{
     advice::{self, Surroundings},
-    health::{Health, Whole, is_throttled, lag, updated},
+    health::{Health, Whole, is_throttled, lag, updated, will_stop},
     logs::{LogLine, logs},
     words::{count, duration, some, speed},
     workflows::line,
@@ -82,6 +82,8 @@ pub struct StreamLine {
     pub throttled_by: String,
     /// Its message. Empty when there is none.
     pub message: String,
+    /// Where it will stop, though it goes on now: the end of the position; empty when it will not.
+    pub stops_at: String,
     /// Whether anything is wrong with it.
     pub has_trouble: bool,
 }
@@ -159,6 +161,7 @@ pub fn describe(
     let lost = advice::lost_sources(workflow, around);
     let mut troubles = whole.of_all.clone();
     troubles.extend(around.contradictions.iter().cloned());
+    troubles.extend(advice::against_traffic(workflow, &whole, traffic.as_deref(), around).map(str::to_owned));
     if !lost.is_empty() {
         troubles.push(format!("its source is gone: {}", some(&lost.iter().map(String::as_str).collect::<Vec<_>>(), 3)));
     }
@@ -212,6 +215,7 @@ fn stream_line(health: Health, tablet: &str, stream: &Stream, before: Option<Rea
         rows_per_second: speed,
         throttled_by: throttler.map_or_else(String::new, |status| status.component_throttled.clone()),
         message: stream.message.clone(),
+        stops_at: if will_stop(health, stream) { short_position(&stream.stop_position) } else { String::new() },
         has_trouble: health.is_trouble(),
     };
     (line, current.is_some())
@@ -689,6 +693,33 @@ mod tests {
         assert_eq!(next(Some(true))[0].command, "vtflow describe workflow from w");
         assert_eq!(next(Some(false))[0].command, "vtflow get workflows from");
         assert!(next(Some(false))[0].why.ends_with("(there is none of that name)"));
+    }
+
+    #[test]
+    fn streams_that_do_not_go_with_their_traffic_are_trouble() {
+        let (frozen, running) = (("Stopped", "FROZEN", ""), ("Running", "", ""));
+        for (name, stream, traffic, want) in [
+            ("w", frozen, NOT, "it is frozen, and yet its writes are not switched"),
+            ("w", running, ALL, "it runs, and yet its writes are switched"),
+            ("w_reverse", running, NOT, "it runs, and yet writes are not switched: it writes to the side that is live"),
+            ("w_reverse", frozen, ALL, "it is frozen, and yet writes are switched: the former source is not kept current"),
+            ("w", frozen, ALL, ""),
+            ("w", running, READS, ""),
+            ("w", frozen, "Unknown: no cells", ""),
+            ("w_reverse", frozen, NOT, ""),
+            ("w_reverse", running, ALL, ""),
+        ] {
+            let of = moving(name, &[stream], traffic);
+            let said: Vec<_> = of.troubles.iter().filter(|text| text.starts_with("it ")).map(String::as_str).collect();
+            assert_eq!(said.concat(), want, "{name} {stream:?} {traffic}");
+        }
+    }
+
+    #[test]
+    fn a_running_stream_that_will_stop_says_where() {
+        let of = moving("w", &[("Running", "", "MySQL56/6ca9b5b3-e710-11f1-ac9e-02fc00000001:1-86")], NOT);
+        assert_eq!(of.streams[0].stops_at, "…00001:1-86");
+        assert_eq!(moving("w", &[("Stopped", "", "MySQL56/a:1-86")], NOT).streams[0].stops_at, "");
     }
 
     #[test]

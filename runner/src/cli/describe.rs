@@ -323,7 +323,8 @@ fn streams(of: &Description, width: Option<usize>) -> String {
             if stream.throttled_by.is_empty() { String::new() } else { format!("throttled by {}", stream.throttled_by) };
         // Trouble has lines of its own beneath.
         let message = if stream.has_trouble { "" } else { stream.message.as_str() };
-        let note: Vec<&str> = [message, &throttled].into_iter().filter(|text| !text.is_empty()).collect();
+        let stops = if stream.stops_at.is_empty() { String::new() } else { format!("stops at {}", stream.stops_at) };
+        let note: Vec<&str> = [message, &stops, &throttled].into_iter().filter(|text| !text.is_empty()).collect();
         cells.push(note.join("; "));
         Line { cells, has_trouble: stream.has_trouble }
     };
