@@ -196,6 +196,14 @@ async fn shards(cluster: &Connected, keyspace: &str, now: Timestamp) -> SourceSh
     }
 }
 
+/// Asks for the stored states of streams that are in doubt, if there are any, and puts them in.
+pub(crate) async fn with_stored_states(cluster: &Connected, keyspace: &str, workflows: &mut [Workflow], now: Timestamp) {
+    let Some(call) = summary::stored_states(keyspace, workflows.iter()) else { return };
+    if let Ok(response) = view::ask(cluster, &call, now).await.result {
+        summary::put_stored_states(workflows, &response);
+    }
+}
+
 /// Whether the workflow of which this one is the other direction is where it reads; `None`: it is none, or nobody can tell.
 async fn has_forward(cluster: &Connected, workflow: &Workflow, now: Timestamp) -> Option<bool> {
     let forward = workflow.name.strip_suffix("_reverse")?;
