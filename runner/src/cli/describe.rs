@@ -112,10 +112,14 @@ impl View for DescribeArgs {
             let missing = || Status::unknown(format!("no workflow {} in keyspace {keyspace}", view::name(workflow)));
             reply.workflows.into_iter().find(|found| found.name == *workflow).ok_or_else(missing)
         });
-        let found = match found {
+        let mut found = match found {
             Ok(found) => found,
             Err(status) => return Reading { result: Err(status), failures },
         };
+        // Documents are the reply as it is.
+        if matches!(self.output, Format::Text | Format::Wide) {
+            with_stored_states(cluster, keyspace, std::slice::from_mut(&mut found), now).await;
+        }
         let (sources, has_forward) =
             tokio::join!(sources(cluster, std::slice::from_ref(&found), now), has_forward(cluster, &found, now));
         let is_contradiction = |failure: &Failure| failure.lost == Lost::Workflow && failure.workflow == found.name;
