@@ -144,14 +144,33 @@ impl Health {
     }
 }
 
+/// The state of a stream whose stored state is `Error`, whatever its message says.
+pub(super) const STORED_ERROR: &str = "stored as Error";
+
+/// Whether a message leaves no doubt that a stream which the reply calls `Error` has failed.
+pub(super) fn is_certain(message: &str) -> bool {
+    message.starts_with("terminal error") || !message.to_lowercase().contains("error")
+}
+
+/// Whether a text has the word, not only as a part of a name such as `error_codes`.
+fn has_word_error(text: &str) -> bool {
+    text.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word.eq_ignore_ascii_case("error"))
+}
+
 /// The state without what the message only seems to say.
 fn state(stream: &Stream) -> &str {
+    if stream.state == STORED_ERROR {
+        return "Error";
+    }
     if stream.state != "Error" || !stream.message.to_lowercase().contains("error") {
         return &stream.state;
     }
     if Stop::of(&stream.message).is_some() {
         "Stopped"
     } else if is_picked(&stream.message) {
+        if stream.copy_states.is_empty() { "Running" } else { "Copying" }
+    } else if is_of_connection(&stream.message) {
+        // Of these a tablet never gives up by itself.
         if stream.copy_states.is_empty() { "Running" } else { "Copying" }
     } else {
         "Error"
@@ -163,11 +182,19 @@ fn is_picked(message: &str) -> bool {
     message.starts_with("Picked source tablet: ")
 }
 
+/// An error of the connection to the source, which has not ended the stream: `terminal error: …` would say so. Source:
+/// `go/vt/vttablet/tabletmanager/vreplication/utils.go:isUnrecoverableError`.
+fn is_of_connection(message: &str) -> bool {
+    const CODES: [&str; 5] = ["Unavailable", "DeadlineExceeded", "Canceled", "Aborted", "ResourceExhausted"];
+    let code = message.split("code = ").nth(1).and_then(|rest| rest.split(|c: char| !c.is_ascii_alphabetic()).next());
+    !message.starts_with("terminal error") && code.is_some_and(|code| CODES.contains(&code))
+}
+
 /// Whether a running stream's message is one of an error: MySQL's and gRPC's have these parts, whatever else they say.
 fn tells_of_error(message: &str) -> bool {
     !is_picked(message)
         && Stop::of(message).is_none()
-        && ["(errno ", "(sqlstate ", "code = "].iter().any(|part| message.contains(part))
+        && (has_word_error(message) || ["(errno ", "(sqlstate ", "code = "].iter().any(|part| message.contains(part)))
 }
 
 pub(super) fn updated(stream: &Stream) -> i64 {
@@ -312,6 +339,12 @@ fn mixture(streams: &[(Health, &str, &Stream)], is_migration: bool) -> Option<St
     Some(format!("not all in one state: {}", parts.join(", ")))
 }
 
+/// Whether a stream that goes on now has a position at which it stops.
+pub(super) fn will_stop(health: Health, stream: &Stream) -> bool {
+    let goes_on = matches!(health, Health::Running | Health::Copying | Health::Init | Health::Lagging | Health::Retrying);
+    goes_on && !stream.stop_position.is_empty()
+}
+
 /// What there is to say of a workflow that is no trouble.
 fn aside(workflow: &Workflow, streams: &[(Health, &str, &Stream)], now: Timestamp) -> String {
     let kind = workflow.workflow_type.as_str();
@@ -321,7 +354,7 @@ fn aside(workflow: &Workflow, streams: &[(Health, &str, &Stream)], now: Timestam
         format!("{}: stream {} never started", stream.shard, stream.id)
     } else if is_all(Health::Frozen) {
         match kind {
-            "MoveTables" | "Reshard" => "frozen: traffic was switched".into(),
+            // Where its traffic goes is not in the reply: it may have been switched back since.
             "CreateLookupIndex" => "frozen: the vindex was externalized".into(),
             _ => "frozen".into(),
         }
@@ -331,5 +364,12 @@ fn aside(workflow: &Workflow, streams: &[(Health, &str, &Stream)], now: Timestam
         let quiet = streams.iter().filter(|(health, ..)| !health.is_trouble() && *health != Health::Frozen);
         quiet.map(|(_, _, stream)| stream.message.clone()).find(|message| !message.is_empty()).unwrap_or_default()
     };
-    [said, throttlers(streams, now)].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("; ")
+    let ends = streams.iter().filter(|(health, _, stream)| will_stop(*health, stream));
+    let ends =
+        ends.map(|(_, _, stream)| format!("{}: stream {} stops at a position that was set", stream.shard, stream.id)).next();
+    [said, ends.unwrap_or_default(), throttlers(streams, now)]
+        .into_iter()
+        .filter(|text| !text.is_empty())
+        .collect::<Vec<_>>()
+        .join("; ")
 }
