@@ -70,7 +70,7 @@ pub struct StreamLine {
     pub source: String,
     /// Its state; `Lagging` and `waiting` as in a workflow's line.
     pub state: String,
-    /// Seconds since it last wrote its row; `None` when it need not.
+    /// Seconds that it is behind what it reads; `None` when it has no lag, or it is not known.
     pub lag_seconds: Option<i64>,
     /// The end of the position: the last transaction of the newest server, such as `…00001:1-86`. Empty before the first.
     pub position: String,
@@ -148,8 +148,7 @@ pub fn describe(
     all.sort_by(|(a, _, x), (b, _, y)| {
         b.is_trouble().cmp(&a.is_trouble()).then_with(|| x.shard.cmp(&y.shard)).then(x.id.cmp(&y.id))
     });
-    let streams: Vec<(StreamLine, bool)> =
-        all.iter().map(|(health, tablet, stream)| stream_line(*health, tablet, stream, before, now)).collect();
+    let streams: Vec<(StreamLine, bool)> = all.iter().map(|stream| stream_line(workflow, *stream, before, now)).collect();
     let is_current = streams.iter().all(|(line, is_current)| line.rows_per_second.is_none() || *is_current);
     let streams: Vec<StreamLine> = streams.into_iter().map(|(line, _)| line).collect();
     let summary = line(workflow, &whole);
@@ -194,7 +193,12 @@ fn log_errors(streams: &[&Stream]) -> Vec<String> {
 }
 
 /// The line, and whether its speed is that between two readings.
-fn stream_line(health: Health, tablet: &str, stream: &Stream, before: Option<Reading<'_>>, now: Timestamp) -> (StreamLine, bool) {
+fn stream_line(
+    workflow: &Workflow,
+    (health, tablet, stream): (Health, &str, &Stream),
+    before: Option<Reading<'_>>,
+    now: Timestamp,
+) -> (StreamLine, bool) {
     let current = before.and_then(|before| speed_between(before.workflow, tablet, stream));
     let speed = current.or_else(|| speed_since_begin(stream, now)).filter(|_| is_copying(stream));
     let source = stream.binlog_source.as_ref();
@@ -205,11 +209,14 @@ fn stream_line(health: Health, tablet: &str, stream: &Stream, before: Option<Rea
         tablet: stream.tablet.as_ref().map_or_else(|| tablet.to_owned(), |alias| alias_text(Some(alias))),
         source: source.map_or_else(String::new, |source| format!("{}/{}", source.keyspace, source.shard)),
         state: health.word().into(),
-        lag_seconds: lag(stream, now),
+        lag_seconds: lag(workflow, stream, now),
         position: short_position(&stream.position),
         rows_copied: stream.rows_copied,
         rows_per_second: speed,
-        throttled_by: throttler.map_or_else(String::new, |status| status.component_throttled.clone()),
+        throttled_by: throttler.map_or_else(String::new, |status| match status.component_throttled.as_str() {
+            "" => "something that is not named".into(),
+            component => component.to_owned(),
+        }),
         message: stream.message.clone(),
         has_trouble: health.is_trouble(),
     };

@@ -29,7 +29,7 @@ pub struct WorkflowLine {
     pub target: String,
     /// Streams by state, trouble first, such as `1 Error, 3 Running`.
     pub streams: String,
-    /// Seconds since the oldest sign of life among its streams; `None` when one of them gives none: it is stopped, or unknown.
+    /// Seconds that the stream furthest behind is; `None` when one of them has no lag (it is stopped, or copies), or it is not known.
     pub lag_seconds: Option<i64>,
     /// Copy progress: `done`, or the rows copied and how many tables are left; `-` when it has not begun.
     pub copied: String,
@@ -116,7 +116,10 @@ mod tests {
     use super::*;
     use crate::proto::{
         binlogdata::{BinlogSource, Filter, Rule},
-        vtctldata::workflow::{ShardStream, Stream, stream::CopyState},
+        vtctldata::workflow::{
+            ShardStream, Stream,
+            stream::{CopyState, ThrottlerStatus},
+        },
         vttime::Time,
     };
 
@@ -181,6 +184,57 @@ mod tests {
         assert_eq!(one(vec![stream("Stopped", 1, "x")]).lag_seconds, None);
         assert_eq!(one(vec![stream("Running", 990, "")]).lag_seconds, Some(10));
         assert_eq!(one(vec![stream("Running", 20_251_123_073_112, "")]).lag_seconds, None, "a date instead of a time");
+    }
+
+    #[test]
+    fn a_stream_that_writes_its_row_may_be_far_behind() {
+        // What was applied last, and the workflow's transaction lag.
+        let of = |transactions: &[i64], largest| {
+            let stream = |&transaction: &i64| Stream {
+                transaction_timestamp: Some(Time { seconds: transaction, nanoseconds: 0 }),
+                ..stream("Running", 999, "")
+            };
+            let streams = transactions.iter().map(stream).collect();
+            let workflow = Workflow { max_v_replication_transaction_lag: largest, ..workflow("w", streams) };
+            let bands = super::super::picture(&workflow, NOW).bands;
+            (shown(workflow).lag_seconds, bands.iter().map(|band| band.lag_seconds).collect::<Vec<_>>())
+        };
+        assert_eq!(of(&[100], 900), (Some(900), vec![Some(900)]));
+        assert_eq!(of(&[100], 1), (Some(1), vec![Some(1)]), "it is idle: nothing is behind");
+        assert_eq!(of(&[0], 1), (Some(1), vec![Some(1)]), "it has applied none");
+        assert_eq!(of(&[100, 998], 900), (Some(900), vec![Some(900), Some(2)]));
+        assert_eq!(of(&[100, 500], 900), (Some(900), vec![Some(900), None]), "idle, or behind: nobody can tell");
+        assert_eq!(of(&[999_999], 0), (None, vec![None]), "a time to come");
+        assert_eq!(one(vec![stream("Copying", 999, "")]).lag_seconds, None, "how far a copy is behind has no meaning");
+    }
+
+    #[test]
+    fn a_time_to_come_is_no_sign_of_life() {
+        let of = |updated| {
+            let line = one(vec![stream("Running", updated, "")]);
+            (line.streams, line.note, line.has_trouble)
+        };
+        let never = "-80: stream 7 never wrote its row";
+        for updated in [0, 20_260_101_000_000, i64::MAX] {
+            assert_eq!(of(updated), ("1 Lagging".into(), never.into(), true), "{updated}");
+        }
+        let ahead = "-80: stream 7 wrote its row at a time to come, 60m ahead: whether it works is not known";
+        assert_eq!(of(1000 + 3600), ("1 Lagging".into(), ahead.into(), true));
+        assert_eq!(of(1000 + 30), ("1 Running".into(), String::new(), false), "clocks differ a little");
+    }
+
+    #[test]
+    fn what_keeps_a_stream_back_now_is_said() {
+        let of = |time, component: &str| {
+            let status = ThrottlerStatus {
+                component_throttled: component.into(),
+                time_throttled: Some(Time { seconds: time, nanoseconds: 0 }),
+            };
+            one(vec![Stream { throttler_status: Some(status), ..stream("Running", 999, "") }]).note
+        };
+        assert_eq!(of(990, "vplayer"), "throttled by vplayer");
+        assert_eq!(of(990, ""), "throttled");
+        assert_eq!([of(900, "vplayer"), of(1_000_000, "vplayer")], ["", ""], "long ago, and a time to come");
     }
 
     #[test]
