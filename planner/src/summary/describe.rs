@@ -12,7 +12,7 @@ use super::{
     advice::{self, SourceShards},
     health::{Health, Whole, is_throttled, lag, updated},
     logs::{LogLine, logs},
-    words::{count, duration, some, speed},
+    words::{count, duration, message, some, speed},
     workflows::line,
 };
 use crate::{
@@ -106,7 +106,7 @@ pub struct Progress {
 pub struct TableLine {
     /// Its name.
     pub table: String,
-    /// `waiting`, `copying`, `done`; `unknown` when nobody said.
+    /// `waiting`, `copying`, `stopped` when none of the streams that copy it works, `done`; `unknown` when nobody said.
     pub phase: &'static str,
     /// Percent of the rows, 0 to 100; `None` when it is not known.
     pub percent: Option<f32>,
@@ -153,7 +153,7 @@ pub fn describe(
     let streams: Vec<StreamLine> = streams.into_iter().map(|(line, _)| line).collect();
     let summary = line(workflow, &whole);
     let raw: Vec<&Stream> = all.iter().map(|(_, _, stream)| *stream).collect();
-    let tables = tables(&raw, status);
+    let tables = tables(&all, status);
     let traffic = advice::traffic(workflow, status);
     let lost = advice::lost_sources(workflow, sources);
     let mut troubles = whole.of_all.clone();
@@ -217,7 +217,7 @@ fn stream_line(
             "" => "something that is not named".into(),
             component => component.to_owned(),
         }),
-        message: stream.message.clone(),
+        message: message(&stream.message),
         has_trouble: health.is_trouble(),
     };
     (line, current.is_some())
@@ -255,7 +255,10 @@ fn short_position(position: &str) -> String {
     let last = last.rsplit_once('/').map_or(last, |(_, set)| set);
     match last.split_once(':') {
         Some((server, intervals)) => {
-            let interval = intervals.rsplit(':').next().unwrap_or(intervals);
+            // A tag and its intervals follow those that have none, which are the ones that move.
+            let is_number = |part: &&str| part.starts_with(|c: char| c.is_ascii_digit());
+            let untagged = intervals.split(':').take_while(is_number).last();
+            let interval = untagged.unwrap_or(intervals);
             let skip = server.chars().count().saturating_sub(5);
             let tail: String = server.chars().skip(skip).collect();
             format!("{}{tail}:{interval}", if skip > 0 { "…" } else { "" })
@@ -264,8 +267,18 @@ fn short_position(position: &str) -> String {
     }
 }
 
-fn tables(streams: &[&Stream], status: Option<&WorkflowStatusResponse>) -> Vec<TableLine> {
-    let waiting: BTreeSet<&str> = streams.iter().flat_map(|s| &s.copy_states).map(|state| state.table.as_str()).collect();
+/// Whether a stream does nothing until somebody does something.
+fn is_still(health: Health) -> bool {
+    matches!(health, Health::Error | Health::Waiting | Health::Stopped(_) | Health::Frozen)
+}
+
+fn tables(streams: &[(Health, &str, &Stream)], status: Option<&WorkflowStatusResponse>) -> Vec<TableLine> {
+    let waiting: BTreeSet<&str> = streams.iter().flat_map(|(_, _, s)| &s.copy_states).map(|state| state.table.as_str()).collect();
+    // Of a table that nobody copies on any shard, though it is not done.
+    let stands = |table: &str| {
+        let mut its = streams.iter().filter(|(_, _, s)| s.copy_states.iter().any(|state| state.table == table)).peekable();
+        its.peek().is_some() && its.all(|(health, ..)| is_still(*health))
+    };
     let Some(states) = status.map(|status| &status.table_copy_state).filter(|states| !states.is_empty()) else {
         let unknown = |table: &&str| TableLine {
             table: (*table).into(),
@@ -281,13 +294,17 @@ fn tables(streams: &[&Stream], status: Option<&WorkflowStatusResponse>) -> Vec<T
         table: table.clone(),
         phase: match state.phase() {
             TableCopyPhase::NotStarted => "waiting",
+            TableCopyPhase::InProgress if stands(table) => "stopped",
             TableCopyPhase::InProgress => "copying",
             TableCopyPhase::Complete => "done",
             TableCopyPhase::Unknown => "unknown",
         },
-        // A total that is not known is 0, and its share 0, too; of an empty table everything is copied.
+        // A total that is not known is 0, and its share 0, too; of an empty table everything is copied. Where more is copied than was
+        // estimated nobody knows how much there is, and what is not done is not all done.
         percent: ((state.rows_total > 0 || state.rows_percentage >= 100.0) && state.rows_percentage.is_finite())
-            .then(|| state.rows_percentage.clamp(0.0, 100.0)),
+            .then(|| state.rows_percentage.clamp(0.0, 100.0))
+            .filter(|_| state.phase() != TableCopyPhase::InProgress || state.rows_copied <= state.rows_total)
+            .map(|percent| if state.phase() == TableCopyPhase::InProgress { percent.min(99.0) } else { percent }),
         rows_copied: state.rows_copied,
         rows_total: state.rows_total,
         bytes_total: state.bytes_total,
@@ -352,12 +369,32 @@ fn options(workflow: &Workflow, streams: &[&Stream]) -> Vec<(String, String)> {
     set
 }
 
+/// Rows of an estimate, which may be too small.
+fn rows_text(copied: i64, total: i64) -> String {
+    if copied > total {
+        format!("{} rows, more than the estimate of {}", count(copied), count(total))
+    } else {
+        format!("{} of about {} rows", count(copied), count(total))
+    }
+}
+
+impl TableLine {
+    /// Such as `32k of about 1,000k`, or `10k, estimate 10`; `None` when nobody said how many there are.
+    pub fn rows(&self) -> Option<String> {
+        let (copied, total) = (count(self.rows_copied), count(self.rows_total));
+        (self.rows_total > 0).then(|| {
+            let is_more = self.rows_copied > self.rows_total;
+            if is_more { format!("{copied}, estimate {total}") } else { format!("{copied} of about {total}") }
+        })
+    }
+}
+
 impl Progress {
     /// Such as `32k of about 1,000k rows (3%), 5k rows/s on average, about 3m left`.
     pub fn text(&self) -> String {
         let mut parts = Vec::new();
         if self.rows_total > 0 {
-            parts.push(format!("{} of about {} rows", count(self.rows_copied), count(self.rows_total)));
+            parts.push(rows_text(self.rows_copied, self.rows_total));
         }
         parts.push(match self.rows_per_second {
             Some(rows) => format!("{} rows/s{}", speed(rows), if self.is_current { "" } else { " on average since it began" }),
@@ -466,6 +503,36 @@ mod tests {
         assert_eq!((of.traffic, of.tables[0].percent, of.tables[0].phase), (None, None, "unknown"));
         assert_eq!(of.copy.unwrap().text(), "speed not known, time left not known");
         assert_eq!(of.streams[0].position, "…00001:1-86");
+    }
+
+    #[test]
+    fn what_is_copied_is_not_all_done_before_it_is() {
+        let of = |stream: Stream, copied, total, percentage| {
+            let mut status = status(copied, total);
+            status.table_copy_state.get_mut("big").unwrap().rows_percentage = percentage;
+            let of = describe(&workflow("MoveTables", vec![stream]), Some(&status), &here(), None, NOW);
+            let table = &of.tables[0];
+            (table.percent, table.rows().unwrap(), table.phase, of.copy.unwrap().text())
+        };
+        let (percent, rows, phase, text) = of(copying(10_000, 999, vec![]), 10_000, 10, 100.0);
+        assert_eq!((percent, rows.as_str(), phase), (None, "10k, estimate 10", "copying"));
+        assert!(text.starts_with("10k rows, more than the estimate of 10, "), "{text}");
+        assert_eq!(of(copying(10, 999, vec![]), 10, 10, 100.0).0, Some(99.0));
+        let stopped =
+            |state: &str, message: &str| Stream { state: state.into(), message: message.into(), ..copying(1_000, 999, vec![]) };
+        for stream in [stopped("Stopped", ""), stopped("Error", "bad")] {
+            assert_eq!(of(stream, 1_000, 4_000, 25.0).2, "stopped");
+        }
+    }
+
+    #[test]
+    fn a_position_shows_the_interval_that_moves() {
+        let server = "8c3a7f10-1111-11ef-9a1a-0242ac110002";
+        for (intervals, want) in
+            [("1-12045", "1-12045"), ("1-5:7-9", "7-9"), ("1-12045:mysqlsh:1-3", "1-12045"), ("mysqlsh:1-3", "mysqlsh:1-3")]
+        {
+            assert_eq!(short_position(&format!("MySQL56/{server}:{intervals}")), format!("…10002:{want}"));
+        }
     }
 
     #[test]

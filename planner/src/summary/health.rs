@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     cover,
-    words::{duration, some},
+    words::{duration, message, some},
 };
 use crate::{
     flow::Timestamp,
@@ -270,6 +270,8 @@ pub(super) struct Whole<'a> {
     pub(super) of_all: Vec<String>,
     /// What there is to say beside.
     pub(super) aside: String,
+    /// What the request left out. Empty when nothing.
+    pub(super) left_out: &'static str,
     /// Seconds that the stream furthest behind is; `None` when a stream has no lag, or it is not known.
     pub(super) lag_seconds: Option<i64>,
 }
@@ -294,9 +296,22 @@ impl<'a> Whole<'a> {
             of_streams: troubles(&streams, now),
             of_all,
             aside: aside(workflow, &streams, now),
+            left_out: "",
             lag_seconds: largest_lag(workflow, &streams, now),
             streams,
         }
+    }
+
+    /// As [`Self::new`], of a reply without the streams that are stopped: a shard of which none is there has none that works.
+    pub(super) fn of_active(workflow: &'a Workflow, now: Timestamp) -> Self {
+        let mut whole = Self::new(workflow, false, now);
+        whole.left_out = "stopped streams are left out";
+        // Copies that are to stop end shard by shard.
+        let stops = |(_, _, stream): &(Health, &str, &Stream)| stream.binlog_source.as_ref().is_some_and(|it| it.stop_after_copy);
+        if !whole.streams.iter().any(stops) {
+            whole.of_all.extend(cover::inactive(workflow));
+        }
+        whole
     }
 
     pub(super) fn has_trouble(&self) -> bool {
@@ -316,6 +331,7 @@ impl<'a> Whole<'a> {
             .chain(&self.of_all)
             .chain([&self.aside])
             .map(String::as_str)
+            .chain([self.left_out])
             .filter(|text| !text.is_empty())
             .collect();
         parts.join("; ")
@@ -345,10 +361,12 @@ fn troubles(streams: &[(Health, &str, &Stream)], now: Timestamp) -> Vec<String> 
         let (shard, id) = (&first.shard, first.id);
         let said = match health {
             Health::Lagging => format!("{shard}: stream {id} {}", silence(first, now)),
-            Health::Stopped(Stop::VDiff) if first.stop_position.is_empty() => format!("{shard}: stopped {}", first.message),
-            Health::Stopped(Stop::VDiff) => format!("{shard}: stopped {}, with a stop position", first.message),
+            Health::Stopped(Stop::VDiff) if first.stop_position.is_empty() => {
+                format!("{shard}: stopped {}", message(&first.message))
+            }
+            Health::Stopped(Stop::VDiff) => format!("{shard}: stopped {}, with a stop position", message(&first.message)),
             _ if first.message.is_empty() => format!("{shard}: stream {id} is {}", health.word()),
-            _ => format!("{shard}: {}", first.message),
+            _ => format!("{shard}: {}", message(&first.message)),
         };
         let more = streams.len().saturating_sub(1);
         Some(if more == 0 { said } else { format!("{said} (and {more} more {})", health.word()) })
@@ -402,7 +420,7 @@ fn aside(workflow: &Workflow, streams: &[(Health, &str, &Stream)], now: Timestam
         "copied, and stopped as it was made to".into()
     } else {
         let quiet = streams.iter().filter(|(health, ..)| !health.is_trouble() && *health != Health::Frozen);
-        quiet.map(|(_, _, stream)| stream.message.clone()).find(|message| !message.is_empty()).unwrap_or_default()
+        quiet.map(|(_, _, stream)| message(&stream.message)).find(|message| !message.is_empty()).unwrap_or_default()
     };
     [said, throttlers(streams, now)].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("; ")
 }

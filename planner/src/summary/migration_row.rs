@@ -7,7 +7,7 @@
 
 use super::{
     health::{self, Health, age, is_recent, silence, silent_for},
-    words::{duration, some},
+    words::{duration, message, some},
 };
 use crate::{
     flow::Timestamp,
@@ -113,7 +113,7 @@ pub(super) fn said(row: &SchemaMigration, stream: ItsStream<'_>, before: &[&str]
     }
     // The message of a completed migration is that of an attempt that no longer matters.
     if !row.message.is_empty() && row.status() != Status::Complete {
-        parts.push(row.message.clone());
+        parts.push(message(&row.message));
     }
     let is_trouble = !trouble.is_empty() || row.status() == Status::Failed;
     trouble.extend(parts);
@@ -148,7 +148,7 @@ fn stream_trouble(row: &SchemaMigration, stream: ItsStream<'_>, now: Timestamp) 
         }
     };
     let silent = silent_for(stream, now);
-    let because = if stream.message.is_empty() { String::new() } else { format!(": {}", stream.message) };
+    let because = if stream.message.is_empty() { String::new() } else { format!(": {}", message(&stream.message)) };
     let said = |what: &str| Some(format!("its stream {what}{because}"));
     match Health::of(stream, now) {
         Health::Error => said("is in error"),

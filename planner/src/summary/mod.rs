@@ -30,7 +30,7 @@ pub use overview::{KeyspaceRead, OverviewLine, Standing, Thing, Troubled, overvi
 pub use picture::{Band, Lane, Picture, picture};
 pub use table::{Table, table};
 pub use text::{Command, printable, quoted};
-pub use topology::{KeyspaceLine, ShardLine, TabletLine, keyspaces, shards, tablets};
+pub use topology::{KeyspaceLine, ShardLine, TabletLine, keyspace_names, keyspaces, shards, tablets};
 pub use vdiff::{VDiffLine, VDiffShard, VDiffSummary, VDiffTable, vdiff_is_under_way, vdiff_list, vdiff_summary};
 pub use words::{count, duration, speed};
 pub use workflows::{WorkflowLine, workflows, workflows_of};

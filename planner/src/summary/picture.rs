@@ -7,7 +7,10 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::health::{Health, lag};
+use super::{
+    health::{Health, lag},
+    words::message,
+};
 use crate::{
     flow::Timestamp,
     proto::vtctldata::{Workflow, workflow::ReplicationLocation},
@@ -97,7 +100,7 @@ pub fn picture(workflow: &Workflow, now: Timestamp) -> Picture {
             lag_seconds: lag(workflow, stream, now),
             rows_copied: stream.rows_copied,
             tables_left: stream.copy_states.len(),
-            message: stream.message.clone(),
+            message: message(&stream.message),
         })
     };
     let mut bands: Vec<Band> = streams().filter_map(band).collect();

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::words::{count, duration, some};
+use super::words::{count, duration, message, some};
 use crate::{
     flow::Timestamp,
     proto::{tabletmanagerdata::VDiffResponse, vtctldata::VDiffShowResponse},
@@ -158,7 +158,10 @@ pub fn vdiff_list(reply: &VDiffShowResponse, now: Timestamp) -> Result<Vec<VDiff
                 state if !is_known(state) => Some(Its { text: UNKNOWN_STATE.into(), is_stuck: true }),
                 _ => None,
             };
-            let said = [Some(row.text("last_error")).filter(|error| !error.is_empty()), stuck.as_ref().map(|it| it.text.clone())];
+            let said = [
+                Some(message(&row.text("last_error"))).filter(|error| !error.is_empty()),
+                stuck.as_ref().map(|it| it.text.clone()),
+            ];
             lines.push(VDiffLine {
                 uuid: row.text("vdiff_uuid"),
                 workflow: row.text("workflow"),
@@ -222,7 +225,7 @@ pub fn vdiff_summary(
         if part.has_mismatch {
             notes.push("rows differ".into());
         }
-        notes.extend(sum.errors.get(shard).cloned());
+        notes.extend(sum.errors.get(shard).map(|error| message(error)));
         part.has_trouble =
             part.has_mismatch || !notes.is_empty() || matches!(part.state.as_str(), "error" | "none" | "unknown" | "");
         let its = match part.state.as_str() {

@@ -48,7 +48,12 @@ pub fn workflows(reply: &GetWorkflowsResponse, now: Timestamp) -> Vec<WorkflowLi
 pub fn workflows_of(request: &GetWorkflowsRequest, reply: &GetWorkflowsResponse, now: Timestamp) -> Vec<WorkflowLine> {
     let has_all = request.shards.is_empty() && !request.active_only;
     let line = |workflow| {
-        let whole = Whole::new(workflow, has_all, now);
+        let whole = if request.active_only && request.shards.is_empty() {
+            Whole::of_active(workflow, now)
+        } else {
+            let left_out = if request.active_only { "stopped streams are left out" } else { "" };
+            Whole { left_out, ..Whole::new(workflow, has_all, now) }
+        };
         ((!whole.has_trouble(), whole.worst()), line(workflow, &whole))
     };
     let mut lines: Vec<_> = reply.workflows.iter().map(line).collect();
@@ -73,7 +78,7 @@ pub(super) fn line(workflow: &Workflow, whole: &Whole<'_>) -> WorkflowLine {
             sub_type => format!("{} ({sub_type})", workflow.workflow_type),
         },
         source: if is_itself { "itself".into() } else { location(workflow.source.as_ref()) },
-        target: location(workflow.target.as_ref()),
+        target: target(workflow),
         streams: counts.join(", "),
         lag_seconds: whole.lag_seconds,
         copied: copied(whole),
@@ -93,6 +98,16 @@ fn location(location: Option<&ReplicationLocation>) -> String {
         [shard] => format!("{keyspace}/{shard}"),
         shards => format!("{keyspace} ({})", shards.len()),
     }
+}
+
+/// Where it writes, and how many shards that gave no answer may belong to it, too.
+fn target(workflow: &Workflow) -> String {
+    let named = workflow.target.as_ref().map_or(&[][..], |location| &location.shards);
+    let streams = workflow.shard_streams.values().flat_map(|shard| &shard.streams).filter(|stream| stream.id == 0);
+    let unknown: BTreeSet<&str> = streams.map(|stream| stream.shard.as_str()).collect();
+    let unknown = unknown.into_iter().filter(|shard| !named.iter().any(|name| name == shard)).count();
+    let known = location(workflow.target.as_ref());
+    if unknown == 0 { known } else { format!("{known} and {unknown} unknown") }
 }
 
 /// What is left to copy. GetWorkflows does not know how much there was: `describe` does.
@@ -324,6 +339,35 @@ mod tests {
             shard.streams[0].binlog_source.as_mut().unwrap().shard = source.into();
         }
         assert_eq!(shown(reads_half).note, "80- reads nothing of c0-");
+    }
+
+    #[test]
+    fn stopped_streams_that_were_not_asked_for_are_said_to_be_left_out() {
+        let active = |workflow: Workflow| {
+            let request = GetWorkflowsRequest { active_only: true, ..GetWorkflowsRequest::default() };
+            workflows_of(&request, &GetWorkflowsResponse { workflows: vec![workflow] }, NOW).remove(0)
+        };
+        let whole = active(of_kind("MoveTables", &[("-80", "Running", ""), ("80-", "Running", "")]));
+        assert_eq!((whole.note.as_str(), whole.has_trouble), ("stopped streams are left out", false));
+        let half = active(of_kind("MoveTables", &[("80-", "Running", "")]));
+        assert_eq!((half.note.as_str(), half.has_trouble), ("no stream that works on -80; stopped streams are left out", true));
+        assert!(!active(of_kind("OnlineDDL", &[("80-", "Running", "")])).has_trouble, "migrations end shard by shard");
+    }
+
+    #[test]
+    fn a_shard_that_gave_no_answer_is_not_left_out_of_where_it_writes() {
+        let mut workflow = of_kind("MoveTables", &[("-80", "Running", ""), ("80-", "Unknown", "timed out")]);
+        workflow.target = Some(ReplicationLocation { keyspace: "to".into(), shards: vec!["-80".into()] });
+        workflow.shard_streams.values_mut().flat_map(|shard| &mut shard.streams).last().unwrap().id = 0;
+        assert_eq!(shown(workflow).target, "to/-80 and 1 unknown");
+    }
+
+    #[test]
+    fn a_message_without_end_does_not_fill_the_screen() {
+        let long = "Duplicate entry ".repeat(30_000);
+        let note = one(vec![stream("Error", 999, &long)]).note;
+        assert!(note.starts_with("-80: Duplicate entry ") && note.ends_with("… (480k characters in all)"), "{note}");
+        assert!(note.chars().count() < 2_100);
     }
 
     #[test]
