@@ -26,7 +26,7 @@ pub use health::{LAGGING_SECONDS, THROTTLED_SECONDS};
 pub use logs::LogLine;
 pub use migrations::{Beside, MigrationLine, ShardState, migrations};
 pub use nothing::nothing;
-pub use overview::{KeyspaceRead, OverviewLine, Standing, Thing, Troubled, overview};
+pub use overview::{KeyspaceRead, OverviewLine, Said, Standing, Thing, Troubled, migrations_read, overview, workflows_read};
 pub use picture::{Band, Lane, Picture, picture};
 pub use table::{Table, table};
 pub use text::{Command, printable, quoted};
