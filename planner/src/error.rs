@@ -110,7 +110,7 @@ pub enum Lost {
     /// A column of a stream, and nothing else: it cannot be read. The stream is in the reply, with the column as it is stored
     /// where it is a text, else empty.
     Stream,
-    /// What one workflow does as a whole: its streams contradict each other.
+    /// What one workflow does as a whole: its streams contradict each other, or its tables' traffic goes different ways.
     Workflow,
     /// Records of the topology: one that cannot be read, or all that were wanted of a cell.
     Record,

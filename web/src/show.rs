@@ -6,7 +6,7 @@ use vtflow_planner::{
     Answer, Call, Reply, Timestamp, What,
     proto::vtctldata::{GetKeyspacesResponse, GetSchemaMigrationsResponse, GetWorkflowsRequest, GetWorkflowsResponse},
     rpc,
-    summary::{self, Description, MigrationLine, OverviewLine, Picture, Said, SourceShards, WorkflowLine},
+    summary::{self, Description, MigrationLine, OverviewLine, Picture, Said, Surroundings, WorkflowLine},
 };
 use wasm_bindgen::prelude::*;
 
@@ -55,7 +55,7 @@ fn shown(path: &str, reply: Reply, now: Timestamp, call: Option<&Call>) -> Resul
             // The lines have the order; the rest is found by name.
             let find = |line: WorkflowLine| {
                 let workflow = response.workflows.iter().find(|workflow| workflow.name == line.name)?;
-                let description = summary::describe(workflow, None, &SourceShards::Unknown, None, now);
+                let description = summary::describe(workflow, None, &Surroundings::default(), None, now);
                 Some(Workflow { line, description, picture: summary::picture(workflow, now) })
             };
             shown.workflows = lines.into_iter().filter_map(find).collect();

@@ -146,6 +146,56 @@ impl Moved {
         if unknown.0.is_empty() { Ok(text) } else { Err(unknown.0) }
     }
 
+    /// Where the tables of a move go different ways, a text each: the state's text is that of the first table, or of any. Of what is not
+    /// known nothing is said.
+    pub(crate) fn splits(&self, routing: &Routing) -> Vec<String> {
+        if self.kind != Kind::Tables {
+            return Vec::new();
+        }
+        let mut said = Vec::new();
+        if let Ok(rules) = &routing.tables {
+            said.extend(self.split(rules, "", "writes"));
+        }
+        let mut by_reads: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+        for (cell, serving) in routing.cells.iter().flatten() {
+            let Ok(vschema) = &serving.vschema else { continue };
+            let none = RoutingRules::default();
+            let rules = vschema.routing_rules.as_ref().unwrap_or(&none);
+            for (suffix, what) in [("@replica", "reads of replicas"), ("@rdonly", "reads of rdonly tablets")] {
+                if let Some(text) = self.split(rules, suffix, what) {
+                    by_reads.entry(text).or_default().push(cell);
+                }
+            }
+        }
+        said.extend(by_reads.into_iter().map(|(text, cells)| format!("{text} (in {})", cells.join(", "))));
+        said
+    }
+
+    /// By keyspace, the tables whose traffic goes there, if that is more than one keyspace. Without a rule of its own a table is where it
+    /// was.
+    fn split(&self, rules: &RoutingRules, suffix: &str, what: &str) -> Option<String> {
+        const NAMED: usize = 3;
+        let by_from: BTreeMap<&str, &str> = rules
+            .rules
+            .iter()
+            .rev()
+            .filter_map(|rule| Some((rule.from_table.as_str(), rule.to_tables.first()?.split('.').next()?)))
+            .collect();
+        let mut by_keyspace: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for table in &self.tables {
+            let to = by_from.get(format!("{}.{table}{suffix}", self.from).as_str()).copied().unwrap_or(&self.from);
+            by_keyspace.entry(to).or_default().push(table);
+        }
+        let part = |(keyspace, tables): (&&str, &Vec<&str>)| {
+            let more = tables.len().saturating_sub(NAMED);
+            let names = tables.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+            let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+            format!("those of {names}{more} to {keyspace}")
+        };
+        let parts: Vec<String> = by_keyspace.iter().map(part).collect();
+        (parts.len() > 1).then(|| format!("{what} go different ways: {}", parts.join(", ")))
+    }
+
     fn text(&self, routing: &Routing, unknown: &mut Unknown) -> String {
         let mut parts = match &self.kind {
             Kind::Partial => return unknown.known(&routing.shards).map_or_else(String::new, |rules| self.partial(rules)),
@@ -415,6 +465,30 @@ mod tests {
         assert_eq!(state(&moves, &Routing::default()), "Reads Not Switched. Writes Not Switched", "no cells");
         let lookup = Workflow { workflow_type: "CreateLookupIndex".into(), ..workflow("l", ("src", &["0"]), ("dst", &["0"])) };
         assert_eq!(state(&moved(&lookup), &routing(&[write])), "Reads Not Switched. Writes Not Switched");
+    }
+
+    #[test]
+    fn tables_that_go_different_ways_are_named() {
+        let moves = moved(&workflow("wf1", ("src", &["0"]), ("dst", &["0"])));
+        let back = moved(&workflow("wf1_reverse", ("dst", &["0"]), ("src", &["0"])));
+        for (list, want) in [
+            (vec![], vec![]),
+            (vec![("src.t1", "dst.t1"), ("src.t2", "dst.t2")], vec![]),
+            (vec![("src.t1", "src.t1"), ("t2", "src.t2")], vec![]),
+            (
+                vec![("src.t1", "dst.t1"), ("src.t2", "src.t2")],
+                vec!["writes go different ways: those of t1 to dst, those of t2 to src"],
+            ),
+            (vec![("src.t2", "dst.t2")], vec!["writes go different ways: those of t2 to dst, those of t1 to src"]),
+            (
+                vec![("src.t1@replica", "dst.t1")],
+                vec!["reads of replicas go different ways: those of t1 to dst, those of t2 to src (in zone1, zone2)"],
+            ),
+        ] {
+            assert_eq!(moves.splits(&routing(&list)), want, "{list:?}");
+            assert_eq!(back.splits(&routing(&list)), want, "{list:?}");
+        }
+        assert!(moves.splits(&Routing { tables: Err("down".into()), ..routing(&[("src.t1", "dst.t1")]) }).is_empty());
     }
 
     #[test]

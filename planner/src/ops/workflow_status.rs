@@ -411,7 +411,18 @@ impl Operation for WorkflowStatus {
             });
         }
         let reply = WorkflowStatusResponse { table_copy_state, shard_streams: self.shard_streams(), traffic_state };
-        super::conclude(reply.encode_to_vec(), false, self.strict, std::mem::take(&mut self.failures))
+        let mut reply = super::conclude(reply.encode_to_vec(), false, self.strict, std::mem::take(&mut self.failures));
+        // Nothing is missing because of it: strict requests have their reply.
+        let splits = self.moved.as_ref().map_or_else(Vec::new, |moved| moved.splits(&self.routing));
+        reply.failures.extend(splits.into_iter().map(|message| Failure {
+            keyspace: self.request.keyspace.clone(),
+            shard: String::new(),
+            tablet: String::new(),
+            workflow: self.request.workflow.clone(),
+            lost: Lost::Workflow,
+            message,
+        }));
+        reply
     }
 }
 

@@ -90,6 +90,7 @@ impl StreamRow {
         let missing = || RowError::new("source", "no such column", b"");
         let source = row.value("source").ok_or_else(missing).and_then(|source| binlog_source::parse(source.unwrap_or_default()));
         let id = if row.value("id").is_some() { small(row, "id") } else { Err(RowError::new("id", "no such column", b"")) };
+        let state = faults.or_default(state(row));
         Self {
             id: faults.or_default(id).into(),
             workflow: row.text("workflow"),
@@ -107,7 +108,7 @@ impl StreamRow {
             time_throttled,
             component_throttled: row.text("component_throttled"),
             reason_throttled: row.text("reason_throttled"),
-            state: VReplicationWorkflowState::from_str_name(&row.text("state")).map_or(0, i32::from),
+            state: state.into(),
             message: row.text("message"),
             db_name: row.text("db_name"),
             rows_copied,
@@ -151,6 +152,16 @@ impl Faults {
             }
         }
     }
+}
+
+/// Known by its exact name only.
+fn state(row: &Row<'_>) -> Result<VReplicationWorkflowState, RowError> {
+    if row.value("state").is_none() {
+        return Ok(VReplicationWorkflowState::Unknown);
+    }
+    let name = row.text("state");
+    let none = || RowError::new("state", "no state of a stream has this name", name.as_bytes());
+    VReplicationWorkflowState::from_str_name(&name).ok_or_else(none)
 }
 
 /// An integer of 32 bits.

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::{
-    advice::{self, SourceShards},
-    health::{Health, Whole, is_throttled, lag, updated},
+    advice::{self, Surroundings},
+    health::{Health, Whole, is_throttled, lag, updated, will_stop},
     logs::{LogLine, logs},
     words::{count, duration, message, some, speed},
     workflows::line,
@@ -82,6 +82,8 @@ pub struct StreamLine {
     pub throttled_by: String,
     /// Its message. Empty when there is none.
     pub message: String,
+    /// Where it will stop, though it goes on now: the end of the position; empty when it will not.
+    pub stops_at: String,
     /// Whether anything is wrong with it.
     pub has_trouble: bool,
 }
@@ -134,12 +136,12 @@ pub struct Reading<'a> {
     pub workflow: &'a Workflow,
 }
 
-/// Describes a workflow. `status`: `None` when it could not be had. `sources`: what is known of its source keyspace. `before`: an earlier
-/// reading, if there was one.
+/// Describes a workflow. `status`: `None` when it could not be had. `around`: what is known beside them. `before`: an earlier reading, if
+/// there was one.
 pub fn describe(
     workflow: &Workflow,
     status: Option<&WorkflowStatusResponse>,
-    sources: &SourceShards,
+    around: &Surroundings,
     before: Option<Reading<'_>>,
     now: Timestamp,
 ) -> Description {
@@ -155,8 +157,10 @@ pub fn describe(
     let raw: Vec<&Stream> = all.iter().map(|(_, _, stream)| *stream).collect();
     let tables = tables(&all, status);
     let traffic = advice::traffic(workflow, status);
-    let lost = advice::lost_sources(workflow, sources);
+    let lost = advice::lost_sources(workflow, around);
     let mut troubles = whole.of_all.clone();
+    troubles.extend(around.contradictions.iter().cloned());
+    troubles.extend(advice::against_traffic(workflow, &whole, traffic.as_deref(), around).map(str::to_owned));
     if !lost.is_empty() {
         troubles.push(format!("its source is gone: {}", some(&lost.iter().map(String::as_str).collect::<Vec<_>>(), 3)));
     }
@@ -170,7 +174,7 @@ pub fn describe(
         troubles,
         options: options(workflow, &raw),
         copy: progress(&raw, &streams, &tables, is_current),
-        next: advice::next(workflow, &whole, traffic.as_deref(), sources, now),
+        next: advice::next(workflow, &whole, traffic.as_deref(), around, now),
         traffic,
         logs: logs(&raw, now),
         log_errors: log_errors(&raw),
@@ -218,6 +222,7 @@ fn stream_line(
             component => component.to_owned(),
         }),
         message: message(&stream.message),
+        stops_at: if will_stop(health, stream) { short_position(&stream.stop_position) } else { String::new() },
         has_trouble: health.is_trouble(),
     };
     (line, current.is_some())
@@ -409,7 +414,7 @@ impl Progress {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::advice::SourceShards, *};
     use crate::proto::{
         binlogdata::BinlogSource,
         vtctldata::{
@@ -459,8 +464,12 @@ mod tests {
     }
 
     /// The source is there.
-    fn here() -> SourceShards {
-        SourceShards::Known(BTreeSet::from(["0".to_owned()]))
+    fn here() -> Surroundings {
+        around("from", SourceShards::Known(BTreeSet::from(["0".to_owned()])))
+    }
+
+    fn around(keyspace: &str, shards: SourceShards) -> Surroundings {
+        Surroundings { sources: BTreeMap::from([(keyspace.to_owned(), shards)]), ..Surroundings::default() }
     }
 
     fn status(rows_copied: i64, rows_total: i64) -> WorkflowStatusResponse {
@@ -545,7 +554,7 @@ mod tests {
 
     #[test]
     fn the_next_step_follows_from_kind_state_traffic_and_source() {
-        let with = |kind: &str, state: &str, message: &str, traffic: &str, sources: &SourceShards| {
+        let with = |kind: &str, state: &str, message: &str, traffic: &str, sources: &Surroundings| {
             let mut stream = copying(0, 999, vec![]);
             (stream.state, stream.message) = (state.into(), message.into());
             stream.copy_states.clear();
@@ -572,7 +581,7 @@ mod tests {
                 "Stopped",
                 "FROZEN",
                 all,
-                theirs("MoveTables", "complete") + " | " + &theirs("MoveTables", "ReverseTraffic --dry-run"),
+                theirs("MoveTables", "complete --dry-run") + " | " + &theirs("MoveTables", "ReverseTraffic --dry-run"),
             ),
             ("MoveTables", "Stopped", "FROZEN", not, String::new()),
             ("Reshard", "Running", "", not, theirs("VDiff", "create") + " | " + &theirs("Reshard", "SwitchTraffic --dry-run")),
@@ -584,13 +593,219 @@ mod tests {
         ] {
             assert_eq!(with(kind, state, message, traffic, &here()), want, "{kind} {state} {message} {traffic}");
             if kind != "OnlineDDL" {
-                let gone = with(kind, state, message, traffic, &SourceShards::Gone);
+                let gone = with(kind, state, message, traffic, &around("from", SourceShards::Gone));
                 assert_eq!(gone, "vtflow workflow delete ks w --ignore-source", "{kind} {state} {message}");
                 // Nobody looked: nothing is offered that needs the source.
-                let unknown = with(kind, state, message, traffic, &SourceShards::Unknown);
+                let unknown = with(kind, state, message, traffic, &Surroundings::default());
                 assert_eq!(unknown, "vtflow describe workflow ks w", "{kind} {state} {message}");
             }
         }
+    }
+
+    const NOT: &str = "Reads Not Switched. Writes Not Switched";
+    const READS: &str = "All Reads Switched. Writes Not Switched";
+    const ALL: &str = "All Reads Switched. Writes Switched";
+
+    /// A move from `from` to `ks`, of a stream for each state, message and stop position.
+    fn moving(name: &str, streams: &[(&str, &str, &str)], traffic: &str) -> Description {
+        moving_with(name, streams, traffic, &here(), "0")
+    }
+
+    /// The same; `shard`: what its streams read of `from`.
+    fn moving_with(name: &str, streams: &[(&str, &str, &str)], traffic: &str, around: &Surroundings, shard: &str) -> Description {
+        let stream = |(id, &(state, message, stop_position)): (i64, &(&str, &str, &str))| {
+            let mut stream = copying(0, 999, vec![]);
+            (stream.id, stream.state, stream.message, stream.stop_position) =
+                (id, state.into(), message.into(), stop_position.into());
+            stream.copy_states.clear();
+            stream.binlog_source = Some(BinlogSource { keyspace: "from".into(), shard: shard.into(), ..BinlogSource::default() });
+            stream
+        };
+        let workflow = Workflow {
+            name: name.into(),
+            source: Some(ReplicationLocation { keyspace: "from".into(), shards: vec!["0".into()] }),
+            ..workflow("MoveTables", (1..).zip(streams).map(stream).collect())
+        };
+        let status = WorkflowStatusResponse { traffic_state: traffic.into(), ..WorkflowStatusResponse::default() };
+        describe(&workflow, Some(&status), around, None, NOW)
+    }
+
+    /// What is advised for it: the commands, and what they are for.
+    fn advised(name: &str, streams: &[(&str, &str, &str)], traffic: &str) -> (String, String) {
+        let next = moving(name, streams, traffic).next;
+        let join = |of: fn(&Step) -> &str| next.iter().map(of).collect::<Vec<_>>().join(" | ");
+        (join(|step| &step.command), join(|step| &step.why))
+    }
+
+    #[test]
+    fn a_move_whose_writes_are_switched_is_never_started() {
+        let stands = [
+            ("Stopped", "", ""),
+            ("Stopped", "stopped for cutover", ""),
+            ("Stopped", "Stopped at DDL alter table t1 add c int", ""),
+            ("Stopped", "Stopped at position MySQL56/a:1-9", "MySQL56/a:1-9"),
+            ("Error", "no such table", ""),
+        ];
+        for stream in stands {
+            for traffic in [ALL, "Reads Not Switched. Writes Switched"] {
+                for streams in [vec![stream], vec![stream, ("Running", "", "")]] {
+                    let (commands, why) = advised("w", &streams, traffic);
+                    assert_eq!(
+                        commands, "vtctldclient MoveTables --target-keyspace ks --workflow w SwitchTraffic --dry-run",
+                        "{streams:?}"
+                    );
+                    assert!(why.contains("its writes are switched"), "{streams:?}: {why}");
+                }
+            }
+            let (commands, why) = advised("w", &[stream], "Unknown: no SrvVSchema in zone2");
+            assert!(commands.is_empty() && why.contains("is not known"), "{stream:?}: {commands} {why}");
+        }
+        // Only reads are: it goes on.
+        assert_eq!(advised("w", &[("Stopped", "", "")], READS).0, "vtflow workflow start ks w");
+        // The writes of another move's shard are.
+        let other = "Reads partially switched, for shards: 80-. Writes partially switched, for shards: 80-";
+        assert_eq!(advised("w", &[("Stopped", "", "")], other).0, "vtflow workflow start ks w");
+        let own = "Reads partially switched, for shards: -80. Writes partially switched, for shards: -80";
+        assert!(advised("w", &[("Stopped", "", "")], own).0.ends_with("SwitchTraffic --dry-run"));
+    }
+
+    #[test]
+    fn a_reverse_workflow_runs_only_while_writes_are_switched() {
+        for stream in [("Stopped", "", ""), ("Error", "no such table", ""), ("Stopped", "Stopped at position x", "x")] {
+            for traffic in [NOT, READS, "Unknown: no cells"] {
+                let (commands, why) = advised("w_reverse", &[stream], traffic);
+                assert_eq!(commands, "vtflow describe workflow from w", "{stream:?} {traffic}");
+                assert!(why.contains("must not be started") || why.contains("the side that is live"), "{why}");
+            }
+        }
+        assert_eq!(advised("w_reverse", &[("Stopped", "", "")], ALL).0, "vtflow workflow start ks w_reverse");
+        assert!(advised("w_reverse", &[("Running", "", "")], NOT).1.contains("and yet it runs"));
+        assert!(advised("w_reverse", &[("Running", "", "")], ALL).1.contains("keeps the former source current"));
+    }
+
+    #[test]
+    fn a_reverse_workflow_that_was_put_away_is_no_alarm() {
+        let (commands, why) = advised("w_reverse", &[("Stopped", "FROZEN", "")], NOT);
+        assert_eq!(commands, "vtflow describe workflow from w");
+        assert!(why.contains("switched back"), "{why}");
+        assert!(advised("w", &[("Stopped", "FROZEN", "")], NOT).1.contains("and yet its writes are not switched"));
+    }
+
+    #[test]
+    fn a_reverse_workflow_is_neither_completed_nor_reversed() {
+        let states =
+            [("Stopped", "FROZEN", ""), ("Stopped", "", ""), ("Running", "", ""), ("Stopped", "stopped for cutover", "")];
+        for stream in states {
+            for traffic in [NOT, READS, ALL, "Reads Not Switched. Writes Switched", ""] {
+                let (commands, _) = advised("w_reverse", &[stream], traffic);
+                assert!(!commands.contains("vtctldclient"), "{stream:?} {traffic}: {commands}");
+            }
+        }
+        let (commands, why) = advised("w", &[("Stopped", "FROZEN", "")], ALL);
+        assert!(commands.contains("complete --dry-run") && why.contains("drops the tables on the source"), "{commands} {why}");
+    }
+
+    #[test]
+    fn only_streams_that_are_at_their_end_are_frozen() {
+        let frozen = ("Stopped", "FROZEN", "");
+        for other in [("Stopped", "stopped for cutover", ""), ("Running", "", "")] {
+            let (commands, _) = advised("w", &[frozen, other], ALL);
+            let plain = commands.replace("'\\''", "'");
+            assert!(plain.starts_with("vtflow vexec ks.w ") && plain.contains("where message != 'FROZEN'"), "{commands}");
+        }
+        for other in
+            [("Error", "bad", ""), ("Copying", "", ""), ("Stopped", "Stopped at DDL x", ""), ("Stopped", "for vdiff", "")]
+        {
+            assert!(advised("w", &[frozen, other], ALL).0.is_empty(), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn tables_that_go_different_ways_are_trouble_and_nothing_is_completed() {
+        let said = "writes go different ways: those of t1 to ks, those of t2 to from";
+        let around = Surroundings { contradictions: vec![said.into()], ..here() };
+        for stream in [("Stopped", "FROZEN", ""), ("Stopped", "", ""), ("Running", "", "")] {
+            for name in ["w", "w_reverse"] {
+                let of = moving_with(name, &[stream], ALL, &around, "0");
+                assert!(of.has_trouble && of.troubles.iter().any(|text| text == said), "{:?}", of.troubles);
+                assert!(of.next.iter().all(|step| step.command.is_empty()), "{:?}", of.next);
+            }
+        }
+    }
+
+    #[test]
+    fn a_source_that_could_not_be_looked_at_is_not_described_again_and_again() {
+        for (shards, keyspace, want) in [
+            (SourceShards::Unknown, "from", "vtflow get shards from"),
+            (SourceShards::Gone, "from", "vtflow workflow delete ks w --ignore-source"),
+        ] {
+            let of = moving_with("w", &[("Stopped", "", "")], NOT, &around(keyspace, shards), "0");
+            assert_eq!(of.next[0].command, want);
+        }
+        // A shard without a name is none that is there.
+        let of = moving_with("w", &[("Running", "", "")], NOT, &here(), "");
+        assert!(of.troubles.contains(&"its source is gone: from, of which no shard is named".into()), "{:?}", of.troubles);
+        assert!(!of.next.iter().any(|step| step.command.contains("SwitchTraffic")), "{:?}", of.next);
+    }
+
+    #[test]
+    fn a_stream_that_reads_another_keyspace_is_looked_at_there() {
+        let mut around = here();
+        around.sources.insert("gone".into(), SourceShards::Gone);
+        let stream = |id, keyspace: &str| {
+            let source = BinlogSource { keyspace: keyspace.into(), shard: "0".into(), ..BinlogSource::default() };
+            Stream { id, binlog_source: Some(source), copy_states: Vec::new(), ..copying(0, 999, vec![]) }
+        };
+        let two = workflow("MoveTables", vec![stream(1, "from"), stream(2, "gone")]);
+        assert!(describe(&two, None, &around, None, NOW).troubles.contains(&"its source is gone: gone/0".into()));
+    }
+
+    #[test]
+    fn a_workflow_that_is_not_there_is_not_to_be_described() {
+        let frozen = [("Stopped", "FROZEN", "")];
+        let next = |has_forward| moving_with("w_reverse", &frozen, NOT, &Surroundings { has_forward, ..here() }, "0").next;
+        assert_eq!(next(Some(true))[0].command, "vtflow describe workflow from w");
+        assert_eq!(next(Some(false))[0].command, "vtflow get workflows from");
+        assert!(next(Some(false))[0].why.ends_with("(there is none of that name)"));
+    }
+
+    #[test]
+    fn streams_that_do_not_go_with_their_traffic_are_trouble() {
+        let (frozen, running) = (("Stopped", "FROZEN", ""), ("Running", "", ""));
+        for (name, stream, traffic, want) in [
+            ("w", frozen, NOT, "it is frozen, and yet its writes are not switched"),
+            ("w", running, ALL, "it runs, and yet its writes are switched"),
+            ("w_reverse", running, NOT, "it runs, and yet writes are not switched: it writes to the side that is live"),
+            ("w_reverse", frozen, ALL, "it is frozen, and yet writes are switched: the former source is not kept current"),
+            ("w", frozen, ALL, ""),
+            ("w", running, READS, ""),
+            ("w", frozen, "Unknown: no cells", ""),
+            ("w_reverse", frozen, NOT, ""),
+            ("w_reverse", running, ALL, ""),
+        ] {
+            let of = moving(name, &[stream], traffic);
+            let said: Vec<_> = of.troubles.iter().filter(|text| text.starts_with("it ")).map(String::as_str).collect();
+            assert_eq!(said.concat(), want, "{name} {stream:?} {traffic}");
+        }
+    }
+
+    #[test]
+    fn a_running_stream_that_will_stop_says_where() {
+        let of = moving("w", &[("Running", "", "MySQL56/6ca9b5b3-e710-11f1-ac9e-02fc00000001:1-86")], NOT);
+        assert_eq!(of.streams[0].stops_at, "…00001:1-86");
+        assert_eq!(moving("w", &[("Stopped", "", "MySQL56/a:1-86")], NOT).streams[0].stops_at, "");
+    }
+
+    #[test]
+    fn only_streams_with_a_stop_position_lose_it() {
+        let at_position = ("Stopped", "Stopped at position x", "x");
+        let (commands, _) = advised("w", &[at_position, ("Stopped", "", "")], NOT);
+        assert!(commands.ends_with(" where stop_pos is not null'"), "{commands}");
+        // What a switch has stopped, or has nothing to read, does not go on with it.
+        let (commands, _) = advised("w", &[at_position, ("Stopped", "stopped for cutover", "")], NOT);
+        assert!(commands.ends_with("SwitchTraffic --dry-run"), "{commands}");
+        let (commands, _) = advised("w", &[at_position, ("Stopped", "There is nothing to replicate", "")], NOT);
+        assert!(commands.is_empty(), "{commands}");
     }
 
     #[test]

@@ -163,6 +163,9 @@ fn state(stream: &Stream) -> &str {
         "Stopped"
     } else if is_picked(&stream.message) {
         if stream.copy_states.is_empty() { "Running" } else { "Copying" }
+    } else if is_of_connection(&stream.message) {
+        // Of these a tablet never gives up by itself.
+        if stream.copy_states.is_empty() { "Running" } else { "Copying" }
     } else {
         "Error"
     }
@@ -171,6 +174,14 @@ fn state(stream: &Stream) -> &str {
 /// A stream that has just begun says where it reads.
 fn is_picked(message: &str) -> bool {
     message.starts_with("Picked source tablet: ")
+}
+
+/// An error of the connection to the source, which has not ended the stream: `terminal error: …` would say so. Source:
+/// `go/vt/vttablet/tabletmanager/vreplication/utils.go:isUnrecoverableError`.
+fn is_of_connection(message: &str) -> bool {
+    const CODES: [&str; 5] = ["Unavailable", "DeadlineExceeded", "Canceled", "Aborted", "ResourceExhausted"];
+    let code = message.split("code = ").nth(1).and_then(|rest| rest.split(|c: char| !c.is_ascii_alphabetic()).next());
+    !message.starts_with("terminal error") && code.is_some_and(|code| CODES.contains(&code))
 }
 
 /// Whether a running stream's message is one of an error: MySQL's and gRPC's have these parts, whatever else they say.
@@ -403,6 +414,12 @@ fn mixture(streams: &[(Health, &str, &Stream)], is_migration: bool) -> Option<St
     Some(format!("not all in one state: {}", parts.join(", ")))
 }
 
+/// Whether a stream that goes on now has a position at which it stops.
+pub(super) fn will_stop(health: Health, stream: &Stream) -> bool {
+    let goes_on = matches!(health, Health::Running | Health::Copying | Health::Init | Health::Lagging | Health::Retrying);
+    goes_on && !stream.stop_position.is_empty()
+}
+
 /// What there is to say of a workflow that is no trouble.
 fn aside(workflow: &Workflow, streams: &[(Health, &str, &Stream)], now: Timestamp) -> String {
     let kind = workflow.workflow_type.as_str();
@@ -412,7 +429,7 @@ fn aside(workflow: &Workflow, streams: &[(Health, &str, &Stream)], now: Timestam
         format!("{}: stream {} never started", stream.shard, stream.id)
     } else if is_all(Health::Frozen) {
         match kind {
-            "MoveTables" | "Reshard" => "frozen: traffic was switched".into(),
+            // Where its traffic goes is not in the reply: it may have been switched back since.
             "CreateLookupIndex" => "frozen: the vindex was externalized".into(),
             _ => "frozen".into(),
         }
@@ -422,5 +439,12 @@ fn aside(workflow: &Workflow, streams: &[(Health, &str, &Stream)], now: Timestam
         let quiet = streams.iter().filter(|(health, ..)| !health.is_trouble() && *health != Health::Frozen);
         quiet.map(|(_, _, stream)| message(&stream.message)).find(|message| !message.is_empty()).unwrap_or_default()
     };
-    [said, throttlers(streams, now)].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("; ")
+    let ends = streams.iter().filter(|(health, _, stream)| will_stop(*health, stream));
+    let ends =
+        ends.map(|(_, _, stream)| format!("{}: stream {} stops at a position that was set", stream.shard, stream.id)).next();
+    [said, ends.unwrap_or_default(), throttlers(streams, now)]
+        .into_iter()
+        .filter(|text| !text.is_empty())
+        .collect::<Vec<_>>()
+        .join("; ")
 }

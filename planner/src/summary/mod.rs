@@ -20,7 +20,7 @@ mod vdiff;
 mod words;
 mod workflows;
 
-pub use advice::SourceShards;
+pub use advice::{SourceShards, Surroundings};
 pub use describe::{Description, Progress, Reading, Step, StreamLine, TableLine, describe};
 pub use health::{LAGGING_SECONDS, THROTTLED_SECONDS};
 pub use logs::LogLine;

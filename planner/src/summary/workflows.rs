@@ -387,5 +387,20 @@ mod tests {
         assert_eq!(of("Running", "Duplicate entry '5' (errno 1062) (sqlstate 23000)"), ("1 Retrying".into(), true));
         assert_eq!(of("Running", "vttablet: rpc failed: code = Unavailable"), ("1 Retrying".into(), true));
         assert_eq!(of("Running", ""), ("1 Running".into(), false));
+        // An error of the connection has not ended it.
+        assert_eq!(of("Error", "vttablet: rpc error: code = Unavailable desc = no"), ("1 Retrying".into(), true));
+        assert_eq!(of("Error", "terminal error: rpc error: code = Unavailable"), ("1 Error".into(), true));
+    }
+
+    #[test]
+    fn what_is_frozen_does_not_say_where_its_traffic_goes() {
+        assert_eq!(shown(of_kind("MoveTables", &[("-80", "Stopped", "FROZEN"), ("80-", "Stopped", "FROZEN")])).note, "frozen");
+    }
+
+    #[test]
+    fn a_stream_that_will_stop_says_so() {
+        let stops = Stream { stop_position: "MySQL56/a:1-9".into(), ..stream("Running", 999, "") };
+        assert_eq!(one(vec![stops.clone()]).note, "-80: stream 7 stops at a position that was set");
+        assert_eq!(one(vec![Stream { state: "Stopped".into(), ..stops }]).note, "");
     }
 }

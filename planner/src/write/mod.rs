@@ -15,6 +15,7 @@ mod plan;
 mod sources;
 mod stream;
 mod throttler;
+mod traffic;
 mod verb;
 mod vexec;
 mod workflow_delete;

@@ -14,6 +14,7 @@ use super::{
     locks,
     sources::{self, Kind, Sources, Trouble},
     stream::{self, Stream},
+    traffic,
     verb::{Change, Lock, Look, Prepared, Seen, Shown, Verb},
     workflow_update::{lacks, row},
 };
@@ -29,7 +30,7 @@ use crate::{
         },
         vtctldata::{
             FindAllShardsInKeyspaceRequest, GetWorkflowsRequest, WorkflowDeleteRequest, WorkflowDeleteResponse,
-            WorkflowStatusRequest, WorkflowStatusResponse, workflow_delete_response::TabletInfo,
+            WorkflowStatusRequest, workflow_delete_response::TabletInfo,
         },
     },
     query::{
@@ -147,8 +148,7 @@ impl WorkflowDelete {
             Err(_) if excuse => return Ok(()),
             Err(text) => return refused(format!("where traffic goes is not known ({text}); nothing was changed")),
         };
-        // Of a move of single shards it says `All Writes Switched` or `Writes partially switched, …`.
-        if state.split(". ").any(|part| part.contains("Writes") && part != "Writes Not Switched") {
+        if traffic::is_write_switched(state) {
             return refused("cannot delete workflow because you have already switched write traffic".into());
         }
         if state.starts_with("Unknown") && !excuse {
@@ -179,12 +179,22 @@ impl WorkflowDelete {
         Ok(())
     }
 
-    fn frozen_refusal(&self, seen: &Seen) -> Status {
+    /// Why frozen streams stay. `traffic`: where it goes now, which is not where it was switched to if it was switched back.
+    fn frozen_refusal(&self, seen: &Seen, is_lookup: bool, traffic: Result<&str, &str>) -> Status {
         let WorkflowDeleteRequest { keyspace, workflow, .. } = &self.request;
         let place = format!("{keyspace}/{}", seen.target.place.shard);
-        let text = "its traffic has been switched; nothing was changed. If it has to go all the same, force it";
-        let message = format!("the {workflow} workflow is frozen on {place}: {text}");
-        Status { code: Code::FailedPrecondition, message }
+        let text = if is_lookup {
+            let command = shell::workflow("delete", keyspace, workflow, &["--ignore-source"]);
+            format!(
+                "its vindex was externalized; nothing was changed. To delete its streams, whatever its source says: {command}"
+            )
+        } else {
+            let traffic = traffic.ok().filter(|state| !state.starts_with("Unknown")).unwrap_or("not known");
+            format!(
+                "its traffic has been switched at some time (now: {traffic}); nothing was changed. If it has to go all the same, force it"
+            )
+        };
+        Status { code: Code::FailedPrecondition, message: format!("the {workflow} workflow is frozen on {place}: {text}") }
     }
 
     fn changes(&self, target: usize, seen: &Seen, streams: &[Stream]) -> Result<Vec<Change>, Status> {
@@ -234,14 +244,6 @@ impl WorkflowDelete {
         }
         Ok(changes)
     }
-}
-
-/// The traffic's state, or why it is not known.
-fn traffic(replies: &[Reply]) -> Result<String, String> {
-    let reply = replies.first().ok_or_else(|| "nobody was asked".to_owned())?;
-    let bytes = reply.result.as_ref().map_err(|status| status.message.clone())?;
-    let status = WorkflowStatusResponse::decode(bytes.as_slice()).map_err(|error| error.to_string())?;
-    Ok(status.traffic_state)
 }
 
 impl Verb for WorkflowDelete {
@@ -328,14 +330,17 @@ impl Verb for WorkflowDelete {
             return Err(self.source_refusal(&troubles));
         }
         let is_gone = sources.are_gone(&troubles);
-        let traffic = traffic(replies);
+        let traffic = traffic::state(replies);
         if !force {
             let excuse = troubles.iter().any(|trouble| matches!(trouble.kind, Kind::Gone | Kind::Unreadable));
             Self::traffic_refusal(&traffic, excuse)?;
-            // Without a source there is nowhere to switch back to: what is frozen is a leftover.
-            let frozen = all.iter().find(|(_, streams)| streams.iter().any(Stream::is_frozen));
-            if let Some((seen, _)) = frozen.filter(|_| !is_gone) {
-                return Err(self.frozen_refusal(seen));
+            // Without a source there is nowhere to switch back to: what is frozen is a leftover. A lookup vindex has switched nothing,
+            // and works without its streams.
+            let stays = |stream: &Stream| stream.is_frozen() && !(ignores && stream.workflow_type == LOOKUP_INDEX);
+            let frozen = all.iter().find_map(|(seen, streams)| Some((seen, streams.iter().find(|stream| stays(stream))?)));
+            if let Some((seen, stream)) = frozen.filter(|_| !is_gone) {
+                let traffic = traffic.as_deref().map_err(String::as_str);
+                return Err(self.frozen_refusal(seen, stream.workflow_type == LOOKUP_INDEX, traffic));
             }
         }
         let reversed = sources.here.keys().zip(reverse).find(|(_, reply)| sources::has_streams(reply));

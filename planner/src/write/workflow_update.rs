@@ -6,7 +6,7 @@
 //! Facts: `go/vt/vttablet/tabletmanager/rpc_vreplication.go:UpdateVReplicationWorkflow`, v18 to v24;
 //! `go/vt/vtctl/workflow/server.go:WorkflowUpdate`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message;
 
@@ -15,12 +15,13 @@ use super::{
     locks,
     plan::PlannedRow,
     stream::{self, Stream},
+    traffic,
     verb::{Change, Lock, Look, Looked, Prepared, Seen, Shown, Verb},
 };
 use crate::{
     error::{Code, Status},
     explain::count,
-    flow::{Call, FailureKind, Reply},
+    flow::{Call, CallOptions, FailureKind, Reply},
     limits,
     proto::{
         binlogdata::{OnDdlAction, VReplicationWorkflowState, VReplicationWorkflowSubType},
@@ -29,7 +30,7 @@ use crate::{
             VReplicationExecRequest, ValidateVReplicationPermissionsRequest,
         },
         topodata::TabletType,
-        vtctldata::{WorkflowUpdateRequest, WorkflowUpdateResponse, workflow_update_response::TabletInfo},
+        vtctldata::{WorkflowStatusRequest, WorkflowUpdateRequest, WorkflowUpdateResponse, workflow_update_response::TabletInfo},
     },
     query::{
         literal::quote,
@@ -40,6 +41,9 @@ use crate::{
     rpc,
     topo::targets::Target,
 };
+
+/// Types of workflows that move traffic, by number: `MoveTables`, `Reshard`. Source: `go/vt/proto/binlogdata`.
+const MOVES: [&str; 2] = ["1", "4"];
 
 /// Source: `go/textutil/strings.go:SimulatedNullStringSlice`, `SimulatedNullInt`.
 const UNCHANGED: (&str, i32) = ("NULL", -1);
@@ -117,11 +121,8 @@ impl WorkflowUpdate {
             return refused(format!("cannot start a workflow when it is frozen ({}); nothing was changed", place()));
         }
         let atomic_copy = (VReplicationWorkflowSubType::AtomicCopy as i32).to_string();
-        let copying = |stream: &&Stream| {
-            let rows = seen.rows(COPY_STATES).iter().flat_map(crate::rows::result::RowSet::rows);
-            stream.workflow_sub_type == atomic_copy
-                && rows.into_iter().any(|row| row.integer("vrepl_id").ok().flatten() == Some(stream.id))
-        };
+        let ids = copying(seen);
+        let copying = |stream: &&Stream| stream.workflow_sub_type == atomic_copy && ids.contains(&stream.id);
         if self.starts()
             && let Some(stream) = streams.iter().find(copying)
         {
@@ -145,6 +146,43 @@ impl WorkflowUpdate {
             return refused(format!("tablet {} of {} {text}", seen.target.address.alias, place()));
         }
         Ok(())
+    }
+
+    /// What is to be known before streams of a move are started: of the two directions only one may write, and only to the side that is
+    /// not live.
+    fn traffic_warning(&self, replies: &[Reply]) -> Option<String> {
+        let state = match traffic::state(replies) {
+            Ok(state) if !state.starts_with("Unknown") => state,
+            Ok(why) | Err(why) => {
+                return Some(format!("where its traffic goes is not known: {}", why.trim_start_matches("Unknown: ")));
+            }
+        };
+        match (self.workflow().ends_with("_reverse"), traffic::is_write_switched(&state)) {
+            (false, true) => Some(format!("its traffic is switched ({state}): started, it writes old rows over new ones")),
+            (true, false) => Some(format!("its writes are not switched ({state}): started, it writes to the side that is live")),
+            _ => None,
+        }
+    }
+
+    /// Streams that would not run on once they are started, a text each.
+    fn stop_warnings(alias: &str, streams: &[Stream], seen: &Seen) -> Vec<String> {
+        let copying = copying(seen);
+        let is_copied = |stream: &&Stream| {
+            let ends = binlog_source::parse(stream.source.as_bytes()).is_ok_and(|source| source.stop_after_copy);
+            ends && !stream.pos.is_empty() && !copying.contains(&stream.id)
+        };
+        let ids = |is: &dyn Fn(&&Stream) -> bool| -> Vec<String> {
+            streams.iter().filter(is).map(|stream| stream.id.to_string()).collect()
+        };
+        let said = |ids: Vec<String>, what: &str| (!ids.is_empty()).then(|| format!("{alias} stream {} {what}", ids.join(", ")));
+        let positions = ids(&|stream| !stream.stop_pos.is_empty());
+        [
+            said(positions, "has a stop position: it would stop there again, and at once if it is there"),
+            said(ids(&is_copied), "was made to stop after its copy, which is done: it would stop again at once"),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
     }
 
     /// What a stream's row becomes, column by column; only columns that the request names.
@@ -301,6 +339,12 @@ pub(super) fn row(stream: &Stream) -> PlannedRow {
     PlannedRow { name: format!("stream {}", stream.id), about: stream.about(), basis: stream.basis() }
 }
 
+/// The streams that still copy.
+fn copying(seen: &Seen) -> BTreeSet<i64> {
+    let rows = seen.rows(COPY_STATES).iter().flat_map(RowSet::rows);
+    rows.filter_map(|row| row.integer("vrepl_id").ok().flatten()).collect()
+}
+
 /// Whether a database beside the tablet's own has streams of the workflow's name.
 fn has_others(seen: &Seen) -> bool {
     match seen.looked.get(OTHERS) {
@@ -379,8 +423,28 @@ impl Verb for WorkflowUpdate {
         looks
     }
 
-    fn prepare(&self, seen: &[Seen], _replies: &[Reply], _force: bool) -> Result<Prepared, Status> {
+    /// Where traffic goes, if streams of a move are to be started. While it copies nothing of its writes can have been switched.
+    fn inquiry(&self, seen: &[Seen], replies: &[Reply]) -> Option<Call> {
+        if !self.starts() || !replies.is_empty() || seen.iter().any(|seen| !copying(seen).is_empty()) {
+            return None;
+        }
+        let streams = |seen: &Seen| stream::streams(seen.rows(STREAMS)).unwrap_or_default();
+        let is_move = |stream: Stream| MOVES.contains(&stream.workflow_type.as_str());
+        let is_refused = |seen: &Seen| self.refusal(&streams(seen), seen).is_err();
+        if !seen.iter().flat_map(streams).any(is_move) || seen.iter().any(is_refused) {
+            return None;
+        }
+        let request =
+            WorkflowStatusRequest { keyspace: self.keyspace.clone(), workflow: self.workflow().into(), shards: Vec::new() };
+        let (path, request) = (rpc::WORKFLOW_STATUS.into(), request.encode_to_vec());
+        Some(Call { path, request, options: CallOptions::default() })
+    }
+
+    fn prepare(&self, seen: &[Seen], replies: &[Reply], _force: bool) -> Result<Prepared, Status> {
         let (mut changes, mut warnings, mut streams_in_all) = (Vec::new(), Vec::new(), 0);
+        if !replies.is_empty() {
+            warnings.extend(self.traffic_warning(replies));
+        }
         for (index, seen) in seen.iter().enumerate() {
             let alias = &seen.target.address.alias;
             if let Some(Looked::Refused(_, text)) = seen.looked.get(OTHERS) {
@@ -394,6 +458,9 @@ impl Verb for WorkflowUpdate {
             streams_in_all += streams.len();
             if streams.iter().any(Stream::is_frozen) {
                 warnings.push(format!("streams of {alias} are frozen: their traffic has been switched"));
+            }
+            if self.starts() {
+                warnings.extend(Self::stop_warnings(alias, &streams, seen));
             }
             if self.wanted.state.is_some_and(|state| state != UNCHANGED.1)
                 && streams.iter().any(|stream| stream.workflow_type == "5")

@@ -181,6 +181,7 @@ fn a_column_that_cannot_be_read_takes_nothing_else_away() {
             "strconv.ParseInt: parsing \"4294967296\": value out of range",
             StreamRow { workflow_sub_type: "4294967296".into(), ..whole.clone() },
         ),
+        (text("state", "running"), "state", "no state of a stream has this name", StreamRow { state: 0, ..whole.clone() }),
         (number("rows_copied", ""), "rows_copied", "strconv.ParseInt: parsing \"\": invalid syntax", whole.clone()),
     ] {
         let mut row = stream(&[change]);

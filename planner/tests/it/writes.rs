@@ -18,7 +18,7 @@ use vtflow_planner::{
             UpdateVReplicationWorkflowResponse, VDiffResponse, VReplicationExecRequest, VReplicationExecResponse,
         },
         topodata::Shard,
-        vschema::{RoutingRule, RoutingRules},
+        vschema::{RoutingRule, RoutingRules, SrvVSchema},
         vtctldata::{
             CancelSchemaMigrationRequest, CancelSchemaMigrationResponse, WorkflowDeleteRequest, WorkflowDeleteResponse,
             WorkflowUpdateRequest, WorkflowUpdateResponse,
@@ -276,6 +276,55 @@ fn atomic_copies_do_not_start_half_way() {
     let (reply, asks) = cluster.run(&performed(state(RUNNING)));
     assert!(error(&reply).contains("stream 7 is still in the copy phase"), "{}", error(&reply));
     assert!(writes(&asks).is_empty());
+}
+
+/// One stream of a move of `t1` from `src`: its name, its position and where it stops.
+fn moving(name: &str, stop_after_copy: bool, stop_pos: &str) -> Cluster {
+    let columns = ["#id", "workflow", "source", "pos", "stop_pos", "state", "message", "#workflow_type", "db_name"];
+    let stops = if stop_after_copy { " stop_after_copy:true" } else { "" };
+    let source = format!("{}{stops}", stream(7, "wf").source);
+    let row = ["7", name, &source, "MySQL56/14b68925-696a-11ea-aee7-fec597a91f5e:1-3", stop_pos, "Stopped", "", "1", "vt_ks"];
+    let mut cluster = running();
+    cluster.cell("zone1").put("zone1", "SrvVSchema", &SrvVSchema::default());
+    cluster.answer(100, "streams", rows(&columns, &[row.map(|text| Some(text.to_owned())).to_vec()]));
+    cluster.answer(200, "streams", streams(&[]));
+    cluster
+}
+
+/// What the plan to start it warns of.
+fn warned(cluster: &Cluster, name: &str) -> String {
+    let request = UpdateVReplicationWorkflowRequest { workflow: name.into(), ..state(RUNNING) };
+    let options = CallOptions { mode: Mode::Preview, ..CallOptions::default() };
+    let (reply, _) = cluster.run(&update(request, options));
+    plan(&reply).text().lines().filter(|line| line.starts_with("Note: ")).collect::<Vec<_>>().join("|")
+}
+
+#[test]
+fn whoever_starts_a_move_is_told_where_its_traffic_goes() {
+    let switched = |mut cluster: Cluster| {
+        let (from_table, to_tables) = ("src.t1".into(), vec!["ks.t1".into()]);
+        cluster.put("global", "RoutingRules", &RoutingRules { rules: vec![RoutingRule { from_table, to_tables }] });
+        cluster
+    };
+    let forward = moving("wf", false, "");
+    assert_eq!(warned(&forward, "wf"), "");
+    assert!(warned(&switched(forward), "wf").contains("its traffic is switched (Reads Not Switched. Writes Switched)"));
+    let reverse = moving("wf_reverse", false, "");
+    assert!(warned(&reverse, "wf_reverse").contains("its writes are not switched"));
+    let mut unknown = moving("wf", false, "");
+    unknown.cell("zone2");
+    assert!(warned(&unknown, "wf").contains("where its traffic goes is not known: "), "{}", warned(&unknown, "wf"));
+}
+
+#[test]
+fn whoever_starts_a_stream_is_told_that_it_would_stop_again() {
+    let position = warned(&moving("wf", false, "MySQL56/14b68925-696a-11ea-aee7-fec597a91f5e:1-3"), "wf");
+    assert!(position.contains("zone1-0000000100 stream 7 has a stop position"), "{position}");
+    let copied = moving("wf", true, "");
+    assert!(warned(&copied, "wf").contains("it would stop again at once"));
+    let mut copying = copied;
+    copying.answer(100, "copy state", copy_states(&[(1, 7, "t1")]));
+    assert_eq!(warned(&copying, "wf"), "");
 }
 
 #[test]
@@ -612,12 +661,12 @@ fn a_workflow_is_deleted_under_its_lock() {
 
 #[test]
 fn what_must_not_be_deleted_is_refused_before_anything_is_touched() {
-    let of_type = |kind: &str| {
+    let of_type = |kind: &str, message: &str| {
         let mut cluster = deletable();
         let columns =
             ["#id", "workflow", "source", "pos", "state", "message", "cell", "tablet_types", "#workflow_type", "db_name"];
         let source = stream(7, "wf").source;
-        let row = ["7", "wf", &source, "", "Running", "", "", "", kind, "vt_ks"].map(|text| Some(text.to_owned())).to_vec();
+        let row = ["7", "wf", &source, "", "Running", message, "", "", kind, "vt_ks"].map(|text| Some(text.to_owned())).to_vec();
         cluster.answer(100, "streams", rows(&columns, &[row]));
         cluster
     };
@@ -639,8 +688,17 @@ fn what_must_not_be_deleted_is_refused_before_anything_is_touched() {
             "would drop the copied tables (keep_data), which vtflow does not do",
         ),
         (deletable(), deletion(|request| request.workflow.clear(), false), "no workflow provided"),
-        (of_type("5"), deletion(|_| {}, true), "Use: vtflow migration cancel ks wf"),
-        (frozen.clone(), deletion(|_| {}, false), "is frozen on ks/80-"),
+        (
+            of_type("2", "FROZEN"),
+            deletion(|_| {}, false),
+            "its vindex was externalized; nothing was changed. To delete its streams, whatever its source says: vtflow workflow delete ks wf --ignore-source",
+        ),
+        (of_type("5", ""), deletion(|_| {}, true), "Use: vtflow migration cancel ks wf"),
+        (
+            frozen.clone(),
+            deletion(|_| {}, false),
+            "is frozen on ks/80-: its traffic has been switched at some time (now: Reads Not Switched. Writes Not Switched)",
+        ),
         (switched, deletion(|_| {}, false), "cannot delete workflow because you have already switched write traffic"),
         (reversed, deletion(|_| {}, true), "workflow src.wf_reverse is there, too"),
         (nowhere, deletion(|_| {}, false), "no streams found in keyspace ks for wf"),
@@ -653,6 +711,9 @@ fn what_must_not_be_deleted_is_refused_before_anything_is_touched() {
         assert_eq!(has_lock, asks.iter().any(|ask| matches!(ask.what, What::TopoUnlock { .. })), "{want}: given back");
     }
     let (reply, _) = frozen.run(&deletion(|_| {}, true));
+    assert!(reply.result.is_ok(), "{reply:?}");
+    // An externalized vindex has switched nothing, and works without its streams.
+    let (reply, _) = of_type("2", "FROZEN").run(&deletion(|request| request.ignore_source_keyspace = true, false));
     assert!(reply.result.is_ok(), "{reply:?}");
 }
 

@@ -1,6 +1,11 @@
 //! `vtflow describe workflow KEYSPACE NAME`: one screen on one workflow.
 
-use std::{fmt::Write, process::ExitCode, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write,
+    process::ExitCode,
+    time::Duration,
+};
 
 use clap::{Args, ValueEnum};
 use prost::Message;
@@ -12,7 +17,7 @@ use vtflow_planner::{
         WorkflowStatusResponse,
     },
     rpc,
-    summary::{self, Description, SourceShards, StreamLine},
+    summary::{self, Description, SourceShards, StreamLine, Surroundings},
 };
 
 use super::{
@@ -71,17 +76,19 @@ enum Format {
     Yaml,
 }
 
-/// Both replies, and what is known of the source. The status may be missing: the rest is still shown.
+/// Both replies, and what is known beside them. The status may be missing: the rest is still shown.
 pub(crate) struct Both {
     workflow: Workflow,
     status: Option<WorkflowStatusResponse>,
-    sources: SourceShards,
+    around: Surroundings,
 }
 
 #[derive(Serialize)]
 struct Documents {
     workflow: Document,
     status: Option<Document>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    contradictions: Vec<String>,
 }
 
 impl View for DescribeArgs {
@@ -113,27 +120,37 @@ impl View for DescribeArgs {
             Ok(found) => found,
             Err(status) => return Reading { result: Err(status), failures },
         };
-        let sources = sources(cluster, &found, now).await;
+        let (sources, has_forward) = tokio::join!(sources(cluster, &found, now), has_forward(cluster, &found, now));
+        let is_contradiction = |failure: &Failure| failure.lost == Lost::Workflow && failure.workflow == found.name;
+        let contradictions = failures.iter().filter(|failure| is_contradiction(failure)).map(|failure| failure.message.clone());
+        let mut around = Surroundings { sources, contradictions: contradictions.collect(), has_forward };
         let Some(status) = status else {
-            return Reading { result: Ok(Both { workflow: found, status: None, sources }), failures };
+            return Reading { result: Ok(Both { workflow: found, status: None, around }), failures };
         };
         for failure in status.failures {
             // Both ask the same tablets: what one of them said, the other need not repeat.
-            if !failures.iter().any(|known| known.shard == failure.shard && known.message == failure.message) {
+            if failures.iter().any(|known| known.shard == failure.shard && known.message == failure.message) {
+                continue;
+            }
+            // That its tables go different ways is shown with the workflow: nothing is missing because of it.
+            if is_contradiction(&failure) {
+                around.contradictions.push(failure.message);
+            } else {
                 failures.push(failure);
             }
         }
         let status = status.result.and_then(|bytes| decode::<WorkflowStatusResponse>(&bytes));
         let status = status.map_err(|status| failures.push(lost_status(keyspace, workflow, status.message))).ok();
-        Reading { result: Ok(Both { workflow: found, status, sources }), failures }
+        Reading { result: Ok(Both { workflow: found, status, around }), failures }
     }
 
     fn text(&self, screen: &Screen<'_, Both>) -> anyhow::Result<String> {
-        let Both { workflow, status, sources } = screen.read;
+        let Both { workflow, status, around } = screen.read;
         let documents = || -> Result<Documents, json::PrintError> {
             let status = status.as_ref().map(Message::encode_to_vec);
             let status = status.map(|bytes| Document::read("vtctldata.WorkflowStatusResponse", &bytes)).transpose()?;
-            Ok(Documents { workflow: Document::read("vtctldata.Workflow", &workflow.encode_to_vec())?, status })
+            let workflow = Document::read("vtctldata.Workflow", &workflow.encode_to_vec())?;
+            Ok(Documents { workflow, status, contradictions: around.contradictions.clone() })
         };
         let width = match self.output {
             Format::Json => return Ok(json::any_json(&documents()?)?),
@@ -142,20 +159,36 @@ impl View for DescribeArgs {
             Format::Wide => None,
         };
         let before = screen.before.map(|before| summary::Reading { workflow: &before.workflow });
-        let description = summary::describe(workflow, status.as_ref(), sources, before, screen.now);
+        let description = summary::describe(workflow, status.as_ref(), around, before, screen.now);
         Ok(show(&self.workflow.keyspace, &description, width))
     }
 }
 
-/// The shards of the keyspace that a workflow reads, where it is one of this cluster.
-async fn sources(cluster: &Connected, workflow: &Workflow, now: Timestamp) -> SourceShards {
-    let streams = workflow.shard_streams.values().flat_map(|shard| &shard.streams);
-    let mut sources = streams.filter_map(|stream| stream.binlog_source.as_ref());
-    let is_elsewhere = sources.any(|source| !source.external_cluster.is_empty() || !source.external_mysql.is_empty());
-    let keyspace = workflow.source.as_ref().map_or("", |source| source.keyspace.as_str());
-    if keyspace.is_empty() || is_elsewhere || workflow.workflow_type == "OnlineDDL" {
-        return SourceShards::Unknown;
+/// More keyspaces than that no workflow reads that is one; each costs a request.
+const KEYSPACES_AT_MOST: usize = 4;
+
+/// The shards of the keyspaces that a workflow reads, where they are of this cluster.
+async fn sources(cluster: &Connected, workflow: &Workflow, now: Timestamp) -> BTreeMap<String, SourceShards> {
+    let streams = workflow.shard_streams.values().flat_map(|shard| &shard.streams).filter(|stream| stream.id != 0);
+    let sources = streams.filter_map(|stream| stream.binlog_source.as_ref());
+    let is_elsewhere = sources.clone().any(|source| !source.external_cluster.is_empty() || !source.external_mysql.is_empty());
+    if is_elsewhere || workflow.workflow_type == "OnlineDDL" {
+        return BTreeMap::new();
     }
+    let keyspaces: BTreeSet<&str> = sources.map(|source| source.keyspace.as_str()).collect();
+    let mut known = BTreeMap::new();
+    for (place, keyspace) in keyspaces.into_iter().enumerate() {
+        let shards = if keyspace.is_empty() || place >= KEYSPACES_AT_MOST {
+            SourceShards::Unknown
+        } else {
+            shards(cluster, keyspace, now).await
+        };
+        known.insert(keyspace.to_owned(), shards);
+    }
+    known
+}
+
+async fn shards(cluster: &Connected, keyspace: &str, now: Timestamp) -> SourceShards {
     let reply = view::ask(cluster, &shards_of(keyspace), now).await;
     match reply.result.and_then(|bytes| decode::<FindAllShardsInKeyspaceResponse>(&bytes)) {
         Ok(found) => SourceShards::Known(found.shards.into_keys().collect()),
@@ -164,6 +197,23 @@ async fn sources(cluster: &Connected, workflow: &Workflow, now: Timestamp) -> So
         }
         Err(_) => SourceShards::Unknown,
     }
+}
+
+/// Whether the workflow of which this one is the other direction is where it reads; `None`: it is none, or nobody can tell.
+async fn has_forward(cluster: &Connected, workflow: &Workflow, now: Timestamp) -> Option<bool> {
+    let forward = workflow.name.strip_suffix("_reverse")?;
+    let keyspace = workflow.source.as_ref().map(|source| source.keyspace.clone()).filter(|keyspace| !keyspace.is_empty())?;
+    let request =
+        GetWorkflowsRequest { keyspace, workflow: forward.to_owned(), name_only: true, ..GetWorkflowsRequest::default() };
+    // One without a name would be all of them.
+    if forward.is_empty() {
+        return None;
+    }
+    let reply = view::ask(cluster, &view::call(rpc::GET_WORKFLOWS, request.encode_to_vec(), false), now).await;
+    let found = decode::<GetWorkflowsResponse>(&reply.result.ok()?).ok()?;
+    let is_there = found.workflows.iter().any(|found| found.name == forward);
+    // A shard that did not answer may have it.
+    (is_there || reply.failures.is_empty()).then_some(is_there)
 }
 
 fn decode<M: Message + Default>(bytes: &[u8]) -> Result<M, Status> {
@@ -273,7 +323,8 @@ fn streams(of: &Description, width: Option<usize>) -> String {
             if stream.throttled_by.is_empty() { String::new() } else { format!("throttled by {}", stream.throttled_by) };
         // Trouble has lines of its own beneath.
         let message = if stream.has_trouble { "" } else { stream.message.as_str() };
-        let note: Vec<&str> = [message, &throttled].into_iter().filter(|text| !text.is_empty()).collect();
+        let stops = if stream.stops_at.is_empty() { String::new() } else { format!("stops at {}", stream.stops_at) };
+        let note: Vec<&str> = [message, &stops, &throttled].into_iter().filter(|text| !text.is_empty()).collect();
         cells.push(note.join("; "));
         Line { cells, has_trouble: stream.has_trouble }
     };
