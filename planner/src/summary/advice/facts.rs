@@ -1,0 +1,274 @@
+//! What the advice rests on: what a workflow is for, how its streams stand, where its traffic goes and whether its source is there.
+
+use std::collections::BTreeSet;
+
+use super::{SourceShards, Surroundings, commands::Do};
+use crate::{
+    proto::{
+        binlogdata::BinlogSource,
+        vtctldata::{Workflow, WorkflowStatusResponse, workflow::Stream},
+    },
+    summary::health::{Health, Stop, Whole},
+};
+
+/// What a workflow is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    MoveTables,
+    Reshard,
+    Migrate,
+    Materialize,
+    Lookup,
+    OnlineDdl,
+    Other,
+}
+
+/// How its streams stand, all together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Of some nothing is known.
+    Unreached,
+    Failed,
+    Retrying,
+    Waiting,
+    /// Some stand, some go.
+    Mixed,
+    Stopped,
+    /// At a stop position, which is still there.
+    StopPosition,
+    Ddl,
+    Cutover,
+    Nothing,
+    AfterCopy,
+    /// Some have stopped after their copy, some stand for another reason.
+    PartlyAfterCopy,
+    Silent,
+    Copying,
+    Running,
+    PartlyFrozen,
+    Frozen,
+}
+
+/// Where its traffic goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Traffic {
+    Unknown,
+    /// That of its tables goes different ways.
+    Split,
+    NotSwitched,
+    /// Reads, at least some.
+    Reads,
+    /// Writes, and not all reads.
+    Writes,
+    /// That of some shards.
+    SomeShards,
+    Switched,
+}
+
+/// Whether what it reads is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// Nobody looked.
+    Unknown,
+    /// Its streams do not say what they read, or that gave no answer.
+    Unreadable,
+    Present,
+    /// In another cluster, or on a server that is no tablet.
+    Elsewhere,
+    Gone,
+}
+
+/// A workflow, as far as the next step depends on it.
+#[derive(Clone, Copy, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "facts that are independent of each other")]
+pub(super) struct Case {
+    pub(super) kind: Kind,
+    pub(super) phase: Phase,
+    pub(super) traffic: Traffic,
+    pub(super) source: Source,
+    /// It moves single shards.
+    pub(super) is_partial: bool,
+    pub(super) is_multi_tenant: bool,
+    /// An atomic copy that is not done.
+    pub(super) is_atomic_copy: bool,
+    pub(super) is_reverse: bool,
+    pub(super) stops_after_copy: bool,
+    pub(super) has_sharded_target: bool,
+    /// None of its streams is known to lack anything of what it reads.
+    pub(super) can_freeze: bool,
+}
+
+impl Case {
+    /// What only works on a source in this cluster.
+    pub(super) fn is_elsewhere(&self, what: Do) -> Do {
+        if self.source == Source::Present { what } else { Do::Nothing }
+    }
+
+    /// Whether its work is done: a move's when its traffic is switched, that of the other direction when it is switched back.
+    pub(super) fn is_to_be_frozen(&self) -> bool {
+        let done = if self.is_reverse { Traffic::NotSwitched } else { Traffic::Switched };
+        self.source == Source::Present && self.traffic == done
+    }
+}
+
+/// Where the traffic of a workflow goes, in words; `None` when it is not known. A workflow that moves none says so, whatever the reply says.
+pub(in crate::summary) fn traffic(workflow: &Workflow, status: Option<&WorkflowStatusResponse>) -> Option<String> {
+    match kind(workflow) {
+        Kind::MoveTables | Kind::Reshard => {
+            status.map(|status| status.traffic_state.clone()).filter(|text| !text.is_empty() && !text.starts_with("Unknown"))
+        }
+        Kind::Migrate => Some("switched by hand, outside of Vitess".into()),
+        _ => Some("moves none".into()),
+    }
+}
+
+pub(super) fn kind(workflow: &Workflow) -> Kind {
+    match workflow.workflow_type.as_str() {
+        "MoveTables" => Kind::MoveTables,
+        "Reshard" => Kind::Reshard,
+        "Migrate" => Kind::Migrate,
+        "Materialize" => Kind::Materialize,
+        "CreateLookupIndex" => Kind::Lookup,
+        "OnlineDDL" => Kind::OnlineDdl,
+        _ => Kind::Other,
+    }
+}
+
+pub(super) fn phase(streams: &[(Health, &str, &Stream)]) -> Phase {
+    let any = |is: &dyn Fn(Health) -> bool| streams.iter().any(|(health, ..)| is(*health));
+    let all = |is: &dyn Fn(Health) -> bool| streams.iter().all(|(health, ..)| is(*health));
+    let stopped = |stop: Stop| any(&|health| health == Health::Stopped(stop));
+    let is_still = |health: Health| matches!(health, Health::Stopped(_) | Health::Waiting);
+    let stands_at_position = |(health, _, stream): &(Health, &str, &Stream)| {
+        matches!(health, Health::Stopped(Stop::Position | Stop::VDiff | Stop::Hand)) && !stream.stop_position.is_empty()
+    };
+    if streams.is_empty() || any(&|health| matches!(health, Health::Missing | Health::Unknown)) {
+        Phase::Unreached
+    } else if any(&|health| health == Health::Frozen) {
+        if all(&|health| health == Health::Frozen) { Phase::Frozen } else { Phase::PartlyFrozen }
+    } else if any(&|health| health == Health::Error) {
+        Phase::Failed
+    } else if stopped(Stop::Cutover) {
+        Phase::Cutover
+    } else if stopped(Stop::Nothing) {
+        Phase::Nothing
+    } else if stopped(Stop::Ddl) {
+        Phase::Ddl
+    } else if streams.iter().any(stands_at_position) {
+        Phase::StopPosition
+    } else if stopped(Stop::AfterCopy) && all(&|health| health == Health::Stopped(Stop::AfterCopy)) {
+        Phase::AfterCopy
+    } else if stopped(Stop::AfterCopy) && any(&|health| is_still(health) && health != Health::Stopped(Stop::AfterCopy)) {
+        Phase::PartlyAfterCopy
+    } else if any(&|health| health == Health::Retrying) {
+        Phase::Retrying
+    } else if all(&|health| health == Health::Waiting) {
+        Phase::Waiting
+    } else if any(&|health| is_still(health) && health != Health::Stopped(Stop::AfterCopy)) {
+        if all(&is_still) { Phase::Stopped } else { Phase::Mixed }
+    } else if any(&|health| health == Health::Lagging) {
+        Phase::Silent
+    } else if stopped(Stop::AfterCopy) || any(&|health| matches!(health, Health::Copying | Health::Init)) {
+        Phase::Copying
+    } else {
+        Phase::Running
+    }
+}
+
+/// `shards`: those of the workflow, which may be none of those that the text names.
+pub(super) fn switched(text: Option<&str>, shards: &[String]) -> Traffic {
+    let Some(text) = text else { return Traffic::Unknown };
+    let has = |part: &str| text.contains(part);
+    if let Some((_, list)) = text.split_once("Writes partially switched, for shards: ") {
+        let named: BTreeSet<&str> = list.split(',').map(str::trim).collect();
+        let own = shards.iter().filter(|shard| named.contains(shard.as_str())).count();
+        if shards.is_empty() || own > 0 && own < shards.len() {
+            Traffic::SomeShards
+        } else if own == 0 {
+            Traffic::NotSwitched
+        } else {
+            Traffic::Switched
+        }
+    } else if has("Writes Switched") || has("All Writes Switched") {
+        if has("All Reads Switched") { Traffic::Switched } else { Traffic::Writes }
+    } else if !has("Writes Not Switched") {
+        Traffic::Unknown
+    } else if has("Reads Not Switched") {
+        Traffic::NotSwitched
+    } else {
+        Traffic::Reads
+    }
+}
+
+/// The sources of a workflow that are not there, as `keyspace/shard`. Empty when all are, or it is not known.
+pub(in crate::summary) fn lost_sources(workflow: &Workflow, known: &Surroundings) -> Vec<String> {
+    let lost: BTreeSet<String> = sources_here(workflow)
+        .filter(|source| match known.sources.get(&source.keyspace) {
+            None | Some(SourceShards::Unknown) => false,
+            Some(SourceShards::Gone) => !source.keyspace.is_empty(),
+            Some(SourceShards::Known(shards)) => !shards.contains(&source.shard),
+        })
+        .map(|source| match source.shard.as_str() {
+            "" => format!("{}, of which no shard is named", source.keyspace),
+            shard => format!("{}/{shard}", source.keyspace),
+        })
+        .collect();
+    lost.into_iter().collect()
+}
+
+/// What streams with a row read of this cluster.
+pub(super) fn sources_here(workflow: &Workflow) -> impl Iterator<Item = &BinlogSource> {
+    let streams = workflow.shard_streams.values().flat_map(|shard| &shard.streams).filter(|stream| stream.id != 0);
+    let sources = streams.filter_map(|stream| stream.binlog_source.as_ref());
+    sources.filter(|source| source.external_cluster.is_empty() && source.external_mysql.is_empty())
+}
+
+pub(super) fn case(workflow: &Workflow, whole: &Whole<'_>, traffic: Option<&str>, around: &Surroundings) -> Case {
+    let options = workflow.options.clone().unwrap_or_default();
+    let of = |is: &dyn Fn(&BinlogSource) -> bool| {
+        whole.streams.iter().filter_map(|(_, _, stream)| stream.binlog_source.as_ref()).any(is)
+    };
+    let kind = kind(workflow);
+    let source = if of(&|source| !source.external_cluster.is_empty() || !source.external_mysql.is_empty()) {
+        Source::Elsewhere
+    } else if !lost_sources(workflow, around).is_empty() {
+        Source::Gone
+    } else if around.sources.is_empty() {
+        Source::Unknown
+    } else if sources_here(workflow)
+        .any(|source| matches!(around.sources.get(&source.keyspace), None | Some(SourceShards::Unknown)))
+    {
+        Source::Unreadable
+    } else {
+        Source::Present
+    };
+    Case {
+        kind,
+        phase: phase(&whole.streams),
+        traffic: match switched(traffic, workflow.target.as_ref().map_or(&[], |target| &target.shards)) {
+            Traffic::Unknown => Traffic::Unknown,
+            _ if !around.contradictions.is_empty() => Traffic::Split,
+            known => known,
+        },
+        source,
+        is_partial: workflow.workflow_sub_type == "Partial",
+        is_multi_tenant: !options.tenant_id.is_empty(),
+        is_atomic_copy: workflow.workflow_sub_type == "AtomicCopy"
+            && whole.streams.iter().any(|(_, _, stream)| !stream.copy_states.is_empty()),
+        is_reverse: workflow.name.ends_with("_reverse"),
+        stops_after_copy: of(&|source| source.stop_after_copy),
+        has_sharded_target: workflow.target.as_ref().is_some_and(|target| target.shards.len() > 1),
+        can_freeze: whole.streams.iter().all(|(health, _, stream)| is_at_end(*health, stream)),
+    }
+}
+
+/// Whether a stream may be put away: it runs and does not lag, or was stopped by a switch of traffic or by somebody. One that a schema
+/// change, a comparison or the end of its copy stopped has not read on since.
+pub(super) fn is_at_end(health: Health, stream: &Stream) -> bool {
+    let is_whole = stream.copy_states.is_empty() && !stream.position.is_empty();
+    match health {
+        Health::Frozen => true,
+        Health::Running | Health::Stopped(Stop::Cutover | Stop::Hand) => is_whole,
+        _ => false,
+    }
+}
