@@ -638,6 +638,25 @@ mod tests {
     }
 
     #[test]
+    fn a_move_that_is_far_behind_is_not_to_be_switched() {
+        let next = |largest| {
+            let mut stream = Stream { transaction_timestamp: at(1_000 - largest), ..copying(0, 999, vec![]) };
+            stream.state = "Running".into();
+            stream.copy_states.clear();
+            stream.binlog_source = Some(BinlogSource { keyspace: "from".into(), shard: "0".into(), ..BinlogSource::default() });
+            let workflow = Workflow { max_v_replication_transaction_lag: largest, ..workflow("MoveTables", vec![stream]) };
+            let status = WorkflowStatusResponse { traffic_state: NOT.into(), ..WorkflowStatusResponse::default() };
+            let of = describe(&workflow, Some(&status), &here(), None, NOW);
+            assert_eq!(of.streams[0].lag_seconds, Some(largest));
+            of.next.into_iter().map(|step| format!("{} {}", step.why, step.command)).collect::<Vec<_>>().join("; ")
+        };
+        assert!(next(30).contains(" SwitchTraffic --dry-run"));
+        let far = next(900);
+        assert!(far.contains("it is 15m behind: its traffic cannot be switched until it has caught up"), "{far}");
+        assert!(!far.contains("SwitchTraffic"), "{far}");
+    }
+
+    #[test]
     fn a_move_whose_writes_are_switched_is_never_started() {
         let stands = [
             ("Stopped", "", ""),
