@@ -12,7 +12,7 @@ use super::{
     advice::{self, Surroundings},
     health::{Health, Whole, is_throttled, lag, updated, will_stop},
     logs::{LogLine, logs},
-    words::{count, duration, message, some, speed},
+    words::{count, duration, message, speed},
     workflows::line,
 };
 use crate::{
@@ -157,13 +157,10 @@ pub fn describe(
     let raw: Vec<&Stream> = all.iter().map(|(_, _, stream)| *stream).collect();
     let tables = tables(&all, status);
     let traffic = advice::traffic(workflow, status);
-    let lost = advice::lost_sources(workflow, around);
     let mut troubles = whole.of_all.clone();
     troubles.extend(around.contradictions.iter().cloned());
     troubles.extend(advice::against_traffic(workflow, &whole, traffic.as_deref(), around).map(str::to_owned));
-    if !lost.is_empty() {
-        troubles.push(format!("its source is gone: {}", some(&lost.iter().map(String::as_str).collect::<Vec<_>>(), 3)));
-    }
+    troubles.extend(advice::lost_source(workflow, &around.sources));
     Description {
         name: summary.name,
         kind: summary.kind,

@@ -33,4 +33,4 @@ pub use text::{Command, printable, quoted};
 pub use topology::{KeyspaceLine, ShardLine, TabletLine, keyspace_names, keyspaces, shards, tablets};
 pub use vdiff::{VDiffLine, VDiffShard, VDiffSummary, VDiffTable, vdiff_is_under_way, vdiff_list, vdiff_summary};
 pub use words::{count, duration, speed};
-pub use workflows::{WorkflowLine, workflows, workflows_of};
+pub use workflows::{WorkflowLine, source_keyspaces, workflows, workflows_of, workflows_with};

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::{
+    advice::{SourceShards, lost_source, sources_here},
     health::{Health, Stop, Whole},
     words::count,
 };
@@ -46,19 +47,37 @@ pub fn workflows(reply: &GetWorkflowsResponse, now: Timestamp) -> Vec<WorkflowLi
 
 /// As [`workflows`], of a reply to this request: what a filter left out is not missing.
 pub fn workflows_of(request: &GetWorkflowsRequest, reply: &GetWorkflowsResponse, now: Timestamp) -> Vec<WorkflowLine> {
+    workflows_with(request, reply, &BTreeMap::new(), now)
+}
+
+/// As [`workflows_of`], with what is known of the keyspaces that they read: a source that is gone is trouble.
+pub fn workflows_with(
+    request: &GetWorkflowsRequest,
+    reply: &GetWorkflowsResponse,
+    sources: &BTreeMap<String, SourceShards>,
+    now: Timestamp,
+) -> Vec<WorkflowLine> {
     let has_all = request.shards.is_empty() && !request.active_only;
     let line = |workflow| {
-        let whole = if request.active_only && request.shards.is_empty() {
+        let mut whole = if request.active_only && request.shards.is_empty() {
             Whole::of_active(workflow, now)
         } else {
             let left_out = if request.active_only { "stopped streams are left out" } else { "" };
             Whole { left_out, ..Whole::new(workflow, has_all, now) }
         };
+        whole.of_all.extend(lost_source(workflow, sources));
         ((!whole.has_trouble(), whole.worst()), line(workflow, &whole))
     };
     let mut lines: Vec<_> = reply.workflows.iter().map(line).collect();
     lines.sort_by(|(a, x), (b, y)| a.cmp(b).then_with(|| x.name.cmp(&y.name)));
     lines.into_iter().map(|(_, line)| line).collect()
+}
+
+/// The keyspaces of this cluster that the workflows read, each once: those that tell whether a source is there.
+pub fn source_keyspaces<'a>(workflows: impl IntoIterator<Item = &'a Workflow>) -> BTreeSet<String> {
+    // A schema migration reads its own shard.
+    let others = workflows.into_iter().filter(|workflow| workflow.workflow_type != "OnlineDDL");
+    others.flat_map(sources_here).map(|source| source.keyspace.clone()).collect()
 }
 
 pub(super) fn line(workflow: &Workflow, whole: &Whole<'_>) -> WorkflowLine {
@@ -390,6 +409,24 @@ mod tests {
         // An error of the connection has not ended it.
         assert_eq!(of("Error", "vttablet: rpc error: code = Unavailable desc = no"), ("1 Retrying".into(), true));
         assert_eq!(of("Error", "terminal error: rpc error: code = Unavailable"), ("1 Error".into(), true));
+    }
+
+    #[test]
+    fn a_source_that_is_gone_is_trouble() {
+        let reply =
+            GetWorkflowsResponse { workflows: vec![of_kind("MoveTables", &[("-80", "Running", ""), ("80-", "Running", "")])] };
+        assert_eq!(source_keyspaces(&reply.workflows), BTreeSet::from(["from".to_owned()]));
+        let with = |shards: SourceShards| {
+            let sources = BTreeMap::from([("from".to_owned(), shards)]);
+            let line = workflows_with(&GetWorkflowsRequest::default(), &reply, &sources, NOW).remove(0);
+            (line.has_trouble, line.note)
+        };
+        assert_eq!(with(SourceShards::Gone), (true, "its source is gone: from/0".into()));
+        assert_eq!(with(SourceShards::Known(BTreeSet::from(["-".to_owned()]))), (true, "its source is gone: from/0".into()));
+        assert_eq!(with(SourceShards::Known(BTreeSet::from(["0".to_owned()]))), (false, String::new()));
+        assert_eq!(with(SourceShards::Unknown), (false, String::new()));
+        let migration = of_kind("OnlineDDL", &[("-80", "Running", "")]);
+        assert!(source_keyspaces([&migration]).is_empty());
     }
 
     #[test]

@@ -1,13 +1,9 @@
 //! `vtflow describe workflow KEYSPACE NAME`: one screen on one workflow.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt::Write,
-    process::ExitCode,
-    time::Duration,
-};
+use std::{collections::BTreeMap, fmt::Write, process::ExitCode, time::Duration};
 
 use clap::{Args, ValueEnum};
+use futures_util::{StreamExt, stream};
 use prost::Message;
 use serde::Serialize;
 use vtflow_planner::{
@@ -120,7 +116,8 @@ impl View for DescribeArgs {
             Ok(found) => found,
             Err(status) => return Reading { result: Err(status), failures },
         };
-        let (sources, has_forward) = tokio::join!(sources(cluster, &found, now), has_forward(cluster, &found, now));
+        let (sources, has_forward) =
+            tokio::join!(sources(cluster, std::slice::from_ref(&found), now), has_forward(cluster, &found, now));
         let is_contradiction = |failure: &Failure| failure.lost == Lost::Workflow && failure.workflow == found.name;
         let contradictions = failures.iter().filter(|failure| is_contradiction(failure)).map(|failure| failure.message.clone());
         let mut around = Surroundings { sources, contradictions: contradictions.collect(), has_forward };
@@ -164,27 +161,27 @@ impl View for DescribeArgs {
     }
 }
 
-/// More keyspaces than that no workflow reads that is one; each costs a request.
-const KEYSPACES_AT_MOST: usize = 4;
+/// More keyspaces than that are not looked at: each costs a request.
+const KEYSPACES_AT_MOST: usize = 16;
+const KEYSPACES_AT_ONCE: usize = 8;
 
-/// The shards of the keyspaces that a workflow reads, where they are of this cluster.
-async fn sources(cluster: &Connected, workflow: &Workflow, now: Timestamp) -> BTreeMap<String, SourceShards> {
-    let streams = workflow.shard_streams.values().flat_map(|shard| &shard.streams).filter(|stream| stream.id != 0);
-    let sources = streams.filter_map(|stream| stream.binlog_source.as_ref());
-    let is_elsewhere = sources.clone().any(|source| !source.external_cluster.is_empty() || !source.external_mysql.is_empty());
-    if is_elsewhere || workflow.workflow_type == "OnlineDDL" {
-        return BTreeMap::new();
-    }
-    let keyspaces: BTreeSet<&str> = sources.map(|source| source.keyspace.as_str()).collect();
+/// The shards of the keyspaces that workflows read, where they are of this cluster. Empty: they read none.
+pub(crate) async fn sources(cluster: &Connected, workflows: &[Workflow], now: Timestamp) -> BTreeMap<String, SourceShards> {
     let mut known = BTreeMap::new();
-    for (place, keyspace) in keyspaces.into_iter().enumerate() {
-        let shards = if keyspace.is_empty() || place >= KEYSPACES_AT_MOST {
-            SourceShards::Unknown
+    let mut asked = Vec::new();
+    for keyspace in summary::source_keyspaces(workflows) {
+        if keyspace.is_empty() || asked.len() >= KEYSPACES_AT_MOST {
+            known.insert(keyspace, SourceShards::Unknown);
         } else {
-            shards(cluster, keyspace, now).await
-        };
-        known.insert(keyspace.to_owned(), shards);
+            asked.push(keyspace);
+        }
     }
+    let read = |keyspace: String| async {
+        let shards = shards(cluster, &keyspace, now).await;
+        (keyspace, shards)
+    };
+    let read: Vec<_> = stream::iter(asked).map(read).buffered(KEYSPACES_AT_ONCE).collect().await;
+    known.extend(read);
     known
 }
 

@@ -1,18 +1,20 @@
 //! `vtflow get workflows [KEYSPACE]`.
 
-use std::process::ExitCode;
+use std::{collections::BTreeMap, process::ExitCode};
 
 use clap::Args;
 use prost::Message;
 use vtflow_planner::{
-    Call, Timestamp,
+    Call, Reply, Timestamp,
     proto::vtctldata::{GetWorkflowsRequest, GetWorkflowsResponse},
-    rpc, summary,
+    rpc,
+    summary::{self, SourceShards},
 };
 
 use super::{
     WorkflowsArgs,
     connect::Connected,
+    describe,
     overview::{Overview, Part},
     view::{self, Format, Line, Reading, Screen, ShowArgs, View},
 };
@@ -87,15 +89,34 @@ impl WorkflowsOf {
     }
 }
 
-impl View for WorkflowsOf {
-    type Read = Vec<u8>;
+/// The reply, and what is known of the keyspaces that its workflows read.
+pub(crate) struct Found {
+    reply: Vec<u8>,
+    sources: BTreeMap<String, SourceShards>,
+}
 
-    async fn read(&self, cluster: &Connected, now: Timestamp) -> Reading<Vec<u8>> {
-        view::ask(cluster, &self.call(), now).await.into()
+impl View for WorkflowsOf {
+    type Read = Found;
+
+    async fn read(&self, cluster: &Connected, now: Timestamp) -> Reading<Found> {
+        let Reply { result, failures, .. } = view::ask(cluster, &self.call(), now).await;
+        let reply = match result {
+            Ok(reply) => reply,
+            Err(status) => return Reading { result: Err(status), failures },
+        };
+        // Documents are the reply as it is, and names say nothing of sources.
+        let sources = match GetWorkflowsResponse::decode(reply.as_slice()) {
+            Ok(found) if matches!(self.show.output, Format::Table | Format::Wide) => {
+                describe::sources(cluster, &found.workflows, now).await
+            }
+            _ => BTreeMap::new(),
+        };
+        Reading { result: Ok(Found { reply, sources }), failures }
     }
 
-    fn text(&self, screen: &Screen<'_, Vec<u8>>) -> anyhow::Result<String> {
-        let mut reply = GetWorkflowsResponse::decode(screen.read.as_slice())?;
+    fn text(&self, screen: &Screen<'_, Found>) -> anyhow::Result<String> {
+        let Found { reply, sources } = screen.read;
+        let mut reply = GetWorkflowsResponse::decode(reply.as_slice())?;
         // A request without a name asks for all: who names the one without a name gets that.
         if let Some(name) = &self.workflows.workflow {
             reply.workflows.retain(|workflow| workflow.name == *name);
@@ -107,7 +128,7 @@ impl View for WorkflowsOf {
         if self.show.output == Format::Name {
             return Ok(view::names(reply.workflows.iter().map(|workflow| workflow.name.as_str())));
         }
-        let workflows = summary::workflows_of(&self.workflows.request(&self.keyspace, false), &reply, screen.now);
+        let workflows = summary::workflows_with(&self.workflows.request(&self.keyspace, false), &reply, sources, screen.now);
         if workflows.is_empty() {
             return Ok(summary::nothing(&self.call(), screen.failures) + "\n");
         }
@@ -119,13 +140,13 @@ impl Part for WorkflowsOf {
     const HEADING: &'static str = "WORKFLOWS";
     const MESSAGE: &'static str = "vtctldata.GetWorkflowsResponse";
 
-    fn reply(read: &Vec<u8>) -> &[u8] {
-        read
+    fn reply(read: &Found) -> &[u8] {
+        &read.reply
     }
 
-    fn things(&self, read: &Vec<u8>, now: Timestamp) -> anyhow::Result<Vec<summary::Thing>> {
-        let reply = GetWorkflowsResponse::decode(read.as_slice())?;
-        Ok(summary::workflows_of(&self.workflows.request(&self.keyspace, false), &reply, now)
+    fn things(&self, read: &Found, now: Timestamp) -> anyhow::Result<Vec<summary::Thing>> {
+        let reply = GetWorkflowsResponse::decode(read.reply.as_slice())?;
+        Ok(summary::workflows_with(&self.workflows.request(&self.keyspace, false), &reply, &read.sources, now)
             .into_iter()
             .map(Into::into)
             .collect())

@@ -1,6 +1,6 @@
 //! What the advice rests on: what a workflow is for, how its streams stand, where its traffic goes and whether its source is there.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{SourceShards, Surroundings, commands::Do};
 use crate::{
@@ -8,7 +8,10 @@ use crate::{
         binlogdata::BinlogSource,
         vtctldata::{Workflow, WorkflowStatusResponse, workflow::Stream},
     },
-    summary::health::{Health, Stop, Whole},
+    summary::{
+        health::{Health, Stop, Whole},
+        words::some,
+    },
 };
 
 /// What a workflow is for.
@@ -200,10 +203,13 @@ pub(super) fn switched(text: Option<&str>, shards: &[String]) -> Traffic {
     }
 }
 
-/// The sources of a workflow that are not there, as `keyspace/shard`. Empty when all are, or it is not known.
-pub(in crate::summary) fn lost_sources(workflow: &Workflow, known: &Surroundings) -> Vec<String> {
+/// Which sources of a workflow are not there, as a text; `None` when all are, or it is not known. `known`: by keyspace.
+pub(in crate::summary) fn lost_source(workflow: &Workflow, known: &BTreeMap<String, SourceShards>) -> Option<String> {
+    if workflow.workflow_type == "OnlineDDL" {
+        return None;
+    }
     let lost: BTreeSet<String> = sources_here(workflow)
-        .filter(|source| match known.sources.get(&source.keyspace) {
+        .filter(|source| match known.get(&source.keyspace) {
             None | Some(SourceShards::Unknown) => false,
             Some(SourceShards::Gone) => !source.keyspace.is_empty(),
             Some(SourceShards::Known(shards)) => !shards.contains(&source.shard),
@@ -213,11 +219,12 @@ pub(in crate::summary) fn lost_sources(workflow: &Workflow, known: &Surroundings
             shard => format!("{}/{shard}", source.keyspace),
         })
         .collect();
-    lost.into_iter().collect()
+    let names: Vec<&str> = lost.iter().map(String::as_str).collect();
+    (!names.is_empty()).then(|| format!("its source is gone: {}", some(&names, 3)))
 }
 
 /// What streams with a row read of this cluster.
-pub(super) fn sources_here(workflow: &Workflow) -> impl Iterator<Item = &BinlogSource> {
+pub(in crate::summary) fn sources_here(workflow: &Workflow) -> impl Iterator<Item = &BinlogSource> {
     let streams = workflow.shard_streams.values().flat_map(|shard| &shard.streams).filter(|stream| stream.id != 0);
     let sources = streams.filter_map(|stream| stream.binlog_source.as_ref());
     sources.filter(|source| source.external_cluster.is_empty() && source.external_mysql.is_empty())
@@ -231,7 +238,7 @@ pub(super) fn case(workflow: &Workflow, whole: &Whole<'_>, traffic: Option<&str>
     let kind = kind(workflow);
     let source = if of(&|source| !source.external_cluster.is_empty() || !source.external_mysql.is_empty()) {
         Source::Elsewhere
-    } else if !lost_sources(workflow, around).is_empty() {
+    } else if lost_source(workflow, &around.sources).is_some() {
         Source::Gone
     } else if around.sources.is_empty() {
         Source::Unknown

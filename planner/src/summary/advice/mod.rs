@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use commands::{Do, command};
 use facts::{Case, Kind, Phase, Source, Traffic, case};
-pub(super) use facts::{lost_sources, traffic};
+pub(super) use facts::{lost_source, sources_here, traffic};
 pub(super) use moves::against_traffic;
 use moves::{reverse, switched_already};
 
