@@ -1,5 +1,7 @@
 //! What people see of a reply: the planner's summaries, one object for each thing.
 
+use std::collections::BTreeMap;
+
 use prost::Message;
 use serde::{Deserialize, Serialize};
 use vtflow_planner::{
@@ -119,10 +121,11 @@ pub fn overview(
     #[wasm_bindgen(unchecked_param_type = "Timestamp")] now: JsValue,
 ) -> Result<JsValue, JsError> {
     let (asked, now): (Vec<Asked>, Timestamp) = (read("reads", reads)?, read("now", now)?);
+    let all: BTreeMap<&str, Option<&Reply>> = asked.iter().map(|it| (it.keyspace.as_str(), it.shards.reply.as_ref())).collect();
     let (mut workflows, mut migrations) = (Vec::new(), Vec::new());
     for Asked { keyspace, workflows: streams, migrations: changes, shards } in &asked {
         let shards = shards.reply.as_ref();
-        workflows.push(summary::workflows_read(keyspace, streams.said(), shards, streams.now.unwrap_or(now)));
+        workflows.push(summary::workflows_read(keyspace, streams.said(), &all, streams.now.unwrap_or(now)));
         migrations.push(summary::migrations_read(keyspace, changes.said(), streams.said(), shards, changes.now.unwrap_or(now)));
     }
     write(&Overview { workflows: summary::overview(workflows), migrations: summary::overview(migrations) })

@@ -9,15 +9,17 @@ use prost::Message;
 use serde::Serialize;
 
 use super::{
+    advice::SourceShards,
     migrations::{Beside, MigrationLine},
     words::{plural, some},
-    workflows::WorkflowLine,
+    workflows::{WorkflowLine, source_keyspaces},
 };
 use crate::{
     error::{Failure, Lost},
     flow::{Reply, Timestamp},
     proto::vtctldata::{
-        FindAllShardsInKeyspaceResponse, GetSchemaMigrationsResponse, GetWorkflowsResponse, schema_migration::Status,
+        FindAllShardsInKeyspaceResponse, GetSchemaMigrationsResponse, GetWorkflowsRequest, GetWorkflowsResponse,
+        schema_migration::Status,
     },
 };
 
@@ -122,18 +124,32 @@ pub struct KeyspaceRead {
 /// What a keyspace answered to one request; or why nobody could ask.
 pub type Said<'a> = Result<&'a Reply, &'a str>;
 
-/// What one keyspace answered to `GetWorkflows`. `shards`: its reply to `FindAllShardsInKeyspace`; where there are no shards there is nothing to ask,
-/// and nothing.
-pub fn workflows_read(keyspace: &str, workflows: Said<'_>, shards: Option<&Reply>, now: Timestamp) -> KeyspaceRead {
+/// What one keyspace answered to `GetWorkflows`. `shards`: of every keyspace of the cluster, its reply to `FindAllShardsInKeyspace`, `None` if it could
+/// not be had. Where there are no shards there is nothing to ask, and nothing; and what reads a keyspace that is not there has lost its source.
+pub fn workflows_read(
+    keyspace: &str,
+    workflows: Said<'_>,
+    shards: &BTreeMap<&str, Option<&Reply>>,
+    now: Timestamp,
+) -> KeyspaceRead {
+    let known = |source: &str| match shards.get(source) {
+        _ if source.is_empty() => SourceShards::Unknown,
+        None => SourceShards::Gone,
+        Some(reply) => {
+            reply.and_then(shard_names).map_or(SourceShards::Unknown, |names| SourceShards::Known(names.into_iter().collect()))
+        }
+    };
     let read = |bytes: &[u8]| {
-        let lines = super::workflows(&decoded::<GetWorkflowsResponse>(bytes)?, now);
+        let reply = decoded::<GetWorkflowsResponse>(bytes)?;
+        let sources = source_keyspaces(&reply.workflows).into_iter().map(|source| (source.clone(), known(&source))).collect();
+        let lines = super::workflows_with(&GetWorkflowsRequest::default(), &reply, &sources, now);
         Ok(lines.into_iter().map(Into::into).collect())
     };
-    read_of(keyspace, workflows, shards, read)
+    read_of(keyspace, workflows, shards.get(keyspace).copied().flatten(), read)
 }
 
 /// What one keyspace answered to `GetSchemaMigrations`, without filters. `workflows`: what it answered to `GetWorkflows`, in which the migrations'
-/// streams are; `shards`: as for [`workflows_read`]. What could not be had leaves unknown what it would have told, and nothing else.
+/// streams are; `shards`: its reply to `FindAllShardsInKeyspace`. What could not be had leaves unknown what it would have told, and nothing else.
 pub fn migrations_read(
     keyspace: &str,
     migrations: Said<'_>,
@@ -284,7 +300,13 @@ mod tests {
     use super::*;
     use crate::{
         error,
-        proto::vtctldata::{SchemaMigration, Shard},
+        proto::{
+            binlogdata::BinlogSource,
+            vtctldata::{
+                SchemaMigration, Shard, Workflow,
+                workflow::{ReplicationLocation, ShardStream, Stream},
+            },
+        },
     };
 
     fn thing(name: &str, kind: &str, is_troubled: bool) -> Thing {
@@ -382,8 +404,29 @@ mod tests {
         let empty = shards(&[]);
         let none = shown(Ok(&no("no shards")), Ok(&no("no shards")), Some(&empty));
         assert_eq!(none, ("none".into(), Some(0), String::new(), String::new()));
-        let workflows = |said: Said<'_>, shards| overview(vec![workflows_read("ks", said, shards, now)]).remove(0).state;
+        let workflows = |said: Said<'_>, shards| {
+            let shards = BTreeMap::from([("ks", shards)]);
+            overview(vec![workflows_read("ks", said, &shards, now)]).remove(0).state
+        };
         assert_eq!(workflows(Ok(&streams), Some(&one)), "none");
+        let source = BinlogSource { keyspace: "gone".into(), shard: "0".into(), ..BinlogSource::default() };
+        let stream = Stream {
+            id: 1,
+            shard: "0".into(),
+            state: "Stopped".into(),
+            position: "p".into(),
+            binlog_source: Some(source),
+            ..Stream::default()
+        };
+        let workflow = Workflow {
+            name: "w".into(),
+            workflow_type: "MoveTables".into(),
+            source: Some(ReplicationLocation { keyspace: "gone".into(), shards: vec!["0".into()] }),
+            shard_streams: BTreeMap::from([("0/z-1".into(), ShardStream { streams: vec![stream], ..ShardStream::default() })]),
+            ..Workflow::default()
+        };
+        let lost = ok(GetWorkflowsResponse { workflows: vec![workflow] }.encode_to_vec(), Vec::new());
+        assert_eq!(workflows(Ok(&lost), Some(&one)), "1 in trouble", "the keyspace that it reads is not there");
         assert_eq!(workflows(Ok(&no("no shards")), Some(&empty)), "none");
         assert_eq!(workflows(Ok(&no("boom")), Some(&one)), "unknown");
     }
