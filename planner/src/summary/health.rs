@@ -154,8 +154,24 @@ impl Health {
     }
 }
 
+/// The state of a stream whose stored state is `Error`, whatever its message says.
+pub(super) const STORED_ERROR: &str = "stored as Error";
+
+/// Whether a message leaves no doubt that a stream which the reply calls `Error` has failed.
+pub(super) fn is_certain(message: &str) -> bool {
+    message.starts_with("terminal error") || !message.to_lowercase().contains("error")
+}
+
+/// Whether a text has the word, not only as a part of a name such as `error_codes`.
+fn has_word_error(text: &str) -> bool {
+    text.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word.eq_ignore_ascii_case("error"))
+}
+
 /// The state without what the message only seems to say.
 fn state(stream: &Stream) -> &str {
+    if stream.state == STORED_ERROR {
+        return "Error";
+    }
     if stream.state != "Error" || !stream.message.to_lowercase().contains("error") {
         return &stream.state;
     }
@@ -188,7 +204,7 @@ fn is_of_connection(message: &str) -> bool {
 fn tells_of_error(message: &str) -> bool {
     !is_picked(message)
         && Stop::of(message).is_none()
-        && ["(errno ", "(sqlstate ", "code = "].iter().any(|part| message.contains(part))
+        && (has_word_error(message) || ["(errno ", "(sqlstate ", "code = "].iter().any(|part| message.contains(part)))
 }
 
 pub(super) fn updated(stream: &Stream) -> i64 {

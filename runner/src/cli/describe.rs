@@ -112,10 +112,14 @@ impl View for DescribeArgs {
             let missing = || Status::unknown(format!("no workflow {} in keyspace {keyspace}", view::name(workflow)));
             reply.workflows.into_iter().find(|found| found.name == *workflow).ok_or_else(missing)
         });
-        let found = match found {
+        let mut found = match found {
             Ok(found) => found,
             Err(status) => return Reading { result: Err(status), failures },
         };
+        // Documents are the reply as it is.
+        if matches!(self.output, Format::Text | Format::Wide) {
+            with_stored_states(cluster, keyspace, std::slice::from_mut(&mut found), now).await;
+        }
         let (sources, has_forward) =
             tokio::join!(sources(cluster, std::slice::from_ref(&found), now), has_forward(cluster, &found, now));
         let is_contradiction = |failure: &Failure| failure.lost == Lost::Workflow && failure.workflow == found.name;
@@ -193,6 +197,14 @@ async fn shards(cluster: &Connected, keyspace: &str, now: Timestamp) -> SourceSh
             SourceShards::Gone
         }
         Err(_) => SourceShards::Unknown,
+    }
+}
+
+/// Asks for the stored states of streams that are in doubt, if there are any, and puts them in.
+pub(crate) async fn with_stored_states(cluster: &Connected, keyspace: &str, workflows: &mut [Workflow], now: Timestamp) {
+    let Some(call) = summary::stored_states(keyspace, workflows.iter()) else { return };
+    if let Ok(response) = view::ask(cluster, &call, now).await.result {
+        summary::put_stored_states(workflows, &response);
     }
 }
 

@@ -100,17 +100,19 @@ impl View for WorkflowsOf {
 
     async fn read(&self, cluster: &Connected, now: Timestamp) -> Reading<Found> {
         let Reply { result, failures, .. } = view::ask(cluster, &self.call(), now).await;
-        let reply = match result {
+        let mut reply = match result {
             Ok(reply) => reply,
             Err(status) => return Reading { result: Err(status), failures },
         };
-        // Documents are the reply as it is, and names say nothing of sources.
-        let sources = match GetWorkflowsResponse::decode(reply.as_slice()) {
-            Ok(found) if matches!(self.show.output, Format::Table | Format::Wide) => {
-                describe::sources(cluster, &found.workflows, now).await
-            }
-            _ => BTreeMap::new(),
-        };
+        let mut sources = BTreeMap::new();
+        // Documents are the reply as it is, and names say nothing of states and sources.
+        if matches!(self.show.output, Format::Table | Format::Wide)
+            && let Ok(mut found) = GetWorkflowsResponse::decode(reply.as_slice())
+        {
+            describe::with_stored_states(cluster, &self.keyspace, &mut found.workflows, now).await;
+            sources = describe::sources(cluster, &found.workflows, now).await;
+            reply = found.encode_to_vec();
+        }
         Reading { result: Ok(Found { reply, sources }), failures }
     }
 
