@@ -7,8 +7,8 @@ use vtflow_planner::{
     proto::{
         tabletmanagerdata::UpdateVReplicationWorkflowRequest,
         vtctldata::{
-            CancelSchemaMigrationRequest, GetSchemaMigrationsRequest, GetWorkflowsRequest, WorkflowDeleteRequest,
-            WorkflowUpdateRequest,
+            CancelSchemaMigrationRequest, FindAllShardsInKeyspaceRequest, GetSchemaMigrationsRequest, GetWorkflowsRequest,
+            WorkflowDeleteRequest, WorkflowUpdateRequest,
         },
         vtflow::VExecRequest,
     },
@@ -37,6 +37,9 @@ enum Wanted {
         keyspace: String,
         #[serde(default)]
         uuid: String,
+    },
+    Shards {
+        keyspace: String,
     },
     Vexec {
         keyspace: String,
@@ -111,6 +114,10 @@ fn of(wanted: Wanted) -> Call {
         Wanted::Migrations { keyspace, uuid } => {
             let request = GetSchemaMigrationsRequest { keyspace, uuid, ..GetSchemaMigrationsRequest::default() };
             call(rpc::GET_SCHEMA_MIGRATIONS, request.encode_to_vec(), Mode::Perform, Vec::new())
+        }
+        Wanted::Shards { keyspace } => {
+            let request = FindAllShardsInKeyspaceRequest { keyspace };
+            call("/vtctlservice.Vtctld/FindAllShardsInKeyspace", request.encode_to_vec(), Mode::Perform, Vec::new())
         }
         Wanted::Vexec { keyspace, workflow, sql, shards } => {
             let request = VExecRequest { keyspace, workflow, sql, shards, dry_run: true };

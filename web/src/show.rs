@@ -1,12 +1,14 @@
 //! What people see of a reply: the planner's summaries, one object for each thing.
 
+use std::collections::BTreeMap;
+
 use prost::Message;
 use serde::{Deserialize, Serialize};
 use vtflow_planner::{
     Answer, Call, Reply, Timestamp, What,
     proto::vtctldata::{GetKeyspacesResponse, GetSchemaMigrationsResponse, GetWorkflowsRequest, GetWorkflowsResponse},
     rpc,
-    summary::{self, Description, KeyspaceRead, MigrationLine, Picture, Surroundings, WorkflowLine},
+    summary::{self, Description, MigrationLine, OverviewLine, Picture, Said, Surroundings, WorkflowLine},
 };
 use wasm_bindgen::prelude::*;
 
@@ -66,7 +68,7 @@ fn shown(path: &str, reply: Reply, now: Timestamp, call: Option<&Call>) -> Resul
             shown.migrations = summary::migrations(&response, beside, now);
         }
         "/vtctlservice.Vtctld/GetKeyspaces" => {
-            shown.keyspaces = GetKeyspacesResponse::decode(bytes)?.keyspaces.into_iter().map(|keyspace| keyspace.name).collect();
+            shown.keyspaces = summary::keyspace_names(&GetKeyspacesResponse::decode(bytes)?, &reply.failures);
         }
         _ => {}
     }
@@ -79,38 +81,54 @@ pub fn printable(text: &str) -> String {
     summary::printable(text)
 }
 
-/// What one keyspace answered to GetWorkflows: a reply, or why there is none.
-#[derive(Deserialize)]
-struct Asked {
-    keyspace: String,
+/// What one request came to: a reply and when it was begun, or why there is none.
+#[derive(Default, Deserialize)]
+struct One {
     reply: Option<Reply>,
+    now: Option<Timestamp>,
     #[serde(default)]
     error: String,
 }
 
-/// All keyspaces at a glance, trouble first: `reads` are `{keyspace, reply?, error?}`, one for each.
+impl One {
+    fn said(&self) -> Said<'_> {
+        self.reply.as_ref().ok_or(self.error.as_str())
+    }
+}
+
+/// What one keyspace answered, each request for itself.
+#[derive(Deserialize)]
+struct Asked {
+    keyspace: String,
+    workflows: One,
+    migrations: One,
+    shards: One,
+}
+
+#[derive(Serialize)]
+struct Overview {
+    workflows: Vec<OverviewLine>,
+    migrations: Vec<OverviewLine>,
+}
+
+/// All keyspaces at a glance, trouble first: `{workflows, migrations}`, each a line for every keyspace. `reads`: what each answered.
 ///
 /// # Errors
-/// An argument of another form, or a message that cannot be decoded.
-#[wasm_bindgen(unchecked_return_type = "OverviewLine[]")]
+/// An argument of another form.
+#[wasm_bindgen(unchecked_return_type = "Overview")]
 pub fn overview(
     #[wasm_bindgen(unchecked_param_type = "Asked[]")] reads: JsValue,
     #[wasm_bindgen(unchecked_param_type = "Timestamp")] now: JsValue,
 ) -> Result<JsValue, JsError> {
     let (asked, now): (Vec<Asked>, Timestamp) = (read("reads", reads)?, read("now", now)?);
-    let mut reads = Vec::new();
-    for Asked { keyspace, reply, error } in asked {
-        let (things, failures) = match reply {
-            None => (Err(error), Vec::new()),
-            Some(Reply { result: Err(status), failures, .. }) => (Err(status.message), failures),
-            Some(Reply { result: Ok(bytes), failures, .. }) => {
-                let lines = summary::workflows(&GetWorkflowsResponse::decode(bytes.as_slice())?, now);
-                (Ok(lines.into_iter().map(Into::into).collect()), failures)
-            }
-        };
-        reads.push(KeyspaceRead { keyspace, things, failures });
+    let all: BTreeMap<&str, Option<&Reply>> = asked.iter().map(|it| (it.keyspace.as_str(), it.shards.reply.as_ref())).collect();
+    let (mut workflows, mut migrations) = (Vec::new(), Vec::new());
+    for Asked { keyspace, workflows: streams, migrations: changes, shards } in &asked {
+        let shards = shards.reply.as_ref();
+        workflows.push(summary::workflows_read(keyspace, streams.said(), &all, streams.now.unwrap_or(now)));
+        migrations.push(summary::migrations_read(keyspace, changes.said(), streams.said(), shards, changes.now.unwrap_or(now)));
     }
-    write(&summary::overview(reads))
+    write(&Overview { workflows: summary::overview(workflows), migrations: summary::overview(migrations) })
 }
 
 /// What an empty reply to a request means, as a sentence.

@@ -82,19 +82,24 @@ export interface PlannedStatement { tablet: string; shard: string; db_name: stri
 export interface Planned { plan: Plan; failures: Failure[]; refused: Status | null; statements: PlannedStatement[] }
 /** Why a statement is refused, and where. */
 export interface Refused { message: string; accepted: string; before: string; at: string; after: string }
-/** What one keyspace answered to GetWorkflows. */
-export interface Asked { keyspace: string; reply?: Reply; error?: string }
-/** A workflow that is in trouble. */
+/** What one request came to: a reply and when it was begun, or why there is none. */
+export interface One { reply?: Reply; now?: Timestamp; error?: string }
+/** What one keyspace answered, each request for itself. */
+export interface Asked { keyspace: string; workflows: One; migrations: One; shards: One }
+/** A workflow, or a schema migration, that is in trouble. */
 export interface Troubled { name: string; kind: string; state: string; note: string }
 /** A keyspace at a glance. */
 export interface OverviewLine {
   keyspace: string; standing: "trouble" | "unknown" | "partly_unknown" | "well" | "empty"; state: string; count?: number; kinds: string; note: string;
   troubled: Troubled[]; has_trouble: boolean;
 }
+/** All keyspaces: a line for each. */
+export interface Overview { workflows: OverviewLine[]; migrations: OverviewLine[] }
 /** A request in plain fields. */
 export type Request =
   | { kind: "workflows"; keyspace: string; workflow?: string; logs?: boolean; active_only?: boolean; shards?: string[] }
   | { kind: "migrations"; keyspace: string; uuid?: string }
+  | { kind: "shards"; keyspace: string }
   | { kind: "vexec"; keyspace: string; workflow?: string; sql: string; shards?: string[] }
   | { kind: "update"; keyspace: string; workflow: string; action: "start" | "stop"; shards?: string[] }
   | { kind: "delete"; keyspace: string; workflow: string; shards?: string[] }

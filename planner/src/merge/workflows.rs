@@ -54,6 +54,8 @@ struct Building {
     transaction_lag: i64,
     /// How its streams disagree about what it is.
     contradiction: Option<String>,
+    /// Type and sub type of the first stream that says them.
+    kind: Option<(String, String)>,
     /// The columns that say what it is, of which one cannot be read: what is wrong with each, by stream.
     unread: BTreeSet<String>,
 }
@@ -186,6 +188,9 @@ impl Merge {
         if building.target_keyspace.is_empty() {
             building.target_keyspace.clone_from(&target.keyspace);
         }
+        if !row.lacks("workflow_type") && !row.lacks("workflow_sub_type") {
+            building.differ_in_kind(&row);
+        }
         building.target_shards.insert(target.shard.clone());
         building.workflow_type.clone_from(&row.workflow_type);
         building.workflow_sub_type.clone_from(&row.workflow_sub_type);
@@ -224,6 +229,21 @@ impl Building {
                     "workflow = {name}, ks1 = {known}, ks2 = {this}: multiple {side} keyspaces for a single workflow"
                 ));
             }
+        }
+    }
+
+    /// Notes that a stream is of another type than the first: the reply has the last one's.
+    fn differ_in_kind(&mut self, row: &StreamRow) {
+        let this = (row.workflow_type.clone(), row.workflow_sub_type.clone());
+        let known = self.kind.get_or_insert_with(|| this.clone());
+        if self.contradiction.is_none() && *known != this {
+            let text = |(kind, sub_type): &(String, String)| format!("{kind} ({sub_type})");
+            self.contradiction = Some(format!(
+                "workflow = {}, type1 = {}, type2 = {}: multiple types for a single workflow",
+                row.workflow,
+                text(known),
+                text(&this)
+            ));
         }
     }
 
@@ -353,4 +373,30 @@ fn unknown(shard: &Unreached) -> (String, ShardStream) {
 #[allow(clippy::unnecessary_wraps, reason = "every time field of the reply is a message field")]
 fn time(seconds: i64) -> Option<Time> {
     Some(Time { seconds, nanoseconds: 0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn streams_of_different_types_contradict_each_other() {
+        let row = |kind: &str, sub_type: &str| StreamRow {
+            workflow: "w".into(),
+            workflow_type: kind.into(),
+            workflow_sub_type: sub_type.into(),
+            ..StreamRow::default()
+        };
+        let of = |rows: &[StreamRow]| {
+            let mut building = Building::default();
+            for row in rows {
+                building.differ_in_kind(row);
+            }
+            building.contradiction
+        };
+        assert_eq!(of(&[row("MoveTables", "None"), row("MoveTables", "None")]), None);
+        let text = "workflow = w, type1 = MoveTables (None), type2 = Reshard (None): multiple types for a single workflow";
+        assert_eq!(of(&[row("MoveTables", "None"), row("Reshard", "None")]).as_deref(), Some(text));
+        assert!(of(&[row("MoveTables", "Partial"), row("MoveTables", "None")]).is_some());
+    }
 }

@@ -72,6 +72,21 @@ enum Record {
     Representative,
 }
 
+impl Record {
+    /// What it is called in a text.
+    fn name(&self, keyspace: &str) -> String {
+        match self {
+            Self::TableRules => "the routing rules".into(),
+            Self::ShardRules => "the shard routing rules".into(),
+            Self::KeyspaceRules => "the keyspace routing rules".into(),
+            Self::Cells => "the cells".into(),
+            Self::ServedVSchema(cell) => format!("the SrvVSchema of cell {cell}"),
+            Self::ServedKeyspace(cell) => format!("the SrvKeyspace of {keyspace} in cell {cell}"),
+            Self::Representative => "the record of a source shard".into(),
+        }
+    }
+}
+
 /// Whose table statistics.
 struct Side {
     /// The key in `shard_streams`; `None`: a source.
@@ -131,6 +146,7 @@ impl WorkflowStatus {
     }
 
     fn recorded(&mut self, record: Record, answer: Answer, asks: &mut Asks) {
+        let name = record.name(&self.request.keyspace);
         let routing = &mut self.routing;
         match record {
             Record::Cells => match answer {
@@ -140,21 +156,21 @@ impl WorkflowStatus {
                 other => routing.cells = Err(unexpected("a read of the topology", &other)),
             },
             // Absent rules are empty ones.
-            Record::TableRules => routing.tables = read(answer, Some(vschema::RoutingRules::default())),
-            Record::ShardRules => routing.shards = read(answer, Some(vschema::ShardRoutingRules::default())),
-            Record::KeyspaceRules => routing.keyspaces = read(answer, Some(vschema::KeyspaceRoutingRules::default())),
+            Record::TableRules => routing.tables = read(&name, answer, Some(vschema::RoutingRules::default())),
+            Record::ShardRules => routing.shards = read(&name, answer, Some(vschema::ShardRoutingRules::default())),
+            Record::KeyspaceRules => routing.keyspaces = read(&name, answer, Some(vschema::KeyspaceRoutingRules::default())),
             Record::ServedVSchema(cell) => {
                 if let Some(serving) = routing.cells.as_mut().ok().and_then(|cells| cells.get_mut(&cell)) {
-                    serving.vschema = read(answer, None);
+                    serving.vschema = read(&name, answer, None);
                 }
             }
             Record::ServedKeyspace(cell) => {
                 if let Some(serving) = routing.cells.as_mut().ok().and_then(|cells| cells.get_mut(&cell)) {
-                    serving.keyspace = read(answer, None);
+                    serving.keyspace = read(&name, answer, None);
                 }
             }
             Record::Representative => {
-                routing.is_representative_serving = read(answer, None).map(|shard: Shard| shard.is_primary_serving);
+                routing.is_representative_serving = read(&name, answer, None).map(|shard: Shard| shard.is_primary_serving);
             }
         }
     }
@@ -324,10 +340,12 @@ impl WorkflowStatus {
     }
 }
 
-/// A record; `absent` is what the lack of one means, if that is not that nobody knows.
-fn read<M: Message + Default>(answer: Answer, absent: Option<M>) -> Known<M> {
+/// A record, by the name that it has in a text; `absent` is what the lack of one means, if that is not that nobody knows.
+fn read<M: Message + Default>(name: &str, answer: Answer, absent: Option<M>) -> Known<M> {
     match (answer, absent) {
-        (Answer::Found { value, .. }, _) => M::decode(value.as_slice()).map_err(|error| error.to_string()),
+        (Answer::Found { value, .. }, _) => {
+            M::decode(value.as_slice()).map_err(|error| format!("{name} cannot be read: {error}"))
+        }
         (Answer::Missing { .. } | Answer::Failed { kind: FailureKind::Status(5), .. }, Some(absent)) => Ok(absent),
         (Answer::Missing { node }, None) => Err(format!("node doesn't exist: {node}")),
         (Answer::Failed { message, .. }, _) => Err(message),

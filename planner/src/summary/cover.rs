@@ -76,6 +76,26 @@ fn is_migration(workflow: &Workflow) -> bool {
     workflow.workflow_type == "OnlineDDL"
 }
 
+/// Parts of the key range that no stream of the reply writes, by name.
+fn unwritten(workflow: &Workflow) -> Option<String> {
+    let sources: BTreeSet<&str> = known(workflow).map(|(_, source)| source.shard.as_str()).collect();
+    let targets: BTreeSet<&str> = streams(workflow).map(|stream| stream.shard.as_str()).collect();
+    let all = if workflow.workflow_type == "Reshard" { hull(&sources) } else { Some((Vec::new(), Vec::new())) };
+    let unwritten = missing(&targets, &all?)?;
+    let names: Vec<String> = unwritten.iter().map(name).collect();
+    (!names.is_empty()).then(|| some(&names.iter().map(String::as_str).collect::<Vec<_>>(), 3))
+}
+
+/// In a reply without the streams that are stopped: parts of the key range of which no stream works, though others of the workflow do.
+pub(super) fn inactive(workflow: &Workflow) -> Option<String> {
+    let is_for_some =
+        workflow.workflow_sub_type == "Partial" || workflow.options.as_ref().is_some_and(|it| !it.shards.is_empty());
+    if is_migration(workflow) || is_for_some {
+        return None;
+    }
+    unwritten(workflow).map(|ranges| format!("no stream that works on {ranges}"))
+}
+
 /// Parts of the key range that no stream writes, or that a stream's shard lacks, though the workflow is about them.
 pub(super) fn gaps(workflow: &Workflow) -> Vec<String> {
     let has_own_shards = workflow.options.as_ref().is_some_and(|options| !options.shards.is_empty());
@@ -83,15 +103,8 @@ pub(super) fn gaps(workflow: &Workflow) -> Vec<String> {
     if is_migration(workflow) || workflow.workflow_sub_type == "Partial" || has_own_shards {
         return Vec::new();
     }
-    let sources: BTreeSet<&str> = known(workflow).map(|(_, source)| source.shard.as_str()).collect();
-    let targets: BTreeSet<&str> = streams(workflow).map(|stream| stream.shard.as_str()).collect();
-    let all = if workflow.workflow_type == "Reshard" { hull(&sources) } else { Some((Vec::new(), Vec::new())) };
     let mut said = Vec::new();
-    let unwritten = all.and_then(|all| missing(&targets, &all)).unwrap_or_default();
-    if !unwritten.is_empty() {
-        let names: Vec<String> = unwritten.iter().map(name).collect();
-        said.push(format!("no stream known on {}", some(&names.iter().map(String::as_str).collect::<Vec<_>>(), 3)));
-    }
+    said.extend(unwritten(workflow).map(|ranges| format!("no stream known on {ranges}")));
     let mut read: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for (stream, source) in known(workflow) {
         read.entry(&stream.shard).or_default().insert(&source.shard);

@@ -12,7 +12,7 @@ use super::{
     advice::{self, Surroundings},
     health::{Health, Whole, is_throttled, lag, updated, will_stop},
     logs::{LogLine, logs},
-    words::{count, duration, speed},
+    words::{count, duration, message, speed},
     workflows::line,
 };
 use crate::{
@@ -70,7 +70,7 @@ pub struct StreamLine {
     pub source: String,
     /// Its state; `Lagging` and `waiting` as in a workflow's line.
     pub state: String,
-    /// Seconds since it last wrote its row; `None` when it need not.
+    /// Seconds that it is behind what it reads; `None` when it has no lag, or it is not known.
     pub lag_seconds: Option<i64>,
     /// The end of the position: the last transaction of the newest server, such as `…00001:1-86`. Empty before the first.
     pub position: String,
@@ -108,7 +108,7 @@ pub struct Progress {
 pub struct TableLine {
     /// Its name.
     pub table: String,
-    /// `waiting`, `copying`, `done`; `unknown` when nobody said.
+    /// `waiting`, `copying`, `stopped` when none of the streams that copy it works, `done`; `unknown` when nobody said.
     pub phase: &'static str,
     /// Percent of the rows, 0 to 100; `None` when it is not known.
     pub percent: Option<f32>,
@@ -150,13 +150,12 @@ pub fn describe(
     all.sort_by(|(a, _, x), (b, _, y)| {
         b.is_trouble().cmp(&a.is_trouble()).then_with(|| x.shard.cmp(&y.shard)).then(x.id.cmp(&y.id))
     });
-    let streams: Vec<(StreamLine, bool)> =
-        all.iter().map(|(health, tablet, stream)| stream_line(*health, tablet, stream, before, now)).collect();
+    let streams: Vec<(StreamLine, bool)> = all.iter().map(|stream| stream_line(workflow, *stream, before, now)).collect();
     let is_current = streams.iter().all(|(line, is_current)| line.rows_per_second.is_none() || *is_current);
     let streams: Vec<StreamLine> = streams.into_iter().map(|(line, _)| line).collect();
     let summary = line(workflow, &whole);
     let raw: Vec<&Stream> = all.iter().map(|(_, _, stream)| *stream).collect();
-    let tables = tables(&raw, status);
+    let tables = tables(&all, status);
     let traffic = advice::traffic(workflow, status);
     let mut troubles = whole.of_all.clone();
     troubles.extend(around.contradictions.iter().cloned());
@@ -195,7 +194,12 @@ fn log_errors(streams: &[&Stream]) -> Vec<String> {
 }
 
 /// The line, and whether its speed is that between two readings.
-fn stream_line(health: Health, tablet: &str, stream: &Stream, before: Option<Reading<'_>>, now: Timestamp) -> (StreamLine, bool) {
+fn stream_line(
+    workflow: &Workflow,
+    (health, tablet, stream): (Health, &str, &Stream),
+    before: Option<Reading<'_>>,
+    now: Timestamp,
+) -> (StreamLine, bool) {
     let current = before.and_then(|before| speed_between(before.workflow, tablet, stream));
     let speed = current.or_else(|| speed_since_begin(stream, now)).filter(|_| is_copying(stream));
     let source = stream.binlog_source.as_ref();
@@ -206,12 +210,15 @@ fn stream_line(health: Health, tablet: &str, stream: &Stream, before: Option<Rea
         tablet: stream.tablet.as_ref().map_or_else(|| tablet.to_owned(), |alias| alias_text(Some(alias))),
         source: source.map_or_else(String::new, |source| format!("{}/{}", source.keyspace, source.shard)),
         state: health.word().into(),
-        lag_seconds: lag(stream, now),
+        lag_seconds: lag(workflow, stream, now),
         position: short_position(&stream.position),
         rows_copied: stream.rows_copied,
         rows_per_second: speed,
-        throttled_by: throttler.map_or_else(String::new, |status| status.component_throttled.clone()),
-        message: stream.message.clone(),
+        throttled_by: throttler.map_or_else(String::new, |status| match status.component_throttled.as_str() {
+            "" => "something that is not named".into(),
+            component => component.to_owned(),
+        }),
+        message: message(&stream.message),
         stops_at: if will_stop(health, stream) { short_position(&stream.stop_position) } else { String::new() },
         has_trouble: health.is_trouble(),
     };
@@ -250,7 +257,10 @@ fn short_position(position: &str) -> String {
     let last = last.rsplit_once('/').map_or(last, |(_, set)| set);
     match last.split_once(':') {
         Some((server, intervals)) => {
-            let interval = intervals.rsplit(':').next().unwrap_or(intervals);
+            // A tag and its intervals follow those that have none, which are the ones that move.
+            let is_number = |part: &&str| part.starts_with(|c: char| c.is_ascii_digit());
+            let untagged = intervals.split(':').take_while(is_number).last();
+            let interval = untagged.unwrap_or(intervals);
             let skip = server.chars().count().saturating_sub(5);
             let tail: String = server.chars().skip(skip).collect();
             format!("{}{tail}:{interval}", if skip > 0 { "…" } else { "" })
@@ -259,8 +269,18 @@ fn short_position(position: &str) -> String {
     }
 }
 
-fn tables(streams: &[&Stream], status: Option<&WorkflowStatusResponse>) -> Vec<TableLine> {
-    let waiting: BTreeSet<&str> = streams.iter().flat_map(|s| &s.copy_states).map(|state| state.table.as_str()).collect();
+/// Whether a stream does nothing until somebody does something.
+fn is_still(health: Health) -> bool {
+    matches!(health, Health::Error | Health::Waiting | Health::Stopped(_) | Health::Frozen)
+}
+
+fn tables(streams: &[(Health, &str, &Stream)], status: Option<&WorkflowStatusResponse>) -> Vec<TableLine> {
+    let waiting: BTreeSet<&str> = streams.iter().flat_map(|(_, _, s)| &s.copy_states).map(|state| state.table.as_str()).collect();
+    // Of a table that nobody copies on any shard, though it is not done.
+    let stands = |table: &str| {
+        let mut its = streams.iter().filter(|(_, _, s)| s.copy_states.iter().any(|state| state.table == table)).peekable();
+        its.peek().is_some() && its.all(|(health, ..)| is_still(*health))
+    };
     let Some(states) = status.map(|status| &status.table_copy_state).filter(|states| !states.is_empty()) else {
         let unknown = |table: &&str| TableLine {
             table: (*table).into(),
@@ -276,13 +296,17 @@ fn tables(streams: &[&Stream], status: Option<&WorkflowStatusResponse>) -> Vec<T
         table: table.clone(),
         phase: match state.phase() {
             TableCopyPhase::NotStarted => "waiting",
+            TableCopyPhase::InProgress if stands(table) => "stopped",
             TableCopyPhase::InProgress => "copying",
             TableCopyPhase::Complete => "done",
             TableCopyPhase::Unknown => "unknown",
         },
-        // A total that is not known is 0, and its share 0, too; of an empty table everything is copied.
+        // A total that is not known is 0, and its share 0, too; of an empty table everything is copied. Where more is copied than was
+        // estimated nobody knows how much there is, and what is not done is not all done.
         percent: ((state.rows_total > 0 || state.rows_percentage >= 100.0) && state.rows_percentage.is_finite())
-            .then(|| state.rows_percentage.clamp(0.0, 100.0)),
+            .then(|| state.rows_percentage.clamp(0.0, 100.0))
+            .filter(|_| state.phase() != TableCopyPhase::InProgress || state.rows_copied <= state.rows_total)
+            .map(|percent| if state.phase() == TableCopyPhase::InProgress { percent.min(99.0) } else { percent }),
         rows_copied: state.rows_copied,
         rows_total: state.rows_total,
         bytes_total: state.bytes_total,
@@ -347,12 +371,32 @@ fn options(workflow: &Workflow, streams: &[&Stream]) -> Vec<(String, String)> {
     set
 }
 
+/// Rows of an estimate, which may be too small.
+fn rows_text(copied: i64, total: i64) -> String {
+    if copied > total {
+        format!("{} rows, more than the estimate of {}", count(copied), count(total))
+    } else {
+        format!("{} of about {} rows", count(copied), count(total))
+    }
+}
+
+impl TableLine {
+    /// Such as `32k of about 1,000k`, or `10k, estimate 10`; `None` when nobody said how many there are.
+    pub fn rows(&self) -> Option<String> {
+        let (copied, total) = (count(self.rows_copied), count(self.rows_total));
+        (self.rows_total > 0).then(|| {
+            let is_more = self.rows_copied > self.rows_total;
+            if is_more { format!("{copied}, estimate {total}") } else { format!("{copied} of about {total}") }
+        })
+    }
+}
+
 impl Progress {
     /// Such as `32k of about 1,000k rows (3%), 5k rows/s on average, about 3m left`.
     pub fn text(&self) -> String {
         let mut parts = Vec::new();
         if self.rows_total > 0 {
-            parts.push(format!("{} of about {} rows", count(self.rows_copied), count(self.rows_total)));
+            parts.push(rows_text(self.rows_copied, self.rows_total));
         }
         parts.push(match self.rows_per_second {
             Some(rows) => format!("{} rows/s{}", speed(rows), if self.is_current { "" } else { " on average since it began" }),
@@ -468,6 +512,36 @@ mod tests {
     }
 
     #[test]
+    fn what_is_copied_is_not_all_done_before_it_is() {
+        let of = |stream: Stream, copied, total, percentage| {
+            let mut status = status(copied, total);
+            status.table_copy_state.get_mut("big").unwrap().rows_percentage = percentage;
+            let of = describe(&workflow("MoveTables", vec![stream]), Some(&status), &here(), None, NOW);
+            let table = &of.tables[0];
+            (table.percent, table.rows().unwrap(), table.phase, of.copy.unwrap().text())
+        };
+        let (percent, rows, phase, text) = of(copying(10_000, 999, vec![]), 10_000, 10, 100.0);
+        assert_eq!((percent, rows.as_str(), phase), (None, "10k, estimate 10", "copying"));
+        assert!(text.starts_with("10k rows, more than the estimate of 10, "), "{text}");
+        assert_eq!(of(copying(10, 999, vec![]), 10, 10, 100.0).0, Some(99.0));
+        let stopped =
+            |state: &str, message: &str| Stream { state: state.into(), message: message.into(), ..copying(1_000, 999, vec![]) };
+        for stream in [stopped("Stopped", ""), stopped("Error", "bad")] {
+            assert_eq!(of(stream, 1_000, 4_000, 25.0).2, "stopped");
+        }
+    }
+
+    #[test]
+    fn a_position_shows_the_interval_that_moves() {
+        let server = "8c3a7f10-1111-11ef-9a1a-0242ac110002";
+        for (intervals, want) in
+            [("1-12045", "1-12045"), ("1-5:7-9", "7-9"), ("1-12045:mysqlsh:1-3", "1-12045"), ("mysqlsh:1-3", "mysqlsh:1-3")]
+        {
+            assert_eq!(short_position(&format!("MySQL56/{server}:{intervals}")), format!("…10002:{want}"));
+        }
+    }
+
+    #[test]
     fn equal_log_entries_are_one_line() {
         let logs: Vec<Log> = (0..17).map(|i| log(i, "Message", 800 + i, "no such table")).collect();
         let of = describe(&workflow("MoveTables", vec![copying(0, 990, logs)]), None, &here(), None, NOW);
@@ -558,6 +632,25 @@ mod tests {
         let next = moving(name, streams, traffic).next;
         let join = |of: fn(&Step) -> &str| next.iter().map(of).collect::<Vec<_>>().join(" | ");
         (join(|step| &step.command), join(|step| &step.why))
+    }
+
+    #[test]
+    fn a_move_that_is_far_behind_is_not_to_be_switched() {
+        let next = |largest| {
+            let mut stream = Stream { transaction_timestamp: at(1_000 - largest), ..copying(0, 999, vec![]) };
+            stream.state = "Running".into();
+            stream.copy_states.clear();
+            stream.binlog_source = Some(BinlogSource { keyspace: "from".into(), shard: "0".into(), ..BinlogSource::default() });
+            let workflow = Workflow { max_v_replication_transaction_lag: largest, ..workflow("MoveTables", vec![stream]) };
+            let status = WorkflowStatusResponse { traffic_state: NOT.into(), ..WorkflowStatusResponse::default() };
+            let of = describe(&workflow, Some(&status), &here(), None, NOW);
+            assert_eq!(of.streams[0].lag_seconds, Some(largest));
+            of.next.into_iter().map(|step| format!("{} {}", step.why, step.command)).collect::<Vec<_>>().join("; ")
+        };
+        assert!(next(30).contains(" SwitchTraffic --dry-run"));
+        let far = next(900);
+        assert!(far.contains("it is 15m behind: its traffic cannot be switched until it has caught up"), "{far}");
+        assert!(!far.contains("SwitchTraffic"), "{far}");
     }
 
     #[test]

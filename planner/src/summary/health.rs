@@ -11,11 +11,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     cover,
-    words::{duration, some},
+    words::{duration, message, some},
 };
 use crate::{
     flow::Timestamp,
-    proto::vtctldata::{Workflow, workflow::Stream},
+    proto::{
+        vtctldata::{Workflow, workflow::Stream},
+        vttime::Time,
+    },
 };
 
 /// Seconds without a sign of life after which a running stream counts as lagging: a live one writes its row about every second.
@@ -25,8 +28,15 @@ pub const LAGGING_SECONDS: i64 = 10;
 /// Seconds for which a throttle mark counts as "throttled now". Source: VTAdmin, `web/vtadmin/src/components/routes/Workflows.tsx`.
 pub const THROTTLED_SECONDS: i64 = 60;
 
-/// A time later than that by so many seconds is no time: a stream that never wrote its row holds a `YYYYMMDDhhmmss` number there.
-const AHEAD_SECONDS: i64 = 86_400;
+/// A time later than now by so many seconds is no time. Clocks differ by less; and a stream that never wrote its row may hold a
+/// `YYYYMMDDhhmmss` number there.
+const AHEAD_SECONDS: i64 = 600;
+
+/// What could be a `YYYYMMDDhhmmss` number, from the year 1970 on.
+const SMALLEST_DATE: i64 = 19_700_101_000_000;
+
+/// The clock that the reply's lag was measured by may be another one than the reader's by so many seconds.
+const CLOCK_SECONDS: i64 = 2;
 
 /// How a stream is doing, the worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -93,7 +103,7 @@ impl Stop {
 
 impl Health {
     pub(super) fn of(stream: &Stream, now: Timestamp) -> Self {
-        let is_silent = now.seconds.saturating_sub(updated(stream)) > LAGGING_SECONDS;
+        let is_silent = silent_for(stream, now).is_none_or(|silent| silent > LAGGING_SECONDS);
         match state(stream) {
             "Unknown" if stream.id == 0 => Self::Missing,
             "Error" => Self::Error,
@@ -201,24 +211,80 @@ pub(super) fn updated(stream: &Stream) -> i64 {
     stream.time_updated.map_or(0, |time| time.seconds)
 }
 
-/// Seconds since a stream that should write its row about every second last did; `None` when it need not, or never did.
-pub(super) fn lag(stream: &Stream, now: Timestamp) -> Option<i64> {
-    let written = updated(stream);
-    let is_time = written > 0 && written <= now.seconds.saturating_add(AHEAD_SECONDS);
-    let should = matches!(state(stream), "Running" | "Copying" | "Error");
-    (should && is_time).then(|| now.seconds.saturating_sub(written).max(0))
+/// Seconds since it last wrote its row; `None` when it never did, or what stands there is no time.
+pub(super) fn silent_for(stream: &Stream, now: Timestamp) -> Option<i64> {
+    age(stream.time_updated, now)
+}
+
+/// Seconds since then; `None` when it is no time: zero is none, and neither is what is to come.
+pub(super) fn age(time: Option<Time>, now: Timestamp) -> Option<i64> {
+    let then = time.map(|time| time.seconds).filter(|then| *then > 0 && *then <= now.seconds.saturating_add(AHEAD_SECONDS))?;
+    Some(now.seconds.saturating_sub(then).max(0))
+}
+
+/// Whether a stream applies transactions, or should: how far one that copies is behind has no meaning.
+fn applies(stream: &Stream) -> bool {
+    matches!(state(stream), "Running" | "Error")
+}
+
+/// Seconds that a stream is behind what it reads; `None` when it has no lag, or it is not known.
+///
+/// The reply does not say whether a stream is idle: the last transaction of an idle one may be old, and yet nothing is behind. `largest`, the
+/// workflow's transaction lag, knows of that, but only of the stream that is furthest behind: none is further.
+fn behind(stream: &Stream, largest: i64, now: Timestamp) -> Option<i64> {
+    let silent = silent_for(stream, now).filter(|_| applies(stream))?;
+    let transaction = match stream.transaction_timestamp.map_or(0, |time| time.seconds) {
+        0 => return Some(silent),
+        _ => age(stream.transaction_timestamp, now)?,
+    };
+    let is_largest = transaction.abs_diff(largest) <= CLOCK_SECONDS.unsigned_abs();
+    if transaction <= silent || transaction > largest.saturating_add(CLOCK_SECONDS) {
+        // Nothing has been written since, or it is idle: else the largest would be larger.
+        Some(silent)
+    } else if is_largest || transaction <= LAGGING_SECONDS {
+        Some(transaction)
+    } else {
+        None
+    }
+}
+
+/// As [`behind`], of a stream of this workflow.
+pub(super) fn lag(workflow: &Workflow, stream: &Stream, now: Timestamp) -> Option<i64> {
+    behind(stream, workflow.max_v_replication_transaction_lag, now)
+}
+
+/// Seconds that the stream furthest behind is; `None` when one of them has no lag, or it is not known.
+fn largest_lag(workflow: &Workflow, streams: &[(Health, &str, &Stream)], now: Timestamp) -> Option<i64> {
+    let largest = workflow.max_v_replication_transaction_lag;
+    let silent = |(health, _, stream): &(Health, &str, &Stream)| {
+        let is_time = |stream: &&Stream| {
+            stream.transaction_timestamp.is_none_or(|time| time.seconds == 0) || age(stream.transaction_timestamp, now).is_some()
+        };
+        silent_for(stream, now).filter(|_| *health != Health::Unknown && applies(stream) && is_time(stream))
+    };
+    let all: Option<Vec<i64>> = streams.iter().map(silent).collect();
+    // More than all time is the lag of one that copies, or of a time that is none.
+    all?.into_iter().max().filter(|_| largest <= now.seconds).map(|silent| silent.max(largest))
+}
+
+/// Something that was kept back so lately that it is so now. A time to come is none.
+pub(super) fn is_recent(time: Option<Time>, now: Timestamp) -> bool {
+    age(time, now).is_some_and(|age| age < THROTTLED_SECONDS)
 }
 
 pub(super) fn is_throttled(stream: &Stream, now: Timestamp) -> bool {
-    let time = stream.throttler_status.as_ref().and_then(|status| status.time_throttled).map_or(0, |time| time.seconds);
-    stream.state != "Stopped" && time > now.seconds.saturating_sub(THROTTLED_SECONDS)
+    stream.state != "Stopped" && is_recent(stream.throttler_status.as_ref().and_then(|status| status.time_throttled), now)
 }
 
 /// What keeps it back now, each once. Empty when nothing does.
 fn throttlers(streams: &[(Health, &str, &Stream)], now: Timestamp) -> String {
     let of = |stream: &Stream| stream.throttler_status.as_ref().map(|status| status.component_throttled.clone());
     let by: BTreeSet<String> = streams.iter().filter(|(_, _, s)| is_throttled(s, now)).filter_map(|(_, _, s)| of(s)).collect();
-    if by.is_empty() { String::new() } else { format!("throttled by {}", by.into_iter().collect::<Vec<_>>().join(", ")) }
+    if by.is_empty() {
+        return String::new();
+    }
+    let names: Vec<String> = by.into_iter().filter(|name| !name.is_empty()).collect();
+    if names.is_empty() { "throttled".into() } else { format!("throttled by {}", names.join(", ")) }
 }
 
 /// A workflow with all that is known of its streams.
@@ -231,7 +297,9 @@ pub(super) struct Whole<'a> {
     pub(super) of_all: Vec<String>,
     /// What there is to say beside.
     pub(super) aside: String,
-    /// Seconds since the oldest sign of life; `None` when a stream gives none.
+    /// What the request left out. Empty when nothing.
+    pub(super) left_out: &'static str,
+    /// Seconds that the stream furthest behind is; `None` when a stream has no lag, or it is not known.
     pub(super) lag_seconds: Option<i64>,
 }
 
@@ -244,8 +312,6 @@ impl<'a> Whole<'a> {
             streams.extend(shard.streams.iter().map(|stream| (Health::of(stream, now), tablet, stream)));
         }
         streams.sort_by(|(_, a, x), (_, b, y)| x.shard.cmp(&y.shard).then(x.id.cmp(&y.id)).then(a.cmp(b)));
-        let lags: Option<Vec<i64>> =
-            streams.iter().map(|(health, _, stream)| lag(stream, now).filter(|_| *health != Health::Unknown)).collect();
         let is_migration = workflow.workflow_type == "OnlineDDL";
         let mut of_all: Vec<String> = mixture(&streams, is_migration).into_iter().collect();
         // A schema migration's streams end shard by shard: its own line says what is known of each.
@@ -257,9 +323,22 @@ impl<'a> Whole<'a> {
             of_streams: troubles(&streams, now),
             of_all,
             aside: aside(workflow, &streams, now),
-            lag_seconds: lags.and_then(|lags| lags.into_iter().max()),
+            left_out: "",
+            lag_seconds: largest_lag(workflow, &streams, now),
             streams,
         }
+    }
+
+    /// As [`Self::new`], of a reply without the streams that are stopped: a shard of which none is there has none that works.
+    pub(super) fn of_active(workflow: &'a Workflow, now: Timestamp) -> Self {
+        let mut whole = Self::new(workflow, false, now);
+        whole.left_out = "stopped streams are left out";
+        // Copies that are to stop end shard by shard.
+        let stops = |(_, _, stream): &(Health, &str, &Stream)| stream.binlog_source.as_ref().is_some_and(|it| it.stop_after_copy);
+        if !whole.streams.iter().any(stops) {
+            whole.of_all.extend(cover::inactive(workflow));
+        }
+        whole
     }
 
     pub(super) fn has_trouble(&self) -> bool {
@@ -279,9 +358,22 @@ impl<'a> Whole<'a> {
             .chain(&self.of_all)
             .chain([&self.aside])
             .map(String::as_str)
+            .chain([self.left_out])
             .filter(|text| !text.is_empty())
             .collect();
         parts.join("; ")
+    }
+}
+
+/// How a stream is silent: `silent for 8m`.
+pub(super) fn silence(stream: &Stream, now: Timestamp) -> String {
+    match (silent_for(stream, now), updated(stream)) {
+        (Some(silent), _) => format!("silent for {}", duration(silent)),
+        (None, 1..SMALLEST_DATE) => {
+            let ahead = duration(updated(stream).saturating_sub(now.seconds));
+            format!("wrote its row at a time to come, {ahead} ahead: whether it works is not known")
+        }
+        (None, _) => "never wrote its row".into(),
     }
 }
 
@@ -295,14 +387,13 @@ fn troubles(streams: &[(Health, &str, &Stream)], now: Timestamp) -> Vec<String> 
         let first = streams.first()?;
         let (shard, id) = (&first.shard, first.id);
         let said = match health {
-            Health::Lagging if updated(first) == 0 => format!("{shard}: stream {id} never wrote its row"),
-            Health::Lagging => {
-                format!("{shard}: stream {id} silent for {}", duration(now.seconds.saturating_sub(updated(first))))
+            Health::Lagging => format!("{shard}: stream {id} {}", silence(first, now)),
+            Health::Stopped(Stop::VDiff) if first.stop_position.is_empty() => {
+                format!("{shard}: stopped {}", message(&first.message))
             }
-            Health::Stopped(Stop::VDiff) if first.stop_position.is_empty() => format!("{shard}: stopped {}", first.message),
-            Health::Stopped(Stop::VDiff) => format!("{shard}: stopped {}, with a stop position", first.message),
+            Health::Stopped(Stop::VDiff) => format!("{shard}: stopped {}, with a stop position", message(&first.message)),
             _ if first.message.is_empty() => format!("{shard}: stream {id} is {}", health.word()),
-            _ => format!("{shard}: {}", first.message),
+            _ => format!("{shard}: {}", message(&first.message)),
         };
         let more = streams.len().saturating_sub(1);
         Some(if more == 0 { said } else { format!("{said} (and {more} more {})", health.word()) })
@@ -362,7 +453,7 @@ fn aside(workflow: &Workflow, streams: &[(Health, &str, &Stream)], now: Timestam
         "copied, and stopped as it was made to".into()
     } else {
         let quiet = streams.iter().filter(|(health, ..)| !health.is_trouble() && *health != Health::Frozen);
-        quiet.map(|(_, _, stream)| stream.message.clone()).find(|message| !message.is_empty()).unwrap_or_default()
+        quiet.map(|(_, _, stream)| message(&stream.message)).find(|message| !message.is_empty()).unwrap_or_default()
     };
     let ends = streams.iter().filter(|(health, _, stream)| will_stop(*health, stream));
     let ends =

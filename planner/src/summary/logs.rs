@@ -7,7 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::words::{duration, some};
+use super::{
+    health::age,
+    words::{duration, message as shown, some},
+};
 use crate::{
     flow::Timestamp,
     proto::vtctldata::workflow::{Stream, stream::Log},
@@ -18,21 +21,26 @@ use crate::{
 pub struct LogLine {
     /// How often.
     pub count: i64,
-    /// Seconds since it last did.
-    pub last_seconds_ago: i64,
+    /// Seconds since it last did; `None` when that is not known.
+    pub last_seconds_ago: Option<i64>,
     /// The shards.
     pub shards: String,
     /// What happened, such as `State Changed: Error`.
     pub what: String,
-    /// In the tablet's words, those of the last time; empty when it said nothing that the rest does not.
+    /// In the tablet's words, those of the last time, the begin of very long ones; empty when it said nothing that the rest does not.
     pub message: String,
 }
 
 impl LogLine {
     /// Such as `×17, last 3m ago`.
     pub fn times(&self) -> String {
-        let ago = duration(self.last_seconds_ago);
-        if self.count == 1 { format!("{ago} ago") } else { format!("×{}, last {ago} ago", self.count) }
+        let ago = self.last_seconds_ago.map(|ago| format!("{} ago", duration(ago)));
+        match (self.count, ago) {
+            (1, Some(ago)) => ago,
+            (1, None) => "when not known".into(),
+            (count, Some(ago)) => format!("×{count}, last {ago}"),
+            (count, None) => format!("×{count}, when not known"),
+        }
     }
 }
 
@@ -57,7 +65,8 @@ pub(super) fn logs(streams: &[&Stream], now: Timestamp) -> Vec<LogLine> {
             let group = groups.entry((what, alike(&message))).or_default();
             group.count = group.count.saturating_add(log.count.max(1));
             group.is_error |= is_error;
-            let last = (log.updated_at.or(log.created_at).map_or(0, |time| time.seconds), log.id);
+            let time = [log.updated_at, log.created_at].into_iter().find(|time| age(*time, now).is_some()).flatten();
+            let last = (time.map_or(0, |time| time.seconds), log.id);
             // Of two at the same time the same one is shown, whoever answered first.
             if (last, &message) >= (group.last, &group.message) {
                 (group.last, group.message) = (last, message);
@@ -72,10 +81,10 @@ pub(super) fn logs(streams: &[&Stream], now: Timestamp) -> Vec<LogLine> {
     }
     let line = |((what, _), group): ((String, String), Group<'_>)| LogLine {
         count: group.count,
-        last_seconds_ago: now.seconds.saturating_sub(group.last.0).max(0),
+        last_seconds_ago: (group.last.0 > 0).then(|| now.seconds.saturating_sub(group.last.0).max(0)),
         shards: some(&group.shards.into_iter().collect::<Vec<_>>(), 3),
         what,
-        message: group.message,
+        message: shown(&group.message),
     };
     groups.into_iter().take(LOG_LINES).map(line).collect()
 }
@@ -156,6 +165,13 @@ mod tests {
     fn shown(logs: &[(i64, &str, &str)]) -> Vec<String> {
         let lines = super::logs(&[&stream(logs)], Timestamp { seconds: 1000, nanos: 0 });
         lines.into_iter().map(|line| format!("{} {}: {}", line.times(), line.what, line.message)).collect()
+    }
+
+    #[test]
+    fn a_time_that_is_none_is_not_known() {
+        let logs = [(0, "Message", "zero"), (900, "Message", "known"), (2_000_000, "Message", "to come")];
+        let want = ["100s ago Message: known", "when not known Message: to come", "when not known Message: zero"];
+        assert_eq!(shown(&logs), want);
     }
 
     #[test]

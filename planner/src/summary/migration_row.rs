@@ -6,8 +6,8 @@
 //! Facts: `go/vt/vttablet/onlineddl/executor.go` (review of running migrations, cut-over, completion in order).
 
 use super::{
-    health::{Health, THROTTLED_SECONDS, updated},
-    words::{duration, some},
+    health::{self, Health, age, is_recent, silence, silent_for},
+    words::{duration, message, some},
 };
 use crate::{
     flow::Timestamp,
@@ -28,6 +28,10 @@ pub(super) const SILENT_SECONDS: i64 = 300;
 /// Seconds for which a stream may be stopped, or not be there, while its migration begins or cuts over.
 const PASSING_SECONDS: i64 = 60;
 
+/// A stream that is further behind does not cut over. Source: the default of `--migration-cut-over-threshold` of
+/// `go/vt/vttablet/onlineddl/executor.go`.
+const CUT_OVER_SECONDS: i64 = 10;
+
 /// An estimate further ahead than this is none.
 const LONGEST_ESTIMATE: i64 = 365 * 86_400;
 
@@ -41,8 +45,8 @@ pub(super) enum ItsStream<'a> {
     NotRead,
     /// There is none.
     None,
-    /// This one.
-    Is(&'a Stream),
+    /// This one; and the seconds that it is behind, if they are known.
+    Is(&'a Stream, Option<i64>),
 }
 
 /// What there is to say of one shard's row.
@@ -59,26 +63,26 @@ pub(super) fn said(row: &SchemaMigration, stream: ItsStream<'_>, before: &[&str]
     let mut trouble: Vec<String> = Vec::new();
     let mut parts: Vec<String> = Vec::new();
     let is_ended = matches!(row.status(), Status::Complete | Status::Cancelled | Status::Failed);
-    match (seconds(row.cancelled_at), row.status()) {
-        (Some(then), Status::Cancelled) => parts.push(format!("cancelled {} ago", age(then, now))),
-        (Some(then), _) if !is_ended => parts.push(format!("cancelled {} ago, not ended yet", age(then, now))),
+    let cancelled = seconds(row.cancelled_at).map(|_| match ago(row.cancelled_at, now) {
+        Some(ago) => format!("cancelled {ago}"),
+        None => "cancelled".into(),
+    });
+    match (cancelled, row.status()) {
+        (Some(said), Status::Cancelled) => parts.push(said),
+        (Some(said), _) if !is_ended => parts.push(format!("{said}, not ended yet")),
         _ => {}
     }
     match row.status() {
         Status::Running => {
             trouble.extend(stream_trouble(row, stream, now));
-            trouble.extend(silence(row, now));
+            trouble.extend(row_trouble(row, now));
             parts.extend(waits(row, before));
             if row.postpone_completion {
                 parts.push(if row.ready_to_complete { "ready, completion postponed" } else { "completion postponed" }.into());
             }
-            if is_throttled(row, now) {
-                parts.push(match row.component_throttled.as_str() {
-                    "" => "throttled".into(),
-                    component => format!("throttled by {component}"),
-                });
-            }
-            let is_kept = !trouble.is_empty() || seconds(row.cancelled_at).is_some() || is_throttled(row, now);
+            let throttled = throttled(row, stream, now);
+            let is_kept = !trouble.is_empty() || seconds(row.cancelled_at).is_some() || throttled.is_some();
+            parts.extend(throttled);
             // What the row says of an end is as good as the stream is.
             let unsure = if has_stream(row) && matches!(stream, ItsStream::NotRead) { " (its stream was not read)" } else { "" };
             if !is_kept && !row.ready_to_complete && (1..LONGEST_ESTIMATE).contains(&row.eta_seconds) {
@@ -86,7 +90,12 @@ pub(super) fn said(row: &SchemaMigration, stream: ItsStream<'_>, before: &[&str]
                 parts.insert(0, format!("about {}{of} left{unsure}", duration(row.eta_seconds)));
             }
             if !is_kept && parts.is_empty() && row.ready_to_complete {
-                parts.push(format!("ready to cut over{unsure}"));
+                let is_behind = matches!(stream, ItsStream::Is(_, Some(lag)) if lag > CUT_OVER_SECONDS);
+                parts.push(if is_behind {
+                    "cuts over once its stream has caught up".into()
+                } else {
+                    format!("ready to cut over{unsure}")
+                });
             }
             if row.cutover_attempts > 1 {
                 parts.push(format!("{} cut-over attempts", row.cutover_attempts));
@@ -98,13 +107,13 @@ pub(super) fn said(row: &SchemaMigration, stream: ItsStream<'_>, before: &[&str]
                 parts.push("launch postponed".into());
             }
         }
-        Status::Complete => parts.extend(seconds(row.completed_at).map(|then| format!("completed {} ago", age(then, now)))),
+        Status::Complete => parts.extend(ago(row.completed_at, now).map(|ago| format!("completed {ago}"))),
         Status::Unknown => trouble.push("a state that is not known".into()),
         Status::Failed | Status::Cancelled => {}
     }
     // The message of a completed migration is that of an attempt that no longer matters.
     if !row.message.is_empty() && row.status() != Status::Complete {
-        parts.push(row.message.clone());
+        parts.push(message(&row.message));
     }
     let is_trouble = !trouble.is_empty() || row.status() == Status::Failed;
     trouble.extend(parts);
@@ -131,24 +140,24 @@ fn has_stream(row: &SchemaMigration) -> bool {
 
 fn stream_trouble(row: &SchemaMigration, stream: ItsStream<'_>, now: Timestamp) -> Option<String> {
     let stream = match stream {
-        ItsStream::Is(stream) => stream,
+        ItsStream::Is(stream, _) => stream,
         ItsStream::NotRead => return None,
         ItsStream::None => {
-            let has_begun = seconds(row.started_at).is_none_or(|then| now.seconds.saturating_sub(then) > PASSING_SECONDS);
+            let has_begun = age(row.started_at, now).is_none_or(|age| age > PASSING_SECONDS);
             return (has_stream(row) && has_begun).then(|| "its stream is gone".to_owned());
         }
     };
-    let silent = (updated(stream) > 0).then(|| now.seconds.saturating_sub(updated(stream)).max(0));
-    let because = if stream.message.is_empty() { String::new() } else { format!(": {}", stream.message) };
+    let silent = silent_for(stream, now);
+    let because = if stream.message.is_empty() { String::new() } else { format!(": {}", message(&stream.message)) };
     let said = |what: &str| Some(format!("its stream {what}{because}"));
     match Health::of(stream, now) {
         Health::Error => said("is in error"),
         Health::Unknown => said("is in a state that is not known"),
         Health::Missing => Some("its stream is not known".into()),
-        Health::Lagging => Some(match silent {
-            Some(silent) => format!("its stream is silent for {}", duration(silent)),
-            None => "its stream never wrote its row".into(),
-        }),
+        Health::Lagging => {
+            let is = if silent.is_some() { "is " } else { "" };
+            Some(format!("its stream {is}{}", silence(stream, now)))
+        }
         // It is stopped for a moment while tables are swapped.
         _ if stream.state == "Stopped" && silent.is_some_and(|silent| silent <= PASSING_SECONDS) => None,
         _ if stream.state == "Stopped" => match silent {
@@ -160,22 +169,37 @@ fn stream_trouble(row: &SchemaMigration, stream: ItsStream<'_>, now: Timestamp) 
 }
 
 /// Whether its row is written still. Strategies other than vitess' leave it alone while MySQL works.
-fn silence(row: &SchemaMigration, now: Timestamp) -> Option<String> {
+fn row_trouble(row: &SchemaMigration, now: Timestamp) -> Option<String> {
     if matches!(row.strategy(), Strategy::Mysql | Strategy::Direct) {
         return None;
     }
-    let (then, is_start) = match (seconds(row.liveness_timestamp), seconds(row.started_at)) {
-        (Some(then), _) => (then, false),
-        (None, started) => (started?, true),
+    if seconds(row.liveness_timestamp).is_some() && age(row.liveness_timestamp, now).is_none() {
+        return Some("its last sign of life is of a time to come: whether it works is not known".into());
+    }
+    let (age, since, ago) = match (age(row.liveness_timestamp, now), age(row.started_at, now)) {
+        (Some(age), _) => (age, "for ", ""),
+        (None, Some(age)) => (age, "since it started, ", " ago"),
+        (None, None) => return Some("no sign of life known, nor when it started".into()),
     };
-    let age = now.seconds.saturating_sub(then);
-    let since = if is_start { "since it started, " } else { "for " };
-    let ago = if is_start { " ago" } else { "" };
     (age > SILENT_SECONDS).then(|| format!("no sign of life {since}{}{ago}", duration(age)))
 }
 
-fn is_throttled(row: &SchemaMigration, now: Timestamp) -> bool {
-    seconds(row.last_throttled_at).is_some_and(|time| time > now.seconds.saturating_sub(THROTTLED_SECONDS))
+/// What keeps the migration back now: its own row says so, or its stream's.
+fn throttled(row: &SchemaMigration, stream: ItsStream<'_>, now: Timestamp) -> Option<String> {
+    let by = |what: &str, component: &str| match component {
+        "" => format!("{what}throttled"),
+        component => format!("{what}throttled by {component}"),
+    };
+    if is_recent(row.last_throttled_at, now) {
+        return Some(by("", &row.component_throttled));
+    }
+    match stream {
+        ItsStream::Is(stream, _) if health::is_throttled(stream, now) => {
+            let component = stream.throttler_status.as_ref().map_or("", |status| status.component_throttled.as_str());
+            Some(by("its stream is ", component))
+        }
+        _ => None,
+    }
 }
 
 /// A time that is one: the zero date is none, however it came here.
@@ -183,6 +207,7 @@ pub(super) fn seconds(time: Option<Time>) -> Option<i64> {
     time.map(|time| time.seconds).filter(|seconds| *seconds > 0)
 }
 
-fn age(then: i64, now: Timestamp) -> String {
-    duration(now.seconds.saturating_sub(then).max(0))
+/// Such as `5m ago`; `None` of a time that is none.
+fn ago(time: Option<Time>, now: Timestamp) -> Option<String> {
+    age(time, now).map(|age| format!("{} ago", duration(age)))
 }

@@ -12,8 +12,8 @@ use std::{
 use serde::Serialize;
 
 use super::{
-    health::Whole,
-    migration_row::{self, ItsStream, Said, seconds},
+    health::{self, Whole, age},
+    migration_row::{self, ItsStream, Said},
     words::{duration, plural, some},
     workflows::{self, WorkflowLine},
 };
@@ -38,6 +38,9 @@ pub struct Beside<'a> {
     /// Whether each shard's rows are in the reverse order of their submission.
     pub is_newest_first: bool,
 }
+
+/// Names of shards in a note.
+const NAMES_SHOWN: usize = 3;
 
 /// One migration on all its shards.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -184,11 +187,11 @@ fn line(
     pending: &Pending<'_>,
     beside: &Beside<'_>,
     now: Timestamp,
-) -> (u8, MigrationLine) {
+) -> ((u8, bool), MigrationLine) {
     let mut rows: Vec<ShardRow<'_>> = rows
         .iter()
         .map(|row| {
-            let stream = its_stream(row, workflow, beside);
+            let stream = its_stream(row, workflow, beside, now);
             ShardRow { row, said: migration_row::said(row, stream, &pending.before(row), now) }
         })
         .collect();
@@ -222,7 +225,7 @@ fn line(
     let text = |field: fn(&SchemaMigration) -> &String| {
         rows.iter().map(|it| field(it.row)).find(|text| !text.is_empty()).cloned().unwrap_or_default()
     };
-    let requested = rows.iter().filter_map(|it| seconds(it.row.requested_at).or_else(|| seconds(it.row.added_at))).min();
+    let requested = rows.iter().filter_map(|it| age(it.row.requested_at, now).or_else(|| age(it.row.added_at, now))).max();
     let complete = rows.iter().filter(|it| it.row.status() == Status::Complete).count();
     let have = rows.len() + silent.len();
     let is_all = beside.is_whole || beside.shards.is_some_and(|shards| shards.len() <= have);
@@ -244,22 +247,23 @@ fn line(
             (false, Some(shards)) => format!("{} of {} match", rows.len(), plural(shards.len(), "shard")),
             (false, None) => format!("{} {}", plural(rows.len(), "shard"), if rows.len() == 1 { "matches" } else { "match" }),
         },
-        age_seconds: requested.map(|then| now.seconds.saturating_sub(then).max(0)),
-        note: [ends, absent, note(&rows, streams.as_ref())].into_iter().flatten().collect::<Vec<_>>().join("; "),
+        age_seconds: requested,
+        note: [ends, absent, note(&rows, &silent, streams.as_ref())].into_iter().flatten().collect::<Vec<_>>().join("; "),
         streams,
         shards,
         has_trouble,
     };
-    (rank(worst_known), line)
+    // Of those that are not known, what is known to be wrong comes first.
+    ((rank(worst_known), !is_stuck), line)
 }
 
 /// What is known of the stream of one row.
-fn its_stream<'a>(row: &SchemaMigration, workflow: Option<&'a Workflow>, beside: &Beside<'_>) -> ItsStream<'a> {
+fn its_stream<'a>(row: &SchemaMigration, workflow: Option<&'a Workflow>, beside: &Beside<'_>, now: Timestamp) -> ItsStream<'a> {
     let Some((_, failures)) = beside.workflows else { return ItsStream::NotRead };
     let streams = workflow.into_iter().flat_map(|workflow| workflow.shard_streams.values()).flat_map(|shard| &shard.streams);
     // One that the shard does not say is not known, whatever stands for it.
     match streams.filter(|stream| stream.id != 0).find(|stream| stream.shard == row.shard) {
-        Some(stream) => ItsStream::Is(stream),
+        Some(stream) => ItsStream::Is(stream, workflow.and_then(|workflow| health::lag(workflow, stream, now))),
         // A failure that names no shard is of all of them.
         None if failures.iter().any(|failure| failure.shard.is_empty() || failure.shard == row.shard) => ItsStream::NotRead,
         None => ItsStream::None,
@@ -292,17 +296,24 @@ fn progress(row: &SchemaMigration) -> Option<u8> {
     shows.then(|| row.progress.clamp(0.0, 100.0).floor() as u8)
 }
 
-/// What the worst rows say, and on which shard, unless all say the same; and what the streams do: first while all is well, else last.
-fn note(rows: &[ShardRow<'_>], streams: Option<&WorkflowLine>) -> Option<String> {
+/// What the worst rows say, and on which shard, unless all say the same; and what the streams do: first while all is well, else last. Shards
+/// that are silent may say anything else: what the others say is theirs.
+fn note(rows: &[ShardRow<'_>], silent: &BTreeSet<&str>, streams: Option<&WorkflowLine>) -> Option<String> {
     let worst = rows.first()?;
     let alike = rows.iter().filter(|it| it.row.status() == worst.row.status());
     let said: Vec<(&str, &str)> =
         alike.map(|it| (it.said.text.as_str(), it.row.shard.as_str())).filter(|(text, _)| !text.is_empty()).collect();
     let own = said.first().map(|(first, shard)| {
         let are_all_the_same = said.len() == rows.len() && said.iter().all(|(text, _)| text == first);
-        if are_all_the_same || rows.len() == 1 { (*first).to_owned() } else { format!("{shard}: {first}") }
+        match (are_all_the_same, silent.is_empty()) {
+            (true, true) => (*first).to_owned(),
+            (true, false) => {
+                format!("{}: {first}", some(&said.iter().map(|(_, shard)| *shard).collect::<Vec<_>>(), NAMES_SHOWN))
+            }
+            (false, _) => format!("{shard}: {first}"),
+        }
     });
-    let is_well = worst.row.status() == Status::Running && !rows.iter().any(|it| it.said.is_trouble);
+    let is_well = worst.row.status() == Status::Running && silent.is_empty() && !rows.iter().any(|it| it.said.is_trouble);
     let does = streams.map(|line| {
         // How far behind they are is a number of streams that all work.
         let lag = line.lag_seconds.filter(|_| is_well && !line.has_trouble).map(|lag| format!("{} behind", duration(lag)));
@@ -320,7 +331,7 @@ fn note(rows: &[ShardRow<'_>], streams: Option<&WorkflowLine>) -> Option<String>
 mod tests {
     use super::*;
     use crate::proto::{
-        vtctldata::workflow::{ShardStream, Stream},
+        vtctldata::workflow::{ShardStream, Stream, stream::ThrottlerStatus},
         vttime::Time,
     };
 
@@ -428,6 +439,86 @@ mod tests {
         assert_eq!((line.complete, line.total, line.status.as_str()), (1, Some(2), "unknown"));
         assert_eq!(line.shards[0].shard, "80-");
         assert!(line.has_trouble);
+    }
+
+    #[test]
+    fn what_is_said_beside_a_silent_shard_is_said_of_the_others() {
+        let ready = |shard: &str| SchemaMigration {
+            ready_to_complete: true,
+            special_plan: "in place".into(),
+            ..row("a", shard, Status::Running)
+        };
+        let done = SchemaMigration { completed_at: at(9_400), ..row("a", "-80", Status::Complete) };
+        let of = |rows| {
+            let reply = GetSchemaMigrationsResponse { migrations: rows };
+            migrations(&reply, Beside { failures: &[silent("80-")], ..WHOLE }, NOW).remove(0).note
+        };
+        assert_eq!(of(vec![done]), "-80: completed 10m ago");
+        assert_eq!(of(vec![ready("-40"), ready("40-80")]), "-40, 40-80: ready to cut over");
+    }
+
+    #[test]
+    fn of_what_is_not_known_that_which_is_wrong_comes_first() {
+        let stuck = SchemaMigration { liveness_timestamp: at(100), requested_at: at(50), ..row("old", "-80", Status::Running) };
+        let reply = GetSchemaMigrationsResponse { migrations: vec![row("new", "-80", Status::Running), stuck] };
+        let lines = migrations(&reply, Beside { failures: &[silent("80-")], ..WHOLE }, NOW);
+        let order: Vec<_> = lines.iter().map(|line| (line.uuid.as_str(), line.status.as_str())).collect();
+        assert_eq!(order, [("old", "unknown"), ("new", "unknown")]);
+    }
+
+    /// What is said of a migration that runs, with this stream, by which its workflow is so many seconds behind.
+    fn with_stream(row: SchemaMigration, stream: Stream, largest: i64) -> String {
+        let stream = Stream { id: 1, shard: "0".into(), state: "Running".into(), position: "p".into(), ..stream };
+        let shard = ShardStream { streams: vec![stream], ..ShardStream::default() };
+        let workflow = Workflow {
+            name: row.uuid.clone(),
+            workflow_type: "OnlineDDL".into(),
+            max_v_replication_transaction_lag: largest,
+            shard_streams: BTreeMap::from([("0/z-1".into(), shard)]),
+            ..Workflow::default()
+        };
+        let workflows = GetWorkflowsResponse { workflows: vec![workflow] };
+        let reply = GetSchemaMigrationsResponse { migrations: vec![row] };
+        migrations(&reply, Beside { workflows: Some((&workflows, &[])), ..WHOLE }, NOW).remove(0).note
+    }
+
+    #[test]
+    fn a_migration_is_as_far_behind_as_its_stream_has_applied() {
+        let ready = || SchemaMigration { ready_to_complete: true, ..row("a", "0", Status::Running) };
+        let stream =
+            |transaction| Stream { time_updated: at(9_999), transaction_timestamp: at(transaction), ..Stream::default() };
+        assert_eq!(
+            with_stream(ready(), stream(2_800), 7_200),
+            "streams: 1 Running, 2h behind; cuts over once its stream has caught up"
+        );
+        assert_eq!(with_stream(ready(), stream(2_800), 1), "streams: 1 Running, 1s behind; ready to cut over", "it is idle");
+    }
+
+    #[test]
+    fn a_stream_that_is_kept_back_keeps_its_migration_back() {
+        let status = |time| ThrottlerStatus { component_throttled: "vplayer".into(), time_throttled: at(time) };
+        let stream = |time| Stream { time_updated: at(9_999), throttler_status: Some(status(time)), ..Stream::default() };
+        let ready = || SchemaMigration { ready_to_complete: true, ..row("a", "0", Status::Running) };
+        assert_eq!(with_stream(ready(), stream(9_990), 1), "streams: 1 Running, 1s behind; its stream is throttled by vplayer");
+        assert_eq!(with_stream(ready(), stream(9_000_000), 1), "streams: 1 Running, 1s behind; ready to cut over");
+    }
+
+    #[test]
+    fn without_a_time_there_is_no_sign_of_life() {
+        let of = |liveness, started| {
+            let running = SchemaMigration { eta_seconds: 600, ..row("a", "0", Status::Running) };
+            let line = lines(vec![SchemaMigration {
+                special_plan: "in place".into(),
+                liveness_timestamp: at(liveness),
+                started_at: at(started),
+                ..running
+            }]);
+            (line[0].note.clone(), line[0].has_trouble)
+        };
+        assert_eq!(of(0, 0), ("no sign of life known, nor when it started".into(), true));
+        let ahead = "its last sign of life is of a time to come: whether it works is not known";
+        assert_eq!(of(1_000_000, 9_000), (ahead.into(), true));
+        assert_eq!(of(9_999, 0), ("about 10m left".into(), false));
     }
 
     #[test]

@@ -5,14 +5,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use prost::Message;
 use serde::Serialize;
 
 use super::{
-    migrations::MigrationLine,
+    advice::SourceShards,
+    migrations::{Beside, MigrationLine},
     words::{plural, some},
-    workflows::WorkflowLine,
+    workflows::{WorkflowLine, source_keyspaces},
 };
-use crate::error::Failure;
+use crate::{
+    error::{Failure, Lost},
+    flow::{Reply, Timestamp},
+    proto::vtctldata::{
+        FindAllShardsInKeyspaceResponse, GetSchemaMigrationsResponse, GetWorkflowsRequest, GetWorkflowsResponse,
+        schema_migration::Status,
+    },
+};
 
 /// Names of shards in a line.
 const NAMES_SHOWN: usize = 4;
@@ -112,6 +121,111 @@ pub struct KeyspaceRead {
     pub failures: Vec<Failure>,
 }
 
+/// What a keyspace answered to one request; or why nobody could ask.
+pub type Said<'a> = Result<&'a Reply, &'a str>;
+
+/// What one keyspace answered to `GetWorkflows`. `shards`: of every keyspace of the cluster, its reply to `FindAllShardsInKeyspace`, `None` if it could
+/// not be had. Where there are no shards there is nothing to ask, and nothing; and what reads a keyspace that is not there has lost its source.
+pub fn workflows_read(
+    keyspace: &str,
+    workflows: Said<'_>,
+    shards: &BTreeMap<&str, Option<&Reply>>,
+    now: Timestamp,
+) -> KeyspaceRead {
+    let known = |source: &str| match shards.get(source) {
+        _ if source.is_empty() => SourceShards::Unknown,
+        None => SourceShards::Gone,
+        Some(reply) => {
+            reply.and_then(shard_names).map_or(SourceShards::Unknown, |names| SourceShards::Known(names.into_iter().collect()))
+        }
+    };
+    let read = |bytes: &[u8]| {
+        let reply = decoded::<GetWorkflowsResponse>(bytes)?;
+        let sources = source_keyspaces(&reply.workflows).into_iter().map(|source| (source.clone(), known(&source))).collect();
+        let lines = super::workflows_with(&GetWorkflowsRequest::default(), &reply, &sources, now);
+        Ok(lines.into_iter().map(Into::into).collect())
+    };
+    read_of(keyspace, workflows, shards.get(keyspace).copied().flatten(), read)
+}
+
+/// What one keyspace answered to `GetSchemaMigrations`, without filters. `workflows`: what it answered to `GetWorkflows`, in which the migrations'
+/// streams are; `shards`: its reply to `FindAllShardsInKeyspace`. What could not be had leaves unknown what it would have told, and nothing else.
+pub fn migrations_read(
+    keyspace: &str,
+    migrations: Said<'_>,
+    workflows: Said<'_>,
+    shards: Option<&Reply>,
+    now: Timestamp,
+) -> KeyspaceRead {
+    let names = shards.and_then(shard_names);
+    let (streams, unread) = match workflows.map_err(str::to_owned).and_then(|reply| {
+        let bytes = reply.result.as_ref().map_err(|status| status.message.clone())?;
+        Ok((decoded::<GetWorkflowsResponse>(bytes)?, reply.failures.clone()))
+    }) {
+        Ok(read) => read,
+        Err(why) => {
+            let empty = String::new;
+            let message = format!("the migrations' streams: {why}");
+            let failure = Failure {
+                keyspace: keyspace.into(),
+                shard: empty(),
+                tablet: empty(),
+                workflow: empty(),
+                lost: Lost::Stream,
+                message,
+            };
+            (GetWorkflowsResponse::default(), vec![failure])
+        }
+    };
+    let own = migrations.map_or(&[][..], |reply| reply.failures.as_slice());
+    let mut has_open = false;
+    let read = |bytes: &[u8]| {
+        let reply = decoded::<GetSchemaMigrationsResponse>(bytes)?;
+        has_open = reply.migrations.iter().any(|row| !matches!(row.status(), Status::Complete | Status::Cancelled));
+        let beside = Beside {
+            failures: own,
+            workflows: has_open.then_some((&streams, unread.as_slice())),
+            shards: names.as_deref(),
+            is_whole: true,
+            is_newest_first: false,
+        };
+        Ok(super::migrations(&reply, beside, now).into_iter().map(Into::into).collect())
+    };
+    let mut of = read_of(keyspace, migrations, shards, read);
+    if has_open {
+        // A tablet that is silent is so for both.
+        let is_new = |failure: &&Failure| !own.iter().any(|known| !known.shard.is_empty() && known.shard == failure.shard);
+        of.failures.extend(unread.iter().filter(is_new).cloned());
+    }
+    of
+}
+
+/// `read`: what is in the reply's message.
+fn read_of(
+    keyspace: &str,
+    said: Said<'_>,
+    shards: Option<&Reply>,
+    read: impl FnOnce(&[u8]) -> Result<Vec<Thing>, String>,
+) -> KeyspaceRead {
+    let failures = said.map_or_else(|_| Vec::new(), |reply| reply.failures.clone());
+    let things = match said.map(|reply| &reply.result) {
+        Ok(Ok(bytes)) => read(bytes),
+        Ok(Err(_)) if shards.and_then(shard_names).is_some_and(|names| names.is_empty()) => Ok(Vec::new()),
+        Ok(Err(status)) => Err(status.message.clone()),
+        Err(why) => Err(why.to_owned()),
+    };
+    KeyspaceRead { keyspace: keyspace.into(), things, failures }
+}
+
+fn decoded<M: Message + Default>(bytes: &[u8]) -> Result<M, String> {
+    M::decode(bytes).map_err(|error| format!("the reply cannot be read: {error}"))
+}
+
+fn shard_names(reply: &Reply) -> Option<Vec<String>> {
+    let bytes = reply.result.as_ref().ok()?;
+    Some(FindAllShardsInKeyspaceResponse::decode(bytes.as_slice()).ok()?.shards.into_keys().collect())
+}
+
 /// One line per keyspace: trouble first, then what is not known, then the rest; by name within each.
 pub fn overview(reads: Vec<KeyspaceRead>) -> Vec<OverviewLine> {
     let mut lines: Vec<OverviewLine> = reads.into_iter().map(line).collect();
@@ -184,7 +298,16 @@ fn kinds(things: &[Thing]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Lost;
+    use crate::{
+        error,
+        proto::{
+            binlogdata::BinlogSource,
+            vtctldata::{
+                SchemaMigration, Shard, Workflow,
+                workflow::{ReplicationLocation, ShardStream, Stream},
+            },
+        },
+    };
 
     fn thing(name: &str, kind: &str, is_troubled: bool) -> Thing {
         let shown = Troubled { name: name.into(), kind: kind.into(), state: "1 Error".into(), note: "-80: gone".into() };
@@ -236,5 +359,75 @@ mod tests {
         );
         assert_eq!((lines[0].kinds.as_str(), lines[0].troubled[0].name.as_str()), ("2 B, 1 A", "y"));
         assert!(lines[..4].iter().all(|line| line.has_trouble) && !lines[4..].iter().any(|line| line.has_trouble));
+    }
+
+    #[test]
+    fn migrations_are_there_as_their_own_command_has_them() {
+        let now = Timestamp { seconds: 10_000, nanos: 0 };
+        let ok =
+            |bytes: Vec<u8>, failures: Vec<Failure>| Reply { stream: Vec::new(), result: Ok(bytes), failures, written: None };
+        let no = |text: &str| Reply {
+            stream: Vec::new(),
+            result: Err(error::Status::unknown(text)),
+            failures: Vec::new(),
+            written: None,
+        };
+        let row = |uuid: &str, status: Status| SchemaMigration {
+            uuid: uuid.into(),
+            shard: "0".into(),
+            table: "t".into(),
+            ddl_action: "drop".into(),
+            status: status.into(),
+            ..SchemaMigration::default()
+        };
+        let rows = vec![row("a", Status::Complete), row("b", Status::Failed)];
+        let migrations = ok(GetSchemaMigrationsResponse { migrations: rows }.encode_to_vec(), Vec::new());
+        let shards = |names: &[&str]| {
+            let shards = names.iter().map(|name| ((*name).to_owned(), Shard::default())).collect();
+            ok(FindAllShardsInKeyspaceResponse { shards }.encode_to_vec(), Vec::new())
+        };
+        let one = shards(&["0"]);
+        let streams = ok(Vec::new(), Vec::new());
+        let shown = |migrations: Said<'_>, workflows: Said<'_>, shards: Option<&Reply>| {
+            let line = overview(vec![migrations_read("ks", migrations, workflows, shards, now)]).remove(0);
+            let troubled: Vec<_> = line.troubled.iter().map(|it| format!("{} {} {}", it.name, it.kind, it.state)).collect();
+            (line.state, line.count, line.note, troubled.join(", "))
+        };
+        let failed = "b drop t failed".to_owned();
+        let whole = shown(Ok(&migrations), Ok(&streams), Some(&one));
+        assert_eq!(whole, ("1 in trouble".into(), Some(2), String::new(), failed.clone()));
+        // What the streams' trace does not say hides no migration, nor the other way around.
+        let lost = shown(Ok(&migrations), Err("timed out"), None);
+        assert_eq!(lost, ("1 in trouble".into(), Some(2), "1 thing missing".into(), failed));
+        let unread = shown(Err("timed out"), Ok(&streams), Some(&one));
+        assert_eq!(unread, ("unknown".into(), None, "timed out".into(), String::new()));
+        let empty = shards(&[]);
+        let none = shown(Ok(&no("no shards")), Ok(&no("no shards")), Some(&empty));
+        assert_eq!(none, ("none".into(), Some(0), String::new(), String::new()));
+        let workflows = |said: Said<'_>, shards| {
+            let shards = BTreeMap::from([("ks", shards)]);
+            overview(vec![workflows_read("ks", said, &shards, now)]).remove(0).state
+        };
+        assert_eq!(workflows(Ok(&streams), Some(&one)), "none");
+        let source = BinlogSource { keyspace: "gone".into(), shard: "0".into(), ..BinlogSource::default() };
+        let stream = Stream {
+            id: 1,
+            shard: "0".into(),
+            state: "Stopped".into(),
+            position: "p".into(),
+            binlog_source: Some(source),
+            ..Stream::default()
+        };
+        let workflow = Workflow {
+            name: "w".into(),
+            workflow_type: "MoveTables".into(),
+            source: Some(ReplicationLocation { keyspace: "gone".into(), shards: vec!["0".into()] }),
+            shard_streams: BTreeMap::from([("0/z-1".into(), ShardStream { streams: vec![stream], ..ShardStream::default() })]),
+            ..Workflow::default()
+        };
+        let lost = ok(GetWorkflowsResponse { workflows: vec![workflow] }.encode_to_vec(), Vec::new());
+        assert_eq!(workflows(Ok(&lost), Some(&one)), "1 in trouble", "the keyspace that it reads is not there");
+        assert_eq!(workflows(Ok(&no("no shards")), Some(&empty)), "none");
+        assert_eq!(workflows(Ok(&no("boom")), Some(&one)), "unknown");
     }
 }

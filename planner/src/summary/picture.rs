@@ -7,7 +7,10 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::health::{Health, lag};
+use super::{
+    health::{Health, lag},
+    words::message,
+};
 use crate::{
     flow::Timestamp,
     proto::vtctldata::{Workflow, workflow::ReplicationLocation},
@@ -53,7 +56,7 @@ pub struct Band {
     pub state: &'static str,
     /// Whether anything is wrong with it.
     pub has_trouble: bool,
-    /// Seconds since it last wrote its row; `None` when it need not.
+    /// Seconds that it is behind what it reads; `None` when it has no lag, or it is not known.
     pub lag_seconds: Option<i64>,
     /// Rows copied since it was created.
     pub rows_copied: i64,
@@ -94,10 +97,10 @@ pub fn picture(workflow: &Workflow, now: Timestamp) -> Picture {
             tablet: tablet.unwrap_or_else(|| key.split_once('/').map_or("", |(_, tablet)| tablet).to_owned()),
             state: health.word(),
             has_trouble: health.is_trouble(),
-            lag_seconds: lag(stream, now),
+            lag_seconds: lag(workflow, stream, now),
             rows_copied: stream.rows_copied,
             tables_left: stream.copy_states.len(),
-            message: stream.message.clone(),
+            message: message(&stream.message),
         })
     };
     let mut bands: Vec<Band> = streams().filter_map(band).collect();

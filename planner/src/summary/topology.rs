@@ -3,14 +3,17 @@
 //! A shard without a primary is trouble, and so is a tablet whose record still claims to be one. Whether a tablet is alive is not
 //! in the topology and not said here.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use super::words::{plural, some};
 use crate::{
+    error::{Failure, Lost},
     flow::{Timestamp, host_port},
     proto::{
         topodata::{KeyspaceType, TabletType},
-        vtctldata::{FindAllShardsInKeyspaceResponse, GetTabletsResponse, Keyspace, Shard},
+        vtctldata::{FindAllShardsInKeyspaceResponse, GetKeyspacesResponse, GetTabletsResponse, Keyspace, Shard},
         vttime::Time,
     },
     topo::names::alias_text,
@@ -71,6 +74,19 @@ pub struct TabletLine {
     pub note: String,
     /// Whether its record contradicts another one's or says that it has been shut down.
     pub has_trouble: bool,
+}
+
+/// The names of the keyspaces that there are: those in the reply, then those whose records could not be read. What is in a keyspace does not depend
+/// on its record.
+pub fn keyspace_names(reply: &GetKeyspacesResponse, failures: &[Failure]) -> Vec<String> {
+    let read: Vec<String> = reply.keyspaces.iter().map(|keyspace| keyspace.name.clone()).collect();
+    let lost: BTreeSet<String> = failures
+        .iter()
+        .filter(|failure| failure.lost == Lost::Record && !failure.keyspace.is_empty())
+        .map(|failure| failure.keyspace.clone())
+        .filter(|name| !read.contains(name))
+        .collect();
+    read.into_iter().chain(lost).collect()
 }
 
 /// One line per keyspace, trouble first, then by name. Each comes with its shards, `None` when they could not be read.
@@ -152,7 +168,12 @@ pub fn tablets(reply: &GetTabletsResponse, now: Timestamp) -> Vec<TabletLine> {
             let is_claimed = kind == TabletType::Unknown && tablet.primary_term_start_time.is_some();
             let was_shut = tablet.tablet_shutdown_time.is_some();
             let port = tablet.port_map.get("grpc").and_then(|port| u16::try_from(*port).ok()).filter(|port| *port > 0);
+            // What readers of its record take it for: a type that is not known.
+            let has_no_type = kind == TabletType::Unknown && !is_claimed;
             let note = match (is_claimed, was_shut, port) {
+                _ if has_no_type && !was_shut => {
+                    "its type is not known: its record has none, or says primary without since when".into()
+                }
                 (true, ..) => "its record says primary, but another tablet became primary later".into(),
                 (_, true, _) => "its record says that it was shut down".into(),
                 (_, _, None) => "no gRPC port in its record".into(),
@@ -177,4 +198,38 @@ pub fn tablets(reply: &GetTabletsResponse, now: Timestamp) -> Vec<TabletLine> {
 /// Seconds since then. A clock ahead of ours reads as 0; no time, or the year 1970, is not known.
 fn since(time: Option<Time>, now: Timestamp) -> Option<i64> {
     time.filter(|time| time.seconds > 0).map(|time| now.seconds.saturating_sub(time.seconds).max(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::topodata::Tablet;
+
+    #[test]
+    fn a_keyspace_whose_record_cannot_be_read_is_there() {
+        let keyspace = Keyspace { name: "commerce".into(), ..Keyspace::default() };
+        let failure = |keyspace: &str, lost| Failure {
+            keyspace: keyspace.into(),
+            shard: String::new(),
+            tablet: String::new(),
+            workflow: String::new(),
+            lost,
+            message: "bad keyspace data".into(),
+        };
+        let failures = [failure("customer", Lost::Record), failure("commerce", Lost::Record), failure("", Lost::Record)];
+        let names = keyspace_names(&GetKeyspacesResponse { keyspaces: vec![keyspace] }, &failures);
+        assert_eq!(names, ["commerce", "customer"]);
+    }
+
+    #[test]
+    fn a_tablet_without_a_type_says_so() {
+        let tablet = |kind: TabletType| Tablet {
+            r#type: kind.into(),
+            port_map: [("grpc".to_owned(), 15_999)].into(),
+            ..Tablet::default()
+        };
+        let note = |kind| tablets(&GetTabletsResponse { tablets: vec![tablet(kind)] }, Timestamp::default()).remove(0).note;
+        assert_eq!(note(TabletType::Replica), "");
+        assert!(note(TabletType::Unknown).starts_with("its type is not known"), "{}", note(TabletType::Unknown));
+    }
 }

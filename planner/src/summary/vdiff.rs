@@ -8,14 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::words::{count, duration, some};
+use super::words::{count, duration, message, some};
 use crate::{
     flow::Timestamp,
     proto::{tabletmanagerdata::VDiffResponse, vtctldata::VDiffShowResponse},
     rows::{Row, RowError, RowSet, quote::excerpt, time::parse_datetime},
 };
 
-/// Seconds without a sign of life after which a `VDiff` that has started is said to make no progress.
+/// Seconds without a sign of life after which a `VDiff` that has started is said to make no progress, and after which one should have started.
 const STUCK_SECONDS: i64 = 1_800;
 
 /// Names of shards in a line.
@@ -59,8 +59,7 @@ pub struct VDiffSummary {
     /// Its target keyspace.
     #[serde(rename = "Keyspace")]
     pub keyspace: String,
-    /// The state of the whole; `unknown` where the shards do not speak of one `VDiff`, or not all of them, and where it is completed and
-    /// nobody can read whether rows differ.
+    /// The state of the whole; `unknown` where the shards do not speak of one `VDiff`, or not all of them.
     #[serde(rename = "State")]
     pub state: String,
     /// Its UUID; empty where the shards' are different ones, or have none.
@@ -153,8 +152,16 @@ pub fn vdiff_list(reply: &VDiffShowResponse, now: Timestamp) -> Result<Vec<VDiff
     for response in reply.tablet_responses.values() {
         for row in rows(response)?.rows() {
             let state = row.text("state");
-            let stuck = if state == "started" { progress(&row.text("started_at"), signs(&row), now) } else { None };
-            let said = [Some(row.text("last_error")).filter(|error| !error.is_empty()), stuck.as_ref().map(|it| it.text.clone())];
+            let stuck = match state.as_str() {
+                "started" => progress(&row.text("started_at"), signs(&row), now),
+                "pending" => Some(pending(moment(&row.text("created_at")), now)),
+                state if !is_known(state) => Some(Its { text: UNKNOWN_STATE.into(), is_stuck: true }),
+                _ => None,
+            };
+            let said = [
+                Some(message(&row.text("last_error"))).filter(|error| !error.is_empty()),
+                stuck.as_ref().map(|it| it.text.clone()),
+            ];
             lines.push(VDiffLine {
                 uuid: row.text("vdiff_uuid"),
                 workflow: row.text("workflow"),
@@ -185,12 +192,11 @@ pub fn vdiff_summary(
     let mut tables = Tables::default();
     let mut starts: Vec<String> = Vec::new();
     let mut ends: Vec<String> = Vec::new();
-    let mut is_unread = false;
+    let mut compared: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
     for (shard, response) in &reply.tablet_responses {
         let mut part = VDiffShard { shard: shard.clone(), state: "none".into(), ..VDiffShard::default() };
         let mut notes: Vec<String> = Vec::new();
         let mut started = String::new();
-        let mut unread: Vec<String> = Vec::new();
         match rows(response) {
             Ok(rows) => {
                 for row in rows.rows() {
@@ -202,13 +208,13 @@ pub fn vdiff_summary(
                     }
                     started = row.text("started_at");
                     ends.push(row.text("completed_at"));
-                    let compared = number(&row, "rows_compared");
-                    part.rows_compared = part.rows_compared.saturating_add(compared);
+                    let rows = number(&row, "rows_compared");
+                    part.rows_compared = part.rows_compared.saturating_add(rows);
                     part.rows_total = part.rows_total.saturating_add(number(&row, "table_rows"));
-                    match tables.add(&row, compared) {
-                        Ok(differs) => part.has_mismatch |= differs,
-                        Err(why) => unread.push(why),
-                    }
+                    let (differs, unread) = tables.add(&row, rows);
+                    part.has_mismatch |= differs;
+                    notes.extend(unread);
+                    compared.entry(shard).or_default().insert(row.text("table_name"));
                 }
             }
             Err(error) => {
@@ -219,29 +225,30 @@ pub fn vdiff_summary(
         if part.has_mismatch {
             notes.push("rows differ".into());
         }
-        // What cannot be read is not "no difference".
-        if let Some(first) = unread.first() {
-            let more = if unread.len() > 1 { format!(" and {} more", unread.len() - 1) } else { String::new() };
-            let note =
-                format!("whether {} rows differ is not known: {first}{more}", if part.has_mismatch { "other" } else { "its" });
-            sum.notes.push(format!("{shard}: {note}"));
-            notes.push(note);
-            is_unread = true;
-        }
-        notes.extend(sum.errors.get(shard).cloned());
+        notes.extend(sum.errors.get(shard).map(|error| message(error)));
         part.has_trouble =
             part.has_mismatch || !notes.is_empty() || matches!(part.state.as_str(), "error" | "none" | "unknown" | "");
-        match part.state.as_str() {
-            "none" => notes.push("no VDiff of this workflow".into()),
-            "started" => {
-                let its = progress(&started, all.and_then(|all| last_sign(all, shard, &part.uuid)), now);
-                part.has_trouble |= its.as_ref().is_some_and(|its| its.is_stuck);
-                if its.as_ref().is_some_and(|its| its.is_stuck) {
-                    sum.notes.extend(its.as_ref().map(|its| format!("{shard}: {}", its.text)));
-                }
-                notes.extend(its.map(|its| its.text));
+        let its = match part.state.as_str() {
+            "none" => {
+                notes.push("no VDiff of this workflow".into());
+                None
             }
-            _ => {}
+            "started" => progress(&started, all.and_then(|all| find(all, shard, &part.uuid, signs)), now),
+            "pending" => {
+                let created = |row: &Row<'_>| moment(&row.text("created_at"));
+                Some(pending(all.and_then(|all| find(all, shard, &part.uuid, created)), now))
+            }
+            // Why is said above.
+            "unknown" if !notes.is_empty() => None,
+            state if !is_known(state) => Some(Its { text: UNKNOWN_STATE.into(), is_stuck: true }),
+            _ => None,
+        };
+        if let Some(Its { text, is_stuck }) = its {
+            if is_stuck {
+                part.has_trouble = true;
+                sum.notes.push(format!("{shard}: {text}"));
+            }
+            notes.push(text);
         }
         starts.push(started);
         part.rows = rows_text(part.rows_compared, part.rows_total);
@@ -259,7 +266,8 @@ pub fn vdiff_summary(
     // Those without UUID may be anybody's.
     let is_one = have.len() == 1 || (uuids.len() == 1 && !uuids.contains(""));
     let state = state(&have, &tables.states);
-    let is_common = is_one && lack.is_empty();
+    let differing = not_compared(&have, &compared);
+    let is_common = is_one && lack.is_empty() && differing.is_empty();
     let shards = have.iter().map(|part| part.shard.as_str()).collect::<Vec<_>>().join(",");
     let uuid = if is_one { have.first().map(|part| part.uuid.clone()).unwrap_or_default() } else { String::new() };
     let mut notes: Vec<String> = Vec::new();
@@ -270,6 +278,9 @@ pub fn vdiff_summary(
     if !lack.is_empty() {
         notes.push(format!("no VDiff of this workflow on {}", some(&lack, NAMES_SHOWN)));
     }
+    if is_one {
+        notes.extend(differing.values().cloned());
+    }
     let begun = starts.iter().filter_map(|text| Some((moment(text)?, text))).min().filter(|_| is_one);
     let ended = ends.iter().filter_map(|text| Some((moment(text)?, text))).max().filter(|_| is_common && state == "completed");
     sum.started_at = begun.map(|(_, text)| text.clone()).unwrap_or_default();
@@ -277,44 +288,70 @@ pub fn vdiff_summary(
     sum.age_seconds = begun.map(|(then, _)| age(then, now));
     sum.state = match (state, is_one, is_common) {
         ("completed", _, false) => "unknown",
-        ("completed", ..) if is_unread && !sum.has_mismatch => "unknown",
         (state, false, _) if state != "error" => "unknown",
         (state, ..) => state,
     }
     .into();
     sum.has_trouble = !is_common || sum.has_mismatch || sum.by_shard.iter().any(|part| part.has_trouble);
-    sum.verdict = verdict(&sum, state, is_one, have.len(), is_unread);
+    let is_clear = differing.is_empty() && tables.unread.is_empty();
+    sum.verdict = verdict(&sum, state, (is_one, is_clear), have.len());
+    sum.has_trouble |= !tables.unread.is_empty();
     (sum.shards, sum.uuid) = (shards, uuid);
+    for (shard, text) in differing {
+        for part in sum.by_shard.iter_mut().filter(|part| part.shard == shard) {
+            part.has_trouble = true;
+            part.note = [part.note.as_str(), &text].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("; ");
+        }
+    }
+    notes.extend(tables.unread.iter().map(|table| format!("what differs in {table} is not known: a report cannot be read")));
     notes.append(&mut sum.notes);
     sum.notes = notes;
     sum.tables = tables.lines();
     Some(sum)
 }
 
-/// Whether a shard's part has started and not ended: when it last moved is in the reply for all `VDiff`s only.
+/// Tables that a shard's part did not compare though it is completed and others compared them, by shard.
+fn not_compared(shards: &[&VDiffShard], compared: &BTreeMap<&str, BTreeSet<String>>) -> BTreeMap<String, String> {
+    let all: BTreeSet<&String> = compared.values().flatten().filter(|table| !table.is_empty()).collect();
+    let lacks = |part: &&VDiffShard| {
+        let own = compared.get(part.shard.as_str());
+        let lack: Vec<&str> =
+            all.iter().filter(|table| !own.is_some_and(|own| own.contains(**table))).map(|table| table.as_str()).collect();
+        let text = format!("{} not compared on {}", some(&lack, NAMES_SHOWN), part.shard);
+        (part.state == "completed" && !lack.is_empty()).then(|| (part.shard.clone(), text))
+    };
+    shards.iter().filter_map(lacks).collect()
+}
+
+/// Whether a shard's part has not ended: when it was created, and when it last moved, is in the reply for all `VDiff`s only.
 pub fn vdiff_is_under_way(reply: &VDiffShowResponse) -> bool {
     reply
         .tablet_responses
         .values()
         .filter_map(|response| rows(response).ok())
-        .any(|rows| rows.rows().any(|row| row.text("vdiff_state") == "started"))
+        .any(|rows| rows.rows().any(|row| matches!(row.text("vdiff_state").as_str(), "started" | "pending")))
 }
 
 /// The outcome in words.
-fn verdict(sum: &VDiffSummary, state: &str, is_one: bool, have: usize, is_unread: bool) -> String {
+fn verdict(sum: &VDiffSummary, state: &str, (is_one, is_clear): (bool, bool), have: usize) -> String {
     let differ = if sum.has_mismatch { Some("rows differ") } else { None };
     if !is_one {
         // The notes say that there is none, the shards' lines what each of them has.
         let error = (state == "error").then_some("error");
         return [error, differ].into_iter().flatten().collect::<Vec<_>>().join(", ");
     }
+    // The client calls it stopped if a shard is, whatever happened on the others.
+    let has_failed = !sum.errors.is_empty() || sum.by_shard.iter().any(|part| part.state == "error");
+    let state = if has_failed && state == "stopped" { "error, stopped" } else { state };
     let on = if have < sum.by_shard.len() { format!(" on {have} of {} shards", sum.by_shard.len()) } else { String::new() };
     let found = match (differ, state, on.is_empty()) {
         (Some(differ), ..) => Some(differ),
-        (None, ..) if is_unread => Some("whether rows differ is not known"),
+        // There are rows that nobody compared, or nobody knows what became of it.
+        (None, "completed", _) if !is_clear => Some("whether rows differ is not known"),
         (None, "completed", true) => Some("no rows differ"),
         (None, "completed", false) => Some("no rows differ there"),
-        (None, "error", _) => None,
+        (None, "error" | "unknown", _) => None,
+        _ if has_failed => None,
         // Where nothing was compared there is nothing to say of it.
         (None, ..) => (sum.rows_compared > 0).then_some("no rows differ so far"),
     };
@@ -329,7 +366,7 @@ struct Tables {
     by_name: BTreeMap<String, VDiffTable>,
     states: BTreeMap<String, BTreeSet<String>>,
     reports: BTreeMap<String, Report>,
-    /// Those of which a row does not say whether rows differ.
+    /// Those of which a report cannot be read.
     unread: BTreeSet<String>,
 }
 
@@ -365,11 +402,8 @@ impl Report {
 }
 
 impl Tables {
-    /// Takes one shard's row of a table; whether rows differ.
-    ///
-    /// # Errors
-    /// The row does not say so, and why.
-    fn add(&mut self, row: &Row<'_>, compared: i64) -> Result<bool, String> {
+    /// Takes one shard's row of a table; whether rows differ, and what cannot be read of it.
+    fn add(&mut self, row: &Row<'_>, compared: i64) -> (bool, Option<String>) {
         let (name, text) = (row.text("table_name"), row.text("report"));
         let read = match text.trim_start().as_bytes().first() {
             None => Ok(None),
@@ -377,28 +411,27 @@ impl Tables {
             Some(_) => Err("it is no JSON object".to_owned()),
         };
         let said = row.text("has_mismatch");
-        let why = match (&read, said.as_str()) {
-            (Err(error), _) => Some(format!("the report of table {name} cannot be read: {error}")),
+        let unread = match (&read, said.as_str()) {
+            (Err(error), _) => Some(format!("the report of {name} cannot be read: {error}")),
             (_, "0" | "1") => None,
             // Of no table at all, or of one that has not begun.
             (_, "") if name.is_empty() || row.value("has_mismatch").is_some() && row.text("table_state") != "completed" => None,
-            (_, said) => Some(format!("has_mismatch of table {name} cannot be read: {}", excerpt(said.as_bytes()))),
+            (_, said) => Some(format!("has_mismatch of {name} cannot be read: {}", excerpt(said.as_bytes()))),
         };
         let report = read.ok().flatten().unwrap_or_default();
         let differs = said == "1" || report.differs();
-        let known = why.filter(|_| !differs).map_or(Ok(differs), Err);
         if name.is_empty() {
-            return known;
+            return (differs, unread);
+        }
+        if unread.is_some() {
+            self.unread.insert(name.clone());
         }
         self.states.entry(name.clone()).or_default().insert(row.text("table_state"));
         self.reports.entry(name.clone()).or_default().add(report);
-        let table = self.by_name.entry(name.clone()).or_default();
+        let table = self.by_name.entry(name).or_default();
         table.rows_compared = table.rows_compared.saturating_add(compared);
         table.has_mismatch |= differs;
-        if known.is_err() {
-            self.unread.insert(name);
-        }
-        known
+        (differs, unread)
     }
 
     fn lines(self) -> Vec<VDiffTable> {
@@ -413,7 +446,7 @@ impl Tables {
                     (false, true) => "whether rows differ is not known".into(),
                     (false, false) => String::new(),
                 },
-                has_trouble: table.has_mismatch || unread.contains(&name) || its.contains(&"error"),
+                has_trouble: table.has_mismatch || its.contains(&"error") || unread.contains(&name),
                 table: name,
                 ..table
             }
@@ -443,10 +476,27 @@ fn progress(started: &str, sign: Option<i64>, now: Timestamp) -> Option<Its> {
     (!said.is_empty()).then(|| Its { text: said.join(", "), is_stuck })
 }
 
-/// The last sign of life of one `VDiff` on one shard.
-fn last_sign(all: &VDiffShowResponse, shard: &str, uuid: &str) -> Option<i64> {
+/// What is said of a part that has not started. `created`: when it was made.
+fn pending(created: Option<i64>, now: Timestamp) -> Its {
+    let age = created.map(|then| age(then, now));
+    let text = match age {
+        Some(age) => format!("has not started, created {} ago", duration(age)),
+        None => "has not started".into(),
+    };
+    Its { text, is_stuck: age.is_some_and(|age| age > STUCK_SECONDS) }
+}
+
+/// A state that there is. Source: `go/vt/vttablet/tabletmanager/vdiff/engine.go`.
+fn is_known(state: &str) -> bool {
+    matches!(state, "pending" | "started" | "stopped" | "completed" | "error")
+}
+
+const UNKNOWN_STATE: &str = "a state that is not known";
+
+/// A time in the row of one `VDiff` on one shard.
+fn find(all: &VDiffShowResponse, shard: &str, uuid: &str, time: impl Fn(&Row<'_>) -> Option<i64>) -> Option<i64> {
     let rows = rows(all.tablet_responses.get(shard)?).ok()?;
-    rows.rows().filter(|row| row.text("vdiff_uuid").eq_ignore_ascii_case(uuid)).find_map(|row| signs(&row))
+    rows.rows().filter(|row| row.text("vdiff_uuid").eq_ignore_ascii_case(uuid)).find_map(|row| time(&row))
 }
 
 fn signs(row: &Row<'_>) -> Option<i64> {
@@ -485,7 +535,7 @@ fn state(shards: &[&VDiffShard], tables: &BTreeMap<String, BTreeSet<String>>) ->
         "stopped"
     } else if any("error") || table("error") {
         "error"
-    } else if any("unknown") {
+    } else if shards.iter().any(|shard| !is_known(&shard.state)) {
         "unknown"
     } else if table("started") || any("started") {
         "started"
@@ -500,4 +550,104 @@ fn state(shards: &[&VDiffShard], tables: &BTreeMap<String, BTreeSet<String>>) ->
 
 fn rows(response: &VDiffResponse) -> Result<RowSet, RowError> {
     RowSet::new(response.output.clone().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::query::{Field, QueryResult};
+
+    const NOW: Timestamp = Timestamp { seconds: 1_800_000_000, nanos: 0 };
+    const UUID: &str = "55555555-02d4-11ed-b76d-920702940ee0";
+
+    fn result(columns: &[&str], rows: &[Vec<&str>]) -> QueryResult {
+        let row = |values: &Vec<&str>| crate::proto::query::Row {
+            lengths: values.iter().map(|value| i64::try_from(value.len()).unwrap()).collect(),
+            values: values.concat().into_bytes(),
+        };
+        let field = |name: &&str| Field { name: (*name).into(), ..Field::default() };
+        QueryResult {
+            fields: columns.iter().map(field).collect(),
+            rows: rows.iter().map(row).collect(),
+            ..QueryResult::default()
+        }
+    }
+
+    fn reply(shards: &[(&str, QueryResult)]) -> VDiffShowResponse {
+        let entry = |(shard, result): &(&str, QueryResult)| {
+            let response = VDiffResponse { output: Some(result.clone()), ..VDiffResponse::default() };
+            ((*shard).to_owned(), response)
+        };
+        VDiffShowResponse { tablet_responses: shards.iter().map(entry).collect() }
+    }
+
+    /// A shard's part: its state, and its tables with their states, and reports.
+    fn part(state: &str, error: &str, tables: &[(&str, &str, &str)]) -> QueryResult {
+        let columns =
+            ["uuid", "vdiff_state", "last_error", "table_name", "table_state", "report", "rows_compared", "has_mismatch"];
+        let tables: Vec<_> = if tables.is_empty() { vec![("", "", "")] } else { tables.to_vec() };
+        let rows: Vec<Vec<&str>> = tables
+            .iter()
+            .map(|(table, its, report)| {
+                vec![UUID, state, error, table, its, report, if table.is_empty() { "" } else { "10" }, "0"]
+            })
+            .collect();
+        result(&columns, &rows)
+    }
+
+    fn shown(shards: &[(&str, QueryResult)], all: Option<&VDiffShowResponse>) -> VDiffSummary {
+        vdiff_summary("ks", "w", &reply(shards), all, NOW).unwrap()
+    }
+
+    #[test]
+    fn no_rows_differ_only_where_every_table_was_compared_on_every_shard() {
+        let (t1, t2) = (("t1", "completed", ""), ("t2", "completed", "{}"));
+        let both = part("completed", "", &[t1, t2]);
+        let of = |other| shown(&[("-80", both.clone()), ("80-", other)], None);
+        let whole = of(both.clone());
+        assert_eq!((whole.verdict.as_str(), whole.has_trouble), ("completed, 40 rows compared, no rows differ", false));
+        for (other, lacks, rows) in [(part("completed", "", &[t1]), "t2", "30"), (part("completed", "", &[]), "t1, t2", "20")] {
+            let sum = of(other);
+            assert_eq!(sum.verdict, format!("completed, {rows} rows compared, whether rows differ is not known"));
+            assert_eq!((sum.notes.clone(), sum.state.as_str()), (vec![format!("{lacks} not compared on 80-")], "unknown"));
+            assert!(sum.has_trouble && sum.by_shard[1].has_trouble && !sum.by_shard[0].has_trouble);
+        }
+    }
+
+    #[test]
+    fn what_became_of_it_is_not_made_better() {
+        let t1 = |state| ("t1", state, "");
+        let good = || part("completed", "", &[t1("completed")]);
+        let weird = shown(&[("-80", good()), ("80-", part("WEIRD", "", &[t1("completed")]))], None);
+        assert_eq!((weird.state.as_str(), weird.verdict.as_str()), ("unknown", "unknown, 20 rows compared"));
+        assert_eq!(weird.notes, ["80-: a state that is not known"]);
+        let stopped = part("stopped", "", &[t1("stopped")]);
+        let failed = shown(&[("-80", part("error", "boom", &[t1("error")])), ("80-", stopped)], None);
+        assert_eq!((failed.state.as_str(), failed.verdict.as_str()), ("stopped", "error, stopped, 20 rows compared"));
+        let broken = shown(&[("-80", part("completed", "", &[("t1", "completed", "{broken")])), ("80-", good())], None);
+        assert_eq!(
+            (broken.verdict.as_str(), broken.has_trouble),
+            ("completed, 20 rows compared, whether rows differ is not known", true)
+        );
+        assert_eq!(broken.notes, ["what differs in t1 is not known: a report cannot be read"]);
+        assert_eq!(broken.tables[0].note, "whether rows differ is not known");
+    }
+
+    #[test]
+    fn one_that_does_not_start_says_for_how_long() {
+        let pending = part("pending", "", &[]);
+        let row = |created| result(&["vdiff_uuid", "state", "shard", "created_at"], &[vec![UUID, "pending", "-80", created]]);
+        let of = |created| {
+            let all = reply(&[("-80", row(created))]);
+            let list = vdiff_list(&all, NOW).unwrap();
+            let sum = shown(&[("-80", pending.clone())], Some(&all));
+            assert_eq!((&list[0].note, list[0].has_trouble), (&sum.by_shard[0].note, sum.has_trouble));
+            (sum.by_shard[0].note.clone(), sum.notes.clone(), sum.has_trouble)
+        };
+        let old = "has not started, created 30h ago";
+        assert_eq!(of("2027-01-14 02:00:00"), (old.into(), vec![format!("-80: {old}")], true));
+        assert_eq!(of("2027-01-15 07:59:50"), ("has not started, created 10s ago".into(), vec![], false));
+        assert_eq!(of("0000-00-00 00:00:00"), ("has not started".into(), vec![], false));
+        assert!(vdiff_is_under_way(&reply(&[("-80", pending.clone())])), "when it was created is in another reply");
+    }
 }

@@ -27,6 +27,16 @@ pub fn speed(rows_per_second: f64) -> String {
     if rows_per_second > 0.0 && rows_per_second < 1.0 { "<1".into() } else { count(rows_per_second.min(1e15) as i64) }
 }
 
+/// Characters of one message that are shown: what makes a screen useless is no message. JSON has all of it.
+const MESSAGE_SHOWN: usize = 2_000;
+
+/// A message as it is shown: whole, or its begin and how long it is in all.
+pub(super) fn message(text: &str) -> String {
+    let Some((end, _)) = text.char_indices().nth(MESSAGE_SHOWN) else { return text.to_owned() };
+    let all = i64::try_from(text.chars().count()).unwrap_or(i64::MAX);
+    format!("{}… ({} characters in all)", text.get(..end).unwrap_or_default(), count(all))
+}
+
 /// `1 shard`, `4 shards`.
 pub(super) fn plural(n: usize, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
@@ -50,6 +60,13 @@ mod tests {
             ["0", "999", "1,000", "9,999", "871k", "12M", "123G"]
         );
         assert_eq!([7, 119, 120, 7200, 172_800].map(duration), ["7s", "119s", "2m", "2h", "2d"]);
+    }
+
+    #[test]
+    fn a_message_without_end_is_cut_and_says_how_long_it_is() {
+        let whole = "é".repeat(MESSAGE_SHOWN);
+        assert_eq!(message(&whole), whole);
+        assert_eq!(message(&format!("{whole}ab")), format!("{whole}… (2,002 characters in all)"));
     }
 
     #[test]

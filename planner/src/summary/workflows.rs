@@ -30,7 +30,7 @@ pub struct WorkflowLine {
     pub target: String,
     /// Streams by state, trouble first, such as `1 Error, 3 Running`.
     pub streams: String,
-    /// Seconds since the oldest sign of life among its streams; `None` when one of them gives none: it is stopped, or unknown.
+    /// Seconds that the stream furthest behind is; `None` when one of them has no lag (it is stopped, or copies), or it is not known.
     pub lag_seconds: Option<i64>,
     /// Copy progress: `done`, or the rows copied and how many tables are left; `-` when it has not begun.
     pub copied: String,
@@ -59,7 +59,12 @@ pub fn workflows_with(
 ) -> Vec<WorkflowLine> {
     let has_all = request.shards.is_empty() && !request.active_only;
     let line = |workflow| {
-        let mut whole = Whole::new(workflow, has_all, now);
+        let mut whole = if request.active_only && request.shards.is_empty() {
+            Whole::of_active(workflow, now)
+        } else {
+            let left_out = if request.active_only { "stopped streams are left out" } else { "" };
+            Whole { left_out, ..Whole::new(workflow, has_all, now) }
+        };
         whole.of_all.extend(lost_source(workflow, sources));
         ((!whole.has_trouble(), whole.worst()), line(workflow, &whole))
     };
@@ -92,7 +97,7 @@ pub(super) fn line(workflow: &Workflow, whole: &Whole<'_>) -> WorkflowLine {
             sub_type => format!("{} ({sub_type})", workflow.workflow_type),
         },
         source: if is_itself { "itself".into() } else { location(workflow.source.as_ref()) },
-        target: location(workflow.target.as_ref()),
+        target: target(workflow),
         streams: counts.join(", "),
         lag_seconds: whole.lag_seconds,
         copied: copied(whole),
@@ -112,6 +117,16 @@ fn location(location: Option<&ReplicationLocation>) -> String {
         [shard] => format!("{keyspace}/{shard}"),
         shards => format!("{keyspace} ({})", shards.len()),
     }
+}
+
+/// Where it writes, and how many shards that gave no answer may belong to it, too.
+fn target(workflow: &Workflow) -> String {
+    let named = workflow.target.as_ref().map_or(&[][..], |location| &location.shards);
+    let streams = workflow.shard_streams.values().flat_map(|shard| &shard.streams).filter(|stream| stream.id == 0);
+    let unknown: BTreeSet<&str> = streams.map(|stream| stream.shard.as_str()).collect();
+    let unknown = unknown.into_iter().filter(|shard| !named.iter().any(|name| name == shard)).count();
+    let known = location(workflow.target.as_ref());
+    if unknown == 0 { known } else { format!("{known} and {unknown} unknown") }
 }
 
 /// What is left to copy. GetWorkflows does not know how much there was: `describe` does.
@@ -135,7 +150,10 @@ mod tests {
     use super::*;
     use crate::proto::{
         binlogdata::{BinlogSource, Filter, Rule},
-        vtctldata::workflow::{ShardStream, Stream, stream::CopyState},
+        vtctldata::workflow::{
+            ShardStream, Stream,
+            stream::{CopyState, ThrottlerStatus},
+        },
         vttime::Time,
     };
 
@@ -200,6 +218,57 @@ mod tests {
         assert_eq!(one(vec![stream("Stopped", 1, "x")]).lag_seconds, None);
         assert_eq!(one(vec![stream("Running", 990, "")]).lag_seconds, Some(10));
         assert_eq!(one(vec![stream("Running", 20_251_123_073_112, "")]).lag_seconds, None, "a date instead of a time");
+    }
+
+    #[test]
+    fn a_stream_that_writes_its_row_may_be_far_behind() {
+        // What was applied last, and the workflow's transaction lag.
+        let of = |transactions: &[i64], largest| {
+            let stream = |&transaction: &i64| Stream {
+                transaction_timestamp: Some(Time { seconds: transaction, nanoseconds: 0 }),
+                ..stream("Running", 999, "")
+            };
+            let streams = transactions.iter().map(stream).collect();
+            let workflow = Workflow { max_v_replication_transaction_lag: largest, ..workflow("w", streams) };
+            let bands = super::super::picture(&workflow, NOW).bands;
+            (shown(workflow).lag_seconds, bands.iter().map(|band| band.lag_seconds).collect::<Vec<_>>())
+        };
+        assert_eq!(of(&[100], 900), (Some(900), vec![Some(900)]));
+        assert_eq!(of(&[100], 1), (Some(1), vec![Some(1)]), "it is idle: nothing is behind");
+        assert_eq!(of(&[0], 1), (Some(1), vec![Some(1)]), "it has applied none");
+        assert_eq!(of(&[100, 998], 900), (Some(900), vec![Some(900), Some(2)]));
+        assert_eq!(of(&[100, 500], 900), (Some(900), vec![Some(900), None]), "idle, or behind: nobody can tell");
+        assert_eq!(of(&[999_999], 0), (None, vec![None]), "a time to come");
+        assert_eq!(one(vec![stream("Copying", 999, "")]).lag_seconds, None, "how far a copy is behind has no meaning");
+    }
+
+    #[test]
+    fn a_time_to_come_is_no_sign_of_life() {
+        let of = |updated| {
+            let line = one(vec![stream("Running", updated, "")]);
+            (line.streams, line.note, line.has_trouble)
+        };
+        let never = "-80: stream 7 never wrote its row";
+        for updated in [0, 20_260_101_000_000, i64::MAX] {
+            assert_eq!(of(updated), ("1 Lagging".into(), never.into(), true), "{updated}");
+        }
+        let ahead = "-80: stream 7 wrote its row at a time to come, 60m ahead: whether it works is not known";
+        assert_eq!(of(1000 + 3600), ("1 Lagging".into(), ahead.into(), true));
+        assert_eq!(of(1000 + 30), ("1 Running".into(), String::new(), false), "clocks differ a little");
+    }
+
+    #[test]
+    fn what_keeps_a_stream_back_now_is_said() {
+        let of = |time, component: &str| {
+            let status = ThrottlerStatus {
+                component_throttled: component.into(),
+                time_throttled: Some(Time { seconds: time, nanoseconds: 0 }),
+            };
+            one(vec![Stream { throttler_status: Some(status), ..stream("Running", 999, "") }]).note
+        };
+        assert_eq!(of(990, "vplayer"), "throttled by vplayer");
+        assert_eq!(of(990, ""), "throttled");
+        assert_eq!([of(900, "vplayer"), of(1_000_000, "vplayer")], ["", ""], "long ago, and a time to come");
     }
 
     #[test]
@@ -289,6 +358,35 @@ mod tests {
             shard.streams[0].binlog_source.as_mut().unwrap().shard = source.into();
         }
         assert_eq!(shown(reads_half).note, "80- reads nothing of c0-");
+    }
+
+    #[test]
+    fn stopped_streams_that_were_not_asked_for_are_said_to_be_left_out() {
+        let active = |workflow: Workflow| {
+            let request = GetWorkflowsRequest { active_only: true, ..GetWorkflowsRequest::default() };
+            workflows_of(&request, &GetWorkflowsResponse { workflows: vec![workflow] }, NOW).remove(0)
+        };
+        let whole = active(of_kind("MoveTables", &[("-80", "Running", ""), ("80-", "Running", "")]));
+        assert_eq!((whole.note.as_str(), whole.has_trouble), ("stopped streams are left out", false));
+        let half = active(of_kind("MoveTables", &[("80-", "Running", "")]));
+        assert_eq!((half.note.as_str(), half.has_trouble), ("no stream that works on -80; stopped streams are left out", true));
+        assert!(!active(of_kind("OnlineDDL", &[("80-", "Running", "")])).has_trouble, "migrations end shard by shard");
+    }
+
+    #[test]
+    fn a_shard_that_gave_no_answer_is_not_left_out_of_where_it_writes() {
+        let mut workflow = of_kind("MoveTables", &[("-80", "Running", ""), ("80-", "Unknown", "timed out")]);
+        workflow.target = Some(ReplicationLocation { keyspace: "to".into(), shards: vec!["-80".into()] });
+        workflow.shard_streams.values_mut().flat_map(|shard| &mut shard.streams).last().unwrap().id = 0;
+        assert_eq!(shown(workflow).target, "to/-80 and 1 unknown");
+    }
+
+    #[test]
+    fn a_message_without_end_does_not_fill_the_screen() {
+        let long = "Duplicate entry ".repeat(30_000);
+        let note = one(vec![stream("Error", 999, &long)]).note;
+        assert!(note.starts_with("-80: Duplicate entry ") && note.ends_with("… (480k characters in all)"), "{note}");
+        assert!(note.chars().count() < 2_100);
     }
 
     #[test]

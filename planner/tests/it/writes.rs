@@ -667,7 +667,7 @@ fn what_must_not_be_deleted_is_refused_before_anything_is_touched() {
             ["#id", "workflow", "source", "pos", "state", "message", "cell", "tablet_types", "#workflow_type", "db_name"];
         let source = stream(7, "wf").source;
         let row = ["7", "wf", &source, "", "Running", message, "", "", kind, "vt_ks"].map(|text| Some(text.to_owned())).to_vec();
-        cluster.answer(100, "streams", rows(&columns, &[row]));
+        cluster.answer(100, "streams", rows(&columns, &[row])).answer(200, "streams", streams(&[]));
         cluster
     };
     let mut frozen = deletable();

@@ -357,11 +357,7 @@ fn tables(of: &Description, width: Option<usize>) -> String {
             table.table.clone(),
             bar(table.percent),
             table.percent.map_or_else(|| UNKNOWN.into(), |percent| format!("{:.0}%", percent.floor())),
-            if table.rows_total > 0 {
-                format!("{} of about {}", summary::count(table.rows_copied), summary::count(table.rows_total))
-            } else {
-                UNKNOWN.into()
-            },
+            table.rows().unwrap_or_else(|| UNKNOWN.into()),
             table.phase.to_owned(),
         ],
         has_trouble: false,

@@ -254,7 +254,7 @@ impl View for MigrationsOf {
             return Ok(summary::nothing(&self.migrations.call()?, screen.failures) + "\n");
         }
         let columns = [
-            Column { heading: "MIGRATION", fit: Fit::Name(16) },
+            Column { heading: "MIGRATION", fit: view::name_fit(16) },
             Column { heading: "TABLE", fit: Fit::Middle(8) },
             Column { heading: "ACTION", fit: Fit::Whole },
             Column { heading: "STATUS", fit: Fit::Whole },

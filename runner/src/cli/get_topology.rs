@@ -94,7 +94,7 @@ impl View for GetKeyspacesArgs {
             return Ok("No keyspaces.\n".into());
         }
         let columns = [
-            Column { heading: "KEYSPACE", fit: Fit::Middle(12) },
+            Column { heading: "KEYSPACE", fit: view::name_fit(12) },
             Column { heading: "TYPE", fit: Fit::Middle(12) },
             Column { heading: "DURABILITY", fit: Fit::Middle(12) },
             Column { heading: "SHARDS", fit: Fit::Whole },
@@ -181,7 +181,7 @@ impl View for GetShardsArgs {
             return Ok(format!("No shards in keyspace {keyspace}.\n"));
         }
         let columns = [
-            Column { heading: "SHARD", fit: Fit::Middle(8) },
+            Column { heading: "SHARD", fit: view::name_fit(8) },
             Column { heading: "PRIMARY", fit: Fit::Whole },
             Column { heading: "SERVING", fit: Fit::Whole },
             Column { heading: "SINCE", fit: Fit::Whole },
@@ -217,11 +217,12 @@ fn denied(tables: &[String], is_wide: bool) -> String {
 /// The names of all keyspaces, ascending, or why they cannot be had; and what is missing.
 pub(crate) async fn keyspace_names(cluster: &Connected, now: Timestamp) -> (Result<Vec<String>, Status>, Vec<Failure>) {
     let reply = view::ask(cluster, &view::call(GET_KEYSPACES, Vec::new(), false), now).await;
+    let failures = reply.failures;
     let names = reply.result.and_then(|bytes| {
         let reply = GetKeyspacesResponse::decode(bytes.as_slice()).map_err(|error| Status::unknown(error.to_string()))?;
-        Ok(reply.keyspaces.into_iter().map(|keyspace| keyspace.name).collect())
+        Ok(summary::keyspace_names(&reply, &failures))
     });
-    (names, reply.failures)
+    (names, failures)
 }
 
 /// The names of a keyspace's shards, ascending.
@@ -331,7 +332,7 @@ impl View for GetTabletsArgs {
             return Ok("No such tablets.\n".into());
         }
         let columns = [
-            Column { heading: "TABLET", fit: Fit::Middle(16) },
+            Column { heading: "TABLET", fit: view::name_fit(16) },
             Column { heading: "SHARD", fit: Fit::Middle(12) },
             Column { heading: "TYPE", fit: Fit::Whole },
             Column { heading: "ADDRESS", fit: Fit::Middle(16) },

@@ -117,7 +117,7 @@ fn render(args: &VDiffArgs, output: Format, read: &VDiffs, now: Timestamp, width
             return Ok(format!("No VDiffs of {of}.\n"));
         }
         let columns = [
-            Column { heading: "VDIFF", fit: Fit::Middle(16) },
+            Column { heading: "VDIFF", fit: view::name_fit(16) },
             Column { heading: "SHARD", fit: Fit::Whole },
             Column { heading: "STATE", fit: Fit::Whole },
             Column { heading: "STARTED", fit: Fit::Whole },

@@ -157,7 +157,7 @@ impl Part for WorkflowsOf {
 
 fn lines(workflows: &[summary::WorkflowLine], width: Option<usize>) -> String {
     let columns = [
-        Column { heading: "WORKFLOW", fit: Fit::Middle(12) },
+        Column { heading: "WORKFLOW", fit: view::name_fit(12) },
         Column { heading: "TYPE", fit: Fit::Middle(8) },
         Column { heading: "FROM", fit: Fit::Middle(8) },
         Column { heading: "TO", fit: Fit::Middle(8) },

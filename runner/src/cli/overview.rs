@@ -111,7 +111,7 @@ impl<V: Part, F: Fn(String) -> V> View for Overview<F> {
             return Ok("No keyspaces.\n".into());
         }
         let columns = [
-            Column { heading: "KEYSPACE", fit: Fit::Middle(16) },
+            Column { heading: "KEYSPACE", fit: view::name_fit(16) },
             Column { heading: V::HEADING, fit: Fit::Middle(11) },
             Column { heading: "STATE", fit: Fit::Whole },
             Column { heading: "NOTE", fit: Fit::Rest },

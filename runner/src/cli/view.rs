@@ -9,7 +9,7 @@ use vtflow_planner::{Call, CallOptions, Failure, Reply, Status, Timestamp};
 use super::{connect::Connected, duration, failures};
 use crate::output::{
     json::{self, PrintError},
-    table::{Column, lay_out},
+    table::{Column, Fit, lay_out},
     terminal::{self, Style},
 };
 
@@ -190,6 +190,11 @@ pub(crate) fn lines(columns: &[Column], lines: &[Line], width: Option<usize>) ->
         piece.lines().map(line).collect::<String>()
     };
     pieces.iter().zip(troubled).map(coloured).collect()
+}
+
+/// How a column of names that people copy and search for gives way: on a screen at last, elsewhere never.
+pub(crate) fn name_fit(least: usize) -> Fit {
+    if terminal::is_screen() { Fit::Name(least) } else { Fit::Whole }
 }
 
 /// Names, one a line.

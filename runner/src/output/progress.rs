@@ -1,4 +1,4 @@
-//! A line on stderr for work that takes longer than half a second: how many asks are answered, how many failed, who is slow.
+//! A line on stderr for work that takes longer than half a second: how many tablets have answered, how many failed, who is slow.
 //!
 //! There is one stderr, so there is one line, however many requests are under way at once.
 
@@ -43,7 +43,11 @@ struct ProgressLine {
 #[derive(Default)]
 struct State {
     tablets: BTreeSet<String>,
+    /// Those of the tablets that failed to answer something.
+    failed_tablets: BTreeSet<String>,
+    /// Asks of the topology that were answered.
     answered: usize,
+    /// Likewise, that failed.
     failed: usize,
     requests: u64,
     waiting: BTreeMap<(u64, AskId), (String, Instant)>,
@@ -124,15 +128,31 @@ impl Observer for Progress {
     fn answered(&self, ask: &Ask, _: &Answer, _: Duration) {
         self.change(|state| {
             state.waiting.remove(&(self.request, ask.id));
-            state.answered += 1;
+            if tablet_of(ask).is_none() {
+                state.answered += 1;
+            }
         });
     }
 
     fn failed(&self, ask: &Ask, _: FailureKind, _: &str, _: Duration) {
         self.change(|state| {
             state.waiting.remove(&(self.request, ask.id));
-            state.failed += 1;
+            match tablet_of(ask) {
+                Some(alias) => {
+                    state.failed_tablets.insert(alias.to_owned());
+                }
+                None => state.failed += 1,
+            }
         });
+    }
+}
+
+/// The tablet that is asked; `None` of the topology.
+fn tablet_of(ask: &Ask) -> Option<&str> {
+    match &ask.what {
+        What::TabletCall { tablet, .. } => Some(&tablet.alias),
+        What::TabletPage { tablet, .. } => Some(&tablet.alias),
+        _ => None,
     }
 }
 
@@ -162,7 +182,20 @@ fn line(state: &State, now: Instant) -> String {
     let slowest = slowest.map_or_else(String::new, |(place, since)| {
         format!(" (slowest {place}, {:.1}s)", now.saturating_duration_since(*since).as_secs_f64())
     });
-    format!("{what}: {} answered, {} failed, {} waiting{slowest}", state.answered, state.failed, state.waiting.len())
+    let (answered, failed, waiting) = counts(state);
+    format!("{what}: {answered} answered, {failed} failed, {waiting} waiting{slowest}")
+}
+
+/// How many have answered, failed, and are waited for: tablets, each of them once however often it is asked, or, while only the topology is read,
+/// its answers.
+fn counts(state: &State) -> (usize, usize, usize) {
+    if state.tablets.is_empty() {
+        return (state.answered, state.failed, state.waiting.len());
+    }
+    let waiting: BTreeSet<&String> =
+        state.waiting.values().map(|(place, _)| place).filter(|place| state.tablets.contains(*place)).collect();
+    let failed = state.failed_tablets.iter().filter(|tablet| !waiting.contains(tablet)).count();
+    (state.tablets.len().saturating_sub(failed + waiting.len()), failed, waiting.len())
 }
 
 #[cfg(test)]
@@ -174,11 +207,13 @@ mod tests {
         let now = Instant::now();
         let mut state = State { answered: 198, failed: 2, ..State::default() };
         assert_eq!(line(&state, now), "reading the topology: 198 answered, 2 failed, 0 waiting");
-        state.tablets.insert("zone3-0000000412".into());
+        let tablets = ["zone1-0000000100", "zone1-0000000200", "zone2-0000000300", "zone3-0000000412"];
+        state.tablets.extend(tablets.map(String::from));
+        state.failed_tablets.insert("zone2-0000000300".into());
         state.waiting.insert((1, AskId(1)), ("zone3-0000000412".into(), now));
         state.waiting.insert((1, AskId(2)), ("zone3-0000000412".into(), now + Duration::from_secs(1)));
         let late = now + Duration::from_millis(4100);
-        assert_eq!(line(&state, late), "reading 1 tablet: 198 answered, 2 failed, 2 waiting (slowest zone3-0000000412, 4.1s)");
+        assert_eq!(line(&state, late), "reading 4 tablets: 2 answered, 1 failed, 1 waiting (slowest zone3-0000000412, 4.1s)");
     }
 
     #[tokio::test]

@@ -26,6 +26,11 @@ pub fn width() -> Option<usize> {
     Some(columns.or_else(tty_width).filter(|&width: &usize| width >= 40).unwrap_or(DEFAULT_WIDTH))
 }
 
+/// Whether stdout is a screen: elsewhere what people search for must be whole.
+pub fn is_screen() -> bool {
+    io::stdout().is_terminal()
+}
+
 /// The text for stderr, coloured if a person will see it.
 pub fn on_stderr(style: Style, text: &str) -> String {
     styled(style, text, has_colour(io::stderr().is_terminal()))

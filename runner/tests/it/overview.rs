@@ -8,7 +8,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use vtflow_planner::proto::topodata::{Shard, TabletAlias};
 
-use crate::support::program::{recorded, vtflow};
+use crate::support::program::{case, recorded, vtflow};
 
 /// A copy of a recorded cluster with another keyspace beside its own, whose shard has nobody to ask.
 fn with_a_keyspace_that_cannot_be_read() -> TempDir {
@@ -93,4 +93,26 @@ fn an_empty_keyspace_is_said_to_be() {
     assert_eq!(vtflow(&["--demo", "get", "migrations", "commerce"]).stdout, "No schema migrations in keyspace commerce.\n");
     let named = vtflow(&["--demo", "get", "workflows", "commerce", "-w", "x"]).stdout;
     assert_eq!(named, "No workflows called x in keyspace commerce.\n");
+}
+
+#[test]
+fn a_keyspace_whose_record_is_damaged_is_read_all_the_same() {
+    let copy = with_a_keyspace_that_cannot_be_read();
+    let path = copy.path().join("topo.json");
+    let mut topo: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    for record in topo.as_array_mut().unwrap().iter_mut().filter(|record| record["path"] == "keyspaces/customer/Keyspace") {
+        record["value"] = BASE64_STANDARD.encode([0xff]).into();
+    }
+    fs::write(&path, topo.to_string()).unwrap();
+    let ran = vtflow(&["--snapshot", copy.path().to_str().unwrap(), "get", "workflows"]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.stdout.lines().any(|line| line.starts_with("customer") && line.contains("MoveTables")), "{ran:?}");
+    assert!(ran.stderr.contains("bad keyspace data"), "{ran:?}");
+}
+
+#[test]
+fn names_are_whole_where_nobody_looks_at_a_screen() {
+    let (snapshot, name) = (case("11-ddl-stream-stopped"), "c0ffee00_5b5b_11f0_9a1a_");
+    let table = vtflow(&["--snapshot", snapshot.to_str().unwrap(), "get", "workflows", "customer"]).stdout;
+    assert!(table.contains(name), "{table}");
 }

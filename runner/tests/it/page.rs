@@ -193,6 +193,10 @@ async fn live_opens_on_all_keyspaces_with_trouble_first() {
     assert!(rows[0][2].as_str().unwrap().ends_with("in trouble"), "{rows:?}");
     assert!(rows.iter().any(|row| row[0] == "move_big2" && row[3].as_str().unwrap().contains("Unknown column")), "{rows:?}");
     assert!(rows.iter().any(|row| row[0] == "commerce"), "none is left out: {rows:?}");
+    let headings = "return [...document.querySelectorAll('table.overview thead th:nth-child(2)')].map(cell => cell.textContent)";
+    let headings = browser.client.execute(headings, Vec::new()).await.unwrap();
+    assert_eq!(headings, json!(["Workflows", "Migrations"]), "of each keyspace both");
+    assert_eq!(rows.iter().filter(|row| row[0] == "commerce").count(), 2, "{rows:?}");
     browser.screenshot("live-overview").await;
     browser.click("table.overview a[href='#live?keyspace=commerce']").await;
     browser.sees("No workflows in keyspace commerce.").await;

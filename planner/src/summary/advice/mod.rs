@@ -20,6 +20,7 @@ use super::{
     describe::Step,
     health::{Whole, is_throttled},
     text::Command,
+    words::duration,
 };
 use crate::{flow::Timestamp, proto::vtctldata::Workflow};
 
@@ -205,6 +206,10 @@ fn running(case: &Case) -> Vec<(Do, &'static str)> {
     }
 }
 
+/// vtctld switches no traffic of a workflow that is further behind. Source: the default of `--max-replication-lag-allowed` of
+/// `go/cmd/vtctldclient/command/vreplication/common/switchtraffic.go`.
+const SWITCH_LAG_SECONDS: i64 = 30;
+
 /// What one could do next, the most pressing first.
 pub(super) fn next(
     workflow: &Workflow,
@@ -225,6 +230,10 @@ pub(super) fn next(
     };
     let step = |(what, why): (Do, &str)| {
         let what = there(what);
+        if let (Do::SwitchTraffic, Some(lag)) = (what, whole.lag_seconds.filter(|lag| *lag > SWITCH_LAG_SECONDS)) {
+            let why = format!("it is {} behind: its traffic cannot be switched until it has caught up", duration(lag));
+            return Step { why, command: String::new() };
+        }
         let none = if what == Do::GetForward { " (there is none of that name)" } else { "" };
         Step { why: format!("{why}{none}"), command: command(what, workflow, whole, case.kind) }
     };

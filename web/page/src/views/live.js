@@ -1,5 +1,5 @@
-// Live: the served cluster, read again every few seconds. It opens on all keyspaces at a glance, trouble first; a keyspace that is opened is a
-// fresh trace that this page's planner replays.
+// Live: the served cluster, read again every few seconds. It opens on all keyspaces at a glance, their workflows and their schema migrations, trouble
+// first; a keyspace that is opened is a fresh trace that this page's planner replays.
 
 import { button, el, problem } from "../dom.js";
 import { trace } from "./replay.js";
@@ -43,26 +43,31 @@ export function mount(root, app) {
     refresh();
   }
 
-  /** Reads every keyspace, a few at once; one that cannot be read hides no other. */
+  /** One request, for itself: that it fails hides nothing of another. */
+  async function one(wanted) {
+    try {
+      const { reply, now } = await app.server.trace(app.planner.call(wanted));
+      return reply ? { reply, now } : { error: "it has no reply" };
+    } catch (error) {
+      return { error: error.message };
+    }
+  }
+
+  /** Reads every keyspace, a few at once. */
   async function all(names) {
     const reads = [];
     const waiting = [...names.entries()];
-    let now = null;
     const reader = async () => {
       for (let next = waiting.shift(); next; next = waiting.shift()) {
         const [at, name] = next;
-        try {
-          const recorded = await app.server.trace(app.planner.call({ kind: "workflows", keyspace: name }));
-          now = now ?? recorded.now;
-          reads[at] = { keyspace: name, reply: recorded.reply };
-        } catch (error) {
-          reads[at] = { keyspace: name, error: error.message };
-        }
+        const workflows = await one({ kind: "workflows", keyspace: name });
+        const migrations = await one({ kind: "migrations", keyspace: name });
+        const shards = await one({ kind: "shards", keyspace: name });
+        reads[at] = { keyspace: name, workflows, migrations, shards };
       }
     };
     await Promise.all(Array.from({ length: AT_ONCE }, reader));
-    const seconds = Math.floor(Date.now() / 1000);
-    return app.planner.overview(reads, now ?? { seconds, nanos: 0 });
+    return app.planner.overview(reads, { seconds: Math.floor(Date.now() / 1000), nanos: 0 });
   }
 
   function shown(text, content) {
@@ -86,7 +91,7 @@ export function mount(root, app) {
         const now = JSON.stringify(lines);
         if (now !== last && !body.contains(document.activeElement)) {
           last = now;
-          shown("All keyspaces", [overviewTable(lines)]);
+          shown("All keyspaces", [overviewTable("Workflows", lines.workflows), overviewTable("Migrations", lines.migrations)]);
         }
       } else {
         const recorded = await app.server.trace(app.planner.call({ kind: "workflows", keyspace, logs: true }));
@@ -116,9 +121,9 @@ export function mount(root, app) {
 
 const link = (keyspace) => el("a", { href: `#live?${new URLSearchParams({ keyspace })}` }, keyspace);
 
-/** A row for each keyspace, and below it one for each workflow in trouble. */
-function overviewTable(lines) {
-  const head = ["Keyspace", "Workflows", "State", "Note"];
+/** A row for each keyspace, and below it one for each workflow, or migration, in trouble. */
+function overviewTable(what, lines) {
+  const head = ["Keyspace", what, "State", "Note"];
   const row = (attributes, ...cells) => el("tr", attributes, ...cells.map((cell) => el("td", {}, cell)));
   const rows = lines.flatMap((line) => [
     row({ class: line.has_trouble ? "trouble" : null }, link(line.keyspace), String(line.count ?? "–"), line.state, [line.note, line.kinds].filter(Boolean).join("; ")),
