@@ -77,6 +77,14 @@ pub const FAILURES: usize = 5_000;
 /// Bytes of what a tablet or a topology says of its failure.
 pub const FAILURE_BYTES: usize = 16 << 10;
 
+/// Bytes of a failure's text where it stands beside every stream or workflow that it concerns; the whole text is in the failures,
+/// once.
+pub const REPEATED_BYTES: usize = 200;
+/// Bytes of the stand-ins for shards that gave no answer, in all workflows of one reply together.
+pub const STAND_INS_BYTES: usize = 8 << 20;
+/// Bytes of one such stand-in without its text, and with the shortest; more only where names are very long.
+pub const STAND_IN_BYTES: usize = 256;
+
 /// Bytes of a quoted value in an error or failure text.
 pub const EXCERPT_BYTES: usize = 60;
 
