@@ -26,4 +26,5 @@ mod link;
 mod page;
 mod private_file;
 mod reloaded;
+mod room;
 mod unary;
