@@ -9,6 +9,9 @@ pub const REQUEST_BYTES: usize = 16 << 20;
 /// Targets (shards) of one request. The largest known keyspaces have a few hundred.
 pub const TARGETS: usize = 4096;
 
+/// Cells that one request reads in, where it is for all that the topology has. Real topologies have a few dozen.
+pub const CELLS: usize = 1_000;
+
 /// Bytes of a keyspace, shard or workflow name in a request. Source: `go/vt/topo/keyspace.go:validateObjectName` allows 64
 /// for keyspaces and shards; `_vt.vreplication.workflow` is `varbinary(1000)`.
 pub const OBJECT_NAME_BYTES: usize = 64;

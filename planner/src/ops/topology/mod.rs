@@ -20,6 +20,7 @@ use super::Operation;
 use crate::{
     error::{Failure, Lost, Status},
     flow::{Answer, Asks, Call, FailureKind, Record},
+    limits,
     topo::{names, targets},
 };
 
@@ -106,6 +107,16 @@ fn check<M: Message + Default>(value: &[u8]) -> Result<(), DecodeError> {
 /// Names a cell from a request.
 fn check_cell(cell: &str) -> Result<(), Status> {
     names::check_cell(cell).map_err(|bad| Status::unknown(format!("cell {cell:?} cannot exist: {bad}")))
+}
+
+/// The cells to read in where all of them are wanted, and what names the rest if there are too many.
+fn all_cells(keyspace: &str, records: Vec<Record>) -> (Vec<String>, Option<Failure>) {
+    let names = children(names::CELLS_PREFIX, "CellInfo", records).into_iter().map(|(cell, _)| cell);
+    let mut cells: Vec<String> = names.filter(|cell| names::check_cell(cell).is_ok()).collect();
+    let more = cells.len().saturating_sub(limits::CELLS);
+    cells.truncate(limits::CELLS);
+    let text = || format!("the topology has {more} more cells than the {} that are read: name those that matter", limits::CELLS);
+    (cells, (more > 0).then(|| lost(keyspace, text())))
 }
 
 /// A record that is missing in the reply.
