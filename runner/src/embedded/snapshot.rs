@@ -517,7 +517,9 @@ thread_local! {
 
 /// Counts one more value.
 fn count<E: de::Error>() -> Result<(), E> {
-    let too_many = || E::custom(format!("the snapshot has more than the {} values that are read: take one of fewer keyspaces", bounds::VALUES));
+    let too_many = || {
+        E::custom(format!("the snapshot has more than the {} values that are read: take one of fewer keyspaces", bounds::VALUES))
+    };
     VALUES_LEFT.set(VALUES_LEFT.get().checked_sub(1).ok_or_else(too_many)?);
     Ok(())
 }
