@@ -40,6 +40,22 @@ pub struct CallOptions {
     pub force: bool,
     /// Only these shards, where the request message of a write has no field for them. Empty: all.
     pub shards: Vec<String>,
+    /// Bytes that the reply's message may have; 0: any number. Shards for which there is no room are left out of a list of
+    /// workflows or migrations, the largest first, and each is named.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub reply_bytes: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference over")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+impl CallOptions {
+    /// As [`CallOptions::reply_bytes`]; `None`: any number.
+    pub(crate) fn reply_limit(&self) -> Option<usize> {
+        (self.reply_bytes > 0).then(|| usize::try_from(self.reply_bytes).unwrap_or(usize::MAX))
+    }
 }
 
 /// How far a request that writes goes.
@@ -472,7 +488,7 @@ fn counted(mut failures: Vec<Failure>) -> Vec<Failure> {
 }
 
 /// A text of at most so many bytes, and how many there were more.
-fn cut(mut text: String, bytes: usize) -> String {
+pub(crate) fn cut(mut text: String, bytes: usize) -> String {
     if text.len() > bytes {
         let mut end = bytes;
         while !text.is_char_boundary(end) {

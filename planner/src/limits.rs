@@ -9,6 +9,9 @@ pub const REQUEST_BYTES: usize = 16 << 20;
 /// Targets (shards) of one request. The largest known keyspaces have a few hundred.
 pub const TARGETS: usize = 4096;
 
+/// Cells that one request reads in, where it is for all that the topology has. Real topologies have a few dozen.
+pub const CELLS: usize = 1_000;
+
 /// Bytes of a keyspace, shard or workflow name in a request. Source: `go/vt/topo/keyspace.go:validateObjectName` allows 64
 /// for keyspaces and shards; `_vt.vreplication.workflow` is `varbinary(1000)`.
 pub const OBJECT_NAME_BYTES: usize = 64;
@@ -76,6 +79,14 @@ pub const FAULTS_PER_TABLET: usize = 20;
 pub const FAILURES: usize = 5_000;
 /// Bytes of what a tablet or a topology says of its failure.
 pub const FAILURE_BYTES: usize = 16 << 10;
+
+/// Bytes of a failure's text where it stands beside every stream or workflow that it concerns; the whole text is in the failures,
+/// once.
+pub const REPEATED_BYTES: usize = 200;
+/// Bytes of the stand-ins for shards that gave no answer, in all workflows of one reply together.
+pub const STAND_INS_BYTES: usize = 8 << 20;
+/// Bytes of one such stand-in without its text, and with the shortest; more only where names are very long.
+pub const STAND_IN_BYTES: usize = 256;
 
 /// Bytes of a quoted value in an error or failure text.
 pub const EXCERPT_BYTES: usize = 60;

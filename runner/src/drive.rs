@@ -17,6 +17,7 @@ use vtflow_planner::{Answer, Ask, AskId, Asking, Effect, Failure, FailureKind, R
 use crate::{
     deadline::{Deadlines, bounded},
     observe::Observer,
+    room::Share,
     tablet::Tablets,
     topo::{FAILED_PRECONDITION, Held, Topology},
 };
@@ -48,14 +49,16 @@ pub struct Planned {
 /// `until` is the caller's own deadline: asks that are not answered by then fail, and the reply says which. No call that writes
 /// is begun after it; from the first one on the deadline counts no more, so that the reply can say what became of each.
 pub async fn drive(mut flow: impl Asking, cluster: &ClusterIo, until: Option<Instant>, observer: &dyn Observer) -> Reply {
+    // Given back when the flow, and all that it keeps of the answers, has ended.
+    let share = cluster.tablets.share();
     let mut running = Running::default();
-    running.start(flow.asks(), cluster, until, observer);
+    running.start(flow.asks(), cluster, &share, until, observer);
     while let Some(done) = running.next().await {
         for done in done {
             done.tell(observer);
             flow.answer(done.ask.id, done.answer);
         }
-        running.start(flow.asks(), cluster, until, observer);
+        running.start(flow.asks(), cluster, &share, until, observer);
     }
     flow.end().unwrap_or_else(|| {
         let text = "the request has neither a reply nor anything left to ask: this is a defect of vtflow";
@@ -67,6 +70,7 @@ pub async fn drive(mut flow: impl Asking, cluster: &ClusterIo, until: Option<Ins
 ///
 /// A call that depends on another call's answer (a further page, a fallback) cannot be known and is not listed.
 pub async fn plan(mut flow: impl Asking, cluster: &ClusterIo, until: Option<Instant>, observer: &dyn Observer) -> Planned {
+    let share = cluster.tablets.share();
     let mut all = Vec::new();
     loop {
         let (calls, reads): (Vec<Ask>, Vec<Ask>) =
@@ -77,7 +81,7 @@ pub async fn plan(mut flow: impl Asking, cluster: &ClusterIo, until: Option<Inst
         }
         // In the order of ids, round by round: so that the same cluster always gives the same plan.
         let mut running = Running::default();
-        running.start(reads, cluster, until, observer);
+        running.start(reads, cluster, &share, until, observer);
         let mut answers = BTreeMap::new();
         while let Some(done) = running.next().await {
             answers.extend(done.into_iter().map(|done| (done.ask.id, done)));
@@ -129,7 +133,14 @@ impl Done {
 
 impl<'a> Running<'a> {
     /// Starts asks that were released together. The records of one cell are read together.
-    fn start(&mut self, asks: Vec<Ask>, cluster: &'a ClusterIo, until: Option<Instant>, observer: &'a dyn Observer) {
+    fn start(
+        &mut self,
+        asks: Vec<Ask>,
+        cluster: &'a ClusterIo,
+        share: &'a Share<'a>,
+        until: Option<Instant>,
+        observer: &'a dyn Observer,
+    ) {
         let mut gets: BTreeMap<String, Vec<(Ask, String)>> = BTreeMap::new();
         let is_late = !self.has_written && until.is_some_and(|until| Instant::now() >= until);
         self.has_written |= asks.iter().any(is_write);
@@ -151,7 +162,7 @@ impl<'a> Running<'a> {
                 What::TopoRange { .. } | What::TopoList { .. } => self.futures.push(Box::pin(range(ask, cluster, until))),
                 What::TabletCall { effect, .. } => {
                     let checked = checked.clone().filter(|_| *effect == Effect::Write);
-                    self.futures.push(Box::pin(call(ask, checked, cluster, until, observer)));
+                    self.futures.push(Box::pin(call(ask, checked, cluster, share, until, observer)));
                 }
                 What::TabletPage { .. } => self.futures.push(Box::pin(page(ask, cluster, until))),
             }
@@ -244,6 +255,7 @@ async fn call(
     ask: Ask,
     checked: Option<Checked>,
     cluster: &ClusterIo,
+    share: &Share<'_>,
     until: Option<Instant>,
     observer: &dyn Observer,
 ) -> Vec<Done> {
@@ -256,7 +268,7 @@ async fn call(
     }
     let What::TabletCall { tablet, path, request, effect, .. } = &ask.what else { return Vec::new() };
     let (wait, sent) = (cluster.deadlines.tablet, || observer.sent(&ask));
-    let answer = cluster.tablets.call_in_turn(tablet, path, request, *effect, wait, until, sent).await;
+    let answer = cluster.tablets.call_in_turn(tablet, path, request, *effect, wait, until, Some(share), sent).await;
     vec![Done::new(ask, answer, started.elapsed())]
 }
 

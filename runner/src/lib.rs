@@ -27,4 +27,5 @@ mod link;
 mod page;
 mod private_file;
 mod reloaded;
+mod room;
 mod unary;

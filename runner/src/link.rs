@@ -138,11 +138,11 @@ impl Link {
     async fn answers(&self, heard: &Heard, patience: Patience) -> bool {
         let before = heard.last();
         let metadata = HeaderMap::new();
-        let terms = Terms { metadata: &metadata, limit_bytes: 1 << 16, timeout: patience.answer };
+        let terms = Terms { metadata: &metadata, limit_bytes: 1 << 16, timeout: patience.answer, room: None };
         let mut channel = self.channel.clone();
         let asked = timeout(patience.answer, unary(&mut channel, HEALTH, b"", &terms)).await;
         match asked {
-            Ok(Ok(_) | Err(CallError::Status { .. } | CallError::TooLarge(_))) => true,
+            Ok(Ok(_) | Err(CallError::Status { .. } | CallError::TooLarge(_) | CallError::NoRoom(_))) => true,
             Ok(Err(CallError::Broken(_))) | Err(_) => heard.last() != before,
         }
     }

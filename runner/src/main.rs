@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+/// What large answers took goes back to the system when they are gone; the C library's allocator keeps it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

@@ -27,6 +27,7 @@ use crate::{
     link::{GONE, Link, Patience},
     page,
     reloaded::Reloaded,
+    room::{Room, Share},
     secret::{Credentials, CredentialsFault},
     tls::{OptionError, TlsFiles},
     unary::{CallError, Terms, unary},
@@ -75,6 +76,7 @@ pub struct Tablets {
     turns: Semaphore,
     cells: Mutex<BTreeMap<String, Arc<Semaphore>>>,
     peers: Mutex<BTreeMap<(String, u16), Arc<Peer>>>,
+    room: Room,
 }
 
 /// One tablet's address: its connection, and the turns of those who want it.
@@ -97,7 +99,17 @@ impl Tablets {
             .map(|path| Reloaded::new("the credentials for tablets", vec![path.clone()], move || credentials(&path)));
         let credentials = credentials.transpose()?;
         let turns = Semaphore::new(options.concurrency.clamp(1, Semaphore::MAX_PERMITS));
-        Ok(Self { options, tls, credentials, turns, cells: Mutex::default(), peers: Mutex::default() })
+        Ok(Self { options, tls, credentials, turns, cells: Mutex::default(), peers: Mutex::default(), room: Room::default() })
+    }
+
+    /// Bounds the bytes of answers that all requests together may have; `refused` is told of every read that finds no room.
+    pub(crate) fn bound_answers(&self, bytes: usize, refused: impl Fn() + Send + Sync + 'static) {
+        self.room.bound(bytes, refused);
+    }
+
+    /// What one request has of that.
+    pub(crate) fn share(&self) -> Share<'_> {
+        self.room.share()
     }
 
     /// Performs one call and never fails: a failure is an [`Answer::Failed`] that names the tablet and the cause.
@@ -116,10 +128,11 @@ impl Tablets {
         wait: Duration,
         until: Option<Instant>,
     ) -> Answer {
-        self.call_in_turn(tablet, path, request, effect, wait, until, || {}).await
+        self.call_in_turn(tablet, path, request, effect, wait, until, None, || {}).await
     }
 
-    /// As [`Tablets::call`]; `sent` is called when the call's turn has come.
+    /// As [`Tablets::call`]; the bytes of the answer to a read are counted in `room`, and `sent` is called when the call's turn has
+    /// come.
     #[allow(clippy::too_many_arguments, reason = "those of a call")]
     pub(crate) async fn call_in_turn(
         &self,
@@ -129,6 +142,7 @@ impl Tablets {
         effect: Effect,
         wait: Duration,
         until: Option<Instant>,
+        room: Option<&Share<'_>>,
         sent: impl FnOnce(),
     ) -> Answer {
         let host_port = tablet.address();
@@ -167,7 +181,7 @@ impl Tablets {
             failed(FailureKind::TimedOut, format!("{} at {host_port} did not answer in {waited}{queued}", tablet.alias))
         };
         let mut last = None;
-        let outcome = timeout_at(deadline, self.attempt(&peer, tablet, path, request, effect, deadline, &mut last)).await;
+        let outcome = timeout_at(deadline, self.attempt(&peer, tablet, path, request, effect, deadline, room, &mut last)).await;
         match outcome {
             Ok(Ok(response)) => Answer::Called(response),
             Ok(Err(CallError::Status { code: DEADLINE_EXCEEDED, .. } | CallError::Broken(_))) if deadline_is_here(deadline) => {
@@ -177,6 +191,9 @@ impl Tablets {
             Ok(Err(CallError::Status { code, message })) => failed(FailureKind::Status(code), message),
             Ok(Err(CallError::TooLarge(cause))) => {
                 failed(FailureKind::TooLarge, format!("{} at {host_port}: {cause}", tablet.alias))
+            }
+            Ok(Err(CallError::NoRoom(cause))) => {
+                failed(FailureKind::Status(RESOURCE_EXHAUSTED), format!("{} at {host_port}: {cause}", tablet.alias))
             }
             Ok(Err(CallError::Broken(cause))) => {
                 failed(FailureKind::Unreachable, format!("{} at {host_port}: {cause}", tablet.alias))
@@ -224,6 +241,7 @@ impl Tablets {
         request: &[u8],
         effect: Effect,
         deadline: Instant,
+        room: Option<&Share<'_>>,
         last: &mut Option<Connected<Link>>,
     ) -> Result<Vec<u8>, CallError> {
         let mut is_retry = false;
@@ -241,7 +259,9 @@ impl Tablets {
                 continue;
             }
             let used = last.insert(connected);
-            let terms = Terms { metadata: &metadata, limit_bytes: self.options.message_bytes, timeout: remaining };
+            // What a write has come to is short, and must be known.
+            let room = room.filter(|_| effect == Effect::Read);
+            let terms = Terms { metadata: &metadata, limit_bytes: self.options.message_bytes, timeout: remaining, room };
             let mut channel = link.channel.clone();
             let call = unary(&mut channel, path, request, &terms);
             let outcome = if effect == Effect::Read && !fresh && !is_retry {
@@ -379,6 +399,9 @@ const MOMENT: Duration = Duration::from_millis(5);
 /// For a peer that is gone, or that spoke no HTTP/2, before the call could be sent.
 const CLOSED_AT_ONCE: &str =
     "connection closed as soon as it was open: is the port right, and is TLS on at both ends or at neither?";
+
+/// gRPC code `RESOURCE_EXHAUSTED`.
+const RESOURCE_EXHAUSTED: i32 = 8;
 
 /// gRPC code `DEADLINE_EXCEEDED`.
 const DEADLINE_EXCEEDED: i32 = 4;

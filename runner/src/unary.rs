@@ -12,7 +12,10 @@ use http_body_util::{BodyExt, Full};
 use tonic::{body::Body, transport::Channel};
 use tower::Service;
 
-use crate::cause::root_cause;
+use crate::{
+    cause::root_cause,
+    room::{Share, Taken},
+};
 
 /// Why there is no response message.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,6 +24,8 @@ pub(crate) enum CallError {
     Status { code: i32, message: String },
     /// A message is larger than it may be.
     TooLarge(String),
+    /// The answer was there, or the first part of it, and there is no room for it here.
+    NoRoom(String),
     /// There was no proper answer.
     Broken(String),
 }
@@ -33,6 +38,8 @@ pub(crate) struct Terms<'a> {
     pub(crate) limit_bytes: usize,
     /// What the peer is told about how long we wait. Not enforced here.
     pub(crate) timeout: Duration,
+    /// What the bytes of the answer are counted in.
+    pub(crate) room: Option<&'a Share<'a>>,
 }
 
 /// Performs one call. Dropping the future cancels it at the peer.
@@ -59,10 +66,14 @@ pub(crate) async fn unary(channel: &mut Channel, path: &str, message: &[u8], ter
 
     let mut received = BytesMut::new();
     let mut trailers = HeaderMap::new();
+    let mut taken = terms.room.map(Share::answer);
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|status| broken(&status))?;
         match frame.into_data() {
             Ok(data) => {
+                if let Some(taken) = &mut taken {
+                    taken.grow(data.len()).map_err(CallError::NoRoom)?;
+                }
                 received.extend_from_slice(&data);
                 check_length(&received, terms.limit_bytes)?;
             }
@@ -75,7 +86,11 @@ pub(crate) async fn unary(channel: &mut Channel, path: &str, message: &[u8], ter
     }
     match status_in(&trailers) {
         Some(Err(status)) => Err(status),
-        Some(Ok(())) => unframed(received),
+        Some(Ok(())) => {
+            let message = unframed(received)?;
+            taken.into_iter().for_each(Taken::keep);
+            Ok(message)
+        }
         None => Err(CallError::Broken("connection closed before the status of the answer".to_owned())),
     }
 }

@@ -13,7 +13,7 @@ export type Bytes = { text: string } | { base64: string };
 export interface Timestamp { seconds: number; nanos: number }
 /** How far a request that writes goes. */
 export type Mode = "perform" | "preview" | { planned: string };
-export interface CallOptions { strict: boolean; mode: Mode; force: boolean; shards: string[] }
+export interface CallOptions { strict: boolean; mode: Mode; force: boolean; shards: string[]; reply_bytes?: number }
 /** A request: its gRPC path and its message. */
 export interface Call { path: string; request: Bytes; options?: Partial<CallOptions> }
 export interface TabletAddress { alias: string; cell: string; host: string; grpc_port: number }

@@ -6,13 +6,13 @@ use crate::wit::exports::vtflow::planner::planning as w;
 
 impl From<w::Call> for p::Call {
     fn from(call: w::Call) -> Self {
-        let w::CallOptions { strict, mode, force, shards } = call.options;
+        let w::CallOptions { strict, mode, force, shards, reply_bytes } = call.options;
         let mode = match mode {
             w::Mode::Perform => p::Mode::Perform,
             w::Mode::Preview => p::Mode::Preview,
             w::Mode::Planned(digest) => p::Mode::Planned(digest),
         };
-        Self { path: call.path, request: call.request, options: p::CallOptions { strict, mode, force, shards } }
+        Self { path: call.path, request: call.request, options: p::CallOptions { strict, mode, force, shards, reply_bytes } }
     }
 }
 

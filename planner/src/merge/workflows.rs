@@ -6,13 +6,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use prost::Message;
+
 use super::{
     lag,
     tablet_rows::{CopyStates, Logs, TabletRows},
 };
 use crate::{
     error::{Failure, Lost},
-    flow::Timestamp,
+    flow::{Timestamp, cut},
     limits,
     proto::{
         binlogdata::{BinlogSource, VReplicationWorkflowState as State},
@@ -35,6 +37,8 @@ pub(crate) struct Merge {
     now: Timestamp,
     keyspace: String,
     building: BTreeMap<String, Building>,
+    /// The targets that have rows, by the key of their streams.
+    places: BTreeMap<String, Place>,
     failures: Vec<Failure>,
 }
 
@@ -58,6 +62,8 @@ struct Building {
     kind: Option<(String, String)>,
     /// The columns that say what it is, of which one cannot be read: what is wrong with each, by stream.
     unread: BTreeSet<String>,
+    /// Where only names are wanted: the key of the one target that has the name; empty: several have it.
+    named_by: String,
 }
 
 /// What a merge has made.
@@ -72,7 +78,7 @@ pub(crate) struct Merged {
 
 impl Merge {
     pub(crate) fn new(keyspace: &str, now: Timestamp) -> Self {
-        Self { now, keyspace: keyspace.into(), building: BTreeMap::new(), failures: Vec::new() }
+        Self { now, keyspace: keyspace.into(), building: BTreeMap::new(), places: BTreeMap::new(), failures: Vec::new() }
     }
 
     /// Adds the rows of one target. Call in ascending order of shard.
@@ -88,6 +94,7 @@ impl Merge {
             }
         }
         self.list(&target.place, Lost::Logs, "log rows", bad_logs.into_iter().map(|text| (String::new(), text)));
+        let copy_error_text = copy_error.as_deref().map(repeated);
         let mut faults = Vec::new();
         for mut row in streams {
             let id = row.id;
@@ -106,11 +113,12 @@ impl Merge {
                 rows.into_iter().map(|row| CopyState { table: row.table, last_pk: row.last_pk, stream_id: row.stream }).collect();
             let mut logs = logs.remove(&id).unwrap_or_default();
             if let Some(error) = &log_error {
-                logs.error.clone_from(error);
+                logs.error = repeated(error);
             }
-            self.stream(target, row, copy_states, copy_error.as_deref(), logs);
+            self.stream(target, row, copy_states, copy_error_text.as_deref(), logs);
         }
         self.list(&target.place, Lost::Stream, "streams", faults.into_iter());
+        self.places.insert(key(target), target.place.clone());
     }
 
     /// Names a shard that has no rows in the reply.
@@ -118,18 +126,33 @@ impl Merge {
         self.fail(&unreached.place, unreached.lost, "", unreached.message.clone());
     }
 
-    /// Adds names only, for `name_only`.
-    pub(crate) fn names(&mut self, names: impl IntoIterator<Item = String>) {
+    /// Adds a target's names only, for `name_only`.
+    pub(crate) fn names(&mut self, target: &Target, names: impl IntoIterator<Item = String>) {
+        let key = key(target);
         for name in names {
-            self.building.entry(name).or_default();
+            match self.building.get_mut(&name) {
+                Some(building) if building.named_by == key => {}
+                Some(building) => building.named_by.clear(),
+                None => {
+                    self.building.insert(name, Building { named_by: key.clone(), ..Building::default() });
+                }
+            }
         }
+        self.places.insert(key, target.place.clone());
     }
 
     /// Ends the merge.
     ///
     /// Each shard in `unreached` that may run streams gets, in every workflow, one stream with id 0 and state `Unknown`: it must
-    /// not look as if there were none.
-    pub(crate) fn finish(mut self, unreached: &[Unreached], names_only: bool) -> Merged {
+    /// not look as if there were none. Of a reply that may have `limit` bytes and would have more, the largest shards are left out
+    /// as if they had not answered.
+    pub(crate) fn finish(mut self, unreached: &[Unreached], names_only: bool, limit: Option<usize>) -> Merged {
+        let lost = unreached.iter().filter(|shard| shard.lost == Lost::Shard);
+        let (left_out, room) = limit.map_or((Vec::new(), usize::MAX), |limit| self.leave_out(lost.clone().count(), limit));
+        for shard in &left_out {
+            self.unreached(shard);
+        }
+        let stand_ins = stand_ins(lost.chain(&left_out), self.building.len(), room);
         let (mut workflows, mut unclear) = (Vec::new(), BTreeMap::new());
         for (name, mut building) in std::mem::take(&mut self.building) {
             if let Some(message) = building.contradiction.take() {
@@ -143,9 +166,8 @@ impl Merge {
                     message,
                 });
             }
-            for shard in unreached.iter().filter(|shard| shard.lost == Lost::Shard) {
-                let (key, streams) = unknown(shard);
-                building.shard_streams.entry(key).or_insert(streams);
+            for (key, streams) in &stand_ins {
+                building.shard_streams.entry(key.clone()).or_insert_with(|| streams.clone());
             }
             if !building.unread.is_empty() {
                 unclear.insert(name.clone(), std::mem::take(&mut building.unread));
@@ -155,6 +177,51 @@ impl Merge {
         self.failures.sort();
         self.failures.dedup();
         Merged { workflows, failures: self.failures, unclear }
+    }
+
+    /// Takes the largest shards out until the rest fits, with a stand-in for each workflow where there are shards without rows.
+    /// What they are, and how many bytes are left for stand-ins.
+    fn leave_out(&mut self, unreached: usize, limit: usize) -> (Vec<Unreached>, usize) {
+        let mut left_out = Vec::new();
+        let mut total = 0_usize;
+        let mut sizes: BTreeMap<&str, usize> = BTreeMap::new();
+        for (name, building) in &self.building {
+            total += building.own_bytes(name);
+            for (key, streams) in &building.shard_streams {
+                let bytes = key.len() + streams.encoded_len() + ENTRY_BYTES;
+                total += bytes;
+                *sizes.entry(key).or_default() += bytes;
+            }
+            if !building.named_by.is_empty() {
+                *sizes.entry(&building.named_by).or_default() += building.own_bytes(name);
+            }
+        }
+        let mut sizes: Vec<(usize, String)> = sizes.into_iter().map(|(key, bytes)| (bytes, key.to_owned())).collect();
+        sizes.sort();
+        loop {
+            let stand_ins = if unreached + left_out.len() > 0 { self.building.len() * limits::STAND_IN_BYTES } else { 0 };
+            if total.saturating_add(stand_ins) <= limit {
+                return (left_out, limit - total);
+            }
+            let Some((bytes, key)) = sizes.pop() else { return (left_out, 0) };
+            let Some(place) = self.places.get(&key).cloned() else { continue };
+            // What was wrong with its rows is no news any more.
+            self.failures.retain(|failure| failure.shard != place.shard);
+            total = 0;
+            self.building.retain(|name, building| {
+                let had = building.shard_streams.remove(&key).is_some() || building.named_by == key;
+                let stays = !had || !building.shard_streams.is_empty();
+                if stays {
+                    total += building.own_bytes(name);
+                }
+                stays
+            });
+            total += sizes.iter().map(|(bytes, _)| bytes).sum::<usize>();
+            let message = format!(
+                "left out: it makes {bytes} bytes of a reply that may have {limit} in all; ask for one workflow, or for fewer shards"
+            );
+            left_out.push(Unreached { place, lost: Lost::Shard, message });
+        }
     }
 
     fn fail(&mut self, place: &Place, lost: Lost, workflow: &str, message: String) {
@@ -202,8 +269,7 @@ impl Merge {
             building.transaction_lag = building.transaction_lag.max(lag::transaction_lag(self.now, &row));
         }
 
-        let key = format!("{}/{}", target.shard, target.place.alias_text());
-        let shard = building.shard_streams.entry(key).or_insert_with(|| ShardStream {
+        let shard = building.shard_streams.entry(key(target)).or_insert_with(|| ShardStream {
             streams: Vec::new(),
             tablet_controls: target.place.tablet_controls.clone(),
             is_primary_serving: target.place.is_primary_serving,
@@ -245,6 +311,14 @@ impl Building {
                 text(&this)
             ));
         }
+    }
+
+    /// Bytes that it takes in the reply besides its streams, at most.
+    fn own_bytes(&self, name: &str) -> usize {
+        let shards = self.source_shards.iter().chain(&self.target_shards).map(|shard| shard.len() + ENTRY_BYTES);
+        let texts = [name, &self.source_keyspace, &self.target_keyspace, &self.workflow_type, &self.workflow_sub_type];
+        let options = self.options.as_ref().map_or(0, Message::encoded_len);
+        texts.iter().map(|text| text.len() + ENTRY_BYTES).sum::<usize>() + shards.sum::<usize>() + options + 4 * ENTRY_BYTES
     }
 
     fn workflow(self, name: String) -> Workflow {
@@ -346,8 +420,63 @@ fn displayed_state(row: &StreamRow, is_copying: bool) -> State {
     }
 }
 
+/// The key of a target's streams.
+fn key(target: &Target) -> String {
+    format!("{}/{}", target.shard, target.place.alias_text())
+}
+
+/// A failure's text, for a place of which there may be very many.
+fn repeated(text: &str) -> String {
+    cut(text.to_owned(), limits::REPEATED_BYTES)
+}
+
+/// What each of so many workflows has in place of the streams of shards that could not be asked: at most `room` bytes in all. Where
+/// that is little, their texts are shorter; where it is very little, the last one stands for the others too.
+fn stand_ins<'a>(
+    shards: impl Iterator<Item = &'a Unreached> + Clone,
+    workflows: usize,
+    room: usize,
+) -> BTreeMap<String, ShardStream> {
+    let room = room.min(limits::STAND_INS_BYTES) / workflows.max(1);
+    let count = shards.clone().count();
+    let bare: usize = shards.clone().map(|shard| bytes_of(&unknown(shard, String::new()))).sum();
+    let text_bytes = (room.saturating_sub(bare) / count.max(1)).saturating_sub(CUT_BYTES).min(limits::REPEATED_BYTES);
+    let is_short = |shard: &Unreached| shard.message.len() <= text_bytes;
+    if text_bytes >= SHORTEST_TEXT || shards.clone().all(is_short) {
+        return shards.map(|shard| unknown(shard, cut(shard.message.clone(), text_bytes))).collect();
+    }
+    let mut made: Vec<(String, ShardStream)> = Vec::new();
+    let mut bytes = 0;
+    for (at, shard) in shards.enumerate() {
+        let next = unknown(shard, cut(shard.message.clone(), SHORTEST_TEXT));
+        bytes += bytes_of(&next);
+        if bytes + CUT_BYTES > room && at > 0 {
+            let more = count - at;
+            if let Some(stream) = made.last_mut().and_then(|(_, shard)| shard.streams.last_mut()) {
+                stream.message = format!("and {more} more shards gave no answer: see the failures");
+            }
+            break;
+        }
+        made.push(next);
+    }
+    made.into_iter().collect()
+}
+
+fn bytes_of((key, streams): &(String, ShardStream)) -> usize {
+    key.len() + streams.encoded_len() + ENTRY_BYTES
+}
+
+/// What a field and its length take, or an entry of a map, at most.
+const ENTRY_BYTES: usize = 16;
+
+/// Bytes that say how much of a text is missing, at most.
+const CUT_BYTES: usize = 32;
+
+/// Bytes of a text that says something.
+const SHORTEST_TEXT: usize = 40;
+
 /// The stand-in for the streams of a shard that could not be asked.
-fn unknown(shard: &Unreached) -> (String, ShardStream) {
+fn unknown(shard: &Unreached, message: String) -> (String, ShardStream) {
     let place = &shard.place;
     let stream = Stream {
         shard: place.shard.clone(),
@@ -357,7 +486,7 @@ fn unknown(shard: &Unreached) -> (String, ShardStream) {
         state: State::Unknown.as_str_name().into(),
         transaction_timestamp: time(0),
         time_updated: time(0),
-        message: shard.message.clone(),
+        message,
         throttler_status: Some(ThrottlerStatus { component_throttled: String::new(), time_throttled: time(0) }),
         ..Stream::default()
     };

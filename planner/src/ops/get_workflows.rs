@@ -39,6 +39,8 @@ use crate::{
 pub(crate) struct GetWorkflows {
     request: GetWorkflowsRequest,
     strict: bool,
+    /// Bytes that the reply may have.
+    limit: Option<usize>,
     now: Timestamp,
     targets: Targets,
     asked: Vec<Asked>,
@@ -103,6 +105,7 @@ impl GetWorkflows {
         Ok(Self {
             request,
             strict: call.options.strict,
+            limit: call.options.reply_limit(),
             now,
             targets,
             asked: Vec::new(),
@@ -249,7 +252,7 @@ impl Operation for GetWorkflows {
         for unreached in &self.unreached {
             merge.unreached(unreached);
         }
-        merge.finish(&self.unreached, true).failures
+        merge.finish(&self.unreached, true, None).failures
     }
 
     fn finish(&mut self) -> Reply {
@@ -272,7 +275,7 @@ impl Operation for GetWorkflows {
             match take(first).whole() {
                 Err(message) => unreached.push(Unreached { place: target.place, lost: Lost::Shard, message }),
                 Ok(names) if self.request.name_only => {
-                    merge.names(names.iter().flat_map(RowSet::rows).map(|row| row.text("workflow")));
+                    merge.names(&target, names.iter().flat_map(RowSet::rows).map(|row| row.text("workflow")));
                 }
                 Ok(streams) => {
                     let logs = take(Subject::Logs);
@@ -286,7 +289,7 @@ impl Operation for GetWorkflows {
         for unreached in &unreached {
             merge.unreached(unreached);
         }
-        let Merged { workflows, failures, unclear } = merge.finish(&unreached, self.request.name_only);
+        let Merged { workflows, failures, unclear } = merge.finish(&unreached, self.request.name_only, self.limit);
         self.unclear = unclear;
 
         // A shard without primary has no streams: that nothing was found elsewhere is an answer.

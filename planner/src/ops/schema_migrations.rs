@@ -28,6 +28,8 @@ use crate::{
 pub(crate) struct SchemaMigrations {
     keyspace: String,
     strict: bool,
+    /// Bytes that the reply may have.
+    limit: Option<usize>,
     selection: Selection,
     targets: Targets,
     shards: Vec<Shard>,
@@ -73,6 +75,7 @@ impl SchemaMigrations {
         Ok(Self {
             keyspace: request.keyspace,
             strict: call.options.strict,
+            limit: call.options.reply_limit(),
             selection,
             targets,
             shards: Vec::new(),
@@ -226,6 +229,30 @@ impl SchemaMigrations {
         self.fail(&place, Lost::Shard, message);
     }
 
+    /// Takes the largest shards out until the rest fits into a reply of so many bytes.
+    fn leave_out(&mut self, shards: &mut [Shard], limit: usize) {
+        let bytes = |shard: &Shard| {
+            let migrations = shard.migrations.iter();
+            migrations.map(|migration| prost::encoding::message::encoded_len(1, migration)).sum::<usize>()
+        };
+        let mut sizes: Vec<(usize, &mut Shard)> = shards.iter_mut().map(|shard| (bytes(shard), shard)).collect();
+        sizes.sort_by_key(|(bytes, _)| *bytes);
+        let mut total: usize = sizes.iter().map(|(bytes, _)| bytes).sum();
+        while total > limit
+            && let Some((bytes, shard)) = sizes.pop()
+        {
+            shard.migrations.clear();
+            shard.faults = 0;
+            self.failures.retain(|failure| failure.shard != shard.target.place.shard);
+            total -= bytes;
+            let message = format!(
+                "left out: it makes {bytes} bytes of a reply that may have {limit} in all; ask for one migration, or for those of a \
+                 time"
+            );
+            self.failures.push(shard.target.place.failure(&self.keyspace, Lost::Shard, message));
+        }
+    }
+
     fn fail(&mut self, place: &Place, lost: Lost, message: String) {
         self.failures.push(place.failure(&self.keyspace, lost, message));
     }
@@ -251,7 +278,10 @@ impl Operation for SchemaMigrations {
         if let Some(status) = self.fatal.take() {
             return Reply::new(Err(status), Vec::new());
         }
-        let shards = self.sorted();
+        let mut shards = self.sorted();
+        if let Some(limit) = self.limit {
+            self.leave_out(&mut shards, limit);
+        }
         let is_partial = self.is_partial(shards.is_empty());
         let mut failures = std::mem::take(&mut self.failures);
         for shard in &shards {

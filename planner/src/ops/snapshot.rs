@@ -171,7 +171,12 @@ impl Snapshot {
             }
         }
         self.keep(GLOBAL, records);
-        for cell in cells {
+        let more = cells.len().saturating_sub(limits::CELLS);
+        if more > 0 {
+            let text = format!("{more} cells are left out: no more than {} are read", limits::CELLS);
+            self.fail("", "", "", text);
+        }
+        for cell in cells.into_iter().take(limits::CELLS) {
             let name = cell.as_str().to_owned();
             let id = asks.release(What::TopoRange { cell: name.clone(), prefix: TABLETS_PREFIX.into() });
             self.waiting.insert(id, Waiting::Tablets { cell });

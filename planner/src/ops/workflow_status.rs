@@ -14,6 +14,7 @@ use super::{Operation, get_workflows::GetWorkflows};
 use crate::{
     error::{Failure, Lost, Status},
     flow::{Answer, AskId, Asks, Call, CallOptions, Effect, FailureKind, Reply, Timestamp, What},
+    limits,
     merge::{
         copy_progress::{self, Sizes, Statistics},
         traffic::{Known, Moved, Routing, Serving},
@@ -177,9 +178,15 @@ impl WorkflowStatus {
 
     fn cells(&mut self, records: &[crate::flow::Record], asks: &mut Asks) {
         let cells = records.iter().filter_map(|record| record.path.strip_prefix(names::CELLS_PREFIX)?.strip_suffix("/CellInfo"));
+        let cells: BTreeSet<&str> = cells.collect();
         let mut served = BTreeMap::new();
-        for cell in cells {
+        for (at, &cell) in cells.iter().enumerate() {
             let unread = |why: String| Serving { vschema: Err(why.clone()), keyspace: Err(why) };
+            if at == limits::CELLS {
+                let text = format!("of {} cells no more than {at} are read; {cell} is the first that was not", cells.len());
+                served.insert(cell.to_owned(), unread(text));
+                break;
+            }
             if let Err(bad) = names::check_cell(cell) {
                 served.insert(cell.to_owned(), unread(format!("cell {cell:?} cannot exist: {bad}")));
                 continue;

@@ -4,7 +4,8 @@ use prost::Message;
 use vtflow_planner::{
     Answer, Call, CallOptions, FailureKind, Flow, Lost, What, limits,
     proto::vtctldata::{
-        GetKeyspacesResponse, GetSchemaMigrationsRequest, GetWorkflowsRequest, VDiffShowRequest, WorkflowStatusRequest,
+        GetKeyspacesResponse, GetSchemaMigrationsRequest, GetSchemaMigrationsResponse, GetWorkflowsRequest, GetWorkflowsResponse,
+        VDiffShowRequest, WorkflowStatusRequest,
     },
     rpc,
 };
@@ -226,7 +227,7 @@ fn texts_and_numbers_of_failures_are_bounded() {
     let (workflows, reply) = cluster.workflows(&all());
     let message = &reply.failures[0].message;
     assert!(message.len() < limits::FAILURE_BYTES + 100 && message.ends_with("bytes more"), "{} bytes", message.len());
-    assert!(workflows[0].shard_streams["80-/zone1-0000000200"].streams[0].message.len() < limits::FAILURE_BYTES + 100);
+    assert!(workflows[0].shard_streams["80-/zone1-0000000200"].streams[0].message.len() < limits::REPEATED_BYTES + 100);
 
     let mut ghosts = Cluster::new(&["0"]);
     for ghost in 0..limits::FAILURES + 70 {
@@ -236,6 +237,103 @@ fn texts_and_numbers_of_failures_are_bounded() {
     let named = GetKeyspacesResponse::decode(reply.result.expect("the one that can be read").as_slice()).expect("keyspaces");
     assert_eq!((named.keyspaces.len(), reply.failures.len()), (1, limits::FAILURES + 1));
     assert_eq!(reply.failures.last().map(|failure| failure.message.as_str()), Some("and 70 more failures"));
+}
+
+/// What one tablet says of its failure stands beside every workflow of the keyspace, or beside every stream of its own.
+#[test]
+fn a_long_failure_is_told_whole_once_and_not_in_every_workflow() {
+    let long = |uid: u32| Answer::Failed { kind: FailureKind::Status(2), message: format!("{uid}: {}", "x".repeat(15_000)) };
+    let many: Vec<_> = (1..=500).map(|id| stream(id, format!("w{id}").leak())).collect();
+    for subject in ["streams", "copy state", "logs"] {
+        let mut cluster = two();
+        cluster.answer(100, "streams", streams(&many)).answer(200, subject, long(200));
+        if subject != "streams" {
+            cluster.answer(200, "streams", streams(&many));
+        }
+        let (workflows, reply) = cluster.workflows(&GetWorkflowsRequest { include_logs: true, ..all() });
+        assert_eq!((workflows.len(), reply.failures.len()), (500, 1), "{subject}");
+        assert!(reply.failures[0].message.len() > 15_000, "{subject}: the whole text");
+        let stream = &workflows[0].shard_streams["80-/zone1-0000000200"].streams[0];
+        let told = if subject == "logs" { &stream.log_fetch_error } else { &stream.message };
+        assert!(told.contains("200: xxxx") && told.ends_with("bytes more"), "{subject}: {told}");
+        let bytes = reply.result.expect("a reply").len();
+        assert!(bytes < 500 * 1_000, "{subject}: {bytes} bytes");
+    }
+}
+
+/// A reply that its client would refuse: 400 streams of one shard make 600 kB, and 300 may be had.
+#[test]
+fn a_shard_that_is_too_large_for_the_reply_costs_itself() {
+    let limit = 300_000;
+    let options = CallOptions { reply_bytes: limit, ..CallOptions::default() };
+    let text = |value: String| Some(value);
+    let large = |ids: std::ops::Range<usize>| {
+        let row = |id: usize| vec![text(id.to_string()), text(format!("w{}", id / 4)), text("x".repeat(1_500))];
+        rows(&["#id", "workflow", "message"], &ids.map(row).collect::<Vec<_>>())
+    };
+    let mut cluster = two();
+    cluster.answer(200, "streams", large(1..400));
+    let reply = same_in_every_order(&cluster, &Call { options: options.clone(), ..call(&all()) });
+    let bytes = reply.result.expect("the other shard's streams");
+    let GetWorkflowsResponse { workflows } = GetWorkflowsResponse::decode(bytes.as_slice()).expect("workflows");
+    let failure = &reply.failures[0];
+    assert_eq!((reply.failures.len(), failure.tablet.as_str(), failure.lost), (1, "zone1-0000000200", Lost::Shard));
+    assert!(failure.message.starts_with("left out: it makes ") && failure.message.contains("a reply that may have 300000"));
+    assert_eq!(workflows.iter().map(|workflow| workflow.name.as_str()).collect::<Vec<_>>(), ["w"]);
+    let state = |key: &str| workflows[0].shard_streams[key].streams[0].state.as_str();
+    assert_eq!((state("-80/zone1-0000000100"), state("80-/zone1-0000000200")), ("Copying", "Unknown"));
+    // Without a bound, as on a command line, nothing is left out.
+    assert_eq!(cluster.workflows(&all()).0.len(), 101);
+
+    let names = |from: usize| {
+        let names: Vec<_> = (from..from + 9_000).map(|id| vec![text(format!("{id:->60}"))]).collect();
+        rows(&["workflow"], &names)
+    };
+    let mut cluster = two();
+    cluster.answer(200, "names", names(0));
+    let only_names = call(&GetWorkflowsRequest { name_only: true, ..all() });
+    let reply = same_in_every_order(&cluster, &Call { options: options.clone(), ..only_names });
+    assert!(reply.result.is_ok_and(|bytes| bytes.len() < 1_000) && reply.failures[0].tablet == "zone1-0000000200");
+
+    let mut cluster = two();
+    let row = |id: usize| vec![text(id.to_string()), text(format!("m{id}")), text("y".repeat(1_500))];
+    let many: Vec<_> = (1..400).map(row).collect();
+    cluster.answer(200, "migrations", rows(&["#id", "migration_uuid", "migration_statement"], &many));
+    let migrations = GetSchemaMigrationsRequest { keyspace: "ks".into(), ..Default::default() };
+    let asked = Call { options, ..request(rpc::GET_SCHEMA_MIGRATIONS, &migrations) };
+    let reply = same_in_every_order(&cluster, &asked);
+    let bytes = reply.result.expect("the other shard's migrations");
+    let of = GetSchemaMigrationsResponse::decode(bytes.as_slice()).expect("migrations").migrations;
+    assert_eq!((of.len(), reply.failures[0].tablet.as_str()), (1, "zone1-0000000200"));
+    assert!(reply.failures[0].message.starts_with("left out: it makes "), "{}", reply.failures[0].message);
+}
+
+/// A hundred shards that do not answer, and 400 workflows: 40,000 places to say so.
+#[test]
+fn shards_without_an_answer_never_crowd_out_those_that_have_one() {
+    let names: Vec<String> = (0..100).map(|at| format!("{at:02x}")).collect();
+    let mut cluster = Cluster::new(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    let many: Vec<_> = (1..=400).map(|id| stream(id, format!("w{id}").leak())).collect();
+    cluster.answer(100, "streams", streams(&many)).answer(100, "copy state", copy_states(&[]));
+    for shard in 1..100 {
+        let message = format!("shard {shard}: {}", "z".repeat(1_000));
+        cluster.answer(100 * (shard + 1), "streams", Answer::Failed { kind: FailureKind::Status(2), message });
+    }
+    for limit in [4_000_000, 1_000_000, 400_000] {
+        let options = CallOptions { reply_bytes: limit, ..CallOptions::default() };
+        let (reply, _) = cluster.run(&Call { options, ..call(&all()) });
+        let bytes = reply.result.expect("what the first shard says");
+        assert!(bytes.len() as u64 <= limit, "{} bytes of {limit}", bytes.len());
+        let GetWorkflowsResponse { workflows } = GetWorkflowsResponse::decode(bytes.as_slice()).expect("workflows");
+        assert_eq!((workflows.len(), reply.failures.len()), (400, 99), "{limit}");
+        for workflow in &workflows {
+            let states: Vec<&str> = workflow.shard_streams.values().map(|shard| shard.streams[0].state.as_str()).collect();
+            assert!(states.contains(&"Running") && states.contains(&"Unknown"), "{limit}: {states:?}");
+            let last = workflow.shard_streams.values().last().expect("a shard");
+            let told = workflow.shard_streams.len() == 100 || last.streams[0].message.contains(" more shards gave no answer");
+            assert!(told, "{limit}: {last:?}");
+        }
+    }
 }
 
 /// Whichever answer comes first.

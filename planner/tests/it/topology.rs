@@ -602,3 +602,27 @@ fn names_that_cannot_exist_are_left_out_and_named() {
     let (_, said) = reply::<GetTabletsResponse>(&cluster, "GetTablets", &by_shard);
     assert_eq!(said.failures.len(), 2, "{:?}", said.failures);
 }
+
+/// A topology that names cells without end: so many are read, and the others are counted, by name of nobody.
+#[test]
+fn a_topology_with_very_many_cells_is_read_in_a_thousand_of_them() {
+    let mut cluster = cluster();
+    for number in 0..3_000 {
+        cluster.cell(&format!("zz{number:04}"));
+    }
+    for (name, request) in [
+        ("GetTablets", GetTabletsRequest::default().encode_to_vec()),
+        ("GetSrvVSchemas", GetSrvVSchemasRequest::default().encode_to_vec()),
+        ("GetSrvKeyspaces", GetSrvKeyspacesRequest { keyspace: "ks".into(), ..Default::default() }.encode_to_vec()),
+    ] {
+        let path = format!("/vtctlservice.Vtctld/{name}");
+        let (reply, asks) = cluster.run(&Call { path, request, options: CallOptions::default() });
+        assert!(reply.result.is_ok() && asks.len() < 1_100, "{name}: {} asks", asks.len());
+        let told =
+            reply.failures.iter().filter(|failure| failure.message.contains("2002 more cells than the 1000 that are read"));
+        assert_eq!(told.count(), 1, "{name}: {:?}", reply.failures.first());
+    }
+    // Who names cells gets those.
+    let named = GetSrvVSchemasRequest { cells: vec!["zz2999".into(), "zone1".into()] };
+    assert!(reply::<GetSrvVSchemasResponse>(&cluster, "GetSrvVSchemas", &named).1.failures.is_empty());
+}

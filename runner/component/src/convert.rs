@@ -7,13 +7,13 @@ use crate::wit::exports::vtflow::planner::planning as w;
 
 impl From<p::Call> for w::Call {
     fn from(call: p::Call) -> Self {
-        let p::CallOptions { strict, mode, force, shards } = call.options;
+        let p::CallOptions { strict, mode, force, shards, reply_bytes } = call.options;
         let mode = match mode {
             p::Mode::Perform => w::Mode::Perform,
             p::Mode::Preview => w::Mode::Preview,
             p::Mode::Planned(digest) => w::Mode::Planned(digest),
         };
-        Self { path: call.path, request: call.request, options: w::CallOptions { strict, mode, force, shards } }
+        Self { path: call.path, request: call.request, options: w::CallOptions { strict, mode, force, shards, reply_bytes } }
     }
 }
 

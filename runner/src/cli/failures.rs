@@ -66,7 +66,8 @@ fn next_step(error: &str) -> Option<&'static str> {
 /// Prints why a command failed altogether, with each cause, and what to try.
 pub(crate) fn print_error(error: &anyhow::Error) {
     // Lines after the first are indented, so that none of them, which may be a tablet's words, looks like one of this program's.
-    let indented = |line: &str| if line.starts_with(' ') { terminal::printable(line) } else { "  ".to_owned() + &terminal::printable(line) };
+    let indented =
+        |line: &str| if line.starts_with(' ') { terminal::printable(line) } else { "  ".to_owned() + &terminal::printable(line) };
     let text: Vec<String> = error.to_string().lines().map(indented).collect();
     let text = text.join("\n");
     terminal::error_line(&format!("{} {}", terminal::on_stderr(Style::Trouble, "error:"), text.trim_start()));

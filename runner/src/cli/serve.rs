@@ -15,7 +15,7 @@ use crate::{
     planner_host::PlannerHost,
     reloaded::look_again,
     server::{
-        AuthOptions, DEFAULT_FLOWS, ForwardTo, Server, ServerOptions, ServerTls, flush_log, log,
+        ANSWER_BYTES, AuthOptions, DEFAULT_FLOWS, ForwardTo, Server, ServerOptions, ServerTls, flush_log, log,
         methods::{self, Answerer},
     },
     tls::TlsFiles,
@@ -226,6 +226,7 @@ impl ListenArgs {
             flows: self.max_flows,
             request_time: self.request_timeout,
             message_bytes: connect.message_bytes(),
+            answer_bytes: ANSWER_BYTES,
             plaintext_credentials: connect.plaintext_credentials(),
             tls: ServerTls { cert: self.grpc_cert.clone(), key: self.grpc_key.clone(), ca: self.grpc_ca.clone() },
             auth,

@@ -8,6 +8,9 @@ use super::error::MysqlError;
 
 /// Bytes of one file of a snapshot. A tablet with 55 streams and their logs has some megabytes.
 pub(super) const FILE_BYTES: u64 = 256 << 20;
+/// Values of a snapshot, with its rows, columns, records and table sizes: two bytes of a file can be one of them, which takes some 40 of
+/// memory. A keyspace of 256 shards with 55 streams each, and 100 log rows of each stream, has 15 million.
+pub(super) const VALUES: usize = 20_000_000;
 /// Bytes of all files of a snapshot: all of it is in memory.
 pub(super) const SNAPSHOT_BYTES: u64 = 2 << 30;
 /// Tablets of a snapshot: as many as one that is taken has at most.

@@ -7,6 +7,7 @@
 //! file's name. What is written only its owner may read, and nothing is written outside of the directory or over anything.
 
 use std::{
+    cell::Cell as Count,
     collections::BTreeMap,
     fs,
     io::{BufReader, Read as _, Write},
@@ -226,6 +227,7 @@ impl Snapshot {
     /// the two is not JSON, or the format is another; there is more of it than [`bounds`](super) allow.
     pub fn load(dir: &Path) -> Result<Self, SnapshotError> {
         let mut left = bounds::SNAPSHOT_BYTES;
+        VALUES_LEFT.set(bounds::VALUES);
         let file = dir.join("snapshot.json");
         let head: Head = read_json(&file, &mut left)?;
         if head.format != FORMAT {
@@ -260,7 +262,13 @@ impl Snapshot {
         files.sort();
         for file in files {
             let alias = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            match TabletFile::load(&file, &alias, &mut left) {
+            let values_left = VALUES_LEFT.get();
+            let loaded = TabletFile::load(&file, &alias, &mut left);
+            if loaded.is_err() {
+                // What was read of it is gone again: it costs no other tablet.
+                VALUES_LEFT.set(values_left);
+            }
+            match loaded {
                 Ok(rows) => drop(tablets.insert(alias, rows)),
                 // Of one tablet alone nothing can be said then.
                 Err(error @ SnapshotError::TooMuch { .. }) => return Err(error),
@@ -417,6 +425,7 @@ struct TabletFile {
     mysql_version: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     vitess_release: Option<String>,
+    #[serde(deserialize_with = "tables")]
     sidecar: BTreeMap<String, TableRows>,
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "at_most::<_, _, { bounds::TABLE_SIZES }>")]
     table_sizes: Vec<TableSize>,
@@ -431,9 +440,6 @@ impl TabletFile {
             return Err(SnapshotError::WrongAlias { file: file(), found: tablet.alias });
         }
         TabletName::parse(alias).map_err(|reason| bad("the tablet".to_owned(), reason))?;
-        if tablet.sidecar.len() > bounds::TABLES {
-            return Err(bad("the sidecar".to_owned(), format!("there are more than {} tables", bounds::TABLES)));
-        }
         for (table, content) in &tablet.sidecar {
             check_names(table, content).map_err(|(place, error)| bad(place, error.to_string()))?;
             let columns = content.columns.len();
@@ -495,12 +501,50 @@ fn at_most<'de, D: Deserializer<'de>, T: Deserialize<'de>, const MOST: usize>(de
                 if all.len() == MOST {
                     return Err(de::Error::custom(format!("a list is longer than the {MOST} that are read")));
                 }
+                count()?;
                 all.push(one);
             }
             Ok(all)
         }
     }
     deserializer.deserialize_seq(Bounded::<T, MOST>(PhantomData))
+}
+
+thread_local! {
+    /// How many values the snapshot that this thread reads may still have. Here, since what serde derives hands nothing on.
+    static VALUES_LEFT: Count<usize> = const { Count::new(0) };
+}
+
+/// Counts one more value.
+fn count<E: de::Error>() -> Result<(), E> {
+    let too_many = || {
+        E::custom(format!("the snapshot has more than the {} values that are read: take one of fewer keyspaces", bounds::VALUES))
+    };
+    VALUES_LEFT.set(VALUES_LEFT.get().checked_sub(1).ok_or_else(too_many)?);
+    Ok(())
+}
+
+/// The tables of a sidecar, refused as soon as there are too many.
+fn tables<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, TableRows>, D::Error> {
+    struct Tables;
+    impl<'de> de::Visitor<'de> for Tables {
+        type Value = BTreeMap<String, TableRows>;
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("tables by name")
+        }
+        fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut tables = BTreeMap::new();
+            for number in 0.. {
+                let Some(name) = map.next_key()? else { break };
+                if number == bounds::TABLES {
+                    return Err(de::Error::custom(format!("there are more than {} tables", bounds::TABLES)));
+                }
+                tables.insert(name, map.next_value()?);
+            }
+            Ok(tables)
+        }
+    }
+    deserializer.deserialize_map(Tables)
 }
 
 /// Reads a file. `left`: the bytes that all the files may still have.

@@ -8,6 +8,8 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use prost_reflect::{DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, ReflectMessage, Value};
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 
+use super::yaml;
+
 /// Why a reply cannot be printed.
 #[derive(Debug, thiserror::Error)]
 pub enum PrintError {
@@ -25,9 +27,6 @@ pub enum PrintError {
     /// The serializer failed.
     #[error("cannot print JSON: {0}")]
     Json(#[from] serde_json::Error),
-    /// The serializer failed.
-    #[error("cannot print YAML: {0}")]
-    Yaml(#[from] serde_norway::Error),
 }
 
 /// The message as indented JSON, without a newline at the end.
@@ -43,7 +42,7 @@ pub fn json(message: &str, bytes: &[u8]) -> Result<String, PrintError> {
 /// # Errors
 /// [`PrintError`] when the bytes are not such a message.
 pub fn yaml(message: &str, bytes: &[u8]) -> Result<String, PrintError> {
-    Ok(serde_norway::to_string(&Printed(&decode(message, bytes)?, Style::Proto))?)
+    any_yaml(&Printed(&decode(message, bytes)?, Style::Proto))
 }
 
 /// A message that can be put into a larger document.
@@ -105,7 +104,7 @@ pub fn any_json(value: &impl Serialize) -> Result<String, PrintError> {
 /// # Errors
 /// [`PrintError`] when the value cannot be serialized.
 pub fn any_yaml(value: &impl Serialize) -> Result<String, PrintError> {
-    Ok(serde_norway::to_string(value)?)
+    Ok(yaml::from_json(&serde_json::to_string(value)?)?)
 }
 
 fn decode(message: &str, bytes: &[u8]) -> Result<DynamicMessage, PrintError> {

@@ -5,3 +5,5 @@ pub mod lines;
 pub mod progress;
 pub mod table;
 pub mod terminal;
+
+mod yaml;

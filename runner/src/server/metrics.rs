@@ -129,7 +129,11 @@ impl Metrics {
         registry.register("connections", "Connections that are open, by port", connections.clone());
         let help = "Connections closed or refused by this server to keep its bounds, by port and reason";
         registry.register("connections_closed", help, closed.clone());
-        registry.register("requests_refused", "Requests refused before any work, by the bound that they met", refused.clone());
+        registry.register(
+            "requests_refused",
+            "Requests refused before any work, and reads for whose answers there was no room, by the bound that they met",
+            refused.clone(),
+        );
         registry.register("log_lines_dropped", "Lines of the log that nobody read in time", lines_dropped.clone());
         metrics
     }

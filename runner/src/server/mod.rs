@@ -75,6 +75,8 @@ pub struct ServerOptions {
     pub request_time: Duration,
     /// `--grpc-max-message-size`: bytes of a message, in both directions. Default: 16 MiB, as in Vitess.
     pub message_bytes: usize,
+    /// Bytes of tablets' answers that all requests together may have. Default: [`ANSWER_BYTES`].
+    pub answer_bytes: usize,
     /// The server's certificate, and whose clients it trusts.
     pub tls: ServerTls,
     /// Who may call.
@@ -106,6 +108,7 @@ impl Default for ServerOptions {
             flows: DEFAULT_FLOWS,
             request_time: DEFAULT_REQUEST_TIME,
             message_bytes: 16 << 20,
+            answer_bytes: ANSWER_BYTES,
             tls: ServerTls::default(),
             auth: AuthOptions::None,
             forward_to: None,
@@ -212,6 +215,8 @@ impl Server {
 
         let (serving, is_serving) = watch::channel(true);
         let metrics = Arc::new(Metrics::new());
+        let refused = Arc::clone(&metrics);
+        io.tablets.bound_answers(options.answer_bytes, move || refused.refused("answers"));
         let (writing, _) = watch::channel(0);
         let inner = Arc::new(Inner {
             planner: options.planner,
@@ -352,6 +357,9 @@ fn unheard(address: &str, cause: io::Error) -> ServerError {
 
 /// Requests that are worked on at once, by default.
 pub const DEFAULT_FLOWS: usize = 32;
+
+/// Bytes of tablets' answers that all requests together may have: with what is made of them, some 1.5 GB.
+pub const ANSWER_BYTES: usize = 512 << 20;
 
 /// How long a request may take, by default.
 pub const DEFAULT_REQUEST_TIME: Duration = Duration::from_secs(300);

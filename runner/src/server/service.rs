@@ -294,7 +294,9 @@ impl Inner {
         let is_shared = served.effect == Effect::Read
             && !is_traced
             && asked.is_none_or(|asked| asked >= now + PATIENT.min(self.request_time));
-        let call = Call { path: served.path.to_owned(), request: request.to_vec(), options: CallOptions::default() };
+        let reply_bytes = self.message_bytes as u64;
+        let options = CallOptions { reply_bytes, ..CallOptions::default() };
+        let call = Call { path: served.path.to_owned(), request: request.to_vec(), options };
         let (answered, joined) = if is_shared {
             let (running, joined) = self.flights.join((served.path, request), || self.flow(call, latest, None, Want::Reply));
             let answered = match asked {

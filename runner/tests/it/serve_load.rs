@@ -25,13 +25,13 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::{io::AsyncWriteExt, net::TcpStream, task::JoinHandle, time::timeout};
 use tonic::{Code, Request};
-use vtflow::deadline::Deadlines;
+use vtflow::{deadline::Deadlines, server::ServerOptions};
 use vtflow_planner::proto::vtctldata::GetWorkflowsResponse;
 
 use crate::support::{
     process::Process,
     program::case,
-    serving::{GET_WORKFLOWS, Serving, channel, http_get, options, unary, workflows_of},
+    serving::{GET_WORKFLOWS, Serving, channel, http_get, options, small, unary, workflows_of},
 };
 
 const BACKUP: &str = "/vtctlservice.Vtctld/Backup";
@@ -316,4 +316,24 @@ async fn a_request_ends_in_time_also_if_its_caller_would_wait_for_ever() {
     });
     assert!(named.count() >= 32, "what is missing is named: {:?}", answers.first());
     watch.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_of_tablets_have_a_bound_for_all_requests_together() {
+    let of = |answer_bytes: usize| ServerOptions { answer_bytes, ..options() };
+    let serving = Serving::with(of(1_000), small(), &[]).await;
+    let status = serving.call(GET_WORKFLOWS, workflows_of("customer")).await.unwrap_err();
+    assert!(status.message().contains("this server has no room for more of its answer"), "{}", status.message());
+    let (_, metrics) = http_get(serving.http(), "/metrics").await;
+    assert!(metrics.contains(r#"vtflow_requests_refused_total{bound="answers"}"#), "{metrics}");
+
+    // Room for a few requests at once, and for any number of them one after the other: each gives back what it took.
+    let serving = Serving::with(of(200_000), small(), &[]).await;
+    for number in 0..60 {
+        let reply = serving.call(GET_WORKFLOWS, different(number)).await.unwrap();
+        assert!(!reply.metadata().contains_key("vtflow-failures"), "request {number}: {:?}", reply.metadata());
+        let workflows = GetWorkflowsResponse::decode(reply.into_inner()).unwrap().workflows;
+        let streams = workflows.iter().flat_map(|workflow| workflow.shard_streams.values()).flat_map(|shard| &shard.streams);
+        assert!(streams.clone().count() == 24 && streams.clone().all(|stream| stream.state != "Unknown"), "request {number}");
+    }
 }

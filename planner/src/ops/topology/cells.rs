@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Lack, Read, check, check_cell, children, lost, records};
+use super::{Lack, Read, all_cells, check, check_cell, children, lost, records};
 use crate::{
     error::{Failure, Status},
-    flow::{Answer, AskId, Asks, Call, Reply, What},
+    flow::{Answer, AskId, Asks, Call, Record, Reply, What},
     limits,
     ops::{Operation, conclude, decode},
     proto::{topodata, vschema, vtctldata as rpcs},
@@ -93,15 +93,19 @@ impl PerCell {
     fn all_cells(&mut self, answer: Answer, asks: &mut Asks) {
         match records(answer) {
             Ok(records) => {
-                for (cell, _) in children(names::CELLS_PREFIX, "CellInfo", records) {
-                    if !self.cells.is_empty() && !self.cells.contains(&cell) {
-                        continue;
-                    }
-                    match check_cell(&cell) {
-                        Ok(()) => self.ask(cell, asks),
-                        Err(status) => self.failures.push(lost(&self.keyspace, status.message)),
-                    }
+                let is_wanted = |cell: &str| self.cells.is_empty() || self.cells.contains(cell);
+                let named = |record: &Record| {
+                    record
+                        .path
+                        .strip_prefix(names::CELLS_PREFIX)
+                        .and_then(|path| path.split_once('/'))
+                        .is_some_and(|(cell, _)| is_wanted(cell))
+                };
+                let (cells, more) = all_cells(&self.keyspace, records.into_iter().filter(named).collect());
+                for cell in cells {
+                    self.ask(cell, asks);
                 }
+                self.failures.extend(more);
             }
             Err(Lack::Directory(_)) if self.what != Wanted::KeyspaceNames => {}
             Err(Lack::Directory(text) | Lack::Cell(text) | Lack::Failed(text)) => self.fatal = Some(Status::unknown(text)),

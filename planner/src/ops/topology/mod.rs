@@ -20,6 +20,7 @@ use super::Operation;
 use crate::{
     error::{Failure, Lost, Status},
     flow::{Answer, Asks, Call, FailureKind, Record},
+    limits,
     topo::{names, targets},
 };
 
@@ -106,6 +107,24 @@ fn check<M: Message + Default>(value: &[u8]) -> Result<(), DecodeError> {
 /// Names a cell from a request.
 fn check_cell(cell: &str) -> Result<(), Status> {
     names::check_cell(cell).map_err(|bad| Status::unknown(format!("cell {cell:?} cannot exist: {bad}")))
+}
+
+/// The cells to read in where all of them are wanted, and what names the rest if there are too many.
+fn all_cells(keyspace: &str, records: Vec<Record>) -> (Vec<String>, Vec<Failure>) {
+    let (mut cells, mut failures) = (Vec::new(), Vec::new());
+    for (cell, _) in children(names::CELLS_PREFIX, "CellInfo", records) {
+        match names::check_cell(&cell) {
+            Ok(()) => cells.push(cell),
+            Err(bad) => failures.push(lost(keyspace, format!("cell {cell:?} cannot exist: {bad}"))),
+        }
+    }
+    let more = cells.len().saturating_sub(limits::CELLS);
+    cells.truncate(limits::CELLS);
+    if more > 0 {
+        let text = format!("the topology has {more} more cells than the {} that are read: name those that matter", limits::CELLS);
+        failures.push(lost(keyspace, text));
+    }
+    (cells, failures)
 }
 
 /// A record that is missing in the reply.

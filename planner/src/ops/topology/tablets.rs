@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message as _;
 
-use super::{Lack, Read, check_cell, children, lost, records};
+use super::{Lack, Read, all_cells, check_cell, children, lost, records};
 use crate::{
     error::{Code, Failure, Status},
     flow::{Answer, AskId, Asks, Call, Reply, What},
@@ -273,12 +273,11 @@ impl Operation for Tablets {
         match self.waiting.remove(&id) {
             Some(Waiting::Cells) => match records(answer) {
                 Ok(records) => {
-                    for (cell, _) in children(names::CELLS_PREFIX, "CellInfo", records) {
-                        match names::check_cell(&cell) {
-                            Ok(()) => self.cell(cell, asks),
-                            Err(bad) => self.fail("", format!("cell {cell:?} cannot exist: {bad}")),
-                        }
+                    let (cells, more) = all_cells(&self.request.keyspace, records);
+                    for cell in cells {
+                        self.cell(cell, asks);
                     }
+                    self.failures.extend(more);
                 }
                 Err(Lack::Directory(text) | Lack::Cell(text) | Lack::Failed(text)) => self.end(text),
             },

@@ -224,7 +224,8 @@ impl EtcdTopology {
     async fn learn_cells(&self, deadline: Instant) {
         // A failure here means nothing: whoever needs a cell reads its record.
         let Answer::Range(records) = self.global.read_range("cells/", Values::Read, deadline).await else { return };
-        for record in records {
+        // Whoever has more reads each one's record when it is wanted.
+        for record in records.into_iter().take(CELLS_KEPT) {
             let cell = record.path.strip_prefix("cells/").and_then(|path| path.strip_suffix("/CellInfo"));
             if let Some(cell) = cell.filter(|cell| is_cell_name(cell)) {
                 self.place(cell, record.value).ok();
@@ -244,11 +245,17 @@ impl EtcdTopology {
             } else {
                 let cluster = Cluster::new(&addresses, &self.dialing).map_err(failed)?;
                 let cluster = Arc::new(cluster);
+                // Those that no cell leads to any more, and nobody reads from.
+                clusters.retain(|_, cluster| Arc::strong_count(cluster) > 1);
                 clusters.insert(addresses, Arc::clone(&cluster));
                 cluster
             }
         };
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= CELLS_KEPT && !known.contains_key(cell) {
+            // A server that runs for months sees cells come and go; those in use are read in right now.
+            known.retain(|_, (_, place)| Arc::strong_count(&place.turns) > 1);
+        }
         // Those who read where the cell was before have turns of the same number.
         let turns = known.get(cell).map_or_else(|| turns(self.read_concurrency), |(_, place)| Arc::clone(&place.turns));
         let place = Place { cluster, address: info.server_address, root: info.root, turns };
@@ -309,6 +316,9 @@ impl Topology for EtcdTopology {
     }
 }
 
+/// Cells whose places are remembered; a topology has a few dozen.
+const CELLS_KEPT: usize = 1024;
+
 fn turns(concurrency: usize) -> Arc<Semaphore> {
     Arc::new(Semaphore::new(concurrency.clamp(1, Semaphore::MAX_PERMITS)))
 }
@@ -321,4 +331,35 @@ fn readable(path: &str) -> bool {
 /// The name that error texts show for a path under a root.
 fn record_node(root: &str, path: &str) -> String {
     node::join(&[root, path])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(address: &str) -> Vec<u8> {
+        CellInfo { server_address: address.to_owned(), root: "/vitess/cell".to_owned() }.encode_to_vec()
+    }
+
+    /// As a server sees it whose topology changes for months.
+    #[tokio::test]
+    async fn cells_that_come_and_go_take_bounded_memory() {
+        let topology = EtcdTopology::new(&EtcdConfig::new("127.0.0.1:1", "/vitess/global")).unwrap();
+        let clusters = || topology.clusters.lock().unwrap().len();
+        for moved in 0..100 {
+            topology.place("zone1", record(&format!("127.0.0.1:{}", 2 + moved))).unwrap();
+        }
+        assert!(clusters() <= 3, "one cell that moves, and {} clusters", clusters());
+        for cell in 0..3 * CELLS_KEPT {
+            topology.place(&format!("cell{cell}"), record(&format!("127.0.0.1:{}", 1_000 + cell))).unwrap();
+            let known = topology.known.lock().unwrap().len();
+            assert!(known <= CELLS_KEPT && clusters() <= CELLS_KEPT + 2, "{known} cells, {} clusters", clusters());
+        }
+        // A place that somebody reads in stays.
+        let used = topology.place("used", record("127.0.0.1:9")).unwrap();
+        for cell in 0..2 * CELLS_KEPT {
+            topology.place(&format!("other{cell}"), record("127.0.0.1:9")).unwrap();
+        }
+        assert!(Arc::ptr_eq(&used.turns, &topology.known.lock().unwrap()["used"].1.turns));
+    }
 }
