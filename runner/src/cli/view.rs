@@ -192,9 +192,12 @@ pub(crate) fn lines(columns: &[Column], lines: &[Line], width: Option<usize>) ->
     pieces.iter().zip(troubled).map(coloured).collect()
 }
 
+/// Characters of a name that a line has room for.
+const NAME: usize = 20;
+
 /// How a column of names that people copy and search for gives way: on a screen at last, elsewhere never.
 pub(crate) fn name_fit(least: usize) -> Fit {
-    if terminal::is_screen() { Fit::Name(least) } else { Fit::Whole }
+    if terminal::is_screen() { Fit::Name(least) } else { Fit::Widening(NAME) }
 }
 
 /// Names, one a line.

@@ -21,6 +21,8 @@ pub enum Fit {
     Middle(usize),
     /// As [`Fit::Middle`], but only once the rest has lines of its own: for names that people copy.
     Name(usize),
+    /// Never shortened: the line becomes wider by what it takes beyond so many characters.
+    Widening(usize),
     /// Cut at the end; takes what the others leave.
     Rest,
 }
@@ -35,8 +37,12 @@ pub fn table(columns: &[Column<'_>], rows: &[Vec<String>], width: Option<usize>)
 /// As [`table`], piece by piece: the headings, then one piece per row, each with a newline at its end and, where it has some, its lines
 /// beneath.
 pub fn lay_out(columns: &[Column<'_>], rows: &[Vec<String>], width: Option<usize>) -> Vec<String> {
-    let screen = width.unwrap_or(usize::MAX);
     let natural = natural_widths(columns, rows);
+    let beyond = columns.iter().zip(&natural).map(|(column, natural)| match column.fit {
+        Fit::Widening(room) => natural.saturating_sub(room),
+        _ => 0,
+    });
+    let screen = width.map_or(usize::MAX, |width| width + beyond.sum::<usize>());
     let mut widths = natural.clone();
     shrink(columns, &mut widths, screen, false);
     let fits = total(&widths) <= screen;
@@ -92,7 +98,7 @@ fn total(widths: &[usize]) -> usize {
 /// Takes away what is too much: first from the rest, then evenly from what may be shortened.
 fn shrink(columns: &[Column<'_>], widths: &mut [usize], width: usize, may_cut_names: bool) {
     let floor = |column: &Column<'_>| match column.fit {
-        Fit::Whole => usize::MAX,
+        Fit::Whole | Fit::Widening(_) => usize::MAX,
         Fit::Name(_) if !may_cut_names => usize::MAX,
         Fit::Middle(least) | Fit::Name(least) => least.max(column.heading.chars().count()),
         Fit::Rest => 24.max(column.heading.chars().count()),
@@ -118,7 +124,7 @@ fn fitted(text: &str, fit: Fit, width: usize) -> String {
         Fit::Middle(_) | Fit::Name(_) => {
             format!("{}…{}", lines::head(text, (width - 1).div_ceil(2)), lines::tail(text, (width - 1) / 2))
         }
-        Fit::Whole | Fit::Rest => lines::cut(text, Some(width)),
+        Fit::Whole | Fit::Widening(_) | Fit::Rest => lines::cut(text, Some(width)),
     }
 }
 
@@ -134,6 +140,20 @@ mod tests {
 
     fn row(name: &str, lag: &str, note: &str) -> Vec<String> {
         vec![name.into(), lag.into(), note.into()]
+    }
+
+    #[test]
+    fn a_name_that_widens_the_line_leaves_the_others_their_room() {
+        let columns = &[
+            Column { heading: "NAME", fit: Fit::Widening(6) },
+            Column { heading: "FROM", fit: Fit::Middle(5) },
+            Column { heading: "NOTE", fit: Fit::Rest },
+        ];
+        let text = table(columns, &[row("a-long-name", "commerce", "well")], Some(24));
+        assert_eq!(text, "NAME         FROM      NOTE\na-long-name  commerce  well\n");
+        // Where it is short, the line is as wide as it was to be.
+        let text = table(columns, &[row("name", "a-source-keyspace", "well")], Some(24));
+        assert!(text.lines().all(|line| line.chars().count() <= 24) && text.contains("…"), "{text}");
     }
 
     #[test]
