@@ -30,11 +30,13 @@ mod message;
 pub mod methods;
 mod metrics;
 mod page;
+mod perform;
 mod record;
 mod reflection;
 mod service;
 mod share;
 mod subject;
+mod trailers;
 
 pub use auth::AuthOptions;
 pub use door::ServerTls;

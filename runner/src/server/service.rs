@@ -3,27 +3,23 @@
 //! Bytes in, a flow, bytes out. No RPC of Vitess has code of its own here: what is served is [`rpc::SERVED`].
 
 use std::{
-    fmt::Write,
-    future::Future,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
     time::Duration,
 };
 
-use bytes::{Bytes, BytesMut};
-use futures_util::future::BoxFuture;
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body::Frame;
 use http_body_util::BodyExt;
 use tokio::{
     runtime::Handle,
     sync::watch,
-    task::JoinHandle,
     time::{Instant, timeout, timeout_at},
 };
 use tonic::body::Body;
-use vtflow_planner::{Call, CallOptions, Code, Effect, Failure, Reply, Timestamp, rpc, trace::Trace};
+use vtflow_planner::{Call, CallOptions, Effect, Timestamp, rpc};
 
 use super::{
     admission::{Admission, Room},
@@ -34,19 +30,15 @@ use super::{
     forward::Forward,
     health::Health,
     lines::Sparing,
-    message::{self, Refusal, code, framed, read_one},
+    message::{self, Refusal, code, read_one},
     methods,
     metrics::Metrics,
-    record::{self, Ids, Record, Recorded},
+    perform::{Answered, PATIENT, TRACE, Want},
+    record::{Ids, Record, Recorded},
     reflection::Reflection,
     share::Flights,
 };
-use crate::{
-    drive::{ClusterIo, drive},
-    observe::{Counts, Observer, Sums},
-    planner_host::PlannerHost,
-    trace::{Recorder, TraceFile},
-};
+use crate::{drive::ClusterIo, observe::Observer, planner_host::PlannerHost, trace::TraceFile};
 
 /// Where requests get their `now` from: the machine's clock, or a recorded cluster's moment.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -80,49 +72,6 @@ pub(super) struct Inner {
     pub(super) kept_out: Sparing,
 }
 
-/// What came of a request, ready to be sent to everybody who asked.
-pub(super) struct Answered {
-    /// The messages, framed, one behind the other: one, or those of a stream. Empty if the status comes alone. Or a trace, as JSON.
-    pub(super) frames: Bytes,
-    pub(super) result: Result<(), Refusal>,
-    /// The trailers that tell of failures.
-    trailers: HeaderMap,
-    failures: usize,
-    sums: Sums,
-    /// vtflow does not do this: nothing was touched, and a vtctld may.
-    is_elsewhere: bool,
-}
-
-impl Answered {
-    fn refused(refusal: Refusal) -> Arc<Self> {
-        let (frames, trailers, sums) = (Bytes::new(), HeaderMap::new(), Sums::default());
-        Arc::new(Self { frames, result: Err(refusal), trailers, failures: 0, sums, is_elsewhere: false })
-    }
-
-    /// Notes what it came to.
-    pub(super) fn tell(&self, record: &mut Record) {
-        let Sums { topology_gets, topology_ranges, tablet_calls, tablet_pages, rounds, .. } = self.sums;
-        record.note("asks", topology_gets + topology_ranges + tablet_calls + tablet_pages);
-        record.note("rounds", rounds);
-        record.note("failures", self.failures);
-        record.ended(self.result.as_ref().map_or_else(|refusal| refusal.code, |()| code::OK));
-        if let Err(refusal) = &self.result {
-            record.note("error", &refusal.message);
-        }
-    }
-}
-
-/// What a flow is performed for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Want {
-    /// The reply.
-    Reply,
-    /// The reply, and its trace in the file.
-    Kept,
-    /// The trace itself, as JSON.
-    Trace,
-}
-
 /// The connection that a request came on.
 fn held(extensions: &http::Extensions) -> Option<Arc<Held>> {
     extensions.get::<Arc<Held>>().cloned()
@@ -137,15 +86,6 @@ fn watching(response: Response<Body>, held: Option<Arc<Held>>) -> Response<Body>
             frame
         }))
     })
-}
-
-/// A task that ends with whoever waits for it.
-struct Task<T>(JoinHandle<T>);
-
-impl<T> Drop for Task<T> {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
 
 impl Inner {
@@ -324,21 +264,6 @@ impl Inner {
         Ok((response, answered.is_elsewhere))
     }
 
-    /// A read for the page: its trace, as JSON. The same way as every other read.
-    pub(super) async fn trace(self: &Arc<Self>, served: &'static rpc::Served, call: Call, record: &mut Record) -> Arc<Answered> {
-        let key = ("/api/trace", serde_json::to_vec(&call).unwrap_or_default().into());
-        let until = Instant::now() + PATIENT.min(self.request_time);
-        debug_assert_eq!(served.effect, Effect::Read, "the page only reads");
-        let (running, joined) = self.flights.join(key, || self.flow(call, until, None, Want::Trace));
-        let answered = running.await;
-        answered.tell(record);
-        if joined {
-            self.metrics.rpc_shared();
-            record.note("shared", "true");
-        }
-        answered
-    }
-
     /// Lets a caller in, or says why not, and leaves a line about it.
     pub(super) fn let_in(&self, port: &str, headers: &HeaderMap, extensions: &http::Extensions) -> Result<(), Refusal> {
         let checked = self.auth.check(headers, extensions);
@@ -362,96 +287,6 @@ impl Inner {
             return Err(Refusal::new(code::RESOURCE_EXHAUSTED, text));
         };
         Ok((message?, room))
-    }
-
-    /// One change, to its end even if nobody waits for it any more: half of it would be worse than all or nothing. Reads that
-    /// began before its end are joined by nobody who comes later. `None` if the task was ended, with the process.
-    fn write(
-        self: &Arc<Self>,
-        call: Call,
-        until: Instant,
-        audit: Option<Audit>,
-        is_traced: bool,
-    ) -> impl Future<Output = Option<Arc<Answered>>> + use<> {
-        let inner = Arc::clone(self);
-        let under_way = UnderWay::begin(&self.writing);
-        let task = self.runtime.spawn(async move {
-            let _under_way = under_way;
-            inner.flights.changed();
-            let answered = inner.flow(call, until, audit, if is_traced { Want::Kept } else { Want::Reply }).await;
-            inner.flights.changed();
-            answered
-        });
-        async move { task.await.ok() }
-    }
-
-    /// One request, from its bytes to the bytes of its answer: in its turn, in a task of its own.
-    fn flow(&self, call: Call, until: Instant, audit: Option<Audit>, want: Want) -> BoxFuture<'static, Arc<Answered>> {
-        let (io, metrics, observer) = (self.io.clone(), Arc::clone(&self.metrics), Arc::clone(&self.observer));
-        let (planner, now, message_bytes) = (self.planner.clone(), Arc::clone(&self.now), self.message_bytes);
-        let (traces, admission) = (self.traces.clone(), Arc::clone(&self.admission));
-        let task = Task(self.runtime.spawn(async move {
-            let turn = match admission.turn(Some(until)).await {
-                Ok(turn) => turn,
-                Err(refusal) => {
-                    if let Some(audit) = audit {
-                        audit.refused(&refusal);
-                    }
-                    return Answered::refused(refusal);
-                }
-            };
-            let audit = audit.map(Audit::begun);
-            let now = now();
-            let counts = Counts::default();
-            let watch = (&counts, (&*metrics, &*observer));
-            let recorder = match want {
-                Want::Reply => None,
-                Want::Kept => traces.as_ref().map(|_| Recorder::new()),
-                Want::Trace => Some(Recorder::new()),
-            };
-            let flow = planner.start(&call, now);
-            let until = Some(until);
-            let reply = match &recorder {
-                Some(recorder) => drive(flow, &io, until, &(recorder, watch)).await,
-                None => drive(flow, &io, until, &watch).await,
-            };
-            if let Some(audit) = audit {
-                audit.ended(&reply);
-            }
-            let sums = counts.sums();
-            metrics.flow_ended(sums.rounds, &reply.failures);
-            let failures = reply.failures.len();
-            let trace = recorder.map(|recorder| recorder.ended(planner.build(), &call, now, &reply));
-            if let (Want::Trace, Some(trace)) = (want, &trace) {
-                let document = serde_json::to_vec(trace).unwrap_or_default();
-                let frames = admission.reply(document.into()).await;
-                drop(turn);
-                return Arc::new(Answered {
-                    frames,
-                    result: Ok(()),
-                    trailers: HeaderMap::new(),
-                    failures,
-                    sums,
-                    is_elsewhere: false,
-                });
-            }
-            let (frames, result) = frames(&reply, message_bytes);
-            let taken = result.as_ref().err().map_or(0, |refusal| message::message_size(&refusal.message));
-            let mut trailers = told(&reply.failures, message::METADATA_BYTES - message::RESERVED_BYTES - taken);
-            let is_untouched = reply.written.as_ref().is_none_or(|written| written.outcomes.is_empty());
-            let is_elsewhere = is_untouched && matches!(&reply.result, Err(status) if status.code == Code::Unimplemented);
-            drop(reply);
-            if want == Want::Kept {
-                trailers.insert(TRACE, kept(traces, trace).await);
-            }
-            let frames = admission.reply(frames).await;
-            drop(turn);
-            Arc::new(Answered { frames, result, trailers, failures, sums, is_elsewhere })
-        }));
-        Box::pin(async move {
-            let mut task = task;
-            (&mut task.0).await.unwrap_or_else(|_| Answered::refused(Refusal::new(code::INTERNAL, BROKEN)))
-        })
     }
 }
 
@@ -486,22 +321,6 @@ impl http_body::Body for Charged {
     }
 }
 
-/// All messages of a reply, framed, and how it ends. A message that is too large ends it before.
-fn frames(reply: &Reply, message_bytes: usize) -> (Bytes, Result<(), Refusal>) {
-    if let ([], Ok(message)) = (reply.stream.as_slice(), &reply.result) {
-        return framed(message, message_bytes).map_or_else(|refusal| (Bytes::new(), Err(refusal)), |frame| (frame, Ok(())));
-    }
-    let mut frames = BytesMut::new();
-    for message in reply.stream.iter().chain(&reply.result) {
-        match framed(message, message_bytes) {
-            Ok(frame) => frames.extend_from_slice(&frame),
-            Err(refusal) => return (frames.freeze(), Err(refusal)),
-        }
-    }
-    let result = reply.result.as_ref().map(drop).map_err(|status| Refusal::new(status.code as i32, status.message.clone()));
-    (frames.freeze(), result)
-}
-
 /// An answer and who tells the record of its end.
 enum Answer {
     /// The record knows.
@@ -510,90 +329,10 @@ enum Answer {
     Elsewhere(Response<Body>),
 }
 
-/// The failures as trailers: a JSON array of as many as fit into `room` bytes, in ASCII, and how many did not.
-fn told(failures: &[Failure], room: usize) -> HeaderMap {
-    let bytes = FAILURES_BYTES.min(room.saturating_sub(FAILURES_RESERVED_BYTES));
-    let mut trailers = HeaderMap::new();
-    if failures.is_empty() {
-        return trailers;
-    }
-    let mut list = String::from("[");
-    let mut told = 0;
-    for failure in failures {
-        let Ok(text) = serde_json::to_string(failure) else { continue };
-        let text = ascii(&text);
-        if list.len() + text.len() + 2 > bytes {
-            break;
-        }
-        if told > 0 {
-            list.push(',');
-        }
-        list.push_str(&text);
-        told += 1;
-    }
-    list.push(']');
-    if let Ok(value) = HeaderValue::try_from(list) {
-        trailers.insert("vtflow-failures", value);
-    }
-    if told < failures.len() {
-        trailers.insert("vtflow-failures-omitted", HeaderValue::from(failures.len() - told));
-    }
-    trailers
-}
-
-/// JSON with every character beyond ASCII written as an escape.
-fn ascii(json: &str) -> String {
-    let mut text = String::with_capacity(json.len());
-    let mut units = [0; 2];
-    for character in json.chars() {
-        if character.is_ascii() && !character.is_ascii_control() {
-            text.push(character);
-        } else {
-            for unit in character.encode_utf16(&mut units) {
-                // Writing to a String does not fail.
-                let _ = write!(text, "\\u{unit:04x}");
-            }
-        }
-    }
-    text
-}
-
-/// What a caller who wanted a trace is told: its number in the file, or why there is none.
-async fn kept(traces: Option<Arc<TraceFile>>, trace: Option<Trace>) -> HeaderValue {
-    let (Some(traces), Some(trace)) = (traces, trace) else {
-        return HeaderValue::from_static("none: this server was started without --trace");
-    };
-    // A large one takes a while to write.
-    let number = tokio::task::spawn_blocking(move || traces.add(trace)).await;
-    match number.unwrap_or_else(|error| Err(error.to_string())) {
-        Ok(number) => number.into(),
-        Err(error) => {
-            record::log("warn", &error);
-            HeaderValue::from_static("none: the file cannot be written; the server's log says why")
-        }
-    }
-}
-
 /// A little before the caller stops waiting: what is known then can still arrive.
 fn before(until: Instant, now: Instant) -> Instant {
     let remaining = until.saturating_duration_since(now);
     until - (remaining / 10).min(MARGIN)
-}
-
-/// A change that is counted as long as it is under way.
-struct UnderWay(watch::Sender<usize>);
-
-impl UnderWay {
-    fn begin(writing: &watch::Sender<usize>) -> Self {
-        writing.send_modify(|count| *count += 1);
-        Self(writing.clone())
-    }
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        self.0.send_modify(|count| *count = count.saturating_sub(1));
-    }
 }
 
 fn left_behind() -> Refusal {
@@ -614,69 +353,18 @@ fn late() -> Refusal {
     Refusal::new(code::DEADLINE_EXCEEDED, "context deadline exceeded: the answer was not ready in time")
 }
 
-/// What a caller is told whose flow ended without a reply.
-const BROKEN: &str = "this request broke off inside the server: this is a defect of vtflow, its log says more";
-
 /// How long the message of a request may take to arrive.
 const MESSAGE_TIME: Duration = Duration::from_secs(30);
 
 /// In the response's headers, and in the log.
 const REQUEST_ID: &str = "vtflow-request-id";
 
-/// In a request's metadata, with any value: keep a trace of it. In the trailers: which one it is.
-const TRACE: &str = "vtflow-trace";
-
-/// Bytes of the trailer `vtflow-failures` at most. A long status message leaves it less.
-const FAILURES_BYTES: usize = 4096;
-
-/// Bytes of that trailer's name, of the one that says how many are left out, and of the trace's.
-const FAILURES_RESERVED_BYTES: usize = 320;
-
 /// How long before a caller's deadline the asks end, at most.
 const MARGIN: Duration = Duration::from_millis(250);
 
-/// Callers who wait at least so long share reads: a shared read has no deadline but those of its asks. Others get an answer
-/// of their own, with what is known when their time is over.
-const PATIENT: Duration = Duration::from_secs(60);
-
 #[cfg(test)]
 mod tests {
-    use vtflow_planner::Lost;
-
     use super::*;
-
-    fn failure(shard: usize, message: &str) -> Failure {
-        Failure {
-            keyspace: "customer".to_owned(),
-            shard: shard.to_string(),
-            tablet: String::new(),
-            workflow: String::new(),
-            lost: Lost::Shard,
-            message: message.to_owned(),
-        }
-    }
-
-    #[test]
-    fn failures_are_ascii_json_of_a_bounded_size() {
-        assert!(told(&[], 8000).is_empty());
-        let one = [failure(1, "caf\u{e9} \u{1f600}\n\"x\"")];
-        let trailers = told(&one, 8000);
-        let text = trailers["vtflow-failures"].to_str().unwrap();
-        assert!(text.is_ascii());
-        assert_eq!(serde_json::from_str::<Vec<Failure>>(text).unwrap(), one);
-        assert!(!trailers.contains_key("vtflow-failures-omitted"));
-
-        let many: Vec<Failure> = (0..300).map(|shard| failure(shard, "did not answer in 10s")).collect();
-        let trailers = told(&many, 8000);
-        let text = trailers["vtflow-failures"].to_str().unwrap();
-        assert!(text.len() <= FAILURES_BYTES);
-        let kept: Vec<Failure> = serde_json::from_str(text).unwrap();
-        assert!(kept.len() > 20 && kept == many[..kept.len()]);
-        let omitted: usize = trailers["vtflow-failures-omitted"].to_str().unwrap().parse().unwrap();
-        assert_eq!(kept.len() + omitted, 300);
-
-        assert_eq!(told(&[failure(1, &"x".repeat(5000))], 8000)["vtflow-failures"], "[]");
-    }
 
     #[test]
     fn asks_end_a_little_before_the_callers_deadline() {

@@ -1,0 +1,240 @@
+//! One request from its message to its answer, whichever port it came by: shared with those who ask the same, in its turn, in a task
+//! of its own.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::future::BoxFuture;
+use http::{HeaderMap, HeaderValue};
+use tokio::{sync::watch, task::JoinHandle, time::Instant};
+use vtflow_planner::{Call, Code, Effect, Reply, rpc, trace::Trace};
+
+use super::{
+    audit::Audit,
+    message::{self, Refusal, code, framed},
+    record::{self, Record},
+    service::Inner,
+    trailers::told,
+};
+use crate::{
+    drive::drive,
+    observe::{Counts, Sums},
+    trace::{Recorder, TraceFile},
+};
+
+/// What came of a request, ready to be sent to everybody who asked.
+pub(super) struct Answered {
+    /// The messages, framed, one behind the other: one, or those of a stream. Empty if the status comes alone. Or a trace, as JSON.
+    pub(super) frames: Bytes,
+    pub(super) result: Result<(), Refusal>,
+    /// The trailers that tell of failures.
+    pub(super) trailers: HeaderMap,
+    failures: usize,
+    sums: Sums,
+    /// vtflow does not do this: nothing was touched, and a vtctld may.
+    pub(super) is_elsewhere: bool,
+}
+
+impl Answered {
+    fn refused(refusal: Refusal) -> Arc<Self> {
+        let (frames, trailers, sums) = (Bytes::new(), HeaderMap::new(), Sums::default());
+        Arc::new(Self { frames, result: Err(refusal), trailers, failures: 0, sums, is_elsewhere: false })
+    }
+
+    /// Notes what it came to.
+    pub(super) fn tell(&self, record: &mut Record) {
+        let Sums { topology_gets, topology_ranges, tablet_calls, tablet_pages, rounds, .. } = self.sums;
+        record.note("asks", topology_gets + topology_ranges + tablet_calls + tablet_pages);
+        record.note("rounds", rounds);
+        record.note("failures", self.failures);
+        record.ended(self.result.as_ref().map_or_else(|refusal| refusal.code, |()| code::OK));
+        if let Err(refusal) = &self.result {
+            record.note("error", &refusal.message);
+        }
+    }
+}
+
+/// What a flow is performed for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Want {
+    /// The reply.
+    Reply,
+    /// The reply, and its trace in the file.
+    Kept,
+    /// The trace itself, as JSON.
+    Trace,
+}
+
+/// A task that ends with whoever waits for it.
+struct Task<T>(JoinHandle<T>);
+
+impl<T> Drop for Task<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Inner {
+    /// A read for the page: its trace, as JSON. The same way as every other read.
+    pub(super) async fn trace(self: &Arc<Self>, served: &'static rpc::Served, call: Call, record: &mut Record) -> Arc<Answered> {
+        let key = ("/api/trace", serde_json::to_vec(&call).unwrap_or_default().into());
+        let until = Instant::now() + PATIENT.min(self.request_time);
+        debug_assert_eq!(served.effect, Effect::Read, "the page only reads");
+        let (running, joined) = self.flights.join(key, || self.flow(call, until, None, Want::Trace));
+        let answered = running.await;
+        answered.tell(record);
+        if joined {
+            self.metrics.rpc_shared();
+            record.note("shared", "true");
+        }
+        answered
+    }
+
+    /// One change, to its end even if nobody waits for it any more: half of it would be worse than all or nothing. Reads that
+    /// began before its end are joined by nobody who comes later. `None` if the task was ended, with the process.
+    pub(super) fn write(
+        self: &Arc<Self>,
+        call: Call,
+        until: Instant,
+        audit: Option<Audit>,
+        is_traced: bool,
+    ) -> impl Future<Output = Option<Arc<Answered>>> + use<> {
+        let inner = Arc::clone(self);
+        let under_way = UnderWay::begin(&self.writing);
+        let task = self.runtime.spawn(async move {
+            let _under_way = under_way;
+            inner.flights.changed();
+            let answered = inner.flow(call, until, audit, if is_traced { Want::Kept } else { Want::Reply }).await;
+            inner.flights.changed();
+            answered
+        });
+        async move { task.await.ok() }
+    }
+
+    /// One request, from its bytes to the bytes of its answer: in its turn, in a task of its own.
+    pub(super) fn flow(&self, call: Call, until: Instant, audit: Option<Audit>, want: Want) -> BoxFuture<'static, Arc<Answered>> {
+        let (io, metrics, observer) = (self.io.clone(), Arc::clone(&self.metrics), Arc::clone(&self.observer));
+        let (planner, now, message_bytes) = (self.planner.clone(), Arc::clone(&self.now), self.message_bytes);
+        let (traces, admission) = (self.traces.clone(), Arc::clone(&self.admission));
+        let task = Task(self.runtime.spawn(async move {
+            let turn = match admission.turn(Some(until)).await {
+                Ok(turn) => turn,
+                Err(refusal) => {
+                    if let Some(audit) = audit {
+                        audit.refused(&refusal);
+                    }
+                    return Answered::refused(refusal);
+                }
+            };
+            let audit = audit.map(Audit::begun);
+            let now = now();
+            let counts = Counts::default();
+            let watch = (&counts, (&*metrics, &*observer));
+            let recorder = match want {
+                Want::Reply => None,
+                Want::Kept => traces.as_ref().map(|_| Recorder::new()),
+                Want::Trace => Some(Recorder::new()),
+            };
+            let flow = planner.start(&call, now);
+            let until = Some(until);
+            let reply = match &recorder {
+                Some(recorder) => drive(flow, &io, until, &(recorder, watch)).await,
+                None => drive(flow, &io, until, &watch).await,
+            };
+            if let Some(audit) = audit {
+                audit.ended(&reply);
+            }
+            let sums = counts.sums();
+            metrics.flow_ended(sums.rounds, &reply.failures);
+            let failures = reply.failures.len();
+            let trace = recorder.map(|recorder| recorder.ended(planner.build(), &call, now, &reply));
+            if let (Want::Trace, Some(trace)) = (want, &trace) {
+                let document = serde_json::to_vec(trace).unwrap_or_default();
+                let frames = admission.reply(document.into()).await;
+                drop(turn);
+                return Arc::new(Answered {
+                    frames,
+                    result: Ok(()),
+                    trailers: HeaderMap::new(),
+                    failures,
+                    sums,
+                    is_elsewhere: false,
+                });
+            }
+            let (frames, result) = frames(&reply, message_bytes);
+            let taken = result.as_ref().err().map_or(0, |refusal| message::message_size(&refusal.message));
+            let mut trailers = told(&reply.failures, message::METADATA_BYTES - message::RESERVED_BYTES - taken);
+            let is_untouched = reply.written.as_ref().is_none_or(|written| written.outcomes.is_empty());
+            let is_elsewhere = is_untouched && matches!(&reply.result, Err(status) if status.code == Code::Unimplemented);
+            drop(reply);
+            if want == Want::Kept {
+                trailers.insert(TRACE, kept(traces, trace).await);
+            }
+            let frames = admission.reply(frames).await;
+            drop(turn);
+            Arc::new(Answered { frames, result, trailers, failures, sums, is_elsewhere })
+        }));
+        Box::pin(async move {
+            let mut task = task;
+            (&mut task.0).await.unwrap_or_else(|_| Answered::refused(Refusal::new(code::INTERNAL, BROKEN)))
+        })
+    }
+}
+
+/// All messages of a reply, framed, and how it ends. A message that is too large ends it before.
+fn frames(reply: &Reply, message_bytes: usize) -> (Bytes, Result<(), Refusal>) {
+    if let ([], Ok(message)) = (reply.stream.as_slice(), &reply.result) {
+        return framed(message, message_bytes).map_or_else(|refusal| (Bytes::new(), Err(refusal)), |frame| (frame, Ok(())));
+    }
+    let mut frames = BytesMut::new();
+    for message in reply.stream.iter().chain(&reply.result) {
+        match framed(message, message_bytes) {
+            Ok(frame) => frames.extend_from_slice(&frame),
+            Err(refusal) => return (frames.freeze(), Err(refusal)),
+        }
+    }
+    let result = reply.result.as_ref().map(drop).map_err(|status| Refusal::new(status.code as i32, status.message.clone()));
+    (frames.freeze(), result)
+}
+
+/// What a caller who wanted a trace is told: its number in the file, or why there is none.
+async fn kept(traces: Option<Arc<TraceFile>>, trace: Option<Trace>) -> HeaderValue {
+    let (Some(traces), Some(trace)) = (traces, trace) else {
+        return HeaderValue::from_static("none: this server was started without --trace");
+    };
+    // A large one takes a while to write.
+    let number = tokio::task::spawn_blocking(move || traces.add(trace)).await;
+    match number.unwrap_or_else(|error| Err(error.to_string())) {
+        Ok(number) => number.into(),
+        Err(error) => {
+            record::log("warn", &error);
+            HeaderValue::from_static("none: the file cannot be written; the server's log says why")
+        }
+    }
+}
+
+/// A change that is counted as long as it is under way.
+struct UnderWay(watch::Sender<usize>);
+
+impl UnderWay {
+    fn begin(writing: &watch::Sender<usize>) -> Self {
+        writing.send_modify(|count| *count += 1);
+        Self(writing.clone())
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count = count.saturating_sub(1));
+    }
+}
+
+/// What a caller is told whose flow ended without a reply.
+const BROKEN: &str = "this request broke off inside the server: this is a defect of vtflow, its log says more";
+
+/// In a request's metadata, with any value: keep a trace of it. In the trailers: which one it is.
+pub(super) const TRACE: &str = "vtflow-trace";
+
+/// Callers who wait at least so long share reads: a shared read has no deadline but those of its asks. Others get an answer
+/// of their own, with what is known when their time is over.
+pub(super) const PATIENT: Duration = Duration::from_secs(60);
