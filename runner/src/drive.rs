@@ -48,9 +48,10 @@ pub struct Planned {
 ///
 /// `until` is the caller's own deadline: asks that are not answered by then fail, and the reply says which. No call that writes
 /// is begun after it; from the first one on the deadline counts no more, so that the reply can say what became of each.
-pub async fn drive(mut flow: impl Asking, cluster: &ClusterIo, until: Option<Instant>, observer: &dyn Observer) -> Reply {
-    // Given back when the flow, and all that it keeps of the answers, has ended.
+pub async fn drive(flow: impl Asking, cluster: &ClusterIo, until: Option<Instant>, observer: &dyn Observer) -> Reply {
     let share = cluster.tablets.share();
+    // Dropped before its share of the room is given back: it keeps answers.
+    let mut flow = flow;
     let mut running = Running::default();
     running.start(flow.asks(), cluster, &share, until, observer);
     while let Some(done) = running.next().await {
@@ -69,8 +70,9 @@ pub async fn drive(mut flow: impl Asking, cluster: &ClusterIo, until: Option<Ins
 /// Performs the topology asks of a request and none of its tablet calls: what the request would ask of whom.
 ///
 /// A call that depends on another call's answer (a further page, a fallback) cannot be known and is not listed.
-pub async fn plan(mut flow: impl Asking, cluster: &ClusterIo, until: Option<Instant>, observer: &dyn Observer) -> Planned {
+pub async fn plan(flow: impl Asking, cluster: &ClusterIo, until: Option<Instant>, observer: &dyn Observer) -> Planned {
     let share = cluster.tablets.share();
+    let mut flow = flow;
     let mut all = Vec::new();
     loop {
         let (calls, reads): (Vec<Ask>, Vec<Ask>) =

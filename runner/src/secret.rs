@@ -102,14 +102,14 @@ impl fmt::Display for CredentialsFault {
 /// A list of addresses as texts show it: whatever stands before an `@`, also one that is written `%40`, or behind a `?` may be a name
 /// and a password, and is left out.
 pub(crate) fn shown_address(list: &str) -> String {
-    let (list, rest) = match list.split_once('?') {
-        Some((before, _)) => (before, "?…"),
-        None => (list, ""),
-    };
     let end = list.rfind('@').map(|at| at + 1).max(list.rfind("%40").map(|at| at + 3));
-    match end.and_then(|end| list.get(end..)) {
-        Some(host) => format!("…@{host}{rest}"),
-        None => format!("{list}{rest}"),
+    let (secret, shown) = match end.and_then(|end| list.get(end..)) {
+        Some(host) => ("…@", host),
+        None => ("", list),
+    };
+    match shown.split_once('?') {
+        Some((host, _)) => format!("{secret}{host}?…"),
+        None => format!("{secret}{shown}"),
     }
 }
 
@@ -131,7 +131,8 @@ mod tests {
             ("http://anna:hunter2@a:2379", "…@a:2379"),
             ("http://anna:hunter2%40a:2379", "…@a:2379"),
             ("b:1,http://anna:hun@ter2@a:2379?password=hunter2", "…@a:2379?…"),
-            ("a:2379?password=hunter2@b", "a:2379?…"),
+            ("a:2379?password=hunter2@b", "…@b"),
+            ("http://anna:hun?ter2@a:2379", "…@a:2379"),
         ] {
             assert_eq!(shown_address(list), shown);
         }

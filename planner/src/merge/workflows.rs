@@ -184,26 +184,29 @@ impl Merge {
     fn leave_out(&mut self, unreached: usize, limit: usize) -> (Vec<Unreached>, usize) {
         let mut left_out = Vec::new();
         let mut total = 0_usize;
-        let mut sizes: BTreeMap<&str, usize> = BTreeMap::new();
+        // What a shard makes in all, and what of it are streams: a name alone belongs to its workflow.
+        let mut sizes: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
         for (name, building) in &self.building {
             total += building.own_bytes(name);
             for (key, streams) in &building.shard_streams {
                 let bytes = key.len() + streams.encoded_len() + ENTRY_BYTES;
                 total += bytes;
-                *sizes.entry(key).or_default() += bytes;
+                let (all, of_streams) = sizes.entry(key).or_default();
+                *all += bytes;
+                *of_streams += bytes;
             }
             if !building.named_by.is_empty() {
-                *sizes.entry(&building.named_by).or_default() += building.own_bytes(name);
+                sizes.entry(&building.named_by).or_default().0 += building.own_bytes(name);
             }
         }
-        let mut sizes: Vec<(usize, String)> = sizes.into_iter().map(|(key, bytes)| (bytes, key.to_owned())).collect();
+        let mut sizes: Vec<((usize, usize), String)> = sizes.into_iter().map(|(key, bytes)| (bytes, key.to_owned())).collect();
         sizes.sort();
         loop {
             let stand_ins = if unreached + left_out.len() > 0 { self.building.len() * limits::STAND_IN_BYTES } else { 0 };
             if total.saturating_add(stand_ins) <= limit {
                 return (left_out, limit - total);
             }
-            let Some((bytes, key)) = sizes.pop() else { return (left_out, 0) };
+            let Some(((bytes, _), key)) = sizes.pop() else { return (left_out, 0) };
             let Some(place) = self.places.get(&key).cloned() else { continue };
             // What was wrong with its rows is no news any more.
             self.failures.retain(|failure| failure.shard != place.shard);
@@ -216,7 +219,7 @@ impl Merge {
                 }
                 stays
             });
-            total += sizes.iter().map(|(bytes, _)| bytes).sum::<usize>();
+            total += sizes.iter().map(|((_, of_streams), _)| of_streams).sum::<usize>();
             let message = format!(
                 "left out: it makes {bytes} bytes of a reply that may have {limit} in all; ask for one workflow, or for fewer shards"
             );

@@ -30,7 +30,7 @@ pub const THROTTLED_SECONDS: i64 = 60;
 
 /// A time later than now by so many seconds is no time. Clocks differ by less; and a stream that never wrote its row may hold a
 /// `YYYYMMDDhhmmss` number there.
-const AHEAD_SECONDS: i64 = 600;
+pub(super) const AHEAD_SECONDS: i64 = 600;
 
 /// What could be a `YYYYMMDDhhmmss` number, from the year 1970 on.
 const SMALLEST_DATE: i64 = 19_700_101_000_000;

@@ -7,14 +7,16 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::words::{plural, some};
+use super::{
+    health::age,
+    words::{plural, some},
+};
 use crate::{
     error::{Failure, Lost},
     flow::{Timestamp, host_port},
     proto::{
         topodata::{KeyspaceType, TabletType},
         vtctldata::{FindAllShardsInKeyspaceResponse, GetKeyspacesResponse, GetTabletsResponse, Keyspace, Shard},
-        vttime::Time,
     },
     topo::names::alias_text,
 };
@@ -139,7 +141,7 @@ fn shard_line(name: &str, shard: &Shard, now: Timestamp) -> ShardLine {
     ShardLine {
         name: name.to_owned(),
         is_serving: record.is_primary_serving,
-        primary_seconds: (!primary.is_empty()).then(|| since(record.primary_term_start_time, now)).flatten(),
+        primary_seconds: (!primary.is_empty()).then(|| age(record.primary_term_start_time, now)).flatten(),
         denied,
         note: if primary.is_empty() {
             "no primary".into()
@@ -184,7 +186,7 @@ pub fn tablets(reply: &GetTabletsResponse, now: Timestamp) -> Vec<TabletLine> {
                 place: format!("{}/{}", tablet.keyspace, tablet.shard),
                 kind: kind.as_str_name().to_lowercase(),
                 address: port.map_or_else(|| tablet.hostname.clone(), |port| host_port(&tablet.hostname, port)),
-                since_seconds: since(tablet.primary_term_start_time.or(tablet.tablet_start_time), now),
+                since_seconds: age(tablet.primary_term_start_time.or(tablet.tablet_start_time), now),
                 has_trouble: !note.is_empty(),
                 note,
             }
@@ -193,11 +195,6 @@ pub fn tablets(reply: &GetTabletsResponse, now: Timestamp) -> Vec<TabletLine> {
     let order = |line: &TabletLine| (!line.has_trouble, line.place.clone(), line.kind != "primary", line.alias.clone());
     lines.sort_by_cached_key(order);
     lines
-}
-
-/// Seconds since then. A clock ahead of ours reads as 0; no time, or the year 1970, is not known.
-fn since(time: Option<Time>, now: Timestamp) -> Option<i64> {
-    time.filter(|time| time.seconds > 0).map(|time| now.seconds.saturating_sub(time.seconds).max(0))
 }
 
 #[cfg(test)]

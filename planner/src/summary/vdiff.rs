@@ -8,7 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::words::{count, duration, message, some};
+use super::{
+    health::AHEAD_SECONDS,
+    words::{count, duration, message, some},
+};
 use crate::{
     flow::Timestamp,
     proto::{tabletmanagerdata::VDiffResponse, vtctldata::VDiffShowResponse},
@@ -169,7 +172,7 @@ pub fn vdiff_list(reply: &VDiffShowResponse, now: Timestamp) -> Result<Vec<VDiff
                 shard: row.text("shard"),
                 has_trouble: state == "error" || stuck.is_some_and(|it| it.is_stuck),
                 state,
-                age_seconds: moment(&row.text("started_at")).map(|then| age(then, now)),
+                age_seconds: moment(&row.text("started_at")).and_then(|then| age(then, now)),
                 note: said.into_iter().flatten().collect::<Vec<_>>().join("; "),
             });
         }
@@ -285,7 +288,7 @@ pub fn vdiff_summary(
     let ended = ends.iter().filter_map(|text| Some((moment(text)?, text))).max().filter(|_| is_common && state == "completed");
     sum.started_at = begun.map(|(_, text)| text.clone()).unwrap_or_default();
     sum.completed_at = ended.map(|(_, text)| text.clone()).unwrap_or_default();
-    sum.age_seconds = begun.map(|(then, _)| age(then, now));
+    sum.age_seconds = begun.and_then(|(then, _)| age(then, now));
     sum.state = match (state, is_one, is_common) {
         ("completed", _, false) => "unknown",
         (state, false, _) if state != "error" => "unknown",
@@ -464,13 +467,18 @@ struct Its {
 /// `sign`: when it last said anything.
 fn progress(started: &str, sign: Option<i64>, now: Timestamp) -> Option<Its> {
     let started = moment(started);
-    let ago = started.map(|then| format!("started {} ago", duration(age(then, now))));
+    let ago = started.and_then(|then| age(then, now)).map(|age| format!("started {} ago", duration(age)));
     // What was only written when it began tells nothing of what came then.
     let sign = sign.filter(|sign| started.is_none_or(|then| *sign > then));
-    let (moved, is_stuck) = match sign.map(|sign| age(sign, now)) {
+    let (moved, is_stuck) = match sign.and_then(|sign| age(sign, now)) {
         Some(silent) if silent > STUCK_SECONDS => (Some(format!("no progress for {}", duration(silent))), true),
         Some(_) => (None, false),
-        None => (started.filter(|then| age(*then, now) > STUCK_SECONDS).map(|_| "when it last moved is not known".into()), false),
+        None => (
+            started
+                .filter(|then| age(*then, now).is_none_or(|age| age > STUCK_SECONDS))
+                .map(|_| "when it last moved is not known".into()),
+            false,
+        ),
     };
     let said: Vec<String> = [ago, moved].into_iter().flatten().collect();
     (!said.is_empty()).then(|| Its { text: said.join(", "), is_stuck })
@@ -478,7 +486,7 @@ fn progress(started: &str, sign: Option<i64>, now: Timestamp) -> Option<Its> {
 
 /// What is said of a part that has not started. `created`: when it was made.
 fn pending(created: Option<i64>, now: Timestamp) -> Its {
-    let age = created.map(|then| age(then, now));
+    let age = created.and_then(|then| age(then, now));
     let text = match age {
         Some(age) => format!("has not started, created {} ago", duration(age)),
         None => "has not started".into(),
@@ -508,8 +516,9 @@ fn moment(text: &str) -> Option<i64> {
     parse_datetime(text).ok().filter(|seconds| *seconds > 0)
 }
 
-fn age(then: i64, now: Timestamp) -> i64 {
-    now.seconds.saturating_sub(then).max(0)
+/// Seconds since then; a time to come is none.
+fn age(then: i64, now: Timestamp) -> Option<i64> {
+    (then <= now.seconds.saturating_add(AHEAD_SECONDS)).then(|| now.seconds.saturating_sub(then).max(0))
 }
 
 /// Rows in words. Where no row was estimated there is no estimate.
@@ -612,6 +621,14 @@ mod tests {
             assert_eq!((sum.notes.clone(), sum.state.as_str()), (vec![format!("{lacks} not compared on 80-")], "unknown"));
             assert!(sum.has_trouble && sum.by_shard[1].has_trouble && !sum.by_shard[0].has_trouble);
         }
+    }
+
+    #[test]
+    fn a_sign_of_life_that_is_to_come_is_none() {
+        let said = |sign: i64| progress("2027-01-15 02:00:00", Some(sign), NOW).map(|its| (its.text, its.is_stuck)).unwrap();
+        assert_eq!(said(NOW.seconds - 10), ("started 6h ago".to_owned(), false));
+        assert_eq!(said(NOW.seconds + 86_400), ("started 6h ago, when it last moved is not known".to_owned(), false));
+        assert_eq!(age(NOW.seconds + 86_400, NOW), None);
     }
 
     #[test]

@@ -20,6 +20,7 @@ use crate::{
     error::{Code, Failure, Lost, Status},
     explain::count,
     flow::{Answer, AskId, Asks, Call, CallOptions, FailureKind, Mode, Reply, Timestamp, What},
+    limits,
     ops::Operation,
     proto::{
         topodata::ThrottledAppRule,
@@ -416,7 +417,13 @@ impl Operation for Throttle {
                         .iter()
                         .filter_map(|record| record.path.strip_prefix(CELLS_PREFIX)?.strip_suffix("/CellInfo"))
                         .collect();
-                    for cell in cells {
+                    if cells.len() > limits::CELLS {
+                        // A change of some of them would be half of one.
+                        let text =
+                            format!("the topology has {} cells, more than the {} that are read", cells.len(), limits::CELLS);
+                        self.lost(GLOBAL, &text);
+                    }
+                    for cell in cells.into_iter().take(limits::CELLS) {
                         match names::check_cell(cell) {
                             Ok(()) => self.read(cell, asks),
                             Err(bad) => self.lost(GLOBAL, &format!("cell {cell:?} cannot exist: {bad}")),

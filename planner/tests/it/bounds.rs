@@ -292,8 +292,14 @@ fn a_shard_that_is_too_large_for_the_reply_costs_itself() {
     let mut cluster = two();
     cluster.answer(200, "names", names(0));
     let only_names = call(&GetWorkflowsRequest { name_only: true, ..all() });
-    let reply = same_in_every_order(&cluster, &Call { options: options.clone(), ..only_names });
+    let reply = same_in_every_order(&cluster, &Call { options: options.clone(), ..only_names.clone() });
     assert!(reply.result.is_ok_and(|bytes| bytes.len() < 1_000) && reply.failures[0].tablet == "zone1-0000000200");
+    // The next one fits, once the largest is gone.
+    cluster.answer(100, "names", rows(&["workflow"], &(0..500).map(|id| vec![text(format!("{id:+>60}"))]).collect::<Vec<_>>()));
+    let reply = same_in_every_order(&cluster, &Call { options: options.clone(), ..only_names });
+    let bytes = reply.result.expect("the other shard's names");
+    let named = GetWorkflowsResponse::decode(bytes.as_slice()).expect("workflows").workflows.len();
+    assert_eq!((named, reply.failures.len()), (500, 1), "{:?}", reply.failures);
 
     let mut cluster = two();
     let row = |id: usize| vec![text(id.to_string()), text(format!("m{id}")), text("y".repeat(1_500))];

@@ -305,3 +305,19 @@ fn records_that_fail_in_several_ways_are_told_alike_in_every_order() {
     let lines: Vec<&str> = text.lines().map(|line| line.split(':').next().unwrap_or_default()).collect();
     assert_eq!(lines, ["global", "zone1", "zone2", "zone3", "nothing was changed"], "{text}");
 }
+
+#[test]
+fn a_topology_with_very_many_cells_is_not_changed_in_some_of_them() {
+    let mut cluster = Cluster::new(&[]);
+    for number in 0..1_001 {
+        cluster.cell(&format!("zone{number}"));
+    }
+    let mut request = UpdateThrottlerConfigRequest::decode(&*bytes(THROTTLE)).unwrap();
+    request.keyspace = "ks".into();
+    let call =
+        Call { path: rpc::UPDATE_THROTTLER_CONFIG.into(), request: request.encode_to_vec(), options: CallOptions::default() };
+    let (reply, _) = cluster.run(&call);
+    let text = reply.result.unwrap_err().message;
+    assert!(text.contains("the topology has 1001 cells, more than the 1000 that are read"), "{text}");
+    assert!(text.ends_with("nothing was changed"), "{text}");
+}

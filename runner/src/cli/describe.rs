@@ -166,7 +166,7 @@ impl View for DescribeArgs {
 }
 
 /// More keyspaces than that are not looked at: each costs a request.
-const KEYSPACES_AT_MOST: usize = 16;
+const KEYSPACES_AT_MOST: usize = 256;
 const KEYSPACES_AT_ONCE: usize = 8;
 
 /// The shards of the keyspaces that workflows read, where they are of this cluster. Empty: they read none.
@@ -193,7 +193,12 @@ async fn shards(cluster: &Connected, keyspace: &str, now: Timestamp) -> SourceSh
     let reply = view::ask(cluster, &shards_of(keyspace), now).await;
     match reply.result.and_then(|bytes| decode::<FindAllShardsInKeyspaceResponse>(&bytes)) {
         Ok(found) => SourceShards::Known(found.shards.into_keys().collect()),
-        Err(status) if ["node doesn't exist", " cannot exist: "].iter().any(|text| status.message.contains(text)) => {
+        // By the whole beginning: a shard's name may hold any words.
+        Err(status)
+            if [": List: node doesn't exist: ".to_owned(), format!(": keyspace {keyspace:?} cannot exist: ")]
+                .iter()
+                .any(|text| status.message.starts_with(&format!("FindAllShardsInKeyspace({keyspace}){text}"))) =>
+        {
             SourceShards::Gone
         }
         Err(_) => SourceShards::Unknown,

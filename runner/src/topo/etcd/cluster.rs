@@ -138,10 +138,10 @@ impl Cluster {
             return Err(format!("a password would travel unencrypted to it: {PLAINTEXT}"));
         }
         let endpoint = |member: &String| -> Result<Member, String> {
-            if member.contains('@') {
+            if member.contains('@') || member.contains("%40") {
                 return Err("a name and a password do not belong into an address: give --topo-etcd-credentials FILE".to_owned());
             }
-            let invalid = |error: tonic::transport::Error| format!("{member}: {}", root_cause(&error));
+            let invalid = |error: tonic::transport::Error| format!("{}: {}", shown_address(member), root_cause(&error));
             let uri = match (member.split_once("://"), addresses.is_tls) {
                 (Some(("unix", _)), _) => member.clone(),
                 (Some((scheme, _)), _) => return Err(format!("{member}: scheme {scheme} is not supported")),
@@ -494,6 +494,7 @@ mod tests {
             ("ftp://a:1", "ftp"),
             ("a b:1", "a b:1"),
             ("http://u:pw@a:1", "--topo-etcd-credentials"),
+            ("http://u:pw%40a:1", "--topo-etcd-credentials"),
         ] {
             let refused = Cluster::new(&Addresses::parse(list, false).unwrap(), &dialing).err();
             assert!(refused.as_ref().is_none_or(|text| !text.contains("pw")), "{refused:?}");
