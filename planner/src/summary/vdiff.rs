@@ -524,6 +524,7 @@ fn age(then: i64, now: Timestamp) -> Option<i64> {
 /// Rows in words. Where no row was estimated there is no estimate.
 fn rows_text(compared: i64, total: i64) -> String {
     match (compared, total) {
+        (_, 1..) if compared > total => format!("{}, estimate {}", count(compared), count(total)),
         (_, 1..) => format!("{} of about {}", count(compared), count(total)),
         (..=0, _) => "0".into(),
         _ => format!("{}, no estimate", count(compared)),

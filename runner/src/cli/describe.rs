@@ -255,7 +255,7 @@ fn show(keyspace: &str, of: &Description, width: Option<usize>) -> String {
     }
     out += &lines::wrapped("traffic   ", &terminal::printable(of.traffic.as_deref().unwrap_or("not known")), width);
     if let Some(copy) = &of.copy {
-        out += &cut(&format!("copy      {}", copy.text()), width);
+        out += &lines::wrapped("copy      ", &copy.text(), width);
     }
     for (i, (name, value)) in of.options.iter().enumerate() {
         out += &cut(&format!("{}{name}: {value}", if i == 0 { "options   " } else { "          " }), width);
@@ -263,7 +263,9 @@ fn show(keyspace: &str, of: &Description, width: Option<usize>) -> String {
     out += "\n";
     out += &streams(of, width);
     for stream in of.streams.iter().filter(|stream| stream.has_trouble && !stream.message.is_empty()) {
-        let said = format!("{} stream {}: {}", stream.shard, stream.id, stream.message);
+        // One that stands for a shard's streams, of which nobody knows, has no number.
+        let number = if stream.id == 0 { String::new() } else { format!(" stream {}", stream.id) };
+        let said = format!("{}{number}: {}", stream.shard, stream.message);
         out += &lines::wrapped("    ", &terminal::printable(&said), width);
     }
     if !of.tables.is_empty() {
@@ -304,9 +306,9 @@ fn streams(of: &Description, width: Option<usize>) -> String {
     let column = |heading| Column { heading, fit: Fit::Whole };
     let is_copying = of.copy.is_some();
     let mut columns = vec![
-        Column { heading: "SHARD", fit: Fit::Middle(6) },
+        Column { heading: "SHARD", fit: view::fit(6) },
         column("ID"),
-        Column { heading: "TABLET", fit: Fit::Middle(10) },
+        Column { heading: "TABLET", fit: view::fit(10) },
         column("STATE"),
         column("LAG"),
         Column { heading: "POSITION", fit: Fit::Middle(10) },
@@ -351,7 +353,7 @@ fn speed(rows_per_second: Option<f64>) -> String {
 
 fn tables(of: &Description, width: Option<usize>) -> String {
     let columns = [
-        Column { heading: "TABLE", fit: Fit::Middle(12) },
+        Column { heading: "TABLE", fit: view::fit(12) },
         Column { heading: "COPY", fit: Fit::Whole },
         Column { heading: "DONE", fit: Fit::Whole },
         Column { heading: "ROWS", fit: Fit::Whole },

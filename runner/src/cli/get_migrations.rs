@@ -255,7 +255,7 @@ impl View for MigrationsOf {
         }
         let columns = [
             Column { heading: "MIGRATION", fit: view::name_fit(16) },
-            Column { heading: "TABLE", fit: Fit::Middle(8) },
+            Column { heading: "TABLE", fit: view::fit(8) },
             Column { heading: "ACTION", fit: Fit::Whole },
             Column { heading: "STATUS", fit: Fit::Whole },
             Column { heading: "DONE", fit: Fit::Whole },

@@ -95,8 +95,8 @@ impl View for GetKeyspacesArgs {
         }
         let columns = [
             Column { heading: "KEYSPACE", fit: view::name_fit(12) },
-            Column { heading: "TYPE", fit: Fit::Middle(12) },
-            Column { heading: "DURABILITY", fit: Fit::Middle(12) },
+            Column { heading: "TYPE", fit: view::fit(12) },
+            Column { heading: "DURABILITY", fit: view::fit(12) },
             Column { heading: "SHARDS", fit: Fit::Whole },
             Column { heading: "SERVING", fit: Fit::Whole },
             Column { heading: "NOTE", fit: Fit::Rest },
@@ -185,7 +185,7 @@ impl View for GetShardsArgs {
             Column { heading: "PRIMARY", fit: Fit::Whole },
             Column { heading: "SERVING", fit: Fit::Whole },
             Column { heading: "SINCE", fit: Fit::Whole },
-            Column { heading: "DENIED TABLES", fit: Fit::Middle(16) },
+            Column { heading: "DENIED TABLES", fit: view::fit(16) },
             Column { heading: "NOTE", fit: Fit::Rest },
         ];
         let is_wide = self.show.output == Format::Wide;
@@ -333,9 +333,9 @@ impl View for GetTabletsArgs {
         }
         let columns = [
             Column { heading: "TABLET", fit: view::name_fit(16) },
-            Column { heading: "SHARD", fit: Fit::Middle(12) },
+            Column { heading: "SHARD", fit: view::fit(12) },
             Column { heading: "TYPE", fit: Fit::Whole },
-            Column { heading: "ADDRESS", fit: Fit::Middle(16) },
+            Column { heading: "ADDRESS", fit: view::fit(16) },
             Column { heading: "SINCE", fit: Fit::Whole },
             Column { heading: "NOTE", fit: Fit::Rest },
         ];

@@ -188,7 +188,7 @@ fn screen(of: &str, summary: &summary::VDiffSummary, width: Option<usize>) -> St
     if tables.is_empty() {
         return format!("{out}\n{shards}");
     }
-    let name = Column { heading: "TABLE", fit: Fit::Middle(12) };
+    let name = Column { heading: "TABLE", fit: view::fit(12) };
     let tables = view::lines(&[name, column("STATE"), column("ROWS"), note()], &tables, width);
     format!("{out}\n{shards}\n{tables}")
 }

@@ -158,9 +158,9 @@ impl Part for WorkflowsOf {
 fn lines(workflows: &[summary::WorkflowLine], width: Option<usize>) -> String {
     let columns = [
         Column { heading: "WORKFLOW", fit: view::name_fit(12) },
-        Column { heading: "TYPE", fit: Fit::Middle(8) },
-        Column { heading: "FROM", fit: Fit::Middle(8) },
-        Column { heading: "TO", fit: Fit::Middle(8) },
+        Column { heading: "TYPE", fit: view::fit(8) },
+        Column { heading: "FROM", fit: view::fit(8) },
+        Column { heading: "TO", fit: view::fit(8) },
         Column { heading: "STREAMS", fit: Fit::Whole },
         Column { heading: "LAG", fit: Fit::Whole },
         Column { heading: "COPIED", fit: Fit::Whole },

@@ -2,6 +2,8 @@
 //!
 //! Each keyspace is read as its own command reads it, several at once; one that fails never hides the others.
 
+use std::collections::BTreeSet;
+
 use futures_util::{StreamExt, stream};
 use serde::Serialize;
 use vtflow_planner::{
@@ -83,6 +85,9 @@ impl<V: Part, F: Fn(String) -> V> View for Overview<F> {
                 failures.push(unread(&entry.keyspace, why.clone()));
             }
         }
+        // What is wrong with the topology as a whole every reading says.
+        let mut said = BTreeSet::new();
+        failures.retain(|failure| said.insert(failure.clone()));
         Reading { result: Ok(entries), failures }
     }
 
@@ -112,7 +117,7 @@ impl<V: Part, F: Fn(String) -> V> View for Overview<F> {
         }
         let columns = [
             Column { heading: "KEYSPACE", fit: view::name_fit(16) },
-            Column { heading: V::HEADING, fit: Fit::Middle(11) },
+            Column { heading: V::HEADING, fit: view::fit(11) },
             Column { heading: "STATE", fit: Fit::Whole },
             Column { heading: "NOTE", fit: Fit::Rest },
         ];

@@ -200,6 +200,15 @@ pub(crate) fn name_fit(least: usize) -> Fit {
     if terminal::is_screen() { Fit::Name(least) } else { Fit::Widening(NAME) }
 }
 
+/// How a column gives way that is shortened in the middle on a screen, to no less than `least` characters: elsewhere it is whole,
+/// so that whoever searches finds what is there.
+pub(crate) fn fit(least: usize) -> Fit {
+    if terminal::is_screen() { Fit::Middle(least) } else { Fit::Widening(CELL) }
+}
+
+/// Characters of another cell that a line has room for.
+const CELL: usize = 10;
+
 /// Names, one a line.
 pub(crate) fn names<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     names.into_iter().map(|name| terminal::printable(name) + "\n").collect()
