@@ -159,6 +159,7 @@ pub fn describe(
     let traffic = advice::traffic(workflow, status);
     let mut troubles = whole.of_all.clone();
     troubles.extend(around.contradictions.iter().cloned());
+    troubles.extend(advice::splits(workflow, around).iter().cloned());
     troubles.extend(advice::against_traffic(workflow, &whole, traffic.as_deref(), around).map(str::to_owned));
     troubles.extend(advice::lost_source(workflow, &around.sources));
     Description {
@@ -654,6 +655,69 @@ mod tests {
     }
 
     #[test]
+    fn a_move_that_cannot_catch_up_is_not_told_to() {
+        let now = Timestamp { seconds: 10_000, nanos: 0 };
+        let next = |state: &str, traffic: &str| {
+            let mut stream =
+                Stream { state: state.into(), message: "no such table".into(), ..copying(0, 10_000 - 3_600, vec![]) };
+            stream.copy_states.clear();
+            stream.binlog_source = Some(BinlogSource { keyspace: "from".into(), shard: "0".into(), ..BinlogSource::default() });
+            let status = WorkflowStatusResponse { traffic_state: traffic.into(), ..WorkflowStatusResponse::default() };
+            let of = describe(&workflow("MoveTables", vec![stream]), Some(&status), &here(), None, now);
+            of.next.into_iter().map(|step| format!("{} {}", step.why, step.command)).collect::<Vec<_>>().join("; ")
+        };
+        for traffic in [ALL, "Reads Not Switched. Writes Switched"] {
+            let said = next("Error", traffic);
+            assert!(said.contains("it must not be started: it would write old rows over new ones"), "{said}");
+            assert!(said.ends_with("SwitchTraffic --dry-run") && !said.contains("caught up"), "{said}");
+        }
+        // Its writes are switched: vtctld does not ask how far behind it is.
+        let of = |traffic: &str| {
+            let mut stream = Stream { transaction_timestamp: at(100), ..copying(0, 999, vec![]) };
+            stream.state = "Running".into();
+            stream.copy_states.clear();
+            stream.binlog_source = Some(BinlogSource { keyspace: "from".into(), shard: "0".into(), ..BinlogSource::default() });
+            let workflow = Workflow { max_v_replication_transaction_lag: 900, ..workflow("MoveTables", vec![stream]) };
+            let status = WorkflowStatusResponse { traffic_state: traffic.into(), ..WorkflowStatusResponse::default() };
+            let next = describe(&workflow, Some(&status), &here(), None, NOW).next;
+            next.into_iter().map(|step| step.why).collect::<Vec<_>>().join("; ")
+        };
+        assert!(of(ALL).contains("its writes are switched, and yet its streams run"), "{}", of(ALL));
+        assert!(of(READS).contains("15m behind"), "{}", of(READS));
+    }
+
+    #[test]
+    fn a_workflow_that_contradicts_itself_is_not_said_to_go_different_ways() {
+        let said = "workflow = w, type1 = MoveTables (None), type2 = Reshard (None): multiple types for a single workflow";
+        let around = Surroundings { contradictions: vec![said.into()], ..here() };
+        for stream in [("Stopped", "FROZEN", ""), ("Stopped", "", ""), ("Running", "", "")] {
+            for traffic in [ALL, NOT, "Unknown: multiple types for a single workflow"] {
+                let of = moving_with("w", &[stream], traffic, &around, "0");
+                assert!(of.has_trouble && of.troubles.iter().any(|text| text == said), "{:?}", of.troubles);
+                assert!(!of.troubles.iter().any(|text| text.starts_with("it ")), "{:?}", of.troubles);
+                let [Step { why, command }] = of.next.as_slice() else { panic!("{:?}", of.next) };
+                assert!(why.starts_with("its streams contradict each other") && command.is_empty(), "{why} {command}");
+            }
+        }
+        // Nor is one that moves nothing, whatever others have done with the tables it reads.
+        let around =
+            Surroundings { splits: vec!["writes go different ways: those of t1 to x, those of t2 to y".into()], ..here() };
+        let of = describe(&workflow("Materialize", vec![copying(0, 999, vec![])]), None, &around, None, NOW);
+        assert!(of.troubles.iter().all(|text| !text.contains("different ways")), "{:?}", of.troubles);
+    }
+
+    #[test]
+    fn a_reverse_workflow_is_put_away_because_its_traffic_was_switched_back() {
+        let frozen = ("Stopped", "FROZEN", "");
+        for (other, can_freeze) in [(("Stopped", "stopped for cutover", ""), true), (("Copying", "", ""), false)] {
+            let (commands, why) = advised("w_reverse", &[frozen, other], NOT);
+            assert!(why.starts_with("its traffic was switched back, and "), "{why}");
+            assert_eq!(commands.starts_with("vtflow vexec ks.w_reverse "), can_freeze, "{commands}");
+            assert!(advised("w", &[frozen, other], ALL).1.starts_with("its traffic was switched, and "));
+        }
+    }
+
+    #[test]
     fn a_move_whose_writes_are_switched_is_never_started() {
         let stands = [
             ("Stopped", "", ""),
@@ -739,7 +803,7 @@ mod tests {
     #[test]
     fn tables_that_go_different_ways_are_trouble_and_nothing_is_completed() {
         let said = "writes go different ways: those of t1 to ks, those of t2 to from";
-        let around = Surroundings { contradictions: vec![said.into()], ..here() };
+        let around = Surroundings { splits: vec![said.into()], ..here() };
         for stream in [("Stopped", "FROZEN", ""), ("Stopped", "", ""), ("Running", "", "")] {
             for name in ["w", "w_reverse"] {
                 let of = moving_with(name, &[stream], ALL, &around, "0");

@@ -177,10 +177,8 @@ fn state(stream: &Stream) -> &str {
     }
     if Stop::of(&stream.message).is_some() {
         "Stopped"
-    } else if is_picked(&stream.message) {
-        if stream.copy_states.is_empty() { "Running" } else { "Copying" }
-    } else if is_of_connection(&stream.message) {
-        // Of these a tablet never gives up by itself.
+    } else if is_picked(&stream.message) || is_of_connection(&stream.message) {
+        // Of errors of a connection a tablet never gives up by itself.
         if stream.copy_states.is_empty() { "Running" } else { "Copying" }
     } else {
         "Error"

@@ -2,10 +2,13 @@
 
 use std::fmt::Write as _;
 
-use crate::rows::{
-    binlog_source,
-    quote::excerpt,
-    result::{Row, RowSet},
+use crate::{
+    proto::binlogdata::VReplicationWorkflowType,
+    rows::{
+        binlog_source,
+        quote::excerpt,
+        result::{Row, RowSet},
+    },
 };
 
 /// One row of `_vt.vreplication`. A column that the release lacks is empty.
@@ -71,6 +74,12 @@ impl Stream {
     /// What is stored is no number: nobody can tell.
     pub(crate) fn is_of_type(&self, number: i32) -> Result<bool, String> {
         self.is_number("workflow_type", &self.workflow_type, number)
+    }
+
+    /// Whether it is of a workflow that moves traffic. One that does not say what it is may be.
+    pub(crate) fn moves_traffic(&self) -> bool {
+        let kinds = [VReplicationWorkflowType::MoveTables, VReplicationWorkflowType::Reshard];
+        kinds.into_iter().any(|kind| self.is_of_type(kind as i32) != Ok(false))
     }
 
     /// The same of the sub-type.

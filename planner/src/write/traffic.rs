@@ -2,18 +2,48 @@
 
 use prost::Message;
 
-use super::verb::Inquired;
-use crate::proto::vtctldata::WorkflowStatusResponse;
+use super::verb::{Inquired, Seen};
+use crate::{error::Lost, merge::traffic::Traffic, proto::vtctldata::WorkflowStatusResponse};
 
-/// The traffic's state, or why it is not known. The first reply is that to a `WorkflowStatusRequest`.
-pub(super) fn state(replies: &[Inquired]) -> Result<String, String> {
-    let reply = replies.first().ok_or_else(|| "nobody was asked".to_owned())?;
-    let bytes = reply.reply.result.as_ref().map_err(|status| status.message.clone())?;
-    let status = WorkflowStatusResponse::decode(bytes.as_slice()).map_err(|error| error.to_string())?;
-    Ok(status.traffic_state)
+/// What is known of where traffic goes.
+pub(super) struct Routed {
+    /// The state as clients print it.
+    pub(super) state: String,
+    /// Where its tables go different ways, a text each: the state does not say so.
+    pub(super) splits: Vec<String>,
 }
 
-/// Whether any writes are switched. Of a move of single shards the state says `All Writes Switched` or `Writes partially switched, …`.
-pub(super) fn is_write_switched(state: &str) -> bool {
-    state.split(". ").any(|part| part.contains("Writes") && part != "Writes Not Switched")
+impl Routed {
+    /// What was found out, or why nothing was. The first reply is that to a `WorkflowStatusRequest`.
+    pub(super) fn read(replies: &[Inquired]) -> Result<Self, String> {
+        let reply = &replies.first().ok_or_else(|| "nobody was asked".to_owned())?.reply;
+        let bytes = reply.result.as_ref().map_err(|status| status.message.clone())?;
+        let status = WorkflowStatusResponse::decode(bytes.as_slice()).map_err(|error| error.to_string())?;
+        let of_workflow = reply.failures.iter().filter(|failure| failure.lost == Lost::Workflow);
+        let splits = of_workflow.map(|failure| failure.message.clone()).collect();
+        Ok(Self { state: status.traffic_state, splits })
+    }
+
+    /// By the state and the tables, as far as the workflow's own shards go. `seen`: its targets; `streams`: which of their looks shows
+    /// streams.
+    pub(super) fn traffic(&self, seen: &[Seen], streams: usize) -> Traffic {
+        self.of(seen, streams, !self.splits.is_empty())
+    }
+
+    /// The same by the state alone, which is that of some of its tables.
+    pub(super) fn traffic_of_some(&self, seen: &[Seen], streams: usize) -> Traffic {
+        self.of(seen, streams, false)
+    }
+
+    fn of(&self, seen: &[Seen], streams: usize, is_split: bool) -> Traffic {
+        let has_streams = |seen: &&Seen| seen.rows(streams).iter().any(|rows| !rows.is_empty());
+        let shards: Vec<&str> = seen.iter().filter(has_streams).map(|seen| seen.target.place.shard.as_str()).collect();
+        Traffic::of(Some(&self.state), &shards, is_split)
+    }
+
+    /// The state, and what it does not say.
+    pub(super) fn text(&self) -> String {
+        let parts: Vec<&str> = [self.state.as_str()].into_iter().chain(self.splits.iter().map(String::as_str)).collect();
+        parts.join("; ")
+    }
 }

@@ -14,7 +14,7 @@ use super::{
     locks,
     sources::{self, Kind, Sources, Trouble},
     stream::{self, Stream},
-    traffic,
+    traffic::Routed,
     verb::{Change, Inquired, Lock, Look, Nobody, Prepared, Seen, Shown, Verb},
     workflow_update::{lacks, row},
 };
@@ -23,6 +23,7 @@ use crate::{
     explain::count,
     flow::{Call, CallOptions},
     limits,
+    merge::traffic::Traffic,
     proto::{
         binlogdata::VReplicationWorkflowType,
         tabletmanagerdata::{
@@ -143,20 +144,30 @@ impl WorkflowDelete {
 
     /// Why its traffic, or the lack of news of it, forbids it. `excuse`: nobody can tell because of the source, which is to be left
     /// alone.
-    fn traffic_refusal(traffic: &Result<String, String>, excuse: bool) -> Result<(), Status> {
+    fn traffic_refusal(routed: &Result<Routed, String>, seen: &[Seen], excuse: bool) -> Result<(), Status> {
         let refused = |message: String| Err(Status { code: Code::FailedPrecondition, message });
-        let state = match traffic {
-            Ok(state) => state,
+        let unknown = |text: &str| refused(format!("where traffic goes is not known ({text}); nothing was changed"));
+        let routed = match routed {
+            Ok(routed) => routed,
             Err(_) if excuse => return Ok(()),
-            Err(text) => return refused(format!("where traffic goes is not known ({text}); nothing was changed")),
+            Err(text) => return unknown(text),
         };
-        if traffic::is_write_switched(state) {
-            return refused("cannot delete workflow because you have already switched write traffic".into());
+        let splits = routed.splits.join("; ");
+        let force = "nothing was changed. If it has to go all the same, force it";
+        match (routed.traffic_of_some(seen, STREAMS), splits.as_str()) {
+            (Traffic::Unknown, _) if excuse => Ok(()),
+            (Traffic::Unknown, _) => unknown(&routed.state),
+            (Traffic::Writes | Traffic::SomeShards | Traffic::Switched, "") => {
+                refused("cannot delete workflow because you have already switched write traffic".into())
+            }
+            (_, "") => Ok(()),
+            (Traffic::Writes | Traffic::SomeShards | Traffic::Switched, _) => refused(format!(
+                "cannot delete workflow because you have already switched write traffic of some of its tables: {splits}; {force}"
+            )),
+            _ => refused(format!(
+                "cannot delete workflow because the traffic of its tables goes different ways: {splits}; {force}"
+            )),
         }
-        if state.starts_with("Unknown") && !excuse {
-            return refused(format!("where traffic goes is not known ({state}); nothing was changed"));
-        }
-        Ok(())
     }
 
     fn reverse_refusal(&self, keyspace: &str) -> Status {
@@ -338,16 +349,22 @@ impl Verb for WorkflowDelete {
             return Err(self.source_refusal(&troubles));
         }
         let is_gone = sources.are_gone(&troubles);
-        let traffic = traffic::state(replies);
+        let mut routed = Routed::read(replies);
+        // The tables of one that moves none go where others have moved them.
+        if let Ok(routed) = &mut routed
+            && !all.iter().flat_map(|(_, streams)| streams).any(Stream::moves_traffic)
+        {
+            routed.splits.clear();
+        }
         if !force {
             let excuse = troubles.iter().any(|trouble| matches!(trouble.kind, Kind::Gone | Kind::Unreadable));
-            Self::traffic_refusal(&traffic, excuse)?;
+            Self::traffic_refusal(&routed, seen, excuse)?;
             // Without a source there is nowhere to switch back to: what is frozen is a leftover. A lookup vindex has switched nothing,
             // and works without its streams.
             let stays = |stream: &Stream| stream.is_frozen() && !(ignores && stream.is_of_type(LOOKUP_INDEX) == Ok(true));
             let frozen = all.iter().find_map(|(seen, streams)| Some((seen, streams.iter().find(|stream| stays(stream))?)));
             if let Some((seen, stream)) = frozen.filter(|_| !is_gone) {
-                let traffic = traffic.as_deref().map_err(String::as_str);
+                let traffic = routed.as_ref().map(|routed| routed.state.as_str()).map_err(String::as_str);
                 return Err(self.frozen_refusal(seen, stream.is_of_type(LOOKUP_INDEX) == Ok(true), traffic));
             }
         }
@@ -368,10 +385,12 @@ impl Verb for WorkflowDelete {
         if !self.request.shards.is_empty() {
             warnings.push("the workflow's streams on other shards stay".to_owned());
         }
-        match traffic {
-            Ok(state) if force => warnings.push(format!("forced; its traffic: {state}")),
+        match routed {
+            Ok(routed) if force => warnings.push(format!("forced; its traffic: {}", routed.text())),
             Err(_) if force => warnings.push("forced; its traffic: not known".to_owned()),
-            Ok(state) if state.starts_with("Unknown") => warnings.push("where its traffic goes is not known".to_owned()),
+            Ok(routed) if routed.traffic(seen, STREAMS) == Traffic::Unknown => {
+                warnings.push("where its traffic goes is not known".to_owned());
+            }
             Err(_) => warnings.push("where its traffic goes is not known".to_owned()),
             Ok(_) => {}
         }

@@ -15,7 +15,7 @@ use super::{
     locks,
     plan::PlannedRow,
     stream::{self, Stream},
-    traffic,
+    traffic::Routed,
     verb::{Change, Inquired, Lock, Look, Looked, Nobody, Prepared, Seen, Shown, Verb},
 };
 use crate::{
@@ -23,6 +23,7 @@ use crate::{
     explain::count,
     flow::{Call, CallOptions, FailureKind},
     limits,
+    merge::traffic::Traffic,
     proto::{
         binlogdata::{OnDdlAction, VReplicationWorkflowState, VReplicationWorkflowSubType, VReplicationWorkflowType},
         tabletmanagerdata::{
@@ -41,9 +42,6 @@ use crate::{
     rpc,
     topo::{said, targets::Target},
 };
-
-/// Types of workflows that move traffic, by number: `MoveTables`, `Reshard`. Source: `go/vt/proto/binlogdata`.
-const MOVES: [i32; 2] = [1, 4];
 
 /// Source: `go/textutil/strings.go:SimulatedNullStringSlice`, `SimulatedNullInt`.
 const UNCHANGED: (&str, i32) = ("NULL", -1);
@@ -149,17 +147,32 @@ impl WorkflowUpdate {
 
     /// What is to be known before streams of a move are started: of the two directions only one may write, and only to the side that is
     /// not live.
-    fn traffic_warning(&self, replies: &[Inquired]) -> Option<String> {
-        let state = match traffic::state(replies) {
-            Ok(state) if !state.starts_with("Unknown") => state,
-            Ok(why) | Err(why) => {
-                return Some(format!("where its traffic goes is not known: {}", why.trim_start_matches("Unknown: ")));
-            }
+    fn traffic_warning(&self, seen: &[Seen], replies: &[Inquired]) -> Option<String> {
+        let unknown = |why: &str| Some(format!("where its traffic goes is not known: {}", why.trim_start_matches("Unknown: ")));
+        let routed = match Routed::read(replies) {
+            Ok(routed) => routed,
+            Err(why) => return unknown(&why),
         };
-        match (self.workflow().ends_with("_reverse"), traffic::is_write_switched(&state)) {
-            (false, true) => Some(format!("its traffic is switched ({state}): started, it writes old rows over new ones")),
-            (true, false) => Some(format!("its writes are not switched ({state}): started, it writes to the side that is live")),
-            _ => None,
+        let state = &routed.state;
+        match (routed.traffic(seen, STREAMS), self.workflow().ends_with("_reverse")) {
+            (Traffic::Unknown, _) => unknown(state),
+            (Traffic::Split, _) => Some(format!(
+                "the traffic of its tables goes different ways ({}): started, it writes old rows over new ones of those that are live where it writes",
+                routed.splits.join("; ")
+            )),
+            (Traffic::SomeShards, false) => Some(format!(
+                "writes of some of its shards are switched ({state}): started, it writes old rows over new ones there"
+            )),
+            (Traffic::SomeShards, true) => Some(format!(
+                "writes of some of its shards are not switched ({state}): started, it writes to the side that is live there"
+            )),
+            (Traffic::Writes | Traffic::Switched, false) => {
+                Some(format!("its traffic is switched ({state}): started, it writes old rows over new ones"))
+            }
+            (Traffic::NotSwitched | Traffic::Reads, true) => {
+                Some(format!("its writes are not switched ({state}): started, it writes to the side that is live"))
+            }
+            (Traffic::NotSwitched | Traffic::Reads, false) | (Traffic::Writes | Traffic::Switched, true) => None,
         }
     }
 
@@ -460,9 +473,8 @@ impl Verb for WorkflowUpdate {
             return None;
         }
         let streams = |seen: &Seen| stream::streams(seen.rows(STREAMS)).unwrap_or_default();
-        let is_move = |stream: Stream| MOVES.iter().any(|kind| stream.is_of_type(*kind) != Ok(false));
         let is_refused = |seen: &Seen| self.refusal(&streams(seen), seen).is_err();
-        if !seen.iter().flat_map(streams).any(is_move) || seen.iter().any(is_refused) {
+        if !seen.iter().flat_map(streams).any(|stream| stream.moves_traffic()) || seen.iter().any(is_refused) {
             return None;
         }
         let request =
@@ -474,7 +486,7 @@ impl Verb for WorkflowUpdate {
     fn prepare(&self, seen: &[Seen], replies: &[Inquired], _force: bool) -> Result<Prepared, Status> {
         let (mut changes, mut warnings, mut streams_in_all) = (Vec::new(), Vec::new(), 0);
         if !replies.is_empty() {
-            warnings.extend(self.traffic_warning(replies));
+            warnings.extend(self.traffic_warning(seen, replies));
         }
         for (index, seen) in seen.iter().enumerate() {
             let alias = &seen.target.address.alias;

@@ -18,7 +18,7 @@ use vtflow_planner::{
             UpdateVReplicationWorkflowResponse, VDiffResponse, VReplicationExecRequest, VReplicationExecResponse,
         },
         topodata::Shard,
-        vschema::{RoutingRule, RoutingRules, SrvVSchema},
+        vschema::{RoutingRule, RoutingRules, ShardRoutingRule, ShardRoutingRules, SrvVSchema},
         vtctldata::{
             CancelSchemaMigrationRequest, CancelSchemaMigrationResponse, WorkflowDeleteRequest, WorkflowDeleteResponse,
             WorkflowUpdateRequest, WorkflowUpdateResponse,
@@ -280,10 +280,16 @@ fn atomic_copies_do_not_start_half_way() {
 
 /// One stream of a move of `t1` from `src`: its name, its position and where it stops.
 fn moving(name: &str, stop_after_copy: bool, stop_pos: &str) -> Cluster {
-    let columns = ["#id", "workflow", "source", "pos", "stop_pos", "state", "message", "#workflow_type", "db_name"];
     let stops = if stop_after_copy { " stop_after_copy:true" } else { "" };
-    let source = format!("{}{stops}", stream(7, "wf").source);
-    let row = ["7", name, &source, "MySQL56/14b68925-696a-11ea-aee7-fec597a91f5e:1-3", stop_pos, "Stopped", "", "1", "vt_ks"];
+    moving_from(name, &format!("{}{stops}", stream(7, "wf").source), "0", stop_pos)
+}
+
+/// One stream of a move from elsewhere; `sub_type`: 1 is that of single shards.
+fn moving_from(name: &str, source: &str, sub_type: &str, stop_pos: &str) -> Cluster {
+    let kinds = ["#workflow_type", "#workflow_sub_type"];
+    let columns = ["#id", "workflow", "source", "pos", "stop_pos", "state", "message", kinds[0], kinds[1], "db_name"];
+    let pos = "MySQL56/14b68925-696a-11ea-aee7-fec597a91f5e:1-3";
+    let row = ["7", name, source, pos, stop_pos, "Stopped", "", "1", sub_type, "vt_ks"];
     let mut cluster = running();
     cluster.cell("zone1").put("zone1", "SrvVSchema", &SrvVSchema::default());
     cluster.answer(100, "streams", rows(&columns, &[row.map(|text| Some(text.to_owned())).to_vec()]));
@@ -314,6 +320,46 @@ fn whoever_starts_a_move_is_told_where_its_traffic_goes() {
     let mut unknown = moving("wf", false, "");
     unknown.cell("zone2");
     assert!(warned(&unknown, "wf").contains("where its traffic goes is not known: "), "{}", warned(&unknown, "wf"));
+}
+
+/// A move of `t1` and `t2`, of which the rules route only `t2` anew.
+fn half_switched(name: &str, from: &str, to: &str) -> Cluster {
+    let rule = |table: &str| format!(r#"rules:{{match:"{table}" filter:"select * from {table}"}}"#);
+    let source = format!(r#"keyspace:"src" shard:"0" filter:{{{} {}}}"#, rule("t1"), rule("t2"));
+    let mut cluster = moving_from(name, &source, "0", "");
+    let rule = RoutingRule { from_table: format!("{from}.t2"), to_tables: vec![format!("{to}.t2")] };
+    cluster.put("global", "RoutingRules", &RoutingRules { rules: vec![rule] });
+    cluster
+}
+
+#[test]
+fn whoever_starts_a_move_whose_tables_go_different_ways_is_told_so() {
+    for (name, from, to) in [("wf", "src", "ks"), ("wf_reverse", "ks", "src")] {
+        let said = warned(&half_switched(name, from, to), name);
+        assert!(said.contains("the traffic of its tables goes different ways (writes go different ways: "), "{name}: {said}");
+        assert!(said.contains(&format!("those of t2 to {to}")) && said.contains("old rows over new ones"), "{name}: {said}");
+    }
+}
+
+#[test]
+fn a_move_of_another_shard_says_nothing_of_this_one() {
+    let source = r#"keyspace:"src" shard:"-80" filter:{rules:{match:"t1" filter:"select * from t1"}}"#;
+    let of = |name: &str, list: [(&str, &str, &str); 2]| {
+        let mut cluster = moving_from(name, source, "1", "");
+        let rule = |(from_keyspace, to_keyspace, shard): (&str, &str, &str)| ShardRoutingRule {
+            from_keyspace: from_keyspace.into(),
+            to_keyspace: to_keyspace.into(),
+            shard: shard.into(),
+        };
+        cluster.put("global", "ShardRoutingRules", &ShardRoutingRules { rules: list.map(rule).into() });
+        warned(&cluster, name)
+    };
+    let (own, other) = ([("src", "ks", "-80"), ("ks", "src", "80-")], [("src", "ks", "80-"), ("ks", "src", "-80")]);
+    assert_eq!(of("wf", other), "");
+    assert!(of("wf", own).contains("its traffic is switched (Reads partially switched, for shards: -80."), "{}", of("wf", own));
+    // The other direction, whose target is what the rules lead away from.
+    assert_eq!(of("wf_reverse", other), "");
+    assert!(of("wf_reverse", own).contains("its writes are not switched"), "{}", of("wf_reverse", own));
 }
 
 #[test]
@@ -675,6 +721,19 @@ fn what_must_not_be_deleted_is_refused_before_anything_is_touched() {
     let mut switched = deletable();
     let rule = RoutingRule { from_table: "src.t1".into(), to_tables: vec!["ks.t1".into()] };
     switched.put("global", "RoutingRules", &RoutingRules { rules: vec![rule] });
+    // Of two tables one: what the streams of the second shard read is left as it is.
+    let two = r#"keyspace:"src" shard:"0" filter:{rules:{match:"t1" filter:"select * from t1"} rules:{match:"t2" filter:"select * from t2"}}"#;
+    let with_rule = |kind: &str, from_table: &str, to: &str| {
+        let mut cluster = of_type(kind, "");
+        let columns =
+            ["#id", "workflow", "source", "pos", "state", "message", "cell", "tablet_types", "#workflow_type", "db_name"];
+        let row = ["7", "wf", two, "", "Running", "", "", "", kind, "vt_ks"].map(|text| Some(text.to_owned())).to_vec();
+        cluster.answer(100, "streams", rows(&columns, &[row]));
+        let rules = RoutingRules { rules: vec![RoutingRule { from_table: from_table.into(), to_tables: vec![to.into()] }] };
+        let vschema = SrvVSchema { routing_rules: Some(rules.clone()), ..SrvVSchema::default() };
+        cluster.put("global", "RoutingRules", &rules).put("zone1", "SrvVSchema", &vschema);
+        cluster
+    };
     let mut reversed = deletable();
     reversed.answer(900, "streams", streams(&[stream(1, "wf_reverse")]));
     let mut nowhere = deletable();
@@ -700,6 +759,16 @@ fn what_must_not_be_deleted_is_refused_before_anything_is_touched() {
             "is frozen on ks/80-: its traffic has been switched at some time (now: Reads Not Switched. Writes Not Switched)",
         ),
         (switched, deletion(|_| {}, false), "cannot delete workflow because you have already switched write traffic"),
+        (
+            with_rule("1", "src.t2", "ks.t2"),
+            deletion(|_| {}, false),
+            "you have already switched write traffic of some of its tables: writes go different ways: those of t2 to ks, those of t1 to src",
+        ),
+        (
+            with_rule("1", "src.t2@replica", "ks.t2"),
+            deletion(|_| {}, false),
+            "the traffic of its tables goes different ways: reads of replicas go different ways: those of t2 to ks, those of t1 to src (in zone1)",
+        ),
         (reversed, deletion(|_| {}, true), "workflow src.wf_reverse is there, too"),
         (nowhere, deletion(|_| {}, false), "no streams found in keyspace ks for wf"),
     ];
@@ -711,6 +780,11 @@ fn what_must_not_be_deleted_is_refused_before_anything_is_touched() {
         assert_eq!(has_lock, asks.iter().any(|ask| matches!(ask.what, What::TopoUnlock { .. })), "{want}: given back");
     }
     let (reply, _) = frozen.run(&deletion(|_| {}, true));
+    assert!(reply.result.is_ok(), "{reply:?}");
+    let (reply, _) = with_rule("1", "src.t2", "ks.t2").run(&deletion(|_| {}, true));
+    assert!(reply.result.is_ok(), "{reply:?}");
+    // What others have moved is not this one's.
+    let (reply, _) = with_rule("0", "src.t2@replica", "ks.t2").run(&deletion(|_| {}, false));
     assert!(reply.result.is_ok(), "{reply:?}");
     // An externalized vindex has switched nothing, and works without its streams.
     let (reply, _) = of_type("2", "FROZEN").run(&deletion(|request| request.ignore_source_keyspace = true, false));

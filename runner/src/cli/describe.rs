@@ -83,6 +83,7 @@ pub(crate) struct Both {
 struct Documents {
     workflow: Document,
     status: Option<Document>,
+    /// Of its streams, and of the ways that its tables go.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     contradictions: Vec<String>,
 }
@@ -122,9 +123,10 @@ impl View for DescribeArgs {
         }
         let (sources, has_forward) =
             tokio::join!(sources(cluster, std::slice::from_ref(&found), now), has_forward(cluster, &found, now));
-        let is_contradiction = |failure: &Failure| failure.lost == Lost::Workflow && failure.workflow == found.name;
-        let contradictions = failures.iter().filter(|failure| is_contradiction(failure)).map(|failure| failure.message.clone());
-        let mut around = Surroundings { sources, contradictions: contradictions.collect(), has_forward };
+        let is_of_whole = |failure: &Failure| failure.lost == Lost::Workflow && failure.workflow == found.name;
+        let contradictions = failures.iter().filter(|failure| is_of_whole(failure)).map(|failure| failure.message.clone());
+        let contradictions = contradictions.collect();
+        let mut around = Surroundings { sources, contradictions, splits: Vec::new(), has_forward };
         let Some(status) = status else {
             return Reading { result: Ok(Both { workflow: found, status: None, around }), failures };
         };
@@ -134,8 +136,8 @@ impl View for DescribeArgs {
                 continue;
             }
             // That its tables go different ways is shown with the workflow: nothing is missing because of it.
-            if is_contradiction(&failure) {
-                around.contradictions.push(failure.message);
+            if is_of_whole(&failure) {
+                around.splits.push(failure.message);
             } else {
                 failures.push(failure);
             }
@@ -151,7 +153,7 @@ impl View for DescribeArgs {
             let status = status.as_ref().map(Message::encode_to_vec);
             let status = status.map(|bytes| Document::read("vtctldata.WorkflowStatusResponse", &bytes)).transpose()?;
             let workflow = Document::read("vtctldata.Workflow", &workflow.encode_to_vec())?;
-            Ok(Documents { workflow, status, contradictions: around.contradictions.clone() })
+            Ok(Documents { workflow, status, contradictions: [around.contradictions.clone(), around.splits.clone()].concat() })
         };
         let width = match self.output {
             Format::Json => return Ok(json::any_json(&documents()?)?),

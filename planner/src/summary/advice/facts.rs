@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{SourceShards, Surroundings, commands::Do};
 use crate::{
+    merge::traffic::Traffic,
     proto::{
         binlogdata::BinlogSource,
         vtctldata::{Workflow, WorkflowStatusResponse, workflow::Stream},
@@ -52,22 +53,6 @@ pub(super) enum Phase {
     Frozen,
 }
 
-/// Where its traffic goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Traffic {
-    Unknown,
-    /// That of its tables goes different ways.
-    Split,
-    NotSwitched,
-    /// Reads, at least some.
-    Reads,
-    /// Writes, and not all reads.
-    Writes,
-    /// That of some shards.
-    SomeShards,
-    Switched,
-}
-
 /// Whether what it reads is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Source {
@@ -99,6 +84,8 @@ pub(super) struct Case {
     pub(super) has_sharded_target: bool,
     /// None of its streams is known to lack anything of what it reads.
     pub(super) can_freeze: bool,
+    /// Its streams contradict each other about what it is.
+    pub(super) is_contradictory: bool,
 }
 
 impl Case {
@@ -123,6 +110,11 @@ pub(in crate::summary) fn traffic(workflow: &Workflow, status: Option<&WorkflowS
         Kind::Migrate => Some("switched by hand, outside of Vitess".into()),
         _ => Some("moves none".into()),
     }
+}
+
+/// How its tables' traffic goes different ways. The tables of one that moves none go where others have moved them.
+pub(in crate::summary) fn splits<'a>(workflow: &Workflow, around: &'a Surroundings) -> &'a [String] {
+    if matches!(kind(workflow), Kind::MoveTables | Kind::Reshard) { &around.splits } else { &[] }
 }
 
 pub(super) fn kind(workflow: &Workflow) -> Kind {
@@ -178,31 +170,6 @@ pub(super) fn phase(streams: &[(Health, &str, &Stream)]) -> Phase {
     }
 }
 
-/// `shards`: those of the workflow, which may be none of those that the text names.
-pub(super) fn switched(text: Option<&str>, shards: &[String]) -> Traffic {
-    let Some(text) = text else { return Traffic::Unknown };
-    let has = |part: &str| text.contains(part);
-    if let Some((_, list)) = text.split_once("Writes partially switched, for shards: ") {
-        let named: BTreeSet<&str> = list.split(',').map(str::trim).collect();
-        let own = shards.iter().filter(|shard| named.contains(shard.as_str())).count();
-        if shards.is_empty() || own > 0 && own < shards.len() {
-            Traffic::SomeShards
-        } else if own == 0 {
-            Traffic::NotSwitched
-        } else {
-            Traffic::Switched
-        }
-    } else if has("Writes Switched") || has("All Writes Switched") {
-        if has("All Reads Switched") { Traffic::Switched } else { Traffic::Writes }
-    } else if !has("Writes Not Switched") {
-        Traffic::Unknown
-    } else if has("Reads Not Switched") {
-        Traffic::NotSwitched
-    } else {
-        Traffic::Reads
-    }
-}
-
 /// Which sources of a workflow are not there, as a text; `None` when all are, or it is not known. `known`: by keyspace.
 pub(in crate::summary) fn lost_source(workflow: &Workflow, known: &BTreeMap<String, SourceShards>) -> Option<String> {
     if workflow.workflow_type == "OnlineDDL" {
@@ -252,11 +219,11 @@ pub(super) fn case(workflow: &Workflow, whole: &Whole<'_>, traffic: Option<&str>
     Case {
         kind,
         phase: phase(&whole.streams),
-        traffic: match switched(traffic, workflow.target.as_ref().map_or(&[], |target| &target.shards)) {
-            Traffic::Unknown => Traffic::Unknown,
-            _ if !around.contradictions.is_empty() => Traffic::Split,
-            known => known,
-        },
+        traffic: Traffic::of(
+            traffic,
+            workflow.target.as_ref().map_or(&[], |target| &target.shards),
+            !splits(workflow, around).is_empty(),
+        ),
         source,
         is_partial: workflow.workflow_sub_type == "Partial",
         is_multi_tenant: !options.tenant_id.is_empty(),
@@ -266,6 +233,7 @@ pub(super) fn case(workflow: &Workflow, whole: &Whole<'_>, traffic: Option<&str>
         stops_after_copy: of(&|source| source.stop_after_copy),
         has_sharded_target: workflow.target.as_ref().is_some_and(|target| target.shards.len() > 1),
         can_freeze: whole.streams.iter().all(|(health, _, stream)| is_at_end(*health, stream)),
+        is_contradictory: !around.contradictions.is_empty(),
     }
 }
 

@@ -11,8 +11,8 @@ mod moves;
 use std::collections::{BTreeMap, BTreeSet};
 
 use commands::{Do, command};
-use facts::{Case, Kind, Phase, Source, Traffic, case};
-pub(super) use facts::{lost_source, sources_here, traffic};
+use facts::{Case, Kind, Phase, Source, case};
+pub(super) use facts::{lost_source, sources_here, splits, traffic};
 pub(super) use moves::against_traffic;
 use moves::{reverse, switched_already};
 
@@ -22,15 +22,17 @@ use super::{
     text::Command,
     words::duration,
 };
-use crate::{flow::Timestamp, proto::vtctldata::Workflow};
+use crate::{flow::Timestamp, merge::traffic::Traffic, proto::vtctldata::Workflow};
 
 /// What is known of a workflow beside the replies about it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Surroundings {
     /// The keyspaces that it reads, by name. Empty: nobody looked.
     pub sources: BTreeMap<String, SourceShards>,
-    /// Why it is not one thing as a whole, a text each: its streams contradict each other, or its tables' traffic goes different ways.
+    /// How its streams contradict each other about what it is, a text each.
     pub contradictions: Vec<String>,
+    /// How its tables' traffic goes different ways, a text each.
+    pub splits: Vec<String>,
     /// Of a reverse workflow, whether the one of the other direction is there; `None`: not known.
     pub has_forward: Option<bool>,
 }
@@ -54,6 +56,8 @@ fn advise(case: &Case) -> Vec<(Do, &'static str)> {
         (Phase::Unreached, _) => {
             return vec![(Do::GetTablets, "see who should answer: until all shards have, nothing else can be said")];
         }
+        // Of what kind it is, and what it reads, is then said of some of its streams only.
+        _ if case.is_contradictory => return vec![(Do::Nothing, CONTRADICTORY)],
         _ if case.kind == Kind::OnlineDdl => return vec![(Do::GetMigrations, "see its migration")],
         (_, Source::Gone) => {
             return vec![(
@@ -110,16 +114,23 @@ fn advise(case: &Case) -> Vec<(Do, &'static str)> {
         }
         Phase::Silent => vec![(Do::Nothing, "its streams are silent: the logs of their tablets say why")],
         Phase::Copying => vec![(Do::Watch, "see how fast it is")],
-        Phase::PartlyFrozen if moves && case.is_to_be_frozen() && case.can_freeze => {
-            vec![(
+        Phase::PartlyFrozen if moves && case.is_to_be_frozen() => vec![match (case.can_freeze, case.is_reverse) {
+            (true, false) => {
+                (Do::Freeze, "its traffic was switched, and the switch did not get to freeze all of its streams: freeze the rest")
+            }
+            (true, true) => (
                 Do::Freeze,
-                "its traffic was switched, and the switch did not get to freeze all of its streams: freeze the rest",
-            )]
-        }
-        Phase::PartlyFrozen if moves && case.is_to_be_frozen() => vec![(
-            Do::Nothing,
-            "its traffic was switched, and yet some of its streams are not at the end of what they read: frozen as they are, they would leave rows behind",
-        )],
+                "its traffic was switched back, and the switch did not get to freeze all of its streams: freeze the rest",
+            ),
+            (false, false) => (
+                Do::Nothing,
+                "its traffic was switched, and yet some of its streams are not at the end of what they read: frozen as they are, they would leave rows behind",
+            ),
+            (false, true) => (
+                Do::Nothing,
+                "its traffic was switched back, and yet some of its streams are not at the end of what they read: frozen as they are, they would leave rows behind",
+            ),
+        }],
         Phase::PartlyFrozen => vec![(
             Do::Nothing,
             "streams that are frozen cannot be started, and it cannot be completed while others are not: find out first which side is written to",
@@ -140,6 +151,7 @@ fn atomic(case: &Case) -> Vec<(Do, &'static str)> {
     )]
 }
 
+const CONTRADICTORY: &str = "its streams contradict each other about what it is: find out which of them are right before anything is started, switched, completed or deleted";
 const SPLIT: &str = "the traffic of its tables goes different ways: find out which rules are right, and mend them, before it is started, switched or completed";
 const FINISH: &str =
     "see what finishing would do: it drops the tables on the source, and there is no way back (without --dry-run it is done)";
@@ -228,9 +240,13 @@ pub(super) fn next(
         Do::DescribeForward if around.has_forward == Some(false) => Do::GetForward,
         what => what,
     };
+    // Once writes are switched vtctld looks at no lag; and what stands does not catch up.
+    let has_to_catch_up =
+        case.phase == Phase::Running && matches!(case.traffic, Traffic::NotSwitched | Traffic::Reads | Traffic::SomeShards);
+    let far_behind = whole.lag_seconds.filter(|lag| has_to_catch_up && *lag > SWITCH_LAG_SECONDS);
     let step = |(what, why): (Do, &str)| {
         let what = there(what);
-        if let (Do::SwitchTraffic, Some(lag)) = (what, whole.lag_seconds.filter(|lag| *lag > SWITCH_LAG_SECONDS)) {
+        if let (Do::SwitchTraffic, Some(lag)) = (what, far_behind) {
             let why = format!("it is {} behind: its traffic cannot be switched until it has caught up", duration(lag));
             return Step { why, command: String::new() };
         }
@@ -243,7 +259,7 @@ pub(super) fn next(
 
 #[cfg(test)]
 mod tests {
-    use super::{facts::switched, *};
+    use super::*;
 
     const KINDS: [Kind; 7] =
         [Kind::MoveTables, Kind::Reshard, Kind::Migrate, Kind::Materialize, Kind::Lookup, Kind::OnlineDdl, Kind::Other];
@@ -288,7 +304,10 @@ mod tests {
         let may_run = matches!(source, Source::Present | Source::Elsewhere)
             && (!moves || if case.is_reverse && is_here { is_live } else { is_untouched });
         match what {
-            Do::Nothing | Do::GetTablets | Do::Watch => true,
+            Do::Nothing | Do::GetTablets => true,
+            // Nobody knows what it is.
+            _ if case.is_contradictory => false,
+            Do::Watch => true,
             // Not to be told by who has just looked.
             Do::Describe => source == Source::Unknown,
             Do::GetSource => source == Source::Unreadable,
@@ -351,7 +370,7 @@ mod tests {
             for phase in PHASES {
                 for traffic in TRAFFIC {
                     for source in SOURCES {
-                        for bits in 0_u8..128 {
+                        for bits in 0_u8..=255 {
                             let bit = |n: u8| bits >> n & 1 == 1;
                             let case = Case {
                                 kind,
@@ -365,6 +384,7 @@ mod tests {
                                 stops_after_copy: bit(4),
                                 has_sharded_target: bit(5),
                                 can_freeze: bit(6),
+                                is_contradictory: bit(7),
                             };
                             let steps = advise(&case);
                             assert!(
@@ -374,7 +394,10 @@ mod tests {
                             // Whoever is in trouble is told something.
                             assert!(!steps.is_empty() || phase == Phase::Running, "{case:?}");
                             let is_only_gone = steps.iter().all(|(what, _)| *what == Do::DeleteIgnoringSource);
-                            let is_gone = source == Source::Gone && kind != Kind::OnlineDdl && phase != Phase::Unreached;
+                            let is_gone = source == Source::Gone
+                                && !case.is_contradictory
+                                && kind != Kind::OnlineDdl
+                                && phase != Phase::Unreached;
                             assert!(is_only_gone || !is_gone, "{case:?}: {steps:?}");
                             n += 1;
                         }
@@ -382,34 +405,6 @@ mod tests {
                 }
             }
         }
-        assert_eq!(n, 7 * 17 * 7 * 5 * 128);
-    }
-
-    #[test]
-    fn traffic_is_read_from_the_text() {
-        for (text, want) in [
-            ("Reads Not Switched. Writes Not Switched", Traffic::NotSwitched),
-            ("All Reads Switched. Writes Not Switched", Traffic::Reads),
-            ("Reads partially switched. Replica not switched. All Rdonly Reads Switched. Writes Not Switched", Traffic::Reads),
-            ("Reads Not Switched. Writes Switched", Traffic::Writes),
-            ("All Reads Switched. Writes Switched", Traffic::Switched),
-            ("All Reads Switched. All Writes Switched", Traffic::Switched),
-            ("Reads partially switched, for shards: -80. Writes partially switched, for shards: -80", Traffic::SomeShards),
-            ("", Traffic::Unknown),
-            ("Unknown: etcd", Traffic::Unknown),
-        ] {
-            assert_eq!(switched(Some(text), &[]), want, "{text}");
-        }
-        assert_eq!(switched(None, &[]), Traffic::Unknown);
-        let text = "Reads partially switched, for shards: -40,40-80. Writes partially switched, for shards: -40,40-80";
-        for (own, want) in [
-            (&["80-"][..], Traffic::NotSwitched),
-            (&["-40"], Traffic::Switched),
-            (&["-40", "40-80"], Traffic::Switched),
-            (&["-40", "80-"], Traffic::SomeShards),
-        ] {
-            let own: Vec<String> = own.iter().map(|&shard| shard.to_owned()).collect();
-            assert_eq!(switched(Some(text), &own), want, "{own:?}");
-        }
+        assert_eq!(n, 7 * 17 * 7 * 5 * 256);
     }
 }

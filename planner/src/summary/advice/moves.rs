@@ -3,9 +3,9 @@
 use super::{
     Surroundings,
     commands::Do,
-    facts::{Case, Kind, Phase, Source, Traffic, case},
+    facts::{Case, Kind, Phase, Source, case},
 };
-use crate::{proto::vtctldata::Workflow, summary::health::Whole};
+use crate::{merge::traffic::Traffic, proto::vtctldata::Workflow, summary::health::Whole};
 
 /// A move in its own direction, unless nothing of its writes is switched. Where they are, its source stands still and its target is live:
 /// started again, it would write old rows over new ones.
@@ -75,7 +75,8 @@ pub(in crate::summary) fn against_traffic(
     around: &Surroundings,
 ) -> Option<&'static str> {
     let case = case(workflow, whole, traffic, around);
-    if !matches!(case.kind, Kind::MoveTables | Kind::Reshard) || matches!(case.source, Source::Elsewhere | Source::Gone) {
+    let is_move = matches!(case.kind, Kind::MoveTables | Kind::Reshard) && !case.is_contradictory;
+    if !is_move || matches!(case.source, Source::Elsewhere | Source::Gone) {
         return None;
     }
     let runs = matches!(case.phase, Phase::Running | Phase::Silent | Phase::Retrying | Phase::Copying);
