@@ -24,6 +24,7 @@ pub(super) enum Do {
     GetForward,
     Watch,
     Start,
+    GetVDiff,
     ClearStopPosition,
     Freeze,
     VDiff,
@@ -64,7 +65,7 @@ pub(super) fn command(what: Do, workflow: &Workflow, whole: &Whole<'_>, kind: Ki
     match what {
         Do::Nothing => String::new(),
         Do::GetTablets => {
-            let unreached = whole.streams.iter().find(|(health, ..)| matches!(health, Health::Missing | Health::Unknown));
+            let unreached = whole.streams.iter().find(|(health, ..)| *health == Health::Missing);
             let shard = unreached.map_or_else(|| target.clone(), |(_, _, stream)| format!("{target}/{}", stream.shard));
             Command::new("vtflow get tablets").names(&[&shard], "")
         }
@@ -76,6 +77,7 @@ pub(super) fn command(what: Do, workflow: &Workflow, whole: &Whole<'_>, kind: Ki
         Do::DescribeForward => Command::new("vtflow describe workflow").names(&[&source, forward], ""),
         Do::Watch => ours("vtflow describe workflow", "--watch"),
         Do::Start => ours("vtflow workflow start", ""),
+        Do::GetVDiff => ours("vtflow get vdiff", ""),
         Do::ClearStopPosition => {
             vexec("update _vt.vreplication set state = 'Running', message = '', stop_pos = null where stop_pos is not null")
         }

@@ -32,6 +32,8 @@ pub(super) enum Kind {
 pub(super) enum Phase {
     /// Of some nothing is known.
     Unreached,
+    /// A stream's stored state is none.
+    NoState,
     Failed,
     Retrying,
     Waiting,
@@ -137,8 +139,10 @@ pub(super) fn phase(streams: &[(Health, &str, &Stream)]) -> Phase {
     let stands_at_position = |(health, _, stream): &(Health, &str, &Stream)| {
         matches!(health, Health::Stopped(Stop::Position | Stop::VDiff | Stop::Hand)) && !stream.stop_position.is_empty()
     };
-    if streams.is_empty() || any(&|health| matches!(health, Health::Missing | Health::Unknown)) {
+    if streams.is_empty() || any(&|health| health == Health::Missing) {
         Phase::Unreached
+    } else if any(&|health| health == Health::Unknown) {
+        Phase::NoState
     } else if any(&|health| health == Health::Frozen) {
         if all(&|health| health == Health::Frozen) { Phase::Frozen } else { Phase::PartlyFrozen }
     } else if any(&|health| health == Health::Error) {

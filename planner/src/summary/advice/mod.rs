@@ -73,6 +73,10 @@ fn advise(case: &Case) -> Vec<(Do, &'static str)> {
                 "what it reads could not be looked at: what can be done depends on whether that is there",
             )];
         }
+        (Phase::NoState, _) => {
+            let why = "a stream's stored state is none that there is: what wrote it there is to be found out first";
+            return vec![(Do::Nothing, why)];
+        }
         _ => {}
     }
     if moves && case.traffic == Traffic::Split {
@@ -90,10 +94,16 @@ fn advise(case: &Case) -> Vec<(Do, &'static str)> {
         Phase::Mixed => start("let those that stand go on, too"),
         Phase::Stopped => start("go on"),
         Phase::Ddl => start("once the schema change that stopped it is made on the target, too"),
-        Phase::StopPosition => vec![(
-            Do::ClearStopPosition,
-            "it has a stop position, and started as it is it would stop there again: take the position away and let it run",
-        )],
+        Phase::StopPosition => vec![
+            (
+                Do::GetVDiff,
+                "a VDiff that is under way makes streams stop at a position, and starts them itself: see whether one is",
+            ),
+            (
+                Do::ClearStopPosition,
+                "if none is: started as it is it would stop there again; take the position away and let it run",
+            ),
+        ],
         Phase::Nothing => vec![(Do::Nothing, "started, it would stop again: its message says what is wrong with what it reads")],
         Phase::Cutover if moves => vec![(
             case.is_elsewhere(Do::SwitchTraffic),
@@ -138,7 +148,7 @@ fn advise(case: &Case) -> Vec<(Do, &'static str)> {
         Phase::Frozen => frozen(case),
         Phase::Running => running(case),
         // Above.
-        Phase::Unreached => Vec::new(),
+        Phase::Unreached | Phase::NoState => Vec::new(),
     }
 }
 
@@ -263,8 +273,9 @@ mod tests {
 
     const KINDS: [Kind; 7] =
         [Kind::MoveTables, Kind::Reshard, Kind::Migrate, Kind::Materialize, Kind::Lookup, Kind::OnlineDdl, Kind::Other];
-    const PHASES: [Phase; 17] = [
+    const PHASES: [Phase; 18] = [
         Phase::Unreached,
+        Phase::NoState,
         Phase::Failed,
         Phase::Retrying,
         Phase::Waiting,
@@ -319,6 +330,7 @@ mod tests {
                 let stands = [Phase::Failed, Phase::Waiting, Phase::Mixed, Phase::Stopped, Phase::Ddl];
                 stands.contains(&phase) && !case.is_atomic_copy && may_run
             }
+            Do::GetVDiff => phase == Phase::StopPosition,
             Do::ClearStopPosition => phase == Phase::StopPosition && may_run,
             Do::Freeze => {
                 let done = if case.is_reverse { Traffic::NotSwitched } else { Traffic::Switched };
