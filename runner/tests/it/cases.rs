@@ -96,6 +96,9 @@ fn a_stream_with_a_stop_position_would_stop_again() {
     assert!(table.contains("not all in one state: Running on 80-, Stopped on -80"), "{table}");
     let text = described("20-for-vdiff", "move_t1");
     assert!(text.contains("it would stop there again") && !text.contains("vtflow workflow start"), "{text}");
+    // It is the VDiff that starts it again, if there is one.
+    let (first, then) = (text.find("vtflow get vdiff customer move_t1"), text.find("stop_pos = null"));
+    assert!(first.is_some() && first < then, "{text}");
 }
 
 #[test]

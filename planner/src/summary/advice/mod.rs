@@ -417,6 +417,6 @@ mod tests {
                 }
             }
         }
-        assert_eq!(n, 7 * 17 * 7 * 5 * 256);
+        assert_eq!(n, KINDS.len() * PHASES.len() * TRAFFIC.len() * SOURCES.len() * 256);
     }
 }
