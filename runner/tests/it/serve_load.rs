@@ -40,10 +40,13 @@ fn arguments<'a>(more: &[&'a str]) -> Vec<&'a str> {
     [&["demo", "--serve", "--grpc-port", "0", "--port", "0"][..], more].concat()
 }
 
+/// Between two questions.
+const PAUSE: Duration = Duration::from_millis(50);
+
 /// Asks `/healthz` again and again.
 struct Watch {
     is_over: Arc<AtomicBool>,
-    task: JoinHandle<Duration>,
+    task: JoinHandle<(Duration, Duration)>,
 }
 
 impl Watch {
@@ -51,24 +54,29 @@ impl Watch {
         let is_over = Arc::new(AtomicBool::new(false));
         let until = Arc::clone(&is_over);
         let task = tokio::spawn(async move {
-            let mut slowest = Duration::ZERO;
+            let (mut slowest, mut stall) = (Duration::ZERO, Duration::ZERO);
             while !until.load(Ordering::Relaxed) {
                 let begun = Instant::now();
                 let answer = timeout(Duration::from_secs(5), http_get(http, "/healthz")).await;
                 assert_eq!(answer.expect("/healthz answers"), (200, "ok\n".to_owned()));
                 slowest = slowest.max(begun.elapsed());
-                tokio::time::sleep(Duration::from_millis(50)).await;
+                let slept = Instant::now();
+                tokio::time::sleep(PAUSE).await;
+                stall = stall.max(slept.elapsed().saturating_sub(PAUSE));
             }
-            slowest
+            (slowest, stall)
         });
         Self { is_over, task }
     }
 
-    /// It has always answered, and within a second.
+    /// It has always answered, and within a second; where the machine itself stood still for a while, within some such whiles more.
     async fn end(self) {
         self.is_over.store(true, Ordering::Relaxed);
-        let slowest = self.task.await.unwrap();
-        assert!(slowest < Duration::from_secs(1), "/healthz took {slowest:?}");
+        let (slowest, stall) = self.task.await.unwrap();
+        assert!(
+            slowest < Duration::from_secs(1) + 5 * stall,
+            "/healthz took {slowest:?}, and a sleep of {PAUSE:?} {stall:?} more"
+        );
     }
 }
 
