@@ -294,8 +294,8 @@ async fn clients_that_do_not_read_their_replies_are_bounded() {
     let (streams, _) = workflows(server.grpc, 1).await.expect("others are answered");
     assert_eq!(streams.iter().sum::<usize>(), 5);
     watch.end().await;
-    // All replies together have 900 MB; those that wait are held to 128.
-    assert!(server.most_memory() < 400, "{} MB", server.most_memory());
+    // All replies together have 900 MB; those that wait are held to 128, and what works beside them has its share.
+    assert!(server.most_memory() < 600, "{} MB", server.most_memory());
 }
 
 /// A reply's beginning, neither a refusal nor a connection's end.
