@@ -40,13 +40,10 @@ fn arguments<'a>(more: &[&'a str]) -> Vec<&'a str> {
     [&["demo", "--serve", "--grpc-port", "0", "--port", "0"][..], more].concat()
 }
 
-/// Between two questions.
-const PAUSE: Duration = Duration::from_millis(50);
-
 /// Asks `/healthz` again and again.
 struct Watch {
     is_over: Arc<AtomicBool>,
-    task: JoinHandle<(Duration, Duration)>,
+    task: JoinHandle<Duration>,
 }
 
 impl Watch {
@@ -54,29 +51,24 @@ impl Watch {
         let is_over = Arc::new(AtomicBool::new(false));
         let until = Arc::clone(&is_over);
         let task = tokio::spawn(async move {
-            let (mut slowest, mut stall) = (Duration::ZERO, Duration::ZERO);
+            let mut slowest = Duration::ZERO;
             while !until.load(Ordering::Relaxed) {
                 let begun = Instant::now();
                 let answer = timeout(Duration::from_secs(5), http_get(http, "/healthz")).await;
                 assert_eq!(answer.expect("/healthz answers"), (200, "ok\n".to_owned()));
                 slowest = slowest.max(begun.elapsed());
-                let slept = Instant::now();
-                tokio::time::sleep(PAUSE).await;
-                stall = stall.max(slept.elapsed().saturating_sub(PAUSE));
+                tokio::time::sleep(Duration::from_millis(50)).await;
             }
-            (slowest, stall)
+            slowest
         });
         Self { is_over, task }
     }
 
-    /// It has always answered, and within a second; where the machine itself stood still for a while, within some such whiles more.
+    /// It has always answered, and within a second.
     async fn end(self) {
         self.is_over.store(true, Ordering::Relaxed);
-        let (slowest, stall) = self.task.await.unwrap();
-        assert!(
-            slowest < Duration::from_secs(1) + 5 * stall,
-            "/healthz took {slowest:?}, and a sleep of {PAUSE:?} {stall:?} more"
-        );
+        let slowest = self.task.await.unwrap();
+        assert!(slowest < Duration::from_secs(1), "/healthz took {slowest:?}");
     }
 }
 
@@ -264,7 +256,9 @@ fn wordy() -> (TempDir, PathBuf) {
 async fn clients_that_do_not_read_their_replies_are_bounded() {
     let (_directory, snapshot) = wordy();
     let snapshot = snapshot.to_str().unwrap();
-    let server = Process::start(&["--snapshot", snapshot, "serve", "--grpc-port", "0", "--port", "0", "--no-log"]);
+    // Few work at once, so that what waits to be read is what takes memory.
+    let flags = ["--snapshot", snapshot, "serve", "--grpc-port", "0", "--port", "0", "--no-log", "--max-flows", "4"];
+    let server = Process::start(&flags);
     let watch = Watch::begin(server.http);
     let mut kept = Vec::new();
     for client in 0..8_u64 {
@@ -294,8 +288,8 @@ async fn clients_that_do_not_read_their_replies_are_bounded() {
     let (streams, _) = workflows(server.grpc, 1).await.expect("others are answered");
     assert_eq!(streams.iter().sum::<usize>(), 5);
     watch.end().await;
-    // All replies together have 900 MB; those that wait are held to 128, and what works beside them has its share.
-    assert!(server.most_memory() < 600, "{} MB", server.most_memory());
+    // 36 replies for each of eight clients would have 600 MB; those that wait are held to 128.
+    assert!(server.most_memory() < 400, "{} MB", server.most_memory());
 }
 
 /// A reply's beginning, neither a refusal nor a connection's end.
