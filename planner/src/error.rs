@@ -110,8 +110,10 @@ pub enum Lost {
     /// A column of a stream, and nothing else: it cannot be read. The stream is in the reply, with the column as it is stored
     /// where it is a text, else empty.
     Stream,
-    /// What one workflow does as a whole: its streams contradict each other, or its tables' traffic goes different ways.
+    /// What one workflow does as a whole: its streams contradict each other, or nobody could tell.
     Workflow,
+    /// Nothing of the reply, which says where the traffic of some of the workflow's tables goes: that of others goes another way.
+    Traffic,
     /// Records of the topology: one that cannot be read, or all that were wanted of a cell.
     Record,
     /// A column of a shard's schema migration, and nothing else: it cannot be read. The migration is in the reply.

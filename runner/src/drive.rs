@@ -53,13 +53,13 @@ pub async fn drive(flow: impl Asking, cluster: &ClusterIo, until: Option<Instant
     // Dropped before its share of the room is given back: it keeps answers.
     let mut flow = flow;
     let mut running = Running::default();
-    running.start(flow.asks(), cluster, &share, until, observer);
+    running.start(flow.asks(), cluster, Some(&share), until, observer);
     while let Some(done) = running.next().await {
         for done in done {
             done.tell(observer);
             flow.answer(done.ask.id, done.answer);
         }
-        running.start(flow.asks(), cluster, &share, until, observer);
+        running.start(flow.asks(), cluster, Some(&share), until, observer);
     }
     flow.end().unwrap_or_else(|| {
         let text = "the request has neither a reply nor anything left to ask: this is a defect of vtflow";
@@ -70,9 +70,7 @@ pub async fn drive(flow: impl Asking, cluster: &ClusterIo, until: Option<Instant
 /// Performs the topology asks of a request and none of its tablet calls: what the request would ask of whom.
 ///
 /// A call that depends on another call's answer (a further page, a fallback) cannot be known and is not listed.
-pub async fn plan(flow: impl Asking, cluster: &ClusterIo, until: Option<Instant>, observer: &dyn Observer) -> Planned {
-    let share = cluster.tablets.share();
-    let mut flow = flow;
+pub async fn plan(mut flow: impl Asking, cluster: &ClusterIo, until: Option<Instant>, observer: &dyn Observer) -> Planned {
     let mut all = Vec::new();
     loop {
         let (calls, reads): (Vec<Ask>, Vec<Ask>) =
@@ -83,7 +81,7 @@ pub async fn plan(flow: impl Asking, cluster: &ClusterIo, until: Option<Instant>
         }
         // In the order of ids, round by round: so that the same cluster always gives the same plan.
         let mut running = Running::default();
-        running.start(reads, cluster, &share, until, observer);
+        running.start(reads, cluster, None, until, observer);
         let mut answers = BTreeMap::new();
         while let Some(done) = running.next().await {
             answers.extend(done.into_iter().map(|done| (done.ask.id, done)));
@@ -139,7 +137,7 @@ impl<'a> Running<'a> {
         &mut self,
         asks: Vec<Ask>,
         cluster: &'a ClusterIo,
-        share: &'a Share<'a>,
+        share: Option<&'a Share<'a>>,
         until: Option<Instant>,
         observer: &'a dyn Observer,
     ) {
@@ -257,7 +255,7 @@ async fn call(
     ask: Ask,
     checked: Option<Checked>,
     cluster: &ClusterIo,
-    share: &Share<'_>,
+    share: Option<&Share<'_>>,
     until: Option<Instant>,
     observer: &dyn Observer,
 ) -> Vec<Done> {
@@ -270,7 +268,7 @@ async fn call(
     }
     let What::TabletCall { tablet, path, request, effect, .. } = &ask.what else { return Vec::new() };
     let (wait, sent) = (cluster.deadlines.tablet, || observer.sent(&ask));
-    let answer = cluster.tablets.call_in_turn(tablet, path, request, *effect, wait, until, Some(share), sent).await;
+    let answer = cluster.tablets.call_in_turn(tablet, path, request, *effect, wait, until, share, sent).await;
     vec![Done::new(ask, answer, started.elapsed())]
 }
 

@@ -68,7 +68,9 @@ async fn main() {
 
 async fn measure(io: &ClusterIo, include_logs: bool, now: Timestamp) {
     let request = GetWorkflowsRequest { keyspace: "customer".into(), include_logs, ..GetWorkflowsRequest::default() };
-    let call = Call { path: rpc::GET_WORKFLOWS.into(), request: request.encode_to_vec(), options: CallOptions::default() };
+    // As a server has it: a reply has a bound.
+    let options = CallOptions { reply_bytes: 16 << 20, ..CallOptions::default() };
+    let call = Call { path: rpc::GET_WORKFLOWS.into(), request: request.encode_to_vec(), options };
     let (mut whole, mut bare) = (Vec::new(), Vec::new());
     let mut reply_bytes = 0;
     let counts = Counts::default();

@@ -8,7 +8,7 @@ use vtflow_planner::{
     Answer, Call, Reply, Timestamp, What,
     proto::vtctldata::{GetKeyspacesResponse, GetSchemaMigrationsResponse, GetWorkflowsRequest, GetWorkflowsResponse},
     rpc,
-    summary::{self, Description, MigrationLine, OverviewLine, Picture, Said, Surroundings, WorkflowLine},
+    summary::{self, Description, MigrationLine, OverviewLine, Picture, Said, SourceShards, Surroundings, WorkflowLine},
 };
 use wasm_bindgen::prelude::*;
 
@@ -121,10 +121,12 @@ pub fn overview(
     #[wasm_bindgen(unchecked_param_type = "Timestamp")] now: JsValue,
 ) -> Result<JsValue, JsError> {
     let (asked, now): (Vec<Asked>, Timestamp) = (read("reads", reads)?, read("now", now)?);
-    let all: BTreeMap<&str, Option<&Reply>> = asked.iter().map(|it| (it.keyspace.as_str(), it.shards.reply.as_ref())).collect();
+    let shards =
+        |it: &Asked| it.shards.reply.as_ref().map_or_else(SourceShards::default, |reply| SourceShards::read(&it.keyspace, reply));
+    let all: BTreeMap<String, SourceShards> = asked.iter().map(|it| (it.keyspace.clone(), shards(it))).collect();
     let (mut workflows, mut migrations) = (Vec::new(), Vec::new());
-    for Asked { keyspace, workflows: streams, migrations: changes, shards } in &asked {
-        let shards = shards.reply.as_ref();
+    for Asked { keyspace, workflows: streams, migrations: changes, .. } in &asked {
+        let shards = all.get(keyspace).unwrap_or(&SourceShards::Unknown);
         workflows.push(summary::workflows_read(keyspace, streams.said(), &all, streams.now.unwrap_or(now)));
         migrations.push(summary::migrations_read(keyspace, changes.said(), streams.said(), shards, changes.now.unwrap_or(now)));
     }

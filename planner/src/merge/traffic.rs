@@ -55,7 +55,7 @@ impl Traffic {
             } else {
                 Self::Switched
             }
-        } else if has("Writes Switched") || has("All Writes Switched") {
+        } else if has("Writes Switched") {
             if has("All Reads Switched") { Self::Switched } else { Self::Writes }
         } else if !has("Writes Not Switched") {
             Self::Unknown
@@ -65,6 +65,19 @@ impl Traffic {
             Self::Reads
         }
     }
+}
+
+/// What the name of a workflow ends with that goes the other way. Source: `go/vt/vtctl/workflow/utils.go:ReverseWorkflowName`.
+const REVERSE: &str = "_reverse";
+
+/// The name of the workflow whose other direction this one is; `None` if it is none.
+pub(crate) fn forward_of(workflow: &str) -> Option<&str> {
+    workflow.strip_suffix(REVERSE)
+}
+
+/// The name of a workflow's other direction.
+pub(crate) fn reverse_of(workflow: &str) -> String {
+    forward_of(workflow).map_or_else(|| format!("{workflow}{REVERSE}"), str::to_owned)
 }
 
 /// What is moved, and how.
@@ -155,7 +168,7 @@ impl Moved {
     /// What a workflow moves, by its streams.
     pub(crate) fn new(workflow: &Workflow, tables: &BTreeSet<String>) -> Self {
         let (source, target) = (workflow.source.clone().unwrap_or_default(), workflow.target.clone().unwrap_or_default());
-        let is_reverse = workflow.name.ends_with("_reverse");
+        let is_reverse = forward_of(&workflow.name).is_some();
         let options = workflow.options.clone().unwrap_or_default();
         let sources = workflow.shard_streams.values().flat_map(|shard| &shard.streams).filter_map(|s| s.binlog_source.as_ref());
         let is_external = sources.clone().any(|source| !source.external_cluster.is_empty());

@@ -66,6 +66,15 @@ struct Building {
     named_by: String,
 }
 
+/// Bytes that a shard makes in a reply.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Size {
+    /// In all.
+    all: usize,
+    /// Without the names of workflows that nobody else has, where only names are wanted: those are the workflow's own bytes.
+    of_streams: usize,
+}
+
 /// What a merge has made.
 pub(crate) struct Merged {
     /// Ascending by name.
@@ -94,7 +103,7 @@ impl Merge {
             }
         }
         self.list(&target.place, Lost::Logs, "log rows", bad_logs.into_iter().map(|text| (String::new(), text)));
-        let copy_error_text = copy_error.as_deref().map(repeated);
+        let (copy_error, log_error) = (copy_error.as_deref().map(repeated), log_error.as_deref().map(repeated));
         let mut faults = Vec::new();
         for mut row in streams {
             let id = row.id;
@@ -113,9 +122,9 @@ impl Merge {
                 rows.into_iter().map(|row| CopyState { table: row.table, last_pk: row.last_pk, stream_id: row.stream }).collect();
             let mut logs = logs.remove(&id).unwrap_or_default();
             if let Some(error) = &log_error {
-                logs.error = repeated(error);
+                logs.error.clone_from(error);
             }
-            self.stream(target, row, copy_states, copy_error_text.as_deref(), logs);
+            self.stream(target, row, copy_states, copy_error.as_deref(), logs);
         }
         self.list(&target.place, Lost::Stream, "streams", faults.into_iter());
         self.places.insert(key(target), target.place.clone());
@@ -182,49 +191,59 @@ impl Merge {
     /// Takes the largest shards out until the rest fits, with a stand-in for each workflow where there are shards without rows.
     /// What they are, and how many bytes are left for stand-ins.
     fn leave_out(&mut self, unreached: usize, limit: usize) -> (Vec<Unreached>, usize) {
+        let bytes = |(name, building): (&String, &Building)| {
+            building.own_bytes(name) + building.bytes_of_streams().map(|(_, bytes)| bytes).sum::<usize>()
+        };
+        let mut total: usize = self.building.iter().map(bytes).sum();
         let mut left_out = Vec::new();
-        let mut total = 0_usize;
-        // What a shard makes in all, and what of it are streams: a name alone belongs to its workflow.
-        let mut sizes: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
-        for (name, building) in &self.building {
-            total += building.own_bytes(name);
-            for (key, streams) in &building.shard_streams {
-                let bytes = key.len() + streams.encoded_len() + ENTRY_BYTES;
-                total += bytes;
-                let (all, of_streams) = sizes.entry(key).or_default();
-                *all += bytes;
-                *of_streams += bytes;
-            }
-            if !building.named_by.is_empty() {
-                sizes.entry(&building.named_by).or_default().0 += building.own_bytes(name);
-            }
-        }
-        let mut sizes: Vec<((usize, usize), String)> = sizes.into_iter().map(|(key, bytes)| (bytes, key.to_owned())).collect();
-        sizes.sort();
+        let mut sizes = Vec::new();
         loop {
             let stand_ins = if unreached + left_out.len() > 0 { self.building.len() * limits::STAND_IN_BYTES } else { 0 };
             if total.saturating_add(stand_ins) <= limit {
                 return (left_out, limit - total);
             }
-            let Some(((bytes, _), key)) = sizes.pop() else { return (left_out, 0) };
+            if left_out.is_empty() {
+                sizes = self.sizes();
+            }
+            let Some((Size { all, of_streams }, key)) = sizes.pop() else { return (left_out, 0) };
             let Some(place) = self.places.get(&key).cloned() else { continue };
             // What was wrong with its rows is no news any more.
             self.failures.retain(|failure| failure.shard != place.shard);
-            total = 0;
+            total = total.saturating_sub(of_streams);
             self.building.retain(|name, building| {
-                let had = building.shard_streams.remove(&key).is_some() || building.named_by == key;
-                let stays = !had || !building.shard_streams.is_empty();
-                if stays {
-                    total += building.own_bytes(name);
+                let before = building.own_bytes(name);
+                let had_streams = building.leave(&key);
+                if !had_streams && building.named_by != key {
+                    return true;
                 }
+                let stays = !building.shard_streams.is_empty();
+                let now = if stays { building.own_bytes(name) } else { 0 };
+                total = total.saturating_sub(before) + now;
                 stays
             });
-            total += sizes.iter().map(|((_, of_streams), _)| of_streams).sum::<usize>();
             let message = format!(
-                "left out: it makes {bytes} bytes of a reply that may have {limit} in all; ask for one workflow, or for fewer shards"
+                "left out: it makes {all} bytes of a reply that may have {limit} in all; ask for one workflow, or for fewer shards"
             );
             left_out.push(Unreached { place, lost: Lost::Shard, message });
         }
+    }
+
+    /// What each shard makes, the largest last.
+    fn sizes(&self) -> Vec<(Size, String)> {
+        let mut sizes: BTreeMap<&str, Size> = BTreeMap::new();
+        for (name, building) in &self.building {
+            for (key, bytes) in building.bytes_of_streams() {
+                let size = sizes.entry(key).or_default();
+                size.all += bytes;
+                size.of_streams += bytes;
+            }
+            if !building.named_by.is_empty() {
+                sizes.entry(&building.named_by).or_default().all += building.own_bytes(name);
+            }
+        }
+        let mut sizes: Vec<(Size, String)> = sizes.into_iter().map(|(key, size)| (size, key.to_owned())).collect();
+        sizes.sort();
+        sizes
     }
 
     fn fail(&mut self, place: &Place, lost: Lost, workflow: &str, message: String) {
@@ -303,17 +322,28 @@ impl Building {
 
     /// Notes that a stream is of another type than the first: the reply has the last one's.
     fn differ_in_kind(&mut self, row: &StreamRow) {
-        let this = (row.workflow_type.clone(), row.workflow_sub_type.clone());
-        let known = self.kind.get_or_insert_with(|| this.clone());
-        if self.contradiction.is_none() && *known != this {
-            let text = |(kind, sub_type): &(String, String)| format!("{kind} ({sub_type})");
+        let (kind, sub_type) = (&row.workflow_type, &row.workflow_sub_type);
+        let (known, its_sub_type) = self.kind.get_or_insert_with(|| (kind.clone(), sub_type.clone()));
+        if self.contradiction.is_none() && (&*known, &*its_sub_type) != (kind, sub_type) {
             self.contradiction = Some(format!(
-                "workflow = {}, type1 = {}, type2 = {}: multiple types for a single workflow",
-                row.workflow,
-                text(known),
-                text(&this)
+                "workflow = {}, type1 = {known} ({its_sub_type}), type2 = {kind} ({sub_type}): multiple types for a single workflow",
+                row.workflow
             ));
         }
+    }
+
+    /// Bytes of each target's streams, by key.
+    fn bytes_of_streams(&self) -> impl Iterator<Item = (&str, usize)> {
+        self.shard_streams.iter().map(|(key, streams)| (key.as_str(), key.len() + streams.encoded_len() + ENTRY_BYTES))
+    }
+
+    /// Takes a target's streams out, as if it had not answered; whether it had some.
+    fn leave(&mut self, key: &str) -> bool {
+        let had = self.shard_streams.remove(key).is_some();
+        if let Some((shard, _)) = key.rsplit_once('/').filter(|_| had) {
+            self.target_shards.remove(shard);
+        }
+        had
     }
 
     /// Bytes that it takes in the reply besides its streams, at most.
@@ -425,7 +455,11 @@ fn displayed_state(row: &StreamRow, is_copying: bool) -> State {
 
 /// The key of a target's streams.
 fn key(target: &Target) -> String {
-    format!("{}/{}", target.shard, target.place.alias_text())
+    place_key(&target.shard, &target.place)
+}
+
+fn place_key(shard: &str, place: &Place) -> String {
+    format!("{shard}/{}", place.alias_text())
 }
 
 /// A failure's text, for a place of which there may be very many.
@@ -498,7 +532,7 @@ fn unknown(shard: &Unreached, message: String) -> (String, ShardStream) {
         tablet_controls: place.tablet_controls.clone(),
         is_primary_serving: place.is_primary_serving,
     };
-    (format!("{}/{}", place.shard, place.alias_text()), streams)
+    (place_key(&place.shard, place), streams)
 }
 
 /// Always present, also when 0. Source: `go/vt/vtctl/workflow/workflows.go:scanWorkflow`.

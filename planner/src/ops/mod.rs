@@ -18,6 +18,8 @@ mod vdiff_show;
 mod vexec;
 mod workflow_status;
 
+pub(crate) use topology::says_no_keyspace;
+
 /// A request being served: takes answers, releases asks, ends with a reply. It may move between threads: a server's requests do.
 pub(crate) trait Operation: Send {
     /// Takes one answer; may release more asks.

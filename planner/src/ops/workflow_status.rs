@@ -426,7 +426,7 @@ impl Operation for WorkflowStatus {
             shard: String::new(),
             tablet: String::new(),
             workflow: self.request.workflow.clone(),
-            lost: Lost::Workflow,
+            lost: Lost::Traffic,
             message,
         }));
         reply

@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::{
-    advice::{self, Surroundings},
+    advice,
+    around::Surroundings,
     health::{Health, Whole, is_throttled, lag, updated, will_stop},
     logs::{LogLine, logs},
     words::{count, duration, message, speed},
@@ -412,7 +413,7 @@ impl Progress {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::advice::SourceShards, *};
+    use super::{super::around::SourceShards, *};
     use crate::proto::{
         binlogdata::BinlogSource,
         vtctldata::{

@@ -4,6 +4,7 @@
 //! is `None` or said to be unknown, never a number that looks like one. One file per kind of reply.
 
 mod advice;
+mod around;
 mod cover;
 mod describe;
 mod health;
@@ -21,7 +22,7 @@ mod vdiff;
 mod words;
 mod workflows;
 
-pub use advice::{SourceShards, Surroundings};
+pub use around::{SourceShards, Surroundings, forward, forward_is_there};
 pub use describe::{Description, Progress, Reading, Step, StreamLine, TableLine, describe};
 pub use health::{LAGGING_SECONDS, THROTTLED_SECONDS};
 pub use logs::LogLine;

@@ -9,7 +9,7 @@ use prost::Message;
 use serde::Serialize;
 
 use super::{
-    advice::SourceShards,
+    around::SourceShards,
     migrations::{Beside, MigrationLine},
     words::{plural, some},
     workflows::{WorkflowLine, source_keyspaces},
@@ -17,10 +17,7 @@ use super::{
 use crate::{
     error::{Failure, Lost},
     flow::{Reply, Timestamp},
-    proto::vtctldata::{
-        FindAllShardsInKeyspaceResponse, GetSchemaMigrationsResponse, GetWorkflowsRequest, GetWorkflowsResponse,
-        schema_migration::Status,
-    },
+    proto::vtctldata::{GetSchemaMigrationsResponse, GetWorkflowsRequest, GetWorkflowsResponse, schema_migration::Status},
 };
 
 /// Names of shards in a line.
@@ -124,20 +121,18 @@ pub struct KeyspaceRead {
 /// What a keyspace answered to one request; or why nobody could ask.
 pub type Said<'a> = Result<&'a Reply, &'a str>;
 
-/// What one keyspace answered to `GetWorkflows`. `shards`: of every keyspace of the cluster, its reply to `FindAllShardsInKeyspace`, `None` if it could
-/// not be had. Where there are no shards there is nothing to ask, and nothing; and what reads a keyspace that is not there has lost its source.
+/// What one keyspace answered to `GetWorkflows`. `shards`: of every keyspace of the cluster. Where there are no shards there is nothing to ask, and
+/// nothing; and what reads a keyspace that is not there has lost its source.
 pub fn workflows_read(
     keyspace: &str,
     workflows: Said<'_>,
-    shards: &BTreeMap<&str, Option<&Reply>>,
+    shards: &BTreeMap<String, SourceShards>,
     now: Timestamp,
 ) -> KeyspaceRead {
     let known = |source: &str| match shards.get(source) {
         _ if source.is_empty() => SourceShards::Unknown,
         None => SourceShards::Gone,
-        Some(reply) => {
-            reply.and_then(shard_names).map_or(SourceShards::Unknown, |names| SourceShards::Known(names.into_iter().collect()))
-        }
+        Some(shards) => shards.clone(),
     };
     let read = |bytes: &[u8]| {
         let reply = decoded::<GetWorkflowsResponse>(bytes)?;
@@ -145,7 +140,7 @@ pub fn workflows_read(
         let lines = super::workflows_with(&GetWorkflowsRequest::default(), &reply, &sources, now);
         Ok(lines.into_iter().map(Into::into).collect())
     };
-    read_of(keyspace, workflows, shards.get(keyspace).copied().flatten(), read)
+    read_of(keyspace, workflows, shards.get(keyspace), read)
 }
 
 /// What one keyspace answered to `GetSchemaMigrations`, without filters. `workflows`: what it answered to `GetWorkflows`, in which the migrations'
@@ -154,10 +149,10 @@ pub fn migrations_read(
     keyspace: &str,
     migrations: Said<'_>,
     workflows: Said<'_>,
-    shards: Option<&Reply>,
+    shards: &SourceShards,
     now: Timestamp,
 ) -> KeyspaceRead {
-    let names = shards.and_then(shard_names);
+    let names: Option<Vec<String>> = shards.names().map(|names| names.iter().cloned().collect());
     let (streams, unread) = match workflows.map_err(str::to_owned).and_then(|reply| {
         let bytes = reply.result.as_ref().map_err(|status| status.message.clone())?;
         Ok((decoded::<GetWorkflowsResponse>(bytes)?, reply.failures.clone()))
@@ -191,7 +186,7 @@ pub fn migrations_read(
         };
         Ok(super::migrations(&reply, beside, now).into_iter().map(Into::into).collect())
     };
-    let mut of = read_of(keyspace, migrations, shards, read);
+    let mut of = read_of(keyspace, migrations, Some(shards), read);
     if has_open {
         // A tablet that is silent is so for both.
         let is_new = |failure: &&Failure| !own.iter().any(|known| !known.shard.is_empty() && known.shard == failure.shard);
@@ -204,13 +199,13 @@ pub fn migrations_read(
 fn read_of(
     keyspace: &str,
     said: Said<'_>,
-    shards: Option<&Reply>,
+    shards: Option<&SourceShards>,
     read: impl FnOnce(&[u8]) -> Result<Vec<Thing>, String>,
 ) -> KeyspaceRead {
     let failures = said.map_or_else(|_| Vec::new(), |reply| reply.failures.clone());
     let things = match said.map(|reply| &reply.result) {
         Ok(Ok(bytes)) => read(bytes),
-        Ok(Err(_)) if shards.and_then(shard_names).is_some_and(|names| names.is_empty()) => Ok(Vec::new()),
+        Ok(Err(_)) if shards.and_then(SourceShards::names).is_some_and(BTreeSet::is_empty) => Ok(Vec::new()),
         Ok(Err(status)) => Err(status.message.clone()),
         Err(why) => Err(why.to_owned()),
     };
@@ -219,11 +214,6 @@ fn read_of(
 
 fn decoded<M: Message + Default>(bytes: &[u8]) -> Result<M, String> {
     M::decode(bytes).map_err(|error| format!("the reply cannot be read: {error}"))
-}
-
-fn shard_names(reply: &Reply) -> Option<Vec<String>> {
-    let bytes = reply.result.as_ref().ok()?;
-    Some(FindAllShardsInKeyspaceResponse::decode(bytes.as_slice()).ok()?.shards.into_keys().collect())
 }
 
 /// One line per keyspace: trouble first, then what is not known, then the rest; by name within each.
@@ -303,7 +293,7 @@ mod tests {
         proto::{
             binlogdata::BinlogSource,
             vtctldata::{
-                SchemaMigration, Shard, Workflow,
+                SchemaMigration, Workflow,
                 workflow::{ReplicationLocation, ShardStream, Stream},
             },
         },
@@ -382,33 +372,30 @@ mod tests {
         };
         let rows = vec![row("a", Status::Complete), row("b", Status::Failed)];
         let migrations = ok(GetSchemaMigrationsResponse { migrations: rows }.encode_to_vec(), Vec::new());
-        let shards = |names: &[&str]| {
-            let shards = names.iter().map(|name| ((*name).to_owned(), Shard::default())).collect();
-            ok(FindAllShardsInKeyspaceResponse { shards }.encode_to_vec(), Vec::new())
-        };
+        let shards = |names: &[&str]| SourceShards::Known(names.iter().map(|name| (*name).to_owned()).collect());
         let one = shards(&["0"]);
         let streams = ok(Vec::new(), Vec::new());
-        let shown = |migrations: Said<'_>, workflows: Said<'_>, shards: Option<&Reply>| {
+        let shown = |migrations: Said<'_>, workflows: Said<'_>, shards: &SourceShards| {
             let line = overview(vec![migrations_read("ks", migrations, workflows, shards, now)]).remove(0);
             let troubled: Vec<_> = line.troubled.iter().map(|it| format!("{} {} {}", it.name, it.kind, it.state)).collect();
             (line.state, line.count, line.note, troubled.join(", "))
         };
         let failed = "b drop t failed".to_owned();
-        let whole = shown(Ok(&migrations), Ok(&streams), Some(&one));
+        let whole = shown(Ok(&migrations), Ok(&streams), &one);
         assert_eq!(whole, ("1 in trouble".into(), Some(2), String::new(), failed.clone()));
         // What the streams' trace does not say hides no migration, nor the other way around.
-        let lost = shown(Ok(&migrations), Err("timed out"), None);
+        let lost = shown(Ok(&migrations), Err("timed out"), &SourceShards::Unknown);
         assert_eq!(lost, ("1 in trouble".into(), Some(2), "1 thing missing".into(), failed));
-        let unread = shown(Err("timed out"), Ok(&streams), Some(&one));
+        let unread = shown(Err("timed out"), Ok(&streams), &one);
         assert_eq!(unread, ("unknown".into(), None, "timed out".into(), String::new()));
         let empty = shards(&[]);
-        let none = shown(Ok(&no("no shards")), Ok(&no("no shards")), Some(&empty));
+        let none = shown(Ok(&no("no shards")), Ok(&no("no shards")), &empty);
         assert_eq!(none, ("none".into(), Some(0), String::new(), String::new()));
-        let workflows = |said: Said<'_>, shards| {
-            let shards = BTreeMap::from([("ks", shards)]);
+        let workflows = |said: Said<'_>, shards: &SourceShards| {
+            let shards = BTreeMap::from([("ks".to_owned(), shards.clone())]);
             overview(vec![workflows_read("ks", said, &shards, now)]).remove(0).state
         };
-        assert_eq!(workflows(Ok(&streams), Some(&one)), "none");
+        assert_eq!(workflows(Ok(&streams), &one), "none");
         let source = BinlogSource { keyspace: "gone".into(), shard: "0".into(), ..BinlogSource::default() };
         let stream = Stream {
             id: 1,
@@ -426,8 +413,8 @@ mod tests {
             ..Workflow::default()
         };
         let lost = ok(GetWorkflowsResponse { workflows: vec![workflow] }.encode_to_vec(), Vec::new());
-        assert_eq!(workflows(Ok(&lost), Some(&one)), "1 in trouble", "the keyspace that it reads is not there");
-        assert_eq!(workflows(Ok(&no("no shards")), Some(&empty)), "none");
-        assert_eq!(workflows(Ok(&no("boom")), Some(&one)), "unknown");
+        assert_eq!(workflows(Ok(&lost), &one), "1 in trouble", "the keyspace that it reads is not there");
+        assert_eq!(workflows(Ok(&no("no shards")), &empty), "none");
+        assert_eq!(workflows(Ok(&no("boom")), &one), "unknown");
     }
 }

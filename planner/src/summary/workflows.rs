@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::{
-    advice::{SourceShards, lost_source, sources_here},
+    advice::{lost_source, sources_here},
+    around::SourceShards,
     health::{Health, Stop, Whole},
     words::count,
 };

@@ -76,13 +76,21 @@ impl Stream {
         self.is_number("workflow_type", &self.workflow_type, number)
     }
 
+    /// Whether it is of a schema migration.
+    ///
+    /// # Errors
+    /// As for the type.
+    pub(crate) fn is_of_migration(&self) -> Result<bool, String> {
+        self.is_of_type(VReplicationWorkflowType::OnlineDdl as i32)
+    }
+
     /// Whether it is of a workflow that moves traffic. One that does not say what it is may be.
     pub(crate) fn moves_traffic(&self) -> bool {
         let kinds = [VReplicationWorkflowType::MoveTables, VReplicationWorkflowType::Reshard];
         kinds.into_iter().any(|kind| self.is_of_type(kind as i32) != Ok(false))
     }
 
-    /// The same of the sub-type.
+    /// Whether it is of a workflow of this sub-type.
     ///
     /// # Errors
     /// As for the type.

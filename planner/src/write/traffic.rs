@@ -19,8 +19,8 @@ impl Routed {
         let reply = &replies.first().ok_or_else(|| "nobody was asked".to_owned())?.reply;
         let bytes = reply.result.as_ref().map_err(|status| status.message.clone())?;
         let status = WorkflowStatusResponse::decode(bytes.as_slice()).map_err(|error| error.to_string())?;
-        let of_workflow = reply.failures.iter().filter(|failure| failure.lost == Lost::Workflow);
-        let splits = of_workflow.map(|failure| failure.message.clone()).collect();
+        let splits = reply.failures.iter().filter(|failure| failure.lost == Lost::Traffic);
+        let splits = splits.map(|failure| failure.message.clone()).collect();
         Ok(Self { state: status.traffic_state, splits })
     }
 

@@ -23,7 +23,7 @@ use crate::{
     explain::count,
     flow::{Call, CallOptions},
     limits,
-    merge::traffic::Traffic,
+    merge::traffic::{Traffic, reverse_of},
     proto::{
         binlogdata::VReplicationWorkflowType,
         tabletmanagerdata::{
@@ -50,12 +50,8 @@ const HAS_DELETE: usize = 1;
 
 /// Types of workflows, by number. Source: `go/vt/proto/binlogdata`.
 const LOOKUP_INDEX: i32 = VReplicationWorkflowType::CreateLookupIndex as i32;
-const ONLINE_DDL: i32 = VReplicationWorkflowType::OnlineDdl as i32;
 
 const FIND_SHARDS: &str = "/vtctlservice.Vtctld/FindAllShardsInKeyspace";
-
-/// The end of a reverse workflow's name. Source: `go/vt/vtctl/workflow/utils.go:ReverseWorkflowName`.
-const REVERSE: &str = "_reverse";
 
 pub(crate) struct WorkflowDelete {
     request: WorkflowDeleteRequest,
@@ -89,10 +85,9 @@ impl WorkflowDelete {
         Call { path: path.into(), request, options: CallOptions { strict, ..CallOptions::default() } }
     }
 
-    /// The other direction's name. Source: `go/vt/vtctl/workflow/utils.go:ReverseWorkflowName`.
+    /// The other direction's name.
     fn reverse(&self) -> String {
-        let name = &self.request.workflow;
-        name.strip_suffix(REVERSE).map_or_else(|| format!("{name}{REVERSE}"), str::to_owned)
+        reverse_of(&self.request.workflow)
     }
 
     /// Every stream that would be deleted, target by target, as it is stored.
@@ -180,7 +175,7 @@ impl WorkflowDelete {
 
     fn refusal(&self, streams: &[Stream], force: bool) -> Result<(), Status> {
         let WorkflowDeleteRequest { keyspace, workflow, .. } = &self.request;
-        let kinds: Vec<Result<bool, String>> = streams.iter().map(|stream| stream.is_of_type(ONLINE_DDL)).collect();
+        let kinds: Vec<Result<bool, String>> = streams.iter().map(Stream::is_of_migration).collect();
         if let Some(text) = kinds.iter().find_map(|kind| kind.as_ref().err()).filter(|_| !force) {
             let why = format!("whether the {workflow} workflow belongs to a schema migration is not known: {text}");
             let message = format!("{why}; nothing was changed. If it has to go all the same, force it");

@@ -23,9 +23,9 @@ use crate::{
     explain::count,
     flow::{Call, CallOptions, FailureKind},
     limits,
-    merge::traffic::Traffic,
+    merge::traffic::{Traffic, forward_of},
     proto::{
-        binlogdata::{OnDdlAction, VReplicationWorkflowState, VReplicationWorkflowSubType, VReplicationWorkflowType},
+        binlogdata::{OnDdlAction, VReplicationWorkflowState, VReplicationWorkflowSubType},
         tabletmanagerdata::{
             ReadVReplicationWorkflowRequest, TabletSelectionPreference, UpdateVReplicationWorkflowRequest,
             VReplicationExecRequest, ValidateVReplicationPermissionsRequest,
@@ -45,9 +45,6 @@ use crate::{
 
 /// Source: `go/textutil/strings.go:SimulatedNullStringSlice`, `SimulatedNullInt`.
 const UNCHANGED: (&str, i32) = ("NULL", -1);
-
-/// The type of a schema migration's workflow.
-const ONLINE_DDL: i32 = VReplicationWorkflowType::OnlineDdl as i32;
 
 /// The looks of a target, in their order.
 const STREAMS: usize = 0;
@@ -154,7 +151,7 @@ impl WorkflowUpdate {
             Err(why) => return unknown(&why),
         };
         let state = &routed.state;
-        match (routed.traffic(seen, STREAMS), self.workflow().ends_with("_reverse")) {
+        match (routed.traffic(seen, STREAMS), forward_of(self.workflow()).is_some()) {
             (Traffic::Unknown, _) => unknown(state),
             (Traffic::Split, _) => Some(format!(
                 "the traffic of its tables goes different ways ({}): started, it writes old rows over new ones of those that are live where it writes",
@@ -179,10 +176,12 @@ impl WorkflowUpdate {
     /// Streams that would not run on once they are started, a text each.
     fn stop_warnings(alias: &str, streams: &[Stream], seen: &Seen) -> Vec<String> {
         let copying = copying(seen);
-        let is_copied = |stream: &&Stream| {
+        let ends = |stream: &&Stream| {
             let ends = binlog_source::parse(stream.source.as_bytes()).is_ok_and(|source| source.stop_after_copy);
-            ends && !stream.pos.is_empty() && !copying.contains(&stream.id)
+            ends && !stream.pos.is_empty()
         };
+        let is_copied = |stream: &&Stream| ends(stream) && copying.as_ref().is_ok_and(|copying| !copying.contains(&stream.id));
+        let is_unclear = |stream: &&Stream| ends(stream) && copying.is_err();
         let ids = |is: &dyn Fn(&&Stream) -> bool| -> Vec<String> {
             streams.iter().filter(is).map(|stream| stream.id.to_string()).collect()
         };
@@ -191,6 +190,7 @@ impl WorkflowUpdate {
         [
             said(positions, "has a stop position: it would stop there again, and at once if it is there"),
             said(ids(&is_copied), "was made to stop after its copy, which is done: it would stop again at once"),
+            said(ids(&is_unclear), "was made to stop after its copy: whether that is done is not known"),
         ]
         .into_iter()
         .flatten()
@@ -352,9 +352,16 @@ pub(super) fn row(stream: &Stream) -> PlannedRow {
 }
 
 /// The streams that still copy.
-fn copying(seen: &Seen) -> BTreeSet<i64> {
-    let rows = seen.rows(COPY_STATES).iter().flat_map(RowSet::rows);
-    rows.filter_map(|row| row.integer("vrepl_id").ok().flatten()).collect()
+///
+/// # Errors
+/// A row does not say which stream it is about.
+fn copying(seen: &Seen) -> Result<BTreeSet<i64>, String> {
+    let mut copying = BTreeSet::new();
+    for row in seen.rows(COPY_STATES).iter().flat_map(RowSet::rows) {
+        let id = row.integer("vrepl_id").map_err(|error| format!("a row of copy_state cannot be read: {error}"))?;
+        copying.extend(id);
+    }
+    Ok(copying)
 }
 
 /// Whether a database beside the tablet's own has streams of the workflow's name.
@@ -390,11 +397,7 @@ fn copying_atomically(streams: &[Stream], seen: &Seen) -> Result<Option<i64>, St
     if atomic.is_empty() {
         return Ok(None);
     }
-    let mut copying = BTreeSet::new();
-    for row in seen.rows(COPY_STATES).iter().flat_map(RowSet::rows) {
-        let id = row.integer("vrepl_id").map_err(|error| format!("a row of copy_state cannot be read: {error}"))?;
-        copying.extend(id);
-    }
+    let copying = copying(seen)?;
     Ok(atomic.into_iter().find(|id| copying.contains(id)))
 }
 
@@ -469,7 +472,8 @@ impl Verb for WorkflowUpdate {
 
     /// Where traffic goes, if streams of a move are to be started. While it copies nothing of its writes can have been switched.
     fn inquiry(&self, seen: &[Seen], replies: &[Inquired]) -> Option<Call> {
-        if !self.starts() || !replies.is_empty() || seen.iter().any(|seen| !copying(seen).is_empty()) {
+        if !self.starts() || !replies.is_empty() || seen.iter().any(|seen| copying(seen).is_ok_and(|copying| !copying.is_empty()))
+        {
             return None;
         }
         let streams = |seen: &Seen| stream::streams(seen.rows(STREAMS)).unwrap_or_default();
@@ -504,7 +508,7 @@ impl Verb for WorkflowUpdate {
                 warnings.extend(Self::stop_warnings(alias, &streams, seen));
             }
             if self.wanted.state.is_some_and(|state| state != UNCHANGED.1) {
-                warnings.extend(streams.iter().find_map(|stream| match stream.is_of_type(ONLINE_DDL) {
+                warnings.extend(streams.iter().find_map(|stream| match stream.is_of_migration() {
                     Ok(false) => None,
                     Ok(true) => {
                         let text = "this is the stream of a schema migration, whose scheduler starts and stops it too";

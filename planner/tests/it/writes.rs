@@ -3,7 +3,7 @@
 
 #![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::support::{
     Cluster, StreamOf, alias, alias_text, copy_states, refused, rows, same_in_every_order, silent, stream, streams,
@@ -371,6 +371,14 @@ fn whoever_starts_a_stream_is_told_that_it_would_stop_again() {
     let mut copying = copied;
     copying.answer(100, "copy state", copy_states(&[(1, 7, "t1")]));
     assert_eq!(warned(&copying, "wf"), "");
+    // Nor is its copy done because nobody can read which stream copies.
+    let unread = [["1", "seven", "t1"].map(|text| Some(text.to_owned())).to_vec()];
+    copying.answer(100, "copy state", rows(&["#id", "vrepl_id", "table_name"], &unread));
+    let unclear = warned(&copying, "wf");
+    assert!(
+        unclear.contains("zone1-0000000100 stream 7 was made to stop after its copy: whether that is done is not known"),
+        "{unclear}"
+    );
 }
 
 #[test]
@@ -1005,14 +1013,15 @@ fn what_a_plan_says_is_kept_no_statement_of_it_touches() {
             claim => panic!("nobody checks the claim {claim:?}"),
         }
     };
-    let complete = migrating(migrations(&[(UUID, "complete")]));
+    let complete = migrating(migrations(&[(UUID, "complete"), ("0a4aad2c_e83e_11ea_96b7_000000000000", "running")]));
+    let mut checked = BTreeSet::new();
     for (cluster, call) in [
         (deletable(), deletion(|_| {}, false)),
         (deletable(), deletion(|_| {}, true)),
         (deletable(), deletion(|request| request.ignore_source_keyspace = true, false)),
         (running(), vexec("delete from _vt.vreplication", Mode::Preview)),
         (running(), vexec("update _vt.vreplication set state = 'Stopped'", Mode::Preview)),
-        (complete, migration(rpc::CANCEL_SCHEMA_MIGRATION, UUID)),
+        (complete, migration(rpc::CANCEL_SCHEMA_MIGRATION, "all")),
         (running(), performed(state(STOPPED))),
     ] {
         let call = Call { options: CallOptions { mode: Mode::Preview, ..call.options.clone() }, ..call };
@@ -1022,9 +1031,11 @@ fn what_a_plan_says_is_kept_no_statement_of_it_touches() {
             for statement in plan.writes.iter().map(|write| &write.statement) {
                 let liar = touched(claim).iter().find(|part| statement.contains(**part));
                 assert_eq!(liar, None, "{claim:?} is kept, and {statement}");
+                checked.insert(touched(claim));
             }
         }
     }
+    assert!(checked.len() >= 4, "of these only there were statements beside the claim: {checked:?}");
 }
 
 /// An answer of rows that is none: garbage, no result, no columns.

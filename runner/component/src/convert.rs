@@ -131,7 +131,7 @@ macro_rules! lost {
     };
 }
 
-lost!(NoPrimary, Shard, CopyState, Logs, Stream, Workflow, Record, Migration);
+lost!(NoPrimary, Shard, CopyState, Logs, Stream, Workflow, Traffic, Record, Migration);
 
 impl From<p::Failure> for w::Failure {
     fn from(failure: p::Failure) -> Self {

@@ -8,10 +8,7 @@ use prost::Message;
 use serde::Serialize;
 use vtflow_planner::{
     Call, Failure, Lost, Status, Timestamp,
-    proto::vtctldata::{
-        FindAllShardsInKeyspaceResponse, GetWorkflowsRequest, GetWorkflowsResponse, Workflow, WorkflowStatusRequest,
-        WorkflowStatusResponse,
-    },
+    proto::vtctldata::{GetWorkflowsRequest, GetWorkflowsResponse, Workflow, WorkflowStatusRequest, WorkflowStatusResponse},
     rpc,
     summary::{self, Description, SourceShards, StreamLine, Surroundings},
 };
@@ -108,7 +105,7 @@ impl View for DescribeArgs {
         let status = async { if workflow.is_empty() { None } else { Some(view::ask(cluster, &status, now).await) } };
         let (workflows, status) = tokio::join!(view::ask(cluster, &workflows, now), status);
         let mut failures = workflows.failures;
-        let found = workflows.result.and_then(|bytes| decode::<GetWorkflowsResponse>(&bytes));
+        let found = workflows.result.and_then(|bytes| view::decode::<GetWorkflowsResponse>(&bytes));
         let found = found.and_then(|reply| {
             let missing = || Status::unknown(format!("no workflow {} in keyspace {keyspace}", view::name(workflow)));
             reply.workflows.into_iter().find(|found| found.name == *workflow).ok_or_else(missing)
@@ -117,32 +114,29 @@ impl View for DescribeArgs {
             Ok(found) => found,
             Err(status) => return Reading { result: Err(status), failures },
         };
-        // Documents are the reply as it is.
+        let mut around = Surroundings::default();
+        // Documents are the replies as they are.
         if matches!(self.output, Format::Text | Format::Wide) {
-            with_stored_states(cluster, keyspace, std::slice::from_mut(&mut found), now).await;
+            let forward = summary::forward(&found);
+            let forward = async {
+                match &forward {
+                    Some(call) => Some(view::ask(cluster, call, now).await),
+                    None => None,
+                }
+            };
+            let (sources, forward) = tokio::join!(look_around(cluster, keyspace, std::slice::from_mut(&mut found), now), forward);
+            around.sources = sources;
+            around.has_forward = forward.and_then(|reply| summary::forward_is_there(&found, &reply));
         }
-        let (sources, has_forward) =
-            tokio::join!(sources(cluster, std::slice::from_ref(&found), now), has_forward(cluster, &found, now));
-        let is_of_whole = |failure: &Failure| failure.lost == Lost::Workflow && failure.workflow == found.name;
-        let contradictions = failures.iter().filter(|failure| is_of_whole(failure)).map(|failure| failure.message.clone());
-        let contradictions = contradictions.collect();
-        let mut around = Surroundings { sources, contradictions, splits: Vec::new(), has_forward };
+        let mut of_status = status.as_ref().map_or_else(Vec::new, |status| status.failures.clone());
+        // Both ask the same tablets: what one of them said, the other need not repeat.
+        of_status.retain(|failure| !failures.iter().any(|it| it.shard == failure.shard && it.message == failure.message));
+        failures.append(&mut of_status);
+        around.take(&found.name, &mut failures);
         let Some(status) = status else {
             return Reading { result: Ok(Both { workflow: found, status: None, around }), failures };
         };
-        for failure in status.failures {
-            // Both ask the same tablets: what one of them said, the other need not repeat.
-            if failures.iter().any(|known| known.shard == failure.shard && known.message == failure.message) {
-                continue;
-            }
-            // That its tables go different ways is shown with the workflow: nothing is missing because of it.
-            if is_of_whole(&failure) {
-                around.splits.push(failure.message);
-            } else {
-                failures.push(failure);
-            }
-        }
-        let status = status.result.and_then(|bytes| decode::<WorkflowStatusResponse>(&bytes));
+        let status = status.result.and_then(|bytes| view::decode::<WorkflowStatusResponse>(&bytes));
         let status = status.map_err(|status| failures.push(lost_status(keyspace, workflow, status.message))).ok();
         Reading { result: Ok(Both { workflow: found, status, around }), failures }
     }
@@ -169,10 +163,9 @@ impl View for DescribeArgs {
 
 /// More keyspaces than that are not looked at: each costs a request.
 const KEYSPACES_AT_MOST: usize = 256;
-const KEYSPACES_AT_ONCE: usize = 8;
 
 /// The shards of the keyspaces that workflows read, where they are of this cluster. Empty: they read none.
-pub(crate) async fn sources(cluster: &Connected, workflows: &[Workflow], now: Timestamp) -> BTreeMap<String, SourceShards> {
+async fn sources(cluster: &Connected, workflows: &[Workflow], now: Timestamp) -> BTreeMap<String, SourceShards> {
     let mut known = BTreeMap::new();
     let mut asked = Vec::new();
     for keyspace in summary::source_keyspaces(workflows) {
@@ -183,57 +176,34 @@ pub(crate) async fn sources(cluster: &Connected, workflows: &[Workflow], now: Ti
         }
     }
     let read = |keyspace: String| async {
-        let shards = shards(cluster, &keyspace, now).await;
+        let shards = SourceShards::read(&keyspace, &view::ask(cluster, &shards_of(&keyspace), now).await);
         (keyspace, shards)
     };
-    let read: Vec<_> = stream::iter(asked).map(read).buffered(KEYSPACES_AT_ONCE).collect().await;
+    let read: Vec<_> = stream::iter(asked).map(read).buffered(view::KEYSPACES_AT_ONCE).collect().await;
     known.extend(read);
     known
 }
 
-async fn shards(cluster: &Connected, keyspace: &str, now: Timestamp) -> SourceShards {
-    let reply = view::ask(cluster, &shards_of(keyspace), now).await;
-    match reply.result.and_then(|bytes| decode::<FindAllShardsInKeyspaceResponse>(&bytes)) {
-        Ok(found) => SourceShards::Known(found.shards.into_keys().collect()),
-        // By the whole beginning: a shard's name may hold any words.
-        Err(status)
-            if [": List: node doesn't exist: ".to_owned(), format!(": keyspace {keyspace:?} cannot exist: ")]
-                .iter()
-                .any(|text| status.message.starts_with(&format!("FindAllShardsInKeyspace({keyspace}){text}"))) =>
-        {
-            SourceShards::Gone
+/// What people are told beside the reply: the stored states of streams that are in doubt, which are put in, and the shards of the
+/// keyspaces that the workflows read.
+pub(crate) async fn look_around(
+    cluster: &Connected,
+    keyspace: &str,
+    workflows: &mut [Workflow],
+    now: Timestamp,
+) -> BTreeMap<String, SourceShards> {
+    let stored = summary::stored_states(keyspace, workflows.iter());
+    let stored = async {
+        match &stored {
+            Some(call) => view::ask(cluster, call, now).await.result.ok(),
+            None => None,
         }
-        Err(_) => SourceShards::Unknown,
-    }
-}
-
-/// Asks for the stored states of streams that are in doubt, if there are any, and puts them in.
-pub(crate) async fn with_stored_states(cluster: &Connected, keyspace: &str, workflows: &mut [Workflow], now: Timestamp) {
-    let Some(call) = summary::stored_states(keyspace, workflows.iter()) else { return };
-    if let Ok(response) = view::ask(cluster, &call, now).await.result {
+    };
+    let (stored, sources) = tokio::join!(stored, sources(cluster, workflows, now));
+    if let Some(response) = stored {
         summary::put_stored_states(workflows, &response);
     }
-}
-
-/// Whether the workflow of which this one is the other direction is where it reads; `None`: it is none, or nobody can tell.
-async fn has_forward(cluster: &Connected, workflow: &Workflow, now: Timestamp) -> Option<bool> {
-    let forward = workflow.name.strip_suffix("_reverse")?;
-    let keyspace = workflow.source.as_ref().map(|source| source.keyspace.clone()).filter(|keyspace| !keyspace.is_empty())?;
-    let request =
-        GetWorkflowsRequest { keyspace, workflow: forward.to_owned(), name_only: true, ..GetWorkflowsRequest::default() };
-    // One without a name would be all of them.
-    if forward.is_empty() {
-        return None;
-    }
-    let reply = view::ask(cluster, &view::call(rpc::GET_WORKFLOWS, request.encode_to_vec(), false), now).await;
-    let found = decode::<GetWorkflowsResponse>(&reply.result.ok()?).ok()?;
-    let is_there = found.workflows.iter().any(|found| found.name == forward);
-    // A shard that did not answer may have it.
-    (is_there || reply.failures.is_empty()).then_some(is_there)
-}
-
-fn decode<M: Message + Default>(bytes: &[u8]) -> Result<M, Status> {
-    M::decode(bytes).map_err(|error| Status::unknown(error.to_string()))
+    sources
 }
 
 fn lost_status(keyspace: &str, workflow: &str, message: String) -> Failure {
@@ -308,9 +278,9 @@ fn streams(of: &Description, width: Option<usize>) -> String {
     let column = |heading| Column { heading, fit: Fit::Whole };
     let is_copying = of.copy.is_some();
     let mut columns = vec![
-        Column { heading: "SHARD", fit: view::fit(6) },
+        Column { heading: "SHARD", fit: Fit::Middle(6) },
         column("ID"),
-        Column { heading: "TABLET", fit: view::fit(10) },
+        Column { heading: "TABLET", fit: Fit::Middle(10) },
         column("STATE"),
         column("LAG"),
         Column { heading: "POSITION", fit: Fit::Middle(10) },
@@ -355,7 +325,7 @@ fn speed(rows_per_second: Option<f64>) -> String {
 
 fn tables(of: &Description, width: Option<usize>) -> String {
     let columns = [
-        Column { heading: "TABLE", fit: view::fit(12) },
+        Column { heading: "TABLE", fit: Fit::Middle(12) },
         Column { heading: "COPY", fit: Fit::Whole },
         Column { heading: "DONE", fit: Fit::Whole },
         Column { heading: "ROWS", fit: Fit::Whole },

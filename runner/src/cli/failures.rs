@@ -19,7 +19,8 @@ pub(crate) fn print(failures: &[Failure]) {
     for (failure, place) in failures.iter().zip(&places) {
         for (i, line) in failure.message.lines().enumerate() {
             let place = if i == 0 { place.as_str() } else { "" };
-            terminal::error_line(&format!("  {}   {}", lines::padded(place, width), terminal::printable(line)));
+            let first = format!("  {}   ", lines::padded(place, width));
+            terminal::error_line(lines::wrapped(&first, &terminal::printable(line), terminal::error_width()).trim_end());
         }
         if let Some(hint) = hint(failure) {
             terminal::error_line(&format!("  {:<width$}   {}", "", terminal::on_stderr(Style::Hint, &hint)));
@@ -43,7 +44,14 @@ fn hint(failure: &Failure) -> Option<String> {
         Lost::Shard if failure.message.starts_with(&format!("{tablet} at ")) => {
             Some(format!("try: {}", Command::new("vtctldclient PingTablet").names(&[tablet], "")))
         }
-        Lost::Stream | Lost::Workflow | Lost::CopyState | Lost::Logs | Lost::Shard | Lost::Record | Lost::Migration => None,
+        Lost::Stream
+        | Lost::Workflow
+        | Lost::Traffic
+        | Lost::CopyState
+        | Lost::Logs
+        | Lost::Shard
+        | Lost::Record
+        | Lost::Migration => None,
     }
 }
 

@@ -169,9 +169,7 @@ impl MigrationsOf {
         let keyspace = self.migrations.keyspace.clone();
         let request = GetWorkflowsRequest { keyspace: keyspace.clone(), ..GetWorkflowsRequest::default() };
         let reply = view::ask(cluster, &view::call(rpc::GET_WORKFLOWS, request.encode_to_vec(), false), now).await;
-        let read = reply.result.and_then(|bytes| {
-            GetWorkflowsResponse::decode(bytes.as_slice()).map_err(|error| vtflow_planner::Status::unknown(error.to_string()))
-        });
+        let read = reply.result.and_then(|bytes| view::decode::<GetWorkflowsResponse>(&bytes));
         Some(match read {
             Ok(workflows) => (workflows, reply.failures),
             Err(status) => {
@@ -221,10 +219,10 @@ impl View for MigrationsOf {
             Err(status) => return Reading { result: Err(status), failures: reply.failures },
         };
         let mut read = Migrations { reply: bytes, failures: reply.failures, workflows: None, shards: None };
-        if self.show.is_screen() {
-            let migrations = match GetSchemaMigrationsResponse::decode(read.reply.as_slice()) {
+        if self.show.is_for_people() {
+            let migrations = match view::decode::<GetSchemaMigrationsResponse>(&read.reply) {
                 Ok(migrations) => migrations,
-                Err(error) => return Reading::failed(vtflow_planner::Status::unknown(error.to_string())),
+                Err(status) => return Reading::failed(status),
             };
             let keyspace = &self.migrations.keyspace;
             let shards;
@@ -254,8 +252,8 @@ impl View for MigrationsOf {
             return Ok(summary::nothing(&self.migrations.call()?, screen.failures) + "\n");
         }
         let columns = [
-            Column { heading: "MIGRATION", fit: view::name_fit(16) },
-            Column { heading: "TABLE", fit: view::fit(8) },
+            Column { heading: "MIGRATION", fit: Fit::Name(16) },
+            Column { heading: "TABLE", fit: Fit::Middle(8) },
             Column { heading: "ACTION", fit: Fit::Whole },
             Column { heading: "STATUS", fit: Fit::Whole },
             Column { heading: "DONE", fit: Fit::Whole },
@@ -334,7 +332,7 @@ pub(crate) async fn run(cluster: &Connected, args: GetMigrationsArgs) -> anyhow:
         show: show.clone(),
     };
     match keyspace {
-        Some(keyspace) => view::run(cluster, &of(keyspace), show.watch, show.is_screen()).await,
-        None => view::run(cluster, &Overview { of, show: show.clone() }, show.watch, show.is_screen()).await,
+        Some(keyspace) => view::run(cluster, &of(keyspace), show.watch, show.is_for_people()).await,
+        None => view::run(cluster, &Overview { of, show: show.clone() }, show.watch, show.is_for_people()).await,
     }
 }

@@ -32,9 +32,6 @@ const GET_KEYSPACES: &str = "/vtctlservice.Vtctld/GetKeyspaces";
 const FIND_SHARDS: &str = "/vtctlservice.Vtctld/FindAllShardsInKeyspace";
 const GET_TABLETS: &str = "/vtctlservice.Vtctld/GetTablets";
 
-/// How many keyspaces' shards are read at once.
-const KEYSPACES_AT_ONCE: usize = 16;
-
 /// Names under NOTE or DENIED in a table.
 const NAMES_SHOWN: usize = 3;
 
@@ -61,19 +58,17 @@ impl View for GetKeyspacesArgs {
             Err(status) => return Reading { result: Err(status), failures },
         };
         let mut shards = Vec::new();
-        if self.show.is_screen() {
+        if self.show.is_for_people() {
             let names: Vec<String> = match GetKeyspacesResponse::decode(bytes.as_slice()) {
                 Ok(reply) => reply.keyspaces.into_iter().map(|keyspace| keyspace.name).collect(),
                 Err(error) => return Reading::failed(Status::unknown(error.to_string())),
             };
             let calls: Vec<Call> = names.iter().map(|name| shards_of(name)).collect();
             let replies: Vec<_> =
-                stream::iter(&calls).map(|call| view::ask(cluster, call, now)).buffered(KEYSPACES_AT_ONCE).collect().await;
+                stream::iter(&calls).map(|call| view::ask(cluster, call, now)).buffered(view::KEYSPACES_AT_ONCE).collect().await;
             for (name, reply) in names.iter().zip(replies) {
                 failures.extend(reply.failures);
-                let read = reply.result.and_then(|bytes| {
-                    FindAllShardsInKeyspaceResponse::decode(bytes.as_slice()).map_err(|e| Status::unknown(e.to_string()))
-                });
+                let read = reply.result.and_then(|bytes| view::decode::<FindAllShardsInKeyspaceResponse>(&bytes));
                 shards.push(read.map_err(|status| failures.push(unread(name, status.message))).ok());
             }
         }
@@ -94,9 +89,9 @@ impl View for GetKeyspacesArgs {
             return Ok("No keyspaces.\n".into());
         }
         let columns = [
-            Column { heading: "KEYSPACE", fit: view::name_fit(12) },
-            Column { heading: "TYPE", fit: view::fit(12) },
-            Column { heading: "DURABILITY", fit: view::fit(12) },
+            Column { heading: "KEYSPACE", fit: Fit::Name(12) },
+            Column { heading: "TYPE", fit: Fit::Middle(12) },
+            Column { heading: "DURABILITY", fit: Fit::Middle(12) },
             Column { heading: "SHARDS", fit: Fit::Whole },
             Column { heading: "SERVING", fit: Fit::Whole },
             Column { heading: "NOTE", fit: Fit::Rest },
@@ -181,11 +176,11 @@ impl View for GetShardsArgs {
             return Ok(format!("No shards in keyspace {keyspace}.\n"));
         }
         let columns = [
-            Column { heading: "SHARD", fit: view::name_fit(8) },
+            Column { heading: "SHARD", fit: Fit::Name(8) },
             Column { heading: "PRIMARY", fit: Fit::Whole },
             Column { heading: "SERVING", fit: Fit::Whole },
             Column { heading: "SINCE", fit: Fit::Whole },
-            Column { heading: "DENIED TABLES", fit: view::fit(16) },
+            Column { heading: "DENIED TABLES", fit: Fit::Middle(16) },
             Column { heading: "NOTE", fit: Fit::Rest },
         ];
         let is_wide = self.show.output == Format::Wide;
@@ -231,8 +226,7 @@ pub(crate) async fn keyspace_names(cluster: &Connected, now: Timestamp) -> (Resu
 /// Why they cannot be had.
 pub(crate) async fn shard_names(cluster: &Connected, keyspace: &str, now: Timestamp) -> Result<Vec<String>, Status> {
     let bytes = view::ask(cluster, &shards_of(keyspace), now).await.result?;
-    let read = FindAllShardsInKeyspaceResponse::decode(bytes.as_slice()).map_err(|error| Status::unknown(error.to_string()))?;
-    Ok(read.shards.into_keys().collect())
+    Ok(view::decode::<FindAllShardsInKeyspaceResponse>(&bytes)?.shards.into_keys().collect())
 }
 
 /// Whether there is such a keyspace; otherwise, or if nobody can say, why not.
@@ -332,10 +326,10 @@ impl View for GetTabletsArgs {
             return Ok("No such tablets.\n".into());
         }
         let columns = [
-            Column { heading: "TABLET", fit: view::name_fit(16) },
-            Column { heading: "SHARD", fit: view::fit(12) },
+            Column { heading: "TABLET", fit: Fit::Name(16) },
+            Column { heading: "SHARD", fit: Fit::Middle(12) },
             Column { heading: "TYPE", fit: Fit::Whole },
-            Column { heading: "ADDRESS", fit: view::fit(16) },
+            Column { heading: "ADDRESS", fit: Fit::Middle(16) },
             Column { heading: "SINCE", fit: Fit::Whole },
             Column { heading: "NOTE", fit: Fit::Rest },
         ];
@@ -348,13 +342,13 @@ impl View for GetTabletsArgs {
 }
 
 pub(crate) async fn keyspaces(cluster: &Connected, args: GetKeyspacesArgs) -> anyhow::Result<ExitCode> {
-    view::run(cluster, &args, args.show.watch, args.show.is_screen()).await
+    view::run(cluster, &args, args.show.watch, args.show.is_for_people()).await
 }
 
 pub(crate) async fn shards(cluster: &Connected, args: GetShardsArgs) -> anyhow::Result<ExitCode> {
-    view::run(cluster, &args, args.show.watch, args.show.is_screen()).await
+    view::run(cluster, &args, args.show.watch, args.show.is_for_people()).await
 }
 
 pub(crate) async fn tablets(cluster: &Connected, args: GetTabletsArgs) -> anyhow::Result<ExitCode> {
-    view::run(cluster, &args, args.show.watch, args.show.is_screen()).await
+    view::run(cluster, &args, args.show.watch, args.show.is_for_people()).await
 }

@@ -117,7 +117,7 @@ fn render(args: &VDiffArgs, output: Format, read: &VDiffs, now: Timestamp, width
             return Ok(format!("No VDiffs of {of}.\n"));
         }
         let columns = [
-            Column { heading: "VDIFF", fit: view::name_fit(16) },
+            Column { heading: "VDIFF", fit: Fit::Name(16) },
             Column { heading: "SHARD", fit: Fit::Whole },
             Column { heading: "STATE", fit: Fit::Whole },
             Column { heading: "STARTED", fit: Fit::Whole },
@@ -188,12 +188,12 @@ fn screen(of: &str, summary: &summary::VDiffSummary, width: Option<usize>) -> St
     if tables.is_empty() {
         return format!("{out}\n{shards}");
     }
-    let name = Column { heading: "TABLE", fit: view::fit(12) };
+    let name = Column { heading: "TABLE", fit: Fit::Middle(12) };
     let tables = view::lines(&[name, column("STATE"), column("ROWS"), note()], &tables, width);
     format!("{out}\n{shards}\n{tables}")
 }
 
 pub(crate) async fn run(cluster: &Connected, args: GetVDiffArgs) -> anyhow::Result<ExitCode> {
     args.vdiff.call()?;
-    view::run(cluster, &args, args.show.watch, args.show.is_screen()).await
+    view::run(cluster, &args, args.show.watch, args.show.is_for_people()).await
 }

@@ -67,11 +67,11 @@ pub(crate) async fn run(cluster: &Connected, args: GetWorkflowsArgs) -> anyhow::
     let GetWorkflowsArgs { keyspace, workflows, strict, show } = args;
     let of = |keyspace: String| WorkflowsOf { keyspace, workflows: workflows.clone(), strict, show: show.clone() };
     match keyspace {
-        Some(keyspace) => view::run(cluster, &of(keyspace), show.watch, show.is_screen()).await,
+        Some(keyspace) => view::run(cluster, &of(keyspace), show.watch, show.is_for_people()).await,
         None if !workflows.shards.is_empty() => {
             anyhow::bail!("--shards are those of a keyspace: vtflow get workflows KEYSPACE --shards ...")
         }
-        None => view::run(cluster, &Overview { of, show: show.clone() }, show.watch, show.is_screen()).await,
+        None => view::run(cluster, &Overview { of, show: show.clone() }, show.watch, show.is_for_people()).await,
     }
 }
 
@@ -106,11 +106,10 @@ impl View for WorkflowsOf {
         };
         let mut sources = BTreeMap::new();
         // Documents are the reply as it is, and names say nothing of states and sources.
-        if matches!(self.show.output, Format::Table | Format::Wide)
+        if self.show.is_for_people()
             && let Ok(mut found) = GetWorkflowsResponse::decode(reply.as_slice())
         {
-            describe::with_stored_states(cluster, &self.keyspace, &mut found.workflows, now).await;
-            sources = describe::sources(cluster, &found.workflows, now).await;
+            sources = describe::look_around(cluster, &self.keyspace, &mut found.workflows, now).await;
             reply = found.encode_to_vec();
         }
         Reading { result: Ok(Found { reply, sources }), failures }
@@ -157,10 +156,10 @@ impl Part for WorkflowsOf {
 
 fn lines(workflows: &[summary::WorkflowLine], width: Option<usize>) -> String {
     let columns = [
-        Column { heading: "WORKFLOW", fit: view::name_fit(12) },
-        Column { heading: "TYPE", fit: view::fit(8) },
-        Column { heading: "FROM", fit: view::fit(8) },
-        Column { heading: "TO", fit: view::fit(8) },
+        Column { heading: "WORKFLOW", fit: Fit::Name(12) },
+        Column { heading: "TYPE", fit: Fit::Middle(8) },
+        Column { heading: "FROM", fit: Fit::Middle(8) },
+        Column { heading: "TO", fit: Fit::Middle(8) },
         Column { heading: "STREAMS", fit: Fit::Whole },
         Column { heading: "LAG", fit: Fit::Whole },
         Column { heading: "COPIED", fit: Fit::Whole },

@@ -21,9 +21,6 @@ use crate::output::{
     table::{Column, Fit},
 };
 
-/// How many keyspaces are read at once.
-const KEYSPACES_AT_ONCE: usize = 8;
-
 /// How much of what is in trouble is shown of a keyspace, but with `-o wide`.
 const TROUBLED_SHOWN: usize = 5;
 
@@ -76,7 +73,7 @@ impl<V: Part, F: Fn(String) -> V> View for Overview<F> {
             };
             Entry { keyspace, part, read, failures }
         };
-        let entries: Vec<Entry<V>> = stream::iter(names).map(read).buffered(KEYSPACES_AT_ONCE).collect().await;
+        let entries: Vec<Entry<V>> = stream::iter(names).map(read).buffered(view::KEYSPACES_AT_ONCE).collect().await;
         for entry in &entries {
             failures.extend(entry.failures.iter().cloned());
             if let Err(why) = &entry.read
@@ -116,8 +113,8 @@ impl<V: Part, F: Fn(String) -> V> View for Overview<F> {
             return Ok("No keyspaces.\n".into());
         }
         let columns = [
-            Column { heading: "KEYSPACE", fit: view::name_fit(16) },
-            Column { heading: V::HEADING, fit: view::fit(11) },
+            Column { heading: "KEYSPACE", fit: Fit::Name(16) },
+            Column { heading: V::HEADING, fit: Fit::Middle(11) },
             Column { heading: "STATE", fit: Fit::Whole },
             Column { heading: "NOTE", fit: Fit::Rest },
         ];

@@ -15,7 +15,7 @@ use vtflow_planner::{
 use super::{
     act::{self, Act, ActArgs},
     connect::Connected,
-    failures, shard_name,
+    failures, shard_name, view,
 };
 use crate::output::{
     table::{Column, Fit, table},
@@ -137,7 +137,7 @@ fn rows_text(rows: &ResultTable, asked: usize, width: Option<usize>) -> String {
         .map(|(i, heading)| Column { heading, fit: if i == 0 { Fit::Whole } else { Fit::Middle(COLUMN - 2) } })
         .collect();
     let cells = rows.rows.iter().map(|row| std::iter::once(row.tablet.clone()).chain(row.values.iter().map(cell)).collect());
-    table(&columns, &cells.collect::<Vec<Vec<String>>>(), width)
+    table(&view::laid_out(&columns), &cells.collect::<Vec<Vec<String>>>(), width)
 }
 
 /// Characters of a column; narrower than this it says nothing.

@@ -1,8 +1,9 @@
 //! A command that reads and shows: once, or again and again with `--watch`. What is read and how it looks is each command's.
 
-use std::{io::IsTerminal, process::ExitCode, time::Duration};
+use std::{process::ExitCode, time::Duration};
 
 use clap::{Args, ValueEnum};
+use prost::Message;
 use serde::Serialize;
 use vtflow_planner::{Call, CallOptions, Failure, Reply, Status, Timestamp};
 
@@ -90,12 +91,12 @@ pub(crate) fn call(path: &str, request: Vec<u8>, strict: bool) -> Call {
 /// Asking more often than this is not watching.
 const WATCH_AT_MOST_EVERY: Duration = Duration::from_millis(100);
 
-/// Reads and shows, once or until interrupted. `is_screen`: whether it is for eyes, so that it can be watched.
+/// Reads and shows, once or until interrupted. `is_for_people`: whether it is for eyes, so that it can be watched.
 pub(crate) async fn run<V: View>(
     cluster: &Connected,
     view: &V,
     every: Option<Duration>,
-    is_screen: bool,
+    is_for_people: bool,
 ) -> anyhow::Result<ExitCode> {
     let Some(every) = every else {
         let now = cluster.now();
@@ -110,7 +111,7 @@ pub(crate) async fn run<V: View>(
         }
         return Ok(report(&reading));
     };
-    if !is_screen {
+    if !is_for_people {
         anyhow::bail!("--watch redraws a screen: for a script, call again and again without it");
     }
     if every < WATCH_AT_MOST_EVERY {
@@ -142,7 +143,7 @@ async fn watch<V: View>(cluster: &Connected, view: &V, every: Duration, code: &m
             // A watch outlives a bad moment.
             Err(status) => status.message.lines().map(|line| terminal::printable(line) + "\n").collect(),
         };
-        terminal::print(&redraw(&text, &before, std::io::stdout().is_terminal()));
+        terminal::print(&redraw(&text, &before, terminal::stdout_is_terminal()));
         *code = report(&reading);
         before = text;
         if let Ok(read) = reading.result {
@@ -183,7 +184,7 @@ pub(crate) struct Line {
 pub(crate) fn lines(columns: &[Column], lines: &[Line], width: Option<usize>) -> String {
     let rows: Vec<Vec<String>> =
         lines.iter().map(|line| line.cells.iter().map(|cell| terminal::printable(cell)).collect()).collect();
-    let pieces = lay_out(columns, &rows, width);
+    let pieces = lay_out(&laid_out(columns), &rows, width);
     let troubled = std::iter::once(false).chain(lines.iter().map(|line| line.has_trouble));
     let coloured = |(piece, has_trouble): (&String, bool)| {
         let line = |line: &str| if has_trouble { terminal::on_stdout(Style::Trouble, line) + "\n" } else { format!("{line}\n") };
@@ -192,22 +193,31 @@ pub(crate) fn lines(columns: &[Column], lines: &[Line], width: Option<usize>) ->
     pieces.iter().zip(troubled).map(coloured).collect()
 }
 
-/// Characters of a name that a line has room for.
+/// The columns as they are laid out: what is shortened on a screen is whole elsewhere, so that whoever searches finds what is there.
+pub(crate) fn laid_out<'a>(columns: &[Column<'a>]) -> Vec<Column<'a>> {
+    let is_terminal = terminal::stdout_is_terminal();
+    let fit = |fit| match fit {
+        Fit::Name(_) if !is_terminal => Fit::Widening(NAME),
+        Fit::Middle(_) if !is_terminal => Fit::Widening(CELL),
+        fit => fit,
+    };
+    columns.iter().map(|column| Column { heading: column.heading, fit: fit(column.fit) }).collect()
+}
+
+/// Characters of a name, and of another cell, that a line has room for where it is not shortened.
 const NAME: usize = 20;
-
-/// How a column of names that people copy and search for gives way: on a screen at last, elsewhere never.
-pub(crate) fn name_fit(least: usize) -> Fit {
-    if terminal::is_screen() { Fit::Name(least) } else { Fit::Widening(NAME) }
-}
-
-/// How a column gives way that is shortened in the middle on a screen, to no less than `least` characters: elsewhere it is whole,
-/// so that whoever searches finds what is there.
-pub(crate) fn fit(least: usize) -> Fit {
-    if terminal::is_screen() { Fit::Middle(least) } else { Fit::Widening(CELL) }
-}
-
-/// Characters of another cell that a line has room for.
 const CELL: usize = 10;
+
+/// Keyspaces that are asked at once.
+pub(crate) const KEYSPACES_AT_ONCE: usize = 8;
+
+/// The message of a reply.
+///
+/// # Errors
+/// It is none.
+pub(crate) fn decode<M: Message + Default>(bytes: &[u8]) -> Result<M, Status> {
+    M::decode(bytes).map_err(|error| Status::unknown(error.to_string()))
+}
 
 /// Names, one a line.
 pub(crate) fn names<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
@@ -243,7 +253,7 @@ pub(crate) fn ago(seconds: Option<i64>) -> String {
 
 impl ShowArgs {
     /// Whether it is for eyes.
-    pub(crate) fn is_screen(&self) -> bool {
+    pub(crate) fn is_for_people(&self) -> bool {
         matches!(self.output, Format::Table | Format::Wide)
     }
 

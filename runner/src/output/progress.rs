@@ -104,15 +104,12 @@ impl Drop for ProgressLine {
 impl Observer for Progress {
     fn asked(&self, ask: &Ask) {
         self.change(|state| {
+            if let Some(alias) = tablet_of(ask) {
+                state.tablets.insert(alias.to_owned());
+            }
             let place = match &ask.what {
-                What::TabletCall { tablet, .. } => {
-                    state.tablets.insert(tablet.alias.clone());
-                    tablet.alias.clone()
-                }
-                What::TabletPage { tablet, .. } => {
-                    state.tablets.insert(tablet.alias.clone());
-                    tablet.alias.clone()
-                }
+                What::TabletCall { tablet, .. } => tablet.alias.clone(),
+                What::TabletPage { tablet, .. } => tablet.alias.clone(),
                 What::TopoLock { .. } | What::TopoUnlock { .. } => "a lock of the topology".to_owned(),
                 What::TopoGet { cell, .. }
                 | What::TopoPut { cell, .. }

@@ -26,8 +26,13 @@ pub fn width() -> Option<usize> {
     Some(columns.or_else(tty_width).filter(|&width: &usize| width >= 40).unwrap_or(DEFAULT_WIDTH))
 }
 
+/// The width for a text on stderr: none where people do not see it, so that a log has it in one line.
+pub fn error_width() -> Option<usize> {
+    io::stderr().is_terminal().then(width).flatten()
+}
+
 /// Whether stdout is a screen: elsewhere what people search for must be whole.
-pub fn is_screen() -> bool {
+pub fn stdout_is_terminal() -> bool {
     io::stdout().is_terminal()
 }
 

@@ -170,8 +170,7 @@ impl<'de> Deserialize<'de> for Node {
                 Ok(Node::Word(value.to_string()))
             }
             fn visit_f64<E>(self, value: f64) -> Result<Node, E> {
-                // With a point and all digits: 1e21 is a text in YAML 1.1.
-                Ok(Node::Word(format!("{value:?}")).spelled_out(value))
+                Ok(Node::Word(number(value)))
             }
             fn visit_str<E>(self, value: &str) -> Result<Node, E> {
                 Ok(Node::Text(value.to_owned()))
@@ -198,14 +197,13 @@ impl<'de> Deserialize<'de> for Node {
     }
 }
 
-impl Node {
-    /// A number whose short spelling has an exponent, without one.
-    fn spelled_out(self, value: f64) -> Self {
-        match self {
-            Self::Word(word) if word.contains('e') && value.fract() == 0.0 => Self::Word(format!("{value:.1}")),
-            Self::Word(word) if word.contains('e') => Self::Word(format!("{value}")),
-            other => other,
-        }
+/// With a point and all digits: 1e21 is a text in YAML 1.1.
+fn number(value: f64) -> String {
+    let short = format!("{value:?}");
+    match (short.contains('e'), value.fract() == 0.0) {
+        (true, true) => format!("{value:.1}"),
+        (true, false) => value.to_string(),
+        (false, _) => short,
     }
 }
 

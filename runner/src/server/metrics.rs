@@ -180,6 +180,7 @@ impl Metrics {
                 Lost::Logs => "logs",
                 Lost::Stream => "stream",
                 Lost::Workflow => "workflow",
+                Lost::Traffic => "traffic",
                 Lost::Record => "record",
                 Lost::Migration => "migration",
             };

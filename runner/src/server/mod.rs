@@ -420,8 +420,13 @@ mod tests {
             if is_grpc {
                 assert_eq!(healthz(address).await, "HTTP/1.1 503 Service Unavailable");
             } else {
-                // Nobody else's time to say so first.
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                // Also when the other has ended because of it by the time that somebody asks.
+                let ended = async {
+                    while server.grpc.as_ref().is_some_and(|task| !task.is_finished()) {
+                        tokio::time::sleep(Duration::from_millis(5)).await;
+                    }
+                };
+                timeout(Duration::from_secs(10), ended).await.unwrap();
             }
             let why = timeout(Duration::from_secs(10), server.broken()).await.unwrap();
             assert!(why.starts_with(said) && why.contains("Invalid argument"), "{why}");

@@ -136,9 +136,10 @@ impl Inner {
             || self.forward.is_some() && !methods::only_reads(request.uri().path()),
             |served| served.effect == Effect::Write,
         );
-        let (who, from) = self.auth.caller(request.headers(), request.extensions());
-        let (id, path) = (record.id.clone(), request.uri().path().to_owned());
-        let audit = is_change.then_some(Audit { id, who, from, path, request: None });
+        let audit = is_change.then(|| {
+            let (who, from) = self.auth.caller(request.headers(), request.extensions());
+            Audit { id: record.id.clone(), who, from, path: request.uri().path().to_owned(), request: None }
+        });
         if let Err(refusal) = self.let_in("grpc", request.headers(), request.extensions()) {
             if let Some(audit) = audit {
                 // Nothing proves the name.
@@ -187,6 +188,7 @@ impl Inner {
         if let Some(forward) = &self.forward {
             record.note("forwarded", "true");
             *change = None;
+            // Also of what is served as a read in part: a legacy command that vtflow does not know may change something.
             if !methods::only_reads(path) {
                 let (who, from) = self.auth.caller(request.headers(), request.extensions());
                 let (id, path, to) = (record.id.clone(), path.to_owned(), forward.address().to_owned());

@@ -2,16 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    io::Write,
-    process::{Command, Stdio},
-};
+use std::{collections::BTreeMap, fs, io::Write};
 
 use crate::support::{
     live::Live,
-    program::{Ran, recorded, snapshot_flag, vtflow},
+    program::{self, Ran, recorded, snapshot_flag, vtflow},
 };
 use serde_json::Value;
 use vtflow::embedded::{Release, Shape, generate};
@@ -56,16 +51,8 @@ const WORKFLOW: &str = "move_orders_1";
 
 /// Runs a command at a terminal at which somebody types. Gives the exit code and all that was printed.
 fn at_terminal(live: &Live, command: &str, typed: &str) -> (i32, String) {
-    let mut line = vec![env!("CARGO_BIN_EXE_vtflow").to_owned()];
-    line.extend(live.flags());
-    line.extend(command.split(' ').map(str::to_owned));
-    let line: Vec<String> = line.iter().map(|word| format!("'{word}'")).collect();
-    let mut script = Command::new("script")
-        .args(["--quiet", "--return", "--command", &line.join(" "), "/dev/null"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("script, of Debian's bsdutils");
+    let args: Vec<String> = live.flags().into_iter().chain(command.split(' ').map(str::to_owned)).collect();
+    let mut script = program::at_terminal(&args);
     script.stdin.take().unwrap().write_all(typed.as_bytes()).unwrap();
     let done = script.wait_with_output().unwrap();
     (done.status.code().unwrap(), String::from_utf8_lossy(&done.stdout).into_owned())

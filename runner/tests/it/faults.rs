@@ -13,7 +13,7 @@ use std::{
 
 use crate::support::{
     live::Live,
-    program::{Ran, recorded, snapshot_flag, vtflow, vtflow_within},
+    program::{Ran, copied, recorded, snapshot_flag, vtflow, vtflow_within},
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -141,18 +141,7 @@ async fn a_broken_replica_is_no_trouble_for_workflows() {
 
 /// A copy of a recorded cluster, to be damaged.
 fn copy() -> (TempDir, PathBuf) {
-    let directory = TempDir::new().unwrap();
-    let copy = directory.path().join("copy");
-    fs::create_dir_all(copy.join("tablets")).unwrap();
-    let original = recorded("movetables-running");
-    for file in ["snapshot.json", "topo.json"] {
-        fs::copy(original.join(file), copy.join(file)).unwrap();
-    }
-    for file in fs::read_dir(original.join("tablets")).unwrap() {
-        let file = file.unwrap();
-        fs::copy(file.path(), copy.join("tablets").join(file.file_name())).unwrap();
-    }
-    (directory, copy)
+    copied(&recorded("movetables-running"))
 }
 
 fn edit(file: &Path, change: impl FnOnce(&mut Value)) {

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use crate::support::program::{Ran, recorded, vtflow};
+use crate::support::program::{Ran, copied, recorded, vtflow};
 use prost::Message;
 use tempfile::TempDir;
 use vtflow::embedded::{Cell, Cluster, ColumnDecl, Shape, Snapshot, TableRows, generate};
@@ -25,18 +25,7 @@ use crate::embedded_cluster::call;
 
 /// A recorded cluster's files, to be damaged.
 fn copy() -> (TempDir, PathBuf) {
-    let directory = TempDir::new().unwrap();
-    let to = directory.path().join("snapshot");
-    fs::create_dir_all(to.join("tablets")).unwrap();
-    let from = recorded("movetables-running");
-    for file in ["snapshot.json", "topo.json"] {
-        fs::copy(from.join(file), to.join(file)).unwrap();
-    }
-    for entry in fs::read_dir(from.join("tablets")).unwrap() {
-        let entry = entry.unwrap();
-        fs::copy(entry.path(), to.join("tablets").join(entry.file_name())).unwrap();
-    }
-    (directory, to)
+    copied(&recorded("movetables-running"))
 }
 
 fn look(at: &Path, args: &[&str]) -> Ran {

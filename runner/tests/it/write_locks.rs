@@ -6,9 +6,8 @@
 use std::{
     collections::BTreeMap,
     io::{Read, Write},
-    process::{Command, Stdio},
     sync::{
-        Arc, Barrier, Mutex,
+        Arc, Condvar, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -16,7 +15,7 @@ use std::{
 
 use crate::support::{
     live::{Live, ROOT},
-    program::{recorded, vtflow},
+    program::{at_terminal, recorded, vtflow},
 };
 use prost::Message;
 use tokio::time::Instant;
@@ -325,16 +324,8 @@ async fn a_lock_that_is_taken_after_the_plan_was_read_keeps_the_write_from_being
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lock_that_is_taken_while_a_person_reads_the_plan_is_seen() {
     let stage = Stage::start(Duration::from_millis(500), Duration::ZERO).await;
-    let mut line = vec![env!("CARGO_BIN_EXE_vtflow").to_owned()];
-    line.extend(stage.live.flags());
-    line.extend(["workflow", "stop", "mixed", "mix_mt", "--shards", "-40,40-80,80-c0,c0-"].map(str::to_owned));
-    let quoted: Vec<String> = line.iter().map(|word| format!("'{word}'")).collect();
-    let mut script = Command::new("script")
-        .args(["--quiet", "--return", "--command", &quoted.join(" "), "/dev/null"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("script, of Debian's bsdutils");
+    let command = ["workflow", "stop", "mixed", "mix_mt", "--shards", "-40,40-80,80-c0,c0-"].map(str::to_owned);
+    let mut script = at_terminal(&[stage.live.flags(), command.to_vec()].concat());
     let (mut stdout, mut said, mut piece) = (script.stdout.take().unwrap(), Vec::new(), [0; 4096]);
     while !String::from_utf8_lossy(&said).contains("Type yes to go on") {
         let read = stdout.read(&mut piece).unwrap();
@@ -375,16 +366,44 @@ async fn a_lock_that_is_taken_while_a_person_reads_the_plan_is_seen() {
     assert_eq!(stage.values(STATE).await, ["Stopped"; 4]);
 }
 
+/// Where some wait until so many have come. Nobody waits for ever: one that fails before does not come.
+struct Gate {
+    wanted: usize,
+    come: Mutex<usize>,
+    opened: Condvar,
+}
+
+impl Gate {
+    fn of(wanted: usize) -> Arc<Self> {
+        Arc::new(Self { wanted, come: Mutex::new(0), opened: Condvar::new() })
+    }
+
+    fn come(&self) {
+        *self.come.lock().unwrap() += 1;
+        self.opened.notify_all();
+    }
+
+    fn wait(&self) {
+        let come = self.come.lock().unwrap();
+        let (come, _) = self.opened.wait_timeout_while(come, Duration::from_secs(30), |come| *come < self.wanted).unwrap();
+        assert!(*come >= self.wanted, "{} of {} have come", *come, self.wanted);
+    }
+}
+
 /// When a request had the keyspace's lock: from when it was told to when it gave it back.
 struct Having {
-    barrier: Option<Arc<Barrier>>,
+    /// Passed after the look at who holds the lock, by all together.
+    seen: Option<Arc<Gate>>,
+    /// Passed before the first write, by who has the lock.
+    write: Option<Arc<Gate>>,
     from: Mutex<Option<Instant>>,
     to: Mutex<Option<Instant>>,
 }
 
 impl Having {
-    fn new(barrier: Option<&Arc<Barrier>>) -> Arc<Self> {
-        Arc::new(Self { barrier: barrier.cloned(), from: Mutex::default(), to: Mutex::default() })
+    fn new(seen: Option<&Arc<Gate>>, write: Option<&Arc<Gate>>) -> Arc<Self> {
+        let (seen, write) = (seen.cloned(), write.cloned());
+        Arc::new(Self { seen, write, from: Mutex::default(), to: Mutex::default() })
     }
 
     fn span(&self) -> (Instant, Instant) {
@@ -397,6 +416,9 @@ impl Observer for Having {
         if matches!(ask.what, What::TopoUnlock { .. }) {
             self.to.lock().unwrap().get_or_insert_with(Instant::now);
         }
+        if let Some(gate) = self.write.as_ref().filter(|_| is_write(ask)) {
+            tokio::task::block_in_place(|| gate.wait());
+        }
     }
 
     fn answered(&self, ask: &Ask, answer: &Answer, _: Duration) {
@@ -405,9 +427,10 @@ impl Observer for Having {
         {
             *self.from.lock().unwrap() = Some(Instant::now());
         }
-        if let Some(barrier) = self.barrier.as_ref().filter(|_| is_look(ask)) {
+        if let Some(gate) = self.seen.as_ref().filter(|_| is_look(ask)) {
             // Nobody takes the lock before both have seen that it is free.
-            tokio::task::block_in_place(|| barrier.wait());
+            gate.come();
+            tokio::task::block_in_place(|| gate.wait());
         }
     }
 }
@@ -415,12 +438,12 @@ impl Observer for Having {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn two_writes_at_once_go_one_after_the_other_and_neither_is_lost() {
     let stage = Stage::start(Duration::from_secs(30), Duration::from_millis(50)).await;
-    let barrier = Arc::new(Barrier::new(2));
+    let seen = Gate::of(2);
     let run = |call: Call, having: &Arc<Having>| {
         let (stage, having) = (Arc::clone(&stage), Arc::clone(having));
         tokio::spawn(async move { stage.drive(&call, &*having).await })
     };
-    let (one, other) = (Having::new(Some(&barrier)), Having::new(Some(&barrier)));
+    let (one, other) = (Having::new(Some(&seen), None), Having::new(Some(&seen), None));
     let (first, second) = (run(stop(), &one), run(update(None, "zone2"), &other));
     for reply in [first.await.unwrap(), second.await.unwrap()] {
         assert!(reply.result.is_ok(), "{:?}", reply.result);
@@ -435,14 +458,16 @@ async fn two_writes_at_once_go_one_after_the_other_and_neither_is_lost() {
     assert_eq!(stage.writes(), [2; 4]);
 
     // Who comes while the other has the lock is told so at once, and may come again.
-    let (one, other) = (Having::new(None), Having::new(None));
+    let refused = Gate::of(1);
+    let (one, other) = (Having::new(None, Some(&refused)), Having::new(None, None));
     let first = run(update(Some(VReplicationWorkflowState::Running.into()), "NULL"), &one);
     while one.from.lock().unwrap().is_none() {
         assert!(!first.is_finished(), "it has ended without the lock");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    let refused = run(update(None, "zone1"), &other).await.unwrap();
-    assert!(message(&refused).contains("is locked by { \"Action\": ") && message(&refused).contains("nothing was changed"));
+    let reply = run(update(None, "zone1"), &other).await.unwrap();
+    refused.come();
+    assert!(message(&reply).contains("is locked by { \"Action\": ") && message(&reply).contains("nothing was changed"));
     assert!(first.await.unwrap().result.is_ok());
     assert!(run(update(None, "zone1"), &other).await.unwrap().result.is_ok());
     assert_eq!(stage.values(CELL).await, ["zone1"; 4]);

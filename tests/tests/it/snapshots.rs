@@ -132,7 +132,12 @@ async fn compare(name: &str) -> usize {
             Ok(theirs) => {
                 let bytes = reply.result.unwrap_or_else(|status| panic!("{place}: {status}"));
                 let ours = GetWorkflowsResponse::decode(bytes.as_slice()).expect("a reply").workflows;
-                assert!(reply.failures.is_empty(), "{place}: {:?}", reply.failures);
+                // What vtflow says beside the same reply: a stored state that is none, which both send as Unknown.
+                let has_odd_state = !request.name_only
+                    && ours.iter().any(|w| w.name == "states" && w.shard_streams.contains_key("c0-/zone1-0000000500"));
+                let said: Vec<_> = reply.failures.iter().map(|f| (f.lost, f.message.as_str())).collect();
+                let odd_state = (Lost::Stream, r#"stream 8: column state: no state of a stream has this name in "Weird""#);
+                assert_eq!(said, if has_odd_state { vec![odd_state] } else { vec![] }, "{place}");
                 if request.name_only {
                     let names: BTreeSet<_> = theirs.into_iter().map(|workflow| workflow.name).collect();
                     assert_eq!(ours.into_iter().map(|workflow| workflow.name).collect::<BTreeSet<_>>(), names, "{place}");

@@ -12,6 +12,8 @@ mod path;
 mod range;
 mod tablets;
 
+pub(crate) use range::says_no_keyspace;
+
 use std::collections::BTreeMap;
 
 use prost::{DecodeError, Message};
@@ -141,8 +143,11 @@ fn lost(keyspace: &str, message: String) -> Failure {
 
 /// Vitess's text. Source: `go/vt/topo/errors.go:NewError`.
 fn no_node(node: &str) -> String {
-    format!("node doesn't exist: {node}")
+    format!("{NO_NODE}{node}")
 }
+
+/// How it begins.
+const NO_NODE: &str = "node doesn't exist: ";
 
 /// The kind of an answer that a topology gives for a cell that has no record.
 const NOT_FOUND: FailureKind = FailureKind::Status(5);

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Lack, Read, check, children, lost, records};
+use super::{Lack, NO_NODE, Read, check, children, lost, records};
 use crate::{
     error::{Failure, Status},
     flow::{Answer, AskId, Asks, Call, Reply, What},
@@ -50,9 +50,7 @@ impl Listing {
                     Some(quoted) => quoted.replace("``", "`"),
                     None => keyspace,
                 };
-                names::check_object(&keyspace).map_err(|bad| {
-                    Status::unknown(format!("FindAllShardsInKeyspace({keyspace}): keyspace {keyspace:?} cannot exist: {bad}"))
-                })?;
+                names::check_object(&keyspace).map_err(|bad| Status::unknown(format!("{}{bad}", impossible(&keyspace))))?;
                 let prefix = names::shards_prefix(&keyspace);
                 (Listed::Shards { keyspace }, prefix)
             }
@@ -95,7 +93,7 @@ impl Listing {
                 // A keyspace without shards has none; a keyspace that does not exist is an error.
                 if let Listed::Shards { keyspace } = &self.what {
                     let node = text.trim_end_matches('/');
-                    self.missing = Some(format!("FindAllShardsInKeyspace({keyspace}): List: {node}"));
+                    self.missing = Some(format!("{}{node}", listing(keyspace)));
                     asks.release(What::TopoGet { cell: GLOBAL.into(), path: names::keyspace_path(keyspace) });
                 }
             }
@@ -153,6 +151,23 @@ impl Listing {
             },
         };
     }
+}
+
+/// How the text begins of a keyspace's directory that cannot be listed.
+fn listing(keyspace: &str) -> String {
+    format!("FindAllShardsInKeyspace({keyspace}): List: ")
+}
+
+/// How the text begins of a keyspace whose name no keyspace can have.
+fn impossible(keyspace: &str) -> String {
+    format!("FindAllShardsInKeyspace({keyspace}): keyspace {keyspace:?} cannot exist: ")
+}
+
+/// Whether `FindAllShardsInKeyspace` failed because there is no such keyspace. By the text's whole beginning: a shard's name, which is
+/// in other texts, may hold any words.
+pub(crate) fn says_no_keyspace(keyspace: &str, status: &Status) -> bool {
+    let is_missing = status.message.strip_prefix(&listing(keyspace)).is_some_and(|node| node.starts_with(NO_NODE));
+    is_missing || status.message.starts_with(&impossible(keyspace))
 }
 
 impl Operation for Listing {

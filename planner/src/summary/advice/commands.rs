@@ -1,6 +1,7 @@
 //! The commands that are offered, as they can be copied.
 
 use crate::{
+    merge::traffic::forward_of,
     proto::vtctldata::Workflow,
     summary::{
         health::{Health, Whole},
@@ -61,7 +62,7 @@ pub(super) fn command(what: Do, workflow: &Workflow, whole: &Whole<'_>, kind: Ki
         command.words(verb).flag("--keyspace", &source).text()
     };
     let vexec = |sql: &str| Command::new("vtflow vexec").names(&[&format!("{target}.{name}"), sql], "");
-    let forward = name.strip_suffix("_reverse").unwrap_or(name);
+    let forward = forward_of(name).unwrap_or(name);
     match what {
         Do::Nothing => String::new(),
         Do::GetTablets => {

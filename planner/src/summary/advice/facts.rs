@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{SourceShards, Surroundings, commands::Do};
+use super::commands::Do;
 use crate::{
-    merge::traffic::Traffic,
+    merge::traffic::{Traffic, forward_of},
     proto::{
         binlogdata::BinlogSource,
         vtctldata::{Workflow, WorkflowStatusResponse, workflow::Stream},
     },
     summary::{
+        around::{SourceShards, Surroundings},
         health::{Health, Stop, Whole},
         words::some,
     },
@@ -233,7 +234,7 @@ pub(super) fn case(workflow: &Workflow, whole: &Whole<'_>, traffic: Option<&str>
         is_multi_tenant: !options.tenant_id.is_empty(),
         is_atomic_copy: workflow.workflow_sub_type == "AtomicCopy"
             && whole.streams.iter().any(|(_, _, stream)| !stream.copy_states.is_empty()),
-        is_reverse: workflow.name.ends_with("_reverse"),
+        is_reverse: forward_of(&workflow.name).is_some_and(|forward| !forward.is_empty()),
         stops_after_copy: of(&|source| source.stop_after_copy),
         has_sharded_target: workflow.target.as_ref().is_some_and(|target| target.shards.len() > 1),
         can_freeze: whole.streams.iter().all(|(health, _, stream)| is_at_end(*health, stream)),

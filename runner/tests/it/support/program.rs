@@ -2,8 +2,8 @@
 
 use std::{
     fs::{self, File},
-    path::PathBuf,
-    process::{Command, Stdio},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -87,7 +87,36 @@ pub(crate) fn recorded(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/snapshots").join(name)
 }
 
+/// A copy of a snapshot, to be damaged: its folder within a temporary one.
+pub(crate) fn copied(snapshot: &Path) -> (TempDir, PathBuf) {
+    let directory = TempDir::new().unwrap();
+    let to = directory.path().join("snapshot");
+    fs::create_dir_all(to.join("tablets")).unwrap();
+    for file in ["snapshot.json", "topo.json"] {
+        fs::copy(snapshot.join(file), to.join(file)).unwrap();
+    }
+    for tablet in fs::read_dir(snapshot.join("tablets")).unwrap() {
+        let tablet = tablet.unwrap();
+        fs::copy(tablet.path(), to.join("tablets").join(tablet.file_name())).unwrap();
+    }
+    (directory, to)
+}
+
+/// `vtflow` at a terminal (util-linux's script), 100 columns wide and without colours: what is typed goes in by its stdin, and all that
+/// is printed comes out by its stdout.
+pub(crate) fn at_terminal<S: AsRef<str>>(args: &[S]) -> Child {
+    let words = std::iter::once(env!("CARGO_BIN_EXE_vtflow")).chain(args.iter().map(AsRef::as_ref));
+    let line: Vec<String> = words.map(|word| format!("'{word}'")).collect();
+    Command::new("script")
+        .args(["--quiet", "--return", "--command", &line.join(" "), "/dev/null"])
+        .envs([("COLUMNS", "100"), ("NO_COLOR", "1")])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("script, of Debian's bsdutils")
+}
+
 /// Its flag.
-pub(crate) fn snapshot_flag(directory: &std::path::Path) -> [String; 2] {
+pub(crate) fn snapshot_flag(directory: &Path) -> [String; 2] {
     ["--snapshot".into(), directory.display().to_string()]
 }
