@@ -8,8 +8,8 @@ use std::{borrow::Cow, collections::BTreeMap, fmt::Write};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    error::Failure,
-    flow::{Ask, Effect, What},
+    contract::{Ask, Effect, Failure, What},
+    words::plural,
 };
 
 /// Everything that a flow would ask.
@@ -155,9 +155,9 @@ impl Plan {
         let _ = writeln!(
             out,
             "{}, {}, {}, {effects}",
-            count(self.rounds as usize, "round"),
-            count(tablets.len(), "tablet"),
-            count(calls, "statement")
+            plural(self.rounds as usize, "round"),
+            plural(tablets.len(), "tablet"),
+            plural(calls, "statement")
         );
         out
     }
@@ -194,10 +194,6 @@ impl Plan {
         }
         groups
     }
-}
-
-pub(crate) fn count(n: usize, what: &str) -> String {
-    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
 /// Where an ask stands within its round: a tablet's calls stay together and keep the order in which they were released.
@@ -241,7 +237,7 @@ fn planned(ask: &Ask) -> Planned {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::{About, AskId, TabletAddress};
+    use crate::contract::{About, AskId, TabletAddress};
 
     fn call(id: u32, shard: &str, alias: &str, subject: &'static str) -> Ask {
         Ask {

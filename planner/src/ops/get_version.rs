@@ -7,10 +7,9 @@
 use prost::Message;
 use serde_json::Value;
 
-use super::Operation;
 use crate::{
-    error::{Code, Failure, Status},
-    flow::{Answer, AskId, Asks, Call, PageAddress, Reply, What},
+    contract::{Answer, AskId, Call, Code, Failure, PageAddress, Reply, Status, What},
+    operation::{Asks, Operation},
     proto::{
         topodata::Tablet,
         vtctldata::{GetVersionRequest, GetVersionResponse},
@@ -30,7 +29,7 @@ pub(crate) struct GetVersion {
 
 impl GetVersion {
     pub(crate) fn start(call: &Call, asks: &mut Asks) -> Result<Self, Status> {
-        let request: GetVersionRequest = super::decode(call)?;
+        let request: GetVersionRequest = crate::operation::decode(call)?;
         let Some(alias) = request.tablet_alias else {
             return Err(Status { code: Code::InvalidArgument, message: "tablet_alias is required".into() });
         };

@@ -10,82 +10,74 @@ use std::collections::BTreeMap;
 
 use prost::Message;
 
-use super::Operation;
 use crate::{
-    error::{Failure, Lost, Status},
-    flow::{Answer, AskId, Asks, Call, Effect, Reply},
+    contract::{Answer, AskId, Call, Failure, Lost, Reply, Status},
     limits,
+    operation::{Asks, Operation, decode, status},
     proto::{
-        tabletmanagerdata::{VDiffRequest, VDiffResponse, VReplicationExecRequest},
+        tabletmanagerdata::{VDiffRequest, VDiffResponse},
         vtctldata::VDiffShowRequest,
     },
-    query::{
-        read::{Next, Read, Subject},
-        statement::Scope,
-    },
     rpc,
-    topo::targets::{Event, Place, Target, Targets, Unreached},
+    sidecar::{
+        query::Query,
+        read::{Read, Subject},
+        statement::Scope,
+        survey::{Found, Look, Looked, Survey},
+    },
+    topo::targets::{Event, Place, Unreached},
     wire,
 };
 
+/// The looks at a target, in their order.
+const HAS_WORKFLOW: usize = 0;
+const VDIFF: usize = 1;
+
 pub(crate) struct VDiffShow {
     request: VDiffShowRequest,
-    targets: Targets,
-    waiting: BTreeMap<AskId, Waiting>,
+    survey: Survey,
     /// By shard: the tablet's answer.
     found: BTreeMap<String, Vec<u8>>,
     failures: Vec<Failure>,
     fatal: Option<Status>,
 }
 
-enum Waiting {
-    /// Does the tablet have the workflow?
-    Name(Target, Read),
-    Shown(Target),
-}
-
 impl VDiffShow {
     pub(crate) fn start(call: &Call, asks: &mut Asks) -> Result<Self, Status> {
-        let request: VDiffShowRequest = super::decode(call)?;
+        let request: VDiffShowRequest = decode(call)?;
         if request.workflow.is_empty() || request.workflow.len() > limits::WORKFLOW_NAME_BYTES {
             let text = format!("no streams found in keyspace {} for {}", request.target_keyspace, request.workflow);
             return Err(Status::unknown(text));
         }
-        let targets = Targets::start(&request.target_keyspace, &[], asks)?;
-        Ok(Self { request, targets, waiting: BTreeMap::new(), found: BTreeMap::new(), failures: Vec::new(), fatal: None })
+        let survey = Survey::start(&request.target_keyspace, &[], asks)?;
+        Ok(Self { request, survey, found: BTreeMap::new(), failures: Vec::new(), fatal: None })
     }
 
-    fn event(&mut self, event: Event, asks: &mut Asks) {
-        match event {
-            Event::Target(target) => {
-                let scope =
-                    Scope { db_name: target.db_name.clone(), workflow: self.request.workflow.clone(), active_only: false };
-                let read = Read::new(&target.address.alias, Subject::Names, scope);
-                self.ask_name(target, read, asks);
-            }
-            Event::Unreached(Unreached { place, message, .. }) => self.fail(&place, message),
-            Event::Fatal(status) => self.fatal = Some(status),
+    fn nobody(&mut self, why: &Event) {
+        self.fatal = match why {
             Event::NoKeyspace { node } => {
                 let (keyspace, node) = (&self.request.target_keyspace, node.trim_end_matches('/'));
                 let text = format!("FindAllShardsInKeyspace({keyspace}): List: node doesn't exist: {node}");
-                self.fatal = Some(Status::unknown(text));
+                Some(Status::unknown(text))
             }
-            Event::NoShards(_) => self.fatal = Some(Status::unknown(self.no_streams())),
-        }
+            Event::NoShards(_) => Some(Status::unknown(self.no_streams())),
+            other => other.status(),
+        };
     }
 
     fn no_streams(&self) -> String {
         format!("no streams found in keyspace {} for {}", self.request.target_keyspace, self.request.workflow)
     }
 
-    fn ask_name(&mut self, target: Target, read: Read, asks: &mut Asks) {
-        let statement = read.statement();
-        let request = VReplicationExecRequest { query: statement.clone() }.encode_to_vec();
-        let id = asks.release(target.call(rpc::VREPLICATION_EXEC, request, Effect::Read, Subject::Names.name(), statement));
-        self.waiting.insert(id, Waiting::Name(target, read));
+    /// Whether the tablet has the workflow at all.
+    fn ask_name(&mut self, index: usize, asks: &mut Asks) {
+        let Some(target) = self.survey.target(index) else { return };
+        let scope = Scope { db_name: target.db_name.clone(), workflow: self.request.workflow.clone(), active_only: false };
+        let read = Read::new(&target.address.alias, Subject::Names, scope);
+        self.survey.look(index, HAS_WORKFLOW, vec![Look::Rows(read)], asks);
     }
 
-    fn ask_vdiff(&mut self, target: Target, asks: &mut Asks) {
+    fn ask_vdiff(&mut self, index: usize, asks: &mut Asks) {
         let request = VDiffRequest {
             keyspace: self.request.target_keyspace.clone(),
             workflow: self.request.workflow.clone(),
@@ -93,8 +85,27 @@ impl VDiffShow {
             action_arg: self.request.arg.clone(),
             ..VDiffRequest::default()
         };
-        let id = asks.release(target.call(rpc::VDIFF, request.encode_to_vec(), Effect::Read, "vdiff", String::new()));
-        self.waiting.insert(id, Waiting::Shown(target));
+        self.survey.look(index, VDIFF, vec![Look::One(Query::typed(rpc::VDIFF, &request, "vdiff"))], asks);
+    }
+
+    fn seen(&mut self, index: usize, asks: &mut Asks) {
+        let mut looked = self.survey.take(index);
+        let Some(place) = self.survey.target(index).map(|target| target.place.clone()) else { return };
+        match looked.remove(&VDIFF) {
+            Some(Looked::Called(response)) => match VDiffResponse::decode(response.as_slice()) {
+                Ok(_) => drop(self.found.insert(place.shard, response)),
+                Err(error) => self.fail(&place, format!("the tablet's answer cannot be read: {error}")),
+            },
+            Some(other) => match other.whole() {
+                Ok(_) => {}
+                Err(text) => self.fail(&place, text),
+            },
+            None => match looked.remove(&HAS_WORKFLOW).map(Looked::whole) {
+                Some(Ok(pages)) if pages.iter().any(|page| !page.is_empty()) => self.ask_vdiff(index, asks),
+                Some(Err(text)) => self.fail(&place, text),
+                Some(Ok(_)) | None => {}
+            },
+        }
     }
 
     fn fail(&mut self, place: &Place, message: String) {
@@ -105,28 +116,12 @@ impl VDiffShow {
 
 impl Operation for VDiffShow {
     fn answered(&mut self, id: AskId, answer: Answer, asks: &mut Asks) {
-        match self.waiting.remove(&id) {
-            Some(Waiting::Name(target, mut read)) => match read.answered(answer) {
-                Next::Again => self.ask_name(target, read, asks),
-                Next::Failed(text) => self.fail(&target.place, text),
-                Next::Done => {
-                    if read.into_pages().iter().any(|page| !page.is_empty()) {
-                        self.ask_vdiff(target, asks);
-                    }
-                }
-            },
-            Some(Waiting::Shown(target)) => match answer {
-                Answer::Called(response) => match VDiffResponse::decode(response.as_slice()) {
-                    Ok(_) => drop(self.found.insert(target.place.shard, response)),
-                    Err(error) => self.fail(&target.place, format!("the tablet's answer cannot be read: {error}")),
-                },
-                Answer::Failed { message, .. } => self.fail(&target.place, message),
-                _ => self.fail(&target.place, "the tablet call was answered with a topology record".into()),
-            },
-            None => {
-                for event in self.targets.answered(id, answer, asks) {
-                    self.event(event, asks);
-                }
+        for found in self.survey.answered(id, answer, asks) {
+            match found {
+                Found::Target(index) => self.ask_name(index, asks),
+                Found::Seen(index) => self.seen(index, asks),
+                Found::Unreached(Unreached { place, message, .. }) => self.fail(&place, message),
+                Found::Nobody(why) => self.nobody(&why),
             }
         }
     }
@@ -144,7 +139,7 @@ impl Operation for VDiffShow {
         let mut failures = std::mem::take(&mut self.failures);
         failures.sort();
         let result = if !failures.is_empty() {
-            Err(super::status(&failures, failures.len() > 1))
+            Err(status(&failures, failures.len() > 1))
         } else if self.found.is_empty() {
             Err(Status::unknown(self.no_streams()))
         } else {

@@ -10,21 +10,19 @@ use std::collections::BTreeMap;
 
 use prost::Message;
 
-use super::Operation;
 use crate::{
-    error::{Code, Failure, Lost, Status},
-    flow::{Answer, AskId, Asks, Call, Effect, FailureKind, Reply, What},
-    limits,
+    contract::{Answer, AskId, Call, Code, Failure, FailureKind, Lost, Reply, Status},
+    operation::{Asks, Operation, conclude, decode},
     proto::{
         query::QueryResult,
-        tabletmanagerdata::{
-            ExecuteFetchAsDbaRequest, ExecuteFetchAsDbaResponse, VReplicationExecRequest, VReplicationExecResponse,
-        },
         vtflow::{VExecRequest, VExecResponse, v_exec_response as planned},
     },
-    rows::result::RowSet,
-    rpc,
-    topo::targets::{Event, Place, Target, Targets, Unreached},
+    sidecar::{
+        query::Query,
+        result::RowSet,
+        survey::{Found, Look, Looked, Survey},
+    },
+    topo::targets::{Place, Unreached},
     vexec::{self, Scope, Scoped, Statement, Table},
 };
 
@@ -34,9 +32,9 @@ pub(crate) struct VExec {
     strict: bool,
     is_dry_run: bool,
     statement: Statement,
-    targets: Targets,
-    /// The statements under way.
-    waiting: BTreeMap<AskId, (Place, planned::Target)>,
+    survey: Survey,
+    /// The statements under way: what a target is told, by its index.
+    planned: BTreeMap<usize, (Query, planned::Target)>,
     /// By shard.
     found: BTreeMap<String, planned::Target>,
     failures: Vec<Failure>,
@@ -45,7 +43,7 @@ pub(crate) struct VExec {
 
 impl VExec {
     pub(crate) fn start(call: &Call, asks: &mut Asks) -> Result<Self, Status> {
-        let request: VExecRequest = super::decode(call)?;
+        let request: VExecRequest = decode(call)?;
         let invalid = |message: &str| Status { code: Code::InvalidArgument, message: message.into() };
         if request.keyspace.is_empty() {
             return Err(invalid("keyspace is required"));
@@ -57,28 +55,21 @@ impl VExec {
             return Err(invalid("this statement changes rows"));
         }
         Ok(Self {
-            targets: Targets::start(&request.keyspace, &request.shards, asks)?,
+            survey: Survey::start(&request.keyspace, &request.shards, asks)?,
             keyspace: request.keyspace,
             workflow: request.workflow,
             strict: call.options.strict,
             is_dry_run: request.dry_run,
             statement,
-            waiting: BTreeMap::new(),
+            planned: BTreeMap::new(),
             found: BTreeMap::new(),
             failures: Vec::new(),
             fatal: None,
         })
     }
 
-    fn event(&mut self, event: Event, asks: &mut Asks) {
-        match event {
-            Event::Target(target) => self.target(target, asks),
-            Event::Unreached(Unreached { place, lost, message }) => self.fail(&place, lost, message),
-            Event::Fatal(_) | Event::NoShards(_) | Event::NoKeyspace { .. } => self.fatal = event.status(),
-        }
-    }
-
-    fn target(&mut self, target: Target, asks: &mut Asks) {
+    fn target(&mut self, index: usize, asks: &mut Asks) {
+        let Some(target) = self.survey.target(index) else { return };
         let Scoped { text, added } = self.statement.scoped(&target.db_name);
         let byte = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
         let planned = planned::Target {
@@ -90,43 +81,41 @@ impl VExec {
             result: None,
         };
         if self.is_dry_run {
-            self.found.insert(target.place.shard, planned);
+            self.found.insert(target.place.shard.clone(), planned);
             return;
         }
-        let id = asks.release(tablet_call(&target, self.statement.table(), planned.statement.clone()));
-        self.waiting.insert(id, (target.place, planned));
+        // Tablets refuse this one table to `VReplicationExec`.
+        let query = if self.statement.table() == Table::SchemaMigrations {
+            Query::dba("vexec", planned.statement.clone(), &target.db_name)
+        } else {
+            Query::vreplication("vexec", planned.statement.clone())
+        };
+        self.survey.look(index, 0, vec![Look::One(query.clone())], asks);
+        self.planned.insert(index, (query, planned));
     }
 
-    fn answer(&mut self, place: &Place, mut planned: planned::Target, answer: Answer) {
-        let result = match answer {
-            Answer::Called(response) => {
-                self.result(&response).map_err(|error| format!("the tablet's answer cannot be read: {error}"))
+    fn seen(&mut self, index: usize) {
+        let looked = self.survey.take(index).remove(&0);
+        let place = self.survey.target(index).map(|target| target.place.clone());
+        let (Some(looked), Some(place), Some((query, mut planned))) = (looked, place, self.planned.remove(&index)) else {
+            return;
+        };
+        let result = match looked {
+            Looked::Called(response) => {
+                result(&query, &response).map_err(|error| format!("the tablet's answer cannot be read: {error}"))
             }
-            Answer::Failed { kind: FailureKind::TooLarge, message } => {
+            Looked::Refused(FailureKind::TooLarge, message) => {
                 Err(format!("{message}: select fewer columns, or fewer rows (limit)"))
             }
-            Answer::Failed { message, .. } => Err(message),
-            _ => Err("the tablet call was answered with a topology record".into()),
+            other => other.whole().and(Err(String::new())),
         };
         match result {
             Ok(result) => {
                 planned.result = Some(result);
-                self.found.insert(place.shard.clone(), planned);
+                self.found.insert(place.shard, planned);
             }
-            Err(message) => self.fail(place, Lost::Shard, message),
+            Err(message) => self.fail(&place, Lost::Shard, message),
         }
-    }
-
-    fn result(&self, response: &[u8]) -> Result<QueryResult, String> {
-        let result = if self.statement.table() == Table::SchemaMigrations {
-            ExecuteFetchAsDbaResponse::decode(response).map(|response| response.result)
-        } else {
-            VReplicationExecResponse::decode(response).map(|response| response.result)
-        };
-        let result = result.map_err(|error| error.to_string())?.ok_or("it has no result, not even that there are no rows")?;
-        // Rows that contradict their columns are the tablet's failure, not the reader's.
-        RowSet::new(result.clone()).map_err(|error| error.to_string())?;
-        Ok(result)
     }
 
     fn fail(&mut self, place: &Place, lost: Lost, message: String) {
@@ -137,11 +126,13 @@ impl VExec {
 
 impl Operation for VExec {
     fn answered(&mut self, id: AskId, answer: Answer, asks: &mut Asks) {
-        if let Some((place, planned)) = self.waiting.remove(&id) {
-            return self.answer(&place, planned, answer);
-        }
-        for event in self.targets.answered(id, answer, asks) {
-            self.event(event, asks);
+        for found in self.survey.answered(id, answer, asks) {
+            match found {
+                Found::Target(index) => self.target(index, asks),
+                Found::Seen(index) => self.seen(index),
+                Found::Unreached(Unreached { place, lost, message }) => self.fail(&place, lost, message),
+                Found::Nobody(why) => self.fatal = why.status(),
+            }
         }
     }
 
@@ -158,21 +149,15 @@ impl Operation for VExec {
         let targets: Vec<_> = std::mem::take(&mut self.found).into_values().collect();
         let is_empty = targets.is_empty();
         let bytes = VExecResponse { targets }.encode_to_vec();
-        super::conclude(bytes, is_empty, self.strict, std::mem::take(&mut self.failures))
+        conclude(bytes, is_empty, self.strict, std::mem::take(&mut self.failures))
     }
 }
 
-fn tablet_call(target: &Target, table: Table, statement: String) -> What {
-    let (path, request) = if table == Table::SchemaMigrations {
-        let request = ExecuteFetchAsDbaRequest {
-            query: statement.clone().into_bytes(),
-            db_name: target.db_name.clone(),
-            max_rows: limits::TABLET_ROWS as u64,
-            ..ExecuteFetchAsDbaRequest::default()
-        };
-        (rpc::EXECUTE_FETCH_AS_DBA, request.encode_to_vec())
-    } else {
-        (rpc::VREPLICATION_EXEC, VReplicationExecRequest { query: statement.clone() }.encode_to_vec())
-    };
-    target.call(path, request, Effect::Read, "vexec", statement)
+/// The result in a response, which a reader can rely on.
+fn result(query: &Query, response: &[u8]) -> Result<QueryResult, String> {
+    let result = query.result(response).map_err(|error| error.to_string())?;
+    let result = result.ok_or("it has no result, not even that there are no rows")?;
+    // Rows that contradict their columns are the tablet's failure, not the reader's.
+    RowSet::new(result.clone()).map_err(|error| error.to_string())?;
+    Ok(result)
 }

@@ -5,10 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use prost::Message;
 
 use crate::{
-    error::{Failure, Lost},
-    flow::{Call, CallOptions, Reply},
-    merge::traffic::forward_of,
-    ops::says_no_keyspace,
+    contract::{Call, CallOptions, Failure, Lost, Reply},
+    ops::{topology::says_no_keyspace, workflow_status::traffic::forward_of},
     proto::vtctldata::{FindAllShardsInKeyspaceResponse, GetWorkflowsRequest, GetWorkflowsResponse, Workflow},
     rpc,
 };
@@ -91,7 +89,7 @@ pub fn forward_is_there(workflow: &Workflow, reply: &Reply) -> Option<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Status;
+    use crate::contract::Status;
     use crate::proto::vtctldata::{Shard, workflow::ReplicationLocation};
 
     fn reply(result: Result<Vec<u8>, Status>, failures: Vec<Failure>) -> Reply {

@@ -17,7 +17,7 @@ use super::{
     workflows::line,
 };
 use crate::{
-    flow::Timestamp,
+    contract::Timestamp,
     proto::vtctldata::{ShardedAutoIncrementHandling, TableCopyPhase, Workflow, WorkflowStatusResponse, workflow::Stream},
     topo::names::alias_text,
 };

@@ -14,7 +14,7 @@ use super::{
     words::{duration, message, some},
 };
 use crate::{
-    flow::Timestamp,
+    contract::Timestamp,
     proto::{
         vtctldata::{Workflow, workflow::Stream},
         vttime::Time,

@@ -12,7 +12,7 @@ use super::{
     words::{duration, message as shown, some},
 };
 use crate::{
-    flow::Timestamp,
+    contract::Timestamp,
     proto::vtctldata::workflow::{Stream, stream::Log},
 };
 

@@ -10,7 +10,7 @@ use super::{
     words::{duration, message, some},
 };
 use crate::{
-    flow::Timestamp,
+    contract::Timestamp,
     proto::{
         vtctldata::{
             SchemaMigration,

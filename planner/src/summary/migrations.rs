@@ -18,8 +18,7 @@ use super::{
     workflows::{self, WorkflowLine},
 };
 use crate::{
-    error::{Failure, Lost},
-    flow::Timestamp,
+    contract::{Failure, Lost, Timestamp},
     proto::vtctldata::{GetSchemaMigrationsResponse, GetWorkflowsResponse, SchemaMigration, Workflow, schema_migration::Status},
 };
 

@@ -3,8 +3,7 @@
 use prost::Message;
 
 use crate::{
-    error::Failure,
-    flow::Call,
+    contract::{Call, Failure},
     proto::vtctldata::{GetSchemaMigrationsRequest, GetWorkflowsRequest},
     rpc,
 };
@@ -33,7 +32,7 @@ pub fn nothing(call: &Call, failures: &[Failure]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{error::Lost, flow::CallOptions};
+    use crate::contract::{CallOptions, Lost};
 
     #[test]
     fn an_empty_reply_says_of_what_there_is_none() {

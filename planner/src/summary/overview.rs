@@ -15,8 +15,7 @@ use super::{
     workflows::{WorkflowLine, source_keyspaces},
 };
 use crate::{
-    error::{Failure, Lost},
-    flow::{Reply, Timestamp},
+    contract::{Failure, Lost, Reply, Timestamp},
     proto::vtctldata::{GetSchemaMigrationsResponse, GetWorkflowsRequest, GetWorkflowsResponse, schema_migration::Status},
 };
 
@@ -289,7 +288,7 @@ fn kinds(things: &[Thing]) -> String {
 mod tests {
     use super::*;
     use crate::{
-        error,
+        contract,
         proto::{
             binlogdata::BinlogSource,
             vtctldata::{
@@ -358,7 +357,7 @@ mod tests {
             |bytes: Vec<u8>, failures: Vec<Failure>| Reply { stream: Vec::new(), result: Ok(bytes), failures, written: None };
         let no = |text: &str| Reply {
             stream: Vec::new(),
-            result: Err(error::Status::unknown(text)),
+            result: Err(contract::Status::unknown(text)),
             failures: Vec::new(),
             written: None,
         };

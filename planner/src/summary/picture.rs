@@ -12,7 +12,7 @@ use super::{
     words::message,
 };
 use crate::{
-    flow::Timestamp,
+    contract::Timestamp,
     proto::vtctldata::{Workflow, workflow::ReplicationLocation},
     topo::names::{alias_text, hex},
 };

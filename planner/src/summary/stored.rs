@@ -9,13 +9,13 @@ use prost::Message;
 
 use super::health::{STORED_ERROR, is_certain};
 use crate::{
-    flow::{Call, CallOptions},
+    contract::{Call, CallOptions},
     proto::{
         vtctldata::{Workflow, workflow::Stream},
         vtflow::{VExecRequest, VExecResponse},
     },
-    rows::result::RowSet,
     rpc,
+    sidecar::result::RowSet,
 };
 
 /// Streams that are asked for by their id; where there are more, what their messages say has to do.
@@ -71,7 +71,7 @@ pub fn put_stored_states(workflows: &mut [Workflow], response: &[u8]) {
 mod tests {
     use super::*;
     use crate::{
-        flow::Timestamp,
+        contract::Timestamp,
         proto::{
             query::{Field, QueryResult, Row, Type},
             vtctldata::{GetWorkflowsResponse, workflow::ShardStream},

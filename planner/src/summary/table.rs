@@ -3,9 +3,9 @@
 use serde::Serialize;
 
 use crate::{
-    flow::{Answer, What},
-    rows::RowSet,
+    contract::{Answer, What},
     rpc,
+    sidecar::RowSet,
 };
 
 /// Rows as text.
@@ -39,7 +39,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        flow::{About, Effect, FailureKind, TabletAddress},
+        contract::{About, Effect, FailureKind, TabletAddress},
         proto::{
             query::{Field, QueryResult, Row},
             tabletmanagerdata::VReplicationExecResponse,

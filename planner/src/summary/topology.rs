@@ -12,8 +12,7 @@ use super::{
     words::{plural, some},
 };
 use crate::{
-    error::{Failure, Lost},
-    flow::{Timestamp, host_port},
+    contract::{Failure, Lost, Timestamp, host_port},
     proto::{
         topodata::{KeyspaceType, TabletType},
         vtctldata::{FindAllShardsInKeyspaceResponse, GetKeyspacesResponse, GetTabletsResponse, Keyspace, Shard},

@@ -13,9 +13,10 @@ use super::{
     words::{count, duration, message, some},
 };
 use crate::{
-    flow::Timestamp,
+    contract::Timestamp,
+    formats::{RowError, quote::excerpt, time::parse_datetime},
     proto::{tabletmanagerdata::VDiffResponse, vtctldata::VDiffShowResponse},
-    rows::{Row, RowError, RowSet, quote::excerpt, time::parse_datetime},
+    sidecar::{Row, RowSet},
 };
 
 /// Seconds without a sign of life after which a `VDiff` that has started is said to make no progress, and after which one should have started.

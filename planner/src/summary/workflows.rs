@@ -14,7 +14,7 @@ use super::{
     words::count,
 };
 use crate::{
-    flow::Timestamp,
+    contract::Timestamp,
     proto::vtctldata::{GetWorkflowsRequest, GetWorkflowsResponse, Workflow, workflow::ReplicationLocation},
 };
 

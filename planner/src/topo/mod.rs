@@ -2,7 +2,6 @@
 //!
 //! Knows records, not back ends: every path is relative to a cell's root. Facts: `spec` of Vitess `go/vt/topo`, v10 to v24.
 
-pub(crate) mod contents;
 pub mod names;
 pub(crate) mod said;
 pub(crate) mod targets;

@@ -2,7 +2,7 @@
 //!
 //! A text often ends in the statement that failed, and a statement has names from outside: nothing behind ` during query: ` counts.
 
-use crate::flow::{Answer, FailureKind};
+use crate::contract::{Answer, FailureKind};
 
 /// MySQL's number in what a tablet said, such as 1146 for a table that does not exist. Source: `go/mysql/sqlerror/sql_error.go:Error`,
 /// v10 to v24: `<text> (errno <number>) (sqlstate <state>) during query: <statement>`.

@@ -9,9 +9,9 @@ use prost::Message;
 
 use super::names::{self, GLOBAL};
 use crate::{
-    error::{Failure, Lost, Status},
-    flow::{About, Answer, AskId, Asks, Effect, TabletAddress, What},
+    contract::{Answer, AskId, Failure, Lost, Status, TabletAddress, What},
     limits,
+    operation::Asks,
     proto::topodata::{Shard, Tablet, TabletAlias, shard::TabletControl},
 };
 
@@ -64,27 +64,6 @@ impl Place {
             lost,
             message: message.into(),
         }
-    }
-}
-
-impl Target {
-    /// A call of one of its RPCs. `statement`: the SQL text in the request; empty when it carries none.
-    pub(crate) fn call(
-        &self,
-        path: &'static str,
-        request: Vec<u8>,
-        effect: Effect,
-        subject: &'static str,
-        statement: String,
-    ) -> What {
-        let about = About {
-            keyspace: self.keyspace.clone(),
-            shard: self.place.shard.clone(),
-            db_name: self.db_name.clone(),
-            subject: subject.into(),
-            statement,
-        };
-        What::TabletCall { tablet: self.address.clone(), path: path.into(), request, effect, about }
     }
 }
 

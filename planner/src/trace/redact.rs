@@ -15,7 +15,10 @@ mod sql;
 use hidden::Hidden;
 
 use super::{Trace, Traced, name};
-use crate::flow::{Answer, AskId, Asking, Call, FailureKind, Mode, Reply, Timestamp, What};
+use crate::{
+    contract::{Answer, AskId, Call, FailureKind, Mode, Reply, Timestamp, What},
+    flow::Asking,
+};
 
 impl Trace {
     /// The trace without the texts of rows and pages. `start` begins a flow of the planner that is to have the last word: the asks and the

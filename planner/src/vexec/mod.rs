@@ -31,7 +31,7 @@ use print::Printer;
 use scope::Scoper;
 use tree::{Expr, Item, Order, Select, Tree};
 
-use crate::{error::Status, limits};
+use crate::{contract::Status, limits};
 
 /// Whose rows a statement may touch. The database is each tablet's own and comes with the target.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -144,5 +144,5 @@ fn print(mut tree: Tree, scope: &Scope, db_name: &str) -> Scoped {
 
 /// The status that a refused statement makes: the text with the caret.
 pub(crate) fn status(refusal: &Refusal, sql: &str) -> Status {
-    Status { code: crate::error::Code::InvalidArgument, message: refusal.with_caret(sql) }
+    Status { code: crate::contract::Code::InvalidArgument, message: refusal.with_caret(sql) }
 }

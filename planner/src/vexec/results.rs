@@ -5,7 +5,7 @@
 
 use std::fmt::Write;
 
-use crate::{proto::vtflow::VExecResponse, rows::result::RowSet};
+use crate::{proto::vtflow::VExecResponse, sidecar::result::RowSet};
 
 /// The rows of all targets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

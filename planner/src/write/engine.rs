@@ -7,57 +7,25 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message;
 
-use super::{
-    locks::{Locks, Step},
-    outcome::{Outcome, Verdict, Written},
-    plan::{PlannedWrite, WritePlan},
-    verb::{Change, Inquired, Look, Looked, Nobody, Seen, Shown, Verb},
-};
 use crate::{
-    error::{Code, Failure, Lost, Status},
-    flow::{Answer, AskId, Asks, Call, CallOptions, Effect, FailureKind, Mode, Reply, Timestamp, What},
-    ops::Operation,
-    proto::tabletmanagerdata::{VReplicationExecRequest, VReplicationExecResponse},
-    query::read::{Next, Read},
+    contract::{
+        self, Answer, AskId, Call, CallOptions, Code, Failure, FailureKind, Lost, Mode, Outcome, PlannedWrite, Reply, Status,
+        Timestamp, Verdict, WritePlan, Written,
+    },
+    operation::{Asks, Operation, status},
+    proto::tabletmanagerdata::VReplicationExecResponse,
     rpc,
+    sidecar::survey::{Found, Look, Looked, Progress, Survey},
     topo::{
         names,
-        said::says_not_primary,
-        targets::{Event, Target, Targets, Unreached},
+        targets::{Event, Target, Unreached},
+    },
+    write::{
+        inquiry::{Inquired, Inquiring},
+        locks::{Locks, Step},
+        verb::{Change, Done, Nobody, Seen, Shown, Verb},
     },
 };
-
-/// A change and what its call brought.
-pub(crate) struct Done {
-    pub(crate) change: Change,
-    pub(crate) verdict: Verdict,
-    /// Rows changed; `None`: the tablet answered without a result.
-    pub(crate) rows: Option<u64>,
-    /// What the tablet said instead of a result; empty if it gave one.
-    pub(crate) error: String,
-    /// What the second look showed, in words.
-    shown: String,
-    kind: Option<FailureKind>,
-}
-
-impl Done {
-    fn outcome(&self, seen: &[Seen]) -> Outcome {
-        let target = seen.get(self.change.target).map(|seen| &seen.target);
-        let text = |f: fn(&Target) -> String| target.map_or_else(String::new, f);
-        let message = match (self.error.as_str(), self.shown.as_str()) {
-            (error, "") => error.to_owned(),
-            (error, shown) => format!("{error} ({shown})"),
-        };
-        Outcome {
-            keyspace: text(|target| target.keyspace.clone()),
-            shard: text(|target| target.place.shard.clone()),
-            tablet: text(|target| target.address.alias.clone()),
-            verdict: self.verdict,
-            rows: self.rows.unwrap_or_default(),
-            message,
-        }
-    }
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -71,21 +39,9 @@ enum Phase {
 }
 
 enum Waiting {
-    Look { target: usize, look: usize, read: Option<Read> },
     Change(usize),
-    Again { target: usize, look: usize, read: Option<Read> },
-}
-
-/// A target that is being looked at.
-struct Asked {
-    target: Target,
-    looked: BTreeMap<usize, Looked>,
-    /// Why not all of it can be seen, by look.
-    failures: BTreeMap<usize, String>,
-    /// Whether its tablet said that it is no primary.
-    is_closed: bool,
-    /// Replaced by the primary that the shard's record names now.
-    is_replaced: bool,
+    /// A second look: which target's, and which of its looks.
+    Again(usize, usize, Look),
 }
 
 /// A request that writes, on its way.
@@ -97,15 +53,13 @@ pub(crate) struct Write {
     options: CallOptions,
     phase: Phase,
     now: Timestamp,
-    targets: Option<Targets>,
+    /// The looks before anything is changed.
+    survey: Option<Survey>,
     /// The read under way that the decision needs, and the asks that are its own.
-    inquiry: Option<Box<dyn Operation>>,
+    inquiry: Option<Inquiring>,
     replies: Vec<Inquired>,
     waiting: BTreeMap<AskId, Waiting>,
     locks: Locks,
-    asked: Vec<Asked>,
-    /// Shards whose record has been read a second time.
-    read_again: Vec<String>,
     unreached: Vec<Unreached>,
     fatal: Option<Status>,
     seen: Vec<Seen>,
@@ -113,7 +67,7 @@ pub(crate) struct Write {
     is_cleaned_up: bool,
     done: BTreeMap<usize, Done>,
     /// Second looks, by target and look.
-    again: BTreeMap<usize, BTreeMap<usize, Result<Looked, String>>>,
+    again: BTreeMap<usize, BTreeMap<usize, Looked>>,
     plan: Option<WritePlan>,
     /// What became of changes that only clean up, by place.
     notes: BTreeMap<usize, String>,
@@ -121,22 +75,20 @@ pub(crate) struct Write {
 
 impl Write {
     /// Begins the request.
-    pub(crate) fn start(verb: Box<dyn Verb>, rpc: &str, call: &Call, now: Timestamp, asks: &mut Asks) -> Result<Self, Status> {
+    pub(crate) fn start(verb: Box<dyn Verb>, call: &Call, now: Timestamp, asks: &mut Asks) -> Result<Self, Status> {
         let locks = Locks::new(verb.locks(), call.options.force);
         let mut write = Self {
             verb,
-            rpc: rpc.to_owned(),
+            rpc: call.path.clone(),
             request: call.request.clone(),
             options: call.options.clone(),
             phase: Phase::Locking,
             now,
-            targets: None,
+            survey: None,
             inquiry: None,
             replies: Vec::new(),
             waiting: BTreeMap::new(),
             locks,
-            asked: Vec::new(),
-            read_again: Vec::new(),
             unreached: Vec::new(),
             fatal: None,
             seen: Vec::new(),
@@ -181,8 +133,8 @@ impl Write {
 
     fn look(&mut self, asks: &mut Asks) {
         self.phase = Phase::Looking;
-        match Targets::start(self.verb.keyspace(), self.verb.shards(), asks) {
-            Ok(targets) => self.targets = Some(targets),
+        match Survey::start(self.verb.keyspace(), self.verb.shards(), asks) {
+            Ok(survey) => self.survey = Some(survey),
             Err(status) => self.fail(status),
         }
     }
@@ -196,72 +148,36 @@ impl Write {
 
     /// Begins the next question, if there is one.
     fn inquire(&mut self, asks: &mut Asks) -> Result<(), Status> {
-        if let Some(call) = self.verb.inquiry(&self.seen, &self.replies) {
-            self.inquiry = Some(crate::ops::start(&call, self.now, asks)?);
+        if let Some(inquiry) = self.verb.inquiry(&self.seen, &self.replies) {
+            self.inquiry = Some(inquiry.begin(self.now, asks)?);
         }
         Ok(())
     }
 
-    fn event(&mut self, event: Event, asks: &mut Asks) {
-        match event {
-            Event::Target(target) => {
-                let index = self.asked.len();
-                let looks = self.verb.looks(&target);
-                self.asked.push(Asked {
-                    target,
-                    looked: BTreeMap::new(),
-                    failures: BTreeMap::new(),
-                    is_closed: false,
-                    is_replaced: false,
-                });
-                for (look, what) in looks.into_iter().enumerate() {
-                    self.ask(index, look, what, asks);
-                }
+    fn found(&mut self, found: Found, asks: &mut Asks) {
+        match found {
+            Found::Target(index) => {
+                let Some(survey) = &mut self.survey else { return };
+                let looks = survey.target(index).map(|target| self.verb.looks(target)).unwrap_or_default();
+                survey.look(index, 0, looks, asks);
             }
-            Event::Unreached(unreached) => self.unreached.push(unreached),
-            Event::Fatal(status) => self.fail(status),
-            Event::NoShards(status) => self.fail(self.verb.nobody(Nobody::NoShards(status))),
-            Event::NoKeyspace { node } => self.fail(self.verb.nobody(Nobody::NoKeyspace { node })),
+            Found::Seen(_) => {}
+            Found::Unreached(unreached) => self.unreached.push(unreached),
+            Found::Nobody(Event::NoShards(status)) => self.fail(self.verb.nobody(Nobody::NoShards(status))),
+            Found::Nobody(Event::NoKeyspace { node }) => self.fail(self.verb.nobody(Nobody::NoKeyspace { node })),
+            Found::Nobody(why) => why.status().into_iter().for_each(|status| self.fail(status)),
         }
     }
 
-    fn ask(&mut self, target: usize, look: usize, what: Look, asks: &mut Asks) {
-        let Some(asked) = self.asked.get(target) else { return };
-        let (what, read) = self::what(&asked.target, what);
-        self.waiting.insert(asks.release(what), Waiting::Look { target, look, read });
-    }
-
-    fn ask_again(&mut self, target: usize, look: usize, what: Look, asks: &mut Asks) {
+    fn ask_again(&mut self, target: usize, number: usize, look: Look, asks: &mut Asks) {
         let Some(seen) = self.seen.get(target) else { return };
-        let (what, read) = self::what(&seen.target, what);
-        self.waiting.insert(asks.release(what), Waiting::Again { target, look, read });
-    }
-
-    fn looked(&mut self, index: usize, look: usize, read: Option<Read>, answer: Answer, asks: &mut Asks) {
-        let Some(asked) = self.asked.get_mut(index) else { return };
-        asked.is_closed |= says_not_primary(&answer);
-        match outcome(read, answer) {
-            Ok(Ok(looked)) => drop(asked.looked.insert(look, looked)),
-            Ok(Err(read)) => self.ask(index, look, Look::Rows(read), asks),
-            Err(text) => drop(asked.failures.insert(look, text)),
-        }
-        let Some(asked) = self.asked.get_mut(index) else { return };
-        let shard = asked.target.place.shard.clone();
-        let is_over = !self.waiting.values().any(|waiting| matches!(waiting, Waiting::Look { target, .. } if *target == index));
-        // Nothing has been changed yet: the shard's record may name another primary by now.
-        if is_over && asked.is_closed && !self.read_again.contains(&shard) {
-            asked.is_replaced = true;
-            self.read_again.push(shard.clone());
-            if let Some(targets) = &mut self.targets {
-                targets.again(&shard, asks);
-            }
-        }
+        self.waiting.insert(asks.release(look.query().ask(&seen.target)), Waiting::Again(target, number, look));
     }
 
     /// Goes on to the next step, if everything of this one is there.
     fn advance(&mut self, asks: &mut Asks) {
         let is_waiting = !self.waiting.is_empty() || self.locks.is_waiting() || asks.outstanding() > 0;
-        if is_waiting || self.targets.as_ref().is_some_and(|targets| !targets.is_done()) {
+        if is_waiting || self.survey.as_ref().is_some_and(|survey| !survey.is_done()) {
             return;
         }
         match self.phase {
@@ -274,10 +190,7 @@ impl Write {
                 Err(status) => self.refuse(status, asks),
             },
             Phase::Inquiring => {
-                if let Some(mut inquiry) = self.inquiry.take() {
-                    let reply = inquiry.finish();
-                    self.replies.push(Inquired { reply, is_absent: inquiry.is_absent() });
-                }
+                self.replies.extend(self.inquiry.take().map(Inquiring::end));
                 self.ask_on(asks);
             }
             Phase::Changing => {
@@ -324,18 +237,14 @@ impl Write {
         }
         let refusals = self.refusals();
         if !refusals.is_empty() {
-            let mut status = crate::ops::status(&refusals, refusals.len() > 1);
+            let mut status = status(&refusals, refusals.len() > 1);
             let few = if self.verb.shards().is_empty() { "; name the other shards to leave it out" } else { "" };
             status.message = format!("{}\nnothing was changed{few}", status.message);
             return Err(status);
         }
-        let mut seen: Vec<Seen> = std::mem::take(&mut self.asked)
-            .into_iter()
-            .filter(|asked| !asked.is_replaced)
-            .map(|asked| Seen { target: asked.target, looked: asked.looked.into_values().collect() })
-            .collect();
-        seen.sort_by(|a, b| a.target.place.order().cmp(&b.target.place.order()));
-        self.seen = seen;
+        let asked = self.survey.take().map(Survey::into_asked).unwrap_or_default();
+        let seen = asked.into_iter().map(|asked| Seen { target: asked.target, looked: asked.looked.into_values().collect() });
+        self.seen = seen.collect();
         let mut aliases: Vec<&str> = self.seen.iter().map(|seen| seen.target.address.alias.as_str()).collect();
         aliases.sort_unstable();
         if let Some(twice) = aliases.chunk_by(|a, b| a == b).find(|same| same.len() > 1).and_then(|same| same.first()) {
@@ -367,8 +276,8 @@ impl Write {
         let unreached =
             self.unreached.iter().map(|unreached| unreached.place.failure(keyspace, unreached.lost, &unreached.message));
         // Of one target's failures that of its first look is told.
-        let unseen = self.asked.iter().filter(|asked| !asked.is_replaced).filter_map(|asked| {
-            let message = asked.failures.values().next()?;
+        let unseen = self.survey.iter().flat_map(Survey::asked).filter_map(|asked| {
+            let message = asked.looked.values().find_map(Looked::failure)?;
             Some(asked.target.place.failure(keyspace, Lost::Shard, message))
         });
         let mut failures: Vec<Failure> = unreached.chain(unseen).collect();
@@ -385,9 +294,9 @@ impl Write {
                 tablet: target.address.alias.clone(),
                 address: target.address.address(),
                 db_name: target.db_name.clone(),
-                rpc: change.path.into(),
-                request: change.request.clone(),
-                statement: change.statement.clone(),
+                rpc: change.query.path().into(),
+                request: change.query.request(),
+                statement: change.query.statement.clone(),
                 rows: change.rows.clone(),
             })
         };
@@ -420,11 +329,9 @@ impl Write {
 
     fn send(&mut self, changes: &[usize], asks: &mut Asks) {
         for &index in changes {
-            let Some(change) = self.changes.get(index).cloned() else { continue };
+            let Some(change) = self.changes.get(index) else { continue };
             let Some(seen) = self.seen.get(change.target) else { continue };
-            let Change { path, request, subject, statement, .. } = change;
-            let what = seen.target.call(path, request, Effect::Write, subject, statement);
-            self.waiting.insert(asks.release(what), Waiting::Change(index));
+            self.waiting.insert(asks.release(change.query.ask(&seen.target)), Waiting::Change(index));
         }
     }
 
@@ -448,9 +355,9 @@ impl Write {
             if let Answer::Failed { message, .. } = answer {
                 let place = self.seen.get(change.target).map_or_else(String::new, |seen| {
                     let Target { keyspace, place, address, .. } = &seen.target;
-                    format!("{} {}: ", super::plan::target(keyspace, &place.shard), address.alias)
+                    format!("{} {}: ", contract::target(keyspace, &place.shard), address.alias)
                 });
-                let text = format!("{place}{} was not done, and does not matter to the rest: {message}", change.statement);
+                let text = format!("{place}{} was not done, and does not matter to the rest: {message}", change.query.statement);
                 self.notes.insert(index, text);
             }
             return;
@@ -462,9 +369,11 @@ impl Write {
             Answer::Called(bytes) => match VReplicationExecResponse::decode(bytes.as_slice()) {
                 Ok(response) => {
                     done.rows = response.result.map(|result| result.rows_affected);
-                    if done.rows.is_none() && done.change.path == rpc::UPDATE_VREPLICATION_WORKFLOW {
+                    if done.rows.is_none() && done.change.query.path() == rpc::UPDATE_VREPLICATION_WORKFLOW {
                         done.error = "the tablet has no stream of the workflow any more".into();
-                    } else if done.rows.is_none() && [rpc::VREPLICATION_EXEC, rpc::EXECUTE_QUERY].contains(&done.change.path) {
+                    } else if done.rows.is_none()
+                        && [rpc::VREPLICATION_EXEC, rpc::EXECUTE_QUERY].contains(&done.change.query.path())
+                    {
                         done.error = "the tablet's answer has no result".into();
                     } else {
                         done.verdict = Verdict::Applied;
@@ -487,20 +396,18 @@ impl Write {
         for target in failed {
             let Some(looks) = self.seen.get(target).map(|seen| self.verb.looks_again(seen)) else { continue };
             self.again.insert(target, BTreeMap::new());
-            for (look, what) in looks.into_iter().enumerate() {
-                self.ask_again(target, look, what, asks);
+            for (number, look) in looks.into_iter().enumerate() {
+                self.ask_again(target, number, look, asks);
             }
         }
         self.advance(asks);
     }
 
-    fn looked_again(&mut self, target: usize, look: usize, read: Option<Read>, answer: Answer, asks: &mut Asks) {
-        let shown = match outcome(read, answer) {
-            Ok(Err(read)) => return self.ask_again(target, look, Look::Rows(read), asks),
-            Ok(Ok(looked)) => Ok(looked),
-            Err(text) => Err(text),
-        };
-        self.again.entry(target).or_default().insert(look, shown);
+    fn looked_again(&mut self, target: usize, number: usize, look: Look, answer: Answer, asks: &mut Asks) {
+        match look.answered(answer) {
+            Progress::Again(look) => self.ask_again(target, number, look, asks),
+            Progress::Ended(looked) => drop(self.again.entry(target).or_default().insert(number, looked)),
+        }
     }
 
     fn judge(&mut self) {
@@ -508,8 +415,10 @@ impl Write {
         for (target, looked) in std::mem::take(&mut self.again) {
             let Some(before) = self.seen.get(target) else { continue };
             // Of several failures that of the first look is told.
-            let looked: Result<Vec<Looked>, String> = looked.into_values().collect();
-            let after = looked.map(|looked| Seen { target: before.target.clone(), looked });
+            let after = match looked.values().find_map(Looked::failure) {
+                Some(text) => Err(text.to_owned()),
+                None => Ok(Seen { target: before.target.clone(), looked: looked.into_values().collect() }),
+            };
             again.insert(target, after);
         }
         for done in self.done.values_mut().filter(|done| done.verdict == Verdict::Unknown) {
@@ -548,16 +457,16 @@ impl Operation for Write {
             return self.advance(asks);
         }
         match self.waiting.remove(&id) {
-            Some(Waiting::Look { target, look, read }) => self.looked(target, look, read, answer, asks),
             Some(Waiting::Change(index)) => self.changed(index, answer),
-            Some(Waiting::Again { target, look, read }) => self.looked_again(target, look, read, answer, asks),
+            Some(Waiting::Again(target, number, look)) => self.looked_again(target, number, look, answer, asks),
+            None if self.survey.as_ref().is_some_and(|survey| survey.waits_for(id)) => {
+                let found = self.survey.as_mut().map(|survey| survey.answered(id, answer, asks));
+                for found in found.into_iter().flatten() {
+                    self.found(found, asks);
+                }
+            }
             None => {
-                if self.targets.as_ref().is_some_and(|targets| targets.waits_for(id)) {
-                    let events = self.targets.as_mut().map(|targets| targets.answered(id, answer, asks));
-                    for event in events.into_iter().flatten() {
-                        self.event(event, asks);
-                    }
-                } else if let Some(inquiry) = &mut self.inquiry {
+                if let Some(inquiry) = &mut self.inquiry {
                     inquiry.answered(id, answer, asks);
                 }
             }
@@ -595,32 +504,5 @@ pub(super) fn ends_before_the_work(kind: FailureKind) -> bool {
         FailureKind::TimedOut | FailureKind::Unreachable => true,
         FailureKind::Status(code) => matches!(code, CANCELLED | DEADLINE_EXCEEDED),
         FailureKind::NotSent | FailureKind::TooLarge => false,
-    }
-}
-
-/// What a look asks; a read of rows is kept for its next page.
-fn what(target: &Target, look: Look) -> (What, Option<Read>) {
-    match look {
-        Look::Rows(read) => {
-            let statement = read.statement();
-            let request = VReplicationExecRequest { query: statement.clone() }.encode_to_vec();
-            let what = target.call(rpc::VREPLICATION_EXEC, request, Effect::Read, read.subject().name(), statement);
-            (what, Some(read))
-        }
-        Look::Call { path, request, subject, statement } => (target.call(path, request, Effect::Read, subject, statement), None),
-    }
-}
-
-/// What an answer makes of a look: it is over, it needs another page, or it cannot be had.
-fn outcome(read: Option<Read>, answer: Answer) -> Result<Result<Looked, Read>, String> {
-    match (read, answer) {
-        (Some(mut read), answer) => match read.answered(answer) {
-            Next::Again => Ok(Err(read)),
-            Next::Done => Ok(Ok(Looked::Rows(read.into_pages()))),
-            Next::Failed(text) => Err(text),
-        },
-        (None, Answer::Called(bytes)) => Ok(Ok(Looked::Called(bytes))),
-        (None, Answer::Failed { kind, message }) => Ok(Ok(Looked::Refused(kind, message))),
-        (None, _) => Err("the tablet call was answered with a topology record".into()),
     }
 }

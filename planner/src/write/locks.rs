@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use super::verb::Lock;
 use crate::{
-    error::{Code, Status},
-    flow::{Answer, AskId, Asks, What},
+    contract::{Answer, AskId, Code, Status, What},
+    operation::Asks,
     topo::{
         names::{self, GLOBAL},
         targets::unexpected,

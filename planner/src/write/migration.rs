@@ -11,31 +11,30 @@ use std::collections::BTreeMap;
 use prost::Message;
 use serde::Serialize;
 
-use super::{
-    engine::Done,
-    outcome::Verdict,
-    plan::PlannedRow,
-    verb::{Change, Inquired, Lock, Look, Looked, Nobody, Prepared, Seen, Shown, Verb},
-};
 use crate::{
-    error::{Code, Status},
-    explain::count,
-    flow::{Call, FailureKind},
-    limits,
+    contract::{Call, Code, Effect, FailureKind, PlannedRow, Status, Verdict},
     proto::{
-        tabletmanagerdata::{ExecuteFetchAsDbaRequest, ExecuteQueryRequest},
         vtctldata::{CancelSchemaMigrationRequest, CancelSchemaMigrationResponse},
         vtrpc::CallerId,
     },
-    query::{literal::quote, migrations::is_uuid},
-    rows::result::{Row, RowSet},
-    rpc,
+    sidecar::{
+        literal::quote,
+        migration_statement::is_uuid,
+        query::{How, Query},
+        result::{Row, RowSet},
+        survey::{Look, Looked},
+    },
     topo::{said, targets::Target},
+    words::plural,
+    write::{
+        inquiry::Inquired,
+        verb::{Change, Done, Lock, Nobody, Prepared, Seen, Shown, Verb},
+    },
 };
 
 /// What is done to migrations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Action {
+pub(crate) enum Action {
     Cancel,
     Cleanup,
     Complete,
@@ -45,18 +44,6 @@ enum Action {
 }
 
 impl Action {
-    fn of(path: &str) -> Option<Self> {
-        Some(match path {
-            rpc::CANCEL_SCHEMA_MIGRATION => Self::Cancel,
-            rpc::CLEANUP_SCHEMA_MIGRATION => Self::Cleanup,
-            rpc::COMPLETE_SCHEMA_MIGRATION => Self::Complete,
-            rpc::FORCE_CUT_OVER_SCHEMA_MIGRATION => Self::ForceCutOver,
-            rpc::LAUNCH_SCHEMA_MIGRATION => Self::Launch,
-            rpc::RETRY_SCHEMA_MIGRATION => Self::Retry,
-            _ => return None,
-        })
-    }
-
     /// As the statement has it.
     fn word(self) -> &'static str {
         match self {
@@ -130,13 +117,9 @@ impl Migration {
     ///
     /// # Errors
     /// No keyspace, a uuid that is none, or a verb that has no `all`.
-    pub(crate) fn new(call: &Call) -> Option<Result<Self, Status>> {
-        Some(Self::read(Action::of(&call.path)?, call))
-    }
-
-    fn read(action: Action, call: &Call) -> Result<Self, Status> {
+    pub(crate) fn new(action: Action, call: &Call) -> Result<Self, Status> {
         // The six messages are one.
-        let CancelSchemaMigrationRequest { keyspace, uuid, caller_id } = crate::ops::decode(call)?;
+        let CancelSchemaMigrationRequest { keyspace, uuid, caller_id } = crate::operation::decode(call)?;
         let invalid = |message: String| Err(Status { code: Code::InvalidArgument, message });
         if keyspace.is_empty() {
             return invalid("keyspace is required".into());
@@ -162,21 +145,10 @@ impl Migration {
             "all" => format!("alter vitess_migration {word} all"),
             uuid => format!("alter vitess_migration {} {word}", quote(uuid)),
         };
-        let request = ExecuteQueryRequest {
-            query: statement.clone().into_bytes(),
-            db_name: seen.target.db_name.clone(),
-            max_rows: 10,
-            caller_id: self.caller_id.clone(),
-        };
-        Change {
-            target,
-            path: rpc::EXECUTE_QUERY,
-            request: request.encode_to_vec(),
-            subject: "migration",
-            statement,
-            rows,
-            is_extra: false,
-        }
+        let (db_name, caller_id) = (seen.target.db_name.clone(), self.caller_id.clone());
+        let how = How::ExecuteQuery { db_name, max_rows: 10, caller_id };
+        let query = Query { how, effect: Effect::Write, subject: "migration", statement };
+        Change { target, query, rows, is_extra: false }
     }
 
     fn rows_by_shard(seen: &[Seen], done: &[Done]) -> BTreeMap<String, u64> {
@@ -193,13 +165,7 @@ impl Migration {
 /// The migrations that a condition means, as the DBA.
 fn look(target: &Target, condition: &str) -> Look {
     let statement = format!("select * from _vt.schema_migrations where {condition} order by id");
-    let request = ExecuteFetchAsDbaRequest {
-        query: statement.clone().into_bytes(),
-        db_name: target.db_name.clone(),
-        max_rows: limits::TABLET_ROWS as u64,
-        ..ExecuteFetchAsDbaRequest::default()
-    };
-    Look::Call { path: rpc::EXECUTE_FETCH_AS_DBA, request: request.encode_to_vec(), subject: "migrations", statement }
+    Look::One(Query::dba("migrations", statement, &target.db_name))
 }
 
 /// The rows of a target's only look. Each says which migration it is and in which state: without those nobody can tell whether there
@@ -338,7 +304,7 @@ impl Verb for Migration {
         migrations.dedup();
         let shards = changes.iter().map(|change| change.target).collect::<std::collections::BTreeSet<_>>().len();
         let summary =
-            format!("This {} {} on {}:", self.action.verb(), count(migrations.len(), "migration"), count(shards, "shard"));
+            format!("This {} {} on {}:", self.action.verb(), plural(migrations.len(), "migration"), plural(shards, "shard"));
         let warnings = if is_known || self.is_all() {
             Vec::new()
         } else {
@@ -371,7 +337,7 @@ impl Verb for Migration {
         } else if shown.iter().all(|(is_done, is_same)| !is_done && *is_same) {
             Shown::Nothing
         } else {
-            Shown::Part(format!("{done} of {} as asked for", count(shown.len(), "migration")))
+            Shown::Part(format!("{done} of {} as asked for", plural(shown.len(), "migration")))
         }
     }
 
@@ -384,7 +350,7 @@ impl Verb for Migration {
     fn failure(&self, seen: &[Seen], done: &[Done], lines: String) -> Status {
         let shard = |done: &Done| seen.get(done.change.target).map_or_else(String::new, |seen| seen.target.place.shard.clone());
         let failed = |done: &&Done| done.verdict != Verdict::Applied;
-        let mut sqls: Vec<&str> = done.iter().map(|done| done.change.statement.as_str()).collect();
+        let mut sqls: Vec<&str> = done.iter().map(|done| done.change.query.statement.as_str()).collect();
         sqls.dedup();
         let result = ExecuteResult {
             failed_shards: done.iter().filter(failed).map(|done| FailedShard { shard: shard(done), err: &done.error }).collect(),

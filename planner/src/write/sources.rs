@@ -5,16 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use prost::Message;
-
-use super::{
-    stream::Stream,
-    verb::{Inquired, Seen},
-};
 use crate::{
-    proto::vtctldata::{FindAllShardsInKeyspaceResponse, GetWorkflowsResponse},
-    rows::{binlog_source, quote::quoted},
+    formats::{binlog_source, quote::quoted},
+    ops::topology::NoShards,
     topo::names,
+    write::{inquiry::Inquired, stream::Stream, verb::Seen},
 };
 
 /// What the streams of one workflow read.
@@ -122,7 +117,7 @@ impl Sources {
 }
 
 /// Whether the keyspace and its shards are there; `None`: they are.
-fn standing(keyspace: &str, read: &BTreeSet<String>, Inquired { reply, is_absent }: &Inquired) -> Option<Trouble> {
+fn standing(keyspace: &str, read: &BTreeSet<String>, inquired: &Inquired) -> Option<Trouble> {
     let name = quoted(keyspace);
     let trouble = |short: String, reason: &str, kind| {
         let text = if reason.is_empty() { short.clone() } else { format!("{short}: {reason}") };
@@ -130,22 +125,17 @@ fn standing(keyspace: &str, read: &BTreeSet<String>, Inquired { reply, is_absent
     };
     let unreachable =
         |reason: &str| trouble(format!("the source keyspace {name} cannot be looked at"), reason, Kind::Unreachable);
-    let bytes = match &reply.result {
-        Ok(bytes) => bytes,
-        Err(_) if *is_absent => {
-            return trouble(format!("the source keyspace {name} does not exist"), "", Kind::Gone);
-        }
-        Err(status) => return unreachable(&status.message),
+    let Inquired::Shards(shards, failures) = inquired else { return unreachable("nobody was asked") };
+    let shards = match shards {
+        Ok(shards) => shards,
+        Err(NoShards::NoKeyspace) => return trouble(format!("the source keyspace {name} does not exist"), "", Kind::Gone),
+        Err(NoShards::Unread(text)) => return unreachable(text),
     };
-    let shards = match FindAllShardsInKeyspaceResponse::decode(bytes.as_slice()) {
-        Ok(response) => response.shards,
-        Err(error) => return unreachable(&error.to_string()),
-    };
-    let gone: Vec<String> = read.iter().filter(|shard| !shards.contains_key(*shard)).map(|shard| quoted(shard)).collect();
+    let gone: Vec<String> = read.iter().filter(|shard| !shards.contains(*shard)).map(|shard| quoted(shard)).collect();
     if gone.is_empty() {
         return None;
     }
-    if let Some(failure) = reply.failures.first() {
+    if let Some(failure) = failures.first() {
         return unreachable(&failure.message);
     }
     let (noun, verb) = if gone.len() == 1 { ("shard", "does") } else { ("shards", "do") };
@@ -154,17 +144,13 @@ fn standing(keyspace: &str, read: &BTreeSet<String>, Inquired { reply, is_absent
 }
 
 /// Why the other direction's streams are not known.
-fn unanswered(keyspace: &str, Inquired { reply, .. }: &Inquired) -> Option<Trouble> {
-    let text = match &reply.result {
-        Ok(bytes) => GetWorkflowsResponse::decode(bytes.as_slice()).err()?.to_string(),
-        Err(status) => status.message.clone(),
-    };
+fn unanswered(keyspace: &str, inquired: &Inquired) -> Option<Trouble> {
+    let Inquired::Workflows(Err(text)) = inquired else { return None };
     let short = format!("the source keyspace {} cannot be looked at", quoted(keyspace));
     Some(Trouble { text: format!("{short}: {text}"), short, kind: Kind::Unreachable, keyspace: keyspace.to_owned() })
 }
 
-/// Whether the reply names a workflow. One that cannot be read is [`Sources::troubles`]'.
-pub(super) fn has_streams(Inquired { reply, .. }: &Inquired) -> bool {
-    let decoded = reply.result.as_ref().ok().and_then(|bytes| GetWorkflowsResponse::decode(bytes.as_slice()).ok());
-    decoded.is_some_and(|response| !response.workflows.is_empty())
+/// Whether the reply names a workflow. One that there is not is [`Sources::troubles`]'.
+pub(super) fn has_streams(inquired: &Inquired) -> bool {
+    matches!(inquired, Inquired::Workflows(Ok(workflows)) if !workflows.is_empty())
 }

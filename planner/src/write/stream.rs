@@ -3,12 +3,9 @@
 use std::fmt::Write as _;
 
 use crate::{
+    formats::{binlog_source, quote::excerpt},
     proto::binlogdata::VReplicationWorkflowType,
-    rows::{
-        binlog_source,
-        quote::excerpt,
-        result::{Row, RowSet},
-    },
+    sidecar::result::{Row, RowSet},
 };
 
 /// One row of `_vt.vreplication`. A column that the release lacks is empty.

@@ -11,17 +11,13 @@ use std::collections::BTreeMap;
 
 use prost::{DecodeError, Message as _};
 
-use super::{
-    engine::ends_before_the_work,
-    outcome::{Outcome, Verdict, Written},
-    plan::{PlannedRow, PlannedWrite, WritePlan},
-};
 use crate::{
-    error::{Code, Failure, Lost, Status},
-    explain::count,
-    flow::{Answer, AskId, Asks, Call, CallOptions, FailureKind, Mode, Reply, Timestamp, What},
+    contract::{
+        Answer, AskId, Call, CallOptions, Code, Failure, FailureKind, Lost, Mode, Outcome, PlannedRow, PlannedWrite, Reply,
+        Status, Timestamp, Verdict, What, WritePlan, Written,
+    },
     limits,
-    ops::Operation,
+    operation::{Asks, Operation},
     proto::{
         topodata::ThrottledAppRule,
         vtctldata::{UpdateThrottlerConfigRequest, UpdateThrottlerConfigResponse},
@@ -30,6 +26,8 @@ use crate::{
     summary::duration,
     topo::names::{self, CELLS_PREFIX, GLOBAL},
     wire::{Message, content, fields},
+    words::plural,
+    write::engine::ends_before_the_work,
 };
 
 /// The name under which all schema migrations are throttled. Source: `go/vt/vttablet/tabletserver/throttle/throttlerapp`.
@@ -106,7 +104,7 @@ pub(crate) struct Throttle {
 impl Throttle {
     /// Begins the request.
     pub(crate) fn start(call: &Call, now: Timestamp, asks: &mut Asks) -> Result<Self, Status> {
-        let request: UpdateThrottlerConfigRequest = crate::ops::decode(call)?;
+        let request: UpdateThrottlerConfigRequest = crate::operation::decode(call)?;
         let keyspace = request.keyspace.clone();
         names::check_object(&keyspace).map_err(|bad| Status::unknown(format!("keyspace {keyspace:?} cannot exist: {bad}")))?;
         if !is_served(&request) {
@@ -196,7 +194,7 @@ impl Throttle {
         }
         self.failures.sort();
         if !self.failures.is_empty() {
-            let mut status = crate::ops::status(&self.failures, false);
+            let mut status = crate::operation::status(&self.failures, false);
             status.message.push_str("\nnothing was changed");
             return Err(status);
         }
@@ -222,13 +220,13 @@ impl Throttle {
             name => format!("application {name}"),
         };
         let until = self.rule.expires_at.unwrap_or_default().seconds;
-        let records = count(self.edits.len(), "record");
+        let records = plural(self.edits.len(), "record");
         let (summary, statement) = if self.raw.is_some() {
             let exempt = if self.rule.exempt { ", exempt from all other rules" } else { "" };
             let left = duration(until.saturating_sub(self.now.seconds));
             (
                 format!("This throttles {app} of {}: {ratio} of its requests, for {left}{exempt}, in {records}", self.keyspace),
-                format!("throttled_apps[{name:?}] = ratio {ratio}, until {} UTC{exempt}", crate::rows::time::ansic(until)),
+                format!("throttled_apps[{name:?}] = ratio {ratio}, until {} UTC{exempt}", crate::formats::time::ansic(until)),
             )
         } else {
             (format!("This lets {app} of {} go on, in {records}", self.keyspace), format!("throttled_apps[{name:?}] is removed"))

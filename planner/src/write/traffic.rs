@@ -1,9 +1,10 @@
 //! Where the traffic of a workflow goes, as a write has to know it before it is made.
 
-use prost::Message;
-
-use super::verb::{Inquired, Seen};
-use crate::{error::Lost, merge::traffic::Traffic, proto::vtctldata::WorkflowStatusResponse};
+use crate::{
+    contract::Lost,
+    ops::workflow_status::traffic::Traffic,
+    write::{inquiry::Inquired, verb::Seen},
+};
 
 /// What is known of where traffic goes.
 pub(super) struct Routed {
@@ -16,12 +17,11 @@ pub(super) struct Routed {
 impl Routed {
     /// What was found out, or why nothing was. The first reply is that to a `WorkflowStatusRequest`.
     pub(super) fn read(replies: &[Inquired]) -> Result<Self, String> {
-        let reply = &replies.first().ok_or_else(|| "nobody was asked".to_owned())?.reply;
-        let bytes = reply.result.as_ref().map_err(|status| status.message.clone())?;
-        let status = WorkflowStatusResponse::decode(bytes.as_slice()).map_err(|error| error.to_string())?;
-        let splits = reply.failures.iter().filter(|failure| failure.lost == Lost::Traffic);
+        let Some(Inquired::Status(status, failures)) = replies.first() else { return Err("nobody was asked".into()) };
+        let status = status.as_ref().map_err(Clone::clone)?;
+        let splits = failures.iter().filter(|failure| failure.lost == Lost::Traffic);
         let splits = splits.map(|failure| failure.message.clone()).collect();
-        Ok(Self { state: status.traffic_state, splits })
+        Ok(Self { state: status.traffic_state.clone(), splits })
     }
 
     /// By the state and the tables, as far as the workflow's own shards go. `seen`: its targets; `streams`: which of their looks shows

@@ -1,12 +1,14 @@
 //! A kind of write, as the engine sees it: what it looks at, what it refuses, which calls it makes, and what rows show of them.
 
-use super::{engine::Done, plan::PlannedRow};
 use crate::{
-    error::Status,
-    flow::{Call, FailureKind, Reply},
-    query::read::Read,
-    rows::result::RowSet,
+    contract::{FailureKind, Outcome, PlannedRow, Status, Verdict},
+    sidecar::{
+        query::Query,
+        result::RowSet,
+        survey::{Look, Looked},
+    },
     topo::targets::Target,
+    write::inquiry::{Inquired, Inquiry},
 };
 
 /// One kind of write.
@@ -33,7 +35,7 @@ pub(crate) trait Verb: Send {
 
     /// The next question about the cluster that is a read of its own, given what the targets show and the replies to the ones
     /// before; `None`: no more.
-    fn inquiry(&self, _seen: &[Seen], _replies: &[Inquired]) -> Option<Call> {
+    fn inquiry(&self, _seen: &[Seen], _replies: &[Inquired]) -> Option<Inquiry> {
         None
     }
 
@@ -70,13 +72,6 @@ impl Nobody {
     }
 }
 
-/// The end of a question about the cluster.
-pub(crate) struct Inquired {
-    pub(crate) reply: Reply,
-    /// What was asked about is not there, as the topology says: [`crate::ops::Operation::is_absent`].
-    pub(crate) is_absent: bool,
-}
-
 /// A lock in the global topology.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Lock {
@@ -93,22 +88,6 @@ pub(crate) struct Lock {
     pub(crate) failure: String,
 }
 
-/// One look at a target.
-pub(crate) enum Look {
-    /// Rows of a sidecar table. That they cannot be read refuses the request.
-    Rows(Read),
-    /// One call; the verb decides what its failure means.
-    Call { path: &'static str, request: Vec<u8>, subject: &'static str, statement: String },
-}
-
-/// What a look showed.
-#[derive(Clone, Debug)]
-pub(crate) enum Looked {
-    Rows(Vec<RowSet>),
-    Called(Vec<u8>),
-    Refused(FailureKind, String),
-}
-
 /// A target and what it shows, in the order of its looks.
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
@@ -120,7 +99,7 @@ impl Seen {
     /// The rows of one look; none if it was not a look at rows.
     pub(crate) fn rows(&self, look: usize) -> &[RowSet] {
         match self.looked.get(look) {
-            Some(Looked::Rows(pages)) => pages,
+            Some(Looked::Rows(pages, _)) => pages,
             _ => &[],
         }
     }
@@ -140,11 +119,8 @@ pub(crate) struct Prepared {
 pub(crate) struct Change {
     /// Whose: a place in what [`Verb::prepare`] was given.
     pub(crate) target: usize,
-    pub(crate) path: &'static str,
-    pub(crate) request: Vec<u8>,
-    pub(crate) subject: &'static str,
-    /// The statement; of a call that carries none, one that does the same.
-    pub(crate) statement: String,
+    /// The call; of one that carries no statement, with one that does the same.
+    pub(crate) query: Query,
     pub(crate) rows: Vec<PlannedRow>,
     /// Whether the request succeeds without it: cleaning up that nobody waits for.
     pub(crate) is_extra: bool,
@@ -159,4 +135,36 @@ pub(crate) enum Shown {
     Nothing,
     /// Some of it, or something else.
     Part(String),
+}
+
+/// A change and what its call brought.
+pub(crate) struct Done {
+    pub(crate) change: Change,
+    pub(crate) verdict: Verdict,
+    /// Rows changed; `None`: the tablet answered without a result.
+    pub(crate) rows: Option<u64>,
+    /// What the tablet said instead of a result; empty if it gave one.
+    pub(crate) error: String,
+    /// What the second look showed, in words.
+    pub(super) shown: String,
+    pub(super) kind: Option<FailureKind>,
+}
+
+impl Done {
+    pub(super) fn outcome(&self, seen: &[Seen]) -> Outcome {
+        let target = seen.get(self.change.target).map(|seen| &seen.target);
+        let text = |f: fn(&Target) -> String| target.map_or_else(String::new, f);
+        let message = match (self.error.as_str(), self.shown.as_str()) {
+            (error, "") => error.to_owned(),
+            (error, shown) => format!("{error} ({shown})"),
+        };
+        Outcome {
+            keyspace: text(|target| target.keyspace.clone()),
+            shard: text(|target| target.place.shard.clone()),
+            tablet: text(|target| target.address.alias.clone()),
+            verdict: self.verdict,
+            rows: self.rows.unwrap_or_default(),
+            message,
+        }
+    }
 }

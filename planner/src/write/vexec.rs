@@ -4,26 +4,27 @@
 
 use prost::Message;
 
-use super::{
-    engine::Done,
-    locks,
-    stream::{self, Stream},
-    verb::{Change, Inquired, Lock, Look, Looked, Nobody, Prepared, Seen, Shown, Verb},
-    workflow_update::row,
-};
 use crate::{
-    error::{Code, Status},
-    explain::count,
-    flow::Call,
+    contract::{Call, Code, Status},
     proto::{
         query::QueryResult,
-        tabletmanagerdata::VReplicationExecRequest,
         vtflow::{VExecRequest, VExecResponse, v_exec_response as planned},
     },
-    rows::result::RowSet,
-    rpc,
+    sidecar::{
+        query::Query,
+        result::RowSet,
+        survey::{Look, Looked},
+    },
     topo::targets::Target,
     vexec::{Kind, Scope, Statement},
+    words::plural,
+    write::{
+        inquiry::Inquired,
+        locks,
+        stream::{self, Stream},
+        verb::{Change, Done, Lock, Nobody, Prepared, Seen, Shown, Verb},
+        workflow_update::row,
+    },
 };
 
 pub(crate) struct VExecWrite {
@@ -34,7 +35,7 @@ pub(crate) struct VExecWrite {
 impl VExecWrite {
     /// The request, if it is one that writes; `None` if it reads, is a dry run, or cannot be understood (which the read says).
     pub(crate) fn new(call: &Call) -> Option<Self> {
-        let request: VExecRequest = crate::ops::decode(call).ok()?;
+        let request: VExecRequest = crate::operation::decode(call).ok()?;
         let statement = Statement::parse(&request.sql, Scope { workflow: request.workflow.clone() }).ok()?;
         (statement.kind().is_write() && !request.dry_run && !request.keyspace.is_empty()).then_some(Self { request, statement })
     }
@@ -77,8 +78,7 @@ impl Verb for VExecWrite {
 
     fn looks(&self, target: &Target) -> Vec<Look> {
         let statement = self.statement.rows_expected(&target.db_name).unwrap_or_default();
-        let request = VReplicationExecRequest { query: statement.clone() }.encode_to_vec();
-        vec![Look::Call { path: rpc::VREPLICATION_EXEC, request, subject: "streams", statement }]
+        vec![Look::One(Query::vreplication("streams", statement))]
     }
 
     fn prepare(&self, seen: &[Seen], _replies: &[Inquired], force: bool) -> Result<Prepared, Status> {
@@ -100,12 +100,10 @@ impl Verb for VExecWrite {
             // Held to the rows that were seen: another one may meet the condition by the time it is sent.
             let ids: Vec<String> = streams.iter().map(|stream| stream.id.to_string()).collect();
             let statement = format!("{} and id in ({})", self.statement.for_target(&seen.target.db_name), ids.join(", "));
-            let request = VReplicationExecRequest { query: statement.clone() }.encode_to_vec();
             let rows = streams.iter().map(row).collect();
-            let (path, subject) = (rpc::VREPLICATION_EXEC, "vexec");
-            changes.push(Change { target, path, request, subject, statement, rows, is_extra: false });
+            changes.push(Change { target, query: Query::vreplication("vexec", statement).that_writes(), rows, is_extra: false });
         }
-        let (streams, tablets) = (count(streams_in_all, "stream"), count(changes.len(), "tablet"));
+        let (streams, tablets) = (plural(streams_in_all, "stream"), plural(changes.len(), "tablet"));
         let summary = match (self.is_delete(), changes.is_empty()) {
             (_, true) => "This changes nothing: no stream is meant.".to_owned(),
             (true, _) => format!("This deletes {streams} on {tablets}:"),
@@ -127,7 +125,7 @@ impl Verb for VExecWrite {
             (true, 0) => Shown::All,
             (true, _) if is_same && left == change.rows.len() => Shown::Nothing,
             (false, _) if is_same => Shown::Part("no difference in what is compared, which is not every column".into()),
-            _ => Shown::Part(format!("other rows than before ({left} of {} still meant)", count(before.len(), "stream"))),
+            _ => Shown::Part(format!("other rows than before ({left} of {} still meant)", plural(before.len(), "stream"))),
         }
     }
 
@@ -139,7 +137,7 @@ impl Verb for VExecWrite {
                 tablet: target.address.alias.clone(),
                 shard: target.place.shard.clone(),
                 db_name: target.db_name.clone(),
-                statement: done.change.statement.clone(),
+                statement: done.change.query.statement.clone(),
                 added: Vec::new(),
                 result: Some(result),
             })

@@ -9,39 +9,37 @@
 
 use prost::Message;
 
-use super::{
-    engine::Done,
-    locks,
-    sources::{self, Kind, Sources, Trouble},
-    stream::{self, Stream},
-    traffic::Routed,
-    verb::{Change, Inquired, Lock, Look, Nobody, Prepared, Seen, Shown, Verb},
-    workflow_update::{lacks, row},
-};
 use crate::{
-    error::{Code, Status},
-    explain::count,
-    flow::{Call, CallOptions},
+    contract::{Call, Code, Effect, Status},
     limits,
-    merge::traffic::{Traffic, reverse_of},
+    ops::workflow_status::traffic::{Traffic, reverse_of},
     proto::{
         binlogdata::VReplicationWorkflowType,
-        tabletmanagerdata::{
-            DeleteVReplicationWorkflowRequest, ExecuteFetchAsDbaRequest, ReadVReplicationWorkflowRequest, VDiffRequest,
-            VReplicationExecRequest,
-        },
+        tabletmanagerdata::{DeleteVReplicationWorkflowRequest, ReadVReplicationWorkflowRequest, VDiffRequest},
         vtctldata::{
-            FindAllShardsInKeyspaceRequest, GetWorkflowsRequest, WorkflowDeleteRequest, WorkflowDeleteResponse,
-            WorkflowStatusRequest, workflow_delete_response::TabletInfo,
+            GetWorkflowsRequest, WorkflowDeleteRequest, WorkflowDeleteResponse, WorkflowStatusRequest,
+            workflow_delete_response::TabletInfo,
         },
-    },
-    query::{
-        literal::quote,
-        read::{Read, Subject},
-        statement::Scope,
     },
     rpc, shell,
+    sidecar::{
+        literal::quote,
+        query::{How, Query},
+        read::{Read, Subject},
+        statement::Scope,
+        survey::Look,
+    },
     topo::targets::Target,
+    words::plural,
+    write::{
+        inquiry::{Inquired, Inquiry},
+        locks,
+        sources::{self, Kind, Sources, Trouble},
+        stream::{self, Stream},
+        traffic::Routed,
+        verb::{Change, Done, Lock, Nobody, Prepared, Seen, Shown, Verb},
+        workflow_update::{lacks, row},
+    },
 };
 
 /// The looks of a target, in their order.
@@ -50,8 +48,6 @@ const HAS_DELETE: usize = 1;
 
 /// Types of workflows, by number. Source: `go/vt/proto/binlogdata`.
 const LOOKUP_INDEX: i32 = VReplicationWorkflowType::CreateLookupIndex as i32;
-
-const FIND_SHARDS: &str = "/vtctlservice.Vtctld/FindAllShardsInKeyspace";
 
 pub(crate) struct WorkflowDelete {
     request: WorkflowDeleteRequest,
@@ -63,7 +59,7 @@ impl WorkflowDelete {
     /// # Errors
     /// It asks for more than streams to go, or names no workflow that can exist.
     pub(crate) fn new(call: &Call) -> Result<Self, Status> {
-        let mut request: WorkflowDeleteRequest = crate::ops::decode(call)?;
+        let mut request: WorkflowDeleteRequest = crate::operation::decode(call)?;
         let refused = |code, message: String| Err(Status { code, message });
         let WorkflowDeleteRequest { keyspace, workflow, .. } = &request;
         if workflow.is_empty() {
@@ -79,10 +75,6 @@ impl WorkflowDelete {
     fn no_streams(&self) -> Status {
         let WorkflowDeleteRequest { keyspace, workflow, .. } = &self.request;
         Status::unknown(format!("no streams found in keyspace {keyspace} for {workflow}"))
-    }
-
-    fn call(path: &str, request: Vec<u8>, strict: bool) -> Call {
-        Call { path: path.into(), request, options: CallOptions { strict, ..CallOptions::default() } }
     }
 
     /// The other direction's name.
@@ -216,13 +208,13 @@ impl WorkflowDelete {
         let scope = format!("db_name = {} and workflow = {}", quote(&seen.target.db_name), quote(workflow));
         let statement = format!("delete from _vt.vreplication where {scope}");
         let rows = streams.iter().map(row).collect();
-        let (path, request) = if lacks(seen, HAS_DELETE)? {
-            (rpc::VREPLICATION_EXEC, VReplicationExecRequest { query: statement.clone() }.encode_to_vec())
+        let query = if lacks(seen, HAS_DELETE)? {
+            Query::vreplication("delete", statement)
         } else {
             let request = DeleteVReplicationWorkflowRequest { workflow: workflow.clone() };
-            (rpc::DELETE_VREPLICATION_WORKFLOW, request.encode_to_vec())
+            Query { statement, ..Query::typed(rpc::DELETE_VREPLICATION_WORKFLOW, &request, "delete") }
         };
-        let mut changes = vec![Change { target, path, request, subject: "delete", statement, rows, is_extra: false }];
+        let mut changes = vec![Change { target, query: query.that_writes(), rows, is_extra: false }];
         if !streams.is_empty() {
             let request = VDiffRequest {
                 keyspace: self.request.keyspace.clone(),
@@ -231,30 +223,16 @@ impl WorkflowDelete {
                 action_arg: "all".into(),
                 ..VDiffRequest::default()
             };
-            changes.push(Change {
-                target,
-                path: rpc::VDIFF,
-                request: request.encode_to_vec(),
-                subject: "vdiff",
-                statement: format!("/* the workflow's comparisons */ VDiff delete all of {}", quote(workflow)),
-                rows: Vec::new(),
-                is_extra: true,
-            });
+            let statement = format!("/* the workflow's comparisons */ VDiff delete all of {}", quote(workflow));
+            let vdiff = Query { statement, ..Query::typed(rpc::VDIFF, &request, "vdiff") };
+            changes.push(Change { target, query: vdiff.that_writes(), rows: Vec::new(), is_extra: true });
             // Tablets keep the log of streams that are gone. The second condition: no stream that is there can lose its own.
             let ids: Vec<String> = streams.iter().map(|stream| stream.id.to_string()).collect();
             let scope = format!("vrepl_id in ({}) and vrepl_id not in (select id from _vt.vreplication)", ids.join(", "));
             let statement = format!("delete from _vt.vreplication_log where {scope}");
-            let request =
-                ExecuteFetchAsDbaRequest { query: statement.clone().into_bytes(), ..ExecuteFetchAsDbaRequest::default() };
-            changes.push(Change {
-                target,
-                path: rpc::EXECUTE_FETCH_AS_DBA,
-                request: request.encode_to_vec(),
-                subject: "log",
-                statement,
-                rows: Vec::new(),
-                is_extra: true,
-            });
+            let how = How::ExecuteFetchAsDba { db_name: String::new(), max_rows: 0 };
+            let log = Query { how, effect: Effect::Write, subject: "log", statement };
+            changes.push(Change { target, query: log, rows: Vec::new(), is_extra: true });
         }
         Ok(changes)
     }
@@ -289,18 +267,13 @@ impl Verb for WorkflowDelete {
         let scope = Scope { db_name: target.db_name.clone(), workflow: workflow.clone(), active_only: false };
         vec![
             Look::Rows(Read::new(&target.address.alias, Subject::Streams, scope)),
-            Look::Call {
-                path: rpc::READ_VREPLICATION_WORKFLOW,
-                request: ReadVReplicationWorkflowRequest { workflow }.encode_to_vec(),
-                subject: "v18",
-                statement: String::new(),
-            },
+            Look::One(Query::typed(rpc::READ_VREPLICATION_WORKFLOW, &ReadVReplicationWorkflowRequest { workflow }, "v18")),
         ]
     }
 
     /// Where its traffic goes, then of each keyspace that it reads whether it is there, then of each whether it has the other
     /// direction.
-    fn inquiry(&self, seen: &[Seen], replies: &[Inquired]) -> Option<Call> {
+    fn inquiry(&self, seen: &[Seen], replies: &[Inquired]) -> Option<Inquiry> {
         let WorkflowDeleteRequest { keyspace, workflow, ignore_source_keyspace, .. } = &self.request;
         let streams = Self::streams(seen).ok()?;
         if streams.iter().all(|(_, streams)| streams.is_empty()) || self.check_scope().is_err() {
@@ -308,14 +281,12 @@ impl Verb for WorkflowDelete {
         }
         let Some(asked) = replies.len().checked_sub(1) else {
             let request = WorkflowStatusRequest { keyspace: keyspace.clone(), workflow: workflow.clone(), shards: Vec::new() };
-            // Where traffic goes stands in the topology: a shard that does not answer does not hide it.
-            return Some(Self::call(rpc::WORKFLOW_STATUS, request.encode_to_vec(), false));
+            return Some(Inquiry::Status(request));
         };
         let sources = Self::sources(&streams);
         let count = sources.here.len();
         if asked < count {
-            let keyspace = sources.here.keys().nth(asked)?.clone();
-            return Some(Self::call(FIND_SHARDS, FindAllShardsInKeyspaceRequest { keyspace }.encode_to_vec(), false));
+            return sources.here.keys().nth(asked).cloned().map(Inquiry::Shards);
         }
         if *ignore_source_keyspace {
             return None;
@@ -323,7 +294,7 @@ impl Verb for WorkflowDelete {
         let (keyspace, shards) = sources.here.iter().nth(asked - count)?;
         let (keyspace, shards) = (keyspace.clone(), shards.iter().cloned().collect());
         let request = GetWorkflowsRequest { keyspace, workflow: self.reverse(), shards, ..GetWorkflowsRequest::default() };
-        Some(Self::call(rpc::GET_WORKFLOWS, request.encode_to_vec(), true))
+        Some(Inquiry::Workflows(request))
     }
 
     fn prepare(&self, seen: &[Seen], replies: &[Inquired], force: bool) -> Result<Prepared, Status> {
@@ -373,7 +344,7 @@ impl Verb for WorkflowDelete {
             tablets += 1;
             changes.extend(self.changes(target, seen, streams)?);
         }
-        let summary = format!("This deletes {} on {}:", count(streams_in_all, "stream"), count(tablets, "tablet"));
+        let summary = format!("This deletes {} on {}:", plural(streams_in_all, "stream"), plural(tablets, "tablet"));
         let mut kept = vec!["the copied tables".to_owned(), "the routing rules".to_owned()];
         kept.extend(sources.left(&self.reverse(), &troubles, ignores || !troubles.is_empty()));
         let mut warnings: Vec<String> = troubles.into_iter().map(|trouble| trouble.short).collect();
@@ -401,7 +372,7 @@ impl Verb for WorkflowDelete {
         match left {
             0 => Shown::All,
             left if left == change.rows.len() => Shown::Nothing,
-            left => Shown::Part(format!("{left} of {} left", count(was.len(), "stream"))),
+            left => Shown::Part(format!("{left} of {} left", plural(was.len(), "stream"))),
         }
     }
 

@@ -10,37 +10,38 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message;
 
-use super::{
-    engine::Done,
-    locks,
-    plan::PlannedRow,
-    stream::{self, Stream},
-    traffic::Routed,
-    verb::{Change, Inquired, Lock, Look, Looked, Nobody, Prepared, Seen, Shown, Verb},
-};
 use crate::{
-    error::{Code, Status},
-    explain::count,
-    flow::{Call, CallOptions, FailureKind},
+    contract::{Call, Code, FailureKind, PlannedRow, Status},
+    formats::{binlog_source, options},
     limits,
-    merge::traffic::{Traffic, forward_of},
+    ops::workflow_status::traffic::{Traffic, forward_of},
     proto::{
         binlogdata::{OnDdlAction, VReplicationWorkflowState, VReplicationWorkflowSubType},
         tabletmanagerdata::{
             ReadVReplicationWorkflowRequest, TabletSelectionPreference, UpdateVReplicationWorkflowRequest,
-            VReplicationExecRequest, ValidateVReplicationPermissionsRequest,
+            ValidateVReplicationPermissionsRequest,
         },
         topodata::TabletType,
         vtctldata::{WorkflowStatusRequest, WorkflowUpdateRequest, WorkflowUpdateResponse, workflow_update_response::TabletInfo},
     },
-    query::{
-        literal::quote,
-        read::{Read, Subject},
-        statement::Scope,
-    },
-    rows::{binlog_source, options, result::RowSet},
     rpc,
+    sidecar::{
+        literal::quote,
+        query::Query,
+        read::{Read, Subject},
+        result::RowSet,
+        statement::Scope,
+        survey::{Look, Looked},
+    },
     topo::{said, targets::Target},
+    words::plural,
+    write::{
+        inquiry::{Inquired, Inquiry},
+        locks,
+        stream::{self, Stream},
+        traffic::Routed,
+        verb::{Change, Done, Lock, Nobody, Prepared, Seen, Shown, Verb},
+    },
 };
 
 /// Source: `go/textutil/strings.go:SimulatedNullStringSlice`, `SimulatedNullInt`.
@@ -64,7 +65,7 @@ impl WorkflowUpdate {
     /// # Errors
     /// What no tablet could do: no workflow, the state `Unknown`, a v17 client's message, fields that this server does not offer.
     pub(crate) fn new(call: &Call) -> Result<Self, Status> {
-        let request: WorkflowUpdateRequest = crate::ops::decode(call)?;
+        let request: WorkflowUpdateRequest = crate::operation::decode(call)?;
         let keyspace = request.keyspace;
         let mut wanted = request.tablet_request.unwrap_or_default();
         let invalid = |message: String| Err(Status { code: Code::InvalidArgument, message });
@@ -265,10 +266,8 @@ impl WorkflowUpdate {
         // Up to v22 the RPC changes the streams of that name in every database: a statement says which.
         if has_others(seen)? || lacks(seen, HAS_UPDATE)? {
             let change = |(set, streams): (&String, &Vec<&Stream>)| {
-                let query = statement(set, streams);
-                let request = VReplicationExecRequest { query: query.clone() }.encode_to_vec();
-                let (path, subject) = (rpc::VREPLICATION_EXEC, "update");
-                Change { target, path, request, subject, statement: query, rows: rows(streams), is_extra: false }
+                let query = Query::vreplication("update", statement(set, streams)).that_writes();
+                Change { target, query, rows: rows(streams), is_extra: false }
             };
             // v18 and v20 clients send an update of nothing for `--on-ddl IGNORE`: there is no statement for that.
             return Ok(groups.iter().filter(|(set, _)| !set.is_empty()).map(change).collect());
@@ -276,15 +275,9 @@ impl WorkflowUpdate {
         let request = UpdateVReplicationWorkflowRequest { shards: Vec::new(), ..self.wanted.clone() };
         let statements: Vec<String> = groups.iter().map(|(set, streams)| statement(set, streams)).collect();
         let all: Vec<&Stream> = streams.iter().collect();
-        Ok(vec![Change {
-            target,
-            path: rpc::UPDATE_VREPLICATION_WORKFLOW,
-            request: request.encode_to_vec(),
-            subject: "update",
-            statement: statements.join("; "),
-            rows: rows(&all),
-            is_extra: false,
-        }])
+        let query = Query::typed(rpc::UPDATE_VREPLICATION_WORKFLOW, &request, "update");
+        let query = Query { statement: statements.join("; "), ..query }.that_writes();
+        Ok(vec![Change { target, query, rows: rows(&all), is_extra: false }])
     }
 
     /// Whether a stream's row is as the request wants it.
@@ -445,33 +438,20 @@ impl Verb for WorkflowUpdate {
         let scope = Scope { db_name: target.db_name.clone(), workflow: self.workflow().into(), active_only: false };
         let read = |subject| Look::Rows(Read::new(&target.address.alias, subject, scope.clone()));
         let mut looks = vec![read(Subject::Streams), read(Subject::CopyState)];
-        looks.push(Look::Call {
-            path: rpc::READ_VREPLICATION_WORKFLOW,
-            request: ReadVReplicationWorkflowRequest { workflow: self.workflow().into() }.encode_to_vec(),
-            subject: "v18",
-            statement: String::new(),
-        });
+        let request = ReadVReplicationWorkflowRequest { workflow: self.workflow().into() };
+        looks.push(Look::One(Query::typed(rpc::READ_VREPLICATION_WORKFLOW, &request, "v18")));
         let (workflow, db_name) = (quote(self.workflow()), quote(&target.db_name));
         let statement = format!("select id from _vt.vreplication where workflow = {workflow} and db_name != {db_name} limit 1");
-        looks.push(Look::Call {
-            path: rpc::VREPLICATION_EXEC,
-            request: VReplicationExecRequest { query: statement.clone() }.encode_to_vec(),
-            subject: "other databases",
-            statement,
-        });
+        looks.push(Look::One(Query::vreplication("other databases", statement)));
         if !self.wanted.config_overrides.is_empty() {
-            looks.push(Look::Call {
-                path: rpc::VALIDATE_VREPLICATION_PERMISSIONS,
-                request: ValidateVReplicationPermissionsRequest {}.encode_to_vec(),
-                subject: "v21",
-                statement: String::new(),
-            });
+            let request = ValidateVReplicationPermissionsRequest {};
+            looks.push(Look::One(Query::typed(rpc::VALIDATE_VREPLICATION_PERMISSIONS, &request, "v21")));
         }
         looks
     }
 
     /// Where traffic goes, if streams of a move are to be started. While it copies nothing of its writes can have been switched.
-    fn inquiry(&self, seen: &[Seen], replies: &[Inquired]) -> Option<Call> {
+    fn inquiry(&self, seen: &[Seen], replies: &[Inquired]) -> Option<Inquiry> {
         if !self.starts() || !replies.is_empty() || seen.iter().any(|seen| copying(seen).is_ok_and(|copying| !copying.is_empty()))
         {
             return None;
@@ -483,8 +463,7 @@ impl Verb for WorkflowUpdate {
         }
         let request =
             WorkflowStatusRequest { keyspace: self.keyspace.clone(), workflow: self.workflow().into(), shards: Vec::new() };
-        let (path, request) = (rpc::WORKFLOW_STATUS.into(), request.encode_to_vec());
-        Some(Call { path, request, options: CallOptions::default() })
+        Some(Inquiry::Status(request))
     }
 
     fn prepare(&self, seen: &[Seen], replies: &[Inquired], _force: bool) -> Result<Prepared, Status> {
@@ -536,7 +515,7 @@ impl Verb for WorkflowUpdate {
         };
         let mut tablets: Vec<usize> = changes.iter().map(|change| change.target).collect();
         tablets.dedup();
-        let summary = format!("This {verb} {} on {}:", count(streams_in_all, "stream"), count(tablets.len(), "tablet"));
+        let summary = format!("This {verb} {} on {}:", plural(streams_in_all, "stream"), plural(tablets.len(), "tablet"));
         Ok(Prepared { summary, kept: Vec::new(), warnings, changes })
     }
 
@@ -562,7 +541,7 @@ impl Verb for WorkflowUpdate {
         {
             return Shown::Nothing;
         }
-        Shown::Part(format!("{wanted} of {} as asked for", count(shown.len(), "stream")))
+        Shown::Part(format!("{wanted} of {} as asked for", plural(shown.len(), "stream")))
     }
 
     fn reply(&self, seen: &[Seen], done: &[Done]) -> Result<Vec<u8>, Status> {

@@ -9,7 +9,9 @@
 
 use prost::Message;
 use vtflow_planner::{
-    Call, CallOptions, Mode, limits,
+    Call, CallOptions, Mode,
+    formats::{binlog_source, options, position},
+    limits,
     proto::{
         topodata::{Keyspace, Shard, SrvKeyspace, Tablet},
         vschema::{KeyspaceRoutingRules, MirrorRules, RoutingRules, ShardRoutingRules, SrvVSchema},
@@ -19,8 +21,7 @@ use vtflow_planner::{
         },
         vtflow::VExecRequest,
     },
-    rows::{binlog_source, options, position},
-    rpc,
+    rpc, serve,
     vexec::{Scope, Statement},
 };
 
@@ -280,11 +281,11 @@ fn records_that_nest_without_end_are_refused_or_read_within_bounds() {
                 }
             }
             // And requests themselves.
-            for served in rpc::SERVED {
+            for served in serve::SERVED {
                 calls.push(Call { path: served.path.into(), request: bytes.clone(), options: CallOptions::default() });
             }
             for call in calls {
-                let _ = rpc::serves(&call.path, &call.request);
+                let _ = serve::serves(&call.path, &call.request);
                 let _ = cluster.run(&call);
             }
         }

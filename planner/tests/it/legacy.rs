@@ -13,7 +13,7 @@ use vtflow_planner::{
         topodata::Tablet,
         vtctldata::{ExecuteVtctlCommandRequest, ExecuteVtctlCommandResponse, GetVersionRequest, GetVersionResponse},
     },
-    rpc,
+    rpc, serve,
 };
 
 fn command(line: &str) -> Call {
@@ -195,16 +195,16 @@ fn the_order_of_answers_does_not_show() {
 
 #[test]
 fn a_request_is_served_or_it_is_a_vtctlds() {
-    let serves = |line: &str| rpc::serves(rpc::EXECUTE_VTCTL_COMMAND, &command(line).request);
+    let serves = |line: &str| serve::serves(rpc::EXECUTE_VTCTL_COMMAND, &command(line).request);
     for line in ["Workflow ks listall", "Workflow ks.wf show", "OnlineDDL ks show all", "Workflow ks", "Workflow --help"] {
         assert!(serves(line), "{line}");
     }
     for line in ["", "Nosuch", "Help", "GetKeyspace ks", "Workflow ks.wf delete", "OnlineDDL ks cancel x"] {
         assert!(!serves(line), "{line}");
     }
-    assert!(rpc::serves(rpc::EXECUTE_VTCTL_COMMAND, b"\xff"), "refused here, as all bytes that are no message");
-    assert!(rpc::serves(rpc::GET_WORKFLOWS, b"") && !rpc::serves("/vtctlservice.Vtctld/Backup", b""));
-    assert!(rpc::SERVED.iter().filter(|served| served.streams).all(|served| served.path == rpc::EXECUTE_VTCTL_COMMAND));
+    assert!(serve::serves(rpc::EXECUTE_VTCTL_COMMAND, b"\xff"), "refused here, as all bytes that are no message");
+    assert!(serve::serves(rpc::GET_WORKFLOWS, b"") && !serve::serves("/vtctlservice.Vtctld/Backup", b""));
+    assert!(serve::SERVED.iter().filter(|served| served.streams).all(|served| served.path == rpc::EXECUTE_VTCTL_COMMAND));
 
     // Without a vtctld the flow says what is missing, before any ask.
     let (reply, asks) = Cluster::new(&["0"]).run(&command("Workflow ks.wf delete"));

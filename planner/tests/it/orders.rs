@@ -20,7 +20,7 @@ use vtflow_planner::{
         vtflow::{SnapshotRequest, VExecRequest},
         vttime::Time,
     },
-    rpc,
+    rpc, serve,
 };
 
 use crate::support::{
@@ -271,7 +271,7 @@ fn fault(what: &What, number: u64) -> Answer {
 fn every_request_that_is_served_is_here() {
     let tried: BTreeSet<String> = calls().into_iter().map(|call| call.path).collect();
     let served: BTreeSet<String> =
-        rpc::SERVED.iter().map(|served| served.path).chain([rpc::SNAPSHOT, rpc::VEXEC]).map(str::to_owned).collect();
+        serve::SERVED.iter().map(|served| served.path).chain([rpc::SNAPSHOT, rpc::VEXEC]).map(str::to_owned).collect();
     assert_eq!(tried, served);
 }
 

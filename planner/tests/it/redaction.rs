@@ -90,7 +90,7 @@ fn outcome(reply: &Reply) -> String {
     let result = reply.result.as_ref().map(|_| ()).map_err(|status| status.code);
     let failures: Vec<_> = reply.failures.iter().map(|failure| (failure.place(), failure.lost)).collect();
     let written = reply.written.as_ref().map(|written| {
-        let rows = |rows: &[vtflow_planner::write::PlannedRow]| rows.iter().map(|row| row.name.clone()).collect::<Vec<_>>();
+        let rows = |rows: &[vtflow_planner::contract::PlannedRow]| rows.iter().map(|row| row.name.clone()).collect::<Vec<_>>();
         let plan: Vec<_> =
             written.plan.writes.iter().map(|write| (&write.shard, &write.tablet, &write.rpc, rows(&write.rows))).collect();
         let outcomes: Vec<_> = written.outcomes.iter().map(|o| (&o.shard, &o.tablet, o.verdict, o.rows)).collect();

@@ -21,7 +21,7 @@ use vtflow_planner::{
         },
         vtflow::{VExecRequest, VExecResponse},
     },
-    rpc,
+    rpc, serve,
     vexec::{Scope, Statement},
 };
 
@@ -247,7 +247,7 @@ fn workflows_are_listed_once_and_sorted() {
 fn workflows_are_stopped_and_updated_on_both_primaries() {
     for action in ["start", "stop", "delete", "update"] {
         let call = command(&format!("Workflow ks.wf {action}"));
-        assert!(!rpc::serves(&call.path, &call.request), "WR-15, WR-24: {action}");
+        assert!(!serve::serves(&call.path, &call.request), "WR-15, WR-24: {action}");
     }
     let (reply, asks) = environment().run(&command("Workflow ks.wf other"));
     let message = reply.result.expect_err("WR-16").message;

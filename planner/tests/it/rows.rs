@@ -17,8 +17,9 @@ use vtflow_planner::proto::binlogdata::{BinlogSource, CharsetConversion, Filter,
 use vtflow_planner::proto::query::{Field, QueryResult, Row as WireRow};
 use vtflow_planner::proto::tabletmanagerdata::VReplicationExecResponse;
 use vtflow_planner::proto::topodata::KeyRange;
-use vtflow_planner::rows::{
-    CopyStateRow, LogRow, RowSet, StreamRow, binlog_source, copy_state, options, position, tablet_types, text_format, time,
+use vtflow_planner::{
+    formats::{binlog_source, options, position, tablet_types, text_format, time},
+    sidecar::{CopyStateRow, LogRow, RowSet, StreamRow, copy_state},
 };
 
 const INT64: i32 = 265;

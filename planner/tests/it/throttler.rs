@@ -8,13 +8,13 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use prost::Message;
 use vtflow_planner::{
     Answer, Ask, Call, CallOptions, Code, FailureKind, Flow, Mode, Record, Reply, Timestamp, What,
+    contract::Verdict,
     proto::{
         topodata::{Keyspace, ThrottledAppRule},
         vtctldata::UpdateThrottlerConfigRequest,
         vttime::Time,
     },
-    rpc,
-    write::Verdict,
+    rpc, serve,
 };
 
 const NOW: Timestamp = Timestamp { seconds: 1_795_422_396, nanos: 0 };
@@ -265,8 +265,8 @@ fn the_truth_is_told_whichever_write_fails() {
 
 #[test]
 fn what_is_not_an_applications_throttling_is_a_vtctlds() {
-    assert!(rpc::serves(rpc::UPDATE_THROTTLER_CONFIG, &bytes(THROTTLE)));
-    assert!(rpc::serves(rpc::UPDATE_THROTTLER_CONFIG, &[0xff]), "answered, with what is wrong");
+    assert!(serve::serves(rpc::UPDATE_THROTTLER_CONFIG, &bytes(THROTTLE)));
+    assert!(serve::serves(rpc::UPDATE_THROTTLER_CONFIG, &[0xff]), "answered, with what is wrong");
     let app = UpdateThrottlerConfigRequest::decode(&*bytes(THROTTLE)).unwrap();
     for other in [
         UpdateThrottlerConfigRequest { enable: true, ..app.clone() },
@@ -275,7 +275,7 @@ fn what_is_not_an_applications_throttling_is_a_vtctlds() {
         UpdateThrottlerConfigRequest { throttled_app: Some(ThrottledAppRule::default()), ..app },
     ] {
         let request = other.encode_to_vec();
-        assert!(!rpc::serves(rpc::UPDATE_THROTTLER_CONFIG, &request), "{other:?}");
+        assert!(!serve::serves(rpc::UPDATE_THROTTLER_CONFIG, &request), "{other:?}");
         let (reply, _, asks) = Topology::new().run(&request, CallOptions::default());
         assert_eq!((reply.result.unwrap_err().code, asks.len()), (Code::Unimplemented, 0));
     }

@@ -18,7 +18,7 @@ use vtflow_planner::{
         vtctldata::*,
         vttime::Time,
     },
-    rpc,
+    serve,
 };
 
 fn call(name: &str, request: &impl Message) -> Call {
@@ -508,7 +508,7 @@ fn every_topology_read_is_served() {
         let (reply, asks) = cluster.run(call);
         assert!(reply.result.is_ok() && !asks.is_empty(), "{}: {:?}", call.path, reply.result);
         assert!(asks.iter().all(|ask| ask.round <= 3), "{}", call.path);
-        assert!(rpc::SERVED.iter().any(|served| served.path == call.path), "{}", call.path);
+        assert!(serve::SERVED.iter().any(|served| served.path == call.path), "{}", call.path);
         let bad = Call { request: vec![0x0a, 0xff], ..call.clone() };
         let text = cluster.run(&bad).0.result.expect_err("no such message").message;
         assert!(text.contains("cannot be decoded"), "{}: {text}", call.path);

@@ -11,6 +11,7 @@ use crate::support::{
 use prost::Message;
 use vtflow_planner::{
     Answer, Ask, Call, CallOptions, Effect, FailureKind, Mode, Reply, What,
+    contract::{Verdict, WritePlan},
     proto::{
         query::QueryResult,
         tabletmanagerdata::{
@@ -26,7 +27,6 @@ use vtflow_planner::{
         vtflow::{VExecRequest, VExecResponse},
     },
     rpc,
-    write::{Verdict, WritePlan},
 };
 
 const STOPPED: i32 = 2;

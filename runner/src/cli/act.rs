@@ -15,7 +15,7 @@ use std::{
 use clap::{Args, ValueEnum};
 use vtflow_planner::{
     Call, CallOptions, Mode, Reply,
-    write::{Outcome, Verdict, WritePlan, Written},
+    contract::{Outcome, Verdict, WritePlan, Written},
 };
 
 use super::{connect::Connected, failures, serve, shard_name};

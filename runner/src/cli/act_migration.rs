@@ -13,8 +13,8 @@ use vtflow_planner::{
         vtctldata::{CancelSchemaMigrationRequest, UpdateThrottlerConfigRequest},
         vttime::Time,
     },
-    query::is_uuid,
     rpc,
+    sidecar::is_uuid,
 };
 
 use super::{

@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, bail};
 use clap::Args;
-use vtflow_planner::{Effect, rpc, write::WritePlan};
+use vtflow_planner::{Effect, contract::WritePlan, rpc, serve};
 
 use super::{
     act::{self, SayArgs},
@@ -26,7 +26,7 @@ pub(crate) async fn run(cluster: &Connected, args: ApplyArgs) -> anyhow::Result<
     let text = given_file::read(&args.plan, given_file::PLAN_BYTES).with_context(|| format!("{name} cannot be read"))?;
     let plan: WritePlan = serde_json::from_slice(&text)
         .with_context(|| format!("{name} is not a plan: vtflow makes one with --dry-run -o json"))?;
-    let is_write = plan.rpc == rpc::VEXEC || rpc::served(&plan.rpc).is_some_and(|served| served.effect == Effect::Write);
+    let is_write = plan.rpc == rpc::VEXEC || serve::served(&plan.rpc).is_some_and(|served| served.effect == Effect::Write);
     if !is_write {
         bail!("{name} is a plan for {:?}, which is no request that changes anything", plan.rpc);
     }

@@ -7,7 +7,7 @@ use std::{path::PathBuf, process::ExitCode, str::FromStr, sync::Arc, time::Durat
 
 use anyhow::bail;
 use clap::{Args, ValueEnum};
-use vtflow_planner::rpc;
+use vtflow_planner::serve;
 
 use super::{ConnectArgs, connect::Connected, duration};
 use crate::{
@@ -245,7 +245,7 @@ fn list(forward_to: Option<&str>, allow_writes: bool) -> String {
     let rows = methods::all();
     let width = rows.iter().map(|(path, _)| path.len() - 1).max().unwrap_or(0);
     let line = |(path, answerer): &(String, Answerer)| {
-        let part = rpc::served(path).map_or("", |served| served.part);
+        let part = serve::served(path).map_or("", |served| served.part);
         let own = if part.is_empty() { "vtflow".to_owned() } else { format!("vtflow: {part}; else {others}") };
         let by = match answerer {
             Answerer::Vtflow => own.as_str(),

@@ -13,7 +13,7 @@ use sqlparser::ast::{Expr, ObjectName, Query, SelectItem, SetExpr, Statement, Va
 use tonic::Code;
 use vtflow_planner::{
     proto::query::{Field, QueryResult, Row},
-    query::name::{BadSqlName, SqlName},
+    sidecar::name::{BadSqlName, SqlName},
 };
 
 use super::{

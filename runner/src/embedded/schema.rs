@@ -4,7 +4,7 @@
 //! `go/vt/binlog/binlogplayer`, `go/vt/vttablet/onlineddl/schema.go` and `go/vt/vttablet/tabletmanager/vdiff/schema.go` up to v15,
 //! `go/vt/sidecardb/schema/**` from v16; the column flags were measured on MySQL 9.7.4.
 
-use vtflow_planner::query::name::{BadSqlName, SqlName};
+use vtflow_planner::sidecar::name::{BadSqlName, SqlName};
 
 use super::{
     release::Release,

@@ -20,7 +20,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::SerializeMap};
 use vtflow_planner::{
     Timestamp,
-    query::name::{BadSqlName, SqlName},
+    sidecar::name::{BadSqlName, SqlName},
     topo::names::TabletName,
 };
 

@@ -150,7 +150,7 @@ fn quoted(value: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use vtflow_planner::rows::binlog_source::parse;
+    use vtflow_planner::formats::binlog_source::parse;
 
     use super::*;
 

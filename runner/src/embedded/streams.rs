@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use rusqlite::types::Value as SqliteValue;
 use sqlparser::ast::{Expr, FromTable, Query, Statement, TableFactor, Value};
 use tonic::Code;
+use vtflow_planner::formats::binlog_source;
 use vtflow_planner::proto::{
     binlogdata::VReplicationWorkflowState,
     query::QueryResult,
@@ -18,7 +19,6 @@ use vtflow_planner::proto::{
     topodata::TabletType,
     vttime::Time,
 };
-use vtflow_planner::rows::binlog_source;
 
 use super::{
     controller_plan::{Plan, parse_one, plan},

@@ -9,13 +9,13 @@ use std::{collections::BTreeMap, fmt::Write as _};
 use rusqlite::types::Value as SqliteValue;
 use tonic::Code;
 use vtflow_planner::{
+    formats::binlog_source,
     proto::{
         binlogdata::{OnDdlAction, VReplicationWorkflowState},
         query::QueryResult,
         tabletmanagerdata::{TabletSelectionPreference, UpdateVReplicationWorkflowRequest},
         topodata::TabletType,
     },
-    rows::binlog_source,
 };
 
 use super::{

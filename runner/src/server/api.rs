@@ -13,7 +13,7 @@ use http_body::Body as _;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use tokio::{sync::Semaphore, time::timeout};
-use vtflow_planner::{Call, Effect, rpc};
+use vtflow_planner::{Call, Effect, serve};
 
 use super::{
     admission::Admission,
@@ -76,7 +76,7 @@ impl Api {
         let call: Call = serde_json::from_slice(&body).map_err(|error| {
             Refused::new(StatusCode::BAD_REQUEST, format!("the body is no call (path, request, options): {error}"))
         })?;
-        let served = match rpc::served(&call.path) {
+        let served = match serve::served(&call.path) {
             Some(served) if served.effect == Effect::Read => served,
             Some(_) => {
                 let Call { path, request, .. } = call;

@@ -79,8 +79,8 @@ impl Begun {
         let Some(audit) = self.0.take() else { return };
         let mut fields = audit.fields(verdict(reply));
         if let Some(written) = &reply.written {
-            let target = |outcome: &vtflow_planner::write::Outcome| {
-                let vtflow_planner::write::Outcome { keyspace, shard, tablet, verdict, rows, .. } = outcome;
+            let target = |outcome: &vtflow_planner::contract::Outcome| {
+                let vtflow_planner::contract::Outcome { keyspace, shard, tablet, verdict, rows, .. } = outcome;
                 format!("{keyspace}/{shard} {tablet} {verdict} {rows}")
             };
             let rows: u64 = written.outcomes.iter().map(|outcome| outcome.rows).sum();
@@ -150,7 +150,7 @@ const SHOWN_BYTES: usize = 64 << 10;
 #[cfg(test)]
 mod tests {
     use prost::Message;
-    use vtflow_planner::{Code, Status, proto::vtctldata::CancelSchemaMigrationRequest, rpc};
+    use vtflow_planner::{Code, Status, proto::vtctldata::CancelSchemaMigrationRequest, rpc, serve};
 
     use super::*;
 
@@ -160,7 +160,7 @@ mod tests {
         let text = as_json(rpc::CANCEL_SCHEMA_MIGRATION, &request.encode_to_vec());
         assert!(text.contains("\"keyspace\":\"customer\"") && text.contains("\"uuid\":\"all\""), "{text}");
         assert_eq!(as_json(rpc::CANCEL_SCHEMA_MIGRATION, b"\x0a\x7f"), "cannot be decoded");
-        for served in rpc::SERVED.iter().filter(|served| served.effect == vtflow_planner::Effect::Write) {
+        for served in serve::SERVED.iter().filter(|served| served.effect == vtflow_planner::Effect::Write) {
             assert!(as_json(served.path, b"").starts_with('{'), "{}", served.path);
         }
     }

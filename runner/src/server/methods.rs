@@ -3,7 +3,7 @@
 //!
 //! Source: `proto/vtctlservice.proto` of v10 to v24.
 
-use vtflow_planner::{Effect, rpc};
+use vtflow_planner::{Effect, serve};
 
 /// The service that `vtctldclient` and `VTAdmin` call.
 pub const VTCTLD: &str = "vtctlservice.Vtctld";
@@ -34,7 +34,7 @@ pub fn all() -> Vec<(String, Answerer)> {
 }
 
 fn with_answerer(path: String) -> (String, Answerer) {
-    let answerer = match rpc::served(&path).map(|served| served.effect) {
+    let answerer = match serve::served(&path).map(|served| served.effect) {
         Some(Effect::Read) => Answerer::Vtflow,
         Some(Effect::Write) => Answerer::VtflowIfAllowed,
         None => Answerer::Forwarded,
@@ -220,12 +220,14 @@ const METHODS: &[&str] = &[
 
 #[cfg(test)]
 mod tests {
+    use vtflow_planner::rpc;
+
     use super::*;
 
     #[test]
     fn the_methods_are_sorted_and_hold_all_that_is_served() {
         assert!(METHODS.is_sorted());
-        for served in rpc::SERVED {
+        for served in serve::SERVED {
             assert!(known(served.path).is_some(), "{}", served.path);
         }
         let all = all();
@@ -246,7 +248,7 @@ mod tests {
         ] {
             assert_eq!(only_reads(path), want, "{path}");
         }
-        for served in rpc::SERVED.iter().filter(|served| served.effect == Effect::Write) {
+        for served in serve::SERVED.iter().filter(|served| served.effect == Effect::Write) {
             assert!(!only_reads(served.path), "{}", served.path);
         }
     }

@@ -349,7 +349,7 @@ async fn listen(host: &str, port: u16) -> Result<TcpListener, ServerError> {
         }
         return TcpListener::bind(("0.0.0.0", port)).await.map_err(|cause| unheard(&format!("port {port}"), cause));
     }
-    let address = vtflow_planner::flow::host_port(host, port);
+    let address = vtflow_planner::contract::host_port(host, port);
     TcpListener::bind((host, port)).await.map_err(|cause| unheard(&address, cause))
 }
 

@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderValue};
 use tokio::{sync::watch, task::JoinHandle, time::Instant};
-use vtflow_planner::{Call, Code, Effect, Reply, rpc, trace::Trace};
+use vtflow_planner::{Call, Code, Effect, Reply, serve, trace::Trace};
 
 use super::{
     audit::Audit,
@@ -76,7 +76,12 @@ impl<T> Drop for Task<T> {
 
 impl Inner {
     /// A read for the page: its trace, as JSON. The same way as every other read.
-    pub(super) async fn trace(self: &Arc<Self>, served: &'static rpc::Served, call: Call, record: &mut Record) -> Arc<Answered> {
+    pub(super) async fn trace(
+        self: &Arc<Self>,
+        served: &'static serve::Served,
+        call: Call,
+        record: &mut Record,
+    ) -> Arc<Answered> {
         let key = ("/api/trace", serde_json::to_vec(&call).unwrap_or_default().into());
         let until = Instant::now() + PATIENT.min(self.request_time);
         debug_assert_eq!(served.effect, Effect::Read, "the page only reads");

@@ -14,7 +14,7 @@ use prost_types::{FileDescriptorProto, FileDescriptorSet, MethodDescriptorProto,
 use tonic::body::Body;
 use tonic_reflection::server::{Builder, Error};
 use tower::{ServiceExt, util::BoxCloneSyncService};
-use vtflow_planner::{DESCRIPTORS, rpc};
+use vtflow_planner::{DESCRIPTORS, serve};
 
 type Answering = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
 
@@ -59,7 +59,7 @@ fn files() -> Result<FileDescriptorSet, Error> {
         .flat_map(|file| file.message_type.iter().map(|message| message.name().to_owned()))
         .collect();
     let mut services: BTreeMap<String, Vec<MethodDescriptorProto>> = BTreeMap::new();
-    for served in rpc::SERVED {
+    for served in serve::SERVED {
         let Some((service, method)) = served.path.strip_prefix('/').and_then(|path| path.split_once('/')) else { continue };
         let (input, output) = (format!("{method}Request"), format!("{method}Response"));
         // A name that nobody can look up would make clients refuse the whole file.

@@ -1,6 +1,6 @@
 //! The one way of every RPC: let in, then answered by the planner, by the server itself, or by a vtctld.
 //!
-//! Bytes in, a flow, bytes out. No RPC of Vitess has code of its own here: what is served is [`rpc::SERVED`].
+//! Bytes in, a flow, bytes out. No RPC of Vitess has code of its own here: what is served is [`serve::SERVED`].
 
 use std::{
     pin::Pin,
@@ -19,7 +19,7 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 use tonic::body::Body;
-use vtflow_planner::{Call, CallOptions, Effect, Timestamp, rpc};
+use vtflow_planner::{Call, CallOptions, Effect, Timestamp, serve};
 
 use super::{
     admission::{Admission, Room},
@@ -131,7 +131,7 @@ impl Inner {
         record: &mut Record,
         change: &mut Option<Audit>,
     ) -> Result<Answer, Refusal> {
-        let served = rpc::served(request.uri().path());
+        let served = serve::served(request.uri().path());
         let is_change = served.map_or_else(
             || self.forward.is_some() && !methods::only_reads(request.uri().path()),
             |served| served.effect == Effect::Write,
@@ -159,7 +159,7 @@ impl Inner {
             let (message, again) = peeked.await.map_err(|_| slow())??;
             drop(resting);
             request = again;
-            if let Some(message) = message.filter(|message| rpc::serves(served.path, message)) {
+            if let Some(message) = message.filter(|message| serve::serves(served.path, message)) {
                 let (head, body) = request.into_parts();
                 let kept = Request::from_parts(head.clone(), message::one(&message, self.message_bytes)?);
                 let (response, is_elsewhere) = self.served(served, Request::from_parts(head, body), record, change).await?;
@@ -219,7 +219,7 @@ impl Inner {
     /// The answer to a request, and whether it is that vtflow does not do this, and that nothing was touched.
     async fn served(
         self: &Arc<Self>,
-        served: &'static rpc::Served,
+        served: &'static serve::Served,
         request: Request<Body>,
         record: &mut Record,
         change: &mut Option<Audit>,

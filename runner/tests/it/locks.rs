@@ -21,7 +21,7 @@ use vtflow::{
     topo::{CellRecord, EtcdConfig, EtcdTopology, Held, MemoryTopology, Topology},
 };
 use vtflow_planner::{
-    Answer, Call, CallOptions, Flow, Reply, Timestamp, proto::vtctldata::CancelSchemaMigrationRequest, rpc, write::Verdict,
+    Answer, Call, CallOptions, Flow, Reply, Timestamp, contract::Verdict, proto::vtctldata::CancelSchemaMigrationRequest, rpc,
 };
 
 const KEYSPACE: &str = "keyspaces/customer";

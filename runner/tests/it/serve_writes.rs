@@ -30,7 +30,7 @@ use vtflow_planner::{
         tabletmanagerdata::UpdateVReplicationWorkflowRequest,
         vtctldata::{GetWorkflowsResponse, WorkflowUpdateRequest, WorkflowUpdateResponse},
     },
-    rpc,
+    rpc, serve,
 };
 
 const WORKFLOW: &str = "move_orders_1";
@@ -75,7 +75,7 @@ fn stopped(states: &BTreeMap<String, String>) -> usize {
 async fn a_server_changes_nothing_unless_it_was_told_that_it_may() {
     let serving = Serving::with(options(), cluster(), &[]).await;
     let before = states(&serving).await;
-    for served in rpc::SERVED.iter().filter(|served| served.effect == vtflow_planner::Effect::Write) {
+    for served in serve::SERVED.iter().filter(|served| served.effect == vtflow_planner::Effect::Write) {
         let status = serving.call(served.path, stop("customer")).await.unwrap_err();
         assert_eq!(status.code(), Code::Unimplemented, "{}", served.path);
         assert!(status.message().contains("--allow-writes"), "{}", status.message());

@@ -16,13 +16,13 @@ use vtflow::{
 };
 use vtflow_planner::{
     Answer, Call, CallOptions, FailureKind, Flow, Mode, Reply, Timestamp,
+    contract::Verdict,
     proto::{
         topodata::{CellInfo, Keyspace, SrvKeyspace, ThrottledAppRule},
         vtctldata::UpdateThrottlerConfigRequest,
         vttime::Time,
     },
     rpc,
-    write::Verdict,
 };
 
 const GLOBAL: &str = "/vitess/global";

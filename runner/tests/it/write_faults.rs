@@ -16,13 +16,13 @@ use vtflow::{
 };
 use vtflow_planner::{
     Answer, Call, CallOptions, Effect, Flow, Reply, TabletAddress,
+    contract::Verdict,
     proto::{
         tabletmanagerdata::{ExecuteFetchAsDbaRequest, ExecuteFetchAsDbaResponse, UpdateVReplicationWorkflowRequest},
         vtctldata::{CancelSchemaMigrationRequest, WorkflowDeleteRequest, WorkflowUpdateRequest, WorkflowUpdateResponse},
         vtflow::VExecRequest,
     },
     rpc,
-    write::Verdict,
 };
 
 /// Three shards with their primaries, of v24, v22 and v20, and of v20, v18 and v16, which gets a statement instead of the RPC.

@@ -29,6 +29,7 @@ use vtflow::{
 };
 use vtflow_planner::{
     Answer, Ask, Call, CallOptions, Effect, FailureKind, Flow, Mode, Reply, TabletAddress, Timestamp, What,
+    contract::Verdict,
     proto::{
         binlogdata::VReplicationWorkflowState,
         tabletmanagerdata::{ExecuteFetchAsDbaRequest, ExecuteFetchAsDbaResponse, UpdateVReplicationWorkflowRequest},
@@ -36,7 +37,6 @@ use vtflow_planner::{
         vtflow::VExecRequest,
     },
     rpc,
-    write::Verdict,
 };
 
 const NAMED: &str = "internal/named_locks/mixed/mix_mt";

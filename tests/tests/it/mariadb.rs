@@ -36,8 +36,8 @@ use vtflow_planner::{
         vtctldata::{GetWorkflowsRequest, GetWorkflowsResponse, WorkflowUpdateRequest, workflow::Stream},
         vtflow::{VExecRequest, VExecResponse},
     },
-    query::literal::quote,
     rpc,
+    sidecar::literal::quote,
 };
 use vtflow_tests::{
     mariadb::{Connection, MariaDb},

@@ -38,7 +38,7 @@ use vtflow_planner::{
             WorkflowStatusResponse,
         },
     },
-    rpc,
+    rpc, serve,
 };
 
 /// Calls in the recordings; how many different ones of them are sent, told apart by client, request, answer and state; how many
@@ -361,7 +361,7 @@ async fn every_recorded_read_is_answered_as_vtctld_did() {
     let calls = recorded();
     assert_eq!(calls.iter().map(|call| call.from.len()).sum::<usize>(), RECORDED);
     let methods: BTreeSet<&str> = calls.iter().map(|call| call.path.as_str()).collect();
-    let reads = rpc::SERVED.iter().filter(|served| served.effect == vtflow_planner::Effect::Read).map(|served| served.path);
+    let reads = serve::SERVED.iter().filter(|served| served.effect == vtflow_planner::Effect::Read).map(|served| served.path);
     let missing: BTreeSet<&str> = reads.filter(|path| !methods.contains(path)).collect();
     assert_eq!(missing, ELSEWHERE.iter().map(|(path, _)| *path).collect(), "reads without a recorded call");
     let mut running: Option<(Snapshot, bool, Serving)> = None;

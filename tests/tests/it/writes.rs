@@ -27,12 +27,13 @@ use vtflow::{
 };
 use vtflow_planner::{
     Answer, Call, CallOptions, Effect, Flow, Reply, TabletAddress,
+    formats::binlog_source,
     proto::{
         tabletmanagerdata::ExecuteFetchAsDbaRequest,
         vtctldata::{CancelSchemaMigrationResponse, WorkflowDeleteResponse, WorkflowUpdateResponse},
     },
-    rows::{binlog_source, result::RowSet},
     rpc,
+    sidecar::result::RowSet,
 };
 
 /// Recorded calls, and how many of them have the same answer and leave the same rows.
@@ -178,7 +179,7 @@ impl Running {
         let Answer::Called(bytes) = answer else { panic!("{answer:?}") };
         let set = RowSet::from_execute_fetch(&bytes).expect("rows");
         let columns = COMPARED.iter().find(|(name, _)| *name == table).map_or(&[][..], |(_, columns)| columns);
-        let read = |row: vtflow_planner::rows::result::Row<'_>| {
+        let read = |row: vtflow_planner::sidecar::Row<'_>| {
             let values = columns.iter().filter(|column| set.has_column(column)).map(|column| {
                 let value = row.value(column).flatten().map(|value| String::from_utf8_lossy(value).into_owned());
                 ((*column).to_owned(), value)

@@ -5,12 +5,12 @@
 
 use super::flags::{Flags, Kind};
 use crate::{
-    error::{Code, Status},
+    contract::{Code, Status},
     proto::{
         vtctldata::{GetSchemaMigrationsRequest, QueryOrdering, schema_migration},
         vttime::Duration,
     },
-    query::migrations::is_uuid,
+    sidecar::migration_statement::is_uuid,
 };
 
 /// What a command line asks for.

@@ -17,26 +17,24 @@ use prost::Message;
 use serde_json::{Value, json};
 
 use self::command::Command;
-use super::{
-    Operation,
-    get_workflows::GetWorkflows,
-    schema_migrations::{SchemaMigrations, ShardRows},
-};
 use crate::{
-    error::{Failure, Status},
-    flow::{Answer, AskId, Asks, Call, CallOptions, Reply, Timestamp},
+    contract::{Answer, AskId, Call, CallOptions, Failure, Reply, Status, Timestamp},
+    operation::{Asks, Operation},
+    ops::{
+        get_workflows::GetWorkflows,
+        schema_migrations::{SchemaMigrations, ShardRows},
+    },
     proto::{
         logutil::{Event, Level},
-        vtctldata::{ExecuteVtctlCommandRequest, ExecuteVtctlCommandResponse, GetWorkflowsRequest, GetWorkflowsResponse},
+        vtctldata::{ExecuteVtctlCommandRequest, ExecuteVtctlCommandResponse, GetWorkflowsRequest},
         vttime::Time,
     },
-    rows::result::{Row, RowSet},
-    rpc,
+    sidecar::result::{Row, RowSet},
     topo::targets,
 };
 
 /// Whether the request's command is answered here, a vtctld or not.
-pub(super) fn serves(request: &[u8]) -> bool {
+pub(crate) fn serves(request: &[u8]) -> bool {
     match ExecuteVtctlCommandRequest::decode(request) {
         Ok(request) => !matches!(command::read(&request.args), Command::Elsewhere(..)),
         Err(_) => true,
@@ -44,21 +42,20 @@ pub(super) fn serves(request: &[u8]) -> bool {
 }
 
 /// Begins a command.
-pub(super) fn start(call: &Call, now: Timestamp, asks: &mut Asks) -> Result<Box<dyn Operation>, Status> {
-    let request: ExecuteVtctlCommandRequest = super::decode(call)?;
+pub(crate) fn start(call: &Call, now: Timestamp, asks: &mut Asks) -> Result<Box<dyn Operation>, Status> {
+    let request: ExecuteVtctlCommandRequest = crate::operation::decode(call)?;
     let options = call.options.clone();
     match command::read(&request.args) {
         Command::List { keyspace, shards } => {
             let request = GetWorkflowsRequest { keyspace, shards, name_only: true, ..GetWorkflowsRequest::default() };
-            Ok(Box::new(Workflows::start(request, options, now, asks)?))
+            Ok(Box::new(Workflows::start(request, &options, now, asks)?))
         }
         Command::Show { keyspace, workflow, shards } => {
             let request = GetWorkflowsRequest { keyspace, workflow, shards, ..GetWorkflowsRequest::default() };
-            Ok(Box::new(Workflows::start(request, options, now, asks)?))
+            Ok(Box::new(Workflows::start(request, &options, now, asks)?))
         }
         Command::Migrations { request, json } => {
-            let call = Call { path: rpc::GET_SCHEMA_MIGRATIONS.into(), request: request.encode_to_vec(), options };
-            Ok(Box::new(Migrations { inner: SchemaMigrations::start_rows(&call, asks)?, json, now }))
+            Ok(Box::new(Migrations { inner: SchemaMigrations::begin_rows(request, &options, asks)?, json, now }))
         }
         Command::Say(text, result) | Command::Elsewhere(text, result) => {
             let mut said = Output::new(now);
@@ -133,10 +130,9 @@ struct Workflows {
 }
 
 impl Workflows {
-    fn start(request: GetWorkflowsRequest, options: CallOptions, now: Timestamp, asks: &mut Asks) -> Result<Self, Status> {
-        let call = Call { path: rpc::GET_WORKFLOWS.into(), request: request.encode_to_vec(), options };
-        let inner = GetWorkflows::start(&call, now, asks)?;
-        Ok(Self { inner, keyspace: request.keyspace, workflow: request.workflow, now })
+    fn start(request: GetWorkflowsRequest, options: &CallOptions, now: Timestamp, asks: &mut Asks) -> Result<Self, Status> {
+        let (keyspace, workflow) = (request.keyspace.clone(), request.workflow.clone());
+        Ok(Self { inner: GetWorkflows::begin(request, options, now, asks)?, keyspace, workflow, now })
     }
 }
 
@@ -151,13 +147,10 @@ impl Operation for Workflows {
 
     fn finish(&mut self) -> Reply {
         let heartbeats = self.inner.heartbeats();
-        let Reply { result, failures, .. } = self.inner.finish();
+        let (result, failures) = self.inner.end();
         let mut output = Output::new(self.now);
-        let reply = match result {
-            Ok(bytes) => match GetWorkflowsResponse::decode(bytes.as_slice()) {
-                Ok(reply) => reply,
-                Err(error) => return output.reply(Err(Status::unknown(error.to_string())), failures),
-            },
+        let workflows = match result {
+            Ok(workflows) => workflows,
             Err(status) => {
                 if matches!(self.inner.nobody(), Some(targets::Event::NoKeyspace { .. })) {
                     output.event(Level::Error, format!("Keyspace {} not found", self.keyspace));
@@ -169,14 +162,14 @@ impl Operation for Workflows {
         };
         let Self { keyspace, workflow: wanted, .. } = self;
         if wanted.is_empty() {
-            let names: Vec<&str> = reply.workflows.iter().map(|workflow| workflow.name.as_str()).collect();
+            let names: Vec<&str> = workflows.iter().map(|workflow| workflow.name.as_str()).collect();
             output.print(match names.join(", ") {
                 none if none.is_empty() => format!("No workflows found in keyspace {keyspace}\n"),
                 names => format!("Following workflow(s) found in keyspace {keyspace}: {names}\n"),
             });
             return output.reply(Ok(()), failures);
         }
-        let result = if let Some(workflow) = reply.workflows.iter().find(|workflow| workflow.name == *wanted) {
+        let result = if let Some(workflow) = workflows.iter().find(|workflow| workflow.name == *wanted) {
             output.print(show::text(workflow, &heartbeats, self.now));
             Ok(())
         } else {

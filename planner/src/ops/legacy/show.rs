@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 use serde_json::ser::PrettyFormatter;
 
 use crate::{
-    flow::Timestamp,
+    contract::Timestamp,
     proto::{
         binlogdata::{BinlogSource, Filter, OnDdlAction, Rule, VReplicationWorkflowState as State},
         topodata::{KeyRange, shard::TabletControl},

@@ -4,10 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Lack, Read, all_cells, check, check_cell, children, lost, records};
 use crate::{
-    error::{Failure, Status},
-    flow::{Answer, AskId, Asks, Call, Record, Reply, What},
+    contract::{Answer, AskId, Call, Failure, Record, Reply, Status, What},
     limits,
-    ops::{Operation, conclude, decode},
+    operation::{Asks, Operation, conclude, decode},
     proto::{topodata, vschema, vtctldata as rpcs},
     topo::names::{self, GLOBAL},
     wire::Message,
@@ -39,18 +38,36 @@ enum Waiting {
     Cell(String),
 }
 
+/// What a request names.
+pub(super) struct Request {
+    what: Wanted,
+    keyspace: String,
+    /// Empty means all.
+    cells: Vec<String>,
+}
+
+/// `GetSrvKeyspaces`.
+pub(super) fn srv_keyspaces(call: &Call) -> Result<Request, Status> {
+    let rpcs::GetSrvKeyspacesRequest { keyspace, cells } = decode(call)?;
+    names::check_object(&keyspace).map_err(|bad| Status::unknown(format!("keyspace {keyspace:?} cannot exist: {bad}")))?;
+    Ok(Request { what: Wanted::Keyspace, keyspace, cells })
+}
+
+/// `GetSrvVSchemas`.
+pub(super) fn srv_vschemas(call: &Call) -> Result<Request, Status> {
+    let cells = decode::<rpcs::GetSrvVSchemasRequest>(call)?.cells;
+    Ok(Request { what: Wanted::VSchema, keyspace: String::new(), cells })
+}
+
+/// `GetSrvKeyspaceNames`.
+pub(super) fn srv_keyspace_names(call: &Call) -> Result<Request, Status> {
+    let cells = decode::<rpcs::GetSrvKeyspaceNamesRequest>(call)?.cells;
+    Ok(Request { what: Wanted::KeyspaceNames, keyspace: String::new(), cells })
+}
+
 impl PerCell {
-    pub(super) fn start(name: &str, call: &Call, asks: &mut Asks) -> Result<Self, Status> {
-        let (what, keyspace, cells) = match name {
-            "GetSrvKeyspaces" => {
-                let request: rpcs::GetSrvKeyspacesRequest = decode(call)?;
-                names::check_object(&request.keyspace)
-                    .map_err(|bad| Status::unknown(format!("keyspace {:?} cannot exist: {bad}", request.keyspace)))?;
-                (Wanted::Keyspace, request.keyspace, request.cells)
-            }
-            "GetSrvVSchemas" => (Wanted::VSchema, String::new(), decode::<rpcs::GetSrvVSchemasRequest>(call)?.cells),
-            _ => (Wanted::KeyspaceNames, String::new(), decode::<rpcs::GetSrvKeyspaceNamesRequest>(call)?.cells),
-        };
+    pub(super) fn start(read: fn(&Call) -> Result<Request, Status>, call: &Call, asks: &mut Asks) -> Result<Self, Status> {
+        let Request { what, keyspace, cells } = read(call)?;
         let mut this = Self {
             what,
             keyspace,

@@ -7,42 +7,66 @@
 //! Facts: `go/vt/vtctl/grpcvtctldserver/server.go`, v24, and the texts of `go/vt/topo`. `docs/compat.md` lists what differs.
 
 mod cells;
+mod contents;
 mod one;
 mod path;
 mod range;
 mod tablets;
 
-pub(crate) use range::says_no_keyspace;
+pub(crate) use range::{NoShards, Shards, says_no_keyspace};
 
 use std::collections::BTreeMap;
 
 use prost::{DecodeError, Message};
 
-use super::Operation;
 use crate::{
-    error::{Failure, Lost, Status},
-    flow::{Answer, Asks, Call, FailureKind, Record},
+    contract::{Answer, Call, Failure, FailureKind, Lost, Record, Status, Timestamp},
     limits,
+    operation::{Asks, Operation},
     topo::{names, targets},
 };
 
-/// Begins the operation of a topology read. `None`: the path is none of theirs.
-pub(super) fn start(call: &Call, asks: &mut Asks) -> Option<Result<Box<dyn Operation>, Status>> {
-    let name = call.path.strip_prefix("/vtctlservice.Vtctld/")?;
-    let started = match name {
-        "FindAllShardsInKeyspace" | "GetCellInfoNames" | "GetCellsAliases" | "GetKeyspaces" => {
-            range::Listing::start(name, call, asks).map(boxed)
-        }
-        "GetSrvKeyspaceNames" | "GetSrvKeyspaces" | "GetSrvVSchemas" => cells::PerCell::start(name, call, asks).map(boxed),
-        "GetTopologyPath" => path::Place::start(call, asks).map(boxed),
-        "GetTablets" => tablets::Tablets::start(call, asks).map(boxed),
-        _ => one::One::start(name, call, asks)?.map(boxed),
-    };
-    Some(started)
+type Begun = Result<Box<dyn Operation>, Status>;
+
+fn boxed(operation: Result<impl Operation + 'static, Status>) -> Begun {
+    Ok(Box::new(operation?))
 }
 
-fn boxed(operation: impl Operation + 'static) -> Box<dyn Operation> {
-    Box::new(operation)
+/// Declares how the reads of a kind begin: each a function of the RPC's name.
+macro_rules! begin {
+    ($($name:ident: $start:path, $what:expr;)*) => {$(
+        pub(crate) fn $name(call: &Call, _: Timestamp, asks: &mut Asks) -> Begun {
+            boxed($start($what, call, asks))
+        }
+    )*};
+}
+
+begin! {
+    find_all_shards_in_keyspace: range::Listing::start, range::shards;
+    get_cells_aliases: range::Listing::start, range::cells_aliases;
+    get_cell_info_names: range::Listing::start, range::cells;
+    get_keyspaces: range::Listing::start, range::keyspaces;
+    get_srv_keyspaces: cells::PerCell::start, cells::srv_keyspaces;
+    get_srv_vschemas: cells::PerCell::start, cells::srv_vschemas;
+    get_srv_keyspace_names: cells::PerCell::start, cells::srv_keyspace_names;
+    get_keyspace: one::One::start, one::keyspace;
+    get_shard: one::One::start, one::shard;
+    get_cell_info: one::One::start, one::cell_info;
+    get_tablet: one::One::start, one::tablet;
+    get_vschema: one::One::start, one::vschema;
+    get_srv_vschema: one::One::start, one::srv_vschema;
+    get_routing_rules: one::One::start, one::routing_rules;
+    get_shard_routing_rules: one::One::start, one::shard_routing_rules;
+    get_keyspace_routing_rules: one::One::start, one::keyspace_routing_rules;
+    get_mirror_rules: one::One::start, one::mirror_rules;
+}
+
+pub(crate) fn get_topology_path(call: &Call, _: Timestamp, asks: &mut Asks) -> Begun {
+    boxed(path::Place::start(call, asks))
+}
+
+pub(crate) fn get_tablets(call: &Call, _: Timestamp, asks: &mut Asks) -> Begun {
+    boxed(tablets::Tablets::start(call, asks))
 }
 
 /// What came of reading one record.

@@ -2,9 +2,8 @@
 
 use super::{Read, check, check_cell, no_node};
 use crate::{
-    error::{Code, Failure, Status},
-    flow::{Answer, AskId, Asks, Call, Reply, What},
-    ops::{Operation, decode},
+    contract::{Answer, AskId, Call, Code, Failure, Reply, Status, What},
+    operation::{Asks, Operation, decode},
     proto::{topodata, vschema, vtctldata as rpcs},
     topo::names::{self, GLOBAL},
     wire::Message,
@@ -18,7 +17,7 @@ pub(super) struct One {
 }
 
 /// Which record, and how it becomes the reply.
-struct OneRead {
+pub(super) struct OneRead {
     cell: String,
     path: String,
     missing: Missing,
@@ -50,27 +49,11 @@ enum Shape {
 }
 
 impl One {
-    /// Begins a read. `None`: no such RPC here.
-    pub(super) fn start(name: &str, call: &Call, asks: &mut Asks) -> Option<Result<Self, Status>> {
-        let read = match name {
-            "GetKeyspace" => keyspace(call),
-            "GetShard" => shard(call),
-            "GetCellInfo" => cell_info(call),
-            "GetTablet" => tablet(call),
-            "GetVSchema" => vschema(call),
-            "GetSrvVSchema" => srv_vschema(call),
-            "GetRoutingRules" => rules::<vschema::RoutingRules>(call, "RoutingRules", Missing::EmptyRecord),
-            "GetShardRoutingRules" => rules::<vschema::ShardRoutingRules>(call, "ShardRoutingRules", Missing::EmptyRecord),
-            "GetKeyspaceRoutingRules" => {
-                rules::<vschema::KeyspaceRoutingRules>(call, "routing_rules/keyspace/Rules", Missing::EmptyReply)
-            }
-            "GetMirrorRules" => rules::<vschema::MirrorRules>(call, "MirrorRules", Missing::EmptyRecord),
-            _ => return None,
-        };
-        Some(read.map(|read| {
-            asks.release(What::TopoGet { cell: read.cell.clone(), path: read.path.clone() });
-            Self { read, result: Err(Status::unknown("no answer")) }
-        }))
+    /// Begins a read.
+    pub(super) fn start(read: fn(&Call) -> Result<OneRead, Status>, call: &Call, asks: &mut Asks) -> Result<Self, Status> {
+        let read = read(call)?;
+        asks.release(What::TopoGet { cell: read.cell.clone(), path: read.path.clone() });
+        Ok(Self { read, result: Err(Status::unknown("no answer")) })
     }
 
     fn reply(&self, value: &[u8]) -> Vec<u8> {
@@ -105,7 +88,7 @@ impl Operation for One {
     }
 }
 
-fn keyspace(call: &Call) -> Result<OneRead, Status> {
+pub(super) fn keyspace(call: &Call) -> Result<OneRead, Status> {
     let name = decode::<rpcs::GetKeyspaceRequest>(call)?.keyspace;
     // The text is doubled in Vitess, too.
     names::check_object(&name).map_err(|bad| Status::unknown(format!("GetKeyspace: {bad}: {bad}")))?;
@@ -113,7 +96,7 @@ fn keyspace(call: &Call) -> Result<OneRead, Status> {
     Ok(OneRead { shape: Shape::Keyspace(name), ..read })
 }
 
-fn shard(call: &Call) -> Result<OneRead, Status> {
+pub(super) fn shard(call: &Call) -> Result<OneRead, Status> {
     let rpcs::GetShardRequest { keyspace, shard_name } = decode(call)?;
     names::check_object(&keyspace).map_err(|bad| Status::unknown(bad.to_string()))?;
     names::check_shard(&shard_name).map_err(Status::unknown)?;
@@ -122,7 +105,7 @@ fn shard(call: &Call) -> Result<OneRead, Status> {
     Ok(OneRead { shape: Shape::Shard(keyspace, shard_name), ..read })
 }
 
-fn cell_info(call: &Call) -> Result<OneRead, Status> {
+pub(super) fn cell_info(call: &Call) -> Result<OneRead, Status> {
     let cell = decode::<rpcs::GetCellInfoRequest>(call)?.cell;
     if cell.is_empty() {
         return Err(Status::unknown("cell field is required"));
@@ -131,7 +114,7 @@ fn cell_info(call: &Call) -> Result<OneRead, Status> {
     Ok(global::<topodata::CellInfo>(names::cell_info_path(&cell)))
 }
 
-fn tablet(call: &Call) -> Result<OneRead, Status> {
+pub(super) fn tablet(call: &Call) -> Result<OneRead, Status> {
     let request: rpcs::GetTabletRequest = decode(call)?;
     let Some(alias) = request.tablet_alias else {
         return Err(Status { code: Code::InvalidArgument, message: "tablet_alias is required".into() });
@@ -141,7 +124,7 @@ fn tablet(call: &Call) -> Result<OneRead, Status> {
     Ok(OneRead { cell: alias.cell, ..global::<topodata::Tablet>(path) })
 }
 
-fn vschema(call: &Call) -> Result<OneRead, Status> {
+pub(super) fn vschema(call: &Call) -> Result<OneRead, Status> {
     let keyspace = decode::<rpcs::GetVSchemaRequest>(call)?.keyspace;
     let path = format!("keyspaces/{keyspace}/VSchema");
     names::check_object(&keyspace).map_err(|_| Status::unknown(no_node(&path)))?;
@@ -149,10 +132,26 @@ fn vschema(call: &Call) -> Result<OneRead, Status> {
     Ok(OneRead { bad, ..global::<vschema::Keyspace>(path) })
 }
 
-fn srv_vschema(call: &Call) -> Result<OneRead, Status> {
+pub(super) fn srv_vschema(call: &Call) -> Result<OneRead, Status> {
     let cell = decode::<rpcs::GetSrvVSchemaRequest>(call)?.cell;
     check_cell(&cell)?;
     Ok(OneRead { cell, ..global::<vschema::SrvVSchema>("SrvVSchema".into()) })
+}
+
+pub(super) fn routing_rules(call: &Call) -> Result<OneRead, Status> {
+    rules::<vschema::RoutingRules>(call, "RoutingRules", Missing::EmptyRecord)
+}
+
+pub(super) fn shard_routing_rules(call: &Call) -> Result<OneRead, Status> {
+    rules::<vschema::ShardRoutingRules>(call, "ShardRoutingRules", Missing::EmptyRecord)
+}
+
+pub(super) fn keyspace_routing_rules(call: &Call) -> Result<OneRead, Status> {
+    rules::<vschema::KeyspaceRoutingRules>(call, "routing_rules/keyspace/Rules", Missing::EmptyReply)
+}
+
+pub(super) fn mirror_rules(call: &Call) -> Result<OneRead, Status> {
+    rules::<vschema::MirrorRules>(call, "MirrorRules", Missing::EmptyRecord)
 }
 
 fn rules<M: prost::Message + Default>(call: &Call, path: &str, missing: Missing) -> Result<OneRead, Status> {

@@ -7,14 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Lack, Read, check_cell, children, no_node, records};
 use crate::{
-    error::{Failure, Status},
-    flow::{Answer, AskId, Asks, Call, Reply, What},
-    ops::{Operation, decode},
+    contract::{Answer, AskId, Call, Failure, Reply, Status, What},
+    operation::{Asks, Operation, decode},
+    ops::topology::contents::{self, Form},
     proto::vtctldata::{GetTopologyPathRequest, GetTopologyPathResponse, TopologyCell},
-    topo::{
-        contents::{self, Form},
-        names::{self, GLOBAL},
-    },
+    topo::names::{self, GLOBAL},
 };
 
 /// A place on its way into a reply.

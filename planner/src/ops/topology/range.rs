@@ -3,13 +3,12 @@
 //! Where much else lies below the directory (vschemas of a megabyte below `keyspaces/`), its names are read first and then the
 //! records that are wanted, all together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Lack, NO_NODE, Read, check, children, lost, records};
 use crate::{
-    error::{Failure, Status},
-    flow::{Answer, AskId, Asks, Call, Reply, What},
-    ops::{Operation, conclude, decode},
+    contract::{Answer, AskId, Call, Failure, Reply, Status, What},
+    operation::{Asks, Operation, conclude, decode},
     proto::{topodata, vtctldata::FindAllShardsInKeyspaceRequest},
     topo::names::{self, GLOBAL},
     wire::Message,
@@ -28,55 +27,83 @@ pub(super) struct Listing {
     missing: Option<String>,
     /// There is no such keyspace.
     is_absent: bool,
+    /// The shards that are in the reply.
+    shards: BTreeSet<String>,
     reply: Message,
     failures: Vec<Failure>,
     fatal: Option<Status>,
 }
 
-enum Listed {
+pub(super) enum Listed {
     Keyspaces,
     Shards { keyspace: String },
     Cells,
     CellsAliases,
 }
 
+/// `FindAllShardsInKeyspace`: which records, and below which directory.
+pub(super) fn shards(call: &Call) -> Result<(Listed, String), Status> {
+    let keyspace = decode::<FindAllShardsInKeyspaceRequest>(call)?.keyspace;
+    // A name in back-quotes is the name within. Source: `topo/keyspace.go:FindAllShardsInKeyspace`, v20 on.
+    let keyspace = match keyspace.strip_prefix('`').and_then(|rest| rest.strip_suffix('`')) {
+        Some(quoted) => quoted.replace("``", "`"),
+        None => keyspace,
+    };
+    shards_of(&keyspace)
+}
+
+fn shards_of(keyspace: &str) -> Result<(Listed, String), Status> {
+    names::check_object(keyspace).map_err(|bad| Status::unknown(format!("{}{bad}", impossible(keyspace))))?;
+    Ok((Listed::Shards { keyspace: keyspace.to_owned() }, names::shards_prefix(keyspace)))
+}
+
+/// `GetCellsAliases`. This request and the next two have no fields, but bytes that are no message are refused.
+pub(super) fn cells_aliases(call: &Call) -> Result<(Listed, String), Status> {
+    decode::<()>(call)?;
+    Ok((Listed::CellsAliases, "cells_aliases/".into()))
+}
+
+/// `GetCellInfoNames`.
+pub(super) fn cells(call: &Call) -> Result<(Listed, String), Status> {
+    decode::<()>(call)?;
+    Ok((Listed::Cells, names::CELLS_PREFIX.into()))
+}
+
+/// `GetKeyspaces`.
+pub(super) fn keyspaces(call: &Call) -> Result<(Listed, String), Status> {
+    decode::<()>(call)?;
+    Ok((Listed::Keyspaces, "keyspaces/".into()))
+}
+
 impl Listing {
-    pub(super) fn start(name: &str, call: &Call, asks: &mut Asks) -> Result<Self, Status> {
-        let (what, prefix) = match name {
-            "FindAllShardsInKeyspace" => {
-                let keyspace = decode::<FindAllShardsInKeyspaceRequest>(call)?.keyspace;
-                // A name in back-quotes is the name within. Source: `topo/keyspace.go:FindAllShardsInKeyspace`, v20 on.
-                let keyspace = match keyspace.strip_prefix('`').and_then(|rest| rest.strip_suffix('`')) {
-                    Some(quoted) => quoted.replace("``", "`"),
-                    None => keyspace,
-                };
-                names::check_object(&keyspace).map_err(|bad| Status::unknown(format!("{}{bad}", impossible(&keyspace))))?;
-                let prefix = names::shards_prefix(&keyspace);
-                (Listed::Shards { keyspace }, prefix)
-            }
-            "GetCellsAliases" => (Listed::CellsAliases, "cells_aliases/".into()),
-            "GetCellInfoNames" => (Listed::Cells, names::CELLS_PREFIX.into()),
-            _ => (Listed::Keyspaces, "keyspaces/".into()),
-        };
-        // The other requests have no fields, but bytes that are no message are refused.
-        decode::<()>(call)?;
+    pub(super) fn start(
+        read: fn(&Call) -> Result<(Listed, String), Status>,
+        call: &Call,
+        asks: &mut Asks,
+    ) -> Result<Self, Status> {
+        let (what, prefix) = read(call)?;
+        Ok(Self::begin(what, prefix, call.options.strict, asks))
+    }
+
+    fn begin(what: Listed, prefix: String, strict: bool, asks: &mut Asks) -> Self {
         let (cell, within) = (GLOBAL.into(), prefix.clone());
         asks.release(match what {
             Listed::Keyspaces | Listed::Cells => What::TopoList { cell, prefix: within },
             Listed::Shards { .. } | Listed::CellsAliases => What::TopoRange { cell, prefix: within },
         });
-        Ok(Self {
+        Self {
             what,
             prefix,
-            strict: call.options.strict,
+            strict,
             waiting: BTreeMap::new(),
             read: BTreeMap::new(),
             missing: None,
             is_absent: false,
+            shards: BTreeSet::new(),
             reply: Message::new(),
             failures: Vec::new(),
             fatal: None,
-        })
+        }
     }
 
     fn found(&mut self, file: &str, answer: Answer, asks: &mut Asks) {
@@ -130,6 +157,7 @@ impl Listing {
             },
             (Listed::Shards { keyspace }, Some(value)) => match check::<topodata::Shard>(value) {
                 Ok(()) => {
+                    self.shards.insert(name.to_owned());
                     let shard = Message::new().string(1, keyspace).string(2, name).message(3, value);
                     reply.entry(1, name, &shard.into_bytes())
                 }
@@ -150,6 +178,42 @@ impl Listing {
                 }
             },
         };
+    }
+}
+
+/// The shards of a keyspace, for another operation.
+pub(crate) struct Shards(Listing);
+
+/// Why the shards of a keyspace are not known.
+pub(crate) enum NoShards {
+    /// The topology says that there is no such keyspace.
+    NoKeyspace,
+    Unread(String),
+}
+
+impl Shards {
+    /// Begins.
+    ///
+    /// # Errors
+    /// No keyspace can have this name.
+    pub(crate) fn begin(keyspace: &str, asks: &mut Asks) -> Result<Self, Status> {
+        let (what, prefix) = shards_of(keyspace)?;
+        Ok(Self(Listing::begin(what, prefix, false, asks)))
+    }
+
+    pub(crate) fn answered(&mut self, id: AskId, answer: Answer, asks: &mut Asks) {
+        self.0.answered(id, answer, asks);
+    }
+
+    /// The names of the shards, once nothing is outstanding; and what is missing of them.
+    pub(crate) fn end(mut self) -> (Result<BTreeSet<String>, NoShards>, Vec<Failure>) {
+        let Reply { result, failures, .. } = self.0.finish();
+        let shards = match result {
+            Ok(_) => Ok(self.0.shards),
+            Err(_) if self.0.is_absent => Err(NoShards::NoKeyspace),
+            Err(status) => Err(NoShards::Unread(status.message)),
+        };
+        (shards, failures)
     }
 }
 
@@ -197,10 +261,6 @@ impl Operation for Listing {
 
     fn failures(&self) -> Vec<Failure> {
         self.failures.clone()
-    }
-
-    fn is_absent(&self) -> bool {
-        self.is_absent
     }
 
     fn finish(&mut self) -> Reply {

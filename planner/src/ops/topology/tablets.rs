@@ -13,10 +13,9 @@ use prost::Message as _;
 
 use super::{Lack, Read, all_cells, check_cell, children, lost, records};
 use crate::{
-    error::{Code, Failure, Status},
-    flow::{Answer, AskId, Asks, Call, Reply, What},
+    contract::{Answer, AskId, Call, Code, Failure, Reply, Status, What},
     limits,
-    ops::{Operation, conclude, decode},
+    operation::{Asks, Operation, conclude, decode},
     proto::{
         topodata::{Shard, ShardReplication, Tablet, TabletAlias, TabletType},
         vtctldata::GetTabletsRequest,

@@ -1,7 +1,7 @@
 //! The commands that are offered, as they can be copied.
 
 use crate::{
-    merge::traffic::forward_of,
+    ops::workflow_status::traffic::forward_of,
     proto::vtctldata::Workflow,
     summary::{
         health::{Health, Whole},

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::commands::Do;
 use crate::{
-    merge::traffic::{Traffic, forward_of},
+    ops::workflow_status::traffic::{Traffic, forward_of},
     proto::{
         binlogdata::BinlogSource,
         vtctldata::{Workflow, WorkflowStatusResponse, workflow::Stream},

@@ -21,7 +21,7 @@ use super::{
     text::Command,
     words::duration,
 };
-use crate::{flow::Timestamp, merge::traffic::Traffic, proto::vtctldata::Workflow};
+use crate::{contract::Timestamp, ops::workflow_status::traffic::Traffic, proto::vtctldata::Workflow};
 
 /// The table.
 fn advise(case: &Case) -> Vec<(Do, &'static str)> {

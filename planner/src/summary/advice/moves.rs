@@ -5,7 +5,7 @@ use super::{
     commands::Do,
     facts::{Case, Kind, Phase, Source, case},
 };
-use crate::{merge::traffic::Traffic, proto::vtctldata::Workflow, summary::health::Whole};
+use crate::{ops::workflow_status::traffic::Traffic, proto::vtctldata::Workflow, summary::health::Whole};
 
 /// A move in its own direction, unless nothing of its writes is switched. Where they are, its source stands still and its target is live:
 /// started again, it would write old rows over new ones.

@@ -5,9 +5,9 @@
 
 use super::hidden::Hidden;
 use crate::{
+    formats::{binlog_source, position},
     proto::query::{Field, QueryResult, Row},
-    query::name::SqlName,
-    rows::{binlog_source, position},
+    sidecar::name::SqlName,
 };
 
 /// Types of `query.Type` that are numbers or times, by their flags and values. Source: `query.proto`.

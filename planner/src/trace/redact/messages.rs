@@ -4,7 +4,7 @@ use prost::Message;
 
 use super::{columns::rows, hidden::Hidden, sql};
 use crate::{
-    flow::{Answer, Call, What},
+    contract::{Answer, Call, What},
     proto::{
         query::QueryResult,
         tabletmanagerdata::{
@@ -15,7 +15,7 @@ use crate::{
         vtctldata::{ExecuteVtctlCommandRequest, UpdateThrottlerConfigRequest, WorkflowUpdateRequest},
         vtflow::VExecRequest,
     },
-    rpc,
+    rpc, serve,
 };
 
 /// What is no message, and stays none: a key that never ends.
@@ -27,7 +27,7 @@ pub(super) fn request(call: &mut Call, hidden: &mut Hidden) {
         rpc::VEXEC => VExecRequest::decode(call.request.as_slice())
             .map(|request| VExecRequest { sql: sql::without_values(&request.sql, hidden), ..request }.encode_to_vec()),
         // Commands that are served say names only, and a name may have quotes in it.
-        rpc::EXECUTE_VTCTL_COMMAND if rpc::serves(&call.path, &call.request) => return,
+        rpc::EXECUTE_VTCTL_COMMAND if serve::serves(&call.path, &call.request) => return,
         rpc::EXECUTE_VTCTL_COMMAND => ExecuteVtctlCommandRequest::decode(call.request.as_slice()).map(|mut request| {
             for arg in request.args.iter_mut().filter(|arg| arg.contains(|c: char| c.is_whitespace() || matches!(c, '\'' | '"')))
             {
@@ -52,7 +52,7 @@ pub(super) fn request(call: &mut Call, hidden: &mut Hidden) {
             }
             _ => return,
         },
-        path if path == rpc::SNAPSHOT || rpc::served(path).is_some() => return,
+        path if path == rpc::SNAPSHOT || serve::served(path).is_some() => return,
         _ => Ok(Vec::new()),
     };
     // What cannot be read is refused for that.

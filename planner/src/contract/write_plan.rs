@@ -1,0 +1,215 @@
+//! The plan of a request that writes, as data: what people read before they say yes, and what `vtflow apply` holds it to.
+
+use std::fmt::Write;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::words::plural;
+
+/// Everything that a request would change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WritePlan {
+    /// The planner that made it: its version and its digest ([`crate::DIGEST`]). Another planner may make another plan of the same request.
+    pub planner: String,
+    /// The gRPC path.
+    pub rpc: String,
+    /// The request message, protobuf; in JSON base64.
+    #[serde(with = "base64_text")]
+    pub request: Vec<u8>,
+    /// As [`crate::CallOptions::force`].
+    #[serde(default)]
+    pub force: bool,
+    /// As [`crate::CallOptions::shards`].
+    #[serde(default)]
+    pub shards: Vec<String>,
+    /// One line: `This stops 2 streams on 2 tablets`.
+    pub summary: String,
+    /// Directories of the global topology that are locked meanwhile.
+    pub locks: Vec<String>,
+    /// In the order of shards. Empty: nothing would be changed.
+    pub writes: Vec<PlannedWrite>,
+    /// What one might think is changed, too, and is not.
+    pub kept: Vec<String>,
+    /// What one should know before.
+    pub warnings: Vec<String>,
+    /// SHA-256 over all of the above but what is only for people (summary, kept, what is told of rows), in hex.
+    pub digest: String,
+}
+
+/// One call that writes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedWrite {
+    /// The target's keyspace.
+    pub keyspace: String,
+    /// The target's shard; empty: a record of the topology is written.
+    pub shard: String,
+    /// The tablet's alias, or the cell of the record.
+    pub tablet: String,
+    /// Its host and gRPC port, or the path of the record.
+    pub address: String,
+    /// Its database.
+    pub db_name: String,
+    /// The gRPC path; empty for a record.
+    pub rpc: String,
+    /// The request message, protobuf, or the record's new value; in JSON base64.
+    #[serde(with = "base64_text")]
+    pub request: Vec<u8>,
+    /// The statement; of a call that carries none, one that does the same; of a record, what changes in it.
+    pub statement: String,
+    /// The rows that it touches.
+    pub rows: Vec<PlannedRow>,
+}
+
+/// One row that a write touches.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedRow {
+    /// Which: `stream 7`, `migration 82fa…`.
+    pub name: String,
+    /// What people want to know of it: `Running, 32477 rows copied`. Changes by itself; not in the digest.
+    pub about: String,
+    /// What the plan rests on: the columns that the write changes or that decide whether it may.
+    pub basis: String,
+}
+
+impl WritePlan {
+    /// The plan with its digest.
+    #[must_use]
+    pub(crate) fn sealed(mut self) -> Self {
+        let mut hash = Sha256::new();
+        let mut put = |part: &[u8]| {
+            hash.update((part.len() as u64).to_le_bytes());
+            hash.update(part);
+        };
+        put(self.planner.as_bytes());
+        put(self.rpc.as_bytes());
+        put(&self.request);
+        put(&[u8::from(self.force)]);
+        for texts in [&self.shards, &self.locks, &self.warnings] {
+            put(&(texts.len() as u64).to_le_bytes());
+            for text in texts {
+                put(text.as_bytes());
+            }
+        }
+        for write in &self.writes {
+            let PlannedWrite { keyspace, shard, tablet, address, db_name, rpc, request, statement, rows } = write;
+            for text in [keyspace, shard, tablet, address, db_name, rpc, statement] {
+                put(text.as_bytes());
+            }
+            put(request);
+            put(&(rows.len() as u64).to_le_bytes());
+            for row in rows {
+                put(row.name.as_bytes());
+                put(row.basis.as_bytes());
+            }
+        }
+        self.digest = hash.finalize().iter().fold(String::new(), |mut hex, byte| {
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        });
+        self
+    }
+
+    /// How the cluster has changed between an earlier plan of the same request and this one, a line each; empty if in nothing
+    /// that counts.
+    pub fn changes_since(&self, earlier: &Self) -> Vec<String> {
+        let mut lines = Vec::new();
+        if self.planner != earlier.planner {
+            lines.push(format!("the plan was made by planner {}, this is {}", earlier.planner, self.planner));
+        }
+        let place = |write: &PlannedWrite| format!("{} {}", target(&write.keyspace, &write.shard), write.tablet);
+        for was in &earlier.writes {
+            let place = place(was);
+            // The same statement, or what has come in its place.
+            let here = || self.writes.iter().filter(|now| is_same_target(now, was));
+            let in_place = || {
+                here().find(|now| !earlier.writes.iter().any(|was| is_same_target(was, now) && was.statement == now.statement))
+            };
+            let Some(now) = here().find(|now| now.statement == was.statement).or_else(in_place) else {
+                lines.push(format!("{place} would not be changed any more"));
+                continue;
+            };
+            let before = lines.len();
+            if now.tablet != was.tablet || now.address != was.address {
+                lines.push(format!("{place}: the primary is {} at {} now", now.tablet, now.address));
+            }
+            for row in &was.rows {
+                match now.rows.iter().find(|other| other.name == row.name) {
+                    Some(other) if other.basis == row.basis => {}
+                    Some(other) => lines.push(format!("{place}: {} was {}, is {}", row.name, row.basis, other.basis)),
+                    None => lines.push(format!("{place}: {} is gone", row.name)),
+                }
+            }
+            let is_new = |row: &&PlannedRow| !was.rows.iter().any(|other| other.name == row.name);
+            lines.extend(now.rows.iter().filter(is_new).map(|row| format!("{place}: {} is new", row.name)));
+            if now.statement != was.statement && lines.len() == before {
+                lines.push(format!("{place} would get another statement"));
+            }
+        }
+        let is_new = |now: &&PlannedWrite| !earlier.writes.iter().any(|was| is_same_target(was, now));
+        lines.extend(self.writes.iter().filter(is_new).map(|now| format!("{} would be changed, too", place(now))));
+        lines
+    }
+
+    /// How many tablets would be changed.
+    pub fn tablets(&self) -> usize {
+        let mut tablets: Vec<&str> = self.writes.iter().map(|write| write.tablet.as_str()).collect();
+        tablets.sort_unstable();
+        tablets.dedup();
+        tablets.len()
+    }
+
+    /// The plan as people read it, every statement in full; a statement that several tablets get is printed once.
+    pub fn text(&self) -> String {
+        let mut out = format!("{}\n", self.summary);
+        let mut last: Vec<&str> = Vec::new();
+        for writes in self.writes.chunk_by(|a, b| (&a.tablet, &a.shard) == (&b.tablet, &b.shard)) {
+            let Some(PlannedWrite { keyspace, shard, tablet, .. }) = writes.first() else { continue };
+            let rows: Vec<&PlannedRow> = writes.iter().flat_map(|write| &write.rows).collect();
+            let things = if shard.is_empty() { "record" } else { "row" };
+            let _ = writeln!(out, "  {tablet}  {}  {}", target(keyspace, shard), plural(rows.len(), things));
+            for row in rows {
+                let _ = writeln!(out, "    {:<12}  {}", row.name, row.about);
+            }
+            let statements: Vec<&str> = writes.iter().map(|write| write.statement.as_str()).collect();
+            if statements == last {
+                let _ = writeln!(out, "    same {}", if last.len() == 1 { "statement" } else { "statements" });
+            } else {
+                for statement in &statements {
+                    let _ = writeln!(out, "    {statement}");
+                }
+            }
+            last = statements;
+        }
+        for (title, texts) in [("Locked meanwhile", &self.locks), ("Kept", &self.kept), ("Note", &self.warnings)] {
+            for text in texts {
+                let _ = writeln!(out, "{title}: {text}");
+            }
+        }
+        out
+    }
+}
+
+/// A keyspace and its shard, if it is about one.
+pub(crate) fn target(keyspace: &str, shard: &str) -> String {
+    if shard.is_empty() { keyspace.to_owned() } else { format!("{keyspace}/{shard}") }
+}
+
+/// Whether two writes are of one shard, or of one record.
+fn is_same_target(a: &PlannedWrite, b: &PlannedWrite) -> bool {
+    a.shard == b.shard && (!a.shard.is_empty() || a.tablet == b.tablet)
+}
+
+/// Bytes as base64 text.
+mod base64_text {
+    use base64::{Engine, prelude::BASE64_STANDARD};
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&BASE64_STANDARD.encode(bytes))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+        BASE64_STANDARD.decode(String::deserialize(from)?).map_err(D::Error::custom)
+    }
+}

@@ -1,0 +1,63 @@
+//! Column `tablet_types`: which tablets of the source a stream may read from, and whether their order matters.
+//!
+//! Facts: `go/vt/discovery/utils.go:ParseTabletTypesAndOrder`, `go/vt/topo/topoproto/tablet.go:ParseTabletTypes`, v10 to v24.
+
+use crate::{
+    formats::{RowError, quote::quoted},
+    proto::{tabletmanagerdata::TabletSelectionPreference, topodata::TabletType},
+};
+
+/// The tablet types of a list such as `in_order:REPLICA,primary`, and the preference: in order if it begins with `in_order:`,
+/// any otherwise. Nothing is trimmed; an empty list means the tablet's default. `MASTER` and `BATCH` are old names of `PRIMARY`
+/// and `RDONLY`.
+///
+/// A name that is no tablet type is `UNKNOWN`, 0, in the list, and the first one is the error.
+pub fn parse(text: &str) -> (Vec<i32>, i32, Option<RowError>) {
+    let (list, preference) = match text.strip_prefix("in_order:") {
+        Some(list) => (list, TabletSelectionPreference::Inorder),
+        None => (text, TabletSelectionPreference::Any),
+    };
+    let mut error = None;
+    let mut types = Vec::new();
+    for name in list.split(',').filter(|_| !list.is_empty()) {
+        types.push(by_name(&name.to_uppercase()).map_or(0, i32::from));
+        if by_name(&name.to_uppercase()).is_none() && error.is_none() {
+            let shown = if name.len() <= crate::limits::EXCERPT_BYTES { name.to_owned() } else { quoted(name) };
+            error = Some(RowError::new("tablet_types", format!("unknown TabletType {shown}"), text.as_bytes()));
+        }
+    }
+    (types, preference as i32, error)
+}
+
+fn by_name(name: &str) -> Option<TabletType> {
+    match name {
+        // Names of v10 and v11, still stored by old workflows.
+        "MASTER" => Some(TabletType::Primary),
+        "BATCH" => Some(TabletType::Rdonly),
+        _ => TabletType::from_str_name(name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_of_tablet_types() {
+        for (text, types, preference, error) in [
+            ("", vec![], 0, None),
+            ("in_order:", vec![], 1, None),
+            ("in_order:REPLICA,primary", vec![2, 1], 1, None),
+            ("replica,primary", vec![2, 1], 0, None),
+            ("MASTER,BATCH", vec![1, 3], 0, None),
+            ("master,Rdonly,SPARE,experimental,backup,restore,drained,unknown", vec![1, 3, 4, 5, 6, 7, 8, 0], 0, None),
+            ("replica, primary", vec![2, 0], 0, Some("unknown TabletType  primary")),
+            ("IN_ORDER:replica", vec![0], 0, Some("unknown TabletType IN_ORDER:replica")),
+            ("replica,", vec![2, 0], 0, Some("unknown TabletType ")),
+            ("in_order:in_order:replica,x", vec![0, 0], 1, Some("unknown TabletType in_order:replica")),
+        ] {
+            let (got, order, wrong) = parse(text);
+            assert_eq!((got, order, wrong.map(|wrong| wrong.reason).as_deref()), (types, preference, error), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! What a request that is being served is to the flow that carries it: takes answers, releases asks, ends with a reply; and what all
+//! operations share.
+
+use std::collections::BTreeSet;
+
+use crate::contract::{Answer, Ask, AskId, Call, Code, Failure, Lost, Reply, Status, What};
+
+/// A request being served: takes answers, releases asks, ends with a reply. It may move between threads: a server's requests do.
+pub(crate) trait Operation: Send {
+    /// Takes one answer; may release more asks.
+    fn answered(&mut self, id: AskId, answer: Answer, asks: &mut Asks);
+
+    /// Shards that have already turned out to have nobody to ask, before the request has ended.
+    fn failures(&self) -> Vec<Failure>;
+
+    /// The reply, once nothing is outstanding. Called once.
+    fn finish(&mut self) -> Reply;
+}
+
+/// Where an operation puts its asks.
+#[derive(Default)]
+pub(crate) struct Asks {
+    pub(crate) released: Vec<Ask>,
+    pub(crate) outstanding: BTreeSet<AskId>,
+    /// Round of each ask, by id.
+    pub(crate) rounds: Vec<u32>,
+    /// Round of the answer being taken; 0 at the start.
+    pub(crate) round: u32,
+}
+
+impl Asks {
+    /// How many asks are out and unanswered, released ones included.
+    pub(crate) fn outstanding(&self) -> usize {
+        self.outstanding.len()
+    }
+
+    /// Releases an ask, one round deeper than the answer being taken.
+    pub(crate) fn release(&mut self, what: What) -> AskId {
+        let id = AskId(u32::try_from(self.rounds.len()).unwrap_or(u32::MAX));
+        let round = self.round + 1;
+        self.rounds.push(round);
+        self.outstanding.insert(id);
+        self.released.push(Ask { id, round, what });
+        id
+    }
+}
+
+/// Decodes the request message.
+pub(crate) fn decode<M: prost::Message + Default>(call: &Call) -> Result<M, Status> {
+    M::decode(call.request.as_slice()).map_err(|error| Status {
+        code: Code::InvalidArgument,
+        message: format!("the request message of {} cannot be decoded: {error}", call.path),
+    })
+}
+
+/// The end of a request that has its reply: what is known is returned, what is not is named. Strict requests fail instead where
+/// anything is missing, and so do those of which nothing is known: an empty reply would look like an empty cluster.
+pub(crate) fn ended<T>(reply: T, is_empty: bool, strict: bool, mut failures: Vec<Failure>) -> (Result<T, Status>, Vec<Failure>) {
+    failures.sort();
+    failures.dedup();
+    let is_whole = failures.iter().all(|failure| failure.lost == Lost::Migration);
+    let result = if is_whole || !strict && !is_empty { Ok(reply) } else { Err(status(&failures, !is_empty)) };
+    (result, failures)
+}
+
+/// As [`ended`], of a reply that is encoded.
+pub(crate) fn conclude(bytes: Vec<u8>, is_empty: bool, strict: bool, failures: Vec<Failure>) -> Reply {
+    let (result, failures) = ended(bytes, is_empty, strict, failures);
+    Reply::new(result, failures)
+}
+
+/// The status that failures make, in the texts that clients know: a line each.
+pub(crate) fn status(failures: &[Failure], with_places: bool) -> Status {
+    let text = |failure: &Failure| match failure.place() {
+        place if with_places && !place.is_empty() => format!("{place}: {}", failure.message),
+        _ => failure.message.clone(),
+    };
+    Status::unknown(failures.iter().map(text).collect::<Vec<_>>().join("\n"))
+}
+
+/// What is left of a request that had its reply at once.
+pub(crate) struct Ended;
+
+impl Operation for Ended {
+    fn answered(&mut self, _id: AskId, _answer: Answer, _asks: &mut Asks) {}
+
+    fn failures(&self) -> Vec<Failure> {
+        Vec::new()
+    }
+
+    fn finish(&mut self) -> Reply {
+        Reply::new(Err(Status::unknown("the request has ended")), Vec::new())
+    }
+}

@@ -1,0 +1,316 @@
+//! `GetWorkflows`: every workflow of a keyspace, with the streams of all its shards.
+//!
+//! Three rounds, the fewest that the data allows: the shards; the primaries' tablet records; then for each primary, together,
+//! its streams, copy state and (if asked) logs. Copy state and logs find their streams by a subquery instead of waiting for
+//! the ids, and no shard waits for another. A tablet that turns out not to be its shard's primary any more costs two rounds
+//! more, once: its shard is read again, and whoever is primary then is asked.
+//!
+//! Facts: `go/vt/vtctl/workflow/server.go:GetWorkflows`; `docs/compat.md` lists what differs.
+
+mod lag;
+mod merge;
+pub(crate) mod tablet_rows;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use prost::Message;
+
+use crate::{
+    contract::{Answer, AskId, Call, CallOptions, Code, Failure, Lost, Reply, Status, Timestamp},
+    limits,
+    operation::{Asks, Operation, decode, status},
+    ops::get_workflows::{
+        merge::{Merge, Merged},
+        tablet_rows::{PositionBudget, TabletPages},
+    },
+    proto::vtctldata::{GetWorkflowsRequest, GetWorkflowsResponse, Workflow},
+    sidecar::{
+        query::Query,
+        read::{Next, Read, Subject},
+        result::RowSet,
+        statement::Scope,
+    },
+    topo::{
+        said::says_not_primary,
+        targets::{Event, Target, Targets, Unreached},
+    },
+};
+
+pub(crate) struct GetWorkflows {
+    request: GetWorkflowsRequest,
+    strict: bool,
+    /// Bytes that the reply may have.
+    limit: Option<usize>,
+    now: Timestamp,
+    targets: Targets,
+    asked: Vec<Asked>,
+    /// The shards that were read again, and which target each one was before.
+    again: BTreeMap<String, usize>,
+    /// The reads under way: which target's, by index.
+    reads: BTreeMap<AskId, (usize, Read)>,
+    unreached: Vec<Unreached>,
+    /// By workflow, at the end: why it cannot be told what it does as a whole.
+    unclear: BTreeMap<String, BTreeSet<String>>,
+    /// Why there is nobody to ask: [`Event::status`] is the reply.
+    nobody: Option<Event>,
+}
+
+/// A target and what its reads have brought so far.
+struct Asked {
+    target: Target,
+    pages: BTreeMap<Subject, Pages>,
+    /// Reads under way.
+    outstanding: usize,
+    chance: Chance,
+    /// It had no primary any more when it was read again.
+    gone: Option<Unreached>,
+}
+
+/// What one read brought.
+#[derive(Default)]
+struct Pages {
+    rows: Vec<RowSet>,
+    /// Why there are no more, if there should be.
+    error: Option<String>,
+}
+
+impl Pages {
+    /// All or nothing.
+    fn whole(self) -> Result<Vec<RowSet>, String> {
+        self.error.map_or(Ok(self.rows), Err)
+    }
+}
+
+/// Whether a target's shard may be read again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Chance {
+    /// Nobody has said that it is not the primary.
+    Unused,
+    /// The tablet said so; when its last read has ended, the shard is read again. Not before: which of its reads said so, and
+    /// when, must not show.
+    Wanted,
+    /// The shard was read again. What is said now is the answer.
+    Used,
+}
+
+impl GetWorkflows {
+    pub(crate) fn start(call: &Call, now: Timestamp, asks: &mut Asks) -> Result<Self, Status> {
+        Self::begin(decode(call)?, &call.options, now, asks)
+    }
+
+    /// As [`GetWorkflows::start`], of a request that another operation makes.
+    pub(crate) fn begin(
+        request: GetWorkflowsRequest,
+        options: &CallOptions,
+        now: Timestamp,
+        asks: &mut Asks,
+    ) -> Result<Self, Status> {
+        if request.workflow.len() > limits::WORKFLOW_NAME_BYTES {
+            let (bytes, limit) = (request.workflow.len(), limits::WORKFLOW_NAME_BYTES);
+            let message = format!("no workflow can have a name of {bytes} bytes: the column holds {limit}");
+            return Err(Status { code: Code::InvalidArgument, message });
+        }
+        let targets = Targets::start(&request.keyspace, &request.shards, asks)?;
+        Ok(Self {
+            request,
+            strict: options.strict,
+            limit: options.reply_limit(),
+            now,
+            targets,
+            asked: Vec::new(),
+            again: BTreeMap::new(),
+            reads: BTreeMap::new(),
+            unreached: Vec::new(),
+            unclear: BTreeMap::new(),
+            nobody: None,
+        })
+    }
+
+    /// Whether nothing is outstanding: [`Operation::finish`] has the reply.
+    pub(super) fn is_done(&self) -> bool {
+        self.reads.is_empty() && self.targets.is_done()
+    }
+
+    /// The targets found so far.
+    pub(super) fn targets(&self) -> impl Iterator<Item = &Target> {
+        self.asked.iter().map(|asked| &asked.target)
+    }
+
+    /// When each stream had its last heartbeat, in Unix seconds, by shard and alias (`-80/zone1-0000000100`) and id: the reply
+    /// does not have it.
+    pub(super) fn heartbeats(&self) -> BTreeMap<(String, i64), i64> {
+        let mut heartbeats = BTreeMap::new();
+        for Asked { target, pages, .. } in &self.asked {
+            let key = format!("{}/{}", target.shard, target.place.alias_text());
+            for row in pages.get(&Subject::Streams).into_iter().flat_map(|pages| &pages.rows).flat_map(RowSet::rows) {
+                if let (Ok(Some(id)), Ok(Some(at))) = (row.integer("id"), row.integer("time_heartbeat")) {
+                    heartbeats.insert((key.clone(), id), at);
+                }
+            }
+        }
+        heartbeats
+    }
+
+    /// Why there was nobody to ask, if so.
+    pub(super) fn nobody(&self) -> Option<&Event> {
+        self.nobody.as_ref()
+    }
+
+    /// Why it cannot be told what this workflow does as a whole; empty: it can. To be asked after [`Operation::finish`].
+    pub(super) fn unclear(&mut self, workflow: &str) -> BTreeSet<String> {
+        self.unclear.remove(workflow).unwrap_or_default()
+    }
+
+    /// The names of all shards found so far.
+    pub(super) fn shards(&self) -> impl Iterator<Item = &str> {
+        let unreached = self.unreached.iter().map(|unreached| &unreached.place);
+        self.targets().map(|target| &target.place).chain(unreached).map(|place| place.shard.as_str())
+    }
+
+    /// The workflows, or the status of the request; and what is missing. Called once, instead of [`Operation::finish`].
+    pub(crate) fn end(&mut self) -> (Result<Vec<Workflow>, Status>, Vec<Failure>) {
+        if let Some(status) = self.nobody.as_ref().and_then(Event::status) {
+            return (Err(status), Vec::new());
+        }
+        let mut merge = Merge::new(&self.request.keyspace, self.now);
+        let mut budget = PositionBudget::new();
+        let mut unreached = std::mem::take(&mut self.unreached);
+        let mut asked = std::mem::take(&mut self.asked);
+        let asked_nobody = asked.is_empty();
+        asked.sort_by(|a, b| a.target.place.order().cmp(&b.target.place.order()));
+        for Asked { target, mut pages, gone, .. } in asked {
+            if let Some(gone) = gone {
+                unreached.push(gone);
+                continue;
+            }
+            let mut take = |subject| pages.remove(&subject).unwrap_or_default();
+            let first = if self.request.name_only { Subject::Names } else { Subject::Streams };
+            match take(first).whole() {
+                Err(message) => unreached.push(Unreached { place: target.place, lost: Lost::Shard, message }),
+                Ok(names) if self.request.name_only => {
+                    merge.names(&target, names.iter().flat_map(RowSet::rows).map(|row| row.text("workflow")));
+                }
+                Ok(streams) => {
+                    let logs = take(Subject::Logs);
+                    let pages =
+                        TabletPages { streams, copy_states: take(Subject::CopyState).whole(), logs: (logs.rows, logs.error) };
+                    merge.add(&target, tablet_rows::read(pages, &mut budget));
+                }
+            }
+        }
+        unreached.sort_by(|a, b| a.place.order().cmp(&b.place.order()));
+        for unreached in &unreached {
+            merge.unreached(unreached);
+        }
+        let Merged { workflows, failures, unclear } = merge.finish(&unreached, self.request.name_only, self.limit);
+        self.unclear = unclear;
+
+        // A shard without primary has no streams: that nothing was found elsewhere is an answer.
+        let is_answered = !asked_nobody && failures.iter().all(|failure| failure.lost == Lost::NoPrimary);
+        let result = if self.strict && failures.iter().any(|failure| failure.lost != Lost::Stream) {
+            Err(status(&failures, true))
+        } else if workflows.is_empty() && !failures.is_empty() && !is_answered {
+            // Nothing is known that could carry the news.
+            Err(status(&failures, false))
+        } else {
+            Ok(workflows)
+        };
+        (result, failures)
+    }
+
+    fn subjects(&self) -> &'static [Subject] {
+        match (self.request.name_only, self.request.include_logs) {
+            (true, _) => &[Subject::Names],
+            (false, false) => &[Subject::Streams, Subject::CopyState],
+            (false, true) => &[Subject::Streams, Subject::CopyState, Subject::Logs],
+        }
+    }
+
+    fn event(&mut self, event: Event, asks: &mut Asks) {
+        match event {
+            Event::Target(target) => {
+                let scope = Scope {
+                    db_name: target.db_name.clone(),
+                    workflow: self.request.workflow.clone(),
+                    active_only: self.request.active_only,
+                };
+                let outstanding = self.subjects().len();
+                let alias = target.address.alias.clone();
+                let index = self.again.get(&target.place.shard).copied().unwrap_or(self.asked.len());
+                let asked = Asked { target, pages: BTreeMap::new(), outstanding, chance: Chance::Unused, gone: None };
+                match self.asked.get_mut(index) {
+                    Some(before) => *before = Asked { chance: Chance::Used, ..asked },
+                    None => self.asked.push(asked),
+                }
+                let bytes = limits::READS_BYTES / self.targets.count().max(1);
+                for &subject in self.subjects() {
+                    self.send(index, Read::new(&alias, subject, scope.clone()).within(bytes), asks);
+                }
+            }
+            Event::Unreached(unreached) => match self.again.get(&unreached.place.shard).copied() {
+                None => self.unreached.push(unreached),
+                Some(index) if unreached.lost == Lost::NoPrimary => {
+                    // Nobody is primary now: what the former one said is out of date.
+                    if let Some(asked) = self.asked.get_mut(index) {
+                        asked.pages.clear();
+                        asked.gone = Some(unreached);
+                    }
+                }
+                // Nothing new came of it: what the tablet said stands.
+                Some(_) => {}
+            },
+            Event::NoKeyspace { .. } | Event::NoShards(_) | Event::Fatal(_) => self.nobody = Some(event),
+        }
+    }
+
+    fn send(&mut self, index: usize, read: Read, asks: &mut Asks) {
+        let Some(Asked { target, .. }) = self.asked.get(index) else { return };
+        let query = Query::vreplication(read.subject().name(), read.statement());
+        let id = asks.release(query.ask(target));
+        self.reads.insert(id, (index, read));
+    }
+}
+
+impl Operation for GetWorkflows {
+    fn answered(&mut self, id: AskId, answer: Answer, asks: &mut Asks) {
+        let Some((index, mut read)) = self.reads.remove(&id) else {
+            for event in self.targets.answered(id, answer, asks) {
+                self.event(event, asks);
+            }
+            return;
+        };
+        let is_closed = says_not_primary(&answer);
+        let error = match read.answered(answer) {
+            Next::Again => return self.send(index, read, asks),
+            Next::Failed(text) => Some(text),
+            Next::Done => None,
+        };
+        let subject = read.subject();
+        let Some(asked) = self.asked.get_mut(index) else { return };
+        // Half of the streams would look like all of them; log rows that came are log rows.
+        let rows = if error.is_none() || subject == Subject::Logs { read.into_pages() } else { Vec::new() };
+        asked.pages.insert(subject, Pages { rows, error });
+        asked.outstanding -= 1;
+        if is_closed && asked.chance == Chance::Unused {
+            asked.chance = Chance::Wanted;
+        }
+        if asked.outstanding == 0 && asked.chance == Chance::Wanted {
+            asked.chance = Chance::Used;
+            self.again.insert(asked.target.place.shard.clone(), index);
+            self.targets.again(&asked.target.place.shard, asks);
+        }
+    }
+
+    fn failures(&self) -> Vec<Failure> {
+        let mut merge = Merge::new(&self.request.keyspace, self.now);
+        for unreached in &self.unreached {
+            merge.unreached(unreached);
+        }
+        merge.finish(&self.unreached, true, None).failures
+    }
+
+    fn finish(&mut self) -> Reply {
+        let (result, failures) = self.end();
+        Reply::new(result.map(|workflows| GetWorkflowsResponse { workflows }.encode_to_vec()), failures)
+    }
+}

@@ -1,0 +1,69 @@
+//! How a read of a table goes on from one statement to the next, whichever table it is: fewer rows at a time where an answer was too
+//! large, and an end in statements and in bytes.
+
+use crate::contract::{Answer, FailureKind};
+
+/// How far a read has come, and how many rows it asks for at a time.
+pub(crate) struct Paging {
+    /// Rows of the next statement, at most.
+    pub(crate) rows: usize,
+    /// Statements that were sent and answered.
+    sent: usize,
+    statements_allowed: usize,
+    /// Of all answers so far.
+    bytes: usize,
+    bytes_allowed: usize,
+}
+
+/// What an answer is to a read.
+pub(crate) enum Taken {
+    /// A tablet's response, within what the read may have.
+    Response(Vec<u8>),
+    /// It was too large: the same again, with fewer rows.
+    Smaller,
+    /// The answers have more bytes than this.
+    TooMuch(usize),
+    /// The tablet's own words, or the runner's.
+    Failed(String),
+    /// No answer to a call of a tablet.
+    NoCall,
+}
+
+impl Paging {
+    /// A read of pages of so many rows, in so many statements and bytes at most.
+    pub(crate) fn new(rows: usize, statements_allowed: usize, bytes_allowed: usize) -> Self {
+        Self { rows, sent: 0, statements_allowed, bytes: 0, bytes_allowed }
+    }
+
+    /// The same with fewer bytes: one of many reads of a request.
+    pub(crate) fn within(&mut self, bytes: usize) {
+        self.bytes_allowed = self.bytes_allowed.min(bytes);
+    }
+
+    /// Statements that were answered.
+    pub(crate) fn sent(&self) -> usize {
+        self.sent
+    }
+
+    /// Whether another statement may be sent.
+    pub(crate) fn may_ask(&self) -> bool {
+        self.sent < self.statements_allowed
+    }
+
+    /// Counts an answer and says what it is.
+    pub(crate) fn take(&mut self, answer: Answer) -> Taken {
+        self.sent += 1;
+        match answer {
+            Answer::Called(response) => {
+                self.bytes = self.bytes.saturating_add(response.len());
+                if self.bytes > self.bytes_allowed { Taken::TooMuch(self.bytes_allowed) } else { Taken::Response(response) }
+            }
+            Answer::Failed { kind: FailureKind::TooLarge, .. } if self.rows > 1 && self.may_ask() => {
+                self.rows = (self.rows / 8).max(1);
+                Taken::Smaller
+            }
+            Answer::Failed { message, .. } => Taken::Failed(message),
+            _ => Taken::NoCall,
+        }
+    }
+}

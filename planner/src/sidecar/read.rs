@@ -1,0 +1,270 @@
+//! A read of one sidecar table on one tablet: which statement comes next, and when all rows are there.
+//!
+//! One read is one statement in the usual case. It becomes more when a page is full, when an answer would be larger than a
+//! message may be (then smaller pages), or when the tablet's release does not know the statement (then the older form). It ends
+//! whatever the tablet answers: in statements, in bytes, and as soon as a page does not lead on.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    contract::Answer,
+    formats::RowError,
+    limits,
+    sidecar::{
+        paging::{Paging, Taken},
+        result::RowSet,
+        statement::{self, Scope},
+    },
+    topo::said,
+};
+
+/// What is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Subject {
+    /// Rows of `_vt.vreplication`.
+    Streams,
+    /// The workflow names in `_vt.vreplication`.
+    Names,
+    /// The current rows of `_vt.copy_state`.
+    CopyState,
+    /// The newest rows of `_vt.vreplication_log`.
+    Logs,
+}
+
+impl Subject {
+    /// As people read it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Streams => "streams",
+            Self::Names => "names",
+            Self::CopyState => "copy state",
+            Self::Logs => "logs",
+        }
+    }
+
+    /// The columns that tell whose a row is, without which there is nothing to read.
+    fn columns(self) -> &'static [&'static str] {
+        match self {
+            Self::Streams => &["id", "workflow"],
+            Self::Names => &["workflow"],
+            Self::CopyState => &["vrepl_id", "table_name"],
+            Self::Logs => &["id", "vrepl_id"],
+        }
+    }
+
+    fn page_rows(self) -> usize {
+        match self {
+            Self::Streams => limits::STREAM_PAGE_ROWS,
+            Self::Names => limits::NAME_PAGE_ROWS,
+            Self::CopyState => limits::COPY_STATE_PAGE_ROWS,
+            Self::Logs => limits::LOG_PAGE_ROWS,
+        }
+    }
+}
+
+/// A read under way.
+pub(crate) struct Read {
+    /// The tablet's alias, for the texts that are not the tablet's own.
+    tablet: String,
+    subject: Subject,
+    scope: Scope,
+    paging: Paging,
+    from: From,
+    pages: Vec<RowSet>,
+}
+
+/// Where the next page begins. Names are bytes: one that is not UTF-8 must not be read over and over.
+enum From {
+    Start,
+    AfterId(i64),
+    AfterName(Vec<u8>),
+    /// `copy_state` of v10 to v15, from the start or after a stream's table.
+    Table(Option<(i64, Vec<u8>)>),
+    /// Logs run backwards. `rows` counts what came for each stream.
+    BelowId {
+        id: i64,
+        rows: BTreeMap<i64, usize>,
+    },
+}
+
+/// What an answer means for a read.
+pub(crate) enum Next {
+    /// Another statement: [`Read::statement`] has it.
+    Again,
+    /// All rows are there.
+    Done,
+    /// The rows cannot be had. The text says why.
+    Failed(String),
+}
+
+impl Read {
+    pub(crate) fn new(tablet: &str, subject: Subject, scope: Scope) -> Self {
+        let paging = Paging::new(subject.page_rows(), limits::STATEMENTS_PER_READ, limits::READ_BYTES);
+        Self { tablet: tablet.to_owned(), subject, scope, paging, from: From::Start, pages: Vec::new() }
+    }
+
+    /// The same read with fewer bytes: one of many of a request.
+    #[must_use]
+    pub(crate) fn within(mut self, bytes: usize) -> Self {
+        self.paging.within(bytes);
+        self
+    }
+
+    pub(crate) fn subject(&self) -> Subject {
+        self.subject
+    }
+
+    /// The statement to send now.
+    pub(crate) fn statement(&self) -> String {
+        let (scope, limit) = (&self.scope, self.paging.rows);
+        let after = match self.from {
+            From::AfterId(id) => Some(id),
+            _ => None,
+        };
+        match (self.subject, &self.from) {
+            (Subject::Streams, _) => statement::streams(scope, after, limit),
+            (Subject::Names, From::AfterName(name)) => statement::names(scope, Some(name), limit),
+            (Subject::Names, _) => statement::names(scope, None, limit),
+            (Subject::CopyState, From::Table(after)) => {
+                statement::all_copy_states(scope, after.as_ref().map(|(stream, table)| (*stream, table.as_slice())), limit)
+            }
+            (Subject::CopyState, _) => statement::newest_copy_states(scope, after, limit),
+            (Subject::Logs, From::BelowId { id, rows }) => statement::logs(scope, Some(*id), &enough(rows), limit),
+            (Subject::Logs, _) => statement::logs(scope, None, &[], limit),
+        }
+    }
+
+    /// Takes the answer to the statement.
+    pub(crate) fn answered(&mut self, answer: Answer) -> Next {
+        let next = match self.paging.take(answer) {
+            Taken::Response(response) => match self.rows(&response) {
+                Ok(rows) => self.page(rows),
+                Err(text) => Next::Failed(text),
+            },
+            Taken::Smaller => Next::Again,
+            Taken::TooMuch(limit) => Next::Failed(format!(
+                "the {} of {} have more than {limit} bytes: ask for one workflow, or for fewer shards",
+                self.subject.name(),
+                self.tablet
+            )),
+            Taken::Failed(message) if self.wants_id_column(&message) => {
+                self.from = From::Table(None);
+                Next::Again
+            }
+            Taken::Failed(message) if self.is_v10_without_logs(&message) => Next::Done,
+            Taken::Failed(message) => Next::Failed(message),
+            Taken::NoCall => Next::Failed(format!("the call to {} was answered with a topology record", self.tablet)),
+        };
+        match next {
+            Next::Again if !self.paging.may_ask() => Next::Failed(format!(
+                "the {} of {} need more than {} statements",
+                self.subject.name(),
+                self.tablet,
+                self.paging.sent()
+            )),
+            next => next,
+        }
+    }
+
+    /// The rows of an answer, if it is one to the statement.
+    fn rows(&self, response: &[u8]) -> Result<RowSet, String> {
+        let (tablet, subject) = (&self.tablet, self.subject.name());
+        let rows = RowSet::from_vreplication_exec(response).and_then(|rows| {
+            let missing = self.subject.columns().iter().find(|column| !rows.has_column(column));
+            missing.map_or(Ok(rows), |column| Err(RowError::new(column, "no such column", b"")))
+        });
+        let rows = rows.map_err(|error| format!("the answer of {tablet} cannot be read: {error}"))?;
+        if rows.len() > self.paging.rows {
+            return Err(format!("{tablet} answered {} {subject} where {} were asked for at most", rows.len(), self.paging.rows));
+        }
+        Ok(rows)
+    }
+
+    /// The rows that came, a page at a time.
+    pub(crate) fn into_pages(self) -> Vec<RowSet> {
+        self.pages
+    }
+
+    /// `copy_state` has no `id` before v16: MySQL says 1054 of it. Source: `VR/engine.go` v10 to v15, `copy_state.sql` later.
+    fn wants_id_column(&self, message: &str) -> bool {
+        self.subject == Subject::CopyState && !matches!(self.from, From::Table(_)) && said::errno(message) == Some(1054)
+    }
+
+    /// v10 has no log table and refuses its name; v11 to v15 make it with the first row (1146 before that).
+    fn is_v10_without_logs(&self, message: &str) -> bool {
+        self.subject == Subject::Logs && (said::knows_no_table(message, "vreplication_log") || said::errno(message) == Some(1146))
+    }
+
+    fn page(&mut self, rows: RowSet) -> Next {
+        let is_full = rows.len() >= self.paging.rows;
+        let next = if is_full { self.next_page(&rows) } else { Ok(None) };
+        self.pages.push(rows);
+        match next {
+            Ok(Some(from)) => {
+                self.from = from;
+                Next::Again
+            }
+            Ok(None) => Next::Done,
+            Err(why) => Next::Failed(format!("no next page of the {} of {}: {why}", self.subject.name(), self.tablet)),
+        }
+    }
+
+    /// Where the next page begins; `None` when nothing more is wanted. The error: a page after this one would be none that is
+    /// closer to the end.
+    fn next_page(&self, rows: &RowSet) -> Result<Option<From>, String> {
+        let Some(last) = rows.rows().last() else { return Ok(None) };
+        let unread = |error: RowError| format!("a row that cannot be read ({error})");
+        let name = |column: &str| last.value(column).flatten().unwrap_or_default().to_vec();
+        // A row whose id cannot be read does not end the read of the others.
+        let ids = || rows.rows().filter_map(|row| row.integer("id").ok().flatten());
+        let unread_id = || last.integer("id").err().map_or_else(|| "no row has an id".to_owned(), unread);
+        let back = |text: String| Err(format!("the rows after {text} were asked for, and it came again"));
+        Ok(Some(match (self.subject, &self.from) {
+            (Subject::Names, from) => {
+                let name = name("workflow");
+                if let From::AfterName(before) = from
+                    && name <= *before
+                {
+                    return back(format!("{:?}", String::from_utf8_lossy(before)));
+                }
+                From::AfterName(name)
+            }
+            (Subject::CopyState, From::Table(before)) => {
+                let stream = last.integer("vrepl_id").map_err(unread)?.unwrap_or_default();
+                let next = (stream, name("table_name"));
+                if let Some(before) = before
+                    && next <= *before
+                {
+                    return back(format!("table {:?} of stream {}", String::from_utf8_lossy(&before.1), before.0));
+                }
+                From::Table(Some(next))
+            }
+            (Subject::Streams | Subject::CopyState, from) => {
+                let id = ids().max().ok_or_else(unread_id)?;
+                if let From::AfterId(before) = from
+                    && id <= *before
+                {
+                    return back(format!("id {before}"));
+                }
+                From::AfterId(id)
+            }
+            (Subject::Logs, from) => {
+                let id = ids().min().ok_or_else(unread_id)?;
+                let mut counts = match from {
+                    From::BelowId { id: before, .. } if id >= *before => return back(format!("id {before}")),
+                    From::BelowId { rows, .. } => rows.clone(),
+                    _ => BTreeMap::new(),
+                };
+                for stream in rows.rows().filter_map(|row| row.integer("vrepl_id").ok().flatten()) {
+                    *counts.entry(stream).or_default() += 1;
+                }
+                From::BelowId { id, rows: counts }
+            }
+        }))
+    }
+}
+
+/// The streams that have all the log rows they may have.
+fn enough(rows: &BTreeMap<i64, usize>) -> Vec<i64> {
+    rows.iter().filter(|&(_, &count)| count >= limits::LOG_ROWS_PER_STREAM).map(|(&stream, _)| stream).collect()
+}

@@ -1,0 +1,298 @@
+//! A `query.QueryResult` as a table of checked rows, each value found by its column's name.
+//!
+//! It knows nothing of what the columns mean. A row whose lengths do not fit the fields or the bytes makes the whole result
+//! unreadable: vtctld's own reader panics there.
+//!
+//! Facts: `go/sqltypes/proto3.go` (row encoding), `go/sqltypes/value.go` (which values are integers), `query.proto`.
+
+use std::collections::BTreeMap;
+
+use prost::Message as _;
+
+use crate::{
+    formats::{RowError, number},
+    limits,
+    proto::{
+        query::{Field, QueryResult, Row as WireRow},
+        tabletmanagerdata::{ExecuteFetchAsDbaResponse, VReplicationExecResponse},
+    },
+    wire,
+};
+
+/// The rows that a tablet answered, every one with exactly one value for each column.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RowSet {
+    fields: Vec<Field>,
+    /// Column name to position; the last column of a name.
+    positions: BTreeMap<Vec<u8>, usize>,
+    rows: Vec<WireRow>,
+}
+
+/// One row of a [`RowSet`].
+#[derive(Clone, Debug)]
+pub struct Row<'a> {
+    set: &'a RowSet,
+    values: Vec<Option<&'a [u8]>>,
+}
+
+impl RowSet {
+    /// Reads the answer to a select by `VReplicationExec`.
+    ///
+    /// # Errors
+    /// The bytes are no such message, or one without a result or columns: a tablet that has no rows names the columns all the
+    /// same. Or there are more rows than a tablet answers, or a row does not fit the fields or its own bytes.
+    pub fn from_vreplication_exec(response: &[u8]) -> Result<Self, RowError> {
+        check_size(response)?;
+        let response = VReplicationExecResponse::decode(response).map_err(|error| undecodable(&error, response))?;
+        Self::new(answered(response.result)?)
+    }
+
+    /// Reads the answer to a select by `ExecuteFetchAsDba`.
+    ///
+    /// # Errors
+    /// As [`RowSet::from_vreplication_exec`].
+    pub fn from_execute_fetch(response: &[u8]) -> Result<Self, RowError> {
+        check_size(response)?;
+        let response = ExecuteFetchAsDbaResponse::decode(response).map_err(|error| undecodable(&error, response))?;
+        Self::new(answered(response.result)?)
+    }
+
+    /// Reads a result as it stands in a message of our own.
+    ///
+    /// # Errors
+    /// A row does not fit the fields or its own bytes.
+    pub fn new(result: QueryResult) -> Result<Self, RowError> {
+        for (index, row) in result.rows.iter().enumerate() {
+            check(row, result.fields.len())
+                .map_err(|why| RowError::new(RowError::RESULT, format!("row {index}: {why}"), &row.values))?;
+        }
+        let positions = result.fields.iter().enumerate().map(|(position, field)| (field.name.clone(), position)).collect();
+        Ok(Self { fields: result.fields, positions, rows: result.rows })
+    }
+
+    /// Whether there is a column of that name. Also true for a result without rows: tablets always send the columns.
+    pub fn has_column(&self, name: &str) -> bool {
+        self.positions.contains_key(name.as_bytes())
+    }
+
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// The rows in the order of the result.
+    pub fn rows(&self) -> impl Iterator<Item = Row<'_>> {
+        self.rows.iter().map(|row| {
+            let mut rest = row.values.as_slice();
+            let values = row.lengths.iter().map(|length| {
+                let (value, tail) = rest.split_at_checked(usize::try_from(*length).ok()?)?;
+                rest = tail;
+                Some(value)
+            });
+            Row { set: self, values: values.collect() }
+        })
+    }
+
+    /// What the result says of its columns, in its order, duplicates included.
+    pub fn fields(&self) -> &[Field] {
+        &self.fields
+    }
+}
+
+impl Row<'_> {
+    /// The value at a place, by the order of the fields: `None` for NULL, and for a place that there is not.
+    pub fn at(&self, place: usize) -> Option<&[u8]> {
+        self.values.get(place).copied().flatten()
+    }
+
+    /// The value of a column: `None` if there is no such column, `Some(None)` for NULL. Of two columns with one name the last
+    /// one counts, as for every reader of Vitess.
+    pub fn value(&self, column: &str) -> Option<Option<&[u8]>> {
+        let position = *self.set.positions.get(column.as_bytes())?;
+        self.values.get(position).copied()
+    }
+
+    /// The value as text: `""` for NULL and for a column that is not there; U+FFFD for what is not UTF-8.
+    pub fn text(&self, column: &str) -> String {
+        self.value(column).flatten().map_or_else(String::new, |value| String::from_utf8_lossy(value).into_owned())
+    }
+
+    /// The value as integer; `None` if there is no such column.
+    ///
+    /// # Errors
+    /// The value is NULL, its column is of no integral type, or its text is no 64-bit integer. The texts are those of
+    /// `go/sqltypes/value.go:ToInt64`.
+    pub fn integer(&self, column: &'static str) -> Result<Option<i64>, RowError> {
+        let Some(position) = self.set.positions.get(column.as_bytes()) else { return Ok(None) };
+        let kind = self.set.fields.get(*position).map_or(0, |field| field.r#type);
+        let value = self.values.get(*position).copied().flatten();
+        let Some(value) = value.filter(|_| kind & INTEGRAL != 0) else {
+            return Err(RowError::new(column, "Cannot convert value to desired type", value.unwrap_or(b"NULL")));
+        };
+        number::signed(&String::from_utf8_lossy(value)).map(Some).map_err(|why| RowError::new(column, why, value))
+    }
+}
+
+/// The result of a select. Without rows it has its columns; one without columns is no answer to a select at all, and must not look
+/// as if there were no rows.
+///
+/// # Errors
+/// There is no result, or it has no columns.
+fn answered(result: Option<QueryResult>) -> Result<QueryResult, RowError> {
+    let missing =
+        |what: &str| RowError::new(RowError::RESULT, format!("the answer has no {what}: not even that there are no rows"), b"");
+    let result = result.ok_or_else(|| missing("result"))?;
+    if result.fields.is_empty() { Err(missing("columns")) } else { Ok(result) }
+}
+
+/// Counts before anything is decoded: a row of one byte becomes a hundred in memory.
+fn check_size(response: &[u8]) -> Result<(), RowError> {
+    let (mut columns, mut rows) = (0, 0);
+    let mut count = |result| {
+        wire::each(result, |(number, _)| match number {
+            1 => columns += 1,
+            4 => rows += 1,
+            _ => {}
+        })
+    };
+    let mut counted = Ok(());
+    // Field 1 of both responses is the result; one that is there twice is one, put together.
+    let walked = wire::each(response, |field| {
+        if let (1, Some(result), true) = (field.0, wire::content(field), counted.is_ok()) {
+            counted = count(result);
+        }
+    });
+    walked.and(counted).map_err(|error| undecodable(&error, response))?;
+    for (what, found, limit) in [("columns", columns, limits::COLUMNS), ("rows", rows, limits::TABLET_ROWS)] {
+        if found > limit {
+            return Err(RowError::new(RowError::RESULT, format!("{found} {what}: a tablet answers at most {limit}"), b""));
+        }
+    }
+    Ok(())
+}
+
+fn undecodable(error: &prost::DecodeError, response: &[u8]) -> RowError {
+    RowError::new(RowError::RESULT, error.to_string(), response)
+}
+
+fn check(row: &WireRow, columns: usize) -> Result<(), String> {
+    if row.lengths.len() != columns {
+        return Err(format!("{} values for {columns} columns", row.lengths.len()));
+    }
+    // Every negative length is NULL, as in MakeRowTrusted. The sum cannot overflow: it is wide enough for 2^64 lengths.
+    let said: u128 = row.lengths.iter().map(|length| u128::try_from(*length).unwrap_or(0)).sum();
+    if said != row.values.len() as u128 {
+        return Err(format!("lengths say {said} bytes, there are {}", row.values.len()));
+    }
+    Ok(())
+}
+
+/// The bit that integral types have in `query.Type`. Source: `query.proto:Flag.ISINTEGRAL`.
+const INTEGRAL: i32 = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INT64: i32 = 265;
+    const VARBINARY: i32 = 10262;
+
+    fn response(fields: &[(&str, i32)], rows: Vec<WireRow>) -> Vec<u8> {
+        let fields = fields
+            .iter()
+            .map(|(name, kind)| Field { name: name.as_bytes().to_vec(), r#type: *kind, ..Field::default() })
+            .collect();
+        VReplicationExecResponse { result: Some(QueryResult { fields, rows, ..QueryResult::default() }) }.encode_to_vec()
+    }
+
+    fn row(lengths: &[i64], values: &[u8]) -> WireRow {
+        WireRow { lengths: lengths.to_vec(), values: values.to_vec() }
+    }
+
+    #[test]
+    fn values_are_found_by_name_and_the_last_duplicate_counts() {
+        let fields = [("id", INT64), ("note", VARBINARY), ("id", INT64), ("none", VARBINARY)];
+        let set = RowSet::from_vreplication_exec(&response(&fields, vec![row(&[1, 0, 2, -1], b"712")])).unwrap();
+        let row = set.rows().next().unwrap();
+        assert_eq!(row.value("id"), Some(Some(&b"12"[..])));
+        assert_eq!(row.value("note"), Some(Some(&b""[..])));
+        assert_eq!(row.value("none"), Some(None));
+        assert_eq!(row.value("nothing"), None);
+        assert_eq!((row.text("none"), row.text("nothing"), row.text("id")), (String::new(), String::new(), "12".to_owned()));
+        assert!(set.has_column("note") && !set.has_column("Note"));
+        assert_eq!((set.len(), set.is_empty(), set.fields().len()), (1, false, 4));
+    }
+
+    #[test]
+    fn lengths_must_agree_with_fields_and_values() {
+        for (name, wire, want) in [
+            ("fewer values than columns", row(&[1], b"1"), "row 0: 1 values for 2 columns"),
+            ("more values than columns", row(&[1, 1, 1], b"123"), "row 0: 3 values for 2 columns"),
+            ("lengths overrun the bytes", row(&[1, 5], b"123"), "row 0: lengths say 6 bytes, there are 3"),
+            ("bytes left over", row(&[1, 1], b"123"), "row 0: lengths say 2 bytes, there are 3"),
+            ("huge length", row(&[i64::MAX, i64::MAX], b"1"), "row 0: lengths say 18446744073709551614 bytes, there are 1"),
+        ] {
+            let error = RowSet::from_vreplication_exec(&response(&[("a", INT64), ("b", INT64)], vec![wire])).unwrap_err();
+            assert_eq!((error.column, error.reason.as_str()), (RowError::RESULT, want), "{name}");
+        }
+        assert!(RowSet::from_vreplication_exec(b"\xff\xff").unwrap_err().to_string().starts_with("column (result): "));
+    }
+
+    #[test]
+    fn integers_need_an_integral_type_and_a_value() {
+        let fields = [("good", INT64), ("text", VARBINARY), ("null", INT64), ("odd", INT64)];
+        let set = RowSet::from_vreplication_exec(&response(&fields, vec![row(&[2, 1, -1, 3], b"-41abc")])).unwrap();
+        let row = set.rows().next().unwrap();
+        let refused = "Cannot convert value to desired type";
+        assert_eq!(row.integer("good"), Ok(Some(-4)));
+        assert_eq!(row.integer("nothing"), Ok(None));
+        assert_eq!(row.integer("text").unwrap_err().reason, refused);
+        assert_eq!(row.integer("null").unwrap_err().reason, refused);
+        let odd = row.integer("odd").unwrap_err();
+        assert_eq!(odd.to_string(), "column odd: strconv.ParseInt: parsing \"abc\": invalid syntax in \"abc\"");
+    }
+
+    /// What recorded tablets of five releases sent for a select without rows has its columns, always.
+    #[test]
+    fn an_answer_without_columns_is_not_one_without_rows() {
+        let result = |result| VReplicationExecResponse { result: Some(result) }.encode_to_vec();
+        for (name, bytes, want) in [
+            ("zero bytes", Vec::new(), "the answer has no result: not even that there are no rows"),
+            ("no result", vec![0x12, 0], "the answer has no result: not even that there are no rows"),
+            ("an empty result", result(QueryResult::default()), "the answer has no columns: not even that there are no rows"),
+            (
+                "only a count",
+                result(QueryResult { rows_affected: 3, ..QueryResult::default() }),
+                "the answer has no columns: not even that there are no rows",
+            ),
+        ] {
+            for set in [RowSet::from_vreplication_exec(&bytes), RowSet::from_execute_fetch(&bytes)] {
+                let error = set.unwrap_err();
+                assert_eq!((error.column, error.reason.as_str()), (RowError::RESULT, want), "{name}");
+            }
+        }
+        let none = RowSet::from_vreplication_exec(&response(&[("id", INT64)], vec![])).unwrap();
+        assert!(none.is_empty() && none.has_column("id"));
+    }
+
+    #[test]
+    fn rows_and_columns_are_counted_before_they_are_read() {
+        let empty = row(&[-1], b"");
+        let read = |rows: usize| RowSet::from_execute_fetch(&response(&[("id", INT64)], vec![empty.clone(); rows]));
+        assert_eq!(read(limits::TABLET_ROWS).unwrap().len(), limits::TABLET_ROWS);
+        assert_eq!(read(limits::TABLET_ROWS + 1).unwrap_err().reason, "10001 rows: a tablet answers at most 10000");
+        let wide = VReplicationExecResponse {
+            result: Some(QueryResult { fields: vec![Field::default(); limits::COLUMNS + 1], ..QueryResult::default() }),
+        };
+        let error = RowSet::from_vreplication_exec(&wide.encode_to_vec()).unwrap_err();
+        assert_eq!(error.reason, "4097 columns: a tablet answers at most 4096");
+        // In two halves of one result, too.
+        let half = response(&[("id", INT64)], vec![empty.clone(); limits::TABLET_ROWS / 2 + 1]);
+        assert!(RowSet::from_execute_fetch(&[half.clone(), half].concat()).unwrap_err().reason.starts_with("10002 rows"));
+    }
+}
