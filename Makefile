@@ -23,7 +23,7 @@ run: setup
 ## Sets up whatever the tests need and passes them all.
 test: setup-tests
 	$(CARGO) fmt --all --check
-	$(CARGO) run --quiet --bin xtask -- web component size
+	$(CARGO) run --quiet --bin xtask -- layers web component size
 	$(MAKE) --no-print-directory clippy
 	$(CARGO) test --workspace --quiet
 

@@ -1,6 +1,7 @@
-//! Builds that cargo cannot do alone: `cargo xtask component`, `cargo xtask web`, `cargo xtask size`, or several at once.
+//! What cargo cannot do alone: `cargo xtask component` and `web` build, `layers` and `size` check. Several can be named at once.
 
 mod component;
+mod layers;
 mod output;
 mod size;
 mod wasm;
@@ -13,14 +14,15 @@ use anyhow::{Context, bail};
 fn main() -> anyhow::Result<()> {
     let tasks: Vec<String> = env::args().skip(1).collect();
     if tasks.is_empty() {
-        bail!("which task? There are: component, size, web");
+        bail!("which task? There are: component, layers, size, web");
     }
     for task in tasks {
         match task.as_str() {
             "component" => component::build(root()?)?,
+            "layers" => layers::check(root()?)?,
             "size" => size::print(root()?)?,
             "web" => web::build(root()?)?,
-            other => bail!("no such task: {other}. There are: component, size, web"),
+            other => bail!("no such task: {other}. There are: component, layers, size, web"),
         }
     }
     Ok(())
