@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::{
-    advice,
+    advice::{self, Step},
     around::Surroundings,
     health::{Health, Whole, is_throttled, lag, updated, will_stop},
     logs::{LogLine, logs},
@@ -119,15 +119,6 @@ pub struct TableLine {
     pub rows_total: i64,
     /// Bytes there are on the source: an estimate.
     pub bytes_total: i64,
-}
-
-/// Something that one could do next.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Step {
-    /// What for.
-    pub why: String,
-    /// The command; empty where there is none.
-    pub command: String,
 }
 
 /// An earlier look at the same workflow, so that its speed can be told.

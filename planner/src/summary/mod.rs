@@ -22,8 +22,9 @@ mod vdiff;
 mod words;
 mod workflows;
 
+pub use advice::Step;
 pub use around::{SourceShards, Surroundings, forward, forward_is_there};
-pub use describe::{Description, Progress, Reading, Step, StreamLine, TableLine, describe};
+pub use describe::{Description, Progress, Reading, StreamLine, TableLine, describe};
 pub use health::{LAGGING_SECONDS, THROTTLED_SECONDS};
 pub use logs::LogLine;
 pub use migrations::{Beside, MigrationLine, ShardState, migrations};

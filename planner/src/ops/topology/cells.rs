@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Lack, Read, all_cells, check, check_cell, children, lost, records};
+use super::records::{Lack, Read, all_cells, check, check_cell, children, lost, records};
 use crate::{
     contract::{Answer, AskId, Call, Failure, Record, Reply, Status, What},
     limits,

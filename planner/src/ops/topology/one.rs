@@ -1,6 +1,6 @@
 //! Reads of one record that becomes one field of the reply: a table of which record, and what its lack means.
 
-use super::{Read, check, check_cell, no_node};
+use super::records::{Read, check, check_cell, no_node};
 use crate::{
     contract::{Answer, AskId, Call, Code, Failure, Reply, Status, What},
     operation::{Asks, Operation, decode},

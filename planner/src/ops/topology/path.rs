@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Lack, Read, check_cell, children, no_node, records};
+use super::records::{Lack, Read, check_cell, children, no_node, records};
 use crate::{
     contract::{Answer, AskId, Call, Failure, Reply, Status, What},
     operation::{Asks, Operation, decode},

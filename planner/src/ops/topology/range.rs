@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Lack, NO_NODE, Read, check, children, lost, records};
+use super::records::{Lack, NO_NODE, Read, check, children, lost, records};
 use crate::{
     contract::{Answer, AskId, Call, Failure, Reply, Status, What},
     operation::{Asks, Operation, conclude, decode},

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message as _;
 
-use super::{Lack, Read, all_cells, check_cell, children, lost, records};
+use super::records::{Lack, Read, all_cells, check_cell, children, lost, records};
 use crate::{
     contract::{Answer, AskId, Call, Code, Failure, Reply, Status, What},
     limits,

@@ -9,7 +9,7 @@ use crate::{
     },
 };
 
-use super::facts::Kind;
+use super::kind::Kind;
 
 /// A step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::commands::Do;
+use super::{
+    commands::Do,
+    kind::{Kind, kind},
+};
 use crate::{
     ops::workflow_status::traffic::{Traffic, forward_of},
     proto::{
@@ -15,18 +18,6 @@ use crate::{
         words::some,
     },
 };
-
-/// What a workflow is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    MoveTables,
-    Reshard,
-    Migrate,
-    Materialize,
-    Lookup,
-    OnlineDdl,
-    Other,
-}
 
 /// How its streams stand, all together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,18 +109,6 @@ pub(in crate::summary) fn traffic(workflow: &Workflow, status: Option<&WorkflowS
 /// How its tables' traffic goes different ways. The tables of one that moves none go where others have moved them.
 pub(in crate::summary) fn splits<'a>(workflow: &Workflow, around: &'a Surroundings) -> &'a [String] {
     if matches!(kind(workflow), Kind::MoveTables | Kind::Reshard) { &around.splits } else { &[] }
-}
-
-pub(super) fn kind(workflow: &Workflow) -> Kind {
-    match workflow.workflow_type.as_str() {
-        "MoveTables" => Kind::MoveTables,
-        "Reshard" => Kind::Reshard,
-        "Migrate" => Kind::Migrate,
-        "Materialize" => Kind::Materialize,
-        "CreateLookupIndex" => Kind::Lookup,
-        "OnlineDDL" => Kind::OnlineDdl,
-        _ => Kind::Other,
-    }
 }
 
 pub(super) fn phase(streams: &[(Health, &str, &Stream)]) -> Phase {

@@ -6,22 +6,34 @@
 
 mod commands;
 mod facts;
+mod kind;
 mod moves;
 
 use commands::{Do, command};
-use facts::{Case, Kind, Phase, Source, case};
+use facts::{Case, Phase, Source, case};
 pub(super) use facts::{lost_source, sources_here, splits, traffic};
+use kind::Kind;
 pub(super) use moves::against_traffic;
 use moves::{reverse, switched_already};
 
+use serde::Serialize;
+
 use super::{
     around::Surroundings,
-    describe::Step,
     health::{Whole, is_throttled},
     text::Command,
     words::duration,
 };
 use crate::{contract::Timestamp, ops::workflow_status::traffic::Traffic, proto::vtctldata::Workflow};
+
+/// Something that one could do next.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Step {
+    /// What for.
+    pub why: String,
+    /// The command; empty where there is none.
+    pub command: String,
+}
 
 /// The table.
 fn advise(case: &Case) -> Vec<(Do, &'static str)> {

@@ -1,11 +1,15 @@
 //! What moves: nothing is started against the way that its traffic goes, and the two directions of a move are told apart.
 
 use super::{
-    Surroundings,
     commands::Do,
-    facts::{Case, Kind, Phase, Source, case},
+    facts::{Case, Phase, Source, case},
+    kind::Kind,
 };
-use crate::{ops::workflow_status::traffic::Traffic, proto::vtctldata::Workflow, summary::health::Whole};
+use crate::{
+    ops::workflow_status::traffic::Traffic,
+    proto::vtctldata::Workflow,
+    summary::{around::Surroundings, health::Whole},
+};
 
 /// A move in its own direction, unless nothing of its writes is switched. Where they are, its source stands still and its target is live:
 /// started again, it would write old rows over new ones.
