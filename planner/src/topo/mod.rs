@@ -4,5 +4,6 @@
 
 pub(crate) mod contents;
 pub mod names;
+pub mod record;
 pub(crate) mod said;
 pub(crate) mod targets;

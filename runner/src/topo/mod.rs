@@ -16,6 +16,7 @@ use vtflow_planner::{Answer, FailureKind, Record};
 pub use etcd::{DEFAULT_READ_CONCURRENCY, EtcdConfig, EtcdCredentials, EtcdTopology};
 pub use lock::Held;
 pub use memory::MemoryTopology;
+pub use vtflow_planner::topo::record::CellRecord;
 
 /// The cell that names the global topology.
 pub const GLOBAL: &str = "global";
@@ -78,19 +79,6 @@ pub trait Topology: Send + Sync {
         let message = "this topology cannot be locked".to_owned();
         Box::pin(std::future::ready(Err(Answer::Failed { kind: FailureKind::Status(UNIMPLEMENTED), message })))
     }
-}
-
-/// One record of a topology, with its cell.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct CellRecord {
-    /// The cell's name, or `global`.
-    pub cell: String,
-    /// Relative to the cell's root, without a slash in front.
-    pub path: String,
-    /// In the back end's own count. Ignored where a record is written.
-    pub version: i64,
-    /// As stored.
-    pub value: Vec<u8>,
 }
 
 /// The path of a cell's own record in the global topology. Source: `go/vt/topo/cell_info.go:pathForCellInfo`.
