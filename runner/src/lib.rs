@@ -21,11 +21,9 @@ pub mod topo;
 pub mod trace;
 
 mod cause;
-mod given_file;
 mod line;
 mod link;
 mod page;
-mod private_file;
 mod reloaded;
 mod room;
 mod unary;

@@ -5,8 +5,9 @@
 use std::{convert::Infallible, fmt, path::Path, str::FromStr};
 
 use serde::Deserialize;
+use vtflow_files::given_file;
 
-use crate::{given_file, tls::OptionError};
+use crate::tls::OptionError;
 
 /// A password. Compared, sent, never shown.
 #[derive(Clone, PartialEq, Eq, Deserialize)]

@@ -7,10 +7,10 @@
 use std::{io, path::PathBuf};
 
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
+use vtflow_files::given_file;
 
 use crate::{
     cause::root_cause,
-    given_file,
     reloaded::Reloaded,
     secret::{CredentialsFault, shown_address},
 };

@@ -10,12 +10,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use vtflow_files::{given_file, private_file};
 use vtflow_planner::{
     Answer, Ask, AskId, Call, FailureKind, Reply, Timestamp,
     trace::{FORMAT, Planner, Trace, Traced},
 };
 
-use crate::{given_file, observe::Observer, planner_host::PlannerHost, private_file};
+use crate::{observe::Observer, planner_host::PlannerHost};
 
 /// Writes down one flow.
 pub struct Recorder {

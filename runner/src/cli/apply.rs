@@ -4,13 +4,13 @@ use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, bail};
 use clap::Args;
+use vtflow_files::given_file;
 use vtflow_planner::{Effect, rpc, write::WritePlan};
 
 use super::{
     act::{self, SayArgs},
     connect::Connected,
 };
-use crate::given_file;
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ApplyArgs {

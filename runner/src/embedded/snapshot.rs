@@ -15,9 +15,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{private_file, topo::CellRecord};
+use crate::topo::CellRecord;
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::SerializeMap};
+use vtflow_files::private_file;
 use vtflow_planner::{
     Timestamp,
     query::name::{BadSqlName, SqlName},

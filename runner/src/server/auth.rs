@@ -7,13 +7,14 @@ use std::path::PathBuf;
 
 use http::{Extensions, HeaderMap, HeaderValue};
 use subtle::{Choice, ConstantTimeEq};
+use vtflow_files::given_file;
 
 use super::{
     door::{Peer, ServerTls},
     message::{Refusal, code},
     subject::is_allowed,
 };
-use crate::{given_file, reloaded::Reloaded, secret::Credentials, tls::OptionError};
+use crate::{reloaded::Reloaded, secret::Credentials, tls::OptionError};
 
 /// `--grpc-auth-mode` and what goes with it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -12,11 +12,11 @@ use std::{
 };
 
 /// Bytes of certificates, keys and passwords: many times of what a system's authorities take.
-pub(crate) const SETTINGS_BYTES: u64 = 4 << 20;
+pub const SETTINGS_BYTES: u64 = 4 << 20;
 /// Bytes of a plan: many times of what one has for a thousand shards.
-pub(crate) const PLAN_BYTES: u64 = 64 << 20;
+pub const PLAN_BYTES: u64 = 64 << 20;
 /// Bytes of a planner that was built elsewhere.
-pub(crate) const PLANNER_BYTES: u64 = 64 << 20;
+pub const PLANNER_BYTES: u64 = 64 << 20;
 
 /// How long nothing may come out of a pipe.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -27,7 +27,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 ///
 /// # Errors
 /// As [`open`], and those of reading: there are more bytes, or nobody writes into the pipe.
-pub(crate) fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     open(path, most)?.read_to_end(&mut bytes)?;
     Ok(bytes)
@@ -37,7 +37,7 @@ pub(crate) fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
 ///
 /// # Errors
 /// It is a directory, a device or a socket, it is larger, or the system refuses.
-pub(crate) fn open(path: &Path, most: u64) -> io::Result<Given> {
+pub fn open(path: &Path, most: u64) -> io::Result<Given> {
     // Before it is opened: to open a device may do something.
     check(&fs::metadata(path)?, most)?;
     let mut options = OpenOptions::new();
@@ -70,7 +70,7 @@ fn too_large(most: u64) -> io::Error {
 }
 
 /// A file that is read up to its bound.
-pub(crate) struct Given {
+pub struct Given {
     file: File,
     is_pipe: bool,
     patience: Duration,

@@ -14,7 +14,7 @@ use std::{
 ///
 /// # Errors
 /// Something of that name is there, whatever it is, or the system refuses.
-pub(crate) fn create(path: &Path) -> io::Result<File> {
+pub fn create(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     // With `create_new` the name must be free: a symbolic link is something of that name, wherever it leads.
     options.write(true).create_new(true);
@@ -28,7 +28,7 @@ pub(crate) fn create(path: &Path) -> io::Result<File> {
 ///
 /// # Errors
 /// A symbolic link, a device, a directory is there, or the system refuses.
-pub(crate) fn create_anew(path: &Path) -> io::Result<File> {
+pub fn create_anew(path: &Path) -> io::Result<File> {
     match fs::symlink_metadata(path) {
         Ok(found) if found.is_file() => fs::remove_file(path)?,
         Ok(found) if found.is_symlink() => {
@@ -45,7 +45,7 @@ pub(crate) fn create_anew(path: &Path) -> io::Result<File> {
 ///
 /// # Errors
 /// Something of that name is there (with parents: something else than a directory), or the system refuses.
-pub(crate) fn create_directory(path: &Path, with_parents: bool) -> io::Result<()> {
+pub fn create_directory(path: &Path, with_parents: bool) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(with_parents);
     #[cfg(unix)]
@@ -57,7 +57,7 @@ pub(crate) fn create_directory(path: &Path, with_parents: bool) -> io::Result<()
 ///
 /// # Errors
 /// It is a symbolic link, a pipe, a device, a directory or larger, or the system refuses.
-pub(crate) fn open(path: &Path, bytes: u64) -> io::Result<(File, u64)> {
+pub fn open(path: &Path, bytes: u64) -> io::Result<(File, u64)> {
     // Before it is opened: opening a pipe waits for whoever writes to it.
     check(&fs::symlink_metadata(path)?, bytes)?;
     let mut options = OpenOptions::new();
