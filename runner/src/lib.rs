@@ -8,11 +8,9 @@
 pub mod cli;
 pub mod deadline;
 pub mod drive;
-pub mod embedded;
 pub mod observe;
 pub mod output;
 pub mod planner_host;
-pub mod raw;
 pub mod secret;
 pub mod server;
 pub mod tablet;
@@ -27,3 +25,6 @@ mod page;
 mod reloaded;
 mod room;
 mod unary;
+
+pub use vtflow_embedded as embedded;
+pub use vtflow_embedded::raw;
