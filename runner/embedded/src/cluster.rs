@@ -1,4 +1,4 @@
-//! A running embedded cluster: one listener per tablet, the faults that a tablet may be given, and the topology that leads there.
+//! A running embedded cluster: one listener per tablet, with the fault that it is given, and the topology that leads there.
 //!
 //! All tablets share one runtime of their own, which dropping the [`Cluster`] shuts down with everything in it.
 
@@ -16,7 +16,6 @@ use std::{
     time::Duration,
 };
 
-use prost::{Message, encoding};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpSocket, TcpStream},
@@ -29,51 +28,17 @@ use tonic::{
     body::Body,
     transport::{Server, server::Connected},
 };
-use vtflow_planner::{
-    proto::topodata::{self, TabletType},
-    topo::record::CellRecord,
-};
+use vtflow_planner::{proto::topodata::TabletType, topo::record::CellRecord};
 
 use crate::{
     bounds,
+    fault::Fault,
     mysql::{clock::Clock, engine::Engine},
-    severable::Knife,
+    records::{db_name, has_address, one_line, patched, tablet_records},
+    severable::Severable,
     snapshot::{Snapshot, TabletRows},
     tablet::service::{Tablet, TabletService},
 };
-
-/// What is wrong with a tablet.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Fault {
-    /// Nothing.
-    #[default]
-    None,
-    /// Its port refuses connections.
-    Down,
-    /// It accepts connections and never answers.
-    Hang,
-    /// It drops the connection on each call.
-    CloseConnection,
-    /// It answers bytes that are not a message.
-    Garbage,
-    /// It answers later than the others by this much.
-    Delay(Duration),
-    /// It reads well, and goes wrong when it is to change something.
-    OnWrite(OnWrite),
-}
-
-/// What goes wrong when a tablet is to change something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnWrite {
-    /// It refuses, and changes nothing.
-    Refuse,
-    /// It never answers, and changes nothing.
-    Hang,
-    /// It makes the change, and the connection breaks before the answer is out.
-    LoseAnswer,
-    /// It makes the change and dies: the connection breaks, and every later one.
-    Die,
-}
 
 /// The tablets of a snapshot, running. Dropping it stops them.
 pub struct Cluster {
@@ -174,7 +139,7 @@ impl Cluster {
                 delay: delay + if let Fault::Delay(more) = fault { more } else { Duration::ZERO },
                 garbage: fault == Fault::Garbage,
                 on_write: if let Fault::OnWrite(what) = fault { Some(what) } else { None },
-                knife: Knife::new(),
+                severable: Severable::new(),
                 writes: Arc::clone(writes.entry(alias.clone()).or_default()),
                 engine: Arc::new(Mutex::new(engine)),
                 running: Arc::clone(&running),
@@ -234,7 +199,9 @@ fn serve(handle: &Handle, listener: TcpListener, tablet: Tablet, fault: Fault) {
         }
         Fault::None | Fault::Garbage | Fault::Delay(_) | Fault::OnWrite(_) | Fault::Down => {
             let tablet = Arc::new(tablet);
-            serve_as(handle, listener, TabletService(Arc::clone(&tablet)), move |connection| tablet.knife.connection(connection));
+            serve_as(handle, listener, TabletService(Arc::clone(&tablet)), move |connection| {
+                tablet.severable.connection(connection)
+            });
         }
     }
 }
@@ -294,43 +261,6 @@ async fn close_on_call(mut connection: TcpStream) -> io::Result<()> {
     }
 }
 
-fn tablet_alias(record: &CellRecord) -> Option<&str> {
-    record.path.strip_prefix("tablets/")?.strip_suffix("/Tablet")
-}
-
-/// The tablets by alias. A record that is none is left out, with a warning.
-fn tablet_records<'a>(
-    topo: impl Iterator<Item = &'a CellRecord>,
-    warnings: &mut Vec<String>,
-) -> BTreeMap<String, topodata::Tablet> {
-    let mut records = BTreeMap::new();
-    for record in topo {
-        let Some(alias) = tablet_alias(record) else { continue };
-        match topodata::Tablet::decode(record.value.as_slice()) {
-            Ok(tablet) => {
-                records.insert(alias.to_owned(), tablet);
-            }
-            Err(error) => warnings.push(one_line(&format!(
-                "the topology record {} of cell {} is not a tablet: {error}; no tablet is started for it; mend topo.json or take \
-                 the snapshot again",
-                record.path, record.cell
-            ))),
-        }
-    }
-    records
-}
-
-/// Source: `go/vt/topo/topoproto/tablet.go:TabletDbName`.
-fn db_name(tablet: &topodata::Tablet) -> String {
-    if !tablet.db_name_override.is_empty() {
-        tablet.db_name_override.clone()
-    } else if tablet.keyspace.is_empty() {
-        String::new()
-    } else {
-        format!("vt_{}", tablet.keyspace)
-    }
-}
-
 /// The databases, loaded on every processor. One that cannot be loaded is left out, with a warning.
 fn engines<'a>(
     tablets: impl Iterator<Item = (&'a String, &'a TabletRows)>,
@@ -361,35 +291,3 @@ fn engines<'a>(
     }
     Ok(engines)
 }
-
-/// The text without what would break its line: names and causes come from files.
-fn one_line(text: &str) -> String {
-    text.replace(char::is_control, " ")
-}
-
-/// Leads a tablet record to its port by appending fields: the last value of a field wins, and unknown fields stay as they are.
-/// A record that leads nowhere stays so, byte for byte.
-fn patched(mut record: CellRecord, ports: &BTreeMap<String, u16>) -> CellRecord {
-    const HOSTNAME: u32 = 2;
-    let tablet = topodata::Tablet::decode(record.value.as_slice()).ok().filter(has_address);
-    let port = tablet_alias(&record).and_then(|alias| ports.get(alias));
-    if let (Some(tablet), Some(port)) = (tablet, port) {
-        encoding::string::encode(HOSTNAME, &"127.0.0.1".to_owned(), &mut record.value);
-        // Pages are served on the same port as calls.
-        let names = [GRPC, PAGES].into_iter().filter(|name| tablet.port_map.contains_key(*name));
-        let port_map = names.map(|name| (name.to_owned(), i32::from(*port))).collect();
-        let more = topodata::Tablet { port_map, ..topodata::Tablet::default() };
-        record.value.extend(more.encode_to_vec());
-    }
-    record
-}
-
-/// Whether the record says where to call: that of a tablet which was shut down has neither host nor ports.
-fn has_address(tablet: &topodata::Tablet) -> bool {
-    !tablet.hostname.is_empty() && tablet.port_map.get(GRPC).is_some_and(|port| *port > 0)
-}
-
-/// The port map's key for the port that is called.
-const GRPC: &str = "grpc";
-/// The port map's key for the port of the pages.
-const PAGES: &str = "vt";

@@ -9,15 +9,18 @@
 
 mod bounds;
 pub mod cluster;
+pub mod fault;
 pub mod generate;
 pub mod mysql;
 pub mod raw;
+mod records;
 pub mod release;
 mod severable;
 pub mod snapshot;
 pub mod tablet;
 
-pub use cluster::{Cluster, ClusterError, Fault, OnWrite};
+pub use cluster::{Cluster, ClusterError};
+pub use fault::{Fault, OnWrite};
 pub use generate::{Shape, demo, generate};
 pub use mysql::{clock, engine, error, schema};
 pub use release::Release;

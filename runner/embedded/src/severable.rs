@@ -16,12 +16,12 @@ use tokio::{
 };
 use tonic::transport::server::Connected;
 
-/// What cuts the connections of one tablet: how often it has happened, or [`FOR_GOOD`].
-pub(crate) struct Knife(watch::Sender<u64>);
+/// The connections of one tablet, which can all be cut: how often that has happened, or [`FOR_GOOD`].
+pub(crate) struct Severable(watch::Sender<u64>);
 
 const FOR_GOOD: u64 = u64::MAX;
 
-impl Knife {
+impl Severable {
     pub(crate) fn new() -> Self {
         Self(watch::Sender::new(0))
     }

@@ -17,11 +17,7 @@ use super::duration;
 use crate::{
     deadline::Deadlines,
     drive::{ClusterIo, drive},
-    embedded::{
-        cluster::{Cluster, Fault},
-        generate,
-        snapshot::Snapshot,
-    },
+    embedded::{Cluster, Fault, Snapshot, generate},
     output::{progress::Progress, terminal},
     planner_host::{PlannerChoice, PlannerHost},
     secret::{Credentials, Secret},

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     embedded::{
-        cluster::Fault,
+        Fault,
         generate::{self, Shape},
         release::Release,
     },

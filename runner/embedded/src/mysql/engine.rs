@@ -1,7 +1,7 @@
-//! One tablet's MySQL: an SQLite database with the sidecar tables in a schema called `_vt`, and the execution of statements.
+//! One tablet's MySQL: an SQLite database with the sidecar tables in a schema called `_vt`, and the execution of queries.
 //!
-//! It runs what it is given and answers as MySQL does. What may be run is decided by `controller_plan.rs`, the wording of
-//! failures on the wire by `service.rs`.
+//! It runs what it is given and answers as MySQL does. Statements of any kind come by `execute.rs`; what may be run is decided by
+//! `controller_plan.rs`, the wording of failures on the wire by `service.rs`.
 
 use std::fmt::Write as _;
 
@@ -9,7 +9,7 @@ use rusqlite::{
     Connection, ffi, params_from_iter,
     types::{Value as SqliteValue, ValueRef},
 };
-use sqlparser::ast::{Expr, ObjectName, Query, SelectItem, SetExpr, Statement, Value, Visit, Visitor};
+use sqlparser::ast::{Expr, ObjectName, Query, Value, Visit, Visitor};
 use tonic::Code;
 use vtflow_planner::{
     proto::query::{Field, QueryResult, Row},
@@ -25,13 +25,12 @@ use super::{
     rewrite::{Translated, translate_query},
     schema::{self, INFORMATION_SCHEMA, SIDECAR, Table},
     scope::{Catalog, Scopes},
-    writes,
+    sqlite_error::from_sqlite,
 };
 use crate::{
     bounds,
     release::Release,
     snapshot::{Cell, TableRows, TabletRows},
-    tablet::controller_plan::parse_one,
 };
 
 /// The rows that `VReplicationExec` and its like answer at most.
@@ -116,19 +115,6 @@ impl Engine {
     /// The tablet's release.
     pub fn release(&self) -> Release {
         self.release
-    }
-
-    /// Runs one statement of any kind that MySQL would be given by a tablet, with `default_database` in use.
-    ///
-    /// # Errors
-    ///
-    /// MySQL's, or that more than `max_rows` rows came.
-    pub fn execute(&mut self, sql: &str, default_database: Option<&str>, max_rows: u64) -> Result<QueryResult, TabletError> {
-        let statement = parse_one(sql, Release::NEWEST).map_err(|error| mysql(syntax(sql, &error), sql))?;
-        match statement {
-            Statement::Query(query) => self.select(&query, sql, default_database, max_rows),
-            statement => writes::execute(self, statement, default_database).map_err(|error| mysql(error, sql)),
-        }
     }
 
     /// Runs a query.
@@ -223,18 +209,6 @@ pub fn mysql(error: MysqlError, sql: &str) -> TabletError {
     TabletError::Mysql { error, query: sql.to_owned() }
 }
 
-fn syntax(sql: &str, error: &TabletError) -> MysqlError {
-    if let Err(error) = bounds::check(sql) {
-        return error;
-    }
-    let text = error.to_string();
-    if text == "Query was empty" {
-        return MysqlError { errno: 1065, sqlstate: "42000", text };
-    }
-    let near = text.rsplit_once("near '").map_or("", |(_, near)| near.trim_end_matches('\''));
-    MysqlError::syntax(sql.find(near).filter(|_| !near.is_empty()).and_then(|at| sql.get(at..)).unwrap_or(""))
-}
-
 /// The first bind variable of a statement: tablets supply none.
 fn placeholder(query: &Query) -> Option<String> {
     struct Finder(Option<String>);
@@ -253,71 +227,6 @@ fn placeholder(query: &Query) -> Option<String> {
     let mut finder = Finder(None);
     let _ = query.visit(&mut finder);
     finder.0
-}
-
-/// What MySQL would say where SQLite says this.
-pub(crate) fn from_sqlite(error: &rusqlite::Error, query: Option<&Query>) -> MysqlError {
-    let text = match error {
-        rusqlite::Error::SqlInputError { msg, .. } => msg.clone(),
-        rusqlite::Error::SqliteFailure(_, Some(message)) => message.clone(),
-        other => other.to_string(),
-    };
-    let after = |prefix: &str| text.strip_prefix(prefix).map(|rest| rest.trim_matches('`').to_owned());
-    if let Some(name) = after("no such column: ") {
-        return MysqlError::unknown_column(&name, clause_of(&name, query));
-    }
-    if let Some(name) = text.split_once(" has no column named ").map(|(_, name)| name) {
-        return MysqlError::unknown_column(name.trim_matches('`'), "field list");
-    }
-    if let Some(name) = after("ambiguous column name: ") {
-        let text = format!("Column '{name}' in {} is ambiguous", clause_of(&name, query));
-        return MysqlError { errno: 1052, sqlstate: "23000", text };
-    }
-    if let Some(column) = after("NOT NULL constraint failed: ") {
-        let column = column.rsplit('.').next().unwrap_or(&column);
-        let text = format!("Field '{column}' doesn't have a default value");
-        return MysqlError { errno: 1364, sqlstate: "HY000", text };
-    }
-    if let Some(columns) = after("UNIQUE constraint failed: ") {
-        let text = format!("Duplicate entry for key '{columns}'");
-        return MysqlError { errno: 1062, sqlstate: "23000", text };
-    }
-    if text == "interrupted" {
-        let text = "Query execution was interrupted, maximum statement execution time exceeded".to_owned();
-        return MysqlError { errno: 3024, sqlstate: "HY000", text };
-    }
-    if text.starts_with("misuse of aggregate") {
-        return MysqlError { errno: 1111, sqlstate: "HY000", text: "Invalid use of group function".to_owned() };
-    }
-    if text.starts_with("Invalid JSON text") {
-        return MysqlError { errno: 3140, sqlstate: "22032", text };
-    }
-    MysqlError { errno: 1105, sqlstate: "HY000", text }
-}
-
-fn clause_of(name: &str, query: Option<&Query>) -> &'static str {
-    let Some(query) = query else { return "field list" };
-    let is_named = |expr: &Expr| expr.to_string().replace('`', "") == name;
-    let in_list = match &*query.body {
-        SetExpr::Select(select) => select.projection.iter().any(|item| match item {
-            SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
-                expr.to_string().replace('`', "").contains(name)
-            }
-            _ => false,
-        }),
-        _ => false,
-    };
-    let in_order = query.order_by.as_ref().is_some_and(|order| match &order.kind {
-        sqlparser::ast::OrderByKind::Expressions(items) => items.iter().any(|item| is_named(&item.expr)),
-        sqlparser::ast::OrderByKind::All(_) => false,
-    });
-    if in_list {
-        "field list"
-    } else if in_order {
-        "order clause"
-    } else {
-        "where clause"
-    }
 }
 
 /// A row as MySQL's text protocol sends it.

@@ -4,11 +4,14 @@
 pub mod clock;
 pub mod engine;
 pub mod error;
+mod execute;
 mod fence;
 pub mod fields;
 pub(crate) mod functions;
 mod json;
+pub(crate) mod parser;
 pub(crate) mod rewrite;
 pub mod schema;
 pub(crate) mod scope;
+pub(crate) mod sqlite_error;
 pub(crate) mod writes;

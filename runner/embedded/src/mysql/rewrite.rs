@@ -9,15 +9,15 @@ use std::ops::ControlFlow;
 use rusqlite::types::Value as SqliteValue;
 use sqlparser::ast::{
     BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
-    FunctionArgumentList, FunctionArguments, Ident, Interval, ObjectName, Query, Select, SelectItem, Statement, TableFactor,
-    Value, ValueWithSpan, VisitMut, VisitorMut,
+    FunctionArgumentList, FunctionArguments, Ident, Interval, ObjectName, Query, Select, SelectItem, Statement, Value,
+    ValueWithSpan, VisitMut, VisitorMut,
 };
 
 use super::{
     error::MysqlError,
     fields::types,
     functions::{Kind, text_or_blob},
-    scope::Scopes,
+    scope::{Scopes, arguments, is_dual},
 };
 
 /// A statement ready for SQLite.
@@ -121,11 +121,6 @@ fn flow(result: Result<(), MysqlError>) -> ControlFlow<MysqlError> {
         Ok(()) => ControlFlow::Continue(()),
         Err(error) => ControlFlow::Break(error),
     }
-}
-
-/// Whether this is MySQL's table of one row.
-pub(crate) fn is_dual(table: &TableFactor) -> bool {
-    matches!(table, TableFactor::Table { name, .. } if name.to_string().eq_ignore_ascii_case("dual"))
 }
 
 impl Rewriter<'_> {
@@ -325,22 +320,6 @@ fn call(name: &str, args: Vec<Expr>) -> Expr {
         over: None,
         within_group: Vec::new(),
     })
-}
-
-/// The plain arguments of a call. What is not an expression (`count(*)`) is left out.
-pub(crate) fn arguments(function: &Function) -> Vec<Expr> {
-    match &function.args {
-        FunctionArguments::List(list) => list
-            .args
-            .iter()
-            .filter_map(|arg| match arg {
-                FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr.clone()),
-                _ => None,
-            })
-            .collect(),
-        FunctionArguments::Subquery(query) => vec![Expr::Subquery(query.clone())],
-        FunctionArguments::None => Vec::new(),
-    }
 }
 
 fn cast(inner: Expr, data_type: &DataType) -> Expr {

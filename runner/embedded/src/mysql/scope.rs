@@ -5,15 +5,14 @@
 use std::collections::BTreeMap;
 
 use sqlparser::ast::{
-    BinaryOperator, DataType, Expr, Function, Ident, JoinOperator, ObjectName, Query, Select, SelectItem,
-    SelectItemQualifiedWildcardKind, SetExpr, TableFactor, TableWithJoins, Value,
+    BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, JoinOperator, ObjectName,
+    Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableFactor, TableWithJoins, Value,
 };
 use vtflow_planner::proto::query::Field;
 
 use super::{
     error::MysqlError,
     fields::{self, DECIMALS_NOT_FIXED, flags, types},
-    rewrite::{arguments, is_dual},
     schema::{INFORMATION_SCHEMA, SIDECAR, Table},
 };
 use crate::bounds;
@@ -425,6 +424,27 @@ fn check_columns(count: usize) -> Result<(), MysqlError> {
 /// The parts of a name, unquoted.
 pub(crate) fn parts(name: &ObjectName) -> Vec<String> {
     name.0.iter().filter_map(|part| part.as_ident().map(|ident| ident.value.clone())).collect()
+}
+
+/// Whether this is MySQL's table of one row.
+pub(crate) fn is_dual(table: &TableFactor) -> bool {
+    matches!(table, TableFactor::Table { name, .. } if name.to_string().eq_ignore_ascii_case("dual"))
+}
+
+/// The plain arguments of a call. What is not an expression (`count(*)`) is left out.
+pub(crate) fn arguments(function: &Function) -> Vec<Expr> {
+    match &function.args {
+        FunctionArguments::List(list) => list
+            .args
+            .iter()
+            .filter_map(|arg| match arg {
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr.clone()),
+                _ => None,
+            })
+            .collect(),
+        FunctionArguments::Subquery(query) => vec![Expr::Subquery(query.clone())],
+        FunctionArguments::None => Vec::new(),
+    }
 }
 
 /// Whether somewhere in the condition stands `… in (select …)`, outside of deeper subqueries.

@@ -16,12 +16,13 @@ use sqlparser::{
 use vtflow_planner::proto::query::QueryResult;
 
 use super::{
-    engine::{Engine, from_sqlite},
+    engine::Engine,
     error::MysqlError,
     fields::{Shape, is_integer, types},
     rewrite::{Translated, translate_write},
     schema::{SIDECAR, Table},
     scope::{Scopes, parts},
+    sqlite_error::from_sqlite,
 };
 
 /// Runs a statement that writes.

@@ -35,15 +35,16 @@ use vtflow_planner::proto::{
 use super::migrations::{self, Place};
 use crate::{
     bounds,
-    cluster::OnWrite,
+    fault::OnWrite,
     mysql::{
         engine::{Engine, MAX_ROWS},
         error::TabletError,
+        parser::parse_one,
         schema::SIDECAR,
     },
     raw::RawCodec,
     release::Release,
-    severable::Knife,
+    severable::Severable,
 };
 
 /// The longest message either way, in bytes: `--grpc-max-message-size` of a tablet.
@@ -73,7 +74,7 @@ pub struct Tablet {
     /// What goes wrong when it is to change something.
     pub on_write: Option<OnWrite>,
     /// What cuts its connections.
-    pub(crate) knife: Knife,
+    pub(crate) severable: Severable,
     /// How many calls that would change something have come.
     pub writes: Arc<AtomicUsize>,
     /// Its database.
@@ -194,8 +195,8 @@ impl Tablet {
             done.await
         };
         match on_write {
-            Some(OnWrite::LoseAnswer) => self.knife.cut(),
-            Some(OnWrite::Die) => self.knife.cut_for_good(),
+            Some(OnWrite::LoseAnswer) => self.severable.cut(),
+            Some(OnWrite::Die) => self.severable.cut_for_good(),
             _ => {}
         }
         if on_write.is_some() {
@@ -371,7 +372,7 @@ impl Call {
 
     fn vexec(&self, engine: &mut Engine, query: &str) -> Result<QueryResult, TabletError> {
         use sqlparser::ast::{SetExpr, Statement};
-        let statement = super::controller_plan::parse_one(query, self.release)?;
+        let statement = parse_one(query, self.release)?;
         let (table, allowed) = match &statement {
             Statement::Query(select) => match &*select.body {
                 SetExpr::Select(select) => (select.from.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "), true),

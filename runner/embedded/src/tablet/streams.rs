@@ -20,14 +20,16 @@ use vtflow_planner::proto::{
 };
 use vtflow_planner::rows::binlog_source;
 
-use super::controller_plan::{Plan, parse_one, plan};
+use super::controller_plan::{Plan, plan};
 use crate::{
     mysql::{
-        engine::{Engine, MAX_ROWS, from_sqlite, mysql},
+        engine::{Engine, MAX_ROWS, mysql},
         error::{MysqlError, TabletError},
         functions::text_or_blob,
+        parser::parse_one,
         rewrite::Translated,
         schema::SIDECAR,
+        sqlite_error::from_sqlite,
         writes,
     },
     release::Release,
