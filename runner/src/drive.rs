@@ -16,8 +16,8 @@ use vtflow_planner::{Answer, Ask, AskId, Asking, Effect, Failure, FailureKind, R
 
 use crate::{
     deadline::{Deadlines, bounded},
+    net::room::Share,
     observe::Observer,
-    room::Share,
     tablet::Tablets,
     topo::{FAILED_PRECONDITION, Held, Topology},
 };

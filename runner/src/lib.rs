@@ -3,8 +3,6 @@
 //! What to ask and what an answer means is decided in the planner; nothing here knows what a workflow is. The topology's
 //! back ends are in [`topo`], calls to tablets in [`tablet`], the loop between them and the flow in [`mod@drive`].
 
-//! runner
-
 pub mod cli;
 pub mod deadline;
 pub mod drive;
@@ -14,17 +12,13 @@ pub mod planner_host;
 pub mod secret;
 pub mod server;
 pub mod tablet;
-pub mod tls;
 pub mod topo;
 pub mod trace;
 
-mod cause;
-mod line;
-mod link;
+mod net;
 mod page;
 mod reloaded;
-mod room;
-mod unary;
 
+pub use net::tls;
 pub use vtflow_embedded as embedded;
 pub use vtflow_embedded::raw;

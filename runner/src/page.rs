@@ -11,7 +11,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use vtflow_planner::FailureKind;
 
-use crate::cause::root_cause;
+use crate::net::cause::root_cause;
 
 /// Bytes of a page at most. A tablet with thousands of tables shows about one MiB of variables.
 const PAGE_BYTES: usize = 8 << 20;

@@ -7,7 +7,7 @@ use std::{convert::Infallible, fmt, path::Path, str::FromStr};
 use serde::Deserialize;
 use vtflow_files::given_file;
 
-use crate::tls::OptionError;
+use crate::net::tls::OptionError;
 
 /// A password. Compared, sent, never shown.
 #[derive(Clone, PartialEq, Eq, Deserialize)]

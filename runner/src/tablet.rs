@@ -21,16 +21,18 @@ use tonic::transport::{ClientTlsConfig, Endpoint};
 use vtflow_planner::{Answer, Effect, FailureKind, PageAddress, TabletAddress};
 
 use crate::{
-    cause::root_cause,
     deadline::{bounded, text},
-    line::{Connected, Line},
-    link::{GONE, Link, Patience},
+    net::{
+        call::{CallError, Terms, unary},
+        cause::root_cause,
+        connection::{Connected, Line},
+        link::{GONE, Link, Patience},
+        room::{Room, Share},
+        tls::{OptionError, TlsFiles},
+    },
     page,
     reloaded::Reloaded,
-    room::{Room, Share},
     secret::{Credentials, CredentialsFault},
-    tls::{OptionError, TlsFiles},
-    unary::{CallError, Terms, unary},
 };
 
 /// How tablets are called.

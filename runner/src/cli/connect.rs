@@ -18,11 +18,11 @@ use crate::{
     deadline::Deadlines,
     drive::{ClusterIo, drive},
     embedded::{Cluster, Fault, Snapshot, generate},
+    net::tls::TlsFiles,
     output::{progress::Progress, terminal},
     planner_host::{PlannerChoice, PlannerHost},
     secret::{Credentials, Secret},
     tablet::{DEFAULT_CONCURRENCY, DEFAULT_CONCURRENCY_PER_CELL, TabletOptions, Tablets},
-    tls::TlsFiles,
     topo::{CellRecord, DEFAULT_READ_CONCURRENCY, EtcdConfig, EtcdCredentials, EtcdTopology, GLOBAL, MemoryTopology},
     trace::{Recorder, TraceFile},
 };

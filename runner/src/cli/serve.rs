@@ -11,6 +11,7 @@ use vtflow_planner::rpc;
 
 use super::{ConnectArgs, connect::Connected, duration};
 use crate::{
+    net::tls::TlsFiles,
     output::terminal,
     planner_host::PlannerHost,
     reloaded::look_again,
@@ -18,7 +19,6 @@ use crate::{
         ANSWER_BYTES, AuthOptions, DEFAULT_FLOWS, ForwardTo, Server, ServerOptions, ServerTls, flush_log, log,
         methods::{self, Answerer},
     },
-    tls::TlsFiles,
 };
 
 #[derive(Args, Clone, Debug)]

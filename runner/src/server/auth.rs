@@ -14,7 +14,7 @@ use super::{
     message::{Refusal, code},
     subject::is_allowed,
 };
-use crate::{reloaded::Reloaded, secret::Credentials, tls::OptionError};
+use crate::{net::tls::OptionError, reloaded::Reloaded, secret::Credentials};
 
 /// `--grpc-auth-mode` and what goes with it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

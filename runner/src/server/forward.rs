@@ -16,11 +16,13 @@ use tower::Service;
 
 use super::message::{Refusal, code};
 use crate::{
-    cause::root_cause,
-    line::{Connected, Line},
-    link::{Link, Patience},
+    net::{
+        cause::root_cause,
+        connection::{Connected, Line},
+        link::{Link, Patience},
+        tls::{OptionError, TlsFiles},
+    },
     reloaded::Reloaded,
-    tls::{OptionError, TlsFiles},
 };
 
 /// Where RPCs go that vtflow does not serve.

@@ -51,9 +51,9 @@ use self::{
 };
 use crate::{
     drive::ClusterIo,
+    net::tls::OptionError,
     observe::{Nobody, Observer},
     planner_host::PlannerHost,
-    tls::OptionError,
     trace::TraceFile,
 };
 

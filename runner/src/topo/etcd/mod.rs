@@ -33,9 +33,9 @@ use super::{
     no_such_cell, node,
 };
 use crate::{
+    net::tls::{OptionError, TlsFiles},
     reloaded::Reloaded,
     secret::Credentials,
-    tls::{OptionError, TlsFiles},
 };
 pub use put::PutError;
 

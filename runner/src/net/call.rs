@@ -12,7 +12,7 @@ use http_body_util::{BodyExt, Full};
 use tonic::{body::Body, transport::Channel};
 use tower::Service;
 
-use crate::{
+use super::{
     cause::root_cause,
     room::{Share, Taken},
 };

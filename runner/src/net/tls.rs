@@ -9,8 +9,8 @@ use std::{io, path::PathBuf};
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 use vtflow_files::given_file;
 
+use super::cause::root_cause;
 use crate::{
-    cause::root_cause,
     reloaded::Reloaded,
     secret::{CredentialsFault, shown_address},
 };

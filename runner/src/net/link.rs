@@ -26,9 +26,9 @@ use tokio::{
 use tonic::transport::{Channel, Endpoint};
 use tower::{ServiceExt, service_fn};
 
-use crate::{
+use super::{
+    call::{CallError, Terms, unary},
     cause::root_cause,
-    unary::{CallError, Terms, unary},
 };
 
 /// A connection. Clones are the same one.
