@@ -3,29 +3,25 @@
 //! What to ask and what an answer means is decided in the planner; nothing here knows what a workflow is. The topology's
 //! back ends are in [`topo`], calls to tablets in [`tablet`], the loop between them and the flow in [`mod@drive`].
 
-//! runner
-
 pub mod cli;
 pub mod deadline;
 pub mod drive;
-pub mod embedded;
+pub mod error;
 pub mod observe;
 pub mod output;
 pub mod planner_host;
-pub mod raw;
 pub mod secret;
 pub mod server;
 pub mod tablet;
-pub mod tls;
 pub mod topo;
-pub mod trace;
+pub mod trace_file;
 
-mod cause;
-mod given_file;
-mod line;
-mod link;
-mod page;
-mod private_file;
+mod log;
+mod net;
 mod reloaded;
-mod room;
-mod unary;
+
+pub use net::tls;
+#[cfg(feature = "embedded")]
+pub use vtflow_embedded as embedded;
+#[cfg(feature = "embedded")]
+pub use vtflow_embedded::raw;

@@ -3,9 +3,8 @@
 use std::{ffi::OsStr, path::PathBuf, str::FromStr};
 
 use vtflow_component::{Limits, Planner as Component};
+use vtflow_files::given_file;
 use vtflow_planner::{Ask, Asking, Call, Failure, Flow, Timestamp, explain::Plan, trace::Planner as Build};
-
-use crate::given_file;
 
 /// The planner as a component, compressed (RFC 1950), if `cargo xtask component` had built it when this program was built.
 const EMBEDDED: Option<&[u8]> = include!(concat!(env!("OUT_DIR"), "/planner.rs"));

@@ -3,5 +3,6 @@
 //! Knows records, not back ends: every path is relative to a cell's root. Facts: `spec` of Vitess `go/vt/topo`, v10 to v24.
 
 pub mod names;
+pub mod record;
 pub(crate) mod said;
 pub(crate) mod targets;

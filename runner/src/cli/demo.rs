@@ -6,15 +6,19 @@ use anyhow::bail;
 use clap::Args;
 
 use super::{
-    ClusterCommand, ConnectArgs,
-    connect::{self, Connected, Embedding},
+    cluster::{
+        embed::Embedding,
+        flags::ConnectArgs,
+        open::{self, Connected},
+    },
+    command::{ClusterCommand, run_on},
     duration,
-    get_workflows::GetWorkflowsArgs,
+    read::workflows::{self, GetWorkflowsArgs},
     serve::{self, ListenArgs},
 };
 use crate::{
     embedded::{
-        cluster::Fault,
+        Fault,
         generate::{self, Shape},
         release::Release,
     },
@@ -67,7 +71,7 @@ pub(crate) struct DemoArgs {
 }
 
 pub(crate) async fn run(connect: &ConnectArgs, args: DemoArgs) -> anyhow::Result<ExitCode> {
-    let now = connect::now();
+    let now = open::now();
     let snapshot = match args.shards {
         None => generate::demo(now),
         Some(shards) if shards.is_power_of_two() => generate::generate(
@@ -96,10 +100,10 @@ pub(crate) async fn run(connect: &ConnectArgs, args: DemoArgs) -> anyhow::Result
         return serve::serve(connect, &Arc::new(cluster), &args.listen, "127.0.0.1").await;
     }
     if let Some(command) = args.command {
-        return super::run_on(&cluster, command).await;
+        return run_on(&cluster, command).await;
     }
     if !connect.has_topology_server() {
-        super::get_workflows::run(&cluster, GetWorkflowsArgs::all_of("customer")).await?;
+        workflows::run(&cluster, GetWorkflowsArgs::all_of("customer")).await?;
         terminal::error_line(
             "\nThe tablets listen on ports of 127.0.0.1, but only this process knows the topology.\n\
              Look closer:           vtflow demo get workflows customer -o json\n\

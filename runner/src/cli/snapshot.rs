@@ -7,8 +7,8 @@ use clap::Args;
 use prost::Message;
 use vtflow_planner::{Call, CallOptions, Failure, Lost, proto::vtflow::SnapshotRequest, rpc};
 
-use super::{connect::Connected, failures};
-use crate::{embedded::saved, output::terminal};
+use super::{cluster::open::Connected, failures};
+use crate::{embedded::snapshot::from_reply, output::terminal};
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct SaveArgs {
@@ -32,7 +32,7 @@ pub(crate) async fn save(cluster: &Connected, args: SaveArgs) -> anyhow::Result<
     let call = Call { path: rpc::SNAPSHOT.into(), request: request.encode_to_vec(), options: CallOptions::default() };
     let reply = cluster.perform(&call, now).await;
     let bytes = reply.result.map_err(|status| anyhow::anyhow!("{}", status.message))?;
-    let snapshot = saved::from_response(&bytes, now)?;
+    let snapshot = from_reply::from_response(&bytes, now)?;
     let left_out = snapshot.save(&args.dir)?;
     terminal::error_line(&format!(
         "{}: {} records, {} tablets. Look at it with --snapshot {0}",

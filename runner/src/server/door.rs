@@ -29,9 +29,10 @@ use tokio_rustls::{
     server::TlsStream,
 };
 use tonic::transport::server::Connected;
+use vtflow_files::given_file;
 
 use super::subject::subject;
-use crate::{given_file, reloaded::Reloaded, tls::OptionError};
+use crate::{error::OptionError, reloaded::Reloaded};
 
 /// PEM files of the server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -6,20 +6,20 @@ use std::{future::Future, sync::Arc, time::Duration};
 use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderValue};
-use tokio::{sync::watch, task::JoinHandle, time::Instant};
-use vtflow_planner::{Call, Code, Effect, Reply, serve, trace::Trace};
+use tokio::{runtime::Handle, sync::watch, task::JoinHandle, time::Instant};
+use vtflow_planner::{Call, Code, Effect, Reply, Timestamp, serve, trace::Trace};
 
 use super::{
-    audit::Audit,
-    message::{self, Refusal, code, framed},
-    record::{self, Record},
-    service::Inner,
+    admission::Admission, audit::Audit, metadata, metrics::Metrics, refusal::Refusal, rpc_log::Record, single_flight::Flights,
     trailers::told,
 };
 use crate::{
-    drive::drive,
-    observe::{Counts, Sums},
-    trace::{Recorder, TraceFile},
+    drive::{ClusterIo, drive},
+    log,
+    net::grpc::code,
+    observe::{Counts, Observer, Sums},
+    planner_host::PlannerHost,
+    trace_file::{Recorder, TraceFile},
 };
 
 /// What came of a request, ready to be sent to everybody who asked.
@@ -74,7 +74,29 @@ impl<T> Drop for Task<T> {
     }
 }
 
-impl Inner {
+/// Where requests get their `now` from: the machine's clock, or a recorded cluster's moment.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// What performs requests, and what they all have in common.
+pub(super) struct Performer {
+    pub(super) planner: PlannerHost,
+    pub(super) traces: Option<Arc<TraceFile>>,
+    pub(super) io: ClusterIo,
+    pub(super) now: Clock,
+    pub(super) observer: Arc<dyn Observer>,
+    pub(super) message_bytes: usize,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) flights: Flights<Arc<Answered>>,
+    /// How many changes are under way.
+    pub(super) writing: watch::Sender<usize>,
+    pub(super) admission: Arc<Admission>,
+    /// How long a request may take at most, whatever its caller says.
+    pub(super) request_time: Duration,
+    /// Where flows run, whichever port they came in by.
+    pub(super) runtime: Handle,
+}
+
+impl Performer {
     /// A read for the page: its trace, as JSON. The same way as every other read.
     pub(super) async fn trace(
         self: &Arc<Self>,
@@ -104,13 +126,13 @@ impl Inner {
         audit: Option<Audit>,
         is_traced: bool,
     ) -> impl Future<Output = Option<Arc<Answered>>> + use<> {
-        let inner = Arc::clone(self);
+        let performer = Arc::clone(self);
         let under_way = UnderWay::begin(&self.writing);
         let task = self.runtime.spawn(async move {
             let _under_way = under_way;
-            inner.flights.changed();
-            let answered = inner.flow(call, until, audit, if is_traced { Want::Kept } else { Want::Reply }).await;
-            inner.flights.changed();
+            performer.flights.changed();
+            let answered = performer.flow(call, until, audit, if is_traced { Want::Kept } else { Want::Reply }).await;
+            performer.flights.changed();
             answered
         });
         async move { task.await.ok() }
@@ -167,8 +189,8 @@ impl Inner {
                 });
             }
             let (frames, result) = frames(&reply, message_bytes);
-            let taken = result.as_ref().err().map_or(0, |refusal| message::message_size(&refusal.message));
-            let mut trailers = told(&reply.failures, message::METADATA_BYTES - message::RESERVED_BYTES - taken);
+            let taken = result.as_ref().err().map_or(0, |refusal| metadata::message_size(&refusal.message));
+            let mut trailers = told(&reply.failures, metadata::METADATA_BYTES - metadata::RESERVED_BYTES - taken);
             let is_untouched = reply.written.as_ref().is_none_or(|written| written.outcomes.is_empty());
             let is_elsewhere = is_untouched && matches!(&reply.result, Err(status) if status.code == Code::Unimplemented);
             drop(reply);
@@ -189,11 +211,12 @@ impl Inner {
 /// All messages of a reply, framed, and how it ends. A message that is too large ends it before.
 fn frames(reply: &Reply, message_bytes: usize) -> (Bytes, Result<(), Refusal>) {
     if let ([], Ok(message)) = (reply.stream.as_slice(), &reply.result) {
-        return framed(message, message_bytes).map_or_else(|refusal| (Bytes::new(), Err(refusal)), |frame| (frame, Ok(())));
+        return Refusal::framed(message, message_bytes)
+            .map_or_else(|refusal| (Bytes::new(), Err(refusal)), |frame| (frame, Ok(())));
     }
     let mut frames = BytesMut::new();
     for message in reply.stream.iter().chain(&reply.result) {
-        match framed(message, message_bytes) {
+        match Refusal::framed(message, message_bytes) {
             Ok(frame) => frames.extend_from_slice(&frame),
             Err(refusal) => return (frames.freeze(), Err(refusal)),
         }
@@ -212,7 +235,7 @@ async fn kept(traces: Option<Arc<TraceFile>>, trace: Option<Trace>) -> HeaderVal
     match number.unwrap_or_else(|error| Err(error.to_string())) {
         Ok(number) => number.into(),
         Err(error) => {
-            record::log("warn", &error);
+            log::message("warn", &error);
             HeaderValue::from_static("none: the file cannot be written; the server's log says why")
         }
     }

@@ -7,12 +7,12 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use prost_types::Timestamp;
 use serde::Serialize;
 use tokio::time::Instant;
-use vtflow_planner::{Answer, Timestamp};
+use vtflow_planner::Answer;
 
 use super::Answering;
-use crate::embedded::clock::to_text;
 
 /// A lock that is held, kept alive by itself. Dropped without [`Held::release`], it is given back in the background.
 pub trait Held: Send + Sync {
@@ -51,7 +51,7 @@ pub(super) fn contents(action: &str) -> Vec<u8> {
         action,
         host_name: or_unknown(host.or_else(|| std::env::var("HOSTNAME").ok())),
         user_name: or_unknown(std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).ok()),
-        time: to_text(now, 0).replace(' ', "T") + "Z",
+        time: now.to_string(),
         options: Options {},
         status: "Running",
     };

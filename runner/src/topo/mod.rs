@@ -3,6 +3,7 @@
 //! A back end knows keys, connections and its own error texts; what a record means is the planner's business. The texts are
 //! Vitess's (`go/vt/topo/errors.go:NewError`), since clients match them.
 
+mod cell;
 pub mod etcd;
 mod lock;
 pub mod memory;
@@ -16,6 +17,9 @@ use vtflow_planner::{Answer, FailureKind, Record};
 pub use etcd::{DEFAULT_READ_CONCURRENCY, EtcdConfig, EtcdCredentials, EtcdTopology};
 pub use lock::Held;
 pub use memory::MemoryTopology;
+pub use vtflow_planner::topo::record::CellRecord;
+
+use crate::net::grpc::code;
 
 /// The cell that names the global topology.
 pub const GLOBAL: &str = "global";
@@ -48,7 +52,7 @@ pub trait Topology: Send + Sync {
         })
     }
 
-    /// Writes a record over the version that was read: `Stored`, `Missing` or `Failed`, with [`FAILED_PRECONDITION`] and Vitess's
+    /// Writes a record over the version that was read: `Stored`, `Missing` or `Failed`, with `FAILED_PRECONDITION` and Vitess's
     /// text if it has another version by now. Sent once, whatever happens.
     fn put<'a>(
         &'a self,
@@ -60,7 +64,7 @@ pub trait Topology: Send + Sync {
     ) -> Answering<'a, Answer> {
         let _ = (cell, path, value, version, deadline);
         let message = "this topology cannot be written".to_owned();
-        Box::pin(std::future::ready(Answer::Failed { kind: FailureKind::Status(UNIMPLEMENTED), message }))
+        Box::pin(std::future::ready(Answer::Failed { kind: FailureKind::Status(code::UNIMPLEMENTED), message }))
     }
 
     /// Locks a directory of the global topology, waiting for those who hold it now. What comes back instead of a lock:
@@ -76,45 +80,8 @@ pub trait Topology: Send + Sync {
     ) -> Answering<'a, Result<Arc<dyn Held>, Answer>> {
         let _ = (path, action, is_named, deadline);
         let message = "this topology cannot be locked".to_owned();
-        Box::pin(std::future::ready(Err(Answer::Failed { kind: FailureKind::Status(UNIMPLEMENTED), message })))
+        Box::pin(std::future::ready(Err(Answer::Failed { kind: FailureKind::Status(code::UNIMPLEMENTED), message })))
     }
-}
-
-/// One record of a topology, with its cell.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct CellRecord {
-    /// The cell's name, or `global`.
-    pub cell: String,
-    /// Relative to the cell's root, without a slash in front.
-    pub path: String,
-    /// In the back end's own count. Ignored where a record is written.
-    pub version: i64,
-    /// As stored.
-    pub value: Vec<u8>,
-}
-
-/// The path of a cell's own record in the global topology. Source: `go/vt/topo/cell_info.go:pathForCellInfo`.
-pub(crate) fn cell_info_path(cell: &str) -> String {
-    format!("cells/{cell}/CellInfo")
-}
-
-/// Whether a cell's name may become part of a key. Vitess does not check: an alias with the cell `..` reads outside its root.
-pub(crate) fn is_cell_name(cell: &str) -> bool {
-    !cell.is_empty()
-        && cell != "."
-        && cell != ".."
-        && cell.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
-}
-
-/// Whether a relative path stays where it says: no empty, `.` or `..` element.
-pub(crate) fn is_plain_path(path: &str) -> bool {
-    path.split('/').all(|element| !matches!(element, "" | "." | ".."))
-}
-
-/// The answer for any record of a cell that has no `CellInfo`.
-pub(crate) fn no_such_cell(global_root: &str, cell: &str) -> Answer {
-    let node = node::join(&[global_root, &cell_info_path(cell)]);
-    Answer::Failed { kind: FailureKind::Status(NOT_FOUND), message: no_node(&node) }
 }
 
 /// Vitess's text for a record that does not exist.
@@ -124,14 +91,5 @@ pub fn no_node(node: &str) -> String {
 
 /// The answer to a write over a version that the record has no more. Source: `go/vt/topo/errors.go:NewError`.
 pub(crate) fn bad_version(node: &str) -> Answer {
-    Answer::Failed { kind: FailureKind::Status(FAILED_PRECONDITION), message: format!("bad node version: {node}") }
+    Answer::Failed { kind: FailureKind::Status(code::FAILED_PRECONDITION), message: format!("bad node version: {node}") }
 }
-
-/// gRPC code `FAILED_PRECONDITION`.
-pub(crate) const FAILED_PRECONDITION: i32 = 9;
-
-/// gRPC code `NOT_FOUND`.
-const NOT_FOUND: i32 = 5;
-
-/// gRPC code `UNIMPLEMENTED`.
-const UNIMPLEMENTED: i32 = 12;

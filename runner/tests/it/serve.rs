@@ -314,10 +314,7 @@ async fn health_is_served_and_watched_to_the_end() {
             let mut grpc = Grpc::new(channel(address).await);
             grpc.ready().await.unwrap();
             let path = http::uri::PathAndQuery::from_static("/grpc.health.v1.Health/Watch");
-            grpc.server_streaming(Request::new(health_of(service)), path, crate::embedded_support::Raw)
-                .await
-                .unwrap()
-                .into_inner()
+            grpc.server_streaming(Request::new(health_of(service)), path, vtflow::raw::RawCodec).await.unwrap().into_inner()
         }
     };
     let (mut known, mut unknown) = (watch("").await, watch("nope").await);

@@ -16,7 +16,6 @@ use std::{
     time::Duration,
 };
 
-use crate::embedded_support::Raw;
 use crate::support::serving::{GET_WORKFLOWS, Serving, channel, eventually, http_get, options, small, unary, workflows_of};
 use crate::support::{process::Process, relay::Relay};
 use bytes::Bytes;
@@ -34,6 +33,7 @@ use tonic::{
     transport::server::TcpIncoming,
 };
 use vtflow::{
+    raw::RawCodec as Raw,
     server::{AuthOptions, ForwardTo, Server, ServerOptions},
     tls::TlsFiles,
 };

@@ -5,7 +5,6 @@
 
 use std::{convert::Infallible, pin::Pin, task::Poll, time::Duration};
 
-use crate::embedded_support::Raw;
 use crate::support::serving::{NOW, Serving, http_get, options, small};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
@@ -24,6 +23,7 @@ use tonic::{
 };
 use vtflow::{
     embedded::{Fault, Snapshot},
+    raw::RawCodec as Raw,
     server::{ForwardTo, ServerOptions},
     tablet::{TabletOptions, Tablets},
     tls::TlsFiles,

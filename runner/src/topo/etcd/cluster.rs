@@ -23,9 +23,11 @@ use tonic::{
 use vtflow_planner::{Answer, FailureKind};
 
 use crate::{
-    cause::root_cause,
-    line::{Connected, Line},
-    link::{GONE, Link, Patience},
+    net::{
+        cause::root_cause,
+        connection::{Connected, Line},
+        link::{GONE, Link, Patience},
+    },
     reloaded::Reloaded,
     secret::{Credentials, shown_address},
 };
@@ -412,7 +414,7 @@ const HEAD_START: Duration = Duration::from_millis(200);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tls::TlsFiles;
+    use crate::net::tls::TlsFiles;
 
     fn dialing() -> Dialing {
         let tls = Arc::new(TlsFiles::default().reloaded("").unwrap());

@@ -1,13 +1,14 @@
 //! The topology in etcd (`--topo-implementation etcd2`): cells, keys, and answers from what etcd says.
 //!
-//! Connections and retries are in `cluster.rs`, the reads themselves in `read.rs`, locks in `lock.rs`, writing a demo's records in `put.rs`. Nothing
+//! Connections and retries are in `cluster.rs`, the reads themselves in `read.rs`, locks in `lock.rs`, writing a demo's records in `register.rs`. Nothing
 //! is answered from memory: a cell's record is read again on every ask, together with what is asked when its address is
 //! already known. Facts: `go/vt/topo/etcd2topo`, `go/vt/topo/server.go:ConnForCell`.
 
 mod cluster;
 mod lock;
-mod put;
+mod place;
 mod read;
+mod register;
 
 use std::{
     collections::BTreeMap,
@@ -26,18 +27,21 @@ use vtflow_planner::{Answer, proto::topodata::CellInfo};
 
 use self::{
     cluster::{Addresses, Cluster, Dialing},
+    place::Place,
     read::Values,
 };
 use super::{
-    Answering, GLOBAL, Held, Topology, cell_info_path, is_cell_name, is_plain_path, lock::contents, memory::unreadable_cell,
-    no_such_cell, node,
+    Answering, GLOBAL, Held, Topology,
+    cell::{cell_info_path, is_cell_name, no_such_cell, unreadable_cell},
+    lock::contents,
 };
 use crate::{
+    error::OptionError,
+    net::{credentials, tls::TlsFiles},
     reloaded::Reloaded,
     secret::Credentials,
-    tls::{OptionError, TlsFiles},
 };
-pub use put::PutError;
+pub use register::PutError;
 
 /// Where the global topology is, and how etcd is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,7 +82,7 @@ impl EtcdCredentials {
     fn reloaded(self) -> Result<Reloaded<Credentials>, OptionError> {
         match self {
             Self::Given(credentials) => Reloaded::new("the credentials for etcd", Vec::new(), move || Ok(credentials.clone())),
-            Self::File(path) => Reloaded::new("the credentials for etcd", vec![path.clone()], move || Credentials::read(&path)),
+            Self::File(path) => Reloaded::new("the credentials for etcd", vec![path.clone()], move || credentials::read(&path)),
         }
     }
 }
@@ -116,17 +120,6 @@ pub struct EtcdTopology {
     has_seen_cells: AtomicBool,
     read_concurrency: usize,
     lease_ttl: Duration,
-}
-
-/// One cell's place: an etcd cluster and a root in it.
-#[derive(Clone)]
-struct Place {
-    cluster: Arc<Cluster>,
-    /// As configured or recorded; error texts show it.
-    address: String,
-    root: String,
-    /// Of those who read in this cell.
-    turns: Arc<Semaphore>,
 }
 
 impl EtcdTopology {
@@ -321,16 +314,6 @@ const CELLS_KEPT: usize = 1024;
 
 fn turns(concurrency: usize) -> Arc<Semaphore> {
     Arc::new(Semaphore::new(concurrency.clamp(1, Semaphore::MAX_PERMITS)))
-}
-
-/// The node of a record, or `None` if its path would lead elsewhere: then there is nothing to read, only the name to show.
-fn readable(path: &str) -> bool {
-    is_plain_path(path.strip_suffix('/').unwrap_or(path))
-}
-
-/// The name that error texts show for a path under a root.
-fn record_node(root: &str, path: &str) -> String {
-    node::join(&[root, path])
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use vtflow::{
     drive::ClusterIo,
     embedded::{Cluster, Fault, Shape, Snapshot, generate},
     observe::Observer,
+    raw::RawCodec as Raw,
     server::{Server, ServerOptions},
     tablet::{TabletOptions, Tablets},
     topo::{CellRecord, MemoryTopology},
@@ -27,8 +28,6 @@ use vtflow_planner::{
     Answer, Ask, FailureKind, Timestamp,
     proto::{topodata, vtctldata::GetWorkflowsRequest},
 };
-
-use crate::embedded_support::Raw;
 
 pub(crate) const NOW: Timestamp = Timestamp { seconds: 1_795_424_044, nanos: 0 };
 pub(crate) const GET_WORKFLOWS: &str = "/vtctlservice.Vtctld/GetWorkflows";

@@ -1,0 +1,9 @@
+//! What vttablet decides: which RPCs and statements a release takes, what a change causes besides, and how failures are worded.
+
+pub mod controller_plan;
+mod migrations;
+pub mod service;
+mod source_text;
+mod streams;
+mod vdiff;
+mod workflow_writes;

@@ -1,0 +1,8 @@
+//! The tests of the embedded cluster, as one program: every file is a module.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod cluster;
+mod strangers;
+mod vexec_scope;
+mod wire;

@@ -1,0 +1,356 @@
+//! `vtflow get keyspaces`, `get shards KEYSPACE`, `get tablets [KEYSPACE[/SHARD]]`: what the topology says, no tablet is called.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use futures_util::{StreamExt, stream};
+use prost::Message;
+use vtflow_planner::{
+    Call, Failure, Lost, Status, Timestamp,
+    proto::{
+        topodata::TabletType,
+        vtctldata::{
+            FindAllShardsInKeyspaceRequest, FindAllShardsInKeyspaceResponse, GetKeyspaceRequest, GetKeyspacesResponse,
+            GetTabletsRequest, GetTabletsResponse,
+        },
+    },
+    summary,
+};
+
+use super::{
+    plan::Request,
+    view::{self, Format, Line, Reading, Screen, ShowArgs, View},
+};
+use crate::{
+    cli::cluster::open::Connected,
+    output::{
+        json::{Document, PlainList},
+        table::{Column, Fit},
+    },
+};
+
+const GET_KEYSPACE: &str = "/vtctlservice.Vtctld/GetKeyspace";
+const GET_KEYSPACES: &str = "/vtctlservice.Vtctld/GetKeyspaces";
+const FIND_SHARDS: &str = "/vtctlservice.Vtctld/FindAllShardsInKeyspace";
+const GET_TABLETS: &str = "/vtctlservice.Vtctld/GetTablets";
+
+/// Names under NOTE or DENIED in a table.
+const NAMES_SHOWN: usize = 3;
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct GetKeyspacesArgs {
+    #[command(flatten)]
+    show: ShowArgs,
+}
+
+/// The keyspaces and, by keyspace, the shards; `None` where they could not be read.
+pub(crate) struct Keyspaces {
+    reply: Vec<u8>,
+    shards: Vec<Option<FindAllShardsInKeyspaceResponse>>,
+}
+
+impl View for GetKeyspacesArgs {
+    type Read = Keyspaces;
+
+    async fn read(&self, cluster: &Connected, now: Timestamp) -> Reading<Keyspaces> {
+        let reply = view::ask(cluster, &view::call(GET_KEYSPACES, Vec::new(), false), now).await;
+        let mut failures = reply.failures;
+        let bytes = match reply.result {
+            Ok(bytes) => bytes,
+            Err(status) => return Reading { result: Err(status), failures },
+        };
+        let mut shards = Vec::new();
+        if self.show.is_for_people() {
+            let names: Vec<String> = match GetKeyspacesResponse::decode(bytes.as_slice()) {
+                Ok(reply) => reply.keyspaces.into_iter().map(|keyspace| keyspace.name).collect(),
+                Err(error) => return Reading::failed(Status::unknown(error.to_string())),
+            };
+            let calls: Vec<Call> = names.iter().map(|name| shards_of(name)).collect();
+            let replies: Vec<_> =
+                stream::iter(&calls).map(|call| view::ask(cluster, call, now)).buffered(view::KEYSPACES_AT_ONCE).collect().await;
+            for (name, reply) in names.iter().zip(replies) {
+                failures.extend(reply.failures);
+                let read = reply.result.and_then(|bytes| view::decode::<FindAllShardsInKeyspaceResponse>(&bytes));
+                shards.push(read.map_err(|status| failures.push(unread(name, status.message))).ok());
+            }
+        }
+        Reading { result: Ok(Keyspaces { reply: bytes, shards }), failures }
+    }
+
+    fn text(&self, screen: &Screen<'_, Keyspaces>) -> anyhow::Result<String> {
+        let Keyspaces { reply, shards } = screen.read;
+        let list = PlainList::read("vtctldata.GetKeyspacesResponse", "keyspaces", reply)?;
+        if let Some(text) = view::document(self.show.output, &list) {
+            return Ok(text?);
+        }
+        let keyspaces = GetKeyspacesResponse::decode(reply.as_slice())?.keyspaces;
+        if self.show.output == Format::Name {
+            return Ok(view::names(keyspaces.iter().map(|keyspace| keyspace.name.as_str())));
+        }
+        if keyspaces.is_empty() {
+            return Ok("No keyspaces.\n".into());
+        }
+        let columns = [
+            Column { heading: "KEYSPACE", fit: Fit::Name(12) },
+            Column { heading: "TYPE", fit: Fit::Middle(12) },
+            Column { heading: "DURABILITY", fit: Fit::Middle(12) },
+            Column { heading: "SHARDS", fit: Fit::Whole },
+            Column { heading: "SERVING", fit: Fit::Whole },
+            Column { heading: "NOTE", fit: Fit::Rest },
+        ];
+        let number = |n: Option<usize>| n.map_or_else(|| view::UNKNOWN.into(), |n| n.to_string());
+        let lines: Vec<Line> = summary::keyspaces(&keyspaces.into_iter().zip(shards.clone()).collect::<Vec<_>>())
+            .into_iter()
+            .map(|line| Line {
+                cells: vec![line.name, line.kind, line.durability, number(line.shards), number(line.serving), line.note],
+                has_trouble: line.has_trouble,
+            })
+            .collect();
+        Ok(view::lines(&columns, &lines, self.show.width(screen.width)))
+    }
+}
+
+/// A keyspace of which nothing is known.
+pub(crate) fn unread(keyspace: &str, message: String) -> Failure {
+    Failure {
+        keyspace: keyspace.into(),
+        shard: String::new(),
+        tablet: String::new(),
+        workflow: String::new(),
+        lost: Lost::Record,
+        message,
+    }
+}
+
+/// Which shards.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ShardsArgs {
+    /// The keyspace
+    keyspace: String,
+}
+
+impl Request for ShardsArgs {
+    fn call(&self) -> anyhow::Result<Call> {
+        Ok(shards_of(&self.keyspace))
+    }
+}
+
+pub(crate) fn shards_of(keyspace: &str) -> Call {
+    let request = FindAllShardsInKeyspaceRequest { keyspace: keyspace.into() };
+    view::call(FIND_SHARDS, request.encode_to_vec(), false)
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct GetShardsArgs {
+    #[command(flatten)]
+    shards: ShardsArgs,
+    #[command(flatten)]
+    show: ShowArgs,
+}
+
+impl View for GetShardsArgs {
+    type Read = Vec<u8>;
+
+    async fn read(&self, cluster: &Connected, now: Timestamp) -> Reading<Vec<u8>> {
+        let keyspace = &self.shards.keyspace;
+        let reply = view::ask(cluster, &shards_of(keyspace), now).await;
+        // A keyspace without shards and one that does not exist look the same there.
+        if reply.result.as_ref().is_ok_and(Vec::is_empty)
+            && let Err(status) = known(cluster, keyspace, now).await
+        {
+            return Reading::failed(status);
+        }
+        reply.into()
+    }
+
+    fn text(&self, screen: &Screen<'_, Vec<u8>>) -> anyhow::Result<String> {
+        let keyspace = &self.shards.keyspace;
+        let document = Document::read("vtctldata.FindAllShardsInKeyspaceResponse", screen.read)?;
+        if let Some(text) = view::document(self.show.output, &document) {
+            return Ok(text?);
+        }
+        let reply = FindAllShardsInKeyspaceResponse::decode(screen.read.as_slice())?;
+        if self.show.output == Format::Name {
+            let names: Vec<String> = reply.shards.keys().map(|shard| format!("{keyspace}/{shard}")).collect();
+            return Ok(view::names(names.iter().map(String::as_str)));
+        }
+        if reply.shards.is_empty() {
+            return Ok(format!("No shards in keyspace {keyspace}.\n"));
+        }
+        let columns = [
+            Column { heading: "SHARD", fit: Fit::Name(8) },
+            Column { heading: "PRIMARY", fit: Fit::Whole },
+            Column { heading: "SERVING", fit: Fit::Whole },
+            Column { heading: "SINCE", fit: Fit::Whole },
+            Column { heading: "DENIED TABLES", fit: Fit::Middle(16) },
+            Column { heading: "NOTE", fit: Fit::Rest },
+        ];
+        let is_wide = self.show.output == Format::Wide;
+        let lines: Vec<Line> = summary::shards(&reply, screen.now)
+            .into_iter()
+            .map(|line| Line {
+                cells: vec![
+                    line.name,
+                    if line.primary.is_empty() { view::UNKNOWN.into() } else { line.primary },
+                    if line.is_serving { "yes".into() } else { "no".into() },
+                    view::seconds(line.primary_seconds),
+                    denied(&line.denied, is_wide),
+                    line.note,
+                ],
+                has_trouble: line.has_trouble,
+            })
+            .collect();
+        Ok(view::lines(&columns, &lines, self.show.width(screen.width)))
+    }
+}
+
+fn denied(tables: &[String], is_wide: bool) -> String {
+    let shown = if is_wide { tables.len() } else { NAMES_SHOWN };
+    let more = tables.len().saturating_sub(shown);
+    let names = tables.iter().take(shown).map(String::as_str).collect::<Vec<_>>().join(", ");
+    if more == 0 { names } else { format!("{names} and {more} more") }
+}
+
+/// The names of all keyspaces, ascending, or why they cannot be had; and what is missing.
+pub(crate) async fn keyspace_names(cluster: &Connected, now: Timestamp) -> (Result<Vec<String>, Status>, Vec<Failure>) {
+    let reply = view::ask(cluster, &view::call(GET_KEYSPACES, Vec::new(), false), now).await;
+    let failures = reply.failures;
+    let names = reply.result.and_then(|bytes| {
+        let reply = GetKeyspacesResponse::decode(bytes.as_slice()).map_err(|error| Status::unknown(error.to_string()))?;
+        Ok(summary::keyspace_names(&reply, &failures))
+    });
+    (names, failures)
+}
+
+/// The names of a keyspace's shards, ascending.
+///
+/// # Errors
+/// Why they cannot be had.
+pub(crate) async fn shard_names(cluster: &Connected, keyspace: &str, now: Timestamp) -> Result<Vec<String>, Status> {
+    let bytes = view::ask(cluster, &shards_of(keyspace), now).await.result?;
+    Ok(view::decode::<FindAllShardsInKeyspaceResponse>(&bytes)?.shards.into_keys().collect())
+}
+
+/// Whether there is such a keyspace; otherwise, or if nobody can say, why not.
+pub(crate) async fn known(cluster: &Connected, keyspace: &str, now: Timestamp) -> Result<(), Status> {
+    let request = GetKeyspaceRequest { keyspace: keyspace.into() }.encode_to_vec();
+    view::ask(cluster, &view::call(GET_KEYSPACE, request, false), now).await.result.map(drop)
+}
+
+/// Which tablets.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct TabletsArgs {
+    /// Only those of this keyspace, or of this shard
+    #[arg(value_name = "KEYSPACE[/SHARD]")]
+    place: Option<String>,
+    /// Only those of these cells
+    #[arg(long, value_delimiter = ',', value_name = "CELL,...")]
+    cell: Vec<String>,
+    /// Only those of this type
+    #[arg(long = "type", visible_alias = "tablet-type", value_name = "TYPE", value_parser = tablet_type)]
+    tablet_type: Option<TabletType>,
+    /// Fail altogether if any record cannot be read
+    #[arg(long)]
+    strict: bool,
+}
+
+pub(crate) fn tablet_type(text: &str) -> Result<TabletType, String> {
+    match TabletType::from_str_name(&text.to_uppercase()) {
+        Some(TabletType::Unknown) | None => {
+            Err(format!("no tablet type {text}: primary, replica, rdonly, spare, experimental, backup, restore and drained are"))
+        }
+        Some(kind) => Ok(kind),
+    }
+}
+
+impl TabletsArgs {
+    fn keyspace_and_shard(&self) -> (&str, &str) {
+        let place = self.place.as_deref().unwrap_or_default();
+        place.split_once('/').unwrap_or((place, ""))
+    }
+}
+
+impl Request for TabletsArgs {
+    fn call(&self) -> anyhow::Result<Call> {
+        let (keyspace, shard) = self.keyspace_and_shard();
+        if self.place.as_ref().is_some_and(|place| keyspace.is_empty() || (shard.is_empty() && place.contains('/'))) {
+            anyhow::bail!("{:?} is no KEYSPACE and no KEYSPACE/SHARD", self.place.as_deref().unwrap_or_default());
+        }
+        let request = GetTabletsRequest {
+            keyspace: keyspace.into(),
+            shard: shard.into(),
+            cells: self.cell.clone(),
+            tablet_type: self.tablet_type.unwrap_or_default().into(),
+            ..GetTabletsRequest::default()
+        };
+        Ok(view::call(GET_TABLETS, request.encode_to_vec(), self.strict))
+    }
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct GetTabletsArgs {
+    #[command(flatten)]
+    tablets: TabletsArgs,
+    #[command(flatten)]
+    show: ShowArgs,
+}
+
+impl View for GetTabletsArgs {
+    type Read = Vec<u8>;
+
+    async fn read(&self, cluster: &Connected, now: Timestamp) -> Reading<Vec<u8>> {
+        let call = match self.tablets.call() {
+            Ok(call) => call,
+            Err(error) => return Reading::failed(Status::unknown(error.to_string())),
+        };
+        let reply = view::ask(cluster, &call, now).await;
+        let keyspace = self.tablets.keyspace_and_shard().0;
+        // To vtctld, a keyspace that does not exist is one without tablets.
+        if !keyspace.is_empty()
+            && reply.result.as_ref().is_ok_and(Vec::is_empty)
+            && let Err(status) = known(cluster, keyspace, now).await
+        {
+            return Reading::failed(status);
+        }
+        reply.into()
+    }
+
+    fn text(&self, screen: &Screen<'_, Vec<u8>>) -> anyhow::Result<String> {
+        let list = PlainList::read("vtctldata.GetTabletsResponse", "tablets", screen.read)?;
+        if let Some(text) = view::document(self.show.output, &list) {
+            return Ok(text?);
+        }
+        let lines = summary::tablets(&GetTabletsResponse::decode(screen.read.as_slice())?, screen.now);
+        if self.show.output == Format::Name {
+            return Ok(view::names(lines.iter().map(|line| line.alias.as_str())));
+        }
+        if lines.is_empty() {
+            return Ok("No such tablets.\n".into());
+        }
+        let columns = [
+            Column { heading: "TABLET", fit: Fit::Name(16) },
+            Column { heading: "SHARD", fit: Fit::Middle(12) },
+            Column { heading: "TYPE", fit: Fit::Whole },
+            Column { heading: "ADDRESS", fit: Fit::Middle(16) },
+            Column { heading: "SINCE", fit: Fit::Whole },
+            Column { heading: "NOTE", fit: Fit::Rest },
+        ];
+        let line = |line: summary::TabletLine| Line {
+            cells: vec![line.alias, line.place, line.kind, line.address, view::seconds(line.since_seconds), line.note],
+            has_trouble: line.has_trouble,
+        };
+        Ok(view::lines(&columns, &lines.into_iter().map(line).collect::<Vec<_>>(), self.show.width(screen.width)))
+    }
+}
+
+pub(crate) async fn keyspaces(cluster: &Connected, args: GetKeyspacesArgs) -> anyhow::Result<ExitCode> {
+    view::run(cluster, &args, args.show.watch, args.show.is_for_people()).await
+}
+
+pub(crate) async fn shards(cluster: &Connected, args: GetShardsArgs) -> anyhow::Result<ExitCode> {
+    view::run(cluster, &args, args.show.watch, args.show.is_for_people()).await
+}
+
+pub(crate) async fn tablets(cluster: &Connected, args: GetTabletsArgs) -> anyhow::Result<ExitCode> {
+    view::run(cluster, &args, args.show.watch, args.show.is_for_people()).await
+}

@@ -1,0 +1,201 @@
+//! `vtflow get vdiff KEYSPACE WORKFLOW [last|all|UUID]`: comparisons of source and target rows.
+
+use std::{fmt::Write, process::ExitCode};
+
+use clap::Args;
+use prost::Message;
+use vtflow_planner::{
+    Call, Status, Timestamp,
+    proto::vtctldata::{VDiffShowRequest, VDiffShowResponse},
+    rpc, summary,
+};
+
+use super::{
+    plan::Request,
+    topology::unread,
+    view::{self, Format, Line, Reading, Screen, ShowArgs, View},
+};
+use crate::{
+    cli::cluster::open::Connected,
+    output::{
+        table::{Column, Fit},
+        terminal,
+    },
+};
+
+/// Which `VDiff` of which workflow.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct VDiffArgs {
+    /// The target keyspace
+    keyspace: String,
+    /// The workflow
+    workflow: String,
+    /// The last one, all of them, or the one with this UUID
+    #[arg(default_value = "last", value_name = "last|all|UUID")]
+    which: String,
+}
+
+impl VDiffArgs {
+    fn which(&self) -> String {
+        self.which.to_lowercase()
+    }
+}
+
+impl Request for VDiffArgs {
+    fn call(&self) -> anyhow::Result<Call> {
+        let which = self.which();
+        let is_uuid =
+            which.split('-').map(str::len).eq([8, 4, 4, 4, 12]) && which.chars().all(|c| c == '-' || c.is_ascii_hexdigit());
+        if !is_uuid && which != "last" && which != "all" {
+            anyhow::bail!("{which} is neither last nor all nor a UUID");
+        }
+        let request = VDiffShowRequest { workflow: self.workflow.clone(), target_keyspace: self.keyspace.clone(), arg: which };
+        Ok(view::call(rpc::VDIFF_SHOW, request.encode_to_vec(), false))
+    }
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct GetVDiffArgs {
+    #[command(flatten)]
+    vdiff: VDiffArgs,
+    #[command(flatten)]
+    show: ShowArgs,
+}
+
+/// What is read of `VDiff`s.
+pub(crate) struct VDiffs {
+    reply: VDiffShowResponse,
+    /// The same of all `VDiff`s, if one is under way: when it last moved is there; `None` also if it cannot be had.
+    all: Option<VDiffShowResponse>,
+}
+
+impl View for GetVDiffArgs {
+    type Read = VDiffs;
+
+    async fn read(&self, cluster: &Connected, now: Timestamp) -> Reading<VDiffs> {
+        let unreadable = |error: String| vtflow_planner::Status::unknown(error);
+        let call = match self.vdiff.call() {
+            Ok(call) => call,
+            Err(error) => return Reading::failed(unreadable(error.to_string())),
+        };
+        let decode = |bytes: Vec<u8>| VDiffShowResponse::decode(bytes.as_slice()).map_err(|error| unreadable(error.to_string()));
+        let reply = view::ask(cluster, &call, now).await;
+        let (read, mut failures) = (reply.result.and_then(decode), reply.failures);
+        let read = match read {
+            Ok(read) => read,
+            Err(status) => return Reading { result: Err(status), failures },
+        };
+        let mut all = None;
+        if self.vdiff.which() != "all" && summary::vdiff_is_under_way(&read) {
+            let call = VDiffArgs { which: "all".into(), ..self.vdiff.clone() }.call();
+            if let Ok(call) = call {
+                let read = view::ask(cluster, &call, now).await.result.and_then(decode);
+                let lost =
+                    |status: Status| unread(&self.vdiff.keyspace, format!("when the VDiff last moved: {}", status.message));
+                all = read.map_err(|status| failures.push(lost(status))).ok();
+            }
+        }
+        Reading { result: Ok(VDiffs { reply: read, all }), failures }
+    }
+
+    fn text(&self, screen: &Screen<'_, VDiffs>) -> anyhow::Result<String> {
+        render(&self.vdiff, self.show.output, screen.read, screen.now, self.show.width(screen.width))
+    }
+}
+
+fn render(args: &VDiffArgs, output: Format, read: &VDiffs, now: Timestamp, width: Option<usize>) -> anyhow::Result<String> {
+    let of = format!("{}.{}", args.keyspace, args.workflow);
+    if args.which() == "all" {
+        let list = summary::vdiff_list(&read.reply, now)?;
+        if let Some(text) = view::document(output, &list) {
+            return Ok(text?);
+        }
+        if output == Format::Name {
+            let mut uuids: Vec<&str> = list.iter().map(|line| line.uuid.as_str()).collect();
+            uuids.dedup();
+            return Ok(view::names(uuids));
+        }
+        if list.is_empty() {
+            return Ok(format!("No VDiffs of {of}.\n"));
+        }
+        let columns = [
+            Column { heading: "VDIFF", fit: Fit::Name(16) },
+            Column { heading: "SHARD", fit: Fit::Whole },
+            Column { heading: "STATE", fit: Fit::Whole },
+            Column { heading: "STARTED", fit: Fit::Whole },
+            Column { heading: "NOTE", fit: Fit::Rest },
+        ];
+        let line = |line: summary::VDiffLine| Line {
+            has_trouble: line.has_trouble,
+            cells: vec![line.uuid, line.shard, line.state, view::ago(line.age_seconds), line.note],
+        };
+        return Ok(view::lines(&columns, &list.into_iter().map(line).collect::<Vec<_>>(), width));
+    }
+    let summary = summary::vdiff_summary(&args.keyspace, &args.workflow, &read.reply, read.all.as_ref(), now);
+    // Without one, the client prints an empty object.
+    let document = summary.as_ref().map_or_else(|| serde_json::json!({}), |_| serde_json::Value::Null);
+    let text = match &summary {
+        Some(summary) => view::document(output, summary),
+        None => view::document(output, &document),
+    };
+    if let Some(text) = text {
+        return Ok(text?);
+    }
+    let Some(summary) = summary else {
+        return Ok(if output == Format::Name { String::new() } else { format!("No VDiff of {of}.\n") });
+    };
+    if output == Format::Name {
+        return Ok(view::names([summary.uuid.as_str()]));
+    }
+    Ok(screen(&of, &summary, width))
+}
+
+fn screen(of: &str, summary: &summary::VDiffSummary, width: Option<usize>) -> String {
+    let mut out = format!("{of}  {}\n", summary.uuid).trim_end().to_owned();
+    out.push('\n');
+    for note in std::iter::once(&summary.verdict).chain(&summary.notes).filter(|text| !text.is_empty()) {
+        let _ = writeln!(out, "{note}");
+    }
+    let ago = summary.age_seconds.map_or_else(String::new, |age| format!(", {} ago", summary::duration(age)));
+    for (what, time, ago) in [("started", &summary.started_at, ago.as_str()), ("completed", &summary.completed_at, "")] {
+        if !time.is_empty() {
+            let _ = writeln!(out, "{what} {time} UTC{ago}");
+        }
+    }
+    let out = out.lines().map(|line| terminal::printable(line) + "\n").collect::<String>();
+    let column = |heading| Column { heading, fit: Fit::Whole };
+    let first = summary.by_shard.iter().find(|part| !part.uuid.is_empty()).map(|part| part.uuid.to_lowercase());
+    let has_uuids = summary.by_shard.iter().any(|part| !part.uuid.is_empty() && Some(part.uuid.to_lowercase()) != first);
+    let shards: Vec<Line> = summary
+        .by_shard
+        .iter()
+        .map(|part| {
+            let uuid = has_uuids.then(|| part.uuid.clone());
+            let cells = vec![part.shard.clone(), part.state.clone(), part.rows.clone(), part.note.clone()];
+            Line { cells: uuid.into_iter().chain(cells).collect(), has_trouble: part.has_trouble }
+        })
+        .collect();
+    let tables: Vec<Line> = summary
+        .tables
+        .iter()
+        .map(|table| Line {
+            cells: vec![table.table.clone(), table.state.clone(), summary::count(table.rows_compared), table.note.clone()],
+            has_trouble: table.has_trouble,
+        })
+        .collect();
+    let note = || Column { heading: "NOTE", fit: Fit::Rest };
+    let uuid = has_uuids.then_some(Column { heading: "VDIFF", fit: Fit::Whole });
+    let columns: Vec<Column> = uuid.into_iter().chain([column("SHARD"), column("STATE"), column("ROWS"), note()]).collect();
+    let shards = view::lines(&columns, &shards, width);
+    if tables.is_empty() {
+        return format!("{out}\n{shards}");
+    }
+    let name = Column { heading: "TABLE", fit: Fit::Middle(12) };
+    let tables = view::lines(&[name, column("STATE"), column("ROWS"), note()], &tables, width);
+    format!("{out}\n{shards}\n{tables}")
+}
+
+pub(crate) async fn run(cluster: &Connected, args: GetVDiffArgs) -> anyhow::Result<ExitCode> {
+    args.vdiff.call()?;
+    view::run(cluster, &args, args.show.watch, args.show.is_for_people()).await
+}

@@ -1,0 +1,297 @@
+//! The loop between a flow and a cluster: takes asks, performs them all at once, feeds the answers back as they arrive.
+//!
+//! The only caller of flows. It decides nothing: no ask is delayed, dropped or repeated here, and no answer is read.
+//! Dropping a future of this module cancels everything that is under way and gives locks back. While a lock is held, no call
+//! that writes is made without having seen that it still is.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use futures_util::{
+    FutureExt, StreamExt,
+    future::{BoxFuture, Shared},
+    stream::FuturesUnordered,
+};
+use tokio::time::Instant;
+use vtflow_planner::{Answer, Ask, AskId, Asking, Effect, Failure, FailureKind, Reply, Status, What};
+
+use crate::{
+    deadline::{Deadlines, bounded},
+    net::{grpc::code, room::Share},
+    observe::Observer,
+    tablet::Tablets,
+    topo::{Held, Topology},
+};
+
+/// A cluster, as far as it can be asked: what every request shares.
+#[derive(Clone)]
+pub struct ClusterIo {
+    /// Where records are.
+    pub topology: Arc<dyn Topology>,
+    /// Who calls tablets.
+    pub tablets: Arc<Tablets>,
+    /// How long each ask may take.
+    pub deadlines: Deadlines,
+}
+
+/// What a request would do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Planned {
+    /// All asks, the tablet calls unperformed. Sorted by id; the ids of one request are the same every time.
+    pub asks: Vec<Ask>,
+    /// The shards that turned out to have nobody to ask.
+    pub failures: Vec<Failure>,
+    /// The reply, if the request ends without a tablet call.
+    pub reply: Option<Reply>,
+}
+
+/// Performs a request to its end.
+///
+/// `until` is the caller's own deadline: asks that are not answered by then fail, and the reply says which. No call that writes
+/// is begun after it; from the first one on the deadline counts no more, so that the reply can say what became of each.
+pub async fn drive(flow: impl Asking, cluster: &ClusterIo, until: Option<Instant>, observer: &dyn Observer) -> Reply {
+    let share = cluster.tablets.share();
+    // Dropped before its share of the room is given back: it keeps answers.
+    let mut flow = flow;
+    let mut running = Running::default();
+    running.start(flow.asks(), cluster, Some(&share), until, observer);
+    while let Some(done) = running.next().await {
+        for done in done {
+            done.tell(observer);
+            flow.answer(done.ask.id, done.answer);
+        }
+        running.start(flow.asks(), cluster, Some(&share), until, observer);
+    }
+    flow.end().unwrap_or_else(|| {
+        let text = "the request has neither a reply nor anything left to ask: this is a defect of vtflow";
+        Reply::new(Err(Status::unknown(text)), Vec::new())
+    })
+}
+
+/// Performs the topology asks of a request and none of its tablet calls: what the request would ask of whom.
+///
+/// A call that depends on another call's answer (a further page, a fallback) cannot be known and is not listed.
+pub async fn plan(mut flow: impl Asking, cluster: &ClusterIo, until: Option<Instant>, observer: &dyn Observer) -> Planned {
+    let mut all = Vec::new();
+    loop {
+        let (calls, reads): (Vec<Ask>, Vec<Ask>) =
+            flow.asks().into_iter().partition(|ask| !matches!(ask.what, What::TopoGet { .. } | What::TopoRange { .. }));
+        all.extend(calls);
+        if reads.is_empty() {
+            break;
+        }
+        // In the order of ids, round by round: so that the same cluster always gives the same plan.
+        let mut running = Running::default();
+        running.start(reads, cluster, None, until, observer);
+        let mut answers = BTreeMap::new();
+        while let Some(done) = running.next().await {
+            answers.extend(done.into_iter().map(|done| (done.ask.id, done)));
+        }
+        for (id, done) in answers {
+            done.tell(observer);
+            flow.answer(id, done.answer);
+            all.push(done.ask);
+        }
+    }
+    all.sort_by_key(|ask| ask.id);
+    Planned { asks: all, failures: flow.failures(), reply: flow.end() }
+}
+
+/// The asks under way.
+#[derive(Default)]
+struct Running<'a> {
+    futures: FuturesUnordered<BoxFuture<'a, Vec<Done>>>,
+    /// The locks that the flow holds, by the ask that took each, with their directories.
+    held: BTreeMap<AskId, (String, Arc<dyn Held>)>,
+    /// Whether calls that write have been begun.
+    has_written: bool,
+}
+
+/// Whether all locks are still held, asked once for all calls of a round.
+type Checked = Shared<BoxFuture<'static, Result<(), String>>>;
+
+/// One ask and what came of it.
+struct Done {
+    ask: Ask,
+    answer: Answer,
+    took: Duration,
+    /// With the answer `Locked`.
+    held: Option<Arc<dyn Held>>,
+}
+
+impl Done {
+    fn new(ask: Ask, answer: Answer, took: Duration) -> Self {
+        Self { ask, answer, took, held: None }
+    }
+
+    fn tell(&self, observer: &dyn Observer) {
+        match &self.answer {
+            Answer::Failed { kind, message } => observer.failed(&self.ask, *kind, message, self.took),
+            answer => observer.answered(&self.ask, answer, self.took),
+        }
+    }
+}
+
+impl<'a> Running<'a> {
+    /// Starts asks that were released together. The records of one cell are read together.
+    fn start(
+        &mut self,
+        asks: Vec<Ask>,
+        cluster: &'a ClusterIo,
+        share: Option<&'a Share<'a>>,
+        until: Option<Instant>,
+        observer: &'a dyn Observer,
+    ) {
+        let mut gets: BTreeMap<String, Vec<(Ask, String)>> = BTreeMap::new();
+        let is_late = !self.has_written && until.is_some_and(|until| Instant::now() >= until);
+        self.has_written |= asks.iter().any(is_write);
+        let until = until.filter(|_| !self.has_written);
+        let checked = self.checked(&asks, is_late, cluster);
+        for ask in asks {
+            observer.asked(&ask);
+            match &ask.what {
+                What::TopoGet { cell, path } => {
+                    let (cell, path) = (cell.clone(), path.clone());
+                    gets.entry(cell).or_default().push((ask, path));
+                }
+                What::TopoLock { .. } => self.futures.push(Box::pin(lock(ask, cluster, until))),
+                What::TopoPut { .. } => self.futures.push(Box::pin(put(ask, checked.clone(), cluster, until))),
+                What::TopoUnlock { lock } => {
+                    let held = self.held.remove(lock).map(|(_, held)| held);
+                    self.futures.push(Box::pin(unlock(ask, held, cluster)));
+                }
+                What::TopoRange { .. } | What::TopoList { .. } => self.futures.push(Box::pin(range(ask, cluster, until))),
+                What::TabletCall { effect, .. } => {
+                    let checked = checked.clone().filter(|_| *effect == Effect::Write);
+                    self.futures.push(Box::pin(call(ask, checked, cluster, share, until, observer)));
+                }
+                What::TabletPage { .. } => self.futures.push(Box::pin(page(ask, cluster, until))),
+            }
+        }
+        for (cell, asks) in gets {
+            self.futures.push(Box::pin(records(cell, asks, cluster, until)));
+        }
+    }
+
+    /// What calls that write have to wait for; `None` if there are none, or nothing.
+    fn checked(&self, asks: &[Ask], is_late: bool, cluster: &ClusterIo) -> Option<Checked> {
+        if is_late && asks.iter().any(is_write) {
+            let text = "the caller's time was over before: nothing was sent";
+            return Some(std::future::ready(Err(text.to_owned())).boxed().shared());
+        }
+        if self.held.is_empty() || !asks.iter().any(is_write) {
+            return None;
+        }
+        let held: Vec<(String, Arc<dyn Held>)> = self.held.values().cloned().collect();
+        let deadline = Instant::now() + cluster.deadlines.topology;
+        let check = async move {
+            for (path, held) in held {
+                let lost = |text| format!("the lock of {path} was lost: nothing was sent ({text})");
+                held.check(deadline).await.map_err(lost)?;
+            }
+            Ok(())
+        };
+        Some(check.boxed().shared())
+    }
+
+    async fn next(&mut self) -> Option<Vec<Done>> {
+        let mut all = self.futures.next().await?;
+        for done in &mut all {
+            if let (What::TopoLock { path, .. }, Some(held)) = (&done.ask.what, done.held.take()) {
+                self.held.insert(done.ask.id, (path.clone(), held));
+            }
+        }
+        Some(all)
+    }
+}
+
+fn is_write(ask: &Ask) -> bool {
+    matches!(ask.what, What::TopoPut { .. } | What::TabletCall { effect: Effect::Write, .. })
+}
+
+async fn records(cell: String, asks: Vec<(Ask, String)>, cluster: &ClusterIo, until: Option<Instant>) -> Vec<Done> {
+    let started = Instant::now();
+    let (asks, paths): (Vec<Ask>, Vec<String>) = asks.into_iter().unzip();
+    let deadline = bounded(started, cluster.deadlines.topology, until);
+    let answers = cluster.topology.records(&cell, &paths, deadline).await;
+    let took = started.elapsed();
+    asks.into_iter().zip(answers).map(|(ask, answer)| Done::new(ask, answer, took)).collect()
+}
+
+async fn range(ask: Ask, cluster: &ClusterIo, until: Option<Instant>) -> Vec<Done> {
+    let started = Instant::now();
+    let deadline = bounded(started, cluster.deadlines.topology, until);
+    let answer = match &ask.what {
+        What::TopoRange { cell, prefix } => cluster.topology.range(cell, prefix, deadline).await,
+        What::TopoList { cell, prefix } => cluster.topology.list(cell, prefix, deadline).await,
+        _ => return Vec::new(),
+    };
+    vec![Done::new(ask, answer, started.elapsed())]
+}
+
+async fn lock(ask: Ask, cluster: &ClusterIo, until: Option<Instant>) -> Vec<Done> {
+    let started = Instant::now();
+    let What::TopoLock { path, action, is_named } = &ask.what else { return Vec::new() };
+    let deadline = bounded(started, cluster.deadlines.lock, until);
+    let (answer, held) = match cluster.topology.lock(path, action, *is_named, deadline).await {
+        Ok(held) => (Answer::Locked, Some(held)),
+        Err(answer) => (answer, None),
+    };
+    vec![Done { held, ..Done::new(ask, answer, started.elapsed()) }]
+}
+
+/// Gives a lock back, even if the caller's time is over.
+async fn unlock(ask: Ask, held: Option<Arc<dyn Held>>, cluster: &ClusterIo) -> Vec<Done> {
+    let started = Instant::now();
+    let answer = if let Some(held) = held {
+        held.release(started + cluster.deadlines.topology).await
+    } else {
+        let message = "the lock to be given back is not held: this is a defect of vtflow".into();
+        Answer::Failed { kind: FailureKind::Status(code::FAILED_PRECONDITION), message }
+    };
+    vec![Done::new(ask, answer, started.elapsed())]
+}
+
+async fn call(
+    ask: Ask,
+    checked: Option<Checked>,
+    cluster: &ClusterIo,
+    share: Option<&Share<'_>>,
+    until: Option<Instant>,
+    observer: &dyn Observer,
+) -> Vec<Done> {
+    let started = Instant::now();
+    if let Some(checked) = checked
+        && let Err(message) = checked.await
+    {
+        let answer = Answer::Failed { kind: FailureKind::NotSent, message };
+        return vec![Done::new(ask, answer, started.elapsed())];
+    }
+    let What::TabletCall { tablet, path, request, effect, .. } = &ask.what else { return Vec::new() };
+    let (wait, sent) = (cluster.deadlines.tablet, || observer.sent(&ask));
+    let answer = cluster.tablets.call_in_turn(tablet, path, request, *effect, wait, until, share, sent).await;
+    vec![Done::new(ask, answer, started.elapsed())]
+}
+
+async fn put(ask: Ask, checked: Option<Checked>, cluster: &ClusterIo, until: Option<Instant>) -> Vec<Done> {
+    let started = Instant::now();
+    if let Some(checked) = checked
+        && let Err(message) = checked.await
+    {
+        let answer = Answer::Failed { kind: FailureKind::NotSent, message };
+        return vec![Done::new(ask, answer, started.elapsed())];
+    }
+    let What::TopoPut { cell, path, value, version } = &ask.what else { return Vec::new() };
+    let deadline = bounded(started, cluster.deadlines.topology, until);
+    let answer = cluster.topology.put(cell, path, value, *version, deadline).await;
+    vec![Done::new(ask, answer, started.elapsed())]
+}
+
+async fn page(ask: Ask, cluster: &ClusterIo, until: Option<Instant>) -> Vec<Done> {
+    let started = Instant::now();
+    let What::TabletPage { tablet, path } = &ask.what else { return Vec::new() };
+    let answer = cluster.tablets.page(tablet, path, cluster.deadlines.tablet, until).await;
+    vec![Done::new(ask, answer, started.elapsed())]
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,10 @@
+//! What connections to every peer share: how they are made and kept, one call on them, TLS, and the words for what broke.
+
+pub(crate) mod call;
+pub(crate) mod cause;
+pub(crate) mod connection;
+pub(crate) mod credentials;
+pub(crate) mod grpc;
+pub(crate) mod link;
+pub(crate) mod room;
+pub mod tls;
