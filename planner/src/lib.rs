@@ -35,12 +35,11 @@ pub mod rpc;
 pub mod serve;
 pub mod shell;
 pub mod sidecar;
-pub mod summary;
 pub mod topo;
 pub mod trace;
 pub mod vexec;
 mod wire;
-mod words;
+pub mod words;
 pub mod write;
 
 pub use contract::{

@@ -5,7 +5,22 @@
 
 use std::fmt::Write;
 
-use crate::summary::is_hidden;
+/// A character that a screen obeys or does not show. Source: Unicode 16, `General_Category` Cc, Cf, Zl, Zp and Zs without the space,
+/// and `Default_Ignorable_Code_Point`.
+pub fn is_hidden(c: char) -> bool {
+    if c.is_ascii() {
+        return c.is_ascii_control();
+    }
+    c.is_control()
+        || c.is_whitespace()
+        || matches!(c,
+            '\u{ad}' | '\u{34f}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}' | '\u{891}' | '\u{8e2}'
+            | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
+            | '\u{110bd}' | '\u{110cd}' | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{e0fff}')
+}
 
 /// A word as a POSIX shell reads it back: as it is where it is harmless, else in quotes. What could not be seen is written as
 /// `$'\342\200\256'`, which bash, zsh, ksh and POSIX.1-2024 read. An older shell (dash) takes that for a word in plain quotes: a

@@ -15,6 +15,16 @@ pub(crate) fn cut(mut text: String, bytes: usize) -> String {
 }
 
 /// `1 shard`, `4 shards`.
-pub(crate) fn plural(n: usize, what: &str) -> String {
+pub fn plural(n: usize, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
+/// Seconds in the largest unit that keeps them readable: `7s`, `12m`, `3h`, `5d`.
+pub fn duration(seconds: i64) -> String {
+    match seconds {
+        i64::MIN..120 => format!("{seconds}s"),
+        120..7_200 => format!("{}m", seconds / 60),
+        7_200..172_800 => format!("{}h", seconds / 3_600),
+        _ => format!("{}d", seconds / 86_400),
+    }
 }

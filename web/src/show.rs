@@ -8,7 +8,9 @@ use vtflow_planner::{
     Answer, Call, Reply, Timestamp, What,
     proto::vtctldata::{GetKeyspacesResponse, GetSchemaMigrationsResponse, GetWorkflowsRequest, GetWorkflowsResponse},
     rpc,
-    summary::{self, Description, MigrationLine, OverviewLine, Picture, Said, SourceShards, Surroundings, WorkflowLine},
+};
+use vtflow_screen::{
+    self as screen, Description, MigrationLine, OverviewLine, Picture, Said, SourceShards, Surroundings, WorkflowLine,
 };
 use wasm_bindgen::prelude::*;
 
@@ -53,22 +55,22 @@ fn shown(path: &str, reply: Reply, now: Timestamp, call: Option<&Call>) -> Resul
         rpc::GET_WORKFLOWS => {
             let response = GetWorkflowsResponse::decode(bytes)?;
             let request = call.map(|call| GetWorkflowsRequest::decode(call.request.as_slice())).transpose()?;
-            let lines = summary::workflows_of(&request.unwrap_or_default(), &response, now);
+            let lines = screen::workflows_of(&request.unwrap_or_default(), &response, now);
             // The lines have the order; the rest is found by name.
             let find = |line: WorkflowLine| {
                 let workflow = response.workflows.iter().find(|workflow| workflow.name == line.name)?;
-                let description = summary::describe(workflow, None, &Surroundings::default(), None, now);
-                Some(Workflow { line, description, picture: summary::picture(workflow, now) })
+                let description = screen::describe(workflow, None, &Surroundings::default(), None, now);
+                Some(Workflow { line, description, picture: screen::picture(workflow, now) })
             };
             shown.workflows = lines.into_iter().filter_map(find).collect();
         }
         rpc::GET_SCHEMA_MIGRATIONS => {
             let response = GetSchemaMigrationsResponse::decode(bytes)?;
-            let beside = summary::Beside { failures: &reply.failures, is_whole: true, ..summary::Beside::default() };
-            shown.migrations = summary::migrations(&response, beside, now);
+            let beside = screen::Beside { failures: &reply.failures, is_whole: true, ..screen::Beside::default() };
+            shown.migrations = screen::migrations(&response, beside, now);
         }
         "/vtctlservice.Vtctld/GetKeyspaces" => {
-            shown.keyspaces = summary::keyspace_names(&GetKeyspacesResponse::decode(bytes)?, &reply.failures);
+            shown.keyspaces = screen::keyspace_names(&GetKeyspacesResponse::decode(bytes)?, &reply.failures);
         }
         _ => {}
     }
@@ -78,7 +80,7 @@ fn shown(path: &str, reply: Reply, now: Timestamp, call: Option<&Call>) -> Resul
 /// A text from outside as it may be shown: what a screen would obey or hide is escaped.
 #[wasm_bindgen]
 pub fn printable(text: &str) -> String {
-    summary::printable(text)
+    screen::printable(text)
 }
 
 /// What one request came to: a reply and when it was begun, or why there is none.
@@ -127,10 +129,10 @@ pub fn overview(
     let (mut workflows, mut migrations) = (Vec::new(), Vec::new());
     for Asked { keyspace, workflows: streams, migrations: changes, .. } in &asked {
         let shards = all.get(keyspace).unwrap_or(&SourceShards::Unknown);
-        workflows.push(summary::workflows_read(keyspace, streams.said(), &all, streams.now.unwrap_or(now)));
-        migrations.push(summary::migrations_read(keyspace, changes.said(), streams.said(), shards, changes.now.unwrap_or(now)));
+        workflows.push(screen::workflows_read(keyspace, streams.said(), &all, streams.now.unwrap_or(now)));
+        migrations.push(screen::migrations_read(keyspace, changes.said(), streams.said(), shards, changes.now.unwrap_or(now)));
     }
-    write(&Overview { workflows: summary::overview(workflows), migrations: summary::overview(migrations) })
+    write(&Overview { workflows: screen::overview(workflows), migrations: screen::overview(migrations) })
 }
 
 /// What an empty reply to a request means, as a sentence.
@@ -143,7 +145,7 @@ pub fn nothing(
     #[wasm_bindgen(unchecked_param_type = "Reply")] reply: JsValue,
 ) -> Result<String, JsError> {
     let (call, reply): (Call, Reply) = (read("call", call)?, read("reply", reply)?);
-    Ok(summary::nothing(&call, &reply.failures))
+    Ok(screen::nothing(&call, &reply.failures))
 }
 
 /// The rows in a tablet's answer: `{columns, rows}`, or `null`.
@@ -156,5 +158,5 @@ pub fn table(
     #[wasm_bindgen(unchecked_param_type = "Answer")] answer: JsValue,
 ) -> Result<JsValue, JsError> {
     let (what, answer): (What, Answer) = (read("what", what)?, read("answer", answer)?);
-    write(&summary::table(&what, &answer))
+    write(&screen::table(&what, &answer))
 }

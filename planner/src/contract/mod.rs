@@ -15,8 +15,7 @@ mod write_plan;
 
 pub use error::{Code, Failure, Lost, Status};
 pub use outcome::{Outcome, Verdict, Written};
-pub(crate) use write_plan::target;
-pub use write_plan::{PlannedRow, PlannedWrite, WritePlan};
+pub use write_plan::{PlannedRow, PlannedWrite, WritePlan, target};
 
 /// One request: an RPC path, its protobuf message, and what the caller wants besides.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,7 +7,7 @@ pub mod binlog_source;
 pub(crate) mod number;
 pub mod options;
 pub mod position;
-pub(crate) mod quote;
+pub mod quote;
 pub mod tablet_types;
 pub mod text_format;
 pub mod time;

@@ -8,7 +8,7 @@ use crate::limits::EXCERPT_BYTES;
 
 /// The beginning of a value: at most [`EXCERPT_BYTES`] of its bytes, control characters and invalid UTF-8 escaped, `…` when
 /// something was cut.
-pub(crate) fn excerpt(value: &[u8]) -> String {
+pub fn excerpt(value: &[u8]) -> String {
     let mut out = String::new();
     let (head, cut) = head(value);
     escape(head, &mut out);

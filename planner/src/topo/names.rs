@@ -80,8 +80,11 @@ pub fn check_shard(name: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// The bytes of a key in a shard's name. Source: the texts of Go's `encoding/hex`.
-pub(crate) fn hex(text: &str) -> Result<Vec<u8>, String> {
+/// The bytes of a key in a shard's name.
+///
+/// # Errors
+/// The text that Go's `encoding/hex` has for it: a character that is no digit, or an odd number of digits.
+pub fn hex(text: &str) -> Result<Vec<u8>, String> {
     let digits: Vec<u8> = text
         .chars()
         .map(|c| {

@@ -17,14 +17,12 @@ mod parser;
 mod parts;
 mod print;
 mod refusal;
-mod results;
 mod scope;
 mod select;
 mod tables;
 mod tree;
 
 pub use refusal::Refusal;
-pub use results::{ResultRow, ResultTable, ResultValue, table};
 pub use tables::Table;
 
 use print::Printer;

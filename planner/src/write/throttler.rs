@@ -23,10 +23,9 @@ use crate::{
         vtctldata::{UpdateThrottlerConfigRequest, UpdateThrottlerConfigResponse},
     },
     rpc,
-    summary::duration,
     topo::names::{self, CELLS_PREFIX, GLOBAL},
     wire::{Message, content, fields},
-    words::plural,
+    words::{duration, plural},
     write::engine::ends_before_the_work,
 };
 

@@ -188,7 +188,7 @@ fn a_plan_is_read_first_and_holds_only_for_the_records_it_was_made_from() {
     let (reply, written, asks) = topology.run(&bytes(THROTTLE), mode(Mode::Preview));
     assert!(written.is_empty() && !asks.iter().any(|ask| matches!(ask.what, What::TopoLock { .. })));
     let plan = reply.written.unwrap().plan;
-    let text = plan.text();
+    let text = vtflow_screen::plans::text(&plan);
     assert!(
         text.contains(&format!("This throttles application {APP} of customer: 1 of its requests, for 60m, in 3 records")),
         "{text}"
@@ -201,7 +201,7 @@ fn a_plan_is_read_first_and_holds_only_for_the_records_it_was_made_from() {
     let (reply, written, _) = moved.run(&bytes(THROTTLE), mode(Mode::Planned(plan.digest.clone())));
     assert_eq!(written.len(), 0);
     assert_eq!(reply.result.unwrap_err().code, Code::FailedPrecondition);
-    let changes = reply.written.unwrap().plan.changes_since(&plan);
+    let changes = vtflow_screen::plans::changes_since(&reply.written.unwrap().plan, &plan);
     assert_eq!(changes, ["customer zone2: record was version 9, is version 10"]);
 
     let (reply, written, _) = topology.run(&bytes(THROTTLE), mode(Mode::Planned(plan.digest)));

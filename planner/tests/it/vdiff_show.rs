@@ -13,8 +13,8 @@ use vtflow_planner::{
         vtctldata::{VDiffShowRequest, VDiffShowResponse},
     },
     rpc,
-    summary::vdiff_summary,
 };
+use vtflow_screen::vdiff_summary;
 
 const UUID: &str = "b3f59678-5241-41ee-be56-0242ac120002";
 

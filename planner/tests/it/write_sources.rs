@@ -105,7 +105,7 @@ fn a_source_that_cannot_be_looked_at_is_said_and_can_be_left_alone() {
             assert_eq!(response.summary, "Successfully cancelled the wf workflow in the ks keyspace", "{name}");
             assert_eq!(sent, 3, "{name}: streams, comparisons, log");
             let plan = reply.written.expect("a request that writes").plan;
-            assert!(plan.text().contains("stream 7"), "{name}: {}", plan.text());
+            assert!(vtflow_screen::plans::text(&plan).contains("stream 7"), "{name}: {}", vtflow_screen::plans::text(&plan));
             assert!(!plan.kept.iter().any(|text| text.contains("log rows")), "{name}: they are deleted");
         }
         for (ignore, force) in [(false, false), (true, false), (false, true)] {

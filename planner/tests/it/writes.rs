@@ -146,7 +146,7 @@ fn a_workflow_is_stopped_on_every_target() {
     let written = reply.written.expect("a request that writes");
     assert!(written.outcomes.iter().all(|outcome| outcome.verdict == Verdict::Applied && outcome.rows == 1));
     assert_eq!(
-        written.plan.text(),
+        vtflow_screen::plans::text(&written.plan),
         "This stops 2 streams on 2 tablets:\n\
          \x20 zone1-0000000100  ks/-80  1 row\n\
          \x20   stream 7      Running, 5 rows copied\n\
@@ -302,7 +302,7 @@ fn warned(cluster: &Cluster, name: &str) -> String {
     let request = UpdateVReplicationWorkflowRequest { workflow: name.into(), ..state(RUNNING) };
     let options = CallOptions { mode: Mode::Preview, ..CallOptions::default() };
     let (reply, _) = cluster.run(&update(request, options));
-    plan(&reply).text().lines().filter(|line| line.starts_with("Note: ")).collect::<Vec<_>>().join("|")
+    vtflow_screen::plans::text(plan(&reply)).lines().filter(|line| line.starts_with("Note: ")).collect::<Vec<_>>().join("|")
 }
 
 #[test]
@@ -485,7 +485,7 @@ fn a_plan_changes_nothing_and_is_held_to() {
         let (reply, asks) = cluster.run(&mode(Mode::Planned(earlier.digest.clone())));
         assert!(error(&reply).contains("nothing was changed"), "{}", error(&reply));
         assert!(writes(&asks).is_empty());
-        let changes = plan(&reply).changes_since(&earlier);
+        let changes = vtflow_screen::plans::changes_since(plan(&reply), &earlier);
         assert!(changes.iter().any(|line| line.contains(change)), "{change}: {changes:?}");
     }
 }
@@ -824,7 +824,7 @@ fn a_persons_statement_is_held_to_the_rows_it_was_planned_for() {
     cluster.answer(200, "streams", streams(&[stream(8, "wf"), stream(9, "wf")]));
     let (reply, asks) = cluster.run(&vexec(update, Mode::Planned(earlier.digest.clone())));
     assert!(writes(&asks).is_empty());
-    assert_eq!(plan(&reply).changes_since(&earlier), ["ks/80- zone1-0000000200: stream 9 is new"]);
+    assert_eq!(vtflow_screen::plans::changes_since(plan(&reply), &earlier), ["ks/80- zone1-0000000200: stream 9 is new"]);
     // Nothing is meant: nothing is sent, and that is no error.
     for uid in [100, 200] {
         cluster.answer(uid, "streams", streams(&[]));

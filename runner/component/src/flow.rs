@@ -21,8 +21,15 @@ struct Running {
     flow: ResourceAny,
 }
 
+impl Planner {
+    /// Begins a request, in a store of its own. Never fails: what goes wrong becomes the reply.
+    pub fn start(&self, call: &Call, now: Timestamp) -> impl Asking + use<> {
+        Flow::start(self, call, now)
+    }
+}
+
 impl Flow {
-    pub(crate) fn start(planner: &Planner, call: &Call, now: Timestamp) -> Self {
+    fn start(planner: &Planner, call: &Call, now: Timestamp) -> Self {
         let begin = || -> wasmtime::Result<Running> {
             let (mut store, instance) = planner.instance()?;
             let now = wit::exports::vtflow::planner::planning::Timestamp { seconds: now.seconds, nanos: now.nanos };

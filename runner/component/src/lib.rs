@@ -9,7 +9,7 @@ mod flow;
 
 use std::{fmt, sync::Arc};
 
-use vtflow_planner::{Ask, Asking, Call, Failure, Timestamp, explain::Plan, trace::Planner as Build};
+use vtflow_planner::{Ask, Failure, explain::Plan, trace::Planner as Build};
 use wasmtime::{
     Config, Engine, Store, StoreLimits, StoreLimitsBuilder,
     component::{Component, Linker},
@@ -89,11 +89,6 @@ impl Planner {
     /// Which planner it is, in its own words.
     pub fn build(&self) -> &Build {
         &self.build
-    }
-
-    /// Begins a request, in a store of its own. Never fails: what goes wrong becomes the reply.
-    pub fn start(&self, call: &Call, now: Timestamp) -> impl Asking + use<> {
-        flow::Flow::start(self, call, now)
     }
 
     /// A plan of these asks, as people and tools read it.

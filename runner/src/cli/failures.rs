@@ -1,6 +1,7 @@
 //! What went wrong, below the answer: one line per failure, trouble named by its place, with what to try next.
 
-use vtflow_planner::{Failure, Lost, summary::Command};
+use vtflow_planner::{Failure, Lost};
+use vtflow_screen::Command;
 
 use crate::output::{
     lines,

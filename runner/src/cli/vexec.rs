@@ -9,8 +9,9 @@ use vtflow_planner::{
     Call, CallOptions,
     proto::vtflow::{VExecRequest, VExecResponse},
     rpc,
-    vexec::{self, ResultTable, ResultValue, Scope, Statement},
+    vexec::{Scope, Statement},
 };
+use vtflow_screen::vexec::{ResultTable, ResultValue};
 
 use super::{
     args::shard_name,
@@ -95,7 +96,7 @@ pub(crate) async fn run(cluster: &Connected, args: VexecArgs) -> anyhow::Result<
         Format::Table if args.dry_run => statements(&response),
         Format::Table => {
             let asked = response.targets.len();
-            let rows = vexec::table(response).map_err(|error| anyhow::anyhow!("{error}"))?;
+            let rows = vtflow_screen::vexec::table(response).map_err(|error| anyhow::anyhow!("{error}"))?;
             rows_text(&rows, asked, terminal::width())
         }
     };
@@ -175,7 +176,7 @@ fn json_text(response: VExecResponse) -> anyhow::Result<String> {
         .iter()
         .map(|t| json!({ "tablet": t.tablet, "shard": t.shard, "db_name": t.db_name, "statement": t.statement }))
         .collect();
-    let table = vexec::table(response).map_err(|error| anyhow::anyhow!("{error}"))?;
+    let table = vtflow_screen::vexec::table(response).map_err(|error| anyhow::anyhow!("{error}"))?;
     let rows: Vec<Value> = table
         .rows
         .iter()
@@ -207,7 +208,7 @@ fn json_value(value: &ResultValue) -> Option<Value> {
 
 #[cfg(test)]
 mod tests {
-    use vtflow_planner::vexec::ResultRow;
+    use vtflow_screen::vexec::ResultRow;
 
     use super::*;
 

@@ -5,7 +5,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-pub use vtflow_planner::summary::printable;
+pub use vtflow_screen::printable;
 
 /// Characters of a line when the terminal does not say.
 const DEFAULT_WIDTH: usize = 100;

@@ -150,7 +150,7 @@ fn no_shell_runs_a_name() {
         "~ && touch ran",
     ] {
         for shell in ["sh", "bash"] {
-            let line = format!("printf %s {}", vtflow_planner::summary::quoted(name));
+            let line = format!("printf %s {}", vtflow_screen::quoted(name));
             let ran = Command::new(shell).args(["-c", &line]).env("LC_ALL", "C").current_dir(here.path()).output().unwrap();
             assert!(ran.status.success(), "{shell} {name:?}: {ran:?}");
             assert_eq!(std::fs::read_dir(here.path()).unwrap().count(), 0, "{shell} ran {name:?}");

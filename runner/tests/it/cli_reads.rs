@@ -8,7 +8,8 @@ use crate::support::program::{Ran, at_terminal, recorded, snapshot_flag, vtflow}
 use base64::{Engine, prelude::BASE64_STANDARD};
 use prost::Message;
 use serde_json::Value;
-use vtflow_planner::{proto::vtctldata::VDiffShowResponse, summary};
+use vtflow_planner::proto::vtctldata::VDiffShowResponse;
+use vtflow_screen as screen;
 
 fn on(snapshot: &str, command: &str) -> Ran {
     let mut args = snapshot_flag(&recorded(snapshot)).to_vec();
@@ -277,13 +278,13 @@ fn a_vdiff_is_summed_up_as_vtctldclient_does() {
     let now = vtflow_planner::Timestamp { seconds: 1_800_000_000, nanos: 0 };
     let printed = recording("printed.jsonl");
     let printed = printed.iter().find(|printed| printed["from"] == "vtctldclient 214").unwrap();
-    let summed = summary::vdiff_summary("customer", "rec_mt", &reply("vtctldclient 214"), None, now).unwrap();
+    let summed = screen::vdiff_summary("customer", "rec_mt", &reply("vtctldclient 214"), None, now).unwrap();
     assert_eq!(vtflow::output::json::any_json(&summed).unwrap(), printed["stdout"].as_str().unwrap());
     assert_eq!(summed.by_shard.iter().map(|part| part.shard.as_str()).collect::<Vec<_>>(), ["-80", "80-"]);
-    let all = summary::vdiff_list(&reply("vtctldclient 216"), now).unwrap();
+    let all = screen::vdiff_list(&reply("vtctldclient 216"), now).unwrap();
     let all: Vec<_> = all.iter().map(|line| (line.shard.as_str(), line.state.as_str())).collect();
     assert_eq!(all, [("-80", "completed"), ("80-", "completed")]);
-    assert_eq!(summary::vdiff_summary("customer", "cust3", &reply("vtctldclient 44"), None, now), None);
+    assert_eq!(screen::vdiff_summary("customer", "cust3", &reply("vtctldclient 44"), None, now), None);
 }
 
 #[test]

@@ -14,7 +14,8 @@ mod range;
 mod records;
 mod tablets;
 
-pub(crate) use range::{NoShards, Shards, says_no_keyspace};
+pub use range::says_no_keyspace;
+pub(crate) use range::{NoShards, Shards};
 
 use crate::{
     contract::{Call, Status, Timestamp},

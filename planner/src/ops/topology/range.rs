@@ -229,7 +229,7 @@ fn impossible(keyspace: &str) -> String {
 
 /// Whether `FindAllShardsInKeyspace` failed because there is no such keyspace. By the text's whole beginning: a shard's name, which is
 /// in other texts, may hold any words.
-pub(crate) fn says_no_keyspace(keyspace: &str, status: &Status) -> bool {
+pub fn says_no_keyspace(keyspace: &str, status: &Status) -> bool {
     let is_missing = status.message.strip_prefix(&listing(keyspace)).is_some_and(|node| node.starts_with(NO_NODE));
     is_missing || status.message.starts_with(&impossible(keyspace))
 }

@@ -7,8 +7,9 @@
 //! Facts: `go/vt/vtctl/workflow/server.go:WorkflowStatus`, v24; `docs/compat.md` lists what differs.
 
 mod copy_progress;
+mod routing;
 mod table_sizes;
-pub(crate) mod traffic;
+pub mod traffic;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,7 +24,7 @@ use crate::{
         get_workflows::GetWorkflows,
         workflow_status::{
             copy_progress::{Sizes, Statistics},
-            traffic::{Known, Moved, Routing, Serving},
+            routing::{Known, Routing, Serving, TrafficSwitch},
         },
     },
     proto::{
@@ -54,7 +55,7 @@ pub(crate) struct WorkflowStatus {
     streams: Option<GetWorkflows>,
     workflow: Workflow,
     /// Once the streams are known.
-    moved: Option<Moved>,
+    moved: Option<TrafficSwitch>,
     records: BTreeMap<AskId, Record>,
     routing: Routing,
     /// Why it is not known what the workflow moves at all; empty: it is.
@@ -291,7 +292,7 @@ impl WorkflowStatus {
             return self.fatal = Some(Status::unknown(format!("shard {shard} not found in keyspace {keyspace}")));
         }
         self.tables = copy_progress::tables(&self.workflow);
-        let moved = Moved::new(&self.workflow, &self.tables);
+        let moved = TrafficSwitch::new(&self.workflow, &self.tables);
         if let Some((keyspace, shard)) = moved.representative() {
             match names::check_object(keyspace).and(names::check_object(shard)) {
                 Ok(()) => {

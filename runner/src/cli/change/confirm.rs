@@ -18,6 +18,8 @@ use vtflow_planner::{
     contract::{Outcome, Verdict, WritePlan, Written},
 };
 
+use vtflow_screen::plans;
+
 use crate::{
     cli::{args::shard_name, cluster::open::Connected, failures, serve},
     output::terminal::{self, Style},
@@ -98,7 +100,7 @@ pub(crate) async fn apply(cluster: &Connected, earlier: WritePlan, say: &SayArgs
         changed(&plan, &earlier);
         return Ok(ExitCode::from(2));
     }
-    if !plan.changes_since(&earlier).is_empty() || calls(&plan) != calls(&earlier) || plan.locks != earlier.locks {
+    if !plans::changes_since(&plan, &earlier).is_empty() || calls(&plan) != calls(&earlier) || plan.locks != earlier.locks {
         // What is done would be right, but whoever read the file has read something else.
         anyhow::bail!("the plan was edited: its digest is not that of its content; nothing was changed, make a new one");
     }
@@ -219,7 +221,7 @@ fn report(format: Format, written: Option<Written>, error: Option<String>) -> an
 fn changed(now: &WritePlan, earlier: &WritePlan) {
     let text = "the plan is not the one any more: nothing was changed";
     terminal::error_line(&format!("{} {text}", terminal::on_stderr(Style::Trouble, "error:")));
-    let mut lines = now.changes_since(earlier);
+    let mut lines = plans::changes_since(now, earlier);
     if lines.is_empty() {
         lines.push("the request, its options or the locks are others than those of the digest".into());
     }
@@ -263,7 +265,7 @@ fn line(outcome: &Outcome) -> String {
 
 /// A plan as people read it, on terminals that obey nobody else.
 fn printable(plan: &WritePlan) -> String {
-    plan.text().lines().map(|line| terminal::printable(line) + "\n").collect()
+    plans::text(plan).lines().map(|line| terminal::printable(line) + "\n").collect()
 }
 
 /// How long an interrupted command waits for its locks to be given back.

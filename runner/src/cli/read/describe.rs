@@ -10,8 +10,8 @@ use vtflow_planner::{
     Call, Failure, Lost, Status, Timestamp,
     proto::vtctldata::{GetWorkflowsRequest, GetWorkflowsResponse, Workflow, WorkflowStatusRequest, WorkflowStatusResponse},
     rpc,
-    summary::{self, Description, SourceShards, StreamLine, Surroundings},
 };
+use vtflow_screen::{self as screen, Description, SourceShards, StreamLine, Surroundings};
 
 use super::{
     plan::Request,
@@ -118,7 +118,7 @@ impl View for DescribeArgs {
         let mut around = Surroundings::default();
         // Documents are the replies as they are.
         if matches!(self.output, Format::Text | Format::Wide) {
-            let forward = summary::forward(&found);
+            let forward = screen::forward(&found);
             let forward = async {
                 match &forward {
                     Some(call) => Some(view::ask(cluster, call, now).await),
@@ -127,7 +127,7 @@ impl View for DescribeArgs {
             };
             let (sources, forward) = tokio::join!(look_around(cluster, keyspace, std::slice::from_mut(&mut found), now), forward);
             around.sources = sources;
-            around.has_forward = forward.and_then(|reply| summary::forward_is_there(&found, &reply));
+            around.has_forward = forward.and_then(|reply| screen::forward_is_there(&found, &reply));
         }
         let mut of_status = status.as_ref().map_or_else(Vec::new, |status| status.failures.clone());
         // Both ask the same tablets: what one of them said, the other need not repeat.
@@ -156,8 +156,8 @@ impl View for DescribeArgs {
             Format::Text => screen.width,
             Format::Wide => None,
         };
-        let before = screen.before.map(|before| summary::Reading { workflow: &before.workflow });
-        let description = summary::describe(workflow, status.as_ref(), around, before, screen.now);
+        let before = screen.before.map(|before| screen::Reading { workflow: &before.workflow });
+        let description = screen::describe(workflow, status.as_ref(), around, before, screen.now);
         Ok(show(&self.workflow.keyspace, &description, width))
     }
 }
@@ -169,7 +169,7 @@ const KEYSPACES_AT_MOST: usize = 256;
 async fn sources(cluster: &Connected, workflows: &[Workflow], now: Timestamp) -> BTreeMap<String, SourceShards> {
     let mut known = BTreeMap::new();
     let mut asked = Vec::new();
-    for keyspace in summary::source_keyspaces(workflows) {
+    for keyspace in screen::source_keyspaces(workflows) {
         if keyspace.is_empty() || asked.len() >= KEYSPACES_AT_MOST {
             known.insert(keyspace, SourceShards::Unknown);
         } else {
@@ -193,7 +193,7 @@ pub(crate) async fn look_around(
     workflows: &mut [Workflow],
     now: Timestamp,
 ) -> BTreeMap<String, SourceShards> {
-    let stored = summary::stored_states(keyspace, workflows.iter());
+    let stored = screen::stored_states(keyspace, workflows.iter());
     let stored = async {
         match &stored {
             Some(call) => view::ask(cluster, call, now).await.result.ok(),
@@ -202,7 +202,7 @@ pub(crate) async fn look_around(
     };
     let (stored, sources) = tokio::join!(stored, sources(cluster, workflows, now));
     if let Some(response) = stored {
-        summary::put_stored_states(workflows, &response);
+        screen::put_stored_states(workflows, &response);
     }
     sources
 }
@@ -302,7 +302,7 @@ fn streams(of: &Description, width: Option<usize>) -> String {
             stream.state.clone(),
             view::seconds(stream.lag_seconds),
             if stream.position.is_empty() { UNKNOWN.into() } else { stream.position.clone() },
-            if stream.id == 0 { UNKNOWN.into() } else { summary::count(stream.rows_copied) },
+            if stream.id == 0 { UNKNOWN.into() } else { screen::count(stream.rows_copied) },
         ];
         if is_copying {
             cells.push(speed(stream.rows_per_second));
@@ -321,7 +321,7 @@ fn streams(of: &Description, width: Option<usize>) -> String {
 }
 
 fn speed(rows_per_second: Option<f64>) -> String {
-    rows_per_second.map_or_else(|| UNKNOWN.into(), summary::speed)
+    rows_per_second.map_or_else(|| UNKNOWN.into(), screen::speed)
 }
 
 fn tables(of: &Description, width: Option<usize>) -> String {
@@ -332,7 +332,7 @@ fn tables(of: &Description, width: Option<usize>) -> String {
         Column { heading: "ROWS", fit: Fit::Whole },
         Column { heading: "STATE", fit: Fit::Whole },
     ];
-    let line = |table: &summary::TableLine| Line {
+    let line = |table: &screen::TableLine| Line {
         cells: vec![
             table.table.clone(),
             bar(table.percent),

@@ -13,8 +13,9 @@ use vtflow_planner::{
         },
         vttime,
     },
-    rpc, summary,
+    rpc,
 };
+use vtflow_screen as screen;
 
 use super::{
     overview::{Overview, Part},
@@ -185,17 +186,17 @@ impl MigrationsOf {
 }
 
 impl MigrationsOf {
-    fn lines(&self, read: &Migrations, now: Timestamp) -> anyhow::Result<Vec<summary::MigrationLine>> {
+    fn lines(&self, read: &Migrations, now: Timestamp) -> anyhow::Result<Vec<screen::MigrationLine>> {
         let Migrations { reply, failures, workflows, shards } = read;
         let reply = GetSchemaMigrationsResponse::decode(reply.as_slice())?;
-        let beside = summary::Beside {
+        let beside = screen::Beside {
             failures,
             workflows: workflows.as_ref().map(|(reply, failures)| (reply, failures.as_slice())),
             shards: shards.as_deref(),
             is_whole: self.migrations.filter.is_whole(),
             is_newest_first: self.migrations.filter.order == Some(Order::Desc),
         };
-        Ok(summary::migrations(&reply, beside, now))
+        Ok(screen::migrations(&reply, beside, now))
     }
 }
 
@@ -251,7 +252,7 @@ impl View for MigrationsOf {
             return Ok(view::names(lines.iter().map(|line| line.uuid.as_str())));
         }
         if lines.is_empty() {
-            return Ok(summary::nothing(&self.migrations.call()?, screen.failures) + "\n");
+            return Ok(screen::nothing(&self.migrations.call()?, screen.failures) + "\n");
         }
         let columns = [
             Column { heading: "MIGRATION", fit: Fit::Name(16) },
@@ -276,13 +277,13 @@ impl Part for MigrationsOf {
         &read.reply
     }
 
-    fn things(&self, read: &Migrations, now: Timestamp) -> anyhow::Result<Vec<summary::Thing>> {
+    fn things(&self, read: &Migrations, now: Timestamp) -> anyhow::Result<Vec<screen::Thing>> {
         Ok(self.lines(read, now)?.into_iter().map(Into::into).collect())
     }
 }
 
 /// The migration's own row and, when they differ, those of its shards.
-fn rows(line: &summary::MigrationLine) -> Vec<Line> {
+fn rows(line: &screen::MigrationLine) -> Vec<Line> {
     let percent = |progress: Option<u8>| progress.map_or_else(|| UNKNOWN.into(), |percent| format!("{percent}%"));
     let own = Line {
         cells: vec![
@@ -319,7 +320,7 @@ fn rows(line: &summary::MigrationLine) -> Vec<Line> {
 }
 
 /// The first few shards that are alike, and how many more there are.
-fn shard_names(alike: &[summary::ShardState]) -> String {
+fn shard_names(alike: &[screen::ShardState]) -> String {
     const SHOWN: usize = 3;
     let names: Vec<&str> = alike.iter().take(SHOWN).map(|state| state.shard.as_str()).collect();
     let more = alike.len().saturating_sub(SHOWN);

@@ -6,10 +6,8 @@ use std::collections::BTreeSet;
 
 use futures_util::{StreamExt, stream};
 use serde::Serialize;
-use vtflow_planner::{
-    Failure, Timestamp,
-    summary::{self, KeyspaceRead, OverviewLine, Thing},
-};
+use vtflow_planner::{Failure, Timestamp};
+use vtflow_screen::{self as screen, KeyspaceRead, OverviewLine, Thing};
 
 use super::{
     topology::{keyspace_names, shard_names, unread},
@@ -121,7 +119,7 @@ impl<V: Part, F: Fn(String) -> V> View for Overview<F> {
             Column { heading: "NOTE", fit: Fit::Rest },
         ];
         let shown = if self.show.output == Format::Wide { usize::MAX } else { TROUBLED_SHOWN };
-        let lines: Vec<Line> = summary::overview(reads).into_iter().flat_map(|line| lines(line, shown)).collect();
+        let lines: Vec<Line> = screen::overview(reads).into_iter().flat_map(|line| lines(line, shown)).collect();
         Ok(view::lines(&columns, &lines, self.show.width(screen.width)))
     }
 }

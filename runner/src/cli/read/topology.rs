@@ -14,8 +14,8 @@ use vtflow_planner::{
             GetTabletsRequest, GetTabletsResponse,
         },
     },
-    summary,
 };
+use vtflow_screen as screen;
 
 use super::{
     plan::Request,
@@ -99,7 +99,7 @@ impl View for GetKeyspacesArgs {
             Column { heading: "NOTE", fit: Fit::Rest },
         ];
         let number = |n: Option<usize>| n.map_or_else(|| view::UNKNOWN.into(), |n| n.to_string());
-        let lines: Vec<Line> = summary::keyspaces(&keyspaces.into_iter().zip(shards.clone()).collect::<Vec<_>>())
+        let lines: Vec<Line> = screen::keyspaces(&keyspaces.into_iter().zip(shards.clone()).collect::<Vec<_>>())
             .into_iter()
             .map(|line| Line {
                 cells: vec![line.name, line.kind, line.durability, number(line.shards), number(line.serving), line.note],
@@ -186,7 +186,7 @@ impl View for GetShardsArgs {
             Column { heading: "NOTE", fit: Fit::Rest },
         ];
         let is_wide = self.show.output == Format::Wide;
-        let lines: Vec<Line> = summary::shards(&reply, screen.now)
+        let lines: Vec<Line> = screen::shards(&reply, screen.now)
             .into_iter()
             .map(|line| Line {
                 cells: vec![
@@ -217,7 +217,7 @@ pub(crate) async fn keyspace_names(cluster: &Connected, now: Timestamp) -> (Resu
     let failures = reply.failures;
     let names = reply.result.and_then(|bytes| {
         let reply = GetKeyspacesResponse::decode(bytes.as_slice()).map_err(|error| Status::unknown(error.to_string()))?;
-        Ok(summary::keyspace_names(&reply, &failures))
+        Ok(screen::keyspace_names(&reply, &failures))
     });
     (names, failures)
 }
@@ -320,7 +320,7 @@ impl View for GetTabletsArgs {
         if let Some(text) = view::document(self.show.output, &list) {
             return Ok(text?);
         }
-        let lines = summary::tablets(&GetTabletsResponse::decode(screen.read.as_slice())?, screen.now);
+        let lines = screen::tablets(&GetTabletsResponse::decode(screen.read.as_slice())?, screen.now);
         if self.show.output == Format::Name {
             return Ok(view::names(lines.iter().map(|line| line.alias.as_str())));
         }
@@ -335,7 +335,7 @@ impl View for GetTabletsArgs {
             Column { heading: "SINCE", fit: Fit::Whole },
             Column { heading: "NOTE", fit: Fit::Rest },
         ];
-        let line = |line: summary::TabletLine| Line {
+        let line = |line: screen::TabletLine| Line {
             cells: vec![line.alias, line.place, line.kind, line.address, view::seconds(line.since_seconds), line.note],
             has_trouble: line.has_trouble,
         };

@@ -7,8 +7,9 @@ use prost::Message;
 use vtflow_planner::{
     Call, Status, Timestamp,
     proto::vtctldata::{VDiffShowRequest, VDiffShowResponse},
-    rpc, summary,
+    rpc,
 };
+use vtflow_screen as screen;
 
 use super::{
     plan::Request,
@@ -86,7 +87,7 @@ impl View for GetVDiffArgs {
             Err(status) => return Reading { result: Err(status), failures },
         };
         let mut all = None;
-        if self.vdiff.which() != "all" && summary::vdiff_is_under_way(&read) {
+        if self.vdiff.which() != "all" && screen::vdiff_is_under_way(&read) {
             let call = VDiffArgs { which: "all".into(), ..self.vdiff.clone() }.call();
             if let Ok(call) = call {
                 let read = view::ask(cluster, &call, now).await.result.and_then(decode);
@@ -106,7 +107,7 @@ impl View for GetVDiffArgs {
 fn render(args: &VDiffArgs, output: Format, read: &VDiffs, now: Timestamp, width: Option<usize>) -> anyhow::Result<String> {
     let of = format!("{}.{}", args.keyspace, args.workflow);
     if args.which() == "all" {
-        let list = summary::vdiff_list(&read.reply, now)?;
+        let list = screen::vdiff_list(&read.reply, now)?;
         if let Some(text) = view::document(output, &list) {
             return Ok(text?);
         }
@@ -125,13 +126,13 @@ fn render(args: &VDiffArgs, output: Format, read: &VDiffs, now: Timestamp, width
             Column { heading: "STARTED", fit: Fit::Whole },
             Column { heading: "NOTE", fit: Fit::Rest },
         ];
-        let line = |line: summary::VDiffLine| Line {
+        let line = |line: screen::VDiffLine| Line {
             has_trouble: line.has_trouble,
             cells: vec![line.uuid, line.shard, line.state, view::ago(line.age_seconds), line.note],
         };
         return Ok(view::lines(&columns, &list.into_iter().map(line).collect::<Vec<_>>(), width));
     }
-    let summary = summary::vdiff_summary(&args.keyspace, &args.workflow, &read.reply, read.all.as_ref(), now);
+    let summary = screen::vdiff_summary(&args.keyspace, &args.workflow, &read.reply, read.all.as_ref(), now);
     // Without one, the client prints an empty object.
     let document = summary.as_ref().map_or_else(|| serde_json::json!({}), |_| serde_json::Value::Null);
     let text = match &summary {
@@ -150,13 +151,13 @@ fn render(args: &VDiffArgs, output: Format, read: &VDiffs, now: Timestamp, width
     Ok(screen(&of, &summary, width))
 }
 
-fn screen(of: &str, summary: &summary::VDiffSummary, width: Option<usize>) -> String {
+fn screen(of: &str, summary: &screen::VDiffSummary, width: Option<usize>) -> String {
     let mut out = format!("{of}  {}\n", summary.uuid).trim_end().to_owned();
     out.push('\n');
     for note in std::iter::once(&summary.verdict).chain(&summary.notes).filter(|text| !text.is_empty()) {
         let _ = writeln!(out, "{note}");
     }
-    let ago = summary.age_seconds.map_or_else(String::new, |age| format!(", {} ago", summary::duration(age)));
+    let ago = summary.age_seconds.map_or_else(String::new, |age| format!(", {} ago", screen::duration(age)));
     for (what, time, ago) in [("started", &summary.started_at, ago.as_str()), ("completed", &summary.completed_at, "")] {
         if !time.is_empty() {
             let _ = writeln!(out, "{what} {time} UTC{ago}");
@@ -179,7 +180,7 @@ fn screen(of: &str, summary: &summary::VDiffSummary, width: Option<usize>) -> St
         .tables
         .iter()
         .map(|table| Line {
-            cells: vec![table.table.clone(), table.state.clone(), summary::count(table.rows_compared), table.note.clone()],
+            cells: vec![table.table.clone(), table.state.clone(), screen::count(table.rows_compared), table.note.clone()],
             has_trouble: table.has_trouble,
         })
         .collect();

@@ -240,17 +240,17 @@ pub(crate) const UNKNOWN: &str = "–";
 
 /// A name as people read it: one that is empty is seen, too.
 pub(crate) fn name(name: &str) -> String {
-    if name.is_empty() { vtflow_planner::summary::quoted(name) } else { name.to_owned() }
+    if name.is_empty() { vtflow_screen::quoted(name) } else { name.to_owned() }
 }
 
 /// Seconds as people read them.
 pub(crate) fn seconds(seconds: Option<i64>) -> String {
-    seconds.map_or_else(|| UNKNOWN.into(), vtflow_planner::summary::duration)
+    seconds.map_or_else(|| UNKNOWN.into(), vtflow_screen::duration)
 }
 
 /// How long ago something was.
 pub(crate) fn ago(seconds: Option<i64>) -> String {
-    seconds.map_or_else(|| UNKNOWN.into(), |seconds| format!("{} ago", vtflow_planner::summary::duration(seconds)))
+    seconds.map_or_else(|| UNKNOWN.into(), |seconds| format!("{} ago", vtflow_screen::duration(seconds)))
 }
 
 impl ShowArgs {

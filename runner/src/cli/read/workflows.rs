@@ -8,8 +8,8 @@ use vtflow_planner::{
     Call, Reply, Timestamp,
     proto::vtctldata::{GetWorkflowsRequest, GetWorkflowsResponse},
     rpc,
-    summary::{self, SourceShards},
 };
+use vtflow_screen::{self as screen, SourceShards};
 
 use super::{
     describe,
@@ -131,9 +131,9 @@ impl View for WorkflowsOf {
         if self.show.output == Format::Name {
             return Ok(view::names(reply.workflows.iter().map(|workflow| workflow.name.as_str())));
         }
-        let workflows = summary::workflows_with(&self.workflows.request(&self.keyspace, false), &reply, sources, screen.now);
+        let workflows = screen::workflows_with(&self.workflows.request(&self.keyspace, false), &reply, sources, screen.now);
         if workflows.is_empty() {
-            return Ok(summary::nothing(&self.call(), screen.failures) + "\n");
+            return Ok(screen::nothing(&self.call(), screen.failures) + "\n");
         }
         Ok(lines(&workflows, self.show.width(screen.width)))
     }
@@ -147,16 +147,16 @@ impl Part for WorkflowsOf {
         &read.reply
     }
 
-    fn things(&self, read: &Found, now: Timestamp) -> anyhow::Result<Vec<summary::Thing>> {
+    fn things(&self, read: &Found, now: Timestamp) -> anyhow::Result<Vec<screen::Thing>> {
         let reply = GetWorkflowsResponse::decode(read.reply.as_slice())?;
-        Ok(summary::workflows_with(&self.workflows.request(&self.keyspace, false), &reply, &read.sources, now)
+        Ok(screen::workflows_with(&self.workflows.request(&self.keyspace, false), &reply, &read.sources, now)
             .into_iter()
             .map(Into::into)
             .collect())
     }
 }
 
-fn lines(workflows: &[summary::WorkflowLine], width: Option<usize>) -> String {
+fn lines(workflows: &[screen::WorkflowLine], width: Option<usize>) -> String {
     let columns = [
         Column { heading: "WORKFLOW", fit: Fit::Name(12) },
         Column { heading: "TYPE", fit: Fit::Middle(8) },
@@ -167,7 +167,7 @@ fn lines(workflows: &[summary::WorkflowLine], width: Option<usize>) -> String {
         Column { heading: "COPIED", fit: Fit::Whole },
         Column { heading: "NOTE", fit: Fit::Rest },
     ];
-    let row = |line: &summary::WorkflowLine| Line {
+    let row = |line: &screen::WorkflowLine| Line {
         cells: vec![
             view::name(&line.name),
             line.kind.clone(),

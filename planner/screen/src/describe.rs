@@ -16,7 +16,7 @@ use super::{
     words::{count, duration, message, speed},
     workflows::line,
 };
-use crate::{
+use vtflow_planner::{
     contract::Timestamp,
     proto::vtctldata::{ShardedAutoIncrementHandling, TableCopyPhase, Workflow, WorkflowStatusResponse, workflow::Stream},
     topo::names::alias_text,
@@ -285,25 +285,26 @@ fn tables(streams: &[(Health, &str, &Stream)], status: Option<&WorkflowStatusRes
         };
         return waiting.iter().map(unknown).collect();
     };
-    let line = |(table, state): (&String, &crate::proto::vtctldata::workflow_status_response::TableCopyState)| TableLine {
-        table: table.clone(),
-        phase: match state.phase() {
-            TableCopyPhase::NotStarted => "waiting",
-            TableCopyPhase::InProgress if stands(table) => "stopped",
-            TableCopyPhase::InProgress => "copying",
-            TableCopyPhase::Complete => "done",
-            TableCopyPhase::Unknown => "unknown",
-        },
-        // A total that is not known is 0, and its share 0, too; of an empty table everything is copied. Where more is copied than was
-        // estimated nobody knows how much there is, and what is not done is not all done.
-        percent: ((state.rows_total > 0 || state.rows_percentage >= 100.0) && state.rows_percentage.is_finite())
-            .then(|| state.rows_percentage.clamp(0.0, 100.0))
-            .filter(|_| state.phase() != TableCopyPhase::InProgress || state.rows_copied <= state.rows_total)
-            .map(|percent| if state.phase() == TableCopyPhase::InProgress { percent.min(99.0) } else { percent }),
-        rows_copied: state.rows_copied,
-        rows_total: state.rows_total,
-        bytes_total: state.bytes_total,
-    };
+    let line =
+        |(table, state): (&String, &vtflow_planner::proto::vtctldata::workflow_status_response::TableCopyState)| TableLine {
+            table: table.clone(),
+            phase: match state.phase() {
+                TableCopyPhase::NotStarted => "waiting",
+                TableCopyPhase::InProgress if stands(table) => "stopped",
+                TableCopyPhase::InProgress => "copying",
+                TableCopyPhase::Complete => "done",
+                TableCopyPhase::Unknown => "unknown",
+            },
+            // A total that is not known is 0, and its share 0, too; of an empty table everything is copied. Where more is copied than was
+            // estimated nobody knows how much there is, and what is not done is not all done.
+            percent: ((state.rows_total > 0 || state.rows_percentage >= 100.0) && state.rows_percentage.is_finite())
+                .then(|| state.rows_percentage.clamp(0.0, 100.0))
+                .filter(|_| state.phase() != TableCopyPhase::InProgress || state.rows_copied <= state.rows_total)
+                .map(|percent| if state.phase() == TableCopyPhase::InProgress { percent.min(99.0) } else { percent }),
+            rows_copied: state.rows_copied,
+            rows_total: state.rows_total,
+            bytes_total: state.bytes_total,
+        };
     states.iter().map(line).collect()
 }
 
@@ -405,7 +406,7 @@ impl Progress {
 #[cfg(test)]
 mod tests {
     use super::{super::around::SourceShards, *};
-    use crate::proto::{
+    use vtflow_planner::proto::{
         binlogdata::BinlogSource,
         vtctldata::{
             workflow::{

@@ -17,7 +17,7 @@ use super::{
     words::{duration, plural, some},
     workflows::{self, WorkflowLine},
 };
-use crate::{
+use vtflow_planner::{
     contract::{Failure, Lost, Timestamp},
     proto::vtctldata::{GetSchemaMigrationsResponse, GetWorkflowsResponse, SchemaMigration, Workflow, schema_migration::Status},
 };
@@ -329,7 +329,7 @@ fn note(rows: &[ShardRow<'_>], silent: &BTreeSet<&str>, streams: Option<&Workflo
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::{
+    use vtflow_planner::proto::{
         vtctldata::workflow::{ShardStream, Stream, stream::ThrottlerStatus},
         vttime::Time,
     };

@@ -11,7 +11,7 @@ use super::{
     health::age,
     words::{duration, message as shown, some},
 };
-use crate::{
+use vtflow_planner::{
     contract::Timestamp,
     proto::vtctldata::workflow::{Stream, stream::Log},
 };
@@ -147,7 +147,7 @@ fn is_uuid(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::vttime::Time;
+    use vtflow_planner::proto::vttime::Time;
 
     fn stream(logs: &[(i64, &str, &str)]) -> Stream {
         let log = |(id, (seconds, kind, message)): (usize, &(i64, &str, &str))| Log {

@@ -3,6 +3,8 @@
 //! Words and numbers only, as plain data; how they are laid out on a terminal or a page is the host's matter. What is not known
 //! is `None` or said to be unknown, never a number that looks like one. One file per kind of reply.
 
+#![cfg_attr(not(test), warn(clippy::indexing_slicing))]
+
 mod advice;
 mod around;
 mod cover;
@@ -14,11 +16,13 @@ mod migrations;
 mod nothing;
 mod overview;
 mod picture;
+pub mod plans;
 mod stored;
 mod table;
 mod text;
 mod topology;
 mod vdiff;
+pub mod vexec;
 mod words;
 mod workflows;
 
@@ -33,7 +37,6 @@ pub use overview::{KeyspaceRead, OverviewLine, Said, Standing, Thing, Troubled, 
 pub use picture::{Band, Lane, Picture, picture};
 pub use stored::{put_stored_states, stored_states};
 pub use table::{Table, table};
-pub(crate) use text::is_hidden;
 pub use text::{Command, printable, quoted};
 pub use topology::{KeyspaceLine, ShardLine, TabletLine, keyspace_names, keyspaces, shards, tablets};
 pub use vdiff::{VDiffLine, VDiffShard, VDiffSummary, VDiffTable, vdiff_is_under_way, vdiff_list, vdiff_summary};

@@ -5,11 +5,8 @@ use super::{
     facts::{Case, Phase, Source, case},
     kind::Kind,
 };
-use crate::{
-    ops::workflow_status::traffic::Traffic,
-    proto::vtctldata::Workflow,
-    summary::{around::Surroundings, health::Whole},
-};
+use crate::{around::Surroundings, health::Whole};
+use vtflow_planner::{ops::workflow_status::traffic::Traffic, proto::vtctldata::Workflow};
 
 /// A move in its own direction, unless nothing of its writes is switched. Where they are, its source stands still and its target is live:
 /// started again, it would write old rows over new ones.
@@ -72,7 +69,7 @@ pub(super) fn reverse(case: &Case) -> Option<Vec<(Do, &'static str)>> {
 }
 
 /// How streams of a move do what they must not do as its traffic stands, if they do.
-pub(in crate::summary) fn against_traffic(
+pub(crate) fn against_traffic(
     workflow: &Workflow,
     whole: &Whole<'_>,
     traffic: Option<&str>,

@@ -11,7 +11,7 @@ use super::{
     health::{Health, lag},
     words::message,
 };
-use crate::{
+use vtflow_planner::{
     contract::Timestamp,
     proto::vtctldata::{Workflow, workflow::ReplicationLocation},
     topo::names::{alias_text, hex},
@@ -86,7 +86,7 @@ pub fn picture(workflow: &Workflow, now: Timestamp) -> Picture {
     let at = |lanes: &[Lane], keyspace: &str, shard: &str| {
         lanes.iter().position(|lane| lane.keyspace == keyspace && lane.shard == shard)
     };
-    let band = |(key, stream): (&String, &crate::proto::vtctldata::workflow::Stream)| {
+    let band = |(key, stream): (&String, &vtflow_planner::proto::vtctldata::workflow::Stream)| {
         let health = Health::of(stream, now);
         let source = stream.binlog_source.as_ref();
         let tablet = stream.tablet.as_ref().map(|alias| alias_text(Some(alias)));
@@ -141,7 +141,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::proto::{
+    use vtflow_planner::proto::{
         binlogdata::BinlogSource,
         vtctldata::workflow::{ShardStream, Stream},
         vttime::Time,

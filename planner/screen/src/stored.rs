@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use prost::Message;
 
 use super::health::{STORED_ERROR, is_certain};
-use crate::{
+use vtflow_planner::{
     contract::{Call, CallOptions},
     proto::{
         vtctldata::{Workflow, workflow::Stream},
@@ -70,14 +70,14 @@ pub fn put_stored_states(workflows: &mut [Workflow], response: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
+    use crate::workflows;
+    use vtflow_planner::{
         contract::Timestamp,
         proto::{
             query::{Field, QueryResult, Row, Type},
             vtctldata::{GetWorkflowsResponse, workflow::ShardStream},
             vtflow::v_exec_response::Target,
         },
-        summary::workflows,
     };
 
     fn workflow(message: &str) -> Workflow {
@@ -87,7 +87,7 @@ mod tests {
             state: "Error".into(),
             position: "uuid:1-3".into(),
             message: message.into(),
-            time_updated: Some(crate::proto::vttime::Time { seconds: 999, nanoseconds: 0 }),
+            time_updated: Some(vtflow_planner::proto::vttime::Time { seconds: 999, nanoseconds: 0 }),
             ..Stream::default()
         };
         let shard = ShardStream { streams: vec![stream], ..ShardStream::default() };

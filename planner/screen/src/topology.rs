@@ -11,7 +11,7 @@ use super::{
     health::age,
     words::{plural, some},
 };
-use crate::{
+use vtflow_planner::{
     contract::{Failure, Lost, Timestamp, host_port},
     proto::{
         topodata::{KeyspaceType, TabletType},
@@ -199,7 +199,7 @@ pub fn tablets(reply: &GetTabletsResponse, now: Timestamp) -> Vec<TabletLine> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::topodata::Tablet;
+    use vtflow_planner::proto::topodata::Tablet;
 
     #[test]
     fn a_keyspace_whose_record_cannot_be_read_is_there() {

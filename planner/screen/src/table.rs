@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::{
+use vtflow_planner::{
     contract::{Answer, What},
     rpc,
     sidecar::RowSet,
@@ -38,7 +38,7 @@ mod tests {
     use prost::Message;
 
     use super::*;
-    use crate::{
+    use vtflow_planner::{
         contract::{About, Effect, FailureKind, TabletAddress},
         proto::{
             query::{Field, QueryResult, Row},

@@ -9,7 +9,7 @@ use super::{
     health::{self, Health, age, is_recent, silence, silent_for},
     words::{duration, message, some},
 };
-use crate::{
+use vtflow_planner::{
     contract::Timestamp,
     proto::{
         vtctldata::{

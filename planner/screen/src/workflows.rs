@@ -13,7 +13,7 @@ use super::{
     health::{Health, Stop, Whole},
     words::count,
 };
-use crate::{
+use vtflow_planner::{
     contract::Timestamp,
     proto::vtctldata::{GetWorkflowsRequest, GetWorkflowsResponse, Workflow, workflow::ReplicationLocation},
 };
@@ -149,7 +149,7 @@ fn copied(whole: &Whole<'_>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::{
+    use vtflow_planner::proto::{
         binlogdata::{BinlogSource, Filter, Rule},
         vtctldata::workflow::{
             ShardStream, Stream,

@@ -24,7 +24,7 @@ use super::{
     text::Command,
     words::duration,
 };
-use crate::{contract::Timestamp, ops::workflow_status::traffic::Traffic, proto::vtctldata::Workflow};
+use vtflow_planner::{contract::Timestamp, ops::workflow_status::traffic::Traffic, proto::vtctldata::Workflow};
 
 /// Something that one could do next.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -2,7 +2,7 @@
 
 use prost::Message;
 
-use crate::{
+use vtflow_planner::{
     contract::{Call, Failure},
     proto::vtctldata::{GetSchemaMigrationsRequest, GetWorkflowsRequest},
     rpc,
@@ -32,7 +32,7 @@ pub fn nothing(call: &Call, failures: &[Failure]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contract::{CallOptions, Lost};
+    use vtflow_planner::contract::{CallOptions, Lost};
 
     #[test]
     fn an_empty_reply_says_of_what_there_is_none() {

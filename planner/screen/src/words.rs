@@ -1,14 +1,7 @@
 //! Numbers as people read them: short, with their unit.
 
-/// Seconds in the largest unit that keeps them readable: `7s`, `12m`, `3h`, `5d`.
-pub fn duration(seconds: i64) -> String {
-    match seconds {
-        i64::MIN..120 => format!("{seconds}s"),
-        120..7_200 => format!("{}m", seconds / 60),
-        7_200..172_800 => format!("{}h", seconds / 3_600),
-        _ => format!("{}d", seconds / 86_400),
-    }
-}
+pub use vtflow_planner::words::duration;
+pub(crate) use vtflow_planner::words::plural;
 
 /// A count in at most five characters: `9,999`, `871k`, `12M`, `123G`.
 pub fn count(n: i64) -> String {
@@ -35,11 +28,6 @@ pub(super) fn message(text: &str) -> String {
     let Some((end, _)) = text.char_indices().nth(MESSAGE_SHOWN) else { return text.to_owned() };
     let all = i64::try_from(text.chars().count()).unwrap_or(i64::MAX);
     format!("{}… ({} characters in all)", text.get(..end).unwrap_or_default(), count(all))
-}
-
-/// `1 shard`, `4 shards`.
-pub(super) fn plural(n: usize, what: &str) -> String {
-    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
 /// The first few of a list, and how many more there are.

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::words::some;
-use crate::{
+use vtflow_planner::{
     proto::{
         binlogdata::{BinlogSource, OnDdlAction},
         vtctldata::{Workflow, workflow::Stream},

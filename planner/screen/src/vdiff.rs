@@ -12,7 +12,7 @@ use super::{
     health::AHEAD_SECONDS,
     words::{count, duration, message, some},
 };
-use crate::{
+use vtflow_planner::{
     contract::Timestamp,
     formats::{RowError, quote::excerpt, time::parse_datetime},
     proto::{tabletmanagerdata::VDiffResponse, vtctldata::VDiffShowResponse},
@@ -566,13 +566,13 @@ fn rows(response: &VDiffResponse) -> Result<RowSet, RowError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::query::{Field, QueryResult};
+    use vtflow_planner::proto::query::{Field, QueryResult};
 
     const NOW: Timestamp = Timestamp { seconds: 1_800_000_000, nanos: 0 };
     const UUID: &str = "55555555-02d4-11ed-b76d-920702940ee0";
 
     fn result(columns: &[&str], rows: &[Vec<&str>]) -> QueryResult {
-        let row = |values: &Vec<&str>| crate::proto::query::Row {
+        let row = |values: &Vec<&str>| vtflow_planner::proto::query::Row {
             lengths: values.iter().map(|value| i64::try_from(value.len()).unwrap()).collect(),
             values: values.concat().into_bytes(),
         };

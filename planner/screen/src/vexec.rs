@@ -5,7 +5,7 @@
 
 use std::fmt::Write;
 
-use crate::{proto::vtflow::VExecResponse, sidecar::result::RowSet};
+use vtflow_planner::{proto::vtflow::VExecResponse, sidecar::result::RowSet};
 
 /// The rows of all targets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -105,7 +105,7 @@ mod tests {
         ResultValue::{Bytes, Integer, Missing, Null, Text},
         *,
     };
-    use crate::proto::{
+    use vtflow_planner::proto::{
         query::{Field, QueryResult, Row},
         vtflow::v_exec_response::Target,
     };

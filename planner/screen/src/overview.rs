@@ -14,7 +14,7 @@ use super::{
     words::{plural, some},
     workflows::{WorkflowLine, source_keyspaces},
 };
-use crate::{
+use vtflow_planner::{
     contract::{Failure, Lost, Reply, Timestamp},
     proto::vtctldata::{GetSchemaMigrationsResponse, GetWorkflowsRequest, GetWorkflowsResponse, schema_migration::Status},
 };
@@ -287,7 +287,7 @@ fn kinds(things: &[Thing]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
+    use vtflow_planner::{
         contract,
         proto::{
             binlogdata::BinlogSource,

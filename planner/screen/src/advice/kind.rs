@@ -1,6 +1,6 @@
 //! What a workflow is for, by its type.
 
-use crate::proto::vtctldata::Workflow;
+use vtflow_planner::proto::vtctldata::Workflow;
 
 /// What a workflow is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

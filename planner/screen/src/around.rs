@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message;
 
-use crate::{
+use vtflow_planner::{
     contract::{Call, CallOptions, Failure, Lost, Reply},
     ops::{topology::says_no_keyspace, workflow_status::traffic::forward_of},
     proto::vtctldata::{FindAllShardsInKeyspaceResponse, GetWorkflowsRequest, GetWorkflowsResponse, Workflow},
@@ -89,8 +89,8 @@ pub fn forward_is_there(workflow: &Workflow, reply: &Reply) -> Option<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contract::Status;
-    use crate::proto::vtctldata::{Shard, workflow::ReplicationLocation};
+    use vtflow_planner::contract::Status;
+    use vtflow_planner::proto::vtctldata::{Shard, workflow::ReplicationLocation};
 
     fn reply(result: Result<Vec<u8>, Status>, failures: Vec<Failure>) -> Reply {
         Reply { stream: Vec::new(), result, failures, written: None }

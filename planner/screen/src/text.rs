@@ -3,7 +3,8 @@
 //! Names and messages come from rows and records that anybody may have written. [`printable`] is the one function for all that is
 //! shown, on a terminal and on the page.
 
-pub use crate::shell::{Command, quoted};
+use vtflow_planner::shell::is_hidden;
+pub use vtflow_planner::shell::{Command, quoted};
 
 /// A text that cannot move the cursor, break or reverse a line, hide a part of itself or look like another: control characters, format
 /// characters, blanks other than the space and what leaves no trace on a screen are shown escaped, as `\n` or `\u{202e}`.
@@ -19,23 +20,6 @@ pub fn printable(text: &str) -> String {
     out
 }
 
-/// A character that a screen obeys or does not show. Source: Unicode 16, `General_Category` Cc, Cf, Zl, Zp and Zs without the space,
-/// and `Default_Ignorable_Code_Point`.
-pub(crate) fn is_hidden(c: char) -> bool {
-    if c.is_ascii() {
-        return c.is_ascii_control();
-    }
-    c.is_control()
-        || c.is_whitespace()
-        || matches!(c,
-            '\u{ad}' | '\u{34f}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}' | '\u{891}' | '\u{8e2}'
-            | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
-            | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}'
-            | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
-            | '\u{110bd}' | '\u{110cd}' | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
-            | '\u{e0000}'..='\u{e0fff}')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -49,7 +33,7 @@ mod tests {
         for c in hidden.filter_map(char::from_u32) {
             let shown = printable(&format!("a{c}b"));
             assert_eq!(shown, format!("a{}b", c.escape_unicode()), "{:x}", u32::from(c));
-            assert!(crate::shell::quoted(&c.to_string()).chars().all(|c| c.is_ascii_graphic()), "{:x}", u32::from(c));
+            assert!(vtflow_planner::shell::quoted(&c.to_string()).chars().all(|c| c.is_ascii_graphic()), "{:x}", u32::from(c));
         }
     }
 }

@@ -13,7 +13,7 @@ use super::{
     cover,
     words::{duration, message, some},
 };
-use crate::{
+use vtflow_planner::{
     contract::Timestamp,
     proto::{
         vtctldata::{Workflow, workflow::Stream},

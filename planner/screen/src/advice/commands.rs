@@ -1,13 +1,10 @@
 //! The commands that are offered, as they can be copied.
 
 use crate::{
-    ops::workflow_status::traffic::forward_of,
-    proto::vtctldata::Workflow,
-    summary::{
-        health::{Health, Whole},
-        text::Command,
-    },
+    health::{Health, Whole},
+    text::Command,
 };
+use vtflow_planner::{ops::workflow_status::traffic::forward_of, proto::vtctldata::Workflow};
 
 use super::kind::Kind;
 
@@ -42,7 +39,7 @@ pub(super) enum Do {
 }
 
 pub(super) fn command(what: Do, workflow: &Workflow, whole: &Whole<'_>, kind: Kind) -> String {
-    let side = |location: &Option<crate::proto::vtctldata::workflow::ReplicationLocation>| {
+    let side = |location: &Option<vtflow_planner::proto::vtctldata::workflow::ReplicationLocation>| {
         location.as_ref().map_or_else(String::new, |location| location.keyspace.clone())
     };
     let (target, source, name) = (side(&workflow.target), side(&workflow.source), workflow.name.as_str());

@@ -7,15 +7,15 @@ use super::{
     kind::{Kind, kind},
 };
 use crate::{
+    around::{SourceShards, Surroundings},
+    health::{Health, Stop, Whole},
+    words::some,
+};
+use vtflow_planner::{
     ops::workflow_status::traffic::{Traffic, forward_of},
     proto::{
         binlogdata::BinlogSource,
         vtctldata::{Workflow, WorkflowStatusResponse, workflow::Stream},
-    },
-    summary::{
-        around::{SourceShards, Surroundings},
-        health::{Health, Stop, Whole},
-        words::some,
     },
 };
 
@@ -96,7 +96,7 @@ impl Case {
 }
 
 /// Where the traffic of a workflow goes, in words; `None` when it is not known. A workflow that moves none says so, whatever the reply says.
-pub(in crate::summary) fn traffic(workflow: &Workflow, status: Option<&WorkflowStatusResponse>) -> Option<String> {
+pub(crate) fn traffic(workflow: &Workflow, status: Option<&WorkflowStatusResponse>) -> Option<String> {
     match kind(workflow) {
         Kind::MoveTables | Kind::Reshard => {
             status.map(|status| status.traffic_state.clone()).filter(|text| !text.is_empty() && !text.starts_with("Unknown"))
@@ -107,7 +107,7 @@ pub(in crate::summary) fn traffic(workflow: &Workflow, status: Option<&WorkflowS
 }
 
 /// How its tables' traffic goes different ways. The tables of one that moves none go where others have moved them.
-pub(in crate::summary) fn splits<'a>(workflow: &Workflow, around: &'a Surroundings) -> &'a [String] {
+pub(crate) fn splits<'a>(workflow: &Workflow, around: &'a Surroundings) -> &'a [String] {
     if matches!(kind(workflow), Kind::MoveTables | Kind::Reshard) { &around.splits } else { &[] }
 }
 
@@ -155,7 +155,7 @@ pub(super) fn phase(streams: &[(Health, &str, &Stream)]) -> Phase {
 }
 
 /// Which sources of a workflow are not there, as a text; `None` when all are, or it is not known. `known`: by keyspace.
-pub(in crate::summary) fn lost_source(workflow: &Workflow, known: &BTreeMap<String, SourceShards>) -> Option<String> {
+pub(crate) fn lost_source(workflow: &Workflow, known: &BTreeMap<String, SourceShards>) -> Option<String> {
     if workflow.workflow_type == "OnlineDDL" {
         return None;
     }
@@ -175,7 +175,7 @@ pub(in crate::summary) fn lost_source(workflow: &Workflow, known: &BTreeMap<Stri
 }
 
 /// What streams with a row read of this cluster.
-pub(in crate::summary) fn sources_here(workflow: &Workflow) -> impl Iterator<Item = &BinlogSource> {
+pub(crate) fn sources_here(workflow: &Workflow) -> impl Iterator<Item = &BinlogSource> {
     let streams = workflow.shard_streams.values().flat_map(|shard| &shard.streams).filter(|stream| stream.id != 0);
     let sources = streams.filter_map(|stream| stream.binlog_source.as_ref());
     sources.filter(|source| source.external_cluster.is_empty() && source.external_mysql.is_empty())
@@ -205,7 +205,7 @@ pub(super) fn case(workflow: &Workflow, whole: &Whole<'_>, traffic: Option<&str>
         phase: phase(&whole.streams),
         traffic: Traffic::of(
             traffic,
-            workflow.target.as_ref().map_or(&[], |target| &target.shards),
+            workflow.target.as_ref().map_or(&[][..], |target| &target.shards),
             !splits(workflow, around).is_empty(),
         ),
         source,
