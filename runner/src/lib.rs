@@ -13,10 +13,9 @@ pub mod secret;
 pub mod server;
 pub mod tablet;
 pub mod topo;
-pub mod trace;
+pub mod trace_file;
 
 mod net;
-mod page;
 mod reloaded;
 
 pub use net::tls;

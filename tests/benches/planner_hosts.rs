@@ -27,7 +27,7 @@ use vtflow::{
     planner_host::{PlannerChoice, PlannerHost},
     tablet::{TabletOptions, Tablets},
     topo::MemoryTopology,
-    trace::Recorder,
+    trace_file::Recorder,
 };
 use vtflow_planner::{
     Call, CallOptions, Timestamp,

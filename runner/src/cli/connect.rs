@@ -24,7 +24,7 @@ use crate::{
     secret::{Credentials, Secret},
     tablet::{DEFAULT_CONCURRENCY, DEFAULT_CONCURRENCY_PER_CELL, TabletOptions, Tablets},
     topo::{CellRecord, DEFAULT_READ_CONCURRENCY, EtcdConfig, EtcdCredentials, EtcdTopology, GLOBAL, MemoryTopology},
-    trace::{Recorder, TraceFile},
+    trace_file::{Recorder, TraceFile},
 };
 
 /// Which cluster, and how it is reached.

@@ -10,7 +10,7 @@ use vtflow_planner::{
 };
 
 use super::connect::ConnectArgs;
-use crate::{output::terminal, trace};
+use crate::{output::terminal, trace_file};
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ReplayArgs {
@@ -33,7 +33,7 @@ enum Format {
 
 /// Exit code 0: every reply is the recorded one and every ask was asked; 1: not all; 2: the file cannot be read.
 pub(crate) fn run(connect: &ConnectArgs, args: &ReplayArgs) -> anyhow::Result<ExitCode> {
-    let traces = trace::read(&args.file).map_err(|error| anyhow::anyhow!(error))?;
+    let traces = trace_file::read(&args.file).map_err(|error| anyhow::anyhow!(error))?;
     let planner = connect.planner()?;
     let mut differ = 0;
     let mut documents = Vec::new();

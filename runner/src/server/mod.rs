@@ -54,7 +54,7 @@ use crate::{
     net::tls::OptionError,
     observe::{Nobody, Observer},
     planner_host::PlannerHost,
-    trace::TraceFile,
+    trace_file::TraceFile,
 };
 
 /// How the server listens, and whom it lets in.

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     drive::drive,
     observe::{Counts, Sums},
-    trace::{Recorder, TraceFile},
+    trace_file::{Recorder, TraceFile},
 };
 
 /// What came of a request, ready to be sent to everybody who asked.

@@ -38,7 +38,7 @@ use super::{
     reflection::Reflection,
     share::Flights,
 };
-use crate::{drive::ClusterIo, observe::Observer, planner_host::PlannerHost, trace::TraceFile};
+use crate::{drive::ClusterIo, observe::Observer, planner_host::PlannerHost, trace_file::TraceFile};
 
 /// Where requests get their `now` from: the machine's clock, or a recorded cluster's moment.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;

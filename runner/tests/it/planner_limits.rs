@@ -18,7 +18,7 @@ use vtflow::{
     embedded::{Shape, generate},
     planner_host::PlannerHost,
     server::ServerOptions,
-    trace::Recorder,
+    trace_file::Recorder,
 };
 use vtflow_component::{Limits, Planner};
 use vtflow_planner::{

@@ -20,7 +20,7 @@ use vtflow::{
     embedded::{Cell, Cluster, Snapshot},
     tablet::{TabletOptions, Tablets},
     topo::MemoryTopology,
-    trace::Recorder,
+    trace_file::Recorder,
 };
 use vtflow_planner::{
     Answer, Call, CallOptions, Flow, Mode, Reply, Timestamp, What,

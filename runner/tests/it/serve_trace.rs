@@ -12,7 +12,7 @@ use tonic::Request;
 use vtflow::{
     planner_host::PlannerHost,
     server::ServerOptions,
-    trace::{self, TraceFile},
+    trace_file::{self, TraceFile},
 };
 use vtflow_planner::{
     proto::vtctldata::GetWorkflowsRequest,
@@ -56,7 +56,7 @@ async fn whoever_wants_a_trace_has_one() {
     serving.call(GET_WORKFLOWS, workflows_of("customer")).await.unwrap();
     let (second, said) = traced(&serving, GET_WORKFLOWS, workflows_of("nowhere")).await;
     assert_eq!((second.is_err(), said.as_str()), (true, "2"), "the one between did not want any");
-    let traces = trace::read(&file).unwrap();
+    let traces = trace_file::read(&file).unwrap();
     assert_eq!(traces.len(), 2);
     assert_eq!(replayed(&traces[0]), first.unwrap(), "the reply that the caller got");
     let asked = GetWorkflowsRequest::decode(traces[1].call.request.as_slice()).unwrap();
@@ -73,7 +73,7 @@ async fn equal_requests_at_once_have_a_trace_each() {
     let mut numbers = [a, b, c];
     numbers.sort();
     assert_eq!(numbers, ["1", "2", "3"]);
-    for trace in trace::read(&file).unwrap() {
+    for trace in trace_file::read(&file).unwrap() {
         assert!(trace.asks.iter().all(|traced| traced.answer.is_some()) && !trace.asks.is_empty());
     }
 }
@@ -84,7 +84,7 @@ async fn rows_are_left_out_where_the_server_says_so() {
     let file = directory.path().join("traces");
     let serving = serving(&file, true).await;
     let (reply, _) = traced(&serving, GET_WORKFLOWS, workflows_of("customer")).await;
-    let traces = trace::read(&file).unwrap();
+    let traces = trace_file::read(&file).unwrap();
     assert!(traces[0].redacted);
     assert_ne!(replayed(&traces[0]), reply.unwrap(), "filters are not in it");
 }

@@ -1,13 +1,13 @@
 //! The topology in etcd (`--topo-implementation etcd2`): cells, keys, and answers from what etcd says.
 //!
-//! Connections and retries are in `cluster.rs`, the reads themselves in `read.rs`, locks in `lock.rs`, writing a demo's records in `put.rs`. Nothing
+//! Connections and retries are in `cluster.rs`, the reads themselves in `read.rs`, locks in `lock.rs`, writing a demo's records in `register.rs`. Nothing
 //! is answered from memory: a cell's record is read again on every ask, together with what is asked when its address is
 //! already known. Facts: `go/vt/topo/etcd2topo`, `go/vt/topo/server.go:ConnForCell`.
 
 mod cluster;
 mod lock;
-mod put;
 mod read;
+mod register;
 
 use std::{
     collections::BTreeMap,
@@ -37,7 +37,7 @@ use crate::{
     reloaded::Reloaded,
     secret::Credentials,
 };
-pub use put::PutError;
+pub use register::PutError;
 
 /// Where the global topology is, and how etcd is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]

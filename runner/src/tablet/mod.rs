@@ -4,6 +4,8 @@
 //! Go servers punish while idle, static credentials as metadata) are from Vitess `go/vt/grpcclient/client.go`,
 //! `go/vt/servenv/grpc_server.go` and `go/vt/vttablet/grpctmclient/client.go`.
 
+mod debug_vars;
+
 use std::{
     collections::BTreeMap,
     net::Ipv6Addr,
@@ -30,7 +32,6 @@ use crate::{
         room::{Room, Share},
         tls::{OptionError, TlsFiles},
     },
-    page,
     reloaded::Reloaded,
     secret::{Credentials, CredentialsFault},
 };
@@ -222,7 +223,7 @@ impl Tablets {
         let got = timeout_at(deadline, async {
             // Semaphores of this struct are never closed.
             let _turns = (cell.acquire().await, self.turns.acquire().await);
-            page::get(&tablet.address(), path).await
+            debug_vars::get(&tablet.address(), path).await
         });
         match got.await {
             Ok(Ok(body)) => Answer::Called(body),
