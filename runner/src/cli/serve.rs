@@ -17,7 +17,7 @@ use crate::{
     reloaded::look_again,
     server::{
         ANSWER_BYTES, AuthOptions, DEFAULT_FLOWS, ForwardTo, Server, ServerOptions, ServerTls, flush_log, log,
-        methods::{self, Answerer},
+        vitess_rpcs::{self, Answerer},
     },
 };
 
@@ -242,7 +242,7 @@ impl ListenArgs {
 
 fn list(forward_to: Option<&str>, allow_writes: bool) -> String {
     let others = forward_to.map_or_else(|| "UNIMPLEMENTED (no --forward-to)".to_owned(), |to| format!("forwarded to {to}"));
-    let rows = methods::all();
+    let rows = vitess_rpcs::all();
     let width = rows.iter().map(|(path, _)| path.len() - 1).max().unwrap_or(0);
     let line = |(path, answerer): &(String, Answerer)| {
         let part = rpc::served(path).map_or("", |served| served.part);

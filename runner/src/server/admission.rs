@@ -20,7 +20,7 @@ use tokio::{
 
 use super::{
     connections::Held,
-    message::{Refusal, code},
+    grpc::message::{Refusal, code},
     metrics::Metrics,
 };
 

@@ -113,7 +113,7 @@ fn write() {
         drop(state);
         let mut text = String::new();
         if dropped > 0 {
-            let at = super::record::timestamp();
+            let at = super::rpc_log::timestamp();
             // Writing to a String does not fail.
             let _ =
                 writeln!(text, "time={at} level=warn msg=\"log lines were dropped: nobody read them in time\" dropped={dropped}");
@@ -153,12 +153,12 @@ impl Sparing {
 
     /// Writes a line, unless there were many already.
     pub(super) fn warn(&self, message: &str, fields: &[(&str, String)]) {
-        self.say(fields, |fields| super::record::line("warn", message, fields));
+        self.say(fields, |fields| super::rpc_log::line("warn", message, fields));
     }
 
     /// The same with the line of a change that is refused.
     pub(super) fn audit(&self, fields: &[(&str, String)]) {
-        self.say(fields, |fields| super::record::audit("warn", fields, Room::Common));
+        self.say(fields, |fields| super::rpc_log::audit("warn", fields, Room::Common));
     }
 
     fn say(&self, fields: &[(&str, String)], write: impl FnOnce(&[(&str, String)])) {

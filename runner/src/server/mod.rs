@@ -14,40 +14,40 @@ use tokio::{
     time::timeout,
 };
 
+mod access;
 mod admission;
-mod api;
 mod audit;
-mod auth;
 mod connections;
 mod door;
-mod forward;
 mod grpc;
-mod health;
-mod hosts;
 mod http;
 mod lines;
-mod message;
-pub mod methods;
 mod metrics;
-mod page;
 mod perform;
-mod record;
-mod reflection;
-mod service;
-mod share;
+mod rpc_log;
+mod single_flight;
 mod subject;
 mod trailers;
+pub mod vitess_rpcs;
 
-pub use auth::AuthOptions;
+pub use access::AuthOptions;
 pub use door::ServerTls;
-pub use forward::ForwardTo;
+pub use grpc::forward::ForwardTo;
+pub use grpc::service::Clock;
 pub(crate) use lines::flush as flush_log;
-pub(crate) use record::log;
-pub use service::Clock;
+pub(crate) use rpc_log::log;
 
 use self::{
-    admission::Admission, auth::Auth, connections::Connections, door::Door, forward::Forward, health::Health, hosts::Hosts,
-    lines::Sparing, metrics::Metrics, record::Ids, reflection::Reflection, service::Inner, share::Flights,
+    access::Auth,
+    admission::Admission,
+    connections::Connections,
+    door::Door,
+    grpc::{forward::Forward, health::Health, reflection::Reflection, service::Inner},
+    http::hosts::Hosts,
+    lines::Sparing,
+    metrics::Metrics,
+    rpc_log::Ids,
+    single_flight::Flights,
 };
 use crate::{
     drive::ClusterIo,
@@ -250,7 +250,7 @@ impl Server {
                     metrics: Arc::clone(&metrics),
                     serving: is_serving.clone(),
                     grpc: grpc_address.port().to_string(),
-                    api: api::Api::new(Arc::clone(&inner), http_cap),
+                    api: http::api::Api::new(Arc::clone(&inner), http_cap),
                     hosts: Hosts::new([options.bind_address, options.http_bind_address].into_iter().chain(options.allowed_hosts)),
                     strangers: Sparing::new(),
                 };

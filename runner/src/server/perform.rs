@@ -11,9 +11,11 @@ use vtflow_planner::{Call, Code, Effect, Reply, rpc, trace::Trace};
 
 use super::{
     audit::Audit,
-    message::{self, Refusal, code, framed},
-    record::{self, Record},
-    service::Inner,
+    grpc::{
+        message::{self, Refusal, code, framed},
+        service::Inner,
+    },
+    rpc_log::{self, Record},
     trailers::told,
 };
 use crate::{
@@ -207,7 +209,7 @@ async fn kept(traces: Option<Arc<TraceFile>>, trace: Option<Trace>) -> HeaderVal
     match number.unwrap_or_else(|error| Err(error.to_string())) {
         Ok(number) => number.into(),
         Err(error) => {
-            record::log("warn", &error);
+            rpc_log::log("warn", &error);
             HeaderValue::from_static("none: the file cannot be written; the server's log says why")
         }
     }

@@ -13,28 +13,26 @@ use prost::Message;
 use tokio::sync::watch;
 use tonic::body::Body;
 
-use super::{
-    message::{self, Refusal, code},
-    methods::{VTCTL, VTCTLD},
-};
+use super::message::{self, Refusal, code};
+use crate::server::vitess_rpcs::{VTCTL, VTCTLD};
 
 /// Whether the server takes RPCs; false once it shuts down.
 #[derive(Clone)]
-pub(super) struct Health {
-    pub(super) serving: watch::Receiver<bool>,
+pub(crate) struct Health {
+    pub(crate) serving: watch::Receiver<bool>,
 }
 
 #[derive(Clone, PartialEq, Eq, Message)]
-pub(super) struct CheckRequest {
+pub(crate) struct CheckRequest {
     #[prost(string, tag = "1")]
-    pub(super) service: String,
+    pub(crate) service: String,
 }
 
 #[derive(Clone, PartialEq, Eq, Message)]
-pub(super) struct CheckResponse {
+pub(crate) struct CheckResponse {
     /// SERVING 1, `NOT_SERVING` 2, `SERVICE_UNKNOWN` 3.
     #[prost(int32, tag = "1")]
-    pub(super) status: i32,
+    pub(crate) status: i32,
 }
 
 const SERVING: i32 = 1;
@@ -43,7 +41,7 @@ const SERVICE_UNKNOWN: i32 = 3;
 
 impl Health {
     /// One status, now.
-    pub(super) fn check(&self, request: &[u8]) -> Result<Bytes, Refusal> {
+    pub(crate) fn check(&self, request: &[u8]) -> Result<Bytes, Refusal> {
         let status = state(&service(request)?, *self.serving.borrow());
         if status == SERVICE_UNKNOWN {
             return Err(Refusal::new(NOT_FOUND, "unknown service"));
@@ -52,7 +50,7 @@ impl Health {
     }
 
     /// The status now and each time that it changes. Ends when the server shuts down, so that nobody waits for a watcher.
-    pub(super) fn watch(&self, request: &[u8]) -> Result<Response<Body>, Refusal> {
+    pub(crate) fn watch(&self, request: &[u8]) -> Result<Response<Body>, Refusal> {
         let service = service(request)?;
         let mut serving = self.serving.clone();
         let now = *serving.borrow_and_update();

@@ -11,7 +11,7 @@ use vtflow_files::given_file;
 
 use super::{
     door::{Peer, ServerTls},
-    message::{Refusal, code},
+    grpc::message::{Refusal, code},
     subject::is_allowed,
 };
 use crate::{net::tls::OptionError, reloaded::Reloaded, secret::Credentials};

@@ -19,7 +19,7 @@ use vtflow_planner::{DESCRIPTORS, rpc};
 type Answering = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
 
 /// Both versions of the service.
-pub(super) struct Reflection {
+pub(crate) struct Reflection {
     v1: Answering,
     v1alpha: Answering,
 }
@@ -27,7 +27,7 @@ pub(super) struct Reflection {
 impl Reflection {
     /// # Errors
     /// The planner's descriptors contradict each other: a defect.
-    pub(super) fn new() -> Result<Self, Error> {
+    pub(crate) fn new() -> Result<Self, Error> {
         let files = files()?;
         let builder = || Builder::configure().register_encoded_file_descriptor_set(DESCRIPTORS);
         let v1 = builder().register_file_descriptor_set(files.clone()).build_v1()?;
@@ -36,11 +36,11 @@ impl Reflection {
     }
 
     /// Whether the path is one of reflection's.
-    pub(super) fn is_for(path: &str) -> bool {
+    pub(crate) fn is_for(path: &str) -> bool {
         path.starts_with("/grpc.reflection.v1.") || path.starts_with("/grpc.reflection.v1alpha.")
     }
 
-    pub(super) async fn call(&self, request: Request<Body>) -> Response<Body> {
+    pub(crate) async fn call(&self, request: Request<Body>) -> Response<Body> {
         let service = if request.uri().path().starts_with("/grpc.reflection.v1.") { &self.v1 } else { &self.v1alpha };
         match service.clone().oneshot(request).await {
             Ok(response) => response,

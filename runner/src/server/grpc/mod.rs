@@ -2,6 +2,12 @@
 //!
 //! Facts: the keepalive is that of Vitess, `go/vt/servenv/grpc_server.go`.
 
+pub(crate) mod forward;
+pub(crate) mod health;
+pub(crate) mod message;
+pub(crate) mod reflection;
+pub(crate) mod service;
+
 use std::{convert::Infallible, io, pin::pin, sync::Arc, time::Duration};
 
 use http::{Request, Response};
@@ -15,10 +21,10 @@ use tokio::{
 };
 use tonic::{body::Body, transport::server::Connected};
 
+use self::service::Inner;
 use super::{
     connections::{Connections, Outgoing, Slot, Watched},
     door::{Door, Speaks},
-    service::Inner,
 };
 
 /// How long a connection may take until it has said that it speaks HTTP/2.
@@ -42,7 +48,7 @@ const HEADER_BYTES: u32 = 1 << 18;
 ///
 /// # Errors
 /// Nobody can come any more.
-pub(super) async fn serve(
+pub(crate) async fn serve(
     listener: TcpListener,
     door: Arc<Door>,
     connections: Arc<Connections>,

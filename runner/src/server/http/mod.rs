@@ -2,6 +2,10 @@
 //!
 //! It has a thread of its own, so that `/healthz` answers whatever the requests are that are being worked on.
 
+pub(crate) mod api;
+mod files;
+pub(crate) mod hosts;
+
 use std::{convert::Infallible, io, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
@@ -17,15 +21,13 @@ use tokio::{
 };
 use tonic::transport::server::Connected;
 
+use self::{api::Api, hosts::Hosts};
 use super::{
     Ending,
-    api::Api,
     connections::{Connections, Outgoing, Slot, Watched},
     door::{Door, Speaks},
-    hosts::Hosts,
     lines::Sparing,
     metrics::Metrics,
-    page as files,
 };
 
 /// How long a client may take over its request's headers, and how long it may stay without a request.
@@ -34,20 +36,20 @@ const HEADERS_TIME: Duration = Duration::from_secs(10);
 const BUFFER: usize = 64 << 10;
 
 /// What the pages show.
-pub(super) struct Pages {
-    pub(super) metrics: Arc<Metrics>,
-    pub(super) serving: watch::Receiver<bool>,
-    pub(super) grpc: String,
-    pub(super) api: Api,
-    pub(super) hosts: Hosts,
-    pub(super) strangers: Sparing,
+pub(crate) struct Pages {
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) serving: watch::Receiver<bool>,
+    pub(crate) grpc: String,
+    pub(crate) api: Api,
+    pub(crate) hosts: Hosts,
+    pub(crate) strangers: Sparing,
 }
 
 /// Serves in a thread of its own until `stop` is dropped. What comes back says how it ended.
 ///
 /// # Errors
 /// There is no thread to be had.
-pub(super) fn start(
+pub(crate) fn start(
     listener: std::net::TcpListener,
     door: Arc<Door>,
     connections: Arc<Connections>,

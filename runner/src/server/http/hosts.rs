@@ -4,14 +4,14 @@
 use http::{HeaderMap, Request, header, uri::Authority};
 
 /// The names that lead here.
-pub(super) struct Hosts {
+pub(crate) struct Hosts {
     /// In lower case. One that begins with a dot stands for every name that ends in it.
     names: Vec<String>,
 }
 
 impl Hosts {
     /// `more` is what `--allowed-hosts` says and where the server listens; empty ones are left out.
-    pub(super) fn new(more: impl IntoIterator<Item = String>) -> Self {
+    pub(crate) fn new(more: impl IntoIterator<Item = String>) -> Self {
         let own = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let names = ["localhost".to_owned(), own].into_iter().chain(more);
         Self { names: names.map(|name| name.trim().to_ascii_lowercase()).filter(|name| !name.is_empty()).collect() }
@@ -21,7 +21,7 @@ impl Hosts {
     ///
     /// # Errors
     /// What is wrong with its `Host` or `Origin`, and what to do.
-    pub(super) fn check<B>(&self, request: &Request<B>, is_tls: bool) -> Result<(), String> {
+    pub(crate) fn check<B>(&self, request: &Request<B>, is_tls: bool) -> Result<(), String> {
         let host = match one(request.headers(), &header::HOST)? {
             Some(host) => Some(host.parse::<Authority>().map_err(|_| format!("the header Host is no host: {host:?}"))?),
             // No browser is that old.

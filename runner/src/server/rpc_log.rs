@@ -20,10 +20,10 @@ use tonic::body::Body;
 
 use super::{
     audit::ForwardedChange,
+    grpc::message::{code, status_of},
     lines::{self, AUDIT_VALUE_BYTES, REFUSED_VALUE_BYTES, Room, VALUE_BYTES},
-    message::{code, status_of},
-    methods,
     metrics::Metrics,
+    vitess_rpcs,
 };
 
 /// Makes the ids of RPCs: when the server started and how many came before. Two servers' ids differ by their starts.
@@ -109,7 +109,7 @@ impl Drop for Record {
             let is_late = self.until.is_some_and(|until| Instant::now() >= until);
             if is_late { code::DEADLINE_EXCEEDED } else { code::CANCELLED }
         });
-        let method = methods::known(&self.path);
+        let method = vitess_rpcs::known(&self.path);
         self.metrics.rpc_ended(method, code, took);
         if self.has_log {
             let level = match code {

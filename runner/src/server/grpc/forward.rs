@@ -35,7 +35,7 @@ pub struct ForwardTo {
 }
 
 /// A vtctld and the way to it.
-pub(super) struct Forward {
+pub(crate) struct Forward {
     address: String,
     endpoint: Endpoint,
     tls: Option<Reloaded<ClientTlsConfig>>,
@@ -51,7 +51,7 @@ impl Forward {
     ///
     /// # Errors
     /// A text that is no address, a file that cannot be read or understood.
-    pub(super) fn new(to: &ForwardTo, plaintext_credentials: bool) -> Result<Self, OptionError> {
+    pub(crate) fn new(to: &ForwardTo, plaintext_credentials: bool) -> Result<Self, OptionError> {
         let with_tls = to.tls.is_given()?;
         let scheme = if with_tls { "https" } else { "http" };
         let bad_address = |cause| OptionError::Address { address: to.address.clone(), cause };
@@ -80,12 +80,12 @@ impl Forward {
     }
 
     /// Where it leads.
-    pub(super) fn address(&self) -> &str {
+    pub(crate) fn address(&self) -> &str {
         &self.address
     }
 
     /// Whether a password would travel unencrypted, and nobody has said that it may.
-    pub(super) fn hides_no_password(&self) -> bool {
+    pub(crate) fn hides_no_password(&self) -> bool {
         self.tls.is_none() && !self.plaintext_credentials
     }
 
@@ -95,7 +95,7 @@ impl Forward {
     /// # Errors
     /// It has been here before, or carries a password that would not be encrypted: nothing is sent. The vtctld cannot be reached, or
     /// the caller's deadline passes before it says anything.
-    pub(super) async fn call(&self, request: Request<Body>) -> Result<Response<Body>, Refusal> {
+    pub(crate) async fn call(&self, request: Request<Body>) -> Result<Response<Body>, Refusal> {
         let (mut head, body) = request.into_parts();
         self.check_password(&head.headers)?;
         let via = self.via(&head.headers)?;

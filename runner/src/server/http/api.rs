@@ -15,13 +15,15 @@ use hyper::body::Incoming;
 use tokio::{sync::Semaphore, time::timeout};
 use vtflow_planner::{Call, Effect, rpc};
 
-use super::{
+use crate::server::{
     admission::Admission,
     audit::Audit,
     connections::Held,
-    message::{Refusal, code},
-    record::Record,
-    service::Inner,
+    grpc::{
+        message::{Refusal, code},
+        service::Inner,
+    },
+    rpc_log::Record,
 };
 
 /// Bytes of a request's body.
@@ -32,19 +34,19 @@ const BODY_TIME: Duration = Duration::from_secs(10);
 const TURNS: usize = 16;
 
 /// The cluster, for the page.
-pub(super) struct Api {
+pub(crate) struct Api {
     inner: Arc<Inner>,
     turns: Semaphore,
 }
 
 impl Api {
     /// `places` is how many connections the port may have.
-    pub(super) fn new(inner: Arc<Inner>, places: usize) -> Self {
+    pub(crate) fn new(inner: Arc<Inner>, places: usize) -> Self {
         Self { inner, turns: Semaphore::new(TURNS.min(places / 2)) }
     }
 
     /// Answers a request to `/api/…`.
-    pub(super) async fn answer(&self, request: Request<Incoming>, held: &Arc<Held>) -> Response<Full<Bytes>> {
+    pub(crate) async fn answer(&self, request: Request<Incoming>, held: &Arc<Held>) -> Response<Full<Bytes>> {
         let answered = match (request.method(), request.uri().path()) {
             (&Method::GET, "/api/planner") => Ok(json(&self.inner.planner.build())),
             (&Method::POST, "/api/trace") => self.trace(request, held).await,

@@ -22,54 +22,61 @@ use tonic::body::Body;
 use vtflow_planner::{Call, CallOptions, Effect, Timestamp, rpc};
 
 use super::{
-    admission::{Admission, Room},
-    audit::{Audit, ForwardedChange},
-    auth::Auth,
-    connections::Held,
-    door::Peer,
     forward::Forward,
     health::Health,
-    lines::Sparing,
     message::{self, Refusal, code, read_one},
-    methods,
-    metrics::Metrics,
-    perform::{Answered, PATIENT, TRACE, Want},
-    record::{Ids, Record, Recorded},
     reflection::Reflection,
-    share::Flights,
 };
-use crate::{drive::ClusterIo, observe::Observer, planner_host::PlannerHost, trace_file::TraceFile};
+use crate::{
+    drive::ClusterIo,
+    observe::Observer,
+    planner_host::PlannerHost,
+    server::{
+        access::Auth,
+        admission::{Admission, Room},
+        audit::{Audit, ForwardedChange},
+        connections::Held,
+        door::Peer,
+        lines::Sparing,
+        metrics::Metrics,
+        perform::{Answered, PATIENT, TRACE, Want},
+        rpc_log::{Ids, Record, Recorded},
+        single_flight::Flights,
+        vitess_rpcs,
+    },
+    trace_file::TraceFile,
+};
 
 /// Where requests get their `now` from: the machine's clock, or a recorded cluster's moment.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// Everything that RPCs share.
-pub(super) struct Inner {
-    pub(super) planner: PlannerHost,
-    pub(super) traces: Option<Arc<TraceFile>>,
-    pub(super) io: ClusterIo,
-    pub(super) now: Clock,
-    pub(super) observer: Arc<dyn Observer>,
-    pub(super) message_bytes: usize,
-    pub(super) has_log: bool,
-    pub(super) auth: Arc<Auth>,
-    pub(super) forward: Option<Forward>,
-    pub(super) allow_writes: bool,
-    pub(super) health: Health,
-    pub(super) reflection: Reflection,
-    pub(super) metrics: Arc<Metrics>,
-    pub(super) ids: Ids,
-    pub(super) flights: Flights<Arc<Answered>>,
+pub(crate) struct Inner {
+    pub(crate) planner: PlannerHost,
+    pub(crate) traces: Option<Arc<TraceFile>>,
+    pub(crate) io: ClusterIo,
+    pub(crate) now: Clock,
+    pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) message_bytes: usize,
+    pub(crate) has_log: bool,
+    pub(crate) auth: Arc<Auth>,
+    pub(crate) forward: Option<Forward>,
+    pub(crate) allow_writes: bool,
+    pub(crate) health: Health,
+    pub(crate) reflection: Reflection,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) ids: Ids,
+    pub(crate) flights: Flights<Arc<Answered>>,
     /// How many changes are under way.
-    pub(super) writing: watch::Sender<usize>,
-    pub(super) admission: Arc<Admission>,
+    pub(crate) writing: watch::Sender<usize>,
+    pub(crate) admission: Arc<Admission>,
     /// How long a request may take at most, whatever its caller says.
-    pub(super) request_time: Duration,
+    pub(crate) request_time: Duration,
     /// Where flows run, whichever port they came in by.
-    pub(super) runtime: Handle,
-    pub(super) logins: Sparing,
+    pub(crate) runtime: Handle,
+    pub(crate) logins: Sparing,
     /// Changes that were asked for by who is not let in.
-    pub(super) kept_out: Sparing,
+    pub(crate) kept_out: Sparing,
 }
 
 /// The connection that a request came on.
@@ -90,7 +97,7 @@ fn watching(response: Response<Body>, held: Option<Arc<Held>>) -> Response<Body>
 
 impl Inner {
     /// Answers one RPC.
-    pub(super) async fn respond(self: &Arc<Self>, request: Request<Body>) -> Response<Body> {
+    pub(crate) async fn respond(self: &Arc<Self>, request: Request<Body>) -> Response<Body> {
         if let Some(response) = message::http_refusal(&request) {
             return response;
         }
@@ -133,7 +140,7 @@ impl Inner {
     ) -> Result<Answer, Refusal> {
         let served = rpc::served(request.uri().path());
         let is_change = served.map_or_else(
-            || self.forward.is_some() && !methods::only_reads(request.uri().path()),
+            || self.forward.is_some() && !vitess_rpcs::only_reads(request.uri().path()),
             |served| served.effect == Effect::Write,
         );
         let audit = is_change.then(|| {
@@ -189,7 +196,7 @@ impl Inner {
             record.note("forwarded", "true");
             *change = None;
             // Also of what is served as a read in part: a legacy command that vtflow does not know may change something.
-            if !methods::only_reads(path) {
+            if !vitess_rpcs::only_reads(path) {
                 let (who, from) = self.auth.caller(request.headers(), request.extensions());
                 let (id, path, to) = (record.id.clone(), path.to_owned(), forward.address().to_owned());
                 record.forwards(ForwardedChange { id, who, from, path, to });
@@ -213,7 +220,7 @@ impl Inner {
             }
             return Err(refusal);
         }
-        Err(Refusal::new(code::UNIMPLEMENTED, methods::unknown(path)))
+        Err(Refusal::new(code::UNIMPLEMENTED, vitess_rpcs::unknown(path)))
     }
 
     /// The answer to a request, and whether it is that vtflow does not do this, and that nothing was touched.
@@ -267,7 +274,7 @@ impl Inner {
     }
 
     /// Lets a caller in, or says why not, and leaves a line about it.
-    pub(super) fn let_in(&self, port: &str, headers: &HeaderMap, extensions: &http::Extensions) -> Result<(), Refusal> {
+    pub(crate) fn let_in(&self, port: &str, headers: &HeaderMap, extensions: &http::Extensions) -> Result<(), Refusal> {
         let checked = self.auth.check(headers, extensions);
         if let Err(refusal) = &checked {
             let from = extensions.get::<Peer>().and_then(|peer| peer.address).map_or_else(String::new, |from| from.to_string());

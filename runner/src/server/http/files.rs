@@ -10,12 +10,12 @@ use http_body_util::Full;
 const FILES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/page.rs"));
 
 /// Whether this build has the page.
-pub(super) fn is_there() -> bool {
+pub(crate) fn is_there() -> bool {
     !FILES.is_empty()
 }
 
 /// The file under a path; `None` if there is none.
-pub(super) fn file(path: &str) -> Option<Response<Full<Bytes>>> {
+pub(crate) fn file(path: &str) -> Option<Response<Full<Bytes>>> {
     let name = match path.trim_start_matches('/') {
         "" => "index.html",
         name => name,

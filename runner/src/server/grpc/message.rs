@@ -12,7 +12,7 @@ use http_body_util::{BodyExt, Full};
 use tonic::body::Body;
 
 /// The gRPC codes that the server itself answers with.
-pub(super) mod code {
+pub(crate) mod code {
     pub(crate) const OK: i32 = 0;
     pub(crate) const CANCELLED: i32 = 1;
     pub(crate) const DEADLINE_EXCEEDED: i32 = 4;
@@ -27,13 +27,13 @@ pub(super) mod code {
 
 /// A status other than OK. The code may be one that gRPC does not know: tablets send 17 and 18.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Refusal {
-    pub(super) code: i32,
-    pub(super) message: String,
+pub(crate) struct Refusal {
+    pub(crate) code: i32,
+    pub(crate) message: String,
 }
 
 impl Refusal {
-    pub(super) fn new(code: i32, message: impl Into<String>) -> Self {
+    pub(crate) fn new(code: i32, message: impl Into<String>) -> Self {
         Self { code, message: message.into() }
     }
 
@@ -47,16 +47,16 @@ const PREFIX_BYTES: usize = 5;
 
 /// Bytes of all headers and trailers of an answer together, each with its name and 32 bytes more, as HTTP/2 counts them (RFC 9113,
 /// section 10.5.1). Clients of gRPC's C library refuse answers with more than 8 KiB.
-pub(super) const METADATA_BYTES: usize = 8 * 1024;
+pub(crate) const METADATA_BYTES: usize = 8 * 1024;
 /// Of these, what the answer's own headers and the status code take, with room for proxies: `content-type`, `date`, the id.
-pub(super) const RESERVED_BYTES: usize = 768;
+pub(crate) const RESERVED_BYTES: usize = 768;
 /// Of these, what the status message leaves to the other trailers, where there are any.
-pub(super) const MORE_BYTES: usize = 2 * 1024;
+pub(crate) const MORE_BYTES: usize = 2 * 1024;
 /// What HTTP/2 counts for each header besides its letters.
 const ENTRY_BYTES: usize = 32;
 
 /// Whether this is a gRPC request at all; else the answer to give in HTTP's own terms. Source: grpc-go, `http2_server.go`.
-pub(super) fn http_refusal(request: &Request<Body>) -> Option<Response<Body>> {
+pub(crate) fn http_refusal(request: &Request<Body>) -> Option<Response<Body>> {
     let content_type = request.headers().get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
     let is_grpc = content_type.strip_prefix(b"application/grpc").is_some_and(|rest| matches!(rest, [] | [b'+' | b';', ..]));
     let status = if request.method() != http::Method::POST {
@@ -76,7 +76,7 @@ pub(super) fn http_refusal(request: &Request<Body>) -> Option<Response<Body>> {
 /// # Errors
 /// What a Go server says of a message that is too large (known from its prefix, before its bytes are here), compressed or
 /// not there.
-pub(super) async fn read_one(request: Request<Body>, limit_bytes: usize) -> Result<Bytes, Refusal> {
+pub(crate) async fn read_one(request: Request<Body>, limit_bytes: usize) -> Result<Bytes, Refusal> {
     let (head, mut body) = request.into_parts();
     if let Some(encoding) = head.headers.get("grpc-encoding").filter(|encoding| *encoding != "identity") {
         let encoding = String::from_utf8_lossy(encoding.as_bytes()).into_owned();
@@ -119,7 +119,7 @@ pub(super) async fn read_one(request: Request<Body>, limit_bytes: usize) -> Resu
 ///
 /// # Errors
 /// As [`read_one`].
-pub(super) async fn peek(request: Request<Body>, limit_bytes: usize) -> Result<(Option<Bytes>, Request<Body>), Refusal> {
+pub(crate) async fn peek(request: Request<Body>, limit_bytes: usize) -> Result<(Option<Bytes>, Request<Body>), Refusal> {
     if request.headers().get("grpc-encoding").is_some_and(|encoding| *encoding != "identity") {
         return Ok((None, request));
     }
@@ -133,7 +133,7 @@ pub(super) async fn peek(request: Request<Body>, limit_bytes: usize) -> Result<(
 ///
 /// # Errors
 /// As [`framed`].
-pub(super) fn one(message: &[u8], limit_bytes: usize) -> Result<Body, Refusal> {
+pub(crate) fn one(message: &[u8], limit_bytes: usize) -> Result<Body, Refusal> {
     Ok(Body::new(Full::new(framed(message, limit_bytes)?)))
 }
 
@@ -141,7 +141,7 @@ pub(super) fn one(message: &[u8], limit_bytes: usize) -> Result<Body, Refusal> {
 ///
 /// # Errors
 /// It is larger than a message may be.
-pub(super) fn framed(message: &[u8], limit_bytes: usize) -> Result<Bytes, Refusal> {
+pub(crate) fn framed(message: &[u8], limit_bytes: usize) -> Result<Bytes, Refusal> {
     let length = u32::try_from(message.len()).ok().filter(|_| message.len() <= limit_bytes).ok_or_else(|| {
         let message = format!("grpc: trying to send message larger than max ({} vs. {limit_bytes})", message.len());
         Refusal::new(code::RESOURCE_EXHAUSTED, message)
@@ -154,7 +154,7 @@ pub(super) fn framed(message: &[u8], limit_bytes: usize) -> Result<Bytes, Refusa
 }
 
 /// The end of a call: the status and whatever goes with it, which leaves the message less room.
-pub(super) fn trailers(result: Result<(), &Refusal>, more: &HeaderMap) -> HeaderMap {
+pub(crate) fn trailers(result: Result<(), &Refusal>, more: &HeaderMap) -> HeaderMap {
     let mut trailers = more.clone();
     let code = result.err().map_or(code::OK, |refusal| refusal.code);
     trailers.insert("grpc-status", HeaderValue::from(code));
@@ -168,24 +168,24 @@ pub(super) fn trailers(result: Result<(), &Refusal>, more: &HeaderMap) -> Header
 }
 
 /// Bytes of headers as HTTP/2 counts them.
-pub(super) fn size(headers: &HeaderMap) -> usize {
+pub(crate) fn size(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| name.as_str().len() + value.len() + ENTRY_BYTES).sum()
 }
 
 /// Bytes that a status message takes as it travels, cut or not; at most what leaves [`MORE_BYTES`] to the other trailers.
-pub(super) fn message_size(text: &str) -> usize {
+pub(crate) fn message_size(text: &str) -> usize {
     let most = METADATA_BYTES - RESERVED_BYTES - MORE_BYTES;
     (encoded_size(text) + ENTRY_BYTES + "grpc-message".len()).min(most)
 }
 
 /// A whole answer: a framed message and trailers, or the status alone.
-pub(super) fn response(result: Result<&Bytes, &Refusal>, more: &HeaderMap) -> Response<Body> {
+pub(crate) fn response(result: Result<&Bytes, &Refusal>, more: &HeaderMap) -> Response<Body> {
     let frames = result.map_or_else(|_| Bytes::new(), Bytes::clone);
     streamed(frames, result.map(|_| ()), more)
 }
 
 /// A whole answer: framed messages, any number of them, and how it ended.
-pub(super) fn streamed(frames: Bytes, result: Result<(), &Refusal>, more: &HeaderMap) -> Response<Body> {
+pub(crate) fn streamed(frames: Bytes, result: Result<(), &Refusal>, more: &HeaderMap) -> Response<Body> {
     let end = trailers(result, more);
     if result.is_ok() || !frames.is_empty() {
         return grpc(Body::new(Full::new(frames).with_trailers(async { Some(Ok(end)) })));
@@ -196,19 +196,19 @@ pub(super) fn streamed(frames: Bytes, result: Result<(), &Refusal>, more: &Heade
 }
 
 /// An HTTP response that says that it is gRPC's.
-pub(super) fn grpc(body: Body) -> Response<Body> {
+pub(crate) fn grpc(body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     response
 }
 
 /// The status of a finished call, from its trailers or, if there was no message, its headers.
-pub(super) fn status_of(headers: &HeaderMap) -> Option<i32> {
+pub(crate) fn status_of(headers: &HeaderMap) -> Option<i32> {
     headers.get("grpc-status")?.to_str().ok()?.parse().ok()
 }
 
 /// How long the caller waits. `None`: as long as it takes; so too if the header cannot be read, as HTTP wants it.
-pub(super) fn timeout(headers: &HeaderMap) -> Option<Duration> {
+pub(crate) fn timeout(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(HeaderName::from_static("grpc-timeout"))?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     if digits.len() > 8 || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
