@@ -7,9 +7,9 @@ use clap::Args;
 
 use super::{
     ClusterCommand, ConnectArgs,
-    connect::{self, Connected, Embedding},
+    cluster::open::{self, Connected, Embedding},
     duration,
-    get_workflows::GetWorkflowsArgs,
+    read::workflows::GetWorkflowsArgs,
     serve::{self, ListenArgs},
 };
 use crate::{
@@ -67,7 +67,7 @@ pub(crate) struct DemoArgs {
 }
 
 pub(crate) async fn run(connect: &ConnectArgs, args: DemoArgs) -> anyhow::Result<ExitCode> {
-    let now = connect::now();
+    let now = open::now();
     let snapshot = match args.shards {
         None => generate::demo(now),
         Some(shards) if shards.is_power_of_two() => generate::generate(
@@ -99,7 +99,7 @@ pub(crate) async fn run(connect: &ConnectArgs, args: DemoArgs) -> anyhow::Result
         return super::run_on(&cluster, command).await;
     }
     if !connect.has_topology_server() {
-        super::get_workflows::run(&cluster, GetWorkflowsArgs::all_of("customer")).await?;
+        super::read::workflows::run(&cluster, GetWorkflowsArgs::all_of("customer")).await?;
         terminal::error_line(
             "\nThe tablets listen on ports of 127.0.0.1, but only this process knows the topology.\n\
              Look closer:           vtflow demo get workflows customer -o json\n\

@@ -7,30 +7,20 @@ use std::{ffi::OsString, process::ExitCode};
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-mod act;
-mod act_migration;
-mod act_workflow;
-mod apply;
+mod change;
+mod cluster;
 mod completions;
-mod connect;
 mod demo;
-mod describe;
 mod duration;
 mod failures;
-mod get_migrations;
-mod get_topology;
-mod get_vdiff;
-mod get_workflows;
-mod overview;
-mod plan;
+mod read;
 mod replay;
 mod serve;
 mod snapshot;
 mod spelling;
 mod vexec;
-mod view;
 
-pub use connect::ConnectArgs;
+pub use cluster::open::ConnectArgs;
 
 /// What are my Vitess workflows doing, and what would this command touch?
 #[derive(Debug, Parser)]
@@ -84,12 +74,12 @@ pub(crate) enum ClusterCommand {
 pub(crate) enum ActCommand {
     /// Start, stop or change a workflow, after showing what that touches
     #[command(subcommand)]
-    Workflow(act_workflow::WorkflowCommand),
+    Workflow(change::workflow::WorkflowCommand),
     /// Cancel, complete, launch, retry or clean up schema migrations, after showing what that touches
     #[command(subcommand)]
-    Migration(act_migration::MigrationCommand),
+    Migration(change::migration::MigrationCommand),
     /// Do what a plan says that was made with --dry-run -o json, or nothing if anything is different now
-    Apply(apply::ApplyArgs),
+    Apply(change::apply::ApplyArgs),
 }
 
 /// The commands that read one cluster.
@@ -115,50 +105,50 @@ pub(crate) enum ReadCommand {
 pub(crate) enum GetCommand {
     /// The workflows of a keyspace, or of all keyspaces at a glance, trouble first
     #[command(visible_alias = "workflow")]
-    Workflows(get_workflows::GetWorkflowsArgs),
+    Workflows(read::workflows::GetWorkflowsArgs),
     /// The schema migrations of a keyspace, or of all keyspaces at a glance, trouble first
     #[command(visible_alias = "migration")]
-    Migrations(get_migrations::GetMigrationsArgs),
+    Migrations(read::migrations::GetMigrationsArgs),
     /// The keyspaces and how many of their shards serve
     #[command(visible_aliases = ["keyspace", "ks"])]
-    Keyspaces(get_topology::GetKeyspacesArgs),
+    Keyspaces(read::topology::GetKeyspacesArgs),
     /// The shards of a keyspace, those without primary first
     #[command(visible_alias = "shard")]
-    Shards(get_topology::GetShardsArgs),
+    Shards(read::topology::GetShardsArgs),
     /// The tablets of the cluster, a keyspace or a shard
     #[command(visible_alias = "tablet")]
-    Tablets(get_topology::GetTabletsArgs),
+    Tablets(read::topology::GetTabletsArgs),
     /// Comparisons of a workflow's source and target rows
     #[command(name = "vdiff", visible_alias = "vdiffs")]
-    VDiff(get_vdiff::GetVDiffArgs),
+    VDiff(read::vdiff::GetVDiffArgs),
 }
 
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum DescribeCommand {
     /// One workflow: streams, copy progress, traffic, the last log entries, what one could do next
     #[command(visible_alias = "workflows")]
-    Workflow(describe::DescribeArgs),
+    Workflow(read::describe::DescribeArgs),
 }
 
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum PlanCommand {
     /// What `get workflows` would ask
     #[command(visible_alias = "workflow")]
-    Workflows(plan::PlanArgs<plan::PlannedWorkflowsArgs>),
+    Workflows(read::plan::PlanArgs<read::plan::PlannedWorkflowsArgs>),
     /// What `get migrations` would ask
     #[command(visible_alias = "migration")]
-    Migrations(plan::PlanArgs<get_migrations::MigrationsArgs>),
+    Migrations(read::plan::PlanArgs<read::migrations::MigrationsArgs>),
     /// What `get shards` would ask
     #[command(visible_alias = "shard")]
-    Shards(plan::PlanArgs<get_topology::ShardsArgs>),
+    Shards(read::plan::PlanArgs<read::topology::ShardsArgs>),
     /// What `get tablets` would ask
     #[command(visible_alias = "tablet")]
-    Tablets(plan::PlanArgs<get_topology::TabletsArgs>),
+    Tablets(read::plan::PlanArgs<read::topology::TabletsArgs>),
     /// What `get vdiff` would ask
     #[command(name = "vdiff")]
-    VDiff(plan::PlanArgs<get_vdiff::VDiffArgs>),
+    VDiff(read::plan::PlanArgs<read::vdiff::VDiffArgs>),
     /// What `describe workflow` would ask beside `get workflows --logs`
-    Status(plan::PlanArgs<describe::WorkflowArgs>),
+    Status(read::plan::PlanArgs<read::describe::WorkflowArgs>),
 }
 
 #[derive(Clone, Debug, Subcommand)]
@@ -229,31 +219,31 @@ async fn on_cluster(connect: &ConnectArgs, command: ClusterCommand) -> anyhow::R
 }
 
 /// Runs a command against a cluster that is open already.
-pub(crate) async fn run_on(cluster: &connect::Connected, command: ClusterCommand) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run_on(cluster: &cluster::open::Connected, command: ClusterCommand) -> anyhow::Result<ExitCode> {
     match command {
-        ClusterCommand::Read(command) => read(cluster, command).await,
-        ClusterCommand::Act(ActCommand::Workflow(command)) => act_workflow::run(cluster, command).await,
-        ClusterCommand::Act(ActCommand::Migration(command)) => act_migration::run(cluster, command).await,
-        ClusterCommand::Act(ActCommand::Apply(args)) => apply::run(cluster, args).await,
+        ClusterCommand::Read(command) => run_read(cluster, command).await,
+        ClusterCommand::Act(ActCommand::Workflow(command)) => change::workflow::run(cluster, command).await,
+        ClusterCommand::Act(ActCommand::Migration(command)) => change::migration::run(cluster, command).await,
+        ClusterCommand::Act(ActCommand::Apply(args)) => change::apply::run(cluster, args).await,
     }
 }
 
-async fn read(cluster: &connect::Connected, command: ReadCommand) -> anyhow::Result<ExitCode> {
+async fn run_read(cluster: &cluster::open::Connected, command: ReadCommand) -> anyhow::Result<ExitCode> {
     match command {
-        ReadCommand::Get(GetCommand::Workflows(args)) => get_workflows::run(cluster, args).await,
-        ReadCommand::Get(GetCommand::Migrations(args)) => get_migrations::run(cluster, args).await,
-        ReadCommand::Get(GetCommand::Keyspaces(args)) => get_topology::keyspaces(cluster, args).await,
-        ReadCommand::Get(GetCommand::Shards(args)) => get_topology::shards(cluster, args).await,
-        ReadCommand::Get(GetCommand::Tablets(args)) => get_topology::tablets(cluster, args).await,
-        ReadCommand::Get(GetCommand::VDiff(args)) => get_vdiff::run(cluster, args).await,
-        ReadCommand::Describe(DescribeCommand::Workflow(args)) => describe::run(cluster, args).await,
+        ReadCommand::Get(GetCommand::Workflows(args)) => read::workflows::run(cluster, args).await,
+        ReadCommand::Get(GetCommand::Migrations(args)) => read::migrations::run(cluster, args).await,
+        ReadCommand::Get(GetCommand::Keyspaces(args)) => read::topology::keyspaces(cluster, args).await,
+        ReadCommand::Get(GetCommand::Shards(args)) => read::topology::shards(cluster, args).await,
+        ReadCommand::Get(GetCommand::Tablets(args)) => read::topology::tablets(cluster, args).await,
+        ReadCommand::Get(GetCommand::VDiff(args)) => read::vdiff::run(cluster, args).await,
+        ReadCommand::Describe(DescribeCommand::Workflow(args)) => read::describe::run(cluster, args).await,
         ReadCommand::Plan(command) => match command {
-            PlanCommand::Workflows(args) => plan::run(cluster, args).await,
-            PlanCommand::Migrations(args) => plan::run(cluster, args).await,
-            PlanCommand::Shards(args) => plan::run(cluster, args).await,
-            PlanCommand::Tablets(args) => plan::run(cluster, args).await,
-            PlanCommand::VDiff(args) => plan::run(cluster, args).await,
-            PlanCommand::Status(args) => plan::run(cluster, args).await,
+            PlanCommand::Workflows(args) => read::plan::run(cluster, args).await,
+            PlanCommand::Migrations(args) => read::plan::run(cluster, args).await,
+            PlanCommand::Shards(args) => read::plan::run(cluster, args).await,
+            PlanCommand::Tablets(args) => read::plan::run(cluster, args).await,
+            PlanCommand::VDiff(args) => read::plan::run(cluster, args).await,
+            PlanCommand::Status(args) => read::plan::run(cluster, args).await,
         },
         ReadCommand::Snapshot(SnapshotCommand::Save(args)) => snapshot::save(cluster, args).await,
         ReadCommand::Vexec(args) => vexec::run(cluster, args).await,

@@ -9,7 +9,7 @@ use vtflow_planner::{
     trace::{Planner, Replayed, Trace, Traced, replay},
 };
 
-use super::connect::ConnectArgs;
+use super::cluster::open::ConnectArgs;
 use crate::{output::terminal, trace_file};
 
 #[derive(Args, Clone, Debug)]

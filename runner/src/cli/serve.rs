@@ -9,7 +9,7 @@ use anyhow::bail;
 use clap::{Args, ValueEnum};
 use vtflow_planner::rpc;
 
-use super::{ConnectArgs, connect::Connected, duration};
+use super::{ConnectArgs, cluster::open::Connected, duration};
 use crate::{
     net::tls::TlsFiles,
     output::terminal,

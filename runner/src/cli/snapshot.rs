@@ -7,7 +7,7 @@ use clap::Args;
 use prost::Message;
 use vtflow_planner::{Call, CallOptions, Failure, Lost, proto::vtflow::SnapshotRequest, rpc};
 
-use super::{connect::Connected, failures};
+use super::{cluster::open::Connected, failures};
 use crate::{embedded::snapshot::from_reply, output::terminal};
 
 #[derive(Args, Clone, Debug)]

@@ -13,9 +13,11 @@ use vtflow_planner::{
 };
 
 use super::{
-    act::{self, Act, ActArgs},
-    connect::Connected,
-    failures, shard_name, view,
+    change::confirm::{self, Act, ActArgs},
+    cluster::open::Connected,
+    failures,
+    read::view,
+    shard_name,
 };
 use crate::output::{
     table::{Column, Fit, table},
@@ -80,7 +82,7 @@ pub(crate) async fn run(cluster: &Connected, args: VexecArgs) -> anyhow::Result<
     if Statement::parse(&args.sql, scope).is_ok_and(|statement| statement.kind().is_write()) {
         let request = VExecRequest { dry_run: false, ..request }.encode_to_vec();
         let how = ActArgs::new(Vec::new(), args.dry_run, args.write.yes, args.output == Format::Json);
-        return act::run(cluster, Act { path: rpc::VEXEC, request, force: args.write.force, word: None }, how).await;
+        return confirm::run(cluster, Act { path: rpc::VEXEC, request, force: args.write.force, word: None }, how).await;
     }
     let options = CallOptions { strict: args.strict, ..CallOptions::default() };
     let call = Call { path: rpc::VEXEC.into(), request: request.encode_to_vec(), options };

@@ -18,13 +18,15 @@ use vtflow_planner::{
 };
 
 use super::{
-    connect::Connected,
     plan::Request,
     view::{self, Format, Line, Reading, Screen, ShowArgs, View},
 };
-use crate::output::{
-    json::{Document, PlainList},
-    table::{Column, Fit},
+use crate::{
+    cli::cluster::open::Connected,
+    output::{
+        json::{Document, PlainList},
+        table::{Column, Fit},
+    },
 };
 
 const GET_KEYSPACE: &str = "/vtctlservice.Vtctld/GetKeyspace";

@@ -18,8 +18,10 @@ use vtflow_planner::{
     write::{Outcome, Verdict, WritePlan, Written},
 };
 
-use super::{connect::Connected, failures, serve, shard_name};
-use crate::output::terminal::{self, Style};
+use crate::{
+    cli::{cluster::open::Connected, failures, serve, shard_name},
+    output::terminal::{self, Style},
+};
 
 /// How a change is decided on, and how it is shown.
 #[derive(Args, Clone, Debug)]

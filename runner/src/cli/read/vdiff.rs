@@ -11,14 +11,16 @@ use vtflow_planner::{
 };
 
 use super::{
-    connect::Connected,
-    get_topology::unread,
     plan::Request,
+    topology::unread,
     view::{self, Format, Line, Reading, Screen, ShowArgs, View},
 };
-use crate::output::{
-    table::{Column, Fit},
-    terminal,
+use crate::{
+    cli::cluster::open::Connected,
+    output::{
+        table::{Column, Fit},
+        terminal,
+    },
 };
 
 /// Which `VDiff` of which workflow.

@@ -16,11 +16,8 @@ use vtflow_planner::{
     rpc,
 };
 
-use super::{
-    act::{self, Act, ActArgs},
-    connect::Connected,
-    get_topology::tablet_type,
-};
+use super::confirm::{self, Act, ActArgs};
+use crate::cli::{cluster::open::Connected, read::topology::tablet_type};
 
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum WorkflowCommand {
@@ -102,7 +99,7 @@ pub(crate) async fn run(cluster: &Connected, command: WorkflowCommand) -> anyhow
     let WhichArgs { keyspace, name, force } = which;
     let tablet_request = Some(UpdateVReplicationWorkflowRequest { workflow: name, ..wanted });
     let request = WorkflowUpdateRequest { keyspace, tablet_request }.encode_to_vec();
-    act::run(cluster, Act { path: rpc::WORKFLOW_UPDATE, request, force, word: None }, args).await
+    confirm::run(cluster, Act { path: rpc::WORKFLOW_UPDATE, request, force, word: None }, args).await
 }
 
 async fn delete(cluster: &Connected, args: DeleteArgs) -> anyhow::Result<ExitCode> {
@@ -116,7 +113,7 @@ async fn delete(cluster: &Connected, args: DeleteArgs) -> anyhow::Result<ExitCod
         ..WorkflowDeleteRequest::default()
     };
     let word = Some(request.workflow.clone());
-    act::run(cluster, Act { path: rpc::WORKFLOW_DELETE, request: request.encode_to_vec(), force, word }, args.act).await
+    confirm::run(cluster, Act { path: rpc::WORKFLOW_DELETE, request: request.encode_to_vec(), force, word }, args.act).await
 }
 
 /// A request that changes nothing: what is left out would be emptied by some releases.

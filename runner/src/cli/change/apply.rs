@@ -7,10 +7,8 @@ use clap::Args;
 use vtflow_files::given_file;
 use vtflow_planner::{Effect, rpc, write::WritePlan};
 
-use super::{
-    act::{self, SayArgs},
-    connect::Connected,
-};
+use super::confirm::{self, SayArgs};
+use crate::cli::cluster::open::Connected;
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ApplyArgs {
@@ -30,5 +28,5 @@ pub(crate) async fn run(cluster: &Connected, args: ApplyArgs) -> anyhow::Result<
     if !is_write {
         bail!("{name} is a plan for {:?}, which is no request that changes anything", plan.rpc);
     }
-    act::apply(cluster, plan, &args.say).await
+    confirm::apply(cluster, plan, &args.say).await
 }

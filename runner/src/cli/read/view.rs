@@ -7,11 +7,13 @@ use prost::Message;
 use serde::Serialize;
 use vtflow_planner::{Call, CallOptions, Failure, Reply, Status, Timestamp};
 
-use super::{connect::Connected, duration, failures};
-use crate::output::{
-    json::{self, PrintError},
-    table::{Column, Fit, lay_out},
-    terminal::{self, Style},
+use crate::{
+    cli::{cluster::open::Connected, duration, failures},
+    output::{
+        json::{self, PrintError},
+        table::{Column, Fit, lay_out},
+        terminal::{self, Style},
+    },
 };
 
 /// How to print, and how often.

@@ -17,15 +17,17 @@ use vtflow_planner::{
 };
 
 use super::{
-    connect::Connected,
-    get_topology::{self, known, unread},
     overview::{Overview, Part},
     plan::Request,
+    topology::{self, known, unread},
     view::{self, Format, Line, Reading, Screen, ShowArgs, UNKNOWN, View},
 };
-use crate::output::{
-    json::Document,
-    table::{Column, Fit},
+use crate::{
+    cli::cluster::open::Connected,
+    output::{
+        json::Document,
+        table::{Column, Fit},
+    },
 };
 
 /// Which migrations of which keyspace.
@@ -86,7 +88,7 @@ fn status(text: &str) -> Result<Status, String> {
 fn recent(text: &str) -> Result<Duration, String> {
     match text.strip_suffix('d').map(str::parse::<u32>) {
         Some(Ok(days)) if days <= 36_500 => Ok(Duration::from_secs(u64::from(days) * 86_400)),
-        _ => super::duration::of_any_length(text).map_err(|error| format!("{error}; days are 3d")),
+        _ => crate::cli::duration::of_any_length(text).map_err(|error| format!("{error}; days are 3d")),
     }
 }
 
@@ -227,7 +229,7 @@ impl View for MigrationsOf {
             let keyspace = &self.migrations.keyspace;
             let shards;
             (read.workflows, shards) =
-                tokio::join!(self.streams(cluster, &migrations, now), get_topology::shard_names(cluster, keyspace, now));
+                tokio::join!(self.streams(cluster, &migrations, now), topology::shard_names(cluster, keyspace, now));
             let lost = |status: vtflow_planner::Status| unread(keyspace, format!("which shards there are: {}", status.message));
             read.shards = shards.map_err(|status| read.failures.push(lost(status))).ok();
         }

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 use vtflow_planner::Call;
 
-use super::{WorkflowsArgs, connect::Connected, failures};
 use crate::{
+    cli::{WorkflowsArgs, cluster::open::Connected, failures},
     drive::plan,
     output::{progress::Progress, terminal},
 };

@@ -14,17 +14,18 @@ use vtflow_planner::{
 };
 
 use super::{
-    connect::Connected,
-    duration,
-    get_topology::shards_of,
     plan::Request,
+    topology::shards_of,
     view::{self, Line, Reading, Screen, UNKNOWN, View},
 };
-use crate::output::{
-    json::{self, Document},
-    lines,
-    table::{Column, Fit},
-    terminal::{self, Style},
+use crate::{
+    cli::{cluster::open::Connected, duration},
+    output::{
+        json::{self, Document},
+        lines,
+        table::{Column, Fit},
+        terminal::{self, Style},
+    },
 };
 
 /// Which workflow.

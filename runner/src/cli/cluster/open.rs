@@ -13,8 +13,8 @@ use clap::{
 use prost::Message;
 use vtflow_planner::{Call, Reply, Timestamp, proto::topodata::CellInfo};
 
-use super::duration;
 use crate::{
+    cli::duration,
     deadline::Deadlines,
     drive::{ClusterIo, drive},
     embedded::{Cluster, Fault, Snapshot, generate},

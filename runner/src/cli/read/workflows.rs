@@ -12,15 +12,16 @@ use vtflow_planner::{
 };
 
 use super::{
-    WorkflowsArgs,
-    connect::Connected,
     describe,
     overview::{Overview, Part},
     view::{self, Format, Line, Reading, Screen, ShowArgs, View},
 };
-use crate::output::{
-    json::Document,
-    table::{Column, Fit},
+use crate::{
+    cli::{WorkflowsArgs, cluster::open::Connected},
+    output::{
+        json::Document,
+        table::{Column, Fit},
+    },
 };
 
 #[derive(Args, Clone, Debug)]

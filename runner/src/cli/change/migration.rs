@@ -17,11 +17,8 @@ use vtflow_planner::{
     rpc,
 };
 
-use super::{
-    act::{self, Act, ActArgs},
-    connect::Connected,
-    duration,
-};
+use super::confirm::{self, Act, ActArgs};
+use crate::cli::{cluster::open::Connected, duration};
 
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum MigrationCommand {
@@ -86,8 +83,12 @@ async fn throttle(cluster: &Connected, args: MigrationArgs, rule: ThrottledAppRu
         throttled_app: Some(ThrottledAppRule { name, ..rule }),
         ..UpdateThrottlerConfigRequest::default()
     };
-    act::run(cluster, Act { path: rpc::UPDATE_THROTTLER_CONFIG, request: request.encode_to_vec(), force: false, word: None }, act)
-        .await
+    confirm::run(
+        cluster,
+        Act { path: rpc::UPDATE_THROTTLER_CONFIG, request: request.encode_to_vec(), force: false, word: None },
+        act,
+    )
+    .await
 }
 
 fn after(now: Timestamp, expire: Duration) -> Time {
@@ -119,5 +120,5 @@ pub(crate) async fn run(cluster: &Connected, command: MigrationCommand) -> anyho
     let MigrationArgs { keyspace, uuid, act } = args;
     // The six messages are one.
     let request = CancelSchemaMigrationRequest { keyspace, uuid, caller_id: None }.encode_to_vec();
-    act::run(cluster, Act { path, request, force: false, word: None }, act).await
+    confirm::run(cluster, Act { path, request, force: false, word: None }, act).await
 }

@@ -12,13 +12,15 @@ use vtflow_planner::{
 };
 
 use super::{
-    connect::Connected,
-    get_topology::{keyspace_names, shard_names, unread},
+    topology::{keyspace_names, shard_names, unread},
     view::{self, Format, Line, Reading, Screen, ShowArgs, UNKNOWN, View},
 };
-use crate::output::{
-    json::Document,
-    table::{Column, Fit},
+use crate::{
+    cli::cluster::open::Connected,
+    output::{
+        json::Document,
+        table::{Column, Fit},
+    },
 };
 
 /// How much of what is in trouble is shown of a keyspace, but with `-o wide`.

@@ -1,0 +1,6 @@
+//! The commands that change a cluster.
+
+pub(crate) mod apply;
+pub(crate) mod confirm;
+pub(crate) mod migration;
+pub(crate) mod workflow;
