@@ -15,6 +15,7 @@ pub mod tablet;
 pub mod topo;
 pub mod trace_file;
 
+mod log;
 mod net;
 mod reloaded;
 

@@ -13,7 +13,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::{net::tls::OptionError, server::log};
+use crate::{log, net::tls::OptionError};
 
 /// A value made of files. Whoever needs it asks for it each time, and holds it no longer than that.
 pub(crate) struct Reloaded<T> {
@@ -81,11 +81,14 @@ impl<T> Reloaded<T> {
             Some(Ok(made)) => {
                 state.read = stamps;
                 state.current = Arc::new(made);
-                log("info", &format!("{} read again", self.what));
+                log::message("info", &format!("{} read again", self.what));
             }
             Some(Err(error)) => {
                 state.read = stamps;
-                log("warn", &format!("{} could not be read again, what was read before stays in use: {error}", self.what));
+                log::message(
+                    "warn",
+                    &format!("{} could not be read again, what was read before stays in use: {error}", self.what),
+                );
             }
         }
         Arc::clone(&state.current)

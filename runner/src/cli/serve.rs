@@ -11,12 +11,13 @@ use vtflow_planner::rpc;
 
 use super::{ConnectArgs, cluster::open::Connected, duration};
 use crate::{
+    log::{self, queue},
     net::tls::TlsFiles,
     output::terminal,
     planner_host::PlannerHost,
     reloaded::look_again,
     server::{
-        ANSWER_BYTES, AuthOptions, DEFAULT_FLOWS, ForwardTo, Server, ServerOptions, ServerTls, flush_log, log,
+        ANSWER_BYTES, AuthOptions, DEFAULT_FLOWS, ForwardTo, Server, ServerOptions, ServerTls,
         vitess_rpcs::{self, Answerer},
     },
 };
@@ -158,7 +159,7 @@ pub(crate) async fn serve(
                     look_again();
                 }
             }
-            Err(error) => log("warn", &format!("SIGHUP is not heard, files are read again when they change: {error}")),
+            Err(error) => log::message("warn", &format!("SIGHUP is not heard, files are read again when they change: {error}")),
         }
     });
     let scheme = if options.tls.cert.is_some() { "https" } else { "http" };
@@ -167,7 +168,7 @@ pub(crate) async fn serve(
     terminal::error_line(&format!("Vtctld on {}, {http}", server.grpc_address()));
     let code = to_its_end(server, stopped()).await;
     looking.abort();
-    flush_log(Duration::from_secs(1));
+    queue::flush(Duration::from_secs(1));
     Ok(ExitCode::from(code))
 }
 
@@ -179,12 +180,12 @@ async fn to_its_end(mut server: Server, stopped: impl Future<Output = ()>) -> u8
     };
     // From here on the log's own way: whoever reads stderr may have stopped.
     if let Some(why) = &broken {
-        log("error", &format!("{why}; a server without it is of no use, so it stops"));
+        log::message("error", &format!("{why}; a server without it is of no use, so it stops"));
     }
-    log("info", "stopping: RPCs that are under way may end");
+    log::message("info", "stopping: RPCs that are under way may end");
     let is_in_time = server.shut_down().await;
     if !is_in_time {
-        log("warn", "some RPCs were still under way after --onterm-timeout and were cut off");
+        log::message("warn", "some RPCs were still under way after --onterm-timeout and were cut off");
     }
     match (broken, is_in_time) {
         (Some(_), _) => 2,
@@ -269,7 +270,7 @@ pub(crate) async fn stopped() {
             }
         }
         Err(error) => {
-            log("warn", &format!("SIGTERM is not heard, it ends the process at once: {error}"));
+            log::message("warn", &format!("SIGTERM is not heard, it ends the process at once: {error}"));
             let _ = interrupted.await;
         }
     }

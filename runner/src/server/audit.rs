@@ -6,11 +6,8 @@
 use bytes::Bytes;
 use vtflow_planner::Reply;
 
-use super::{
-    grpc::message::{Refusal, code},
-    lines::{Room, Sparing},
-    rpc_log,
-};
+use super::grpc::message::{Refusal, code};
+use crate::log::{self, queue::Room, sparing::Sparing};
 use crate::output::json::Document;
 
 /// What is known of a change before it is made.
@@ -39,7 +36,7 @@ impl Audit {
     /// Writes the line of a change that is refused before anything was asked of the cluster. It has no room of its own in the queue: who
     /// may not change anything must not crowd out the lines of what is changed.
     pub(super) fn refused(self, refusal: &Refusal) {
-        rpc_log::audit("warn", &self.refusal(refusal), Room::Common);
+        log::audit("warn", &self.refusal(refusal), Room::Common);
     }
 
     /// The same for somebody who is not let in: a few lines at a time, the others are counted.
@@ -68,7 +65,7 @@ impl Drop for Begun {
         if let Some(audit) = self.0.take() {
             let mut fields = audit.fields("unknown");
             fields.push(("error", "it broke off inside the server: look at what became of it".to_owned()));
-            rpc_log::audit("error", &fields, Room::Audit);
+            log::audit("error", &fields, Room::Audit);
         }
     }
 }
@@ -91,7 +88,7 @@ impl Begun {
         if let Err(status) = &reply.result {
             fields.push(("error", status.message.clone()));
         }
-        rpc_log::audit(if reply.result.is_ok() { "info" } else { "warn" }, &fields, Room::Audit);
+        log::audit(if reply.result.is_ok() { "info" } else { "warn" }, &fields, Room::Audit);
     }
 }
 
@@ -119,7 +116,7 @@ impl ForwardedChange {
         let mut fields =
             vec![("id", id), ("who", who), ("from", from), ("rpc", rpc), ("to", to), ("verdict", verdict.to_owned())];
         fields.extend(code.map(|code| ("code", code.to_string())));
-        rpc_log::audit(if code == Some(code::OK) { "info" } else { "warn" }, &fields, Room::Audit);
+        log::audit(if code == Some(code::OK) { "info" } else { "warn" }, &fields, Room::Audit);
     }
 }
 

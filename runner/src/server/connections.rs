@@ -26,7 +26,8 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 
-use super::{lines::Sparing, metrics::Metrics};
+use super::metrics::Metrics;
+use crate::log::sparing::Sparing;
 
 /// How long a write may make no progress.
 const WRITE_TIME: Duration = Duration::from_secs(20);

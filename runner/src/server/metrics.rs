@@ -17,8 +17,7 @@ use prometheus_client::{
 };
 use vtflow_planner::{Answer, Ask, Failure, FailureKind, Lost, What};
 
-use super::lines;
-use crate::observe::Observer;
+use crate::{log::queue, observe::Observer};
 
 /// The metrics of one server.
 pub(super) struct Metrics {
@@ -190,7 +189,7 @@ impl Metrics {
 
     /// Everything as text, in the format `OpenMetrics`, which Prometheus reads.
     pub(super) fn text(&self) -> String {
-        self.lines_dropped.inc_by(lines::dropped().saturating_sub(self.lines_dropped.get()));
+        self.lines_dropped.inc_by(queue::dropped().saturating_sub(self.lines_dropped.get()));
         let mut out = String::new();
         // Writing to a String does not fail.
         let _ = text::encode(&mut out, &self.registry);

@@ -21,7 +21,6 @@ mod connections;
 mod door;
 mod grpc;
 mod http;
-mod lines;
 mod metrics;
 mod perform;
 mod rpc_log;
@@ -34,8 +33,6 @@ pub use access::AuthOptions;
 pub use door::ServerTls;
 pub use grpc::forward::ForwardTo;
 pub use grpc::service::Clock;
-pub(crate) use lines::flush as flush_log;
-pub(crate) use rpc_log::log;
 
 use self::{
     access::Auth,
@@ -44,13 +41,13 @@ use self::{
     door::Door,
     grpc::{forward::Forward, health::Health, reflection::Reflection, service::Inner},
     http::hosts::Hosts,
-    lines::Sparing,
     metrics::Metrics,
     rpc_log::Ids,
     single_flight::Flights,
 };
 use crate::{
     drive::ClusterIo,
+    log::sparing::Sparing,
     net::tls::OptionError,
     observe::{Nobody, Observer},
     planner_host::PlannerHost,

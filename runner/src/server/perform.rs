@@ -15,11 +15,12 @@ use super::{
         message::{self, Refusal, code, framed},
         service::Inner,
     },
-    rpc_log::{self, Record},
+    rpc_log::Record,
     trailers::told,
 };
 use crate::{
     drive::drive,
+    log,
     observe::{Counts, Sums},
     trace_file::{Recorder, TraceFile},
 };
@@ -209,7 +210,7 @@ async fn kept(traces: Option<Arc<TraceFile>>, trace: Option<Trace>) -> HeaderVal
     match number.unwrap_or_else(|error| Err(error.to_string())) {
         Ok(number) => number.into(),
         Err(error) => {
-            rpc_log::log("warn", &error);
+            log::message("warn", &error);
             HeaderValue::from_static("none: the file cannot be written; the server's log says why")
         }
     }

@@ -21,9 +21,12 @@ use tonic::body::Body;
 use super::{
     audit::ForwardedChange,
     grpc::message::{code, status_of},
-    lines::{self, AUDIT_VALUE_BYTES, REFUSED_VALUE_BYTES, Room, VALUE_BYTES},
     metrics::Metrics,
     vitess_rpcs,
+};
+use crate::log::{
+    logfmt::{VALUE_BYTES, quoted, timestamp},
+    queue::{self, Room},
 };
 
 /// Makes the ids of RPCs: when the server started and how many came before. Two servers' ids differ by their starts.
@@ -121,51 +124,9 @@ impl Drop for Record {
             let at = timestamp();
             let ms = took.as_secs_f64() * 1000.0;
             let line = format!("time={at} level={level} msg=rpc id={id} method={method} code={code} ms={ms:.1}{notes}");
-            lines::put(line, Room::Common);
+            queue::put(line, Room::Common);
         }
     }
-}
-
-/// A line of the same form about something else than an RPC's end.
-pub(super) fn line(level: &str, message: &str, fields: &[(&str, String)]) {
-    lines::put(text(level, message, fields, VALUE_BYTES), Room::Common);
-}
-
-/// A line about a change. Those of changes that were made have room of their own in the queue, and their values may be longer.
-pub(super) fn audit(level: &str, fields: &[(&str, String)], room: Room) {
-    let value_bytes = match room {
-        Room::Audit => AUDIT_VALUE_BYTES,
-        Room::Common => REFUSED_VALUE_BYTES,
-    };
-    lines::put(text(level, "audit", fields, value_bytes), room);
-}
-
-fn text(level: &str, message: &str, fields: &[(&str, String)], value_bytes: usize) -> String {
-    let mut text = format!("time={} level={level} msg={}", timestamp(), quoted(message, value_bytes));
-    for (key, value) in fields {
-        // Writing to a String does not fail.
-        let _ = write!(text, " {key}={}", quoted(value, value_bytes));
-    }
-    text
-}
-
-/// A line of the same form about the server itself.
-pub(crate) fn log(level: &str, message: &str) {
-    line(level, message, &[]);
-}
-
-/// Seconds since 1970 with milliseconds: unambiguous, and sorted as text.
-pub(super) fn timestamp() -> String {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    format!("{}.{:03}", since.as_secs(), since.subsec_millis())
-}
-
-/// A value as logfmt has it: in quotes if it is more than one word, and cut if it is long. Callers choose paths, so lines cannot
-/// be forged by them.
-fn quoted(value: &str, bytes: usize) -> String {
-    let value = &*lines::cut(value, bytes);
-    let is_word = !value.is_empty() && value.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '"' | '=' | '\\'));
-    if is_word { value.to_owned() } else { format!("{value:?}") }
 }
 
 /// The body of an answer that comes from elsewhere, with the record that ends when it does.
@@ -204,19 +165,6 @@ impl http_body::Body for Recorded {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn values_of_a_line_cannot_pretend_to_be_more() {
-        for (value, want) in [
-            ("vtctlservice.Vtctld/GetWorkflows", "vtctlservice.Vtctld/GetWorkflows"),
-            ("", "\"\""),
-            ("a code=0", "\"a code=0\""),
-            ("a\nlevel=info", "\"a\\nlevel=info\""),
-            ("caf\u{e9}", "\"café\""),
-        ] {
-            assert_eq!(quoted(value, VALUE_BYTES), want);
-        }
-    }
 
     #[test]
     fn ids_differ() {

@@ -29,6 +29,7 @@ use super::{
 };
 use crate::{
     drive::ClusterIo,
+    log::sparing::Sparing,
     observe::Observer,
     planner_host::PlannerHost,
     server::{
@@ -37,7 +38,6 @@ use crate::{
         audit::{Audit, ForwardedChange},
         connections::Held,
         door::Peer,
-        lines::Sparing,
         metrics::Metrics,
         perform::{Answered, PATIENT, TRACE, Want},
         rpc_log::{Ids, Record, Recorded},

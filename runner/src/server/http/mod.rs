@@ -26,9 +26,9 @@ use super::{
     Ending,
     connections::{Connections, Outgoing, Slot, Watched},
     door::{Door, Speaks},
-    lines::Sparing,
     metrics::Metrics,
 };
+use crate::log::sparing::Sparing;
 
 /// How long a client may take over its request's headers, and how long it may stay without a request.
 const HEADERS_TIME: Duration = Duration::from_secs(10);

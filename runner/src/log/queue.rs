@@ -12,20 +12,16 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::logfmt::timestamp;
+
 /// Lines that wait at most. With the bounds of each line's values: about 4 MB.
 const LINES: usize = 1024;
 /// Lines about changes have so many more.
 const MORE_FOR_AUDIT: usize = 1024;
-/// Bytes of a value in a line, unless it is an audit line's.
-pub(super) const VALUE_BYTES: usize = 200;
-/// Bytes of a value in an audit line: a change's request and its targets.
-pub(super) const AUDIT_VALUE_BYTES: usize = 8192;
-/// The same of a change that was refused before it began.
-pub(super) const REFUSED_VALUE_BYTES: usize = 1024;
 
 /// Which room a line takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Room {
+pub(crate) enum Room {
     /// An RPC's end, something about the server, or a change that was refused before it began.
     Common,
     /// A change and what became of it.
@@ -54,7 +50,7 @@ static QUEUE: Queue = Queue {
 };
 
 /// Puts a line into the queue. Never waits.
-pub(super) fn put(line: String, room: Room) {
+pub(crate) fn put(line: String, room: Room) {
     let mut state = lock();
     let limit = match room {
         Room::Common => LINES,
@@ -74,7 +70,7 @@ pub(super) fn put(line: String, room: Room) {
 }
 
 /// Lines that were dropped since the process began.
-pub(super) fn dropped() -> u64 {
+pub(crate) fn dropped() -> u64 {
     lock().dropped_ever
 }
 
@@ -91,16 +87,6 @@ pub(crate) fn flush(patience: Duration) {
     }
 }
 
-/// A value as a line has it: no longer than `bytes`, cut where a character ends, and said to be cut.
-pub(super) fn cut(value: &str, bytes: usize) -> std::borrow::Cow<'_, str> {
-    if value.len() <= bytes {
-        return value.into();
-    }
-    let end = (0..=bytes).rev().find(|&end| value.is_char_boundary(end)).unwrap_or(0);
-    let kept = value.get(..end).unwrap_or_default();
-    format!("{kept}… ({} bytes)", value.len()).into()
-}
-
 fn write() {
     loop {
         let mut state = lock();
@@ -113,7 +99,7 @@ fn write() {
         drop(state);
         let mut text = String::new();
         if dropped > 0 {
-            let at = super::rpc_log::timestamp();
+            let at = timestamp();
             // Writing to a String does not fail.
             let _ =
                 writeln!(text, "time={at} level=warn msg=\"log lines were dropped: nobody read them in time\" dropped={dropped}");
@@ -129,67 +115,4 @@ fn write() {
 
 fn lock() -> MutexGuard<'static, State> {
     QUEUE.state.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Lines about what strangers cause, such as failed logins: a few at a time, the others are counted.
-pub(super) struct Sparing {
-    state: Mutex<Said>,
-}
-
-struct Said {
-    since: Option<Instant>,
-    lines: u32,
-    held_back: u64,
-}
-
-/// Lines of one kind within [`SPARING_TIME`].
-const SPARING_LINES: u32 = 10;
-const SPARING_TIME: Duration = Duration::from_secs(10);
-
-impl Sparing {
-    pub(super) const fn new() -> Self {
-        Self { state: Mutex::new(Said { since: None, lines: 0, held_back: 0 }) }
-    }
-
-    /// Writes a line, unless there were many already.
-    pub(super) fn warn(&self, message: &str, fields: &[(&str, String)]) {
-        self.say(fields, |fields| super::rpc_log::line("warn", message, fields));
-    }
-
-    /// The same with the line of a change that is refused.
-    pub(super) fn audit(&self, fields: &[(&str, String)]) {
-        self.say(fields, |fields| super::rpc_log::audit("warn", fields, Room::Common));
-    }
-
-    fn say(&self, fields: &[(&str, String)], write: impl FnOnce(&[(&str, String)])) {
-        let mut said = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if said.since.is_none_or(|since| since.elapsed() >= SPARING_TIME) {
-            said.since = Some(Instant::now());
-            said.lines = 0;
-        }
-        if said.lines >= SPARING_LINES {
-            said.held_back += 1;
-            return;
-        }
-        said.lines += 1;
-        let mut fields = fields.to_vec();
-        if said.held_back > 0 {
-            fields.push(("lines_like_this_held_back", said.held_back.to_string()));
-            said.held_back = 0;
-        }
-        write(&fields);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn long_values_are_cut_where_a_character_ends() {
-        assert_eq!(cut("short", 5), "short");
-        assert_eq!(cut("longer", 5), "longe… (6 bytes)");
-        assert_eq!(cut("aé", 2), "a… (3 bytes)");
-        assert!(cut(&"€".repeat(1 << 20), VALUE_BYTES).len() < VALUE_BYTES + 30);
-    }
 }
