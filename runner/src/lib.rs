@@ -6,6 +6,7 @@
 pub mod cli;
 pub mod deadline;
 pub mod drive;
+pub mod error;
 pub mod observe;
 pub mod output;
 pub mod planner_host;

@@ -13,7 +13,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::{log, net::tls::OptionError};
+use crate::{error::OptionError, log};
 
 /// A value made of files. Whoever needs it asks for it each time, and holds it no longer than that.
 pub(crate) struct Reloaded<T> {

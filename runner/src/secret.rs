@@ -2,12 +2,9 @@
 //!
 //! A password is a [`Secret`] from the moment it is read; error texts, logs, traces and `Debug` have no way to its letters.
 
-use std::{convert::Infallible, fmt, path::Path, str::FromStr};
+use std::{convert::Infallible, fmt, str::FromStr};
 
 use serde::Deserialize;
-use vtflow_files::given_file;
-
-use crate::net::tls::OptionError;
 
 /// A password. Compared, sent, never shown.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
@@ -50,18 +47,6 @@ pub struct Credentials {
     /// What proves it.
     #[serde(rename = "Password")]
     pub password: Secret,
-}
-
-impl Credentials {
-    /// From a file with a JSON object, as Vitess's `--grpc-auth-static-client-creds` has.
-    ///
-    /// # Errors
-    /// It cannot be read, or is something else.
-    pub(crate) fn read(path: &Path) -> Result<Self, OptionError> {
-        let text = given_file::read(path, given_file::SETTINGS_BYTES)
-            .map_err(|cause| OptionError::File { path: path.to_owned(), cause })?;
-        serde_json::from_slice(&text).map_err(|cause| OptionError::Credentials { path: path.to_owned(), cause: (&cause).into() })
-    }
 }
 
 /// What is wrong with a credentials file. Unlike the library's error it does not repeat what stands there.

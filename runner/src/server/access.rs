@@ -14,7 +14,7 @@ use super::{
     grpc::message::{Refusal, code},
     subject::is_allowed,
 };
-use crate::{net::tls::OptionError, reloaded::Reloaded, secret::Credentials};
+use crate::{error::OptionError, reloaded::Reloaded, secret::Credentials};
 
 /// `--grpc-auth-mode` and what goes with it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -32,7 +32,7 @@ use tonic::transport::server::Connected;
 use vtflow_files::given_file;
 
 use super::subject::subject;
-use crate::{net::tls::OptionError, reloaded::Reloaded};
+use crate::{error::OptionError, reloaded::Reloaded};
 
 /// PEM files of the server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

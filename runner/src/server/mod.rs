@@ -47,8 +47,8 @@ use self::{
 };
 use crate::{
     drive::ClusterIo,
+    error::OptionError,
     log::sparing::Sparing,
-    net::tls::OptionError,
     observe::{Nobody, Observer},
     planner_host::PlannerHost,
     trace_file::TraceFile,

@@ -24,16 +24,18 @@ use vtflow_planner::{Answer, Effect, FailureKind, PageAddress, TabletAddress};
 
 use crate::{
     deadline::{bounded, text},
+    error::OptionError,
     net::{
         call::{CallError, Terms, unary},
         cause::root_cause,
         connection::{Connected, Line},
+        credentials,
         link::{GONE, Link, Patience},
         room::{Room, Share},
-        tls::{OptionError, TlsFiles},
+        tls::TlsFiles,
     },
     reloaded::Reloaded,
-    secret::{Credentials, CredentialsFault},
+    secret::CredentialsFault,
 };
 
 /// How tablets are called.
@@ -99,7 +101,7 @@ impl Tablets {
         let credentials = options
             .credentials
             .clone()
-            .map(|path| Reloaded::new("the credentials for tablets", vec![path.clone()], move || credentials(&path)));
+            .map(|path| Reloaded::new("the credentials for tablets", vec![path.clone()], move || static_credentials(&path)));
         let credentials = credentials.transpose()?;
         let turns = Semaphore::new(options.concurrency.clamp(1, Semaphore::MAX_PERMITS));
         Ok(Self { options, tls, credentials, turns, cells: Mutex::default(), peers: Mutex::default(), room: Room::default() })
@@ -375,8 +377,8 @@ fn deadline_is_here(deadline: Instant) -> bool {
 }
 
 /// Source: `go/vt/grpcclient/client_auth_static.go:StaticAuthClientCreds`.
-fn credentials(path: &Path) -> Result<HeaderMap, OptionError> {
-    let credentials = Credentials::read(path)?;
+fn static_credentials(path: &Path) -> Result<HeaderMap, OptionError> {
+    let credentials = credentials::read(path)?;
     let mut headers = HeaderMap::new();
     for (what, value) in [("username", credentials.username.as_str()), ("password", credentials.password.reveal())] {
         let mut value = HeaderValue::try_from(value)

@@ -17,9 +17,10 @@ use tokio::{
 use vtflow_planner::{Answer, FailureKind, Record, proto::topodata::CellInfo};
 
 use super::{
-    Answering, CellRecord, FAILED_PRECONDITION, GLOBAL, Held, Topology, bad_version, cell_info_path, is_plain_path,
+    Answering, CellRecord, FAILED_PRECONDITION, GLOBAL, Held, Topology, bad_version,
+    cell::{cell_info_path, no_such_cell, unreadable_cell},
     lock::{contents, too_late},
-    no_such_cell, node,
+    node::{self, is_plain_path},
 };
 
 /// The root of the global topology unless told otherwise: the default of `--topo-global-root` in `vtctldclient`.
@@ -273,9 +274,3 @@ impl Drop for MemoryLock {
 
 /// gRPC code `DATA_LOSS`.
 const DATA_LOSS: i32 = 15;
-
-/// The answer for any record of a cell whose `CellInfo` is not one.
-pub(super) fn unreadable_cell(global_root: &str, cell: &str, error: &prost::DecodeError) -> Answer {
-    let node = node::join(&[global_root, &cell_info_path(cell)]);
-    Answer::Failed { kind: FailureKind::Status(2), message: format!("{node} is not a CellInfo record: {error}") }
-}

@@ -3,6 +3,7 @@
 //! A back end knows keys, connections and its own error texts; what a record means is the planner's business. The texts are
 //! Vitess's (`go/vt/topo/errors.go:NewError`), since clients match them.
 
+mod cell;
 pub mod etcd;
 mod lock;
 pub mod memory;
@@ -79,30 +80,6 @@ pub trait Topology: Send + Sync {
         let message = "this topology cannot be locked".to_owned();
         Box::pin(std::future::ready(Err(Answer::Failed { kind: FailureKind::Status(UNIMPLEMENTED), message })))
     }
-}
-
-/// The path of a cell's own record in the global topology. Source: `go/vt/topo/cell_info.go:pathForCellInfo`.
-pub(crate) fn cell_info_path(cell: &str) -> String {
-    format!("cells/{cell}/CellInfo")
-}
-
-/// Whether a cell's name may become part of a key. Vitess does not check: an alias with the cell `..` reads outside its root.
-pub(crate) fn is_cell_name(cell: &str) -> bool {
-    !cell.is_empty()
-        && cell != "."
-        && cell != ".."
-        && cell.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
-}
-
-/// Whether a relative path stays where it says: no empty, `.` or `..` element.
-pub(crate) fn is_plain_path(path: &str) -> bool {
-    path.split('/').all(|element| !matches!(element, "" | "." | ".."))
-}
-
-/// The answer for any record of a cell that has no `CellInfo`.
-pub(crate) fn no_such_cell(global_root: &str, cell: &str) -> Answer {
-    let node = node::join(&[global_root, &cell_info_path(cell)]);
-    Answer::Failed { kind: FailureKind::Status(NOT_FOUND), message: no_node(&node) }
 }
 
 /// Vitess's text for a record that does not exist.

@@ -18,6 +18,11 @@ pub fn directory(root: &str, prefix: &str) -> String {
     node
 }
 
+/// Whether a relative path stays where it says: no empty, `.` or `..` element.
+pub(super) fn is_plain_path(path: &str) -> bool {
+    path.split('/').all(|element| !matches!(element, "" | "." | ".."))
+}
+
 fn clean(path: &str) -> String {
     let rooted = path.starts_with('/');
     let mut kept: Vec<&str> = Vec::new();

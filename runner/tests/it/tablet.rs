@@ -18,8 +18,9 @@ use tokio::{
 };
 use tonic::transport::{Certificate, Identity, ServerTlsConfig};
 use vtflow::{
+    error::OptionError,
     tablet::{DEFAULT_CONCURRENCY, TabletOptions, Tablets},
-    tls::{OptionError, TlsFiles},
+    tls::TlsFiles,
 };
 use vtflow_planner::{Answer, Effect, FailureKind, TabletAddress};
 

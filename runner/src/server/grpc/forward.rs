@@ -16,11 +16,12 @@ use tower::Service;
 
 use super::message::{Refusal, code};
 use crate::{
+    error::OptionError,
     net::{
         cause::root_cause,
         connection::{Connected, Line},
         link::{Link, Patience},
-        tls::{OptionError, TlsFiles},
+        tls::TlsFiles,
     },
     reloaded::Reloaded,
 };

@@ -19,13 +19,13 @@ use tonic::Code;
 use vtflow_planner::{Answer, FailureKind};
 
 use super::{
-    Place,
     cluster::{Cluster, Trouble},
-    node, readable, record_node,
+    place::{Place, readable, record_node},
 };
 use crate::topo::{
     Answering,
     lock::{Held, too_late},
+    node,
 };
 
 /// A lock in etcd: a key with a lease.

@@ -6,6 +6,7 @@
 
 mod cluster;
 mod lock;
+mod place;
 mod read;
 mod register;
 
@@ -26,14 +27,17 @@ use vtflow_planner::{Answer, proto::topodata::CellInfo};
 
 use self::{
     cluster::{Addresses, Cluster, Dialing},
+    place::Place,
     read::Values,
 };
 use super::{
-    Answering, GLOBAL, Held, Topology, cell_info_path, is_cell_name, is_plain_path, lock::contents, memory::unreadable_cell,
-    no_such_cell, node,
+    Answering, GLOBAL, Held, Topology,
+    cell::{cell_info_path, is_cell_name, no_such_cell, unreadable_cell},
+    lock::contents,
 };
 use crate::{
-    net::tls::{OptionError, TlsFiles},
+    error::OptionError,
+    net::{credentials, tls::TlsFiles},
     reloaded::Reloaded,
     secret::Credentials,
 };
@@ -78,7 +82,7 @@ impl EtcdCredentials {
     fn reloaded(self) -> Result<Reloaded<Credentials>, OptionError> {
         match self {
             Self::Given(credentials) => Reloaded::new("the credentials for etcd", Vec::new(), move || Ok(credentials.clone())),
-            Self::File(path) => Reloaded::new("the credentials for etcd", vec![path.clone()], move || Credentials::read(&path)),
+            Self::File(path) => Reloaded::new("the credentials for etcd", vec![path.clone()], move || credentials::read(&path)),
         }
     }
 }
@@ -116,17 +120,6 @@ pub struct EtcdTopology {
     has_seen_cells: AtomicBool,
     read_concurrency: usize,
     lease_ttl: Duration,
-}
-
-/// One cell's place: an etcd cluster and a root in it.
-#[derive(Clone)]
-struct Place {
-    cluster: Arc<Cluster>,
-    /// As configured or recorded; error texts show it.
-    address: String,
-    root: String,
-    /// Of those who read in this cell.
-    turns: Arc<Semaphore>,
 }
 
 impl EtcdTopology {
@@ -321,16 +314,6 @@ const CELLS_KEPT: usize = 1024;
 
 fn turns(concurrency: usize) -> Arc<Semaphore> {
     Arc::new(Semaphore::new(concurrency.clamp(1, Semaphore::MAX_PERMITS)))
-}
-
-/// The node of a record, or `None` if its path would lead elsewhere: then there is nothing to read, only the name to show.
-fn readable(path: &str) -> bool {
-    is_plain_path(path.strip_suffix('/').unwrap_or(path))
-}
-
-/// The name that error texts show for a path under a root.
-fn record_node(root: &str, path: &str) -> String {
-    node::join(&[root, path])
 }
 
 #[cfg(test)]

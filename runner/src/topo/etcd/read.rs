@@ -11,10 +11,10 @@ use tokio::time::{Instant, timeout_at};
 use vtflow_planner::{Answer, Record};
 
 use super::{
-    Place,
     cluster::{Headed, NO_ETCD, Trouble},
-    node, readable, record_node,
+    place::{Place, readable, record_node},
 };
+use crate::topo::node;
 
 /// What is read of records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,8 +9,13 @@ use etcd_client::{Compare, CompareOp, GetOptions, Txn, TxnOp, TxnOpResponse};
 use tokio::time::Instant;
 use vtflow_planner::Answer;
 
-use super::{EtcdTopology, Place, cluster::Trouble, read::Values, record_node};
-use crate::topo::{CellRecord, GLOBAL, bad_version, is_plain_path};
+use super::{
+    EtcdTopology,
+    cluster::Trouble,
+    place::{Place, record_node},
+    read::Values,
+};
+use crate::topo::{CellRecord, GLOBAL, bad_version, node::is_plain_path};
 
 /// Why records were not written. Chunks before the failed one may have been.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
