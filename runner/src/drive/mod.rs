@@ -16,10 +16,10 @@ use vtflow_planner::{Answer, Ask, AskId, Asking, Effect, Failure, FailureKind, R
 
 use crate::{
     deadline::{Deadlines, bounded},
-    net::room::Share,
+    net::{grpc::code, room::Share},
     observe::Observer,
     tablet::Tablets,
-    topo::{FAILED_PRECONDITION, Held, Topology},
+    topo::{Held, Topology},
 };
 
 /// A cluster, as far as it can be asked: what every request shares.
@@ -246,7 +246,7 @@ async fn unlock(ask: Ask, held: Option<Arc<dyn Held>>, cluster: &ClusterIo) -> V
         held.release(started + cluster.deadlines.topology).await
     } else {
         let message = "the lock to be given back is not held: this is a defect of vtflow".into();
-        Answer::Failed { kind: FailureKind::Status(FAILED_PRECONDITION), message }
+        Answer::Failed { kind: FailureKind::Status(code::FAILED_PRECONDITION), message }
     };
     vec![Done::new(ask, answer, started.elapsed())]
 }

@@ -1,12 +1,11 @@
 //! One unary gRPC call on raw bytes: frames the request, unframes the response, reads the status.
 //!
 //! Not tonic's client: that one folds the codes 17 and 18, which tablets send, into 2, and aborts the program over a
-//! `grpc-status-details-bin` that is not base64. The connection below is tonic's. Source of the framing: the gRPC project's
-//! `doc/PROTOCOL-HTTP2.md`; of the codes: Vitess `proto/vtrpc.proto`.
+//! `grpc-status-details-bin` that is not base64. The connection below is tonic's.
 
 use std::{error::Error, future::poll_fn, time::Duration};
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Method, Request, Version, header, uri::PathAndQuery};
 use http_body_util::{BodyExt, Full};
 use tonic::{body::Body, transport::Channel};
@@ -14,6 +13,7 @@ use tower::Service;
 
 use super::{
     cause::root_cause,
+    grpc::{self, PREFIX_BYTES, Prefix, code, percent_decoded, prefix},
     room::{Share, Taken},
 };
 
@@ -44,7 +44,7 @@ pub(crate) struct Terms<'a> {
 
 /// Performs one call. Dropping the future cancels it at the peer.
 pub(crate) async fn unary(channel: &mut Channel, path: &str, message: &[u8], terms: &Terms<'_>) -> Result<Bytes, CallError> {
-    let request = framed(path, message, terms)?;
+    let request = request(path, message, terms)?;
     poll_fn(|context| Service::<Request<Body>>::poll_ready(channel, context)).await.map_err(|error| broken(&error))?;
     let response = channel.call(request).await.map_err(|error| broken(&error))?;
 
@@ -95,21 +95,11 @@ pub(crate) async fn unary(channel: &mut Channel, path: &str, message: &[u8], ter
     }
 }
 
-/// Bytes before a message: a flag and the length.
-const PREFIX_BYTES: usize = 5;
-
-fn framed(path: &str, message: &[u8], terms: &Terms<'_>) -> Result<Request<Body>, CallError> {
+fn request(path: &str, message: &[u8], terms: &Terms<'_>) -> Result<Request<Body>, CallError> {
     let too_large =
         || CallError::TooLarge(format!("the request has {} bytes, a message may have {}", message.len(), terms.limit_bytes));
-    if message.len() > terms.limit_bytes {
-        return Err(too_large());
-    }
-    let mut frame = BytesMut::with_capacity(PREFIX_BYTES + message.len());
-    frame.put_u8(0);
-    frame.put_u32(u32::try_from(message.len()).map_err(|_| too_large())?);
-    frame.extend_from_slice(message);
-
-    let mut request = Request::new(Body::new(Full::new(frame.freeze())));
+    let frame = grpc::framed(message, terms.limit_bytes).ok_or_else(too_large)?;
+    let mut request = Request::new(Body::new(Full::new(frame)));
     *request.method_mut() = Method::POST;
     *request.version_mut() = Version::HTTP_2;
     let path: PathAndQuery =
@@ -129,8 +119,7 @@ fn framed(path: &str, message: &[u8], terms: &Terms<'_>) -> Result<Request<Body>
 
 /// Refuses a message as soon as its length is known, before its bytes are here.
 fn check_length(received: &BytesMut, limit: usize) -> Result<(), CallError> {
-    let Some(&[_, a, b, c, d]) = received.first_chunk::<PREFIX_BYTES>() else { return Ok(()) };
-    let length = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
+    let Some(Prefix { length, .. }) = prefix(received) else { return Ok(()) };
     if length > limit {
         return Err(CallError::TooLarge(format!("the answer has {length} bytes, a message may have {limit}")));
     }
@@ -141,13 +130,12 @@ fn check_length(received: &BytesMut, limit: usize) -> Result<(), CallError> {
 }
 
 fn unframed(mut received: BytesMut) -> Result<Bytes, CallError> {
-    let Some(&[compressed, a, b, c, d]) = received.first_chunk::<PREFIX_BYTES>() else {
+    let Some(Prefix { is_compressed, length }) = prefix(&received) else {
         return Err(CallError::Broken("the answer has no message".to_owned()));
     };
-    if compressed != 0 {
+    if is_compressed {
         return Err(CallError::Broken("the answer is compressed, which was not asked for".to_owned()));
     }
-    let length = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
     let message = received.split_off(PREFIX_BYTES);
     if message.len() != length {
         return Err(CallError::Broken("the message of the answer is cut short".to_owned()));
@@ -158,12 +146,12 @@ fn unframed(mut received: BytesMut) -> Result<Bytes, CallError> {
 /// `None`: no status here.
 fn status_in(headers: &HeaderMap) -> Option<Result<(), CallError>> {
     let text = headers.get("grpc-status")?.as_bytes();
-    let code = std::str::from_utf8(text).ok().and_then(|text| text.parse::<i32>().ok()).unwrap_or(UNKNOWN);
+    let code = std::str::from_utf8(text).ok().and_then(|text| text.parse::<i32>().ok()).unwrap_or(code::UNKNOWN);
     if code == 0 {
         return Some(Ok(()));
     }
     let message = headers.get("grpc-message").map_or_else(String::new, |value| percent_decoded(value.as_bytes()));
-    Some(Err(if code == RESOURCE_EXHAUSTED && message.contains("larger than max") {
+    Some(Err(if code == code::RESOURCE_EXHAUSTED && message.contains("larger than max") {
         // Go's words for a message above its own limit: `grpc: received message larger than max (n vs. m)`.
         CallError::TooLarge(message)
     } else {
@@ -171,43 +159,13 @@ fn status_in(headers: &HeaderMap) -> Option<Result<(), CallError>> {
     }))
 }
 
-fn percent_decoded(text: &[u8]) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((&first, tail)) = rest.split_first() {
-        if first == b'%'
-            && let Some((&[high, low], after)) = tail.split_first_chunk::<2>()
-            && let (Some(high), Some(low)) = (char::from(high).to_digit(16), char::from(low).to_digit(16))
-        {
-            bytes.push(u8::try_from(high * 16 + low).unwrap_or(b'?'));
-            rest = after;
-        } else {
-            bytes.push(first);
-            rest = tail;
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
 fn broken(error: &(dyn Error + 'static)) -> CallError {
     CallError::Broken(root_cause(error))
 }
 
-/// gRPC code UNKNOWN.
-const UNKNOWN: i32 = 2;
-/// gRPC code `RESOURCE_EXHAUSTED`.
-const RESOURCE_EXHAUSTED: i32 = 8;
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn percent_encoding_is_undone_and_broken_encoding_kept() {
-        for (text, want) in [("a%20b", "a b"), ("100%", "100%"), ("%zz", "%zz"), ("%e2%82%ac", "€"), ("%ff", "\u{fffd}")] {
-            assert_eq!(percent_decoded(text.as_bytes()), want, "{text}");
-        }
-    }
 
     #[test]
     fn codes_beyond_sixteen_survive() {

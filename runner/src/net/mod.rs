@@ -4,6 +4,7 @@ pub(crate) mod call;
 pub(crate) mod cause;
 pub(crate) mod connection;
 pub(crate) mod credentials;
+pub(crate) mod grpc;
 pub(crate) mod link;
 pub(crate) mod room;
 pub mod tls;

@@ -11,10 +11,10 @@ use vtflow_files::given_file;
 
 use super::{
     door::{Peer, ServerTls},
-    grpc::message::{Refusal, code},
+    refusal::Refusal,
     subject::is_allowed,
 };
-use crate::{error::OptionError, reloaded::Reloaded, secret::Credentials};
+use crate::{error::OptionError, net::grpc::code, reloaded::Reloaded, secret::Credentials};
 
 /// `--grpc-auth-mode` and what goes with it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -18,11 +18,8 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{
-    connections::Held,
-    grpc::message::{Refusal, code},
-    metrics::Metrics,
-};
+use super::{connections::Held, metrics::Metrics, refusal::Refusal};
+use crate::net::grpc::code;
 
 /// Requests that wait for their turn, for each that may be under way.
 const WAITING_PER_FLOW: usize = 8;

@@ -6,9 +6,12 @@
 use bytes::Bytes;
 use vtflow_planner::Reply;
 
-use super::grpc::message::{Refusal, code};
-use crate::log::{self, queue::Room, sparing::Sparing};
-use crate::output::json::Document;
+use super::refusal::Refusal;
+use crate::{
+    log::{self, queue::Room, sparing::Sparing},
+    net::grpc::code,
+    output::json::Document,
+};
 
 /// What is known of a change before it is made.
 pub(super) struct Audit {

@@ -9,18 +9,11 @@ use http::{HeaderMap, HeaderValue};
 use tokio::{sync::watch, task::JoinHandle, time::Instant};
 use vtflow_planner::{Call, Code, Effect, Reply, rpc, trace::Trace};
 
-use super::{
-    audit::Audit,
-    grpc::{
-        message::{self, Refusal, code, framed},
-        service::Inner,
-    },
-    rpc_log::Record,
-    trailers::told,
-};
+use super::{audit::Audit, grpc::service::Inner, metadata, refusal::Refusal, rpc_log::Record, trailers::told};
 use crate::{
     drive::drive,
     log,
+    net::grpc::code,
     observe::{Counts, Sums},
     trace_file::{Recorder, TraceFile},
 };
@@ -165,8 +158,8 @@ impl Inner {
                 });
             }
             let (frames, result) = frames(&reply, message_bytes);
-            let taken = result.as_ref().err().map_or(0, |refusal| message::message_size(&refusal.message));
-            let mut trailers = told(&reply.failures, message::METADATA_BYTES - message::RESERVED_BYTES - taken);
+            let taken = result.as_ref().err().map_or(0, |refusal| metadata::message_size(&refusal.message));
+            let mut trailers = told(&reply.failures, metadata::METADATA_BYTES - metadata::RESERVED_BYTES - taken);
             let is_untouched = reply.written.as_ref().is_none_or(|written| written.outcomes.is_empty());
             let is_elsewhere = is_untouched && matches!(&reply.result, Err(status) if status.code == Code::Unimplemented);
             drop(reply);
@@ -187,11 +180,12 @@ impl Inner {
 /// All messages of a reply, framed, and how it ends. A message that is too large ends it before.
 fn frames(reply: &Reply, message_bytes: usize) -> (Bytes, Result<(), Refusal>) {
     if let ([], Ok(message)) = (reply.stream.as_slice(), &reply.result) {
-        return framed(message, message_bytes).map_or_else(|refusal| (Bytes::new(), Err(refusal)), |frame| (frame, Ok(())));
+        return Refusal::framed(message, message_bytes)
+            .map_or_else(|refusal| (Bytes::new(), Err(refusal)), |frame| (frame, Ok(())));
     }
     let mut frames = BytesMut::new();
     for message in reply.stream.iter().chain(&reply.result) {
-        match framed(message, message_bytes) {
+        match Refusal::framed(message, message_bytes) {
             Ok(frame) => frames.extend_from_slice(&frame),
             Err(refusal) => return (frames.freeze(), Err(refusal)),
         }

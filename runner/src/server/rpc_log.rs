@@ -18,15 +18,13 @@ use http_body::{Frame, SizeHint};
 use tokio::time::Instant;
 use tonic::body::Body;
 
-use super::{
-    audit::ForwardedChange,
-    grpc::message::{code, status_of},
-    metrics::Metrics,
-    vitess_rpcs,
-};
-use crate::log::{
-    logfmt::{VALUE_BYTES, quoted, timestamp},
-    queue::{self, Room},
+use super::{audit::ForwardedChange, metrics::Metrics, vitess_rpcs};
+use crate::{
+    log::{
+        logfmt::{VALUE_BYTES, quoted, timestamp},
+        queue::{self, Room},
+    },
+    net::grpc::{code, status_of},
 };
 
 /// Makes the ids of RPCs: when the server started and how many came before. Two servers' ids differ by their starts.

@@ -11,7 +11,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use vtflow_planner::FailureKind;
 
-use crate::net::cause::root_cause;
+use crate::net::{cause::root_cause, grpc::code};
 
 /// Bytes of a page at most. A tablet with thousands of tables shows about one MiB of variables.
 const PAGE_BYTES: usize = 8 << 20;
@@ -35,8 +35,8 @@ pub(crate) async fn get(address: &str, path: &str) -> Result<Vec<u8>, (FailureKi
         let response = sender.send_request(request).await.map_err(|error| unreachable(root_cause(&error)))?;
         if response.status() != StatusCode::OK {
             let status = response.status().as_u16();
-            // UNKNOWN: it answered, and not what was asked for.
-            return Err((FailureKind::Status(2), format!("its page {path} answered HTTP status {status}")));
+            // It answered, and not what was asked for.
+            return Err((FailureKind::Status(code::UNKNOWN), format!("its page {path} answered HTTP status {status}")));
         }
         let mut body = response.into_body();
         let mut received = Vec::new();

@@ -30,6 +30,7 @@ use crate::{
         cause::root_cause,
         connection::{Connected, Line},
         credentials,
+        grpc::code,
         link::{GONE, Link, Patience},
         room::{Room, Share},
         tls::TlsFiles,
@@ -189,7 +190,9 @@ impl Tablets {
         let outcome = timeout_at(deadline, self.attempt(&peer, tablet, path, request, effect, deadline, room, &mut last)).await;
         match outcome {
             Ok(Ok(response)) => Answer::Called(response),
-            Ok(Err(CallError::Status { code: DEADLINE_EXCEEDED, .. } | CallError::Broken(_))) if deadline_is_here(deadline) => {
+            Ok(Err(CallError::Status { code: code::DEADLINE_EXCEEDED, .. } | CallError::Broken(_)))
+                if deadline_is_here(deadline) =>
+            {
                 // We told the tablet how long we wait, and it, or our own channel, was a moment faster than our timer.
                 timed_out()
             }
@@ -198,7 +201,7 @@ impl Tablets {
                 failed(FailureKind::TooLarge, format!("{} at {host_port}: {cause}", tablet.alias))
             }
             Ok(Err(CallError::NoRoom(cause))) => {
-                failed(FailureKind::Status(RESOURCE_EXHAUSTED), format!("{} at {host_port}: {cause}", tablet.alias))
+                failed(FailureKind::Status(code::RESOURCE_EXHAUSTED), format!("{} at {host_port}: {cause}", tablet.alias))
             }
             Ok(Err(CallError::Broken(cause))) => {
                 failed(FailureKind::Unreachable, format!("{} at {host_port}: {cause}", tablet.alias))
@@ -404,12 +407,6 @@ const MOMENT: Duration = Duration::from_millis(5);
 /// For a peer that is gone, or that spoke no HTTP/2, before the call could be sent.
 const CLOSED_AT_ONCE: &str =
     "connection closed as soon as it was open: is the port right, and is TLS on at both ends or at neither?";
-
-/// gRPC code `RESOURCE_EXHAUSTED`.
-const RESOURCE_EXHAUSTED: i32 = 8;
-
-/// gRPC code `DEADLINE_EXCEEDED`.
-const DEADLINE_EXCEEDED: i32 = 4;
 
 /// Cells kept before idle ones are dropped; a topology has a few dozen.
 const CELLS_KEPT: usize = 1024;

@@ -2,7 +2,8 @@
 
 use vtflow_planner::{Answer, FailureKind};
 
-use super::{NOT_FOUND, no_node, node};
+use super::{no_node, node};
+use crate::net::grpc::code;
 
 /// The path of a cell's own record in the global topology. Source: `go/vt/topo/cell_info.go:pathForCellInfo`.
 pub(super) fn cell_info_path(cell: &str) -> String {
@@ -20,11 +21,11 @@ pub(super) fn is_cell_name(cell: &str) -> bool {
 /// The answer for any record of a cell that has no `CellInfo`.
 pub(super) fn no_such_cell(global_root: &str, cell: &str) -> Answer {
     let node = node::join(&[global_root, &cell_info_path(cell)]);
-    Answer::Failed { kind: FailureKind::Status(NOT_FOUND), message: no_node(&node) }
+    Answer::Failed { kind: FailureKind::Status(code::NOT_FOUND), message: no_node(&node) }
 }
 
 /// The answer for any record of a cell whose `CellInfo` is not one.
 pub(super) fn unreadable_cell(global_root: &str, cell: &str, error: &prost::DecodeError) -> Answer {
     let node = node::join(&[global_root, &cell_info_path(cell)]);
-    Answer::Failed { kind: FailureKind::Status(2), message: format!("{node} is not a CellInfo record: {error}") }
+    Answer::Failed { kind: FailureKind::Status(code::UNKNOWN), message: format!("{node} is not a CellInfo record: {error}") }
 }

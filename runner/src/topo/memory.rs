@@ -17,11 +17,12 @@ use tokio::{
 use vtflow_planner::{Answer, FailureKind, Record, proto::topodata::CellInfo};
 
 use super::{
-    Answering, CellRecord, FAILED_PRECONDITION, GLOBAL, Held, Topology, bad_version,
+    Answering, CellRecord, GLOBAL, Held, Topology, bad_version,
     cell::{cell_info_path, no_such_cell, unreadable_cell},
     lock::{contents, too_late},
     node::{self, is_plain_path},
 };
+use crate::net::grpc::code;
 
 /// The root of the global topology unless told otherwise: the default of `--topo-global-root` in `vtctldclient`.
 pub const DEFAULT_GLOBAL_ROOT: &str = "/vitess/global";
@@ -102,7 +103,7 @@ impl MemoryTopology {
         };
         let key = (cell.to_owned(), path.to_owned());
         if let Some(text) = self.unreadable.get(&key) {
-            return Answer::Failed { kind: FailureKind::Status(DATA_LOSS), message: text.clone() };
+            return Answer::Failed { kind: FailureKind::Status(code::DATA_LOSS), message: text.clone() };
         }
         match self.records().get(&key) {
             Some((value, version)) => Answer::Found { value: value.clone(), version: *version },
@@ -260,7 +261,7 @@ impl Held for MemoryLock {
         let answer = if self.give_back() {
             Answer::Unlocked
         } else {
-            Answer::Failed { kind: FailureKind::Status(FAILED_PRECONDITION), message }
+            Answer::Failed { kind: FailureKind::Status(code::FAILED_PRECONDITION), message }
         };
         Box::pin(std::future::ready(answer))
     }
@@ -271,6 +272,3 @@ impl Drop for MemoryLock {
         self.give_back();
     }
 }
-
-/// gRPC code `DATA_LOSS`.
-const DATA_LOSS: i32 = 15;

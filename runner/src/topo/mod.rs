@@ -19,6 +19,8 @@ pub use lock::Held;
 pub use memory::MemoryTopology;
 pub use vtflow_planner::topo::record::CellRecord;
 
+use crate::net::grpc::code;
+
 /// The cell that names the global topology.
 pub const GLOBAL: &str = "global";
 
@@ -50,7 +52,7 @@ pub trait Topology: Send + Sync {
         })
     }
 
-    /// Writes a record over the version that was read: `Stored`, `Missing` or `Failed`, with [`FAILED_PRECONDITION`] and Vitess's
+    /// Writes a record over the version that was read: `Stored`, `Missing` or `Failed`, with `FAILED_PRECONDITION` and Vitess's
     /// text if it has another version by now. Sent once, whatever happens.
     fn put<'a>(
         &'a self,
@@ -62,7 +64,7 @@ pub trait Topology: Send + Sync {
     ) -> Answering<'a, Answer> {
         let _ = (cell, path, value, version, deadline);
         let message = "this topology cannot be written".to_owned();
-        Box::pin(std::future::ready(Answer::Failed { kind: FailureKind::Status(UNIMPLEMENTED), message }))
+        Box::pin(std::future::ready(Answer::Failed { kind: FailureKind::Status(code::UNIMPLEMENTED), message }))
     }
 
     /// Locks a directory of the global topology, waiting for those who hold it now. What comes back instead of a lock:
@@ -78,7 +80,7 @@ pub trait Topology: Send + Sync {
     ) -> Answering<'a, Result<Arc<dyn Held>, Answer>> {
         let _ = (path, action, is_named, deadline);
         let message = "this topology cannot be locked".to_owned();
-        Box::pin(std::future::ready(Err(Answer::Failed { kind: FailureKind::Status(UNIMPLEMENTED), message })))
+        Box::pin(std::future::ready(Err(Answer::Failed { kind: FailureKind::Status(code::UNIMPLEMENTED), message })))
     }
 }
 
@@ -89,14 +91,5 @@ pub fn no_node(node: &str) -> String {
 
 /// The answer to a write over a version that the record has no more. Source: `go/vt/topo/errors.go:NewError`.
 pub(crate) fn bad_version(node: &str) -> Answer {
-    Answer::Failed { kind: FailureKind::Status(FAILED_PRECONDITION), message: format!("bad node version: {node}") }
+    Answer::Failed { kind: FailureKind::Status(code::FAILED_PRECONDITION), message: format!("bad node version: {node}") }
 }
-
-/// gRPC code `FAILED_PRECONDITION`.
-pub(crate) const FAILED_PRECONDITION: i32 = 9;
-
-/// gRPC code `NOT_FOUND`.
-const NOT_FOUND: i32 = 5;
-
-/// gRPC code `UNIMPLEMENTED`.
-const UNIMPLEMENTED: i32 = 12;

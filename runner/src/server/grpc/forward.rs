@@ -14,16 +14,17 @@ use tonic::{
 };
 use tower::Service;
 
-use super::message::{Refusal, code};
 use crate::{
     error::OptionError,
     net::{
         cause::root_cause,
         connection::{Connected, Line},
+        grpc::code,
         link::{Link, Patience},
         tls::TlsFiles,
     },
     reloaded::Reloaded,
+    server::refusal::Refusal,
 };
 
 /// Where RPCs go that vtflow does not serve.

@@ -13,8 +13,15 @@ use prost::Message;
 use tokio::sync::watch;
 use tonic::body::Body;
 
-use super::message::{self, Refusal, code};
-use crate::server::vitess_rpcs::{VTCTL, VTCTLD};
+use super::message;
+use crate::{
+    net::grpc::code,
+    server::{
+        metadata,
+        refusal::Refusal,
+        vitess_rpcs::{VTCTL, VTCTLD},
+    },
+};
 
 /// Whether the server takes RPCs; false once it shuts down.
 #[derive(Clone)]
@@ -44,7 +51,7 @@ impl Health {
     pub(crate) fn check(&self, request: &[u8]) -> Result<Bytes, Refusal> {
         let status = state(&service(request)?, *self.serving.borrow());
         if status == SERVICE_UNKNOWN {
-            return Err(Refusal::new(NOT_FOUND, "unknown service"));
+            return Err(Refusal::new(code::NOT_FOUND, "unknown service"));
         }
         Ok(framed(status))
     }
@@ -62,10 +69,10 @@ impl Health {
             }
             let ended = Refusal::new(code::UNAVAILABLE, "the server is shutting down");
             let last = (state(&service, now) != state(&service, false)).then(|| Frame::data(framed(NOT_SERVING)));
-            let trailers = Frame::trailers(message::trailers(Err(&ended), &HeaderMap::new()));
+            let trailers = Frame::trailers(metadata::trailers(Err(&ended), &HeaderMap::new()));
             stream::iter(last.into_iter().chain([trailers]).map(Ok))
         });
-        Ok(message::grpc(Body::new(StreamBody::new(first.chain(rest.flatten())))))
+        Ok(message::response_of(Body::new(StreamBody::new(first.chain(rest.flatten())))))
     }
 }
 
@@ -85,8 +92,5 @@ fn state(service: &str, serving: bool) -> i32 {
 
 fn framed(status: i32) -> Bytes {
     // Two bytes are never too large.
-    message::framed(&CheckResponse { status }.encode_to_vec(), usize::MAX).unwrap_or_default()
+    Refusal::framed(&CheckResponse { status }.encode_to_vec(), usize::MAX).unwrap_or_default()
 }
-
-/// gRPC code `NOT_FOUND`.
-const NOT_FOUND: i32 = 5;

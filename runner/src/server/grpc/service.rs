@@ -24,12 +24,13 @@ use vtflow_planner::{Call, CallOptions, Effect, Timestamp, rpc};
 use super::{
     forward::Forward,
     health::Health,
-    message::{self, Refusal, code, read_one},
+    message::{self, read_one},
     reflection::Reflection,
 };
 use crate::{
     drive::ClusterIo,
     log::sparing::Sparing,
+    net::grpc::{code, status_of},
     observe::Observer,
     planner_host::PlannerHost,
     server::{
@@ -40,6 +41,7 @@ use crate::{
         door::Peer,
         metrics::Metrics,
         perform::{Answered, PATIENT, TRACE, Want},
+        refusal::Refusal,
         rpc_log::{Ids, Record, Recorded},
         single_flight::Flights,
         vitess_rpcs,
@@ -114,7 +116,7 @@ impl Inner {
             Ok(Answer::Known(response)) => response,
             Ok(Answer::Elsewhere(response)) => {
                 let (head, body) = response.into_parts();
-                if let Some(code) = message::status_of(&head.headers) {
+                if let Some(code) = status_of(&head.headers) {
                     record.ended(code);
                 }
                 Response::from_parts(head, Body::new(Recorded { body, record }))

@@ -15,15 +15,9 @@ use hyper::body::Incoming;
 use tokio::{sync::Semaphore, time::timeout};
 use vtflow_planner::{Call, Effect, rpc};
 
-use crate::server::{
-    admission::Admission,
-    audit::Audit,
-    connections::Held,
-    grpc::{
-        message::{Refusal, code},
-        service::Inner,
-    },
-    rpc_log::Record,
+use crate::{
+    net::grpc::code,
+    server::{admission::Admission, audit::Audit, connections::Held, grpc::service::Inner, refusal::Refusal, rpc_log::Record},
 };
 
 /// Bytes of a request's body.
