@@ -14,7 +14,7 @@ use super::{
     refusal::Refusal,
     subject::is_allowed,
 };
-use crate::{error::OptionError, net::grpc::code, reloaded::Reloaded, secret::Credentials};
+use crate::{error::OptionError, log::sparing::Sparing, net::grpc::code, reloaded::Reloaded, secret::Credentials};
 
 /// `--grpc-auth-mode` and what goes with it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,6 +33,8 @@ pub(super) struct Auth {
     mode: Mode,
     /// Whether every caller needs a certificate, whatever the mode (`--grpc-ca`).
     wants_certificate: bool,
+    /// Lines about callers who are not let in.
+    logins: Sparing,
 }
 
 enum Mode {
@@ -66,7 +68,7 @@ impl Auth {
             // An empty part would be in every subject.
             AuthOptions::Mtls(list) => Mode::Mtls(list.split(':').filter(|part| !part.is_empty()).map(str::to_owned).collect()),
         };
-        Ok(Self { mode, wants_certificate })
+        Ok(Self { mode, wants_certificate, logins: Sparing::new() })
     }
 
     /// Whether callers prove who they are by name and password.
@@ -79,8 +81,19 @@ impl Auth {
         self.wants_certificate
     }
 
-    /// Lets a call in, or says why not. The extensions have the connection's [`Peer`].
-    pub(super) fn check(&self, headers: &HeaderMap, extensions: &Extensions) -> Result<(), Refusal> {
+    /// Lets a caller in, or says why not, and leaves a line about it.
+    pub(super) fn let_in(&self, port: &str, headers: &HeaderMap, extensions: &Extensions) -> Result<(), Refusal> {
+        let checked = self.check(headers, extensions);
+        if let Err(refusal) = &checked {
+            let from = extensions.get::<Peer>().and_then(|peer| peer.address).map_or_else(String::new, |from| from.to_string());
+            let fields = [("port", port.to_owned()), ("from", from), ("error", refusal.message.clone())];
+            self.logins.warn("login failed", &fields);
+        }
+        checked
+    }
+
+    /// Whether a call is let in. The extensions have the connection's [`Peer`].
+    fn check(&self, headers: &HeaderMap, extensions: &Extensions) -> Result<(), Refusal> {
         let unauthenticated = |text| Err(Refusal::new(code::UNAUTHENTICATED, text));
         let peer = extensions.get::<Peer>();
         let certificate = peer.and_then(|peer| peer.certificate.as_ref());

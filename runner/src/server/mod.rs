@@ -34,17 +34,18 @@ pub mod vitess_rpcs;
 pub use access::AuthOptions;
 pub use door::ServerTls;
 pub use grpc::forward::ForwardTo;
-pub use grpc::service::Clock;
+pub use perform::Clock;
 
 use self::{
     access::Auth,
     admission::Admission,
     connections::Connections,
     door::Door,
-    grpc::{forward::Forward, health::Health, reflection::Reflection, service::Inner},
+    grpc::{forward::Forward, health::Health, reflection::Reflection, service::Service},
     http::hosts::Hosts,
     metrics::Metrics,
-    rpc_log::Ids,
+    perform::Performer,
+    rpc_log::Records,
     single_flight::Flights,
 };
 use crate::{
@@ -219,29 +220,21 @@ impl Server {
         let refused = Arc::clone(&metrics);
         io.tablets.bound_answers(options.answer_bytes, move || refused.refused("answers"));
         let (writing, _) = watch::channel(0);
-        let inner = Arc::new(Inner {
+        let performer = Arc::new(Performer {
             planner: options.planner,
             traces: options.traces,
             io,
             now,
             observer: observer.unwrap_or_else(|| Arc::new(Nobody)),
             message_bytes: options.message_bytes,
-            has_log: options.has_log,
-            auth,
-            forward,
-            allow_writes: options.allow_writes,
-            health: Health { serving: is_serving.clone() },
-            reflection,
             metrics: Arc::clone(&metrics),
-            ids: Ids::new(),
             flights: Flights::new(),
             writing: writing.clone(),
             admission: Arc::new(Admission::new(options.flows, options.message_bytes, Arc::clone(&metrics))),
             request_time: options.request_time,
             runtime: Handle::current(),
-            logins: Sparing::new(),
-            kept_out: Sparing::new(),
         });
+        let records = Arc::new(Records::new(Arc::clone(&metrics), options.has_log));
         let (grpc_cap, http_cap) = connections::caps();
         let http = match http {
             Some(listener) => {
@@ -249,7 +242,7 @@ impl Server {
                     metrics: Arc::clone(&metrics),
                     serving: is_serving.clone(),
                     grpc: grpc_address.port().to_string(),
-                    api: http::api::Api::new(Arc::clone(&inner), http_cap),
+                    api: http::api::Api::new(Arc::clone(&performer), Arc::clone(&auth), Arc::clone(&records), http_cap),
                     hosts: Hosts::new([options.bind_address, options.http_bind_address].into_iter().chain(options.allowed_hosts)),
                     strangers: Sparing::new(),
                 };
@@ -264,11 +257,21 @@ impl Server {
             }
             None => None,
         };
+        let service = Arc::new(Service {
+            performer,
+            auth,
+            records,
+            forward,
+            allow_writes: options.allow_writes,
+            health: Health { serving: is_serving.clone() },
+            reflection,
+            kept_out: Sparing::new(),
+        });
         let places = Connections::new("grpc", grpc_cap, metrics);
         let ending = Ending(serving.clone());
         let grpc = tokio::spawn(async move {
             let _ending = ending;
-            grpc::serve(grpc, door, places, inner, is_serving).await
+            grpc::serve(grpc, door, places, service, is_serving).await
         });
         Ok(Self { grpc_address, http_address, grace: options.grace, serving, writing, grpc: Some(grpc), http })
     }

@@ -6,15 +6,19 @@ use std::{future::Future, sync::Arc, time::Duration};
 use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderValue};
-use tokio::{sync::watch, task::JoinHandle, time::Instant};
-use vtflow_planner::{Call, Code, Effect, Reply, rpc, trace::Trace};
+use tokio::{runtime::Handle, sync::watch, task::JoinHandle, time::Instant};
+use vtflow_planner::{Call, Code, Effect, Reply, Timestamp, rpc, trace::Trace};
 
-use super::{audit::Audit, grpc::service::Inner, metadata, refusal::Refusal, rpc_log::Record, trailers::told};
+use super::{
+    admission::Admission, audit::Audit, metadata, metrics::Metrics, refusal::Refusal, rpc_log::Record, single_flight::Flights,
+    trailers::told,
+};
 use crate::{
-    drive::drive,
+    drive::{ClusterIo, drive},
     log,
     net::grpc::code,
-    observe::{Counts, Sums},
+    observe::{Counts, Observer, Sums},
+    planner_host::PlannerHost,
     trace_file::{Recorder, TraceFile},
 };
 
@@ -70,7 +74,29 @@ impl<T> Drop for Task<T> {
     }
 }
 
-impl Inner {
+/// Where requests get their `now` from: the machine's clock, or a recorded cluster's moment.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// What performs requests, and what they all have in common.
+pub(super) struct Performer {
+    pub(super) planner: PlannerHost,
+    pub(super) traces: Option<Arc<TraceFile>>,
+    pub(super) io: ClusterIo,
+    pub(super) now: Clock,
+    pub(super) observer: Arc<dyn Observer>,
+    pub(super) message_bytes: usize,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) flights: Flights<Arc<Answered>>,
+    /// How many changes are under way.
+    pub(super) writing: watch::Sender<usize>,
+    pub(super) admission: Arc<Admission>,
+    /// How long a request may take at most, whatever its caller says.
+    pub(super) request_time: Duration,
+    /// Where flows run, whichever port they came in by.
+    pub(super) runtime: Handle,
+}
+
+impl Performer {
     /// A read for the page: its trace, as JSON. The same way as every other read.
     pub(super) async fn trace(self: &Arc<Self>, served: &'static rpc::Served, call: Call, record: &mut Record) -> Arc<Answered> {
         let key = ("/api/trace", serde_json::to_vec(&call).unwrap_or_default().into());
@@ -95,13 +121,13 @@ impl Inner {
         audit: Option<Audit>,
         is_traced: bool,
     ) -> impl Future<Output = Option<Arc<Answered>>> + use<> {
-        let inner = Arc::clone(self);
+        let performer = Arc::clone(self);
         let under_way = UnderWay::begin(&self.writing);
         let task = self.runtime.spawn(async move {
             let _under_way = under_way;
-            inner.flights.changed();
-            let answered = inner.flow(call, until, audit, if is_traced { Want::Kept } else { Want::Reply }).await;
-            inner.flights.changed();
+            performer.flights.changed();
+            let answered = performer.flow(call, until, audit, if is_traced { Want::Kept } else { Want::Reply }).await;
+            performer.flights.changed();
             answered
         });
         async move { task.await.ok() }

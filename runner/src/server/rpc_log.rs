@@ -27,20 +27,54 @@ use crate::{
     net::grpc::{code, status_of},
 };
 
+/// Begins the records of a server's RPCs.
+pub(super) struct Records {
+    ids: Ids,
+    metrics: Arc<Metrics>,
+    has_log: bool,
+}
+
+impl Records {
+    pub(super) fn new(metrics: Arc<Metrics>, has_log: bool) -> Self {
+        Self { ids: Ids::new(), metrics, has_log }
+    }
+
+    /// An id for what is written down without being an RPC.
+    pub(super) fn id(&self) -> String {
+        self.ids.next()
+    }
+
+    pub(super) fn begin(&self, path: &str, timeout: Option<Duration>) -> Record {
+        self.metrics.rpc_begun();
+        let begun = Instant::now();
+        Record {
+            id: self.ids.next(),
+            path: path.to_owned(),
+            begun,
+            until: timeout.and_then(|timeout| begun.checked_add(timeout)),
+            metrics: Arc::clone(&self.metrics),
+            has_log: self.has_log,
+            code: None,
+            notes: String::new(),
+            forwarded: None,
+        }
+    }
+}
+
 /// Makes the ids of RPCs: when the server started and how many came before. Two servers' ids differ by their starts.
-pub(super) struct Ids {
+struct Ids {
     start: u64,
     next: AtomicU64,
 }
 
 impl Ids {
-    pub(super) fn new() -> Self {
+    fn new() -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         // Milliseconds fit 48 bits for some thousand years.
         Self { start: u64::try_from(since.as_millis()).unwrap_or(0), next: AtomicU64::new(1) }
     }
 
-    pub(super) fn next(&self) -> String {
+    fn next(&self) -> String {
         format!("{:012x}-{:x}", self.start, self.next.fetch_add(1, Ordering::Relaxed))
     }
 }
@@ -61,22 +95,6 @@ pub(super) struct Record {
 }
 
 impl Record {
-    pub(super) fn begin(path: &str, timeout: Option<Duration>, ids: &Ids, metrics: &Arc<Metrics>, has_log: bool) -> Self {
-        metrics.rpc_begun();
-        let begun = Instant::now();
-        Self {
-            id: ids.next(),
-            path: path.to_owned(),
-            begun,
-            until: timeout.and_then(|timeout| begun.checked_add(timeout)),
-            metrics: Arc::clone(metrics),
-            has_log,
-            code: None,
-            notes: String::new(),
-            forwarded: None,
-        }
-    }
-
     pub(super) fn until(&self) -> Option<Instant> {
         self.until
     }

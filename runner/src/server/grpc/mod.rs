@@ -21,7 +21,7 @@ use tokio::{
 };
 use tonic::{body::Body, transport::server::Connected};
 
-use self::service::Inner;
+use self::service::Service;
 use super::{
     connections::{Connections, Outgoing, Slot, Watched},
     door::{Door, Speaks},
@@ -52,7 +52,7 @@ pub(crate) async fn serve(
     listener: TcpListener,
     door: Arc<Door>,
     connections: Arc<Connections>,
-    inner: Arc<Inner>,
+    service: Arc<Service>,
     mut serving: watch::Receiver<bool>,
 ) -> io::Result<()> {
     // Dropping it ends the connections.
@@ -64,10 +64,10 @@ pub(crate) async fn serve(
             () = stopped(&mut serving) => break,
             accepted = &mut next => {
                 let (stream, slot) = accepted?;
-                open.spawn(one(stream, slot, Arc::clone(&door), Arc::clone(&inner), serving.clone()));
+                open.spawn(one(stream, slot, Arc::clone(&door), Arc::clone(&service), serving.clone()));
                 next.set(connections.accept(&listener));
             }
-            _ = tick.tick() => connections.sweep(inner.admission.is_crowded()),
+            _ = tick.tick() => connections.sweep(service.performer.admission.is_crowded()),
             _ = open.join_next(), if !open.is_empty() => {}
         }
     }
@@ -76,28 +76,28 @@ pub(crate) async fn serve(
     loop {
         tokio::select! {
             ended = open.join_next() => if ended.is_none() { return Ok(()) },
-            _ = tick.tick() => connections.sweep(inner.admission.is_crowded()),
+            _ = tick.tick() => connections.sweep(service.performer.admission.is_crowded()),
         }
     }
 }
 
-async fn one(stream: TcpStream, slot: Slot, door: Arc<Door>, inner: Arc<Inner>, serving: watch::Receiver<bool>) {
+async fn one(stream: TcpStream, slot: Slot, door: Arc<Door>, service: Arc<Service>, serving: watch::Receiver<bool>) {
     tokio::select! {
         () = slot.held.ended() => {}
-        () = converse(stream, &slot, &door, inner, serving) => {}
+        () = converse(stream, &slot, &door, service, serving) => {}
     }
 }
 
-async fn converse(stream: TcpStream, slot: &Slot, door: &Door, inner: Arc<Inner>, mut serving: watch::Receiver<bool>) {
+async fn converse(stream: TcpStream, slot: &Slot, door: &Door, service: Arc<Service>, mut serving: watch::Receiver<bool>) {
     let Ok(connection) = door.welcome(stream, Speaks::Grpc).await else { return };
     let (peer, held) = (connection.connect_info(), Arc::clone(&slot.held));
     let answer = service_fn(|request: Request<Incoming>| {
-        let (inner, held, busy, peer) = (Arc::clone(&inner), Arc::clone(&held), held.work(), peer.clone());
+        let (service, held, busy, peer) = (Arc::clone(&service), Arc::clone(&held), held.work(), peer.clone());
         async move {
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(peer);
             request.extensions_mut().insert(Arc::clone(&held));
-            let (head, body) = inner.respond(request).await.into_parts();
+            let (head, body) = service.respond(request).await.into_parts();
             Ok::<_, Infallible>(Response::from_parts(head, Outgoing::new(body, held, Some(busy))))
         }
     });

@@ -13,13 +13,9 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body::Frame;
 use http_body_util::BodyExt;
-use tokio::{
-    runtime::Handle,
-    sync::watch,
-    time::{Instant, timeout, timeout_at},
-};
+use tokio::time::{Instant, timeout, timeout_at};
 use tonic::body::Body;
-use vtflow_planner::{Call, CallOptions, Effect, Timestamp, rpc};
+use vtflow_planner::{Call, CallOptions, Effect, rpc};
 
 use super::{
     forward::Forward,
@@ -28,55 +24,29 @@ use super::{
     reflection::Reflection,
 };
 use crate::{
-    drive::ClusterIo,
     log::sparing::Sparing,
     net::grpc::{code, status_of},
-    observe::Observer,
-    planner_host::PlannerHost,
     server::{
         access::Auth,
         admission::{Admission, Room},
         audit::{Audit, ForwardedChange},
         connections::Held,
-        door::Peer,
-        metrics::Metrics,
-        perform::{Answered, PATIENT, TRACE, Want},
+        perform::{PATIENT, Performer, TRACE, Want},
         refusal::Refusal,
-        rpc_log::{Ids, Record, Recorded},
-        single_flight::Flights,
+        rpc_log::{Record, Recorded, Records},
         vitess_rpcs,
     },
-    trace_file::TraceFile,
 };
 
-/// Where requests get their `now` from: the machine's clock, or a recorded cluster's moment.
-pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
-
-/// Everything that RPCs share.
-pub(crate) struct Inner {
-    pub(crate) planner: PlannerHost,
-    pub(crate) traces: Option<Arc<TraceFile>>,
-    pub(crate) io: ClusterIo,
-    pub(crate) now: Clock,
-    pub(crate) observer: Arc<dyn Observer>,
-    pub(crate) message_bytes: usize,
-    pub(crate) has_log: bool,
+/// Answers every RPC of one server.
+pub(crate) struct Service {
+    pub(crate) performer: Arc<Performer>,
     pub(crate) auth: Arc<Auth>,
+    pub(crate) records: Arc<Records>,
     pub(crate) forward: Option<Forward>,
     pub(crate) allow_writes: bool,
     pub(crate) health: Health,
     pub(crate) reflection: Reflection,
-    pub(crate) metrics: Arc<Metrics>,
-    pub(crate) ids: Ids,
-    pub(crate) flights: Flights<Arc<Answered>>,
-    /// How many changes are under way.
-    pub(crate) writing: watch::Sender<usize>,
-    pub(crate) admission: Arc<Admission>,
-    /// How long a request may take at most, whatever its caller says.
-    pub(crate) request_time: Duration,
-    /// Where flows run, whichever port they came in by.
-    pub(crate) runtime: Handle,
-    pub(crate) logins: Sparing,
     /// Changes that were asked for by who is not let in.
     pub(crate) kept_out: Sparing,
 }
@@ -97,14 +67,14 @@ fn watching(response: Response<Body>, held: Option<Arc<Held>>) -> Response<Body>
     })
 }
 
-impl Inner {
+impl Service {
     /// Answers one RPC.
     pub(crate) async fn respond(self: &Arc<Self>, request: Request<Body>) -> Response<Body> {
         if let Some(response) = message::http_refusal(&request) {
             return response;
         }
         let timeout = message::timeout(request.headers());
-        let mut record = Record::begin(request.uri().path(), timeout, &self.ids, &self.metrics, self.has_log);
+        let mut record = self.records.begin(request.uri().path(), timeout);
         let id = HeaderValue::try_from(record.id.as_str());
         let mut change = None;
         let answered = self.answer(request, &mut record, &mut change).await;
@@ -149,7 +119,7 @@ impl Inner {
             let (who, from) = self.auth.caller(request.headers(), request.extensions());
             Audit { id: record.id.clone(), who, from, path: request.uri().path().to_owned(), request: None }
         });
-        if let Err(refusal) = self.let_in("grpc", request.headers(), request.extensions()) {
+        if let Err(refusal) = self.auth.let_in("grpc", request.headers(), request.extensions()) {
             if let Some(audit) = audit {
                 // Nothing proves the name.
                 let who = audit.from.clone();
@@ -164,13 +134,13 @@ impl Inner {
             }
             // Whose it is, only the message says, or what the flow finds.
             let resting = held(request.extensions()).map(|held| held.rest());
-            let peeked = timeout(MESSAGE_TIME, message::peek(request, self.message_bytes));
+            let peeked = timeout(MESSAGE_TIME, message::peek(request, self.performer.message_bytes));
             let (message, again) = peeked.await.map_err(|_| slow())??;
             drop(resting);
             request = again;
             if let Some(message) = message.filter(|message| rpc::serves(served.path, message)) {
                 let (head, body) = request.into_parts();
-                let kept = Request::from_parts(head.clone(), message::one(&message, self.message_bytes)?);
+                let kept = Request::from_parts(head.clone(), message::one(&message, self.performer.message_bytes)?);
                 let (response, is_elsewhere) = self.served(served, Request::from_parts(head, body), record, change).await?;
                 if !is_elsewhere {
                     return Ok(Answer::Known(response));
@@ -204,9 +174,9 @@ impl Inner {
                 record.forwards(ForwardedChange { id, who, from, path, to });
             }
             // Whatever it is, it may change what reads see.
-            self.flights.changed();
+            self.performer.flights.changed();
             let response = forward.call(request).await;
-            self.flights.changed();
+            self.performer.flights.changed();
             return response.map(Answer::Elsewhere);
         }
         if Reflection::is_for(path) {
@@ -235,21 +205,22 @@ impl Inner {
     ) -> Result<(Response<Body>, bool), Refusal> {
         let is_traced = request.headers().contains_key(TRACE);
         if let Some(held) = held(request.extensions()) {
-            self.admission.check(&held)?;
+            self.performer.admission.check(&held)?;
         }
         let (request, _room) = self.read(request).await?;
         let now = Instant::now();
-        let latest = now + self.request_time;
+        let latest = now + self.performer.request_time;
         let asked = record.until().map(|until| before(until, now));
         let until = asked.map_or(latest, |asked| asked.min(latest));
         let is_shared = served.effect == Effect::Read
             && !is_traced
-            && asked.is_none_or(|asked| asked >= now + PATIENT.min(self.request_time));
-        let reply_bytes = self.message_bytes as u64;
+            && asked.is_none_or(|asked| asked >= now + PATIENT.min(self.performer.request_time));
+        let reply_bytes = self.performer.message_bytes as u64;
         let options = CallOptions { reply_bytes, ..CallOptions::default() };
         let call = Call { path: served.path.to_owned(), request: request.to_vec(), options };
         let (answered, joined) = if is_shared {
-            let (running, joined) = self.flights.join((served.path, request), || self.flow(call, latest, None, Want::Reply));
+            let (running, joined) =
+                self.performer.flights.join((served.path, request), || self.performer.flow(call, latest, None, Want::Reply));
             let answered = match asked {
                 Some(asked) => timeout_at(asked, running).await.map_err(|_| late())?,
                 None => running.await,
@@ -257,42 +228,31 @@ impl Inner {
             (answered, joined)
         } else if served.effect == Effect::Write {
             let audit = change.take().map(|audit| Audit { request: Some(request), ..audit });
-            let written = self.write(call, until, audit, is_traced);
+            let written = self.performer.write(call, until, audit, is_traced);
             let answered = match record.until() {
                 Some(until) => timeout_at(until, written).await.map_err(|_| left_behind())?,
                 None => written.await,
             };
             (answered.ok_or_else(broken_off)?, false)
         } else {
-            (self.flow(call, until, None, if is_traced { Want::Kept } else { Want::Reply }).await, false)
+            (self.performer.flow(call, until, None, if is_traced { Want::Kept } else { Want::Reply }).await, false)
         };
         answered.tell(record);
         if joined {
-            self.metrics.rpc_shared();
+            self.performer.metrics.rpc_shared();
             record.note("shared", "true");
         }
         let response = message::streamed(answered.frames.clone(), answered.result.as_ref().copied(), &answered.trailers);
         Ok((response, answered.is_elsewhere))
     }
 
-    /// Lets a caller in, or says why not, and leaves a line about it.
-    pub(crate) fn let_in(&self, port: &str, headers: &HeaderMap, extensions: &http::Extensions) -> Result<(), Refusal> {
-        let checked = self.auth.check(headers, extensions);
-        if let Err(refusal) = &checked {
-            let from = extensions.get::<Peer>().and_then(|peer| peer.address).map_or_else(String::new, |from| from.to_string());
-            let fields = [("port", port.to_owned()), ("from", from), ("error", refusal.message.clone())];
-            self.logins.warn("login failed", &fields);
-        }
-        checked
-    }
-
     /// The one message of a call, and the room that it takes.
     async fn read(&self, request: Request<Body>) -> Result<(Bytes, Room), Refusal> {
         let _resting = held(request.extensions()).map(|held| held.rest());
         let room = Arc::new(Mutex::new(Some(Admission::room())));
-        let (admission, charged) = (Arc::clone(&self.admission), Arc::clone(&room));
+        let (admission, charged) = (Arc::clone(&self.performer.admission), Arc::clone(&room));
         let request = request.map(|body| Body::new(Charged { body, admission, room: charged }));
-        let message = timeout(MESSAGE_TIME, read_one(request, self.message_bytes)).await.map_err(|_| slow())?;
+        let message = timeout(MESSAGE_TIME, read_one(request, self.performer.message_bytes)).await.map_err(|_| slow())?;
         let Some(room) = room.lock().unwrap_or_else(PoisonError::into_inner).take() else {
             let text = "this server is busy: the requests that are here are too many bytes together; try again";
             return Err(Refusal::new(code::RESOURCE_EXHAUSTED, text));

@@ -17,7 +17,10 @@ use vtflow_planner::{Call, Effect, rpc};
 
 use crate::{
     net::grpc::code,
-    server::{admission::Admission, audit::Audit, connections::Held, grpc::service::Inner, refusal::Refusal, rpc_log::Record},
+    server::{
+        access::Auth, admission::Admission, audit::Audit, connections::Held, perform::Performer, refusal::Refusal,
+        rpc_log::Records,
+    },
 };
 
 /// Bytes of a request's body.
@@ -29,20 +32,22 @@ const TURNS: usize = 16;
 
 /// The cluster, for the page.
 pub(crate) struct Api {
-    inner: Arc<Inner>,
+    performer: Arc<Performer>,
+    auth: Arc<Auth>,
+    records: Arc<Records>,
     turns: Semaphore,
 }
 
 impl Api {
     /// `places` is how many connections the port may have.
-    pub(crate) fn new(inner: Arc<Inner>, places: usize) -> Self {
-        Self { inner, turns: Semaphore::new(TURNS.min(places / 2)) }
+    pub(crate) fn new(performer: Arc<Performer>, auth: Arc<Auth>, records: Arc<Records>, places: usize) -> Self {
+        Self { performer, auth, records, turns: Semaphore::new(TURNS.min(places / 2)) }
     }
 
     /// Answers a request to `/api/…`.
     pub(crate) async fn answer(&self, request: Request<Incoming>, held: &Arc<Held>) -> Response<Full<Bytes>> {
         let answered = match (request.method(), request.uri().path()) {
-            (&Method::GET, "/api/planner") => Ok(json(&self.inner.planner.build())),
+            (&Method::GET, "/api/planner") => Ok(json(&self.performer.planner.build())),
             (&Method::POST, "/api/trace") => self.trace(request, held).await,
             (_, "/api/planner") => Err(Refused::new(StatusCode::METHOD_NOT_ALLOWED, "GET only")),
             (_, "/api/trace") => Err(Refused::new(StatusCode::METHOD_NOT_ALLOWED, "POST only")),
@@ -60,7 +65,7 @@ impl Api {
         let busy = || Refused::new(StatusCode::SERVICE_UNAVAILABLE, "too many pages ask at once: try again");
         let length = request.body().size_hint().upper().and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(BODY_BYTES);
         let mut room = Admission::room();
-        if !self.inner.admission.grow(&mut room, length.min(BODY_BYTES)) {
+        if !self.performer.admission.grow(&mut room, length.min(BODY_BYTES)) {
             return Err(busy());
         }
         let body = timeout(BODY_TIME, Limited::new(request.into_body(), BODY_BYTES).collect());
@@ -78,17 +83,16 @@ impl Api {
                 let Call { path, request, .. } = call;
                 let refusal = Refusal::new(code::UNIMPLEMENTED, format!("{path} changes something: the page only reads"));
                 let message = refusal.message.clone();
-                Audit { id: self.inner.ids.next(), who, from, path, request: Some(request.into()) }.refused(&refusal);
+                Audit { id: self.records.id(), who, from, path, request: Some(request.into()) }.refused(&refusal);
                 return Err(Refused::new(StatusCode::FORBIDDEN, message));
             }
             None => return Err(Refused::new(StatusCode::NOT_FOUND, format!("vtflow does not serve {}", call.path))),
         };
         let Ok(_turn) = self.turns.try_acquire() else { return Err(busy()) };
         let _busy = held.work();
-        let inner = &self.inner;
-        let mut record = Record::begin(served.path, None, &inner.ids, &inner.metrics, inner.has_log);
+        let mut record = self.records.begin(served.path, None);
         record.note("port", "http");
-        let answered = inner.trace(served, call, &mut record).await;
+        let answered = self.performer.trace(served, call, &mut record).await;
         match &answered.result {
             Ok(()) => Ok(document(answered.frames.clone())),
             Err(refusal) => {
@@ -113,10 +117,10 @@ impl Api {
             proven.insert("username", name);
             proven.insert("password", password);
         }
-        let caller = || self.inner.auth.caller(&proven, extensions);
-        self.inner.let_in("http", &proven, extensions).map(|()| caller()).map_err(|refusal| {
+        let caller = || self.auth.caller(&proven, extensions);
+        self.auth.let_in("http", &proven, extensions).map(|()| caller()).map_err(|refusal| {
             // A name and a password do not help who lacks a certificate.
-            let is_by_certificate = self.inner.auth.is_by_certificate();
+            let is_by_certificate = self.auth.is_by_certificate();
             let status = if is_by_certificate { StatusCode::FORBIDDEN } else { StatusCode::UNAUTHORIZED };
             Refused::new(status, refusal.message)
         })

@@ -23,7 +23,6 @@ use tonic::transport::server::Connected;
 
 use self::{api::Api, hosts::Hosts};
 use super::{
-    Ending,
     connections::{Connections, Outgoing, Slot, Watched},
     door::{Door, Speaks},
     metrics::Metrics,
@@ -45,7 +44,8 @@ pub(crate) struct Pages {
     pub(crate) strangers: Sparing,
 }
 
-/// Serves in a thread of its own until `stop` is dropped. What comes back says how it ended.
+/// Serves in a thread of its own until `stop` is dropped. What comes back says how it ended; `ending` is held
+/// until then.
 ///
 /// # Errors
 /// There is no thread to be had.
@@ -55,7 +55,7 @@ pub(crate) fn start(
     connections: Arc<Connections>,
     pages: Pages,
     stop: oneshot::Receiver<()>,
-    ending: Ending,
+    ending: impl Send + 'static,
 ) -> io::Result<oneshot::Receiver<io::Result<()>>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (say, said) = oneshot::channel();
