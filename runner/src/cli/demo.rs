@@ -6,10 +6,11 @@ use anyhow::bail;
 use clap::Args;
 
 use super::{
-    ClusterCommand, ConnectArgs,
+    ConnectArgs,
     cluster::open::{self, Connected, Embedding},
+    command::{ClusterCommand, run_on},
     duration,
-    read::workflows::GetWorkflowsArgs,
+    read::workflows::{self, GetWorkflowsArgs},
     serve::{self, ListenArgs},
 };
 use crate::{
@@ -96,10 +97,10 @@ pub(crate) async fn run(connect: &ConnectArgs, args: DemoArgs) -> anyhow::Result
         return serve::serve(connect, &Arc::new(cluster), &args.listen, "127.0.0.1").await;
     }
     if let Some(command) = args.command {
-        return super::run_on(&cluster, command).await;
+        return run_on(&cluster, command).await;
     }
     if !connect.has_topology_server() {
-        super::read::workflows::run(&cluster, GetWorkflowsArgs::all_of("customer")).await?;
+        workflows::run(&cluster, GetWorkflowsArgs::all_of("customer")).await?;
         terminal::error_line(
             "\nThe tablets listen on ports of 127.0.0.1, but only this process knows the topology.\n\
              Look closer:           vtflow demo get workflows customer -o json\n\

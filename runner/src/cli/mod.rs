@@ -5,10 +5,12 @@
 
 use std::{ffi::OsString, process::ExitCode};
 
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+mod args;
 mod change;
 mod cluster;
+mod command;
 mod completions;
 mod demo;
 mod duration;
@@ -21,6 +23,8 @@ mod spelling;
 mod vexec;
 
 pub use cluster::open::ConnectArgs;
+
+use self::command::{ClusterCommand, run_on};
 
 /// What are my Vitess workflows doing, and what would this command touch?
 #[derive(Debug, Parser)]
@@ -60,129 +64,6 @@ enum Command {
     Completions(completions::CompletionsArgs),
 }
 
-/// The commands about one cluster.
-#[derive(Clone, Debug, Subcommand)]
-pub(crate) enum ClusterCommand {
-    #[command(flatten)]
-    Read(ReadCommand),
-    #[command(flatten)]
-    Act(ActCommand),
-}
-
-/// The commands that change one cluster: each shows its plan and asks.
-#[derive(Clone, Debug, Subcommand)]
-pub(crate) enum ActCommand {
-    /// Start, stop or change a workflow, after showing what that touches
-    #[command(subcommand)]
-    Workflow(change::workflow::WorkflowCommand),
-    /// Cancel, complete, launch, retry or clean up schema migrations, after showing what that touches
-    #[command(subcommand)]
-    Migration(change::migration::MigrationCommand),
-    /// Do what a plan says that was made with --dry-run -o json, or nothing if anything is different now
-    Apply(change::apply::ApplyArgs),
-}
-
-/// The commands that read one cluster.
-#[derive(Clone, Debug, Subcommand)]
-pub(crate) enum ReadCommand {
-    /// Show what there is
-    #[command(subcommand)]
-    Get(GetCommand),
-    /// Show all there is to say of one thing
-    #[command(subcommand)]
-    Describe(DescribeCommand),
-    /// Show what a request would ask, without calling any tablet (the topology is read)
-    #[command(subcommand)]
-    Plan(PlanCommand),
-    /// Record clusters
-    #[command(subcommand)]
-    Snapshot(SnapshotCommand),
-    /// Run a statement on the sidecar tables of every shard, within one workflow
-    Vexec(vexec::VexecArgs),
-}
-
-#[derive(Clone, Debug, Subcommand)]
-pub(crate) enum GetCommand {
-    /// The workflows of a keyspace, or of all keyspaces at a glance, trouble first
-    #[command(visible_alias = "workflow")]
-    Workflows(read::workflows::GetWorkflowsArgs),
-    /// The schema migrations of a keyspace, or of all keyspaces at a glance, trouble first
-    #[command(visible_alias = "migration")]
-    Migrations(read::migrations::GetMigrationsArgs),
-    /// The keyspaces and how many of their shards serve
-    #[command(visible_aliases = ["keyspace", "ks"])]
-    Keyspaces(read::topology::GetKeyspacesArgs),
-    /// The shards of a keyspace, those without primary first
-    #[command(visible_alias = "shard")]
-    Shards(read::topology::GetShardsArgs),
-    /// The tablets of the cluster, a keyspace or a shard
-    #[command(visible_alias = "tablet")]
-    Tablets(read::topology::GetTabletsArgs),
-    /// Comparisons of a workflow's source and target rows
-    #[command(name = "vdiff", visible_alias = "vdiffs")]
-    VDiff(read::vdiff::GetVDiffArgs),
-}
-
-#[derive(Clone, Debug, Subcommand)]
-pub(crate) enum DescribeCommand {
-    /// One workflow: streams, copy progress, traffic, the last log entries, what one could do next
-    #[command(visible_alias = "workflows")]
-    Workflow(read::describe::DescribeArgs),
-}
-
-#[derive(Clone, Debug, Subcommand)]
-pub(crate) enum PlanCommand {
-    /// What `get workflows` would ask
-    #[command(visible_alias = "workflow")]
-    Workflows(read::plan::PlanArgs<read::plan::PlannedWorkflowsArgs>),
-    /// What `get migrations` would ask
-    #[command(visible_alias = "migration")]
-    Migrations(read::plan::PlanArgs<read::migrations::MigrationsArgs>),
-    /// What `get shards` would ask
-    #[command(visible_alias = "shard")]
-    Shards(read::plan::PlanArgs<read::topology::ShardsArgs>),
-    /// What `get tablets` would ask
-    #[command(visible_alias = "tablet")]
-    Tablets(read::plan::PlanArgs<read::topology::TabletsArgs>),
-    /// What `get vdiff` would ask
-    #[command(name = "vdiff")]
-    VDiff(read::plan::PlanArgs<read::vdiff::VDiffArgs>),
-    /// What `describe workflow` would ask beside `get workflows --logs`
-    Status(read::plan::PlanArgs<read::describe::WorkflowArgs>),
-}
-
-#[derive(Clone, Debug, Subcommand)]
-pub(crate) enum SnapshotCommand {
-    /// Save the topology and the sidecar rows of keyspaces into a directory, to be read again with --snapshot
-    Save(snapshot::SaveArgs),
-}
-
-/// Which workflows of a keyspace: the request's own fields.
-#[derive(Args, Clone, Debug)]
-pub(crate) struct WorkflowsArgs {
-    /// Only this workflow
-    #[arg(short, long, value_name = "NAME")]
-    pub(crate) workflow: Option<String>,
-    /// Leave out streams that are stopped
-    #[arg(long)]
-    pub(crate) active_only: bool,
-    /// Fetch the streams' logs, the newest 250 entries of each
-    #[arg(long, visible_alias = "include-logs")]
-    pub(crate) logs: bool,
-    /// Only these shards
-    #[arg(long, value_delimiter = ',', value_name = "SHARD,...", allow_hyphen_values = true, value_parser = shard_name)]
-    pub(crate) shards: Vec<String>,
-}
-
-/// Shards may begin with a dash, and so may flags that were meant for somebody else.
-fn shard_name(text: &str) -> Result<String, String> {
-    match text {
-        "" => Err("empty name: is there a comma too many?".into()),
-        flag if flag.starts_with("--") => Err(format!("{flag} is a flag, no shard")),
-        shard => Ok(shard.into()),
-    }
-}
-
 /// Runs the command line and returns the exit code. `args` are those of the process, the program's name first.
 pub async fn run(args: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> ExitCode {
     let cli = match read_args(args) {
@@ -216,38 +97,6 @@ pub async fn run(args: impl IntoIterator<Item = impl Into<OsString> + Clone>) ->
 async fn on_cluster(connect: &ConnectArgs, command: ClusterCommand) -> anyhow::Result<ExitCode> {
     let cluster = connect.open().await?;
     run_on(&cluster, command).await
-}
-
-/// Runs a command against a cluster that is open already.
-pub(crate) async fn run_on(cluster: &cluster::open::Connected, command: ClusterCommand) -> anyhow::Result<ExitCode> {
-    match command {
-        ClusterCommand::Read(command) => run_read(cluster, command).await,
-        ClusterCommand::Act(ActCommand::Workflow(command)) => change::workflow::run(cluster, command).await,
-        ClusterCommand::Act(ActCommand::Migration(command)) => change::migration::run(cluster, command).await,
-        ClusterCommand::Act(ActCommand::Apply(args)) => change::apply::run(cluster, args).await,
-    }
-}
-
-async fn run_read(cluster: &cluster::open::Connected, command: ReadCommand) -> anyhow::Result<ExitCode> {
-    match command {
-        ReadCommand::Get(GetCommand::Workflows(args)) => read::workflows::run(cluster, args).await,
-        ReadCommand::Get(GetCommand::Migrations(args)) => read::migrations::run(cluster, args).await,
-        ReadCommand::Get(GetCommand::Keyspaces(args)) => read::topology::keyspaces(cluster, args).await,
-        ReadCommand::Get(GetCommand::Shards(args)) => read::topology::shards(cluster, args).await,
-        ReadCommand::Get(GetCommand::Tablets(args)) => read::topology::tablets(cluster, args).await,
-        ReadCommand::Get(GetCommand::VDiff(args)) => read::vdiff::run(cluster, args).await,
-        ReadCommand::Describe(DescribeCommand::Workflow(args)) => read::describe::run(cluster, args).await,
-        ReadCommand::Plan(command) => match command {
-            PlanCommand::Workflows(args) => read::plan::run(cluster, args).await,
-            PlanCommand::Migrations(args) => read::plan::run(cluster, args).await,
-            PlanCommand::Shards(args) => read::plan::run(cluster, args).await,
-            PlanCommand::Tablets(args) => read::plan::run(cluster, args).await,
-            PlanCommand::VDiff(args) => read::plan::run(cluster, args).await,
-            PlanCommand::Status(args) => read::plan::run(cluster, args).await,
-        },
-        ReadCommand::Snapshot(SnapshotCommand::Save(args)) => snapshot::save(cluster, args).await,
-        ReadCommand::Vexec(args) => vexec::run(cluster, args).await,
-    }
 }
 
 /// The command line that these arguments are.

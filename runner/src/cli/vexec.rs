@@ -13,11 +13,11 @@ use vtflow_planner::{
 };
 
 use super::{
+    args::shard_name,
     change::confirm::{self, Act, ActArgs},
     cluster::open::Connected,
     failures,
     read::view,
-    shard_name,
 };
 use crate::output::{
     table::{Column, Fit, table},

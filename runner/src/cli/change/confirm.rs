@@ -19,7 +19,7 @@ use vtflow_planner::{
 };
 
 use crate::{
-    cli::{cluster::open::Connected, failures, serve, shard_name},
+    cli::{args::shard_name, cluster::open::Connected, failures, serve},
     output::terminal::{self, Style},
 };
 

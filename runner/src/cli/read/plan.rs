@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use vtflow_planner::Call;
 
 use crate::{
-    cli::{WorkflowsArgs, cluster::open::Connected, failures},
+    cli::{args::WorkflowsArgs, cluster::open::Connected, failures},
     drive::plan,
     output::{progress::Progress, terminal},
 };

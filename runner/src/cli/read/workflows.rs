@@ -17,7 +17,7 @@ use super::{
     view::{self, Format, Line, Reading, Screen, ShowArgs, View},
 };
 use crate::{
-    cli::{WorkflowsArgs, cluster::open::Connected},
+    cli::{args::WorkflowsArgs, cluster::open::Connected},
     output::{
         json::Document,
         table::{Column, Fit},
