@@ -21,5 +21,7 @@ mod net;
 mod reloaded;
 
 pub use net::tls;
+#[cfg(feature = "embedded")]
 pub use vtflow_embedded as embedded;
+#[cfg(feature = "embedded")]
 pub use vtflow_embedded::raw;

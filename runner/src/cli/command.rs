@@ -4,11 +4,13 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
+#[cfg(feature = "embedded")]
+use super::snapshot;
 use super::{
     change,
     cluster::open::Connected,
     read::{describe, migrations, plan, topology, vdiff, workflows},
-    snapshot, vexec,
+    vexec,
 };
 
 /// The commands about one cluster.
@@ -46,6 +48,7 @@ pub(crate) enum ReadCommand {
     #[command(subcommand)]
     Plan(PlanCommand),
     /// Record clusters
+    #[cfg(feature = "embedded")]
     #[command(subcommand)]
     Snapshot(SnapshotCommand),
     /// Run a statement on the sidecar tables of every shard, within one workflow
@@ -102,6 +105,7 @@ pub(crate) enum PlanCommand {
     Status(plan::PlanArgs<describe::WorkflowArgs>),
 }
 
+#[cfg(feature = "embedded")]
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum SnapshotCommand {
     /// Save the topology and the sidecar rows of keyspaces into a directory, to be read again with --snapshot
@@ -135,6 +139,7 @@ async fn run_read(cluster: &Connected, command: ReadCommand) -> anyhow::Result<E
             PlanCommand::VDiff(args) => plan::run(cluster, args).await,
             PlanCommand::Status(args) => plan::run(cluster, args).await,
         },
+        #[cfg(feature = "embedded")]
         ReadCommand::Snapshot(SnapshotCommand::Save(args)) => snapshot::save(cluster, args).await,
         ReadCommand::Vexec(args) => vexec::run(cluster, args).await,
     }

@@ -6,8 +6,11 @@ use anyhow::bail;
 use clap::Args;
 
 use super::{
-    ConnectArgs,
-    cluster::open::{self, Connected, Embedding},
+    cluster::{
+        embed::Embedding,
+        flags::ConnectArgs,
+        open::{self, Connected},
+    },
     command::{ClusterCommand, run_on},
     duration,
     read::workflows::{self, GetWorkflowsArgs},

@@ -12,17 +12,19 @@ mod change;
 mod cluster;
 mod command;
 mod completions;
+#[cfg(feature = "embedded")]
 mod demo;
 mod duration;
 mod failures;
 mod read;
 mod replay;
 mod serve;
+#[cfg(feature = "embedded")]
 mod snapshot;
 mod spelling;
 mod vexec;
 
-pub use cluster::open::ConnectArgs;
+pub use cluster::flags::ConnectArgs;
 
 use self::command::{ClusterCommand, run_on};
 
@@ -55,6 +57,7 @@ enum Command {
     #[command(flatten)]
     Cluster(ClusterCommand),
     /// Start the built-in cluster, or a generated one, and look at it; register it in an etcd for other tools
+    #[cfg(feature = "embedded")]
     Demo(demo::DemoArgs),
     /// Answer Vtctld's RPCs, so that vtctldclient and VTAdmin can read through vtflow
     Serve(serve::ServeArgs),
@@ -76,6 +79,7 @@ pub async fn run(args: impl IntoIterator<Item = impl Into<OsString> + Clone>) ->
     };
     let result = match cli.command {
         Command::Cluster(command) => on_cluster(&cli.connect, command).await,
+        #[cfg(feature = "embedded")]
         Command::Demo(args) => Box::pin(demo::run(&cli.connect, args)).await,
         Command::Serve(args) => serve::run(&cli.connect, args).await,
         Command::Replay(args) => replay::run(&cli.connect, &args),

@@ -9,7 +9,7 @@ use vtflow_planner::{
     trace::{Planner, Replayed, Trace, Traced, replay},
 };
 
-use super::cluster::open::ConnectArgs;
+use super::cluster::flags::ConnectArgs;
 use crate::{output::terminal, trace_file};
 
 #[derive(Args, Clone, Debug)]

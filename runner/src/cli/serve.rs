@@ -9,7 +9,10 @@ use anyhow::bail;
 use clap::{Args, ValueEnum};
 use vtflow_planner::rpc;
 
-use super::{ConnectArgs, cluster::open::Connected, duration};
+use super::{
+    cluster::{flags::ConnectArgs, open::Connected},
+    duration,
+};
 use crate::{
     log::{self, queue},
     net::tls::TlsFiles,

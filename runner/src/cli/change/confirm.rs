@@ -147,7 +147,7 @@ async fn go_on(cluster: &Connected, call: Call, plan: WritePlan, say: &SayArgs, 
     if !say.yes && !confirmed(word).await? {
         return Ok(ExitCode::from(2));
     }
-    if cluster.embedded().is_some() {
+    if cluster.is_embedded() {
         terminal::error_line("This cluster is embedded in the process: what is changed is gone when it ends.");
     }
     let mode = Mode::Planned(plan.digest.clone());

@@ -39,6 +39,7 @@ pub(crate) struct GetWorkflowsArgs {
 
 impl GetWorkflowsArgs {
     /// All workflows of a keyspace, as a table.
+    #[cfg(feature = "embedded")]
     pub(crate) fn all_of(keyspace: &str) -> Self {
         let workflows = WorkflowsArgs { workflow: None, active_only: false, logs: false, shards: Vec::new() };
         let show = ShowArgs { output: Format::Table, watch: None };
