@@ -28,7 +28,7 @@ use crate::{
     net::{
         call::{CallError, Terms, unary},
         cause::root_cause,
-        connection::{Connected, Line},
+        connection::{Leased, SharedConnection},
         credentials,
         grpc::code,
         link::{GONE, Link, Patience},
@@ -87,7 +87,7 @@ pub struct Tablets {
 
 /// One tablet's address: its connection, and the turns of those who want it.
 struct Peer {
-    line: Line<Link>,
+    connection: SharedConnection<Link>,
     turns: Semaphore,
 }
 
@@ -183,7 +183,7 @@ impl Tablets {
             let waited = text(deadline.saturating_duration_since(counted_from));
             let queued = ready.duration_since(handed_over);
             let queued =
-                if queued < MOMENT { String::new() } else { format!(", {} of it behind other calls to it", text(queued)) };
+                if queued < TIMER_SLACK { String::new() } else { format!(", {} of it behind other calls to it", text(queued)) };
             failed(FailureKind::TimedOut, format!("{} at {host_port} did not answer in {waited}{queued}", tablet.alias))
         };
         let mut last = None;
@@ -209,7 +209,7 @@ impl Tablets {
             Err(_) => {
                 // The peer may have vanished without a word; calls that are under way on this connection keep it.
                 if let Some(used) = last {
-                    peer.line.forget(&used);
+                    peer.connection.forget(&used);
                 }
                 timed_out()
             }
@@ -250,19 +250,19 @@ impl Tablets {
         effect: Effect,
         deadline: Instant,
         room: Option<&Share<'_>>,
-        last: &mut Option<Connected<Link>>,
+        last: &mut Option<Leased<Link>>,
     ) -> Result<Vec<u8>, CallError> {
         let mut is_retry = false;
         let metadata = self.credentials.as_ref().map(Reloaded::current).unwrap_or_default();
         loop {
-            let connected = peer.line.connected(self.dial(tablet)).await.map_err(CallError::Broken)?;
+            let connected = peer.connection.lease(self.dial(tablet)).await.map_err(CallError::Broken)?;
             let link = connected.connection.clone();
             let fresh = connected.fresh;
             let remaining = deadline.saturating_duration_since(Instant::now());
             let patience = Patience::of(remaining);
             if effect == Effect::Write && !fresh && !is_retry && !link.is_alive(patience).await {
                 // Nothing has been sent yet.
-                peer.line.forget(&connected);
+                peer.connection.forget(&connected);
                 is_retry = true;
                 continue;
             }
@@ -280,7 +280,7 @@ impl Tablets {
             match outcome {
                 Ok(response) => return Ok(response.into()),
                 Err(CallError::Broken(cause)) => {
-                    peer.line.forget(used);
+                    peer.connection.forget(used);
                     let may_repeat = match effect {
                         // At the deadline it is our own channel that ended the call, and not the connection that broke.
                         Effect::Read => !fresh && !is_retry && !deadline_is_here(deadline),
@@ -338,7 +338,7 @@ impl Tablets {
         }
         let peer = peers.entry((tablet.host.clone(), tablet.grpc_port)).or_insert_with(|| {
             let turns = self.options.concurrency_per_tablet.clamp(1, Semaphore::MAX_PERMITS);
-            Arc::new(Peer { line: Line::new(), turns: Semaphore::new(turns) })
+            Arc::new(Peer { connection: SharedConnection::new(), turns: Semaphore::new(turns) })
         });
         Arc::clone(peer)
     }
@@ -376,7 +376,7 @@ fn under_way(bound: usize, whose: &str) -> String {
 }
 
 fn deadline_is_here(deadline: Instant) -> bool {
-    Instant::now() + MOMENT >= deadline
+    Instant::now() + TIMER_SLACK >= deadline
 }
 
 /// Source: `go/vt/grpcclient/client_auth_static.go:StaticAuthClientCreds`.
@@ -402,7 +402,7 @@ pub const DEFAULT_CONCURRENCY_PER_CELL: usize = DEFAULT_CONCURRENCY / 2;
 const UNCONFIRMED: Duration = Duration::from_secs(5);
 
 /// How far timers may be apart that are set to the same time.
-const MOMENT: Duration = Duration::from_millis(5);
+const TIMER_SLACK: Duration = Duration::from_millis(5);
 
 /// For a peer that is gone, or that spoke no HTTP/2, before the call could be sent.
 const CLOSED_AT_ONCE: &str =

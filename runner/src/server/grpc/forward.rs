@@ -18,7 +18,7 @@ use crate::{
     error::OptionError,
     net::{
         cause::root_cause,
-        connection::{Connected, Line},
+        connection::{Leased, SharedConnection},
         grpc::code,
         link::{Link, Patience},
         tls::TlsFiles,
@@ -41,7 +41,7 @@ pub(crate) struct Forward {
     address: String,
     endpoint: Endpoint,
     tls: Option<Reloaded<ClientTlsConfig>>,
-    line: Line<Link>,
+    connection: SharedConnection<Link>,
     /// Whether a caller's password may travel unencrypted.
     plaintext_credentials: bool,
     /// This server, in [`VIA`].
@@ -78,7 +78,7 @@ impl Forward {
         // Two numbers that nobody can guess, so that nobody can pretend that an RPC was here.
         let number = || RandomState::new().hash_one(0);
         let id = format!("{:016x}{:016x}", number(), number());
-        Ok(Self { address: to.address.clone(), endpoint, tls, line: Line::new(), plaintext_credentials, id })
+        Ok(Self { address: to.address.clone(), endpoint, tls, connection: SharedConnection::new(), plaintext_credentials, id })
     }
 
     /// Where it leads.
@@ -115,7 +115,7 @@ impl Forward {
                 let text = format!("the vtctld at {} did not answer within the deadline", self.address);
                 return Refusal::new(code::DEADLINE_EXCEEDED, text);
             }
-            self.line.forget(&connected);
+            self.connection.forget(&connected);
             self.unreachable(&cause)
         };
         poll_fn(|context| Service::<Request<Body>>::poll_ready(&mut channel, context)).await.map_err(|e| broken(&e))?;
@@ -127,7 +127,7 @@ impl Forward {
     }
 
     /// A connection that is alive.
-    async fn connected(&self) -> Result<Connected<Link>, Refusal> {
+    async fn connected(&self) -> Result<Leased<Link>, Refusal> {
         let dial = || async {
             let mut endpoint = self.endpoint.clone();
             if let Some(tls) = &self.tls {
@@ -136,12 +136,12 @@ impl Forward {
             Link::dial(&endpoint, Some(CONNECT_TIMEOUT), UNCONFIRMED).await
         };
         let connect = async {
-            let connected = self.line.connected(dial()).await?;
+            let connected = self.connection.lease(dial()).await?;
             if connected.fresh || connected.connection.is_alive(Patience::of(CONNECT_TIMEOUT)).await {
                 return Ok(connected);
             }
-            self.line.forget(&connected);
-            self.line.connected(dial()).await
+            self.connection.forget(&connected);
+            self.connection.lease(dial()).await
         };
         let connected = timeout(CONNECT_TIMEOUT * 2, connect).await.unwrap_or_else(|_| Err("connection timed out".to_owned()));
         connected.map_err(|cause: String| self.unreachable(&cause))
