@@ -19,7 +19,7 @@ use tokio::{
     sync::{Semaphore, SemaphorePermit},
     time::{Instant, timeout_at},
 };
-use tonic::transport::{ClientTlsConfig, Endpoint};
+use tonic::transport::ClientTlsConfig;
 use vtflow_planner::{Answer, Effect, FailureKind, PageAddress, TabletAddress};
 
 use crate::{
@@ -30,6 +30,7 @@ use crate::{
         cause::root_cause,
         connection::{Leased, SharedConnection},
         credentials,
+        endpoint::{Pace, endpoint, with_tls},
         grpc::code,
         link::{GONE, Link, Patience},
         room::{Room, Share},
@@ -304,21 +305,12 @@ impl Tablets {
             return Err(bad_host(&tablet.host));
         }
         let scheme = if self.tls.is_some() { "https" } else { "http" };
-        let mut endpoint = Endpoint::from_shared(format!("{scheme}://{}", tablet.address()))
+        let endpoint = endpoint(format!("{scheme}://{}", tablet.address()), PACE)
             .map_err(|error| format!("not an address: {}", root_cause(&error)))?
             .connect_timeout(self.options.connect_timeout)
-            // Go servers close a connection whose client pings more often than every 10 s, or without a call under way.
-            .http2_keep_alive_interval(Duration::from_secs(15))
-            .keep_alive_timeout(Duration::from_secs(5))
-            .keep_alive_while_idle(false)
-            .initial_connection_window_size(4 << 20)
-            .initial_stream_window_size(1 << 20)
             .user_agent(concat!("vtflow/", env!("CARGO_PKG_VERSION")))
             .map_err(|error| root_cause(&error))?;
-        if let Some(tls) = &self.tls {
-            endpoint = endpoint.tls_config((*tls.current()).clone()).map_err(|error| root_cause(&error))?;
-        }
-        Link::dial(&endpoint, Some(self.options.connect_timeout), UNCONFIRMED).await
+        Link::dial(&with_tls(&endpoint, self.tls.as_ref())?, Some(self.options.connect_timeout), UNCONFIRMED).await
     }
 
     fn cell(&self, name: &str) -> Arc<Semaphore> {
@@ -397,6 +389,14 @@ pub const DEFAULT_CONCURRENCY: usize = 2048;
 
 /// Calls under way at once in one cell, unless told otherwise: half of all, so that one cell that hangs leaves as many turns.
 pub const DEFAULT_CONCURRENCY_PER_CELL: usize = DEFAULT_CONCURRENCY / 2;
+
+/// How a tablet is dialed.
+const PACE: Pace = Pace {
+    ping_every: Duration::from_secs(15),
+    ping_wait: Duration::from_secs(5),
+    connection_window: 4 << 20,
+    stream_window: 1 << 20,
+};
 
 /// How long a tablet's machine may leave bytes unconfirmed before the connection is given up: half of the usual deadline.
 const UNCONFIRMED: Duration = Duration::from_secs(5);

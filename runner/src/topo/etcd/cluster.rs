@@ -26,6 +26,7 @@ use crate::{
     net::{
         cause::root_cause,
         connection::{Leased, SharedConnection},
+        endpoint::{Pace, endpoint, with_tls},
         link::{GONE, Link, Patience},
     },
     reloaded::Reloaded,
@@ -139,7 +140,7 @@ impl Cluster {
         if dialing.credentials.is_some() && !addresses.is_tls && !dialing.plaintext_credentials {
             return Err(format!("a password would travel unencrypted to it: {PLAINTEXT}"));
         }
-        let endpoint = |member: &String| -> Result<Member, String> {
+        let find = |member: &String| -> Result<Member, String> {
             if member.contains('@') || member.contains("%40") {
                 return Err("a name and a password do not belong into an address: give --topo-etcd-credentials FILE".to_owned());
             }
@@ -151,20 +152,14 @@ impl Cluster {
                 (None, false) => format!("http://{member}"),
             };
             let is_here = uri.starts_with("unix:");
-            let endpoint = Endpoint::from_shared(uri)
-                .map_err(invalid)?
-                .http2_keep_alive_interval(Duration::from_secs(10))
-                .keep_alive_timeout(Duration::from_secs(5))
-                .keep_alive_while_idle(false)
-                .initial_connection_window_size(8 << 20)
-                .initial_stream_window_size(4 << 20);
+            let endpoint = endpoint(uri, PACE).map_err(invalid)?;
             if addresses.is_tls {
                 // Once now, so that a name that TLS does not take is found; again for each connection.
                 endpoint.clone().tls_config((*dialing.tls.current()).clone()).map_err(invalid)?;
             }
             Ok(Member { endpoint, is_here })
         };
-        let members = addresses.members.iter().map(endpoint).collect::<Result<_, _>>()?;
+        let members = addresses.members.iter().map(find).collect::<Result<_, _>>()?;
         let is_tls = addresses.is_tls;
         Ok(Self {
             members,
@@ -280,20 +275,17 @@ impl Cluster {
     /// Connects to the first member that accepts: the preferred one has a head start, then one after the other.
     async fn dial(&self) -> Result<Dialed, String> {
         let first = self.preferred.load(Ordering::Relaxed);
-        let tls = self.is_tls.then(|| self.dialing.tls.current());
+        let tls = self.is_tls.then_some(&*self.dialing.tls);
         let attempts = (0..self.members.len()).map(|turn| {
             let index = (first + turn) % self.members.len();
-            let (member, tls) = (&self.members[index], tls.clone());
+            let member = &self.members[index];
             async move {
                 let head_start = HEAD_START * u32::try_from(turn).unwrap_or(u32::MAX);
                 sleep(head_start.min(self.dialing.timeout / 2)).await;
                 if member.is_here {
                     return Ok((Link::dial_here(&member.endpoint).await?, index));
                 }
-                let mut endpoint = member.endpoint.clone();
-                if let Some(tls) = tls {
-                    endpoint = endpoint.tls_config((*tls).clone()).map_err(|error| root_cause(&error))?;
-                }
+                let endpoint = with_tls(&member.endpoint, tls)?;
                 let link = Link::dial(&endpoint, None, self.dialing.timeout / 2).await?;
                 Ok::<_, String>((link, index))
             }
@@ -413,6 +405,14 @@ const DIAL_TIMED_OUT: &str = "context deadline exceeded";
 
 /// Between repetitions of a read that etcd cannot serve just now.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// How a member is dialed.
+const PACE: Pace = Pace {
+    ping_every: Duration::from_secs(10),
+    ping_wait: Duration::from_secs(5),
+    connection_window: 8 << 20,
+    stream_window: 4 << 20,
+};
 
 /// What the preferred member has over the next one.
 const HEAD_START: Duration = Duration::from_millis(200);
