@@ -53,11 +53,11 @@ impl<T> Reloaded<T> {
         let read = stamps(&paths);
         let current = Arc::new(make()?);
         let wishes = WISHES.load(Ordering::Relaxed);
-        let state = State { current, read, next_look: Instant::now() + PAUSE, wishes, is_looking: false };
+        let state = State { current, read, next_look: Instant::now() + POLL_EVERY, wishes, is_looking: false };
         Ok(Self { what, paths, make: Box::new(make), state: Mutex::new(state) })
     }
 
-    /// As the files are now: at most [`PAUSE`] old, or made of the last files that were good.
+    /// As the files are now: at most [`POLL_EVERY`] old, or made of the last files that were good.
     pub(crate) fn current(&self) -> Arc<T> {
         let wishes = WISHES.load(Ordering::Relaxed);
         let is_wished = {
@@ -75,7 +75,7 @@ impl<T> Reloaded<T> {
         let made = is_changed.then(&self.make);
         let mut state = self.state();
         state.is_looking = false;
-        state.next_look = Instant::now() + PAUSE;
+        state.next_look = Instant::now() + POLL_EVERY;
         match made {
             None => {}
             Some(Ok(made)) => {
@@ -120,7 +120,7 @@ fn stamps(paths: &[PathBuf]) -> Vec<Stamp> {
 static WISHES: AtomicU64 = AtomicU64::new(0);
 
 /// Between two looks at the files.
-const PAUSE: Duration = Duration::from_secs(1);
+const POLL_EVERY: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
@@ -144,16 +144,16 @@ mod tests {
         assert_eq!(*number.current(), 1);
         for (text, want) in [("22", 22), ("not yet", 22), ("4444", 4444)] {
             fs::write(&path, text).unwrap();
-            tokio::time::advance(PAUSE).await;
+            tokio::time::advance(POLL_EVERY).await;
             assert_eq!(*number.current(), want, "{text}");
         }
         fs::remove_file(&path).unwrap();
-        tokio::time::advance(PAUSE).await;
+        tokio::time::advance(POLL_EVERY).await;
         assert_eq!(*number.current(), 4444, "a file that is gone is a bad file");
         // Another file in its place, of the same length and age.
         fs::write(directory.path().join("next"), "5555").unwrap();
         fs::rename(directory.path().join("next"), &path).unwrap();
-        tokio::time::advance(PAUSE).await;
+        tokio::time::advance(POLL_EVERY).await;
         assert_eq!(*number.current(), 5555);
     }
 

@@ -8,7 +8,7 @@ use clap::Subcommand;
 use super::snapshot;
 use super::{
     change,
-    cluster::open::Connected,
+    cluster::open::OpenCluster,
     read::{describe, migrations, plan, topology, vdiff, workflows},
     vexec,
 };
@@ -19,12 +19,12 @@ pub(crate) enum ClusterCommand {
     #[command(flatten)]
     Read(ReadCommand),
     #[command(flatten)]
-    Act(ActCommand),
+    Change(ChangeCommand),
 }
 
 /// The commands that change one cluster: each shows its plan and asks.
 #[derive(Clone, Debug, Subcommand)]
-pub(crate) enum ActCommand {
+pub(crate) enum ChangeCommand {
     /// Start, stop or change a workflow, after showing what that touches
     #[command(subcommand)]
     Workflow(change::workflow::WorkflowCommand),
@@ -113,16 +113,16 @@ pub(crate) enum SnapshotCommand {
 }
 
 /// Runs a command against a cluster that is open already.
-pub(crate) async fn run_on(cluster: &Connected, command: ClusterCommand) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run_on(cluster: &OpenCluster, command: ClusterCommand) -> anyhow::Result<ExitCode> {
     match command {
         ClusterCommand::Read(command) => run_read(cluster, command).await,
-        ClusterCommand::Act(ActCommand::Workflow(command)) => change::workflow::run(cluster, command).await,
-        ClusterCommand::Act(ActCommand::Migration(command)) => change::migration::run(cluster, command).await,
-        ClusterCommand::Act(ActCommand::Apply(args)) => change::apply::run(cluster, args).await,
+        ClusterCommand::Change(ChangeCommand::Workflow(command)) => change::workflow::run(cluster, command).await,
+        ClusterCommand::Change(ChangeCommand::Migration(command)) => change::migration::run(cluster, command).await,
+        ClusterCommand::Change(ChangeCommand::Apply(args)) => change::apply::run(cluster, args).await,
     }
 }
 
-async fn run_read(cluster: &Connected, command: ReadCommand) -> anyhow::Result<ExitCode> {
+async fn run_read(cluster: &OpenCluster, command: ReadCommand) -> anyhow::Result<ExitCode> {
     match command {
         ReadCommand::Get(GetCommand::Workflows(args)) => workflows::run(cluster, args).await,
         ReadCommand::Get(GetCommand::Migrations(args)) => migrations::run(cluster, args).await,

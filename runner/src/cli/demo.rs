@@ -9,7 +9,7 @@ use super::{
     cluster::{
         embed::Embedding,
         flags::ConnectArgs,
-        open::{self, Connected},
+        open::{self, OpenCluster},
     },
     command::{ClusterCommand, run_on},
     duration,
@@ -117,7 +117,7 @@ pub(crate) async fn run(connect: &ConnectArgs, args: DemoArgs) -> anyhow::Result
 }
 
 /// Writes the cluster's records into the topology server that the flags name.
-async fn register(connect: &ConnectArgs, cluster: &Connected, overwrite: bool) -> anyhow::Result<()> {
+async fn register(connect: &ConnectArgs, cluster: &OpenCluster, overwrite: bool) -> anyhow::Result<()> {
     let Some(embedded) = cluster.embedded() else { return Ok(()) };
     let records = connect.etcd_records(embedded.topo());
     connect.etcd()?.put_all(&records, overwrite, tokio::time::Instant::now() + REGISTER_DEADLINE).await?;

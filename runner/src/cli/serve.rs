@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use vtflow_planner::serve;
 
 use super::{
-    cluster::{flags::ConnectArgs, open::Connected},
+    cluster::{flags::ConnectArgs, open::OpenCluster},
     duration,
 };
 use crate::{
@@ -146,7 +146,7 @@ pub(crate) async fn run(connect: &ConnectArgs, args: ServeArgs) -> anyhow::Resul
 /// `default_host` is where to listen without `--bind-address`; empty for everywhere.
 pub(crate) async fn serve(
     connect: &ConnectArgs,
-    cluster: &Arc<Connected>,
+    cluster: &Arc<OpenCluster>,
     args: &ListenArgs,
     default_host: &str,
 ) -> anyhow::Result<ExitCode> {

@@ -7,7 +7,7 @@ use clap::Args;
 use prost::Message;
 use vtflow_planner::{Call, CallOptions, Failure, Lost, proto::vtflow::SnapshotRequest, rpc};
 
-use super::{cluster::open::Connected, failures};
+use super::{cluster::open::OpenCluster, failures};
 use crate::{embedded::snapshot::from_reply, output::terminal};
 
 #[derive(Args, Clone, Debug)]
@@ -19,7 +19,7 @@ pub(crate) struct SaveArgs {
     keyspaces: Vec<String>,
 }
 
-pub(crate) async fn save(cluster: &Connected, args: SaveArgs) -> anyhow::Result<ExitCode> {
+pub(crate) async fn save(cluster: &OpenCluster, args: SaveArgs) -> anyhow::Result<ExitCode> {
     // Before the cluster is read, which may take a while.
     match std::fs::read_dir(&args.dir).map(|mut entries| entries.next().is_none()) {
         Ok(true) => {}

@@ -15,8 +15,8 @@ use vtflow_screen::vexec::{ResultTable, ResultValue};
 
 use super::{
     args::shard_name,
-    change::confirm::{self, Act, ActArgs},
-    cluster::open::Connected,
+    change::confirm::{self, Change, ChangeArgs},
+    cluster::open::OpenCluster,
     failures,
     read::view,
 };
@@ -70,7 +70,7 @@ enum Format {
     Json,
 }
 
-pub(crate) async fn run(cluster: &Connected, args: VexecArgs) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(cluster: &OpenCluster, args: VexecArgs) -> anyhow::Result<ExitCode> {
     let (keyspace, workflow) = args.target.split_once('.').unwrap_or((&args.target, ""));
     let request = VExecRequest {
         keyspace: keyspace.into(),
@@ -82,8 +82,8 @@ pub(crate) async fn run(cluster: &Connected, args: VexecArgs) -> anyhow::Result<
     let scope = Scope { workflow: request.workflow.clone() };
     if Statement::parse(&args.sql, scope).is_ok_and(|statement| statement.kind().is_write()) {
         let request = VExecRequest { dry_run: false, ..request }.encode_to_vec();
-        let how = ActArgs::new(Vec::new(), args.dry_run, args.write.yes, args.output == Format::Json);
-        return confirm::run(cluster, Act { path: rpc::VEXEC, request, force: args.write.force, word: None }, how).await;
+        let how = ChangeArgs::new(Vec::new(), args.dry_run, args.write.yes, args.output == Format::Json);
+        return confirm::run(cluster, Change { path: rpc::VEXEC, request, force: args.write.force, word: None }, how).await;
     }
     let options = CallOptions { strict: args.strict, ..CallOptions::default() };
     let call = Call { path: rpc::VEXEC.into(), request: request.encode_to_vec(), options };

@@ -19,7 +19,7 @@ use crate::{
     net::{grpc::code, room::Share},
     observe::Observer,
     tablet::Tablets,
-    topo::{Held, Topology},
+    topo::{HeldLock, Topology},
 };
 
 /// A cluster, as far as it can be asked: what every request shares.
@@ -101,7 +101,7 @@ pub async fn plan(mut flow: impl Asking, cluster: &ClusterIo, until: Option<Inst
 struct Running<'a> {
     futures: FuturesUnordered<BoxFuture<'a, Vec<Done>>>,
     /// The locks that the flow holds, by the ask that took each, with their directories.
-    held: BTreeMap<AskId, (String, Arc<dyn Held>)>,
+    held: BTreeMap<AskId, (String, Arc<dyn HeldLock>)>,
     /// Whether calls that write have been begun.
     has_written: bool,
 }
@@ -115,7 +115,7 @@ struct Done {
     answer: Answer,
     took: Duration,
     /// With the answer `Locked`.
-    held: Option<Arc<dyn Held>>,
+    held: Option<Arc<dyn HeldLock>>,
 }
 
 impl Done {
@@ -181,7 +181,7 @@ impl<'a> Running<'a> {
         if self.held.is_empty() || !asks.iter().any(is_write) {
             return None;
         }
-        let held: Vec<(String, Arc<dyn Held>)> = self.held.values().cloned().collect();
+        let held: Vec<(String, Arc<dyn HeldLock>)> = self.held.values().cloned().collect();
         let deadline = Instant::now() + cluster.deadlines.topology;
         let check = async move {
             for (path, held) in held {
@@ -240,7 +240,7 @@ async fn lock(ask: Ask, cluster: &ClusterIo, until: Option<Instant>) -> Vec<Done
 }
 
 /// Gives a lock back, even if the caller's time is over.
-async fn unlock(ask: Ask, held: Option<Arc<dyn Held>>, cluster: &ClusterIo) -> Vec<Done> {
+async fn unlock(ask: Ask, held: Option<Arc<dyn HeldLock>>, cluster: &ClusterIo) -> Vec<Done> {
     let started = Instant::now();
     let answer = if let Some(held) = held {
         held.release(started + cluster.deadlines.topology).await

@@ -10,15 +10,15 @@ use std::{
 
 use tokio::time::Instant;
 
-/// A connection, or the place for one.
-pub(crate) struct Line<T> {
+/// A connection that many callers share, or the place for one.
+pub(crate) struct SharedConnection<T> {
     /// Held while dialing. Apart from the state, so that forgetting a connection waits for nobody.
     dialing: tokio::sync::Mutex<()>,
     state: Mutex<State<T>>,
 }
 
-/// A connection in use.
-pub(crate) struct Connected<T> {
+/// The connection, as one caller has it.
+pub(crate) struct Leased<T> {
     pub(crate) connection: T,
     /// Which dial it came from.
     generation: u64,
@@ -32,7 +32,7 @@ struct State<T> {
     failed: Option<(Instant, String)>,
 }
 
-impl<T: Clone> Line<T> {
+impl<T: Clone> SharedConnection<T> {
     pub(crate) fn new() -> Self {
         Self { dialing: tokio::sync::Mutex::default(), state: Mutex::new(State { up: None, generation: 0, failed: None }) }
     }
@@ -42,13 +42,13 @@ impl<T: Clone> Line<T> {
     /// # Errors
     ///
     /// The text of the failed dial, this call's own or one that it waited for.
-    pub(crate) async fn connected(&self, dial: impl Future<Output = Result<T, String>>) -> Result<Connected<T>, String> {
+    pub(crate) async fn lease(&self, dial: impl Future<Output = Result<T, String>>) -> Result<Leased<T>, String> {
         let arrived = Instant::now();
         let _dialing = self.dialing.lock().await;
         {
             let state = self.state();
             if let Some(connection) = &state.up {
-                return Ok(Connected { connection: connection.clone(), generation: state.generation, fresh: false });
+                return Ok(Leased { connection: connection.clone(), generation: state.generation, fresh: false });
             }
             if let Some((at, cause)) = &state.failed
                 && *at >= arrived
@@ -63,7 +63,7 @@ impl<T: Clone> Line<T> {
                 state.generation += 1;
                 state.failed = None;
                 state.up = Some(connection.clone());
-                Ok(Connected { connection, generation: state.generation, fresh: true })
+                Ok(Leased { connection, generation: state.generation, fresh: true })
             }
             Err(cause) => {
                 state.failed = Some((Instant::now(), cause.clone()));
@@ -74,7 +74,7 @@ impl<T: Clone> Line<T> {
 
     /// Forgets a connection that broke, so that the next caller dials. A newer one stays. Waits for no dial. Returns whether it was
     /// the one in use: of many who find the same connection broken, one is told so.
-    pub(crate) fn forget(&self, broken: &Connected<T>) -> bool {
+    pub(crate) fn forget(&self, broken: &Leased<T>) -> bool {
         let mut state = self.state();
         state.generation == broken.generation && state.up.take().is_some()
     }
@@ -98,38 +98,38 @@ mod tests {
 
     #[tokio::test]
     async fn waiters_share_a_failed_dial_and_later_callers_dial_again() {
-        let line = Line::<u32>::new();
+        let shared = SharedConnection::<u32>::new();
         let dials = AtomicU32::new(0);
         let dial = || async {
             dials.fetch_add(1, Ordering::SeqCst);
             tokio::time::sleep(Duration::from_millis(50)).await;
             Err("connection refused".to_owned())
         };
-        let outcomes = join_all((0..20).map(|_| line.connected(dial()))).await;
+        let outcomes = join_all((0..20).map(|_| shared.lease(dial()))).await;
         assert!(outcomes.iter().all(|outcome| outcome.as_ref().err().is_some_and(|cause| cause == "connection refused")));
         assert_eq!(dials.load(Ordering::SeqCst), 1);
-        assert!(line.connected(dial()).await.is_err());
+        assert!(shared.lease(dial()).await.is_err());
         assert_eq!(dials.load(Ordering::SeqCst), 2);
     }
 
     #[tokio::test]
     async fn forgetting_an_old_connection_keeps_the_new_one() {
-        let line = Line::<u32>::new();
-        let first = line.connected(async { Ok(1) }).await.unwrap();
+        let shared = SharedConnection::<u32>::new();
+        let first = shared.lease(async { Ok(1) }).await.unwrap();
         assert!(first.fresh);
-        assert!(line.forget(&first));
-        assert!(!line.forget(&first), "the second who says so is late");
-        let second = line.connected(async { Ok(2) }).await.unwrap();
-        assert!(!line.forget(&first));
-        let third = line.connected(async { Ok(3) }).await.unwrap();
+        assert!(shared.forget(&first));
+        assert!(!shared.forget(&first), "the second who says so is late");
+        let second = shared.lease(async { Ok(2) }).await.unwrap();
+        assert!(!shared.forget(&first));
+        let third = shared.lease(async { Ok(3) }).await.unwrap();
         assert_eq!((second.connection, third.connection, third.fresh), (2, 2, false));
     }
 
     #[tokio::test]
     async fn a_dropped_dial_is_taken_over_by_the_next_caller() {
-        let line = Line::<u32>::new();
-        let dropped = tokio::time::timeout(Duration::from_millis(20), line.connected(std::future::pending())).await;
+        let shared = SharedConnection::<u32>::new();
+        let dropped = tokio::time::timeout(Duration::from_millis(20), shared.lease(std::future::pending())).await;
         assert!(dropped.is_err());
-        assert_eq!(line.connected(async { Ok(7) }).await.unwrap().connection, 7);
+        assert_eq!(shared.lease(async { Ok(7) }).await.unwrap().connection, 7);
     }
 }

@@ -4,6 +4,7 @@ pub(crate) mod call;
 pub(crate) mod cause;
 pub(crate) mod connection;
 pub(crate) mod credentials;
+pub(crate) mod endpoint;
 pub(crate) mod grpc;
 pub(crate) mod link;
 pub(crate) mod room;

@@ -45,8 +45,8 @@ use self::{
     http::hosts::Hosts,
     metrics::Metrics,
     perform::Performer,
-    rpc_log::Records,
-    single_flight::Flights,
+    rpc_log::RpcLogs,
+    single_flight::SingleFlight,
 };
 use crate::{
     drive::ClusterIo,
@@ -228,13 +228,13 @@ impl Server {
             observer: observer.unwrap_or_else(|| Arc::new(Nobody)),
             message_bytes: options.message_bytes,
             metrics: Arc::clone(&metrics),
-            flights: Flights::new(),
+            flights: SingleFlight::new(),
             writing: writing.clone(),
             admission: Arc::new(Admission::new(options.flows, options.message_bytes, Arc::clone(&metrics))),
             request_time: options.request_time,
             runtime: Handle::current(),
         });
-        let records = Arc::new(Records::new(Arc::clone(&metrics), options.has_log));
+        let rpc_logs = Arc::new(RpcLogs::new(Arc::clone(&metrics), options.has_log));
         let (grpc_cap, http_cap) = connections::caps();
         let http = match http {
             Some(listener) => {
@@ -242,7 +242,7 @@ impl Server {
                     metrics: Arc::clone(&metrics),
                     serving: is_serving.clone(),
                     grpc: grpc_address.port().to_string(),
-                    api: http::api::Api::new(Arc::clone(&performer), Arc::clone(&auth), Arc::clone(&records), http_cap),
+                    api: http::api::Api::new(Arc::clone(&performer), Arc::clone(&auth), Arc::clone(&rpc_logs), http_cap),
                     hosts: Hosts::new([options.bind_address, options.http_bind_address].into_iter().chain(options.allowed_hosts)),
                     strangers: Sparing::new(),
                 };
@@ -260,7 +260,7 @@ impl Server {
         let service = Arc::new(Service {
             performer,
             auth,
-            records,
+            rpc_logs,
             forward,
             allow_writes: options.allow_writes,
             health: Health { serving: is_serving.clone() },

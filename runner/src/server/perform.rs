@@ -10,8 +10,8 @@ use tokio::{runtime::Handle, sync::watch, task::JoinHandle, time::Instant};
 use vtflow_planner::{Call, Code, Effect, Reply, Timestamp, serve, trace::Trace};
 
 use super::{
-    admission::Admission, audit::Audit, metadata, metrics::Metrics, refusal::Refusal, rpc_log::Record, single_flight::Flights,
-    trailers::told,
+    admission::Admission, audit::Audit, metadata, metrics::Metrics, refusal::Refusal, rpc_log::RpcLog,
+    single_flight::SingleFlight, trailers::failure_trailers,
 };
 use crate::{
     drive::{ClusterIo, drive},
@@ -42,7 +42,7 @@ impl Answered {
     }
 
     /// Notes what it came to.
-    pub(super) fn tell(&self, record: &mut Record) {
+    pub(super) fn tell(&self, record: &mut RpcLog) {
         let Sums { topology_gets, topology_ranges, tablet_calls, tablet_pages, rounds, .. } = self.sums;
         record.note("asks", topology_gets + topology_ranges + tablet_calls + tablet_pages);
         record.note("rounds", rounds);
@@ -86,7 +86,7 @@ pub(super) struct Performer {
     pub(super) observer: Arc<dyn Observer>,
     pub(super) message_bytes: usize,
     pub(super) metrics: Arc<Metrics>,
-    pub(super) flights: Flights<Arc<Answered>>,
+    pub(super) flights: SingleFlight<Arc<Answered>>,
     /// How many changes are under way.
     pub(super) writing: watch::Sender<usize>,
     pub(super) admission: Arc<Admission>,
@@ -102,10 +102,10 @@ impl Performer {
         self: &Arc<Self>,
         served: &'static serve::Served,
         call: Call,
-        record: &mut Record,
+        record: &mut RpcLog,
     ) -> Arc<Answered> {
         let key = ("/api/trace", serde_json::to_vec(&call).unwrap_or_default().into());
-        let until = Instant::now() + PATIENT.min(self.request_time);
+        let until = Instant::now() + SHARE_FROM.min(self.request_time);
         debug_assert_eq!(served.effect, Effect::Read, "the page only reads");
         let (running, joined) = self.flights.join(key, || self.flow(call, until, None, Want::Trace));
         let answered = running.await;
@@ -130,9 +130,9 @@ impl Performer {
         let under_way = UnderWay::begin(&self.writing);
         let task = self.runtime.spawn(async move {
             let _under_way = under_way;
-            performer.flights.changed();
+            performer.flights.invalidate();
             let answered = performer.flow(call, until, audit, if is_traced { Want::Kept } else { Want::Reply }).await;
-            performer.flights.changed();
+            performer.flights.invalidate();
             answered
         });
         async move { task.await.ok() }
@@ -190,12 +190,12 @@ impl Performer {
             }
             let (frames, result) = frames(&reply, message_bytes);
             let taken = result.as_ref().err().map_or(0, |refusal| metadata::message_size(&refusal.message));
-            let mut trailers = told(&reply.failures, metadata::METADATA_BYTES - metadata::RESERVED_BYTES - taken);
+            let mut trailers = failure_trailers(&reply.failures, metadata::METADATA_BYTES - metadata::RESERVED_BYTES - taken);
             let is_untouched = reply.written.as_ref().is_none_or(|written| written.outcomes.is_empty());
             let is_elsewhere = is_untouched && matches!(&reply.result, Err(status) if status.code == Code::Unimplemented);
             drop(reply);
             if want == Want::Kept {
-                trailers.insert(TRACE, kept(traces, trace).await);
+                trailers.insert(TRACE, trace_trailer(traces, trace).await);
             }
             let frames = admission.reply(frames).await;
             drop(turn);
@@ -226,7 +226,7 @@ fn frames(reply: &Reply, message_bytes: usize) -> (Bytes, Result<(), Refusal>) {
 }
 
 /// What a caller who wanted a trace is told: its number in the file, or why there is none.
-async fn kept(traces: Option<Arc<TraceFile>>, trace: Option<Trace>) -> HeaderValue {
+async fn trace_trailer(traces: Option<Arc<TraceFile>>, trace: Option<Trace>) -> HeaderValue {
     let (Some(traces), Some(trace)) = (traces, trace) else {
         return HeaderValue::from_static("none: this server was started without --trace");
     };
@@ -265,4 +265,4 @@ pub(super) const TRACE: &str = "vtflow-trace";
 
 /// Callers who wait at least so long share reads: a shared read has no deadline but those of its asks. Others get an answer
 /// of their own, with what is known when their time is over.
-pub(super) const PATIENT: Duration = Duration::from_secs(60);
+pub(super) const SHARE_FROM: Duration = Duration::from_secs(60);

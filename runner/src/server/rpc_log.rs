@@ -27,14 +27,14 @@ use crate::{
     net::grpc::{code, status_of},
 };
 
-/// Begins the records of a server's RPCs.
-pub(super) struct Records {
+/// The logs of a server's RPCs: begins each, with an id.
+pub(super) struct RpcLogs {
     ids: Ids,
     metrics: Arc<Metrics>,
     has_log: bool,
 }
 
-impl Records {
+impl RpcLogs {
     pub(super) fn new(metrics: Arc<Metrics>, has_log: bool) -> Self {
         Self { ids: Ids::new(), metrics, has_log }
     }
@@ -44,10 +44,10 @@ impl Records {
         self.ids.next()
     }
 
-    pub(super) fn begin(&self, path: &str, timeout: Option<Duration>) -> Record {
+    pub(super) fn begin(&self, path: &str, timeout: Option<Duration>) -> RpcLog {
         self.metrics.rpc_begun();
         let begun = Instant::now();
-        Record {
+        RpcLog {
             id: self.ids.next(),
             path: path.to_owned(),
             begun,
@@ -79,8 +79,8 @@ impl Ids {
     }
 }
 
-/// An RPC under way.
-pub(super) struct Record {
+/// The log of one RPC that is under way.
+pub(super) struct RpcLog {
     pub(super) id: String,
     path: String,
     begun: Instant,
@@ -94,7 +94,7 @@ pub(super) struct Record {
     forwarded: Option<ForwardedChange>,
 }
 
-impl Record {
+impl RpcLog {
     pub(super) fn until(&self) -> Option<Instant> {
         self.until
     }
@@ -118,7 +118,7 @@ impl Record {
     }
 }
 
-impl Drop for Record {
+impl Drop for RpcLog {
     fn drop(&mut self) {
         if let Some(change) = self.forwarded.take() {
             change.ended(self.code);
@@ -146,12 +146,12 @@ impl Drop for Record {
 }
 
 /// The body of an answer that comes from elsewhere, with the record that ends when it does.
-pub(super) struct Recorded {
+pub(super) struct LoggedBody {
     pub(super) body: Body,
-    pub(super) record: Record,
+    pub(super) record: RpcLog,
 }
 
-impl http_body::Body for Recorded {
+impl http_body::Body for LoggedBody {
     type Data = Bytes;
     type Error = tonic::Status;
 

@@ -24,7 +24,7 @@ pub(super) type Key = (&'static str, Bytes);
 pub(super) type Running<T> = Shared<BoxFuture<'static, T>>;
 
 /// The reads under way.
-pub(super) struct Flights<T: Clone> {
+pub(super) struct SingleFlight<T: Clone> {
     state: Arc<Mutex<State<T>>>,
 }
 
@@ -45,7 +45,7 @@ struct Flight<T: Clone> {
 /// How long after its beginning a read may be joined: what was changed elsewhere meanwhile may be missing from its answer.
 const JOINABLE: Duration = Duration::from_secs(2);
 
-impl<T: Clone + Send + Sync + 'static> Flights<T> {
+impl<T: Clone + Send + Sync + 'static> SingleFlight<T> {
     pub(super) fn new() -> Self {
         Self { state: Arc::new(Mutex::new(State { flights: BTreeMap::new(), number: 0, outdated: 0 })) }
     }
@@ -61,7 +61,7 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
         }
         state.number += 1;
         let number = state.number;
-        let landing = Landing { state: Arc::clone(&self.state), key: key.clone(), number };
+        let landing = Landed { state: Arc::clone(&self.state), key: key.clone(), number };
         let work = work();
         let running: Running<T> = async move {
             let _landing = landing;
@@ -76,7 +76,7 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
     }
 
     /// Something may have changed: reads that are under way are joined by nobody any more.
-    pub(super) fn changed(&self) {
+    pub(super) fn invalidate(&self) {
         let mut state = lock(&self.state);
         state.outdated = state.number;
     }
@@ -89,13 +89,13 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
 }
 
 /// Takes a read off the list when it ends, by its answer or because everybody left.
-struct Landing<T: Clone> {
+struct Landed<T: Clone> {
     state: Arc<Mutex<State<T>>>,
     key: Key,
     number: u64,
 }
 
-impl<T: Clone> Drop for Landing<T> {
+impl<T: Clone> Drop for Landed<T> {
     fn drop(&mut self) {
         let mut state = lock(&self.state);
         if state.flights.get(&self.key).is_some_and(|flight| flight.number == self.number) {
@@ -141,7 +141,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn equal_requests_share_and_others_do_not() {
-        let (flights, counted) = (Flights::new(), Counted::new());
+        let (flights, counted) = (SingleFlight::new(), Counted::new());
         let (first, joined) = flights.join(key(b"x"), || counted.work());
         assert!(!joined);
         let (second, joined) = flights.join(key(b"x"), || counted.work());
@@ -157,7 +157,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_leaves_harms_nobody_and_the_last_one_ends_the_work() {
-        let (flights, counted) = (Flights::new(), Counted::new());
+        let (flights, counted) = (SingleFlight::new(), Counted::new());
         let (mut first, _) = flights.join(key(b"x"), || counted.work());
         assert!((&mut first).now_or_never().is_none());
         let (second, _) = flights.join(key(b"x"), || counted.work());
@@ -174,9 +174,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_read_from_before_a_change_or_long_ago_is_not_joined() {
-        let (flights, counted) = (Flights::new(), Counted::new());
+        let (flights, counted) = (SingleFlight::new(), Counted::new());
         let (first, _) = flights.join(key(b"x"), || counted.work());
-        flights.changed();
+        flights.invalidate();
         let (second, joined) = flights.join(key(b"x"), || counted.work());
         assert!(!joined);
         drop(first);

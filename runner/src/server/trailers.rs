@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue};
 use vtflow_planner::Failure;
 
 /// The failures as trailers: a JSON array of as many as fit into `room` bytes, in ASCII, and how many did not.
-pub(super) fn told(failures: &[Failure], room: usize) -> HeaderMap {
+pub(super) fn failure_trailers(failures: &[Failure], room: usize) -> HeaderMap {
     let bytes = FAILURES_BYTES.min(room.saturating_sub(FAILURES_RESERVED_BYTES));
     let mut trailers = HeaderMap::new();
     if failures.is_empty() {
@@ -78,16 +78,16 @@ mod tests {
 
     #[test]
     fn failures_are_ascii_json_of_a_bounded_size() {
-        assert!(told(&[], 8000).is_empty());
+        assert!(failure_trailers(&[], 8000).is_empty());
         let one = [failure(1, "caf\u{e9} \u{1f600}\n\"x\"")];
-        let trailers = told(&one, 8000);
+        let trailers = failure_trailers(&one, 8000);
         let text = trailers["vtflow-failures"].to_str().unwrap();
         assert!(text.is_ascii());
         assert_eq!(serde_json::from_str::<Vec<Failure>>(text).unwrap(), one);
         assert!(!trailers.contains_key("vtflow-failures-omitted"));
 
         let many: Vec<Failure> = (0..300).map(|shard| failure(shard, "did not answer in 10s")).collect();
-        let trailers = told(&many, 8000);
+        let trailers = failure_trailers(&many, 8000);
         let text = trailers["vtflow-failures"].to_str().unwrap();
         assert!(text.len() <= FAILURES_BYTES);
         let kept: Vec<Failure> = serde_json::from_str(text).unwrap();
@@ -95,6 +95,6 @@ mod tests {
         let omitted: usize = trailers["vtflow-failures-omitted"].to_str().unwrap().parse().unwrap();
         assert_eq!(kept.len() + omitted, 300);
 
-        assert_eq!(told(&[failure(1, &"x".repeat(5000))], 8000)["vtflow-failures"], "[]");
+        assert_eq!(failure_trailers(&[failure(1, &"x".repeat(5000))], 8000)["vtflow-failures"], "[]");
     }
 }

@@ -19,7 +19,7 @@ use tokio::{
     sync::{Semaphore, SemaphorePermit},
     time::{Instant, timeout_at},
 };
-use tonic::transport::{ClientTlsConfig, Endpoint};
+use tonic::transport::ClientTlsConfig;
 use vtflow_planner::{Answer, Effect, FailureKind, PageAddress, TabletAddress};
 
 use crate::{
@@ -28,8 +28,9 @@ use crate::{
     net::{
         call::{CallError, Terms, unary},
         cause::root_cause,
-        connection::{Connected, Line},
+        connection::{Leased, SharedConnection},
         credentials,
+        endpoint::{Pace, endpoint, with_tls},
         grpc::code,
         link::{GONE, Link, Patience},
         room::{Room, Share},
@@ -87,7 +88,7 @@ pub struct Tablets {
 
 /// One tablet's address: its connection, and the turns of those who want it.
 struct Peer {
-    line: Line<Link>,
+    connection: SharedConnection<Link>,
     turns: Semaphore,
 }
 
@@ -183,7 +184,7 @@ impl Tablets {
             let waited = text(deadline.saturating_duration_since(counted_from));
             let queued = ready.duration_since(handed_over);
             let queued =
-                if queued < MOMENT { String::new() } else { format!(", {} of it behind other calls to it", text(queued)) };
+                if queued < TIMER_SLACK { String::new() } else { format!(", {} of it behind other calls to it", text(queued)) };
             failed(FailureKind::TimedOut, format!("{} at {host_port} did not answer in {waited}{queued}", tablet.alias))
         };
         let mut last = None;
@@ -209,7 +210,7 @@ impl Tablets {
             Err(_) => {
                 // The peer may have vanished without a word; calls that are under way on this connection keep it.
                 if let Some(used) = last {
-                    peer.line.forget(&used);
+                    peer.connection.forget(&used);
                 }
                 timed_out()
             }
@@ -250,19 +251,19 @@ impl Tablets {
         effect: Effect,
         deadline: Instant,
         room: Option<&Share<'_>>,
-        last: &mut Option<Connected<Link>>,
+        last: &mut Option<Leased<Link>>,
     ) -> Result<Vec<u8>, CallError> {
         let mut is_retry = false;
         let metadata = self.credentials.as_ref().map(Reloaded::current).unwrap_or_default();
         loop {
-            let connected = peer.line.connected(self.dial(tablet)).await.map_err(CallError::Broken)?;
+            let connected = peer.connection.lease(self.dial(tablet)).await.map_err(CallError::Broken)?;
             let link = connected.connection.clone();
             let fresh = connected.fresh;
             let remaining = deadline.saturating_duration_since(Instant::now());
             let patience = Patience::of(remaining);
             if effect == Effect::Write && !fresh && !is_retry && !link.is_alive(patience).await {
                 // Nothing has been sent yet.
-                peer.line.forget(&connected);
+                peer.connection.forget(&connected);
                 is_retry = true;
                 continue;
             }
@@ -280,7 +281,7 @@ impl Tablets {
             match outcome {
                 Ok(response) => return Ok(response.into()),
                 Err(CallError::Broken(cause)) => {
-                    peer.line.forget(used);
+                    peer.connection.forget(used);
                     let may_repeat = match effect {
                         // At the deadline it is our own channel that ended the call, and not the connection that broke.
                         Effect::Read => !fresh && !is_retry && !deadline_is_here(deadline),
@@ -304,21 +305,12 @@ impl Tablets {
             return Err(bad_host(&tablet.host));
         }
         let scheme = if self.tls.is_some() { "https" } else { "http" };
-        let mut endpoint = Endpoint::from_shared(format!("{scheme}://{}", tablet.address()))
+        let endpoint = endpoint(format!("{scheme}://{}", tablet.address()), PACE)
             .map_err(|error| format!("not an address: {}", root_cause(&error)))?
             .connect_timeout(self.options.connect_timeout)
-            // Go servers close a connection whose client pings more often than every 10 s, or without a call under way.
-            .http2_keep_alive_interval(Duration::from_secs(15))
-            .keep_alive_timeout(Duration::from_secs(5))
-            .keep_alive_while_idle(false)
-            .initial_connection_window_size(4 << 20)
-            .initial_stream_window_size(1 << 20)
             .user_agent(concat!("vtflow/", env!("CARGO_PKG_VERSION")))
             .map_err(|error| root_cause(&error))?;
-        if let Some(tls) = &self.tls {
-            endpoint = endpoint.tls_config((*tls.current()).clone()).map_err(|error| root_cause(&error))?;
-        }
-        Link::dial(&endpoint, Some(self.options.connect_timeout), UNCONFIRMED).await
+        Link::dial(&with_tls(&endpoint, self.tls.as_ref())?, Some(self.options.connect_timeout), UNCONFIRMED).await
     }
 
     fn cell(&self, name: &str) -> Arc<Semaphore> {
@@ -338,7 +330,7 @@ impl Tablets {
         }
         let peer = peers.entry((tablet.host.clone(), tablet.grpc_port)).or_insert_with(|| {
             let turns = self.options.concurrency_per_tablet.clamp(1, Semaphore::MAX_PERMITS);
-            Arc::new(Peer { line: Line::new(), turns: Semaphore::new(turns) })
+            Arc::new(Peer { connection: SharedConnection::new(), turns: Semaphore::new(turns) })
         });
         Arc::clone(peer)
     }
@@ -376,7 +368,7 @@ fn under_way(bound: usize, whose: &str) -> String {
 }
 
 fn deadline_is_here(deadline: Instant) -> bool {
-    Instant::now() + MOMENT >= deadline
+    Instant::now() + TIMER_SLACK >= deadline
 }
 
 /// Source: `go/vt/grpcclient/client_auth_static.go:StaticAuthClientCreds`.
@@ -398,11 +390,19 @@ pub const DEFAULT_CONCURRENCY: usize = 2048;
 /// Calls under way at once in one cell, unless told otherwise: half of all, so that one cell that hangs leaves as many turns.
 pub const DEFAULT_CONCURRENCY_PER_CELL: usize = DEFAULT_CONCURRENCY / 2;
 
+/// How a tablet is dialed.
+const PACE: Pace = Pace {
+    ping_every: Duration::from_secs(15),
+    ping_wait: Duration::from_secs(5),
+    connection_window: 4 << 20,
+    stream_window: 1 << 20,
+};
+
 /// How long a tablet's machine may leave bytes unconfirmed before the connection is given up: half of the usual deadline.
 const UNCONFIRMED: Duration = Duration::from_secs(5);
 
 /// How far timers may be apart that are set to the same time.
-const MOMENT: Duration = Duration::from_millis(5);
+const TIMER_SLACK: Duration = Duration::from_millis(5);
 
 /// For a peer that is gone, or that spoke no HTTP/2, before the call could be sent.
 const CLOSED_AT_ONCE: &str =

@@ -14,8 +14,8 @@ use vtflow_planner::Answer;
 
 use super::Answering;
 
-/// A lock that is held, kept alive by itself. Dropped without [`Held::release`], it is given back in the background.
-pub trait Held: Send + Sync {
+/// A lock that is held, kept alive by itself. Dropped without [`HeldLock::release`], it is given back in the background.
+pub trait HeldLock: Send + Sync {
     /// Asks the back end whether it is still held.
     ///
     /// # Errors

@@ -17,7 +17,7 @@ use tokio::{
 use vtflow_planner::{Answer, FailureKind, Record, proto::topodata::CellInfo};
 
 use super::{
-    Answering, CellRecord, GLOBAL, Held, Topology, bad_version,
+    Answering, CellRecord, GLOBAL, HeldLock, Topology, bad_version,
     cell::{cell_info_path, no_such_cell, unreadable_cell},
     lock::{contents, too_late},
     node::{self, is_plain_path},
@@ -172,7 +172,7 @@ impl MemoryTopology {
         self.locks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn take(&self, path: &str, action: &str, is_named: bool, deadline: Instant) -> Result<Arc<dyn Held>, Answer> {
+    async fn take(&self, path: &str, action: &str, is_named: bool, deadline: Instant) -> Result<Arc<dyn HeldLock>, Answer> {
         if !self.delayed(deadline).await {
             return Err(self.too_late(path));
         }
@@ -227,7 +227,7 @@ impl Topology for MemoryTopology {
         action: &'a str,
         is_named: bool,
         deadline: Instant,
-    ) -> Answering<'a, Result<Arc<dyn Held>, Answer>> {
+    ) -> Answering<'a, Result<Arc<dyn HeldLock>, Answer>> {
         Box::pin(self.take(path, action, is_named, deadline))
     }
 }
@@ -251,7 +251,7 @@ impl MemoryLock {
     }
 }
 
-impl Held for MemoryLock {
+impl HeldLock for MemoryLock {
     fn check(&self, _: Instant) -> Answering<'_, Result<(), String>> {
         Box::pin(std::future::ready(Ok(())))
     }

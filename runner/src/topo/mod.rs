@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use vtflow_planner::{Answer, FailureKind, Record};
 
 pub use etcd::{DEFAULT_READ_CONCURRENCY, EtcdConfig, EtcdCredentials, EtcdTopology};
-pub use lock::Held;
+pub use lock::HeldLock;
 pub use memory::MemoryTopology;
 pub use vtflow_planner::topo::record::CellRecord;
 
@@ -77,7 +77,7 @@ pub trait Topology: Send + Sync {
         action: &'a str,
         is_named: bool,
         deadline: Instant,
-    ) -> Answering<'a, Result<Arc<dyn Held>, Answer>> {
+    ) -> Answering<'a, Result<Arc<dyn HeldLock>, Answer>> {
         let _ = (path, action, is_named, deadline);
         let message = "this topology cannot be locked".to_owned();
         Box::pin(std::future::ready(Err(Answer::Failed { kind: FailureKind::Status(code::UNIMPLEMENTED), message })))

@@ -18,7 +18,7 @@ use vtflow::{
     embedded::Snapshot,
     observe::Nobody,
     tablet::{TabletOptions, Tablets},
-    topo::{CellRecord, EtcdConfig, EtcdTopology, Held, MemoryTopology, Topology},
+    topo::{CellRecord, EtcdConfig, EtcdTopology, HeldLock, MemoryTopology, Topology},
 };
 use vtflow_planner::{
     Answer, Call, CallOptions, Flow, Reply, Timestamp, contract::Verdict, proto::vtctldata::CancelSchemaMigrationRequest, rpc,
@@ -44,7 +44,7 @@ fn within(millis: u64) -> Instant {
     Instant::now() + Duration::from_millis(millis)
 }
 
-async fn lock(topology: &dyn Topology, millis: u64) -> Result<Arc<dyn Held>, Answer> {
+async fn lock(topology: &dyn Topology, millis: u64) -> Result<Arc<dyn HeldLock>, Answer> {
     topology.lock(KEYSPACE, "Test", false, within(millis)).await
 }
 

@@ -7,8 +7,8 @@ use clap::Args;
 use vtflow_files::given_file;
 use vtflow_planner::{Effect, contract::WritePlan, rpc, serve};
 
-use super::confirm::{self, SayArgs};
-use crate::cli::cluster::open::Connected;
+use super::confirm::{self, ConfirmArgs};
+use crate::cli::cluster::open::OpenCluster;
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ApplyArgs {
@@ -16,10 +16,10 @@ pub(crate) struct ApplyArgs {
     #[arg(value_name = "PLAN.json")]
     plan: PathBuf,
     #[command(flatten)]
-    say: SayArgs,
+    confirm: ConfirmArgs,
 }
 
-pub(crate) async fn run(cluster: &Connected, args: ApplyArgs) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(cluster: &OpenCluster, args: ApplyArgs) -> anyhow::Result<ExitCode> {
     let name = args.plan.display();
     let text = given_file::read(&args.plan, given_file::PLAN_BYTES).with_context(|| format!("{name} cannot be read"))?;
     let plan: WritePlan = serde_json::from_slice(&text)
@@ -28,5 +28,5 @@ pub(crate) async fn run(cluster: &Connected, args: ApplyArgs) -> anyhow::Result<
     if !is_write {
         bail!("{name} is a plan for {:?}, which is no request that changes anything", plan.rpc);
     }
-    confirm::apply(cluster, plan, &args.say).await
+    confirm::apply(cluster, plan, &args.confirm).await
 }

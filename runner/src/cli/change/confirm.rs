@@ -21,13 +21,13 @@ use vtflow_planner::{
 use vtflow_screen::plans;
 
 use crate::{
-    cli::{args::shard_name, cluster::open::Connected, failures, serve},
+    cli::{args::shard_name, cluster::open::OpenCluster, failures, serve},
     output::terminal::{self, Style},
 };
 
 /// How a change is decided on, and how it is shown.
 #[derive(Args, Clone, Debug)]
-pub(crate) struct ActArgs {
+pub(crate) struct ChangeArgs {
     /// Only these shards
     #[arg(long, value_delimiter = ',', value_name = "SHARD,...", allow_hyphen_values = true, value_parser = shard_name)]
     shards: Vec<String>,
@@ -35,12 +35,12 @@ pub(crate) struct ActArgs {
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
-    say: SayArgs,
+    confirm: ConfirmArgs,
 }
 
 /// How the answer is given and printed.
 #[derive(Args, Clone, Debug)]
-pub(crate) struct SayArgs {
+pub(crate) struct ConfirmArgs {
     /// Do not ask: go on as soon as the plan is known
     #[arg(short = 'y', long)]
     yes: bool,
@@ -57,16 +57,16 @@ enum Format {
     Json,
 }
 
-impl ActArgs {
+impl ChangeArgs {
     /// For a command with flags of its own for some of these; it prints for people, or as JSON.
     pub(crate) fn new(shards: Vec<String>, dry_run: bool, yes: bool, is_json: bool) -> Self {
         let output = if is_json { Format::Json } else { Format::Text };
-        Self { shards, dry_run, say: SayArgs { yes, output } }
+        Self { shards, dry_run, confirm: ConfirmArgs { yes, output } }
     }
 }
 
 /// A request that changes something: what stands behind a verb.
-pub(crate) struct Act {
+pub(crate) struct Change {
     pub(crate) path: &'static str,
     pub(crate) request: Vec<u8>,
     /// As [`CallOptions::force`].
@@ -76,22 +76,22 @@ pub(crate) struct Act {
 }
 
 /// Plans the request, shows the plan, asks, performs it.
-pub(crate) async fn run(cluster: &Connected, act: Act, args: ActArgs) -> anyhow::Result<ExitCode> {
-    let options = CallOptions { force: act.force, shards: args.shards, ..CallOptions::default() };
-    let call = Call { path: act.path.into(), request: act.request, options };
+pub(crate) async fn run(cluster: &OpenCluster, change: Change, args: ChangeArgs) -> anyhow::Result<ExitCode> {
+    let options = CallOptions { force: change.force, shards: args.shards, ..CallOptions::default() };
+    let call = Call { path: change.path.into(), request: change.request, options };
     let Some(plan) = preview(cluster, &call).await? else { return Ok(ExitCode::from(2)) };
     if args.dry_run {
-        terminal::print(&match args.say.output {
+        terminal::print(&match args.confirm.output {
             Format::Text => printable(&plan),
             Format::Json => serde_json::to_string_pretty(&plan)? + "\n",
         });
         return Ok(ExitCode::SUCCESS);
     }
-    go_on(cluster, call, plan, &args.say, act.word.as_deref()).await
+    go_on(cluster, call, plan, &args.confirm, change.word.as_deref()).await
 }
 
 /// Performs a plan that was made before, or nothing if it would not be made any more.
-pub(crate) async fn apply(cluster: &Connected, earlier: WritePlan, say: &SayArgs) -> anyhow::Result<ExitCode> {
+pub(crate) async fn apply(cluster: &OpenCluster, earlier: WritePlan, confirm: &ConfirmArgs) -> anyhow::Result<ExitCode> {
     let WritePlan { rpc, request, force, shards, .. } = earlier.clone();
     let options = CallOptions { force, shards, ..CallOptions::default() };
     let call = Call { path: rpc, request, options };
@@ -104,7 +104,7 @@ pub(crate) async fn apply(cluster: &Connected, earlier: WritePlan, say: &SayArgs
         // What is done would be right, but whoever read the file has read something else.
         anyhow::bail!("the plan was edited: its digest is not that of its content; nothing was changed, make a new one");
     }
-    go_on(cluster, call, plan, say, None).await
+    go_on(cluster, call, plan, confirm, None).await
 }
 
 /// The calls of a plan, without what people read and what changes by itself.
@@ -116,7 +116,7 @@ fn calls(plan: &WritePlan) -> Vec<(&str, &str, &[u8], &str)> {
 }
 
 /// What the request would change; `None`, and the reason is printed, if it is refused.
-async fn preview(cluster: &Connected, call: &Call) -> anyhow::Result<Option<WritePlan>> {
+async fn preview(cluster: &OpenCluster, call: &Call) -> anyhow::Result<Option<WritePlan>> {
     let reply = perform(cluster, call, Mode::Preview).await;
     if let Err(status) = &reply.result {
         failures::print_error(&anyhow::anyhow!("{}", status.message));
@@ -129,24 +129,30 @@ async fn preview(cluster: &Connected, call: &Call) -> anyhow::Result<Option<Writ
     }
 }
 
-async fn go_on(cluster: &Connected, call: Call, plan: WritePlan, say: &SayArgs, word: Option<&str>) -> anyhow::Result<ExitCode> {
+async fn go_on(
+    cluster: &OpenCluster,
+    call: Call,
+    plan: WritePlan,
+    confirm: &ConfirmArgs,
+    word: Option<&str>,
+) -> anyhow::Result<ExitCode> {
     if plan.writes.is_empty() {
         for text in plan.kept.iter().chain(&plan.warnings) {
             terminal::error_line(&terminal::printable(text));
         }
         terminal::error_line("Nothing to do: nothing was changed.");
-        return report(say.output, Some(Written { plan, outcomes: Vec::new(), notes: Vec::new() }), None);
+        return report(confirm.output, Some(Written { plan, outcomes: Vec::new(), notes: Vec::new() }), None);
     }
-    match say.output {
+    match confirm.output {
         Format::Text => terminal::print(&printable(&plan)),
         // The document is all that a script may find on stdout.
-        Format::Json if !say.yes => terminal::error_line(printable(&plan).trim_end()),
+        Format::Json if !confirm.yes => terminal::error_line(printable(&plan).trim_end()),
         Format::Json => {}
     }
     if let Some(error) = terminal::unprinted() {
         anyhow::bail!("the plan cannot be shown: {error}; nothing was changed");
     }
-    if !say.yes && !confirmed(word).await? {
+    if !confirm.yes && !confirmed(word).await? {
         return Ok(ExitCode::from(2));
     }
     if cluster.is_embedded() {
@@ -168,11 +174,11 @@ async fn go_on(cluster: &Connected, call: Call, plan: WritePlan, say: &SayArgs, 
             changed(&written.plan, &plan);
             Ok(ExitCode::from(2))
         }
-        written => report(say.output, written.map(|written| *written), error),
+        written => report(confirm.output, written.map(|written| *written), error),
     }
 }
 
-async fn perform(cluster: &Connected, call: &Call, mode: Mode) -> Reply {
+async fn perform(cluster: &OpenCluster, call: &Call, mode: Mode) -> Reply {
     let mut call = call.clone();
     call.options.mode = mode;
     cluster.perform(&call, cluster.now()).await

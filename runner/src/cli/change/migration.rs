@@ -1,4 +1,4 @@
-//! `vtflow migration VERB KEYSPACE UUID|all`: which request each verb is. The way of it is `act.rs`.
+//! `vtflow migration VERB KEYSPACE UUID|all`: which request each verb is. The way of it is `confirm.rs`.
 //!
 //! Source: `go/cmd/vtctldclient/command/onlineddl.go`.
 
@@ -17,8 +17,8 @@ use vtflow_planner::{
     sidecar::is_uuid,
 };
 
-use super::confirm::{self, Act, ActArgs};
-use crate::cli::{cluster::open::Connected, duration};
+use super::confirm::{self, Change, ChangeArgs};
+use crate::cli::{cluster::open::OpenCluster, duration};
 
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum MigrationCommand {
@@ -49,7 +49,7 @@ pub(crate) struct MigrationArgs {
     #[arg(value_name = "UUID|all")]
     uuid: String,
     #[command(flatten)]
-    act: ActArgs,
+    change: ChangeArgs,
 }
 
 #[derive(Args, Clone, Debug)]
@@ -70,8 +70,8 @@ fn ratio(text: &str) -> Result<f64, String> {
 }
 
 /// What `vtctldclient OnlineDDL throttle` and `unthrottle` send: the rule of one migration, or of the application that all are.
-async fn throttle(cluster: &Connected, args: MigrationArgs, rule: ThrottledAppRule) -> anyhow::Result<ExitCode> {
-    let MigrationArgs { keyspace, uuid, act } = args;
+async fn throttle(cluster: &OpenCluster, args: MigrationArgs, rule: ThrottledAppRule) -> anyhow::Result<ExitCode> {
+    let MigrationArgs { keyspace, uuid, change } = args;
     let uuid = uuid.to_lowercase();
     let name = match uuid.as_str() {
         "all" => "online-ddl".to_owned(),
@@ -85,8 +85,8 @@ async fn throttle(cluster: &Connected, args: MigrationArgs, rule: ThrottledAppRu
     };
     confirm::run(
         cluster,
-        Act { path: rpc::UPDATE_THROTTLER_CONFIG, request: request.encode_to_vec(), force: false, word: None },
-        act,
+        Change { path: rpc::UPDATE_THROTTLER_CONFIG, request: request.encode_to_vec(), force: false, word: None },
+        change,
     )
     .await
 }
@@ -100,7 +100,7 @@ fn after(now: Timestamp, expire: Duration) -> Time {
     }
 }
 
-pub(crate) async fn run(cluster: &Connected, command: MigrationCommand) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(cluster: &OpenCluster, command: MigrationCommand) -> anyhow::Result<ExitCode> {
     let (path, args) = match command {
         MigrationCommand::Cancel(args) => (rpc::CANCEL_SCHEMA_MIGRATION, args),
         MigrationCommand::Cleanup(args) => (rpc::CLEANUP_SCHEMA_MIGRATION, args),
@@ -117,8 +117,8 @@ pub(crate) async fn run(cluster: &Connected, command: MigrationCommand) -> anyho
         }
         MigrationCommand::ForceCutover(args) => (rpc::FORCE_CUT_OVER_SCHEMA_MIGRATION, args),
     };
-    let MigrationArgs { keyspace, uuid, act } = args;
+    let MigrationArgs { keyspace, uuid, change } = args;
     // The six messages are one.
     let request = CancelSchemaMigrationRequest { keyspace, uuid, caller_id: None }.encode_to_vec();
-    confirm::run(cluster, Act { path, request, force: false, word: None }, act).await
+    confirm::run(cluster, Change { path, request, force: false, word: None }, change).await
 }

@@ -1,4 +1,4 @@
-//! `vtflow workflow start|stop|update|delete KEYSPACE NAME`: which request each is. The way of it is `act.rs`.
+//! `vtflow workflow start|stop|update|delete KEYSPACE NAME`: which request each is. The way of it is `confirm.rs`.
 //!
 //! Source: `go/cmd/vtctldclient/command/vreplication/common/update.go`, `workflow/update.go`, `workflow/state.go`.
 
@@ -16,8 +16,8 @@ use vtflow_planner::{
     rpc,
 };
 
-use super::confirm::{self, Act, ActArgs};
-use crate::cli::{cluster::open::Connected, read::topology::tablet_type};
+use super::confirm::{self, Change, ChangeArgs};
+use crate::cli::{cluster::open::OpenCluster, read::topology::tablet_type};
 
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum WorkflowCommand {
@@ -36,7 +36,7 @@ pub(crate) struct StateArgs {
     #[command(flatten)]
     which: WhichArgs,
     #[command(flatten)]
-    act: ActArgs,
+    change: ChangeArgs,
 }
 
 #[derive(Args, Clone, Debug)]
@@ -47,7 +47,7 @@ pub(crate) struct DeleteArgs {
     #[arg(long, visible_alias = "ignore-source-keyspace")]
     ignore_source: bool,
     #[command(flatten)]
-    act: ActArgs,
+    change: ChangeArgs,
 }
 
 /// Which workflow.
@@ -83,26 +83,26 @@ pub(crate) struct UpdateArgs {
     #[arg(long, value_name = "KEY=VALUE,...", value_delimiter = ',', value_parser = setting)]
     config_overrides: Vec<(String, String)>,
     #[command(flatten)]
-    act: ActArgs,
+    change: ChangeArgs,
 }
 
-pub(crate) async fn run(cluster: &Connected, command: WorkflowCommand) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(cluster: &OpenCluster, command: WorkflowCommand) -> anyhow::Result<ExitCode> {
     let (which, wanted, args) = match command {
         WorkflowCommand::Delete(args) => return delete(cluster, args).await,
-        WorkflowCommand::Start(args) => (args.which, in_state(VReplicationWorkflowState::Running), args.act),
-        WorkflowCommand::Stop(args) => (args.which, in_state(VReplicationWorkflowState::Stopped), args.act),
+        WorkflowCommand::Start(args) => (args.which, in_state(VReplicationWorkflowState::Running), args.change),
+        WorkflowCommand::Stop(args) => (args.which, in_state(VReplicationWorkflowState::Stopped), args.change),
         WorkflowCommand::Update(args) => {
             let wanted = args.wanted()?;
-            (args.which, wanted, args.act)
+            (args.which, wanted, args.change)
         }
     };
     let WhichArgs { keyspace, name, force } = which;
     let tablet_request = Some(UpdateVReplicationWorkflowRequest { workflow: name, ..wanted });
     let request = WorkflowUpdateRequest { keyspace, tablet_request }.encode_to_vec();
-    confirm::run(cluster, Act { path: rpc::WORKFLOW_UPDATE, request, force, word: None }, args).await
+    confirm::run(cluster, Change { path: rpc::WORKFLOW_UPDATE, request, force, word: None }, args).await
 }
 
-async fn delete(cluster: &Connected, args: DeleteArgs) -> anyhow::Result<ExitCode> {
+async fn delete(cluster: &OpenCluster, args: DeleteArgs) -> anyhow::Result<ExitCode> {
     let WhichArgs { keyspace, name, force } = args.which;
     let request = WorkflowDeleteRequest {
         keyspace,
@@ -113,7 +113,7 @@ async fn delete(cluster: &Connected, args: DeleteArgs) -> anyhow::Result<ExitCod
         ..WorkflowDeleteRequest::default()
     };
     let word = Some(request.workflow.clone());
-    confirm::run(cluster, Act { path: rpc::WORKFLOW_DELETE, request: request.encode_to_vec(), force, word }, args.act).await
+    confirm::run(cluster, Change { path: rpc::WORKFLOW_DELETE, request: request.encode_to_vec(), force, word }, args.change).await
 }
 
 /// A request that changes nothing: what is left out would be emptied by some releases.

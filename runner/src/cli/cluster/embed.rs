@@ -8,7 +8,7 @@ use vtflow_planner::proto::topodata::CellInfo;
 
 use super::{
     flags::ConnectArgs,
-    open::{Connected, now},
+    open::{OpenCluster, now},
 };
 use crate::{
     embedded::{Cluster, Fault, Snapshot, generate},
@@ -29,7 +29,7 @@ pub(crate) struct Embedding {
 
 impl ConnectArgs {
     /// The cluster that `--snapshot` or `--demo` names.
-    pub(super) async fn embedded(&self) -> anyhow::Result<Connected> {
+    pub(super) async fn embedded(&self) -> anyhow::Result<OpenCluster> {
         let snapshot = match &self.snapshot {
             Some(dir) => Snapshot::load(dir)?,
             None => generate::demo(now()),
@@ -38,7 +38,7 @@ impl ConnectArgs {
     }
 
     /// Starts an embedded cluster and opens it.
-    pub(crate) async fn embed(&self, snapshot: Snapshot, embedding: Embedding) -> anyhow::Result<Connected> {
+    pub(crate) async fn embed(&self, snapshot: Snapshot, embedding: Embedding) -> anyhow::Result<OpenCluster> {
         let (taken_at, unreadable) = (snapshot.taken_at, snapshot.unreadable.records.clone());
         for alias in embedding.faults.keys() {
             let path = format!("tablets/{alias}/Tablet");
@@ -52,7 +52,7 @@ impl ConnectArgs {
         cluster.warnings().iter().for_each(|warning| terminal::error_line(&format!("warning: {warning}")));
         let topology = MemoryTopology::new(cluster.topo()).with_unreadable(unreadable).with_delay(embedding.topo_delay);
         let connected = self.with_topology(Arc::new(topology))?;
-        Ok(Connected { recorded_at: Some(taken_at), embedded: Some(cluster), ..connected })
+        Ok(OpenCluster { recorded_at: Some(taken_at), embedded: Some(cluster), ..connected })
     }
 
     /// An embedded cluster's records as they belong into the etcd that the flags name: every cell beside the global root.

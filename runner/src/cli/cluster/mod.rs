@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use anyhow::bail;
 
-use self::{flags::ConnectArgs, open::Connected};
+use self::{flags::ConnectArgs, open::OpenCluster};
 
 impl ConnectArgs {
     /// Opens the cluster that the flags name.
@@ -17,7 +17,7 @@ impl ConnectArgs {
     /// # Errors
     /// No cluster is named, a file cannot be read, or the flags contradict each other. Whether the cluster answers is only
     /// seen by asking it.
-    pub(crate) async fn open(&self) -> anyhow::Result<Connected> {
+    pub(crate) async fn open(&self) -> anyhow::Result<OpenCluster> {
         if self.snapshot.is_some() || self.demo {
             return self.embedded().await;
         }
@@ -32,7 +32,7 @@ impl ConnectArgs {
 
     #[cfg(not(feature = "embedded"))]
     #[allow(clippy::unused_async, reason = "with embedded tablets it waits for them")]
-    async fn embedded(&self) -> anyhow::Result<Connected> {
+    async fn embedded(&self) -> anyhow::Result<OpenCluster> {
         bail!("this vtflow was built without embedded tablets (its feature `embedded`): it has neither --demo nor --snapshot")
     }
 }

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// A cluster that is open: everything a request needs.
-pub(crate) struct Connected {
+pub(crate) struct OpenCluster {
     /// Where asks are performed.
     pub(crate) io: ClusterIo,
     /// The moment that a recorded cluster shows; a live one has none of its own.
@@ -35,7 +35,7 @@ pub(crate) struct Connected {
     pub(crate) traces: Option<Arc<TraceFile>>,
 }
 
-impl Connected {
+impl OpenCluster {
     /// The moment that a request is about: the recording's, else now.
     pub(crate) fn now(&self) -> Timestamp {
         self.recorded_at.unwrap_or_else(now)
@@ -79,11 +79,11 @@ impl ConnectArgs {
     ///
     /// # Errors
     /// A file cannot be read, or the flags contradict each other.
-    pub(super) fn with_topology(&self, topology: Arc<dyn Topology>) -> anyhow::Result<Connected> {
+    pub(super) fn with_topology(&self, topology: Arc<dyn Topology>) -> anyhow::Result<OpenCluster> {
         let io = self.io(topology)?;
         let planner = self.planner()?;
         let traces = self.traces(&planner)?;
-        Ok(Connected {
+        Ok(OpenCluster {
             io,
             recorded_at: None,
             #[cfg(feature = "embedded")]

@@ -19,7 +19,7 @@ use super::{
     view::{self, Line, Reading, Screen, UNKNOWN, View},
 };
 use crate::{
-    cli::{cluster::open::Connected, duration},
+    cli::{cluster::open::OpenCluster, duration},
     output::{
         json::{self, Document},
         lines,
@@ -89,7 +89,7 @@ struct Documents {
 impl View for DescribeArgs {
     type Read = Both;
 
-    async fn read(&self, cluster: &Connected, now: Timestamp) -> Reading<Both> {
+    async fn read(&self, cluster: &OpenCluster, now: Timestamp) -> Reading<Both> {
         let WorkflowArgs { keyspace, workflow } = &self.workflow;
         let request = GetWorkflowsRequest {
             keyspace: keyspace.clone(),
@@ -166,7 +166,7 @@ impl View for DescribeArgs {
 const KEYSPACES_AT_MOST: usize = 256;
 
 /// The shards of the keyspaces that workflows read, where they are of this cluster. Empty: they read none.
-async fn sources(cluster: &Connected, workflows: &[Workflow], now: Timestamp) -> BTreeMap<String, SourceShards> {
+async fn sources(cluster: &OpenCluster, workflows: &[Workflow], now: Timestamp) -> BTreeMap<String, SourceShards> {
     let mut known = BTreeMap::new();
     let mut asked = Vec::new();
     for keyspace in screen::source_keyspaces(workflows) {
@@ -188,7 +188,7 @@ async fn sources(cluster: &Connected, workflows: &[Workflow], now: Timestamp) ->
 /// What people are told beside the reply: the stored states of streams that are in doubt, which are put in, and the shards of the
 /// keyspaces that the workflows read.
 pub(crate) async fn look_around(
-    cluster: &Connected,
+    cluster: &OpenCluster,
     keyspace: &str,
     workflows: &mut [Workflow],
     now: Timestamp,
@@ -358,6 +358,6 @@ fn bar(percent: Option<f32>) -> String {
     )
 }
 
-pub(crate) async fn run(cluster: &Connected, args: DescribeArgs) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(cluster: &OpenCluster, args: DescribeArgs) -> anyhow::Result<ExitCode> {
     view::run(cluster, &args, args.watch, matches!(args.output, Format::Text | Format::Wide)).await
 }

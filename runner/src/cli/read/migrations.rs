@@ -24,7 +24,7 @@ use super::{
     view::{self, Format, Line, Reading, Screen, ShowArgs, UNKNOWN, View},
 };
 use crate::{
-    cli::cluster::open::Connected,
+    cli::cluster::open::OpenCluster,
     output::{
         json::Document,
         table::{Column, Fit},
@@ -161,7 +161,7 @@ impl MigrationsOf {
     /// The streams of what is under way. That they cannot be had is a failure of the shards that said so, or of all.
     async fn streams(
         &self,
-        cluster: &Connected,
+        cluster: &OpenCluster,
         reply: &GetSchemaMigrationsResponse,
         now: Timestamp,
     ) -> Option<(GetWorkflowsResponse, Vec<Failure>)> {
@@ -203,7 +203,7 @@ impl MigrationsOf {
 impl View for MigrationsOf {
     type Read = Migrations;
 
-    async fn read(&self, cluster: &Connected, now: Timestamp) -> Reading<Migrations> {
+    async fn read(&self, cluster: &OpenCluster, now: Timestamp) -> Reading<Migrations> {
         let mut call = match self.migrations.call() {
             Ok(call) => call,
             Err(error) => return Reading::failed(vtflow_planner::Status::unknown(error.to_string())),
@@ -327,7 +327,7 @@ fn shard_names(alike: &[screen::ShardState]) -> String {
     if more == 0 { names.join(", ") } else { format!("{} and {more} more", names.join(", ")) }
 }
 
-pub(crate) async fn run(cluster: &Connected, args: GetMigrationsArgs) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(cluster: &OpenCluster, args: GetMigrationsArgs) -> anyhow::Result<ExitCode> {
     let GetMigrationsArgs { keyspace, filter, strict, show } = args;
     let of = |keyspace: String| MigrationsOf {
         migrations: MigrationsArgs { keyspace, filter: filter.clone() },

@@ -14,7 +14,7 @@ use super::{
     view::{self, Format, Line, Reading, Screen, ShowArgs, UNKNOWN, View},
 };
 use crate::{
-    cli::cluster::open::Connected,
+    cli::cluster::open::OpenCluster,
     output::{
         json::Document,
         table::{Column, Fit},
@@ -57,7 +57,7 @@ pub(crate) struct Entry<V: View> {
 impl<V: Part, F: Fn(String) -> V> View for Overview<F> {
     type Read = Vec<Entry<V>>;
 
-    async fn read(&self, cluster: &Connected, now: Timestamp) -> Reading<Self::Read> {
+    async fn read(&self, cluster: &OpenCluster, now: Timestamp) -> Reading<Self::Read> {
         let (names, mut failures) = match keyspace_names(cluster, now).await {
             (Ok(names), failures) => (names, failures),
             (Err(status), failures) => return Reading { result: Err(status), failures },

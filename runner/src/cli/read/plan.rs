@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use vtflow_planner::Call;
 
 use crate::{
-    cli::{args::WorkflowsArgs, cluster::open::Connected, failures},
+    cli::{args::WorkflowsArgs, cluster::open::OpenCluster, failures},
     drive::plan,
     output::{progress::Progress, terminal},
 };
@@ -55,7 +55,7 @@ enum Format {
     Json,
 }
 
-pub(crate) async fn run<R: Request + Args>(cluster: &Connected, args: PlanArgs<R>) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run<R: Request + Args>(cluster: &OpenCluster, args: PlanArgs<R>) -> anyhow::Result<ExitCode> {
     let call = args.request.call()?;
     let flow = cluster.planner.start(&call, cluster.now());
     let planned = plan(flow, &cluster.io, None, &Progress::start()).await;

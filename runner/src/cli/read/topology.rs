@@ -22,7 +22,7 @@ use super::{
     view::{self, Format, Line, Reading, Screen, ShowArgs, View},
 };
 use crate::{
-    cli::cluster::open::Connected,
+    cli::cluster::open::OpenCluster,
     output::{
         json::{Document, PlainList},
         table::{Column, Fit},
@@ -52,7 +52,7 @@ pub(crate) struct Keyspaces {
 impl View for GetKeyspacesArgs {
     type Read = Keyspaces;
 
-    async fn read(&self, cluster: &Connected, now: Timestamp) -> Reading<Keyspaces> {
+    async fn read(&self, cluster: &OpenCluster, now: Timestamp) -> Reading<Keyspaces> {
         let reply = view::ask(cluster, &view::call(GET_KEYSPACES, Vec::new(), false), now).await;
         let mut failures = reply.failures;
         let bytes = match reply.result {
@@ -151,7 +151,7 @@ pub(crate) struct GetShardsArgs {
 impl View for GetShardsArgs {
     type Read = Vec<u8>;
 
-    async fn read(&self, cluster: &Connected, now: Timestamp) -> Reading<Vec<u8>> {
+    async fn read(&self, cluster: &OpenCluster, now: Timestamp) -> Reading<Vec<u8>> {
         let keyspace = &self.shards.keyspace;
         let reply = view::ask(cluster, &shards_of(keyspace), now).await;
         // A keyspace without shards and one that does not exist look the same there.
@@ -212,7 +212,7 @@ fn denied(tables: &[String], is_wide: bool) -> String {
 }
 
 /// The names of all keyspaces, ascending, or why they cannot be had; and what is missing.
-pub(crate) async fn keyspace_names(cluster: &Connected, now: Timestamp) -> (Result<Vec<String>, Status>, Vec<Failure>) {
+pub(crate) async fn keyspace_names(cluster: &OpenCluster, now: Timestamp) -> (Result<Vec<String>, Status>, Vec<Failure>) {
     let reply = view::ask(cluster, &view::call(GET_KEYSPACES, Vec::new(), false), now).await;
     let failures = reply.failures;
     let names = reply.result.and_then(|bytes| {
@@ -226,13 +226,13 @@ pub(crate) async fn keyspace_names(cluster: &Connected, now: Timestamp) -> (Resu
 ///
 /// # Errors
 /// Why they cannot be had.
-pub(crate) async fn shard_names(cluster: &Connected, keyspace: &str, now: Timestamp) -> Result<Vec<String>, Status> {
+pub(crate) async fn shard_names(cluster: &OpenCluster, keyspace: &str, now: Timestamp) -> Result<Vec<String>, Status> {
     let bytes = view::ask(cluster, &shards_of(keyspace), now).await.result?;
     Ok(view::decode::<FindAllShardsInKeyspaceResponse>(&bytes)?.shards.into_keys().collect())
 }
 
 /// Whether there is such a keyspace; otherwise, or if nobody can say, why not.
-pub(crate) async fn known(cluster: &Connected, keyspace: &str, now: Timestamp) -> Result<(), Status> {
+pub(crate) async fn known(cluster: &OpenCluster, keyspace: &str, now: Timestamp) -> Result<(), Status> {
     let request = GetKeyspaceRequest { keyspace: keyspace.into() }.encode_to_vec();
     view::ask(cluster, &view::call(GET_KEYSPACE, request, false), now).await.result.map(drop)
 }
@@ -298,7 +298,7 @@ pub(crate) struct GetTabletsArgs {
 impl View for GetTabletsArgs {
     type Read = Vec<u8>;
 
-    async fn read(&self, cluster: &Connected, now: Timestamp) -> Reading<Vec<u8>> {
+    async fn read(&self, cluster: &OpenCluster, now: Timestamp) -> Reading<Vec<u8>> {
         let call = match self.tablets.call() {
             Ok(call) => call,
             Err(error) => return Reading::failed(Status::unknown(error.to_string())),
@@ -343,14 +343,14 @@ impl View for GetTabletsArgs {
     }
 }
 
-pub(crate) async fn keyspaces(cluster: &Connected, args: GetKeyspacesArgs) -> anyhow::Result<ExitCode> {
+pub(crate) async fn keyspaces(cluster: &OpenCluster, args: GetKeyspacesArgs) -> anyhow::Result<ExitCode> {
     view::run(cluster, &args, args.show.watch, args.show.is_for_people()).await
 }
 
-pub(crate) async fn shards(cluster: &Connected, args: GetShardsArgs) -> anyhow::Result<ExitCode> {
+pub(crate) async fn shards(cluster: &OpenCluster, args: GetShardsArgs) -> anyhow::Result<ExitCode> {
     view::run(cluster, &args, args.show.watch, args.show.is_for_people()).await
 }
 
-pub(crate) async fn tablets(cluster: &Connected, args: GetTabletsArgs) -> anyhow::Result<ExitCode> {
+pub(crate) async fn tablets(cluster: &OpenCluster, args: GetTabletsArgs) -> anyhow::Result<ExitCode> {
     view::run(cluster, &args, args.show.watch, args.show.is_for_people()).await
 }

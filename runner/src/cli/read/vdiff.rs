@@ -17,7 +17,7 @@ use super::{
     view::{self, Format, Line, Reading, Screen, ShowArgs, View},
 };
 use crate::{
-    cli::cluster::open::Connected,
+    cli::cluster::open::OpenCluster,
     output::{
         table::{Column, Fit},
         terminal,
@@ -73,7 +73,7 @@ pub(crate) struct VDiffs {
 impl View for GetVDiffArgs {
     type Read = VDiffs;
 
-    async fn read(&self, cluster: &Connected, now: Timestamp) -> Reading<VDiffs> {
+    async fn read(&self, cluster: &OpenCluster, now: Timestamp) -> Reading<VDiffs> {
         let unreadable = |error: String| vtflow_planner::Status::unknown(error);
         let call = match self.vdiff.call() {
             Ok(call) => call,
@@ -196,7 +196,7 @@ fn screen(of: &str, summary: &screen::VDiffSummary, width: Option<usize>) -> Str
     format!("{out}\n{shards}\n{tables}")
 }
 
-pub(crate) async fn run(cluster: &Connected, args: GetVDiffArgs) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(cluster: &OpenCluster, args: GetVDiffArgs) -> anyhow::Result<ExitCode> {
     args.vdiff.call()?;
     view::run(cluster, &args, args.show.watch, args.show.is_for_people()).await
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use vtflow_planner::{Call, CallOptions, Failure, Reply, Status, Timestamp};
 
 use crate::{
-    cli::{cluster::open::Connected, duration, failures},
+    cli::{cluster::open::OpenCluster, duration, failures},
     output::{
         json::{self, PrintError},
         table::{Column, Fit, lay_out},
@@ -65,7 +65,7 @@ pub(crate) trait View {
     type Read;
 
     /// Reads it.
-    async fn read(&self, cluster: &Connected, now: Timestamp) -> Reading<Self::Read>;
+    async fn read(&self, cluster: &OpenCluster, now: Timestamp) -> Reading<Self::Read>;
 
     /// Shows it. `before`: the reading before, when watching. `width`: characters of a line; `None` for as many as needed.
     fn text(&self, read: &Screen<'_, Self::Read>) -> anyhow::Result<String>;
@@ -81,7 +81,7 @@ pub(crate) struct Screen<'a, T> {
 }
 
 /// Performs a request and shows how it goes if it takes long.
-pub(crate) async fn ask(cluster: &Connected, call: &Call, now: Timestamp) -> Reply {
+pub(crate) async fn ask(cluster: &OpenCluster, call: &Call, now: Timestamp) -> Reply {
     cluster.perform(call, now).await
 }
 
@@ -95,7 +95,7 @@ const WATCH_AT_MOST_EVERY: Duration = Duration::from_millis(100);
 
 /// Reads and shows, once or until interrupted. `is_for_people`: whether it is for eyes, so that it can be watched.
 pub(crate) async fn run<V: View>(
-    cluster: &Connected,
+    cluster: &OpenCluster,
     view: &V,
     every: Option<Duration>,
     is_for_people: bool,
@@ -129,7 +129,7 @@ pub(crate) async fn run<V: View>(
 }
 
 /// Redraws until something cannot be printed; `code` is that of the last reading.
-async fn watch<V: View>(cluster: &Connected, view: &V, every: Duration, code: &mut ExitCode) -> anyhow::Error {
+async fn watch<V: View>(cluster: &OpenCluster, view: &V, every: Duration, code: &mut ExitCode) -> anyhow::Error {
     let mut before = String::new();
     let mut last: Option<V::Read> = None;
     loop {

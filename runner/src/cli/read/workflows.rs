@@ -17,7 +17,7 @@ use super::{
     view::{self, Format, Line, Reading, Screen, ShowArgs, View},
 };
 use crate::{
-    cli::{args::WorkflowsArgs, cluster::open::Connected},
+    cli::{args::WorkflowsArgs, cluster::open::OpenCluster},
     output::{
         json::Document,
         table::{Column, Fit},
@@ -65,7 +65,7 @@ impl WorkflowsArgs {
     }
 }
 
-pub(crate) async fn run(cluster: &Connected, args: GetWorkflowsArgs) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(cluster: &OpenCluster, args: GetWorkflowsArgs) -> anyhow::Result<ExitCode> {
     let GetWorkflowsArgs { keyspace, workflows, strict, show } = args;
     let of = |keyspace: String| WorkflowsOf { keyspace, workflows: workflows.clone(), strict, show: show.clone() };
     match keyspace {
@@ -100,7 +100,7 @@ pub(crate) struct Found {
 impl View for WorkflowsOf {
     type Read = Found;
 
-    async fn read(&self, cluster: &Connected, now: Timestamp) -> Reading<Found> {
+    async fn read(&self, cluster: &OpenCluster, now: Timestamp) -> Reading<Found> {
         let Reply { result, failures, .. } = view::ask(cluster, &self.call(), now).await;
         let mut reply = match result {
             Ok(reply) => reply,

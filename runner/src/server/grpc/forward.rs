@@ -18,7 +18,8 @@ use crate::{
     error::OptionError,
     net::{
         cause::root_cause,
-        connection::{Connected, Line},
+        connection::{Leased, SharedConnection},
+        endpoint::{Pace, endpoint, with_tls},
         grpc::code,
         link::{Link, Patience},
         tls::TlsFiles,
@@ -41,7 +42,7 @@ pub(crate) struct Forward {
     address: String,
     endpoint: Endpoint,
     tls: Option<Reloaded<ClientTlsConfig>>,
-    line: Line<Link>,
+    connection: SharedConnection<Link>,
     /// Whether a caller's password may travel unencrypted.
     plaintext_credentials: bool,
     /// This server, in [`VIA`].
@@ -63,22 +64,16 @@ impl Forward {
         if to.address.rsplit_once(':').is_none_or(|(host, port)| host.is_empty() || port.parse::<u16>().is_err()) {
             return Err(bad_address("it needs a host and a port, such as vtctld:15999".to_owned()));
         }
-        let endpoint = Endpoint::from_shared(format!("{scheme}://{}", to.address))
+        let endpoint = endpoint(format!("{scheme}://{}", to.address), PACE)
             .map_err(|error| bad_address(root_cause(&error)))?
             .connect_timeout(CONNECT_TIMEOUT)
             .tcp_nodelay(true)
-            // Go servers close a connection whose client pings more often than every 10 s, or without a call under way.
-            .http2_keep_alive_interval(Duration::from_secs(15))
-            .keep_alive_timeout(Duration::from_secs(10))
-            .keep_alive_while_idle(false)
-            .initial_connection_window_size(4 << 20)
-            .initial_stream_window_size(1 << 20)
             .http2_max_header_list_size(1 << 20);
         let tls = with_tls.then(|| to.tls.reloaded("the certificates for the vtctld")).transpose()?;
         // Two numbers that nobody can guess, so that nobody can pretend that an RPC was here.
         let number = || RandomState::new().hash_one(0);
         let id = format!("{:016x}{:016x}", number(), number());
-        Ok(Self { address: to.address.clone(), endpoint, tls, line: Line::new(), plaintext_credentials, id })
+        Ok(Self { address: to.address.clone(), endpoint, tls, connection: SharedConnection::new(), plaintext_credentials, id })
     }
 
     /// Where it leads.
@@ -115,7 +110,7 @@ impl Forward {
                 let text = format!("the vtctld at {} did not answer within the deadline", self.address);
                 return Refusal::new(code::DEADLINE_EXCEEDED, text);
             }
-            self.line.forget(&connected);
+            self.connection.forget(&connected);
             self.unreachable(&cause)
         };
         poll_fn(|context| Service::<Request<Body>>::poll_ready(&mut channel, context)).await.map_err(|e| broken(&e))?;
@@ -127,21 +122,18 @@ impl Forward {
     }
 
     /// A connection that is alive.
-    async fn connected(&self) -> Result<Connected<Link>, Refusal> {
+    async fn connected(&self) -> Result<Leased<Link>, Refusal> {
         let dial = || async {
-            let mut endpoint = self.endpoint.clone();
-            if let Some(tls) = &self.tls {
-                endpoint = endpoint.tls_config((*tls.current()).clone()).map_err(|error| root_cause(&error))?;
-            }
+            let endpoint = with_tls(&self.endpoint, self.tls.as_ref())?;
             Link::dial(&endpoint, Some(CONNECT_TIMEOUT), UNCONFIRMED).await
         };
         let connect = async {
-            let connected = self.line.connected(dial()).await?;
+            let connected = self.connection.lease(dial()).await?;
             if connected.fresh || connected.connection.is_alive(Patience::of(CONNECT_TIMEOUT)).await {
                 return Ok(connected);
             }
-            self.line.forget(&connected);
-            self.line.connected(dial()).await
+            self.connection.forget(&connected);
+            self.connection.lease(dial()).await
         };
         let connected = timeout(CONNECT_TIMEOUT * 2, connect).await.unwrap_or_else(|_| Err("connection timed out".to_owned()));
         connected.map_err(|cause: String| self.unreachable(&cause))
@@ -190,6 +182,14 @@ const PASSWORDS: [&str; 2] = ["password", "authorization"];
 
 /// How long the vtctld's machine may leave bytes unconfirmed before the connection is given up.
 const UNCONFIRMED: Duration = Duration::from_secs(10);
+
+/// How the vtctld is dialed.
+const PACE: Pace = Pace {
+    ping_every: Duration::from_secs(15),
+    ping_wait: Duration::from_secs(10),
+    connection_window: 4 << 20,
+    stream_window: 1 << 20,
+};
 
 /// How long a connection may take. An RPC that has to wait longer fails, and the next one tries again.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -31,9 +31,9 @@ use crate::{
         admission::{Admission, Room},
         audit::{Audit, ForwardedChange},
         connections::Held,
-        perform::{PATIENT, Performer, TRACE, Want},
+        perform::{Performer, SHARE_FROM, TRACE, Want},
         refusal::Refusal,
-        rpc_log::{Record, Recorded, Records},
+        rpc_log::{LoggedBody, RpcLog, RpcLogs},
         vitess_rpcs,
     },
 };
@@ -42,7 +42,7 @@ use crate::{
 pub(crate) struct Service {
     pub(crate) performer: Arc<Performer>,
     pub(crate) auth: Arc<Auth>,
-    pub(crate) records: Arc<Records>,
+    pub(crate) rpc_logs: Arc<RpcLogs>,
     pub(crate) forward: Option<Forward>,
     pub(crate) allow_writes: bool,
     pub(crate) health: Health,
@@ -74,7 +74,7 @@ impl Service {
             return response;
         }
         let timeout = message::timeout(request.headers());
-        let mut record = self.records.begin(request.uri().path(), timeout);
+        let mut record = self.rpc_logs.begin(request.uri().path(), timeout);
         let id = HeaderValue::try_from(record.id.as_str());
         let mut change = None;
         let answered = self.answer(request, &mut record, &mut change).await;
@@ -89,7 +89,7 @@ impl Service {
                 if let Some(code) = status_of(&head.headers) {
                     record.ended(code);
                 }
-                Response::from_parts(head, Body::new(Recorded { body, record }))
+                Response::from_parts(head, Body::new(LoggedBody { body, record }))
             }
             Err(refusal) => {
                 record.ended(refusal.code);
@@ -107,7 +107,7 @@ impl Service {
     async fn answer(
         self: &Arc<Self>,
         mut request: Request<Body>,
-        record: &mut Record,
+        record: &mut RpcLog,
         change: &mut Option<Audit>,
     ) -> Result<Answer, Refusal> {
         let served = serve::served(request.uri().path());
@@ -174,9 +174,9 @@ impl Service {
                 record.forwards(ForwardedChange { id, who, from, path, to });
             }
             // Whatever it is, it may change what reads see.
-            self.performer.flights.changed();
+            self.performer.flights.invalidate();
             let response = forward.call(request).await;
-            self.performer.flights.changed();
+            self.performer.flights.invalidate();
             return response.map(Answer::Elsewhere);
         }
         if Reflection::is_for(path) {
@@ -200,7 +200,7 @@ impl Service {
         self: &Arc<Self>,
         served: &'static serve::Served,
         request: Request<Body>,
-        record: &mut Record,
+        record: &mut RpcLog,
         change: &mut Option<Audit>,
     ) -> Result<(Response<Body>, bool), Refusal> {
         let is_traced = request.headers().contains_key(TRACE);
@@ -210,11 +210,11 @@ impl Service {
         let (request, _room) = self.read(request).await?;
         let now = Instant::now();
         let latest = now + self.performer.request_time;
-        let asked = record.until().map(|until| before(until, now));
+        let asked = record.until().map(|until| asks_end(until, now));
         let until = asked.map_or(latest, |asked| asked.min(latest));
         let is_shared = served.effect == Effect::Read
             && !is_traced
-            && asked.is_none_or(|asked| asked >= now + PATIENT.min(self.performer.request_time));
+            && asked.is_none_or(|asked| asked >= now + SHARE_FROM.min(self.performer.request_time));
         let reply_bytes = self.performer.message_bytes as u64;
         let options = CallOptions { reply_bytes, ..CallOptions::default() };
         let call = Call { path: served.path.to_owned(), request: request.to_vec(), options };
@@ -301,7 +301,7 @@ enum Answer {
 }
 
 /// A little before the caller stops waiting: what is known then can still arrive.
-fn before(until: Instant, now: Instant) -> Instant {
+fn asks_end(until: Instant, now: Instant) -> Instant {
     let remaining = until.saturating_duration_since(now);
     until - (remaining / 10).min(MARGIN)
 }
@@ -341,7 +341,7 @@ mod tests {
     fn asks_end_a_little_before_the_callers_deadline() {
         let now = Instant::now();
         for (millis, want) in [(1000, 900), (100, 90), (60_000, 59_750), (0, 0)] {
-            assert_eq!(before(now + Duration::from_millis(millis), now), now + Duration::from_millis(want), "{millis}");
+            assert_eq!(asks_end(now + Duration::from_millis(millis), now), now + Duration::from_millis(want), "{millis}");
         }
     }
 }

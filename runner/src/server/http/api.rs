@@ -19,7 +19,7 @@ use crate::{
     net::grpc::code,
     server::{
         access::Auth, admission::Admission, audit::Audit, connections::Held, perform::Performer, refusal::Refusal,
-        rpc_log::Records,
+        rpc_log::RpcLogs,
     },
 };
 
@@ -34,14 +34,14 @@ const TURNS: usize = 16;
 pub(crate) struct Api {
     performer: Arc<Performer>,
     auth: Arc<Auth>,
-    records: Arc<Records>,
+    rpc_logs: Arc<RpcLogs>,
     turns: Semaphore,
 }
 
 impl Api {
     /// `places` is how many connections the port may have.
-    pub(crate) fn new(performer: Arc<Performer>, auth: Arc<Auth>, records: Arc<Records>, places: usize) -> Self {
-        Self { performer, auth, records, turns: Semaphore::new(TURNS.min(places / 2)) }
+    pub(crate) fn new(performer: Arc<Performer>, auth: Arc<Auth>, rpc_logs: Arc<RpcLogs>, places: usize) -> Self {
+        Self { performer, auth, rpc_logs, turns: Semaphore::new(TURNS.min(places / 2)) }
     }
 
     /// Answers a request to `/api/…`.
@@ -83,14 +83,14 @@ impl Api {
                 let Call { path, request, .. } = call;
                 let refusal = Refusal::new(code::UNIMPLEMENTED, format!("{path} changes something: the page only reads"));
                 let message = refusal.message.clone();
-                Audit { id: self.records.id(), who, from, path, request: Some(request.into()) }.refused(&refusal);
+                Audit { id: self.rpc_logs.id(), who, from, path, request: Some(request.into()) }.refused(&refusal);
                 return Err(Refused::new(StatusCode::FORBIDDEN, message));
             }
             None => return Err(Refused::new(StatusCode::NOT_FOUND, format!("vtflow does not serve {}", call.path))),
         };
         let Ok(_turn) = self.turns.try_acquire() else { return Err(busy()) };
         let _busy = held.work();
-        let mut record = self.records.begin(served.path, None);
+        let mut record = self.rpc_logs.begin(served.path, None);
         record.note("port", "http");
         let answered = self.performer.trace(served, call, &mut record).await;
         match &answered.result {

@@ -25,7 +25,8 @@ use vtflow_planner::{Answer, FailureKind};
 use crate::{
     net::{
         cause::root_cause,
-        connection::{Connected, Line},
+        connection::{Leased, SharedConnection},
+        endpoint::{Pace, endpoint, with_tls},
         link::{GONE, Link, Patience},
     },
     reloaded::Reloaded,
@@ -94,7 +95,7 @@ pub(super) struct Cluster {
     members: Vec<Member>,
     is_tls: bool,
     dialing: Dialing,
-    line: Line<Dialed>,
+    connection: SharedConnection<Dialed>,
     /// The member to try first: the one after that which failed last.
     preferred: AtomicUsize,
 }
@@ -116,7 +117,7 @@ struct Dialed {
 
 /// Why there is no answer from a cluster.
 #[derive(Debug)]
-pub(super) enum Trouble {
+pub(super) enum EtcdError {
     /// No member could be connected to.
     Dial(String),
     /// It broke, or what came was not gRPC.
@@ -139,7 +140,7 @@ impl Cluster {
         if dialing.credentials.is_some() && !addresses.is_tls && !dialing.plaintext_credentials {
             return Err(format!("a password would travel unencrypted to it: {PLAINTEXT}"));
         }
-        let endpoint = |member: &String| -> Result<Member, String> {
+        let find = |member: &String| -> Result<Member, String> {
             if member.contains('@') || member.contains("%40") {
                 return Err("a name and a password do not belong into an address: give --topo-etcd-credentials FILE".to_owned());
             }
@@ -151,26 +152,26 @@ impl Cluster {
                 (None, false) => format!("http://{member}"),
             };
             let is_here = uri.starts_with("unix:");
-            let endpoint = Endpoint::from_shared(uri)
-                .map_err(invalid)?
-                .http2_keep_alive_interval(Duration::from_secs(10))
-                .keep_alive_timeout(Duration::from_secs(5))
-                .keep_alive_while_idle(false)
-                .initial_connection_window_size(8 << 20)
-                .initial_stream_window_size(4 << 20);
+            let endpoint = endpoint(uri, PACE).map_err(invalid)?;
             if addresses.is_tls {
                 // Once now, so that a name that TLS does not take is found; again for each connection.
                 endpoint.clone().tls_config((*dialing.tls.current()).clone()).map_err(invalid)?;
             }
             Ok(Member { endpoint, is_here })
         };
-        let members = addresses.members.iter().map(endpoint).collect::<Result<_, _>>()?;
+        let members = addresses.members.iter().map(find).collect::<Result<_, _>>()?;
         let is_tls = addresses.is_tls;
-        Ok(Self { members, is_tls, dialing: dialing.clone(), line: Line::new(), preferred: AtomicUsize::new(0) })
+        Ok(Self {
+            members,
+            is_tls,
+            dialing: dialing.clone(),
+            connection: SharedConnection::new(),
+            preferred: AtomicUsize::new(0),
+        })
     }
 
     /// Performs a read, on another member or a new connection if the first breaks or is dead, until the deadline.
-    pub(super) async fn read<T: Headed, F>(&self, deadline: Instant, ask: impl Fn(KvClient) -> F) -> Result<T, Trouble>
+    pub(super) async fn read<T: Headed, F>(&self, deadline: Instant, ask: impl Fn(KvClient) -> F) -> Result<T, EtcdError>
     where
         F: Future<Output = Result<T, Error>>,
     {
@@ -179,14 +180,14 @@ impl Cluster {
     }
 
     /// Does something with a lease. It may be done twice: a lease that nobody knows of ends by itself.
-    pub(super) async fn lease<T, F>(&self, deadline: Instant, ask: impl Fn(LeaseClient) -> F) -> Result<T, Trouble>
+    pub(super) async fn lease<T, F>(&self, deadline: Instant, ask: impl Fn(LeaseClient) -> F) -> Result<T, EtcdError>
     where
         F: Future<Output = Result<T, Error>>,
     {
         self.repeated(deadline, |dialed| ask(dialed.client.lease_client())).await
     }
 
-    async fn repeated<T, F>(&self, deadline: Instant, ask: impl Fn(&Dialed) -> F) -> Result<T, Trouble>
+    async fn repeated<T, F>(&self, deadline: Instant, ask: impl Fn(&Dialed) -> F) -> Result<T, EtcdError>
     where
         F: Future<Output = Result<T, Error>>,
     {
@@ -211,29 +212,29 @@ impl Cluster {
             let trouble = match timeout_at(attempt_until, attempt).await {
                 Ok(Some(Ok(answer))) => return Ok(answer),
                 Ok(Some(Err(error))) => trouble(error),
-                Ok(None) => Trouble::Broken(GONE.to_owned()),
-                Err(_) => Trouble::TimedOut,
+                Ok(None) => EtcdError::Broken(GONE.to_owned()),
+                Err(_) => EtcdError::TimedOut,
             };
             match &trouble {
-                Trouble::Status(status) if status.code() == Code::Unavailable && Instant::now() + PAUSE < deadline => {
+                EtcdError::Status(status) if status.code() == Code::Unavailable && Instant::now() + PAUSE < deadline => {
                     // An election, or a server that is shutting down: the Go client repeats such reads after 25 ms too.
                     self.turn_away_from(&connected);
                     sleep(PAUSE).await;
                     continue;
                 }
-                Trouble::Broken(_) | Trouble::TimedOut => self.turn_away_from(&connected),
-                Trouble::Status(_) | Trouble::TooLarge | Trouble::Crowded | Trouble::Dial(_) => return Err(trouble),
+                EtcdError::Broken(_) | EtcdError::TimedOut => self.turn_away_from(&connected),
+                EtcdError::Status(_) | EtcdError::TooLarge | EtcdError::Crowded | EtcdError::Dial(_) => return Err(trouble),
             }
             let is_over = Instant::now() >= deadline;
             if is_over || breaks_left == 0 || (connected.fresh && self.members.len() == 1) {
-                return Err(if is_over { Trouble::TimedOut } else { trouble });
+                return Err(if is_over { EtcdError::TimedOut } else { trouble });
             }
             breaks_left -= 1;
         }
     }
 
     /// Performs a write, once, on a connection that is alive.
-    pub(super) async fn write<T: Headed, F>(&self, deadline: Instant, ask: impl FnOnce(KvClient) -> F) -> Result<T, Trouble>
+    pub(super) async fn write<T: Headed, F>(&self, deadline: Instant, ask: impl FnOnce(KvClient) -> F) -> Result<T, EtcdError>
     where
         F: Future<Output = Result<T, Error>>,
     {
@@ -245,9 +246,9 @@ impl Cluster {
         }
         let outcome = match timeout_at(deadline, ask(self.records(&connected.connection))).await {
             Ok(outcome) => outcome.map_err(trouble).and_then(answered),
-            Err(_) => Err(Trouble::TimedOut),
+            Err(_) => Err(EtcdError::TimedOut),
         };
-        if matches!(outcome, Err(Trouble::Broken(_) | Trouble::TimedOut)) {
+        if matches!(outcome, Err(EtcdError::Broken(_) | EtcdError::TimedOut)) {
             self.turn_away_from(&connected);
         }
         outcome
@@ -257,16 +258,16 @@ impl Cluster {
         dialed.client.kv_client().max_decoding_message_size(self.dialing.answer_bytes)
     }
 
-    async fn connected(&self, deadline: Instant) -> Result<Connected<Dialed>, Trouble> {
-        match timeout_at(deadline, self.line.connected(self.dial())).await {
-            Ok(outcome) => outcome.map_err(Trouble::Dial),
-            Err(_) => Err(Trouble::Dial(DIAL_TIMED_OUT.to_owned())),
+    async fn connected(&self, deadline: Instant) -> Result<Leased<Dialed>, EtcdError> {
+        match timeout_at(deadline, self.connection.lease(self.dial())).await {
+            Ok(outcome) => outcome.map_err(EtcdError::Dial),
+            Err(_) => Err(EtcdError::Dial(DIAL_TIMED_OUT.to_owned())),
         }
     }
 
     /// The next dial begins with the next member. Of many who find one connection broken, only the first one moves it on.
-    fn turn_away_from(&self, connected: &Connected<Dialed>) {
-        if self.line.forget(connected) {
+    fn turn_away_from(&self, connected: &Leased<Dialed>) {
+        if self.connection.forget(connected) {
             self.preferred.store((connected.connection.member + 1) % self.members.len(), Ordering::Relaxed);
         }
     }
@@ -274,20 +275,17 @@ impl Cluster {
     /// Connects to the first member that accepts: the preferred one has a head start, then one after the other.
     async fn dial(&self) -> Result<Dialed, String> {
         let first = self.preferred.load(Ordering::Relaxed);
-        let tls = self.is_tls.then(|| self.dialing.tls.current());
+        let tls = self.is_tls.then_some(&*self.dialing.tls);
         let attempts = (0..self.members.len()).map(|turn| {
             let index = (first + turn) % self.members.len();
-            let (member, tls) = (&self.members[index], tls.clone());
+            let member = &self.members[index];
             async move {
                 let head_start = HEAD_START * u32::try_from(turn).unwrap_or(u32::MAX);
                 sleep(head_start.min(self.dialing.timeout / 2)).await;
                 if member.is_here {
                     return Ok((Link::dial_here(&member.endpoint).await?, index));
                 }
-                let mut endpoint = member.endpoint.clone();
-                if let Some(tls) = tls {
-                    endpoint = endpoint.tls_config((*tls).clone()).map_err(|error| root_cause(&error))?;
-                }
+                let endpoint = with_tls(&member.endpoint, tls)?;
                 let link = Link::dial(&endpoint, None, self.dialing.timeout / 2).await?;
                 Ok::<_, String>((link, index))
             }
@@ -315,7 +313,7 @@ fn refused(error: &Error) -> String {
     }
 }
 
-impl Trouble {
+impl EtcdError {
     /// As the answer of an ask for `node`, which is at `address` under `root`.
     pub(super) fn as_answer(&self, node: &str, address: &str, root: &str) -> Answer {
         let failed = |kind, message| Answer::Failed { kind, message };
@@ -377,25 +375,25 @@ impl Headed for TxnResponse {
 }
 
 /// No bytes at all are a message, too: one in which there is nothing. Whoever sends that has not looked.
-fn answered<T: Headed>(answer: T) -> Result<T, Trouble> {
-    if answer.revision() == 0 { Err(Trouble::Broken(NO_ETCD.to_owned())) } else { Ok(answer) }
+fn answered<T: Headed>(answer: T) -> Result<T, EtcdError> {
+    if answer.revision() == 0 { Err(EtcdError::Broken(NO_ETCD.to_owned())) } else { Ok(answer) }
 }
 
 /// What is wrong with an answer that no etcd gives.
 pub(super) const NO_ETCD: &str = "what answered is no etcd: its answer has no header, or not what was asked for";
 
-fn trouble(error: Error) -> Trouble {
+fn trouble(error: Error) -> EtcdError {
     match error {
         Error::GRpcStatus(status) => {
             let is_ours = status.source().is_some();
             match status.code() {
-                Code::OutOfRange if status.message().contains("message length too large") => Trouble::TooLarge,
-                Code::ResourceExhausted if status.message().contains("larger than max") => Trouble::TooLarge,
-                _ if is_ours => Trouble::Broken(root_cause(&status)),
-                _ => Trouble::Status(status),
+                Code::OutOfRange if status.message().contains("message length too large") => EtcdError::TooLarge,
+                Code::ResourceExhausted if status.message().contains("larger than max") => EtcdError::TooLarge,
+                _ if is_ours => EtcdError::Broken(root_cause(&status)),
+                _ => EtcdError::Status(status),
             }
         }
-        error => Trouble::Broken(root_cause(&error)),
+        error => EtcdError::Broken(root_cause(&error)),
     }
 }
 
@@ -407,6 +405,14 @@ const DIAL_TIMED_OUT: &str = "context deadline exceeded";
 
 /// Between repetitions of a read that etcd cannot serve just now.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// How a member is dialed.
+const PACE: Pace = Pace {
+    ping_every: Duration::from_secs(10),
+    ping_wait: Duration::from_secs(5),
+    connection_window: 8 << 20,
+    stream_window: 4 << 20,
+};
 
 /// What the preferred member has over the next one.
 const HEAD_START: Duration = Duration::from_millis(200);

@@ -19,12 +19,12 @@ use tonic::Code;
 use vtflow_planner::{Answer, FailureKind};
 
 use super::{
-    cluster::{Cluster, Trouble},
+    cluster::{Cluster, EtcdError},
     place::{Place, readable, record_node},
 };
 use crate::topo::{
     Answering,
-    lock::{Held, too_late},
+    lock::{HeldLock, too_late},
     node,
 };
 
@@ -54,7 +54,7 @@ impl Place {
         is_named: bool,
         ttl: Duration,
         deadline: Instant,
-    ) -> Result<Arc<dyn Held>, Answer> {
+    ) -> Result<Arc<dyn HeldLock>, Answer> {
         if !readable(path) {
             return Err(Answer::Missing { node: node::directory(&self.root, path) });
         }
@@ -62,13 +62,13 @@ impl Place {
             self.must_exist(path, deadline).await?;
         }
         let node = record_node(&self.root, &format!("{path}/locks"));
-        let failed = |trouble: &Trouble| trouble.as_answer(&node, &self.address, &self.root);
+        let failed = |trouble: &EtcdError| trouble.as_answer(&node, &self.address, &self.root);
         let lease = Lease::grant(&self.cluster, ttl, deadline).await.map_err(|trouble| failed(&trouble))?;
         // The lease is revoked if anything from here on fails or is given up.
         let revision = self.enqueue(&node, lease.id, contents, deadline).await.map_err(|trouble| failed(&trouble))?;
         let mut holder = Vec::new();
         while let Some(other) = self.holder_before(&node, revision, deadline).await.map_err(|trouble| match trouble {
-            Trouble::TimedOut => too_late(&node, &holder),
+            EtcdError::TimedOut => too_late(&node, &holder),
             trouble => failed(&trouble),
         })? {
             holder = other;
@@ -101,7 +101,7 @@ impl Place {
     }
 
     /// Writes the lock's key; the revision is its place in the queue.
-    async fn enqueue(&self, node: &str, lease: i64, contents: Vec<u8>, deadline: Instant) -> Result<i64, Trouble> {
+    async fn enqueue(&self, node: &str, lease: i64, contents: Vec<u8>, deadline: Instant) -> Result<i64, EtcdError> {
         let key = format!("{node}/{lease}");
         let txn = Txn::new().when([Compare::version(key.as_str(), CompareOp::Equal, 0)]).and_then([TxnOp::put(
             key.as_str(),
@@ -110,13 +110,13 @@ impl Place {
         )]);
         let done = self.cluster.write(deadline, |mut etcd| async move { etcd.txn(txn).await }).await?;
         if !done.succeeded() {
-            return Err(Trouble::Broken(format!("{key} is there already")));
+            return Err(EtcdError::Broken(format!("{key} is there already")));
         }
         Ok(done.header().map_or(0, etcd_client::ResponseHeader::revision))
     }
 
     /// What the last one in the queue before `revision` has written; `None` if there is nobody.
-    async fn holder_before(&self, node: &str, revision: i64, deadline: Instant) -> Result<Option<Vec<u8>>, Trouble> {
+    async fn holder_before(&self, node: &str, revision: i64, deadline: Instant) -> Result<Option<Vec<u8>>, EtcdError> {
         let mut found = self
             .cluster
             .read(deadline, |mut etcd| {
@@ -133,7 +133,7 @@ impl Place {
     }
 }
 
-impl Held for EtcdLock {
+impl HeldLock for EtcdLock {
     fn check(&self, deadline: Instant) -> Answering<'_, Result<(), String>> {
         Box::pin(async move {
             if self.lease.is_lost.load(Ordering::Relaxed) {
@@ -158,7 +158,7 @@ impl Held for EtcdLock {
             self.lease.is_revoked.store(true, Ordering::Relaxed);
             match revoke(&self.lease.cluster, self.lease.id, deadline).await {
                 Ok(()) => Answer::Unlocked,
-                Err(Trouble::Status(status)) if status.code() == Code::NotFound => {
+                Err(EtcdError::Status(status)) if status.code() == Code::NotFound => {
                     Answer::Failed { kind: FailureKind::Status(i32::from(Code::NotFound)), message: NO_LEASE.into() }
                 }
                 Err(trouble) => {
@@ -172,7 +172,7 @@ impl Held for EtcdLock {
 }
 
 impl Lease {
-    async fn grant(cluster: &Arc<Cluster>, ttl: Duration, deadline: Instant) -> Result<Self, Trouble> {
+    async fn grant(cluster: &Arc<Cluster>, ttl: Duration, deadline: Instant) -> Result<Self, EtcdError> {
         let seconds = i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX).max(1);
         let granted = cluster.lease(deadline, |mut etcd| async move { etcd.grant(seconds, None).await }).await?;
         let (id, is_lost) = (granted.id(), Arc::new(AtomicBool::new(false)));
@@ -214,7 +214,7 @@ async fn keep(cluster: Arc<Cluster>, id: i64, ttl: Duration, is_lost: Arc<Atomic
 }
 
 /// Whether the lease is still there; it then lives for its whole life from now on.
-async fn renew(cluster: &Cluster, id: i64, deadline: Instant) -> Result<bool, Trouble> {
+async fn renew(cluster: &Cluster, id: i64, deadline: Instant) -> Result<bool, EtcdError> {
     let renewed = |mut etcd: etcd_client::LeaseClient| async move {
         match etcd.keep_alive(id).await {
             Ok(_) => Ok(true),
@@ -225,7 +225,7 @@ async fn renew(cluster: &Cluster, id: i64, deadline: Instant) -> Result<bool, Tr
     cluster.lease(deadline, renewed).await
 }
 
-async fn revoke(cluster: &Cluster, id: i64, deadline: Instant) -> Result<(), Trouble> {
+async fn revoke(cluster: &Cluster, id: i64, deadline: Instant) -> Result<(), EtcdError> {
     cluster.lease(deadline, |mut etcd| async move { etcd.revoke(id).await.map(drop) }).await
 }
 

@@ -31,7 +31,7 @@ use self::{
     read::Values,
 };
 use super::{
-    Answering, GLOBAL, Held, Topology,
+    Answering, GLOBAL, HeldLock, Topology,
     cell::{cell_info_path, is_cell_name, no_such_cell, unreadable_cell},
     lock::contents,
 };
@@ -304,7 +304,7 @@ impl Topology for EtcdTopology {
         action: &'a str,
         is_named: bool,
         deadline: Instant,
-    ) -> Answering<'a, Result<Arc<dyn Held>, Answer>> {
+    ) -> Answering<'a, Result<Arc<dyn HeldLock>, Answer>> {
         Box::pin(self.global.lock(path, contents(action), is_named, self.lease_ttl, deadline))
     }
 }

@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use vtflow_planner::{Answer, Record};
 
 use super::{
-    cluster::{Headed, NO_ETCD, Trouble},
+    cluster::{EtcdError, Headed, NO_ETCD},
     place::{Place, readable, record_node},
 };
 use crate::topo::node;
@@ -62,9 +62,9 @@ impl Place {
             .await;
         let found = match whole {
             // There is no more than all.
-            Ok(response) if response.more() => Err(Trouble::Broken(NO_ETCD.to_owned())),
+            Ok(response) if response.more() => Err(EtcdError::Broken(NO_ETCD.to_owned())),
             Ok(mut response) => Ok(response.take_kvs()),
-            Err(Trouble::TooLarge) => self.read_pages(&directory, values, deadline).await,
+            Err(EtcdError::TooLarge) => self.read_pages(&directory, values, deadline).await,
             Err(trouble) => Err(trouble),
         };
         match found {
@@ -92,7 +92,7 @@ impl Place {
     }
 
     /// A directory page by page, all pages of one revision.
-    async fn read_pages(&self, directory: &str, values: Values, deadline: Instant) -> Result<Vec<KeyValue>, Trouble> {
+    async fn read_pages(&self, directory: &str, values: Values, deadline: Instant) -> Result<Vec<KeyValue>, EtcdError> {
         let mut found: Vec<KeyValue> = Vec::new();
         let mut from = directory.as_bytes().to_vec();
         let end = end_of(directory);
@@ -109,7 +109,7 @@ impl Place {
                 .await;
             let mut page = match page {
                 Ok(page) => page,
-                Err(Trouble::TooLarge) if limit > 1 => {
+                Err(EtcdError::TooLarge) if limit > 1 => {
                     limit /= 2;
                     continue;
                 }
@@ -120,7 +120,7 @@ impl Place {
             }
             let (more, keys) = (page.more(), page.take_kvs());
             if more && keys.is_empty() {
-                return Err(Trouble::Broken(NO_ETCD.to_owned()));
+                return Err(EtcdError::Broken(NO_ETCD.to_owned()));
             }
             found.extend(keys);
             let Some(last) = found.last().filter(|_| more) else { return Ok(found) };
@@ -142,7 +142,7 @@ impl Place {
                     }
                     None => Answer::Missing { node },
                 })),
-                Err(Trouble::TooLarge) if nodes.len() > 1 => {
+                Err(EtcdError::TooLarge) if nodes.len() > 1 => {
                     let second = nodes.split_off(nodes.len() / 2);
                     left.extend([second, nodes]);
                 }
@@ -156,15 +156,15 @@ impl Place {
     }
 
     /// A read of its cluster, when its turn comes. Only here, so that nobody who holds a turn waits for another.
-    async fn read<T: Headed, F>(&self, deadline: Instant, ask: impl Fn(KvClient) -> F) -> Result<T, Trouble>
+    async fn read<T: Headed, F>(&self, deadline: Instant, ask: impl Fn(KvClient) -> F) -> Result<T, EtcdError>
     where
         F: Future<Output = Result<T, etcd_client::Error>>,
     {
-        let Ok(Ok(_turn)) = timeout_at(deadline, self.turns.acquire()).await else { return Err(Trouble::Crowded) };
+        let Ok(Ok(_turn)) = timeout_at(deadline, self.turns.acquire()).await else { return Err(EtcdError::Crowded) };
         self.cluster.read(deadline, ask).await
     }
 
-    async fn read_nodes(&self, nodes: &[String], deadline: Instant) -> Result<Vec<Option<KeyValue>>, Trouble> {
+    async fn read_nodes(&self, nodes: &[String], deadline: Instant) -> Result<Vec<Option<KeyValue>>, EtcdError> {
         if let [node] = nodes {
             let response = self.read(deadline, |mut etcd| {
                 let node = node.clone();
@@ -185,7 +185,7 @@ impl Place {
         found
             .collect::<Option<Vec<_>>>()
             .filter(|found| found.len() == nodes.len())
-            .ok_or_else(|| Trouble::Broken(NO_ETCD.to_owned()))
+            .ok_or_else(|| EtcdError::Broken(NO_ETCD.to_owned()))
     }
 }
 

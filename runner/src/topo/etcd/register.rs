@@ -11,7 +11,7 @@ use vtflow_planner::Answer;
 
 use super::{
     EtcdTopology,
-    cluster::Trouble,
+    cluster::EtcdError,
     place::{Place, record_node},
     read::Values,
 };
@@ -184,7 +184,7 @@ fn chunk_length(records: &[&CellRecord]) -> usize {
     records.iter().take(TXN_OPS).take_while(fits).count().max(1)
 }
 
-fn put_failure(trouble: &Trouble, node: &str, place: &Place) -> PutError {
+fn put_failure(trouble: &EtcdError, node: &str, place: &Place) -> PutError {
     failure(&trouble.as_answer(node, &place.address, &place.root))
 }
 
