@@ -31,6 +31,8 @@ pub mod formats;
 pub mod limits;
 mod operation;
 pub mod ops;
+pub mod preview;
+pub mod request;
 pub mod rpc;
 pub mod serve;
 pub mod shell;

@@ -6,6 +6,9 @@ pub const GET_WORKFLOWS: &str = "/vtctlservice.Vtctld/GetWorkflows";
 /// `vtctlservice.Vtctld/GetSchemaMigrations`: [`crate::ops`], `schema_migrations`.
 pub const GET_SCHEMA_MIGRATIONS: &str = "/vtctlservice.Vtctld/GetSchemaMigrations";
 
+/// `vtctlservice.Vtctld/FindAllShardsInKeyspace`: [`crate::ops`], `topology`.
+pub const FIND_ALL_SHARDS_IN_KEYSPACE: &str = "/vtctlservice.Vtctld/FindAllShardsInKeyspace";
+
 /// `vtctlservice.Vtctld/GetTopologyPath`: [`crate::ops`], `topology`.
 pub const GET_TOPOLOGY_PATH: &str = "/vtctlservice.Vtctld/GetTopologyPath";
 

@@ -1,12 +1,11 @@
 //! What a request would ask, over a topology that is only looked at: the page's Plan view.
 
-use std::collections::BTreeMap;
-
 use prost::Message;
 use serde::{Deserialize, Serialize};
 use vtflow_planner::{
-    Answer, Ask, Call, Failure, Flow, Record, Reply, Status, Timestamp, What,
+    Call, Failure, Record, Reply, Status, Timestamp,
     explain::Plan,
+    preview::{Preview, Records, preview},
     proto::vtflow::VExecResponse,
     rpc,
     vexec::{Scope, Statement},
@@ -60,58 +59,17 @@ pub fn plan(
 }
 
 fn planned(call: &Call, now: Timestamp, records: Vec<Given>) -> Planned {
-    let records: BTreeMap<(String, String), (Vec<u8>, i64)> = records
+    let records: Records = records
         .into_iter()
         .map(|Given { cell, record: Record { path, value, version } }| ((cell, path), (value, version)))
         .collect();
-    let mut flow = Flow::start(call, now);
-    let mut all = Vec::new();
-    loop {
-        let asks = flow.asks();
-        if asks.is_empty() {
-            break;
-        }
-        for ask in &asks {
-            if let Some(answer) = answer(&records, ask) {
-                flow.answer(ask.id, answer);
-            }
-        }
-        all.extend(asks);
-    }
-    let failures = flow.failures();
-    let reply = flow.into_reply();
+    let Preview { asks, failures, reply } = preview(call, now, &records);
     let statements = match &reply {
         Some(Reply { result: Ok(bytes), .. }) if call.path == rpc::VEXEC => statements(bytes),
         _ => Vec::new(),
     };
     let refused = reply.and_then(|reply| reply.result.err());
-    Planned { plan: Plan::new(&call.path, &all, Vec::new()), failures, refused, statements }
-}
-
-/// What the records answer; `None` for what only a cluster can.
-fn answer(records: &BTreeMap<(String, String), (Vec<u8>, i64)>, ask: &Ask) -> Option<Answer> {
-    match &ask.what {
-        What::TopoGet { cell, path } => Some(match records.get(&(cell.clone(), path.clone())) {
-            Some((value, version)) => Answer::Found { value: value.clone(), version: *version },
-            None => Answer::Missing { node: format!("{cell}:{path}") },
-        }),
-        What::TopoRange { cell, prefix } | What::TopoList { cell, prefix } => {
-            let has_values = matches!(ask.what, What::TopoRange { .. });
-            let below: Vec<Record> = records
-                .iter()
-                .filter(|((of, path), _)| of == cell && path.starts_with(prefix.as_str()))
-                .map(|((_, path), (value, version))| Record {
-                    path: path.clone(),
-                    value: if has_values { value.clone() } else { Vec::new() },
-                    version: *version,
-                })
-                .collect();
-            Some(if below.is_empty() { Answer::Missing { node: format!("{cell}:{prefix}") } } else { Answer::Range(below) })
-        }
-        What::TopoLock { .. } => Some(Answer::Locked),
-        What::TopoUnlock { .. } => Some(Answer::Unlocked),
-        What::TopoPut { .. } | What::TabletCall { .. } | What::TabletPage { .. } => None,
-    }
+    Planned { plan: Plan::new(&call.path, &asks, Vec::new()), failures, refused, statements }
 }
 
 fn statements(reply: &[u8]) -> Vec<Target> {

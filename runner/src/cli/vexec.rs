@@ -83,7 +83,8 @@ pub(crate) async fn run(cluster: &OpenCluster, args: VexecArgs) -> anyhow::Resul
     if Statement::parse(&args.sql, scope).is_ok_and(|statement| statement.kind().is_write()) {
         let request = VExecRequest { dry_run: false, ..request }.encode_to_vec();
         let how = ChangeArgs::new(Vec::new(), args.dry_run, args.write.yes, args.output == Format::Json);
-        return confirm::run(cluster, Change { path: rpc::VEXEC, request, force: args.write.force, word: None }, how).await;
+        return confirm::run(cluster, Change { path: rpc::VEXEC.into(), request, force: args.write.force, word: None }, how)
+            .await;
     }
     let options = CallOptions { strict: args.strict, ..CallOptions::default() };
     let call = Call { path: rpc::VEXEC.into(), request: request.encode_to_vec(), options };

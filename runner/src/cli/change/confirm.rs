@@ -67,7 +67,7 @@ impl ChangeArgs {
 
 /// A request that changes something: what stands behind a verb.
 pub(crate) struct Change {
-    pub(crate) path: &'static str,
+    pub(crate) path: String,
     pub(crate) request: Vec<u8>,
     /// As [`CallOptions::force`].
     pub(crate) force: bool,
@@ -78,7 +78,7 @@ pub(crate) struct Change {
 /// Plans the request, shows the plan, asks, performs it.
 pub(crate) async fn run(cluster: &OpenCluster, change: Change, args: ChangeArgs) -> anyhow::Result<ExitCode> {
     let options = CallOptions { force: change.force, shards: args.shards, ..CallOptions::default() };
-    let call = Call { path: change.path.into(), request: change.request, options };
+    let call = Call { path: change.path, request: change.request, options };
     let Some(plan) = preview(cluster, &call).await? else { return Ok(ExitCode::from(2)) };
     if args.dry_run {
         terminal::print(&match args.confirm.output {

@@ -7,12 +7,9 @@ use std::{process::ExitCode, time::Duration};
 use clap::{Args, Subcommand};
 use prost::Message;
 use vtflow_planner::{
-    Timestamp,
-    proto::{
-        topodata::ThrottledAppRule,
-        vtctldata::{CancelSchemaMigrationRequest, UpdateThrottlerConfigRequest},
-        vttime::Time,
-    },
+    Call, CallOptions, Timestamp,
+    proto::{topodata::ThrottledAppRule, vtctldata::UpdateThrottlerConfigRequest, vttime::Time},
+    request::{MigrationVerb, Request},
     rpc,
     sidecar::is_uuid,
 };
@@ -85,7 +82,7 @@ async fn throttle(cluster: &OpenCluster, args: MigrationArgs, rule: ThrottledApp
     };
     confirm::run(
         cluster,
-        Change { path: rpc::UPDATE_THROTTLER_CONFIG, request: request.encode_to_vec(), force: false, word: None },
+        Change { path: rpc::UPDATE_THROTTLER_CONFIG.into(), request: request.encode_to_vec(), force: false, word: None },
         change,
     )
     .await
@@ -101,12 +98,12 @@ fn after(now: Timestamp, expire: Duration) -> Time {
 }
 
 pub(crate) async fn run(cluster: &OpenCluster, command: MigrationCommand) -> anyhow::Result<ExitCode> {
-    let (path, args) = match command {
-        MigrationCommand::Cancel(args) => (rpc::CANCEL_SCHEMA_MIGRATION, args),
-        MigrationCommand::Cleanup(args) => (rpc::CLEANUP_SCHEMA_MIGRATION, args),
-        MigrationCommand::Complete(args) => (rpc::COMPLETE_SCHEMA_MIGRATION, args),
-        MigrationCommand::Launch(args) => (rpc::LAUNCH_SCHEMA_MIGRATION, args),
-        MigrationCommand::Retry(args) => (rpc::RETRY_SCHEMA_MIGRATION, args),
+    let (verb, args) = match command {
+        MigrationCommand::Cancel(args) => (MigrationVerb::Cancel, args),
+        MigrationCommand::Cleanup(args) => (MigrationVerb::Cleanup, args),
+        MigrationCommand::Complete(args) => (MigrationVerb::Complete, args),
+        MigrationCommand::Launch(args) => (MigrationVerb::Launch, args),
+        MigrationCommand::Retry(args) => (MigrationVerb::Retry, args),
         MigrationCommand::Throttle(ThrottleArgs { migration, ratio, expire }) => {
             let expires_at = Some(after(cluster.now(), expire));
             return throttle(cluster, migration, ThrottledAppRule { ratio, expires_at, ..ThrottledAppRule::default() }).await;
@@ -115,10 +112,10 @@ pub(crate) async fn run(cluster: &OpenCluster, command: MigrationCommand) -> any
             let expires_at = Some(Time::default());
             return throttle(cluster, args, ThrottledAppRule { expires_at, ..ThrottledAppRule::default() }).await;
         }
-        MigrationCommand::ForceCutover(args) => (rpc::FORCE_CUT_OVER_SCHEMA_MIGRATION, args),
+        MigrationCommand::ForceCutover(args) => (MigrationVerb::ForceCutover, args),
     };
     let MigrationArgs { keyspace, uuid, change } = args;
-    // The six messages are one.
-    let request = CancelSchemaMigrationRequest { keyspace, uuid, caller_id: None }.encode_to_vec();
+    let wanted = Request::Migration { keyspace, uuid, verb, shards: Vec::new() };
+    let Call { path, request, .. } = wanted.call(CallOptions::default());
     confirm::run(cluster, Change { path, request, force: false, word: None }, change).await
 }

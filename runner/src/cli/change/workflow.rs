@@ -7,12 +7,14 @@ use std::{collections::BTreeMap, process::ExitCode};
 use clap::{ArgAction, Args, Subcommand};
 use prost::Message;
 use vtflow_planner::{
+    Call, CallOptions,
     proto::{
-        binlogdata::{OnDdlAction, VReplicationWorkflowState},
+        binlogdata::OnDdlAction,
         tabletmanagerdata::{TabletSelectionPreference, UpdateVReplicationWorkflowRequest},
         topodata::TabletType,
-        vtctldata::{WorkflowDeleteRequest, WorkflowUpdateRequest},
+        vtctldata::WorkflowUpdateRequest,
     },
+    request::{Request, StateChange, unchanged},
     rpc,
 };
 
@@ -87,46 +89,32 @@ pub(crate) struct UpdateArgs {
 }
 
 pub(crate) async fn run(cluster: &OpenCluster, command: WorkflowCommand) -> anyhow::Result<ExitCode> {
-    let (which, wanted, args) = match command {
+    let (which, action, args) = match command {
         WorkflowCommand::Delete(args) => return delete(cluster, args).await,
-        WorkflowCommand::Start(args) => (args.which, in_state(VReplicationWorkflowState::Running), args.change),
-        WorkflowCommand::Stop(args) => (args.which, in_state(VReplicationWorkflowState::Stopped), args.change),
-        WorkflowCommand::Update(args) => {
-            let wanted = args.wanted()?;
-            (args.which, wanted, args.change)
-        }
+        WorkflowCommand::Update(args) => return update(cluster, args).await,
+        WorkflowCommand::Start(args) => (args.which, StateChange::Start, args.change),
+        WorkflowCommand::Stop(args) => (args.which, StateChange::Stop, args.change),
     };
-    let WhichArgs { keyspace, name, force } = which;
+    let WhichArgs { keyspace, name: workflow, force } = which;
+    let wanted = Request::Update { keyspace, workflow, action, shards: Vec::new() };
+    let Call { path, request, .. } = wanted.call(CallOptions::default());
+    confirm::run(cluster, Change { path, request, force, word: None }, args).await
+}
+
+async fn update(cluster: &OpenCluster, args: UpdateArgs) -> anyhow::Result<ExitCode> {
+    let wanted = args.wanted()?;
+    let WhichArgs { keyspace, name, force } = args.which;
     let tablet_request = Some(UpdateVReplicationWorkflowRequest { workflow: name, ..wanted });
     let request = WorkflowUpdateRequest { keyspace, tablet_request }.encode_to_vec();
-    confirm::run(cluster, Change { path: rpc::WORKFLOW_UPDATE, request, force, word: None }, args).await
+    confirm::run(cluster, Change { path: rpc::WORKFLOW_UPDATE.into(), request, force, word: None }, args.change).await
 }
 
 async fn delete(cluster: &OpenCluster, args: DeleteArgs) -> anyhow::Result<ExitCode> {
-    let WhichArgs { keyspace, name, force } = args.which;
-    let request = WorkflowDeleteRequest {
-        keyspace,
-        workflow: name,
-        keep_data: true,
-        keep_routing_rules: true,
-        ignore_source_keyspace: args.ignore_source,
-        ..WorkflowDeleteRequest::default()
-    };
-    let word = Some(request.workflow.clone());
-    confirm::run(cluster, Change { path: rpc::WORKFLOW_DELETE, request: request.encode_to_vec(), force, word }, args.change).await
-}
-
-/// A request that changes nothing: what is left out would be emptied by some releases.
-fn unchanged() -> UpdateVReplicationWorkflowRequest {
-    UpdateVReplicationWorkflowRequest {
-        cells: vec!["NULL".into()],
-        tablet_types: vec![-1],
-        ..UpdateVReplicationWorkflowRequest::default()
-    }
-}
-
-fn in_state(state: VReplicationWorkflowState) -> UpdateVReplicationWorkflowRequest {
-    UpdateVReplicationWorkflowRequest { state: Some(state.into()), ..unchanged() }
+    let WhichArgs { keyspace, name: workflow, force } = args.which;
+    let word = Some(workflow.clone());
+    let wanted = Request::Delete { keyspace, workflow, ignore_source: args.ignore_source, shards: Vec::new() };
+    let Call { path, request, .. } = wanted.call(CallOptions::default());
+    confirm::run(cluster, Change { path, request, force, word }, args.change).await
 }
 
 impl UpdateArgs {

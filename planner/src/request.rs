@@ -1,0 +1,192 @@
+//! What a person can ask, as plain data, and the call that each makes: one place for the command line and the page.
+//!
+//! Source of the messages: `go/cmd/vtctldclient/command` (`vreplication/common/update.go`, `workflow/state.go`, `onlineddl.go`).
+
+use prost::Message;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    contract::{Call, CallOptions},
+    proto::{
+        binlogdata::VReplicationWorkflowState,
+        tabletmanagerdata::UpdateVReplicationWorkflowRequest,
+        vtctldata::{
+            CancelSchemaMigrationRequest, FindAllShardsInKeyspaceRequest, GetSchemaMigrationsRequest, GetWorkflowsRequest,
+            WorkflowDeleteRequest, WorkflowUpdateRequest,
+        },
+        vtflow::VExecRequest,
+    },
+    rpc,
+};
+
+/// A request. Texts and lists that are left out are empty; empty shards are all.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+#[allow(missing_docs, reason = "the fields are those of the messages")]
+pub enum Request {
+    /// The workflows of a keyspace.
+    Workflows {
+        keyspace: String,
+        #[serde(default)]
+        workflow: String,
+        #[serde(default)]
+        logs: bool,
+        #[serde(default)]
+        active_only: bool,
+        #[serde(default)]
+        shards: Vec<String>,
+    },
+    /// The schema migrations of a keyspace.
+    Migrations {
+        keyspace: String,
+        #[serde(default)]
+        uuid: String,
+    },
+    /// The shards of a keyspace.
+    Shards { keyspace: String },
+    /// A statement on the sidecar tables: what each target would be sent.
+    Vexec {
+        keyspace: String,
+        #[serde(default)]
+        workflow: String,
+        sql: String,
+        #[serde(default)]
+        shards: Vec<String>,
+    },
+    /// Starts or stops the streams of a workflow.
+    Update {
+        keyspace: String,
+        workflow: String,
+        action: StateChange,
+        #[serde(default)]
+        shards: Vec<String>,
+    },
+    /// Deletes the streams of a workflow; tables and routing rules are kept.
+    Delete {
+        keyspace: String,
+        workflow: String,
+        #[serde(default)]
+        ignore_source: bool,
+        #[serde(default)]
+        shards: Vec<String>,
+    },
+    /// Changes a schema migration, or all of them.
+    Migration {
+        keyspace: String,
+        /// A UUID, or `all`.
+        uuid: String,
+        verb: MigrationVerb,
+        #[serde(default)]
+        shards: Vec<String>,
+    },
+}
+
+/// The state that streams are brought into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StateChange {
+    /// They run.
+    Start,
+    /// They stop.
+    Stop,
+}
+
+/// What is done to schema migrations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MigrationVerb {
+    /// Those that are queued, ready or running are given up.
+    Cancel,
+    /// What finished ones have left behind may go.
+    Cleanup,
+    /// Those that wait with their cut-over cut over.
+    Complete,
+    /// They cut over although transactions or locks are in the way.
+    ForceCutover,
+    /// Those that wait with their launch begin.
+    Launch,
+    /// A failed or cancelled one begins again.
+    Retry,
+}
+
+impl MigrationVerb {
+    /// The gRPC path of its RPC.
+    pub fn path(self) -> &'static str {
+        match self {
+            Self::Cancel => rpc::CANCEL_SCHEMA_MIGRATION,
+            Self::Cleanup => rpc::CLEANUP_SCHEMA_MIGRATION,
+            Self::Complete => rpc::COMPLETE_SCHEMA_MIGRATION,
+            Self::ForceCutover => rpc::FORCE_CUT_OVER_SCHEMA_MIGRATION,
+            Self::Launch => rpc::LAUNCH_SCHEMA_MIGRATION,
+            Self::Retry => rpc::RETRY_SCHEMA_MIGRATION,
+        }
+    }
+}
+
+impl Request {
+    /// The call that asks this. Shards for which the message has no field go into the options.
+    pub fn call(self, options: CallOptions) -> Call {
+        let (path, request, shards) = match self {
+            Self::Workflows { keyspace, workflow, logs, active_only, shards } => {
+                let include_logs = logs;
+                let request = GetWorkflowsRequest {
+                    keyspace,
+                    workflow,
+                    include_logs,
+                    active_only,
+                    shards,
+                    ..GetWorkflowsRequest::default()
+                };
+                (rpc::GET_WORKFLOWS, request.encode_to_vec(), Vec::new())
+            }
+            Self::Migrations { keyspace, uuid } => {
+                let request = GetSchemaMigrationsRequest { keyspace, uuid, ..GetSchemaMigrationsRequest::default() };
+                (rpc::GET_SCHEMA_MIGRATIONS, request.encode_to_vec(), Vec::new())
+            }
+            Self::Shards { keyspace } => {
+                (rpc::FIND_ALL_SHARDS_IN_KEYSPACE, FindAllShardsInKeyspaceRequest { keyspace }.encode_to_vec(), Vec::new())
+            }
+            Self::Vexec { keyspace, workflow, sql, shards } => {
+                let request = VExecRequest { keyspace, workflow, sql, shards, dry_run: true };
+                (rpc::VEXEC, request.encode_to_vec(), Vec::new())
+            }
+            Self::Update { keyspace, workflow, action, shards } => {
+                let state = match action {
+                    StateChange::Start => VReplicationWorkflowState::Running,
+                    StateChange::Stop => VReplicationWorkflowState::Stopped,
+                };
+                let wanted = UpdateVReplicationWorkflowRequest { workflow, state: Some(state.into()), shards, ..unchanged() };
+                let request = WorkflowUpdateRequest { keyspace, tablet_request: Some(wanted) };
+                (rpc::WORKFLOW_UPDATE, request.encode_to_vec(), Vec::new())
+            }
+            Self::Delete { keyspace, workflow, ignore_source, shards } => {
+                let request = WorkflowDeleteRequest {
+                    keyspace,
+                    workflow,
+                    keep_data: true,
+                    keep_routing_rules: true,
+                    ignore_source_keyspace: ignore_source,
+                    shards,
+                    ..WorkflowDeleteRequest::default()
+                };
+                (rpc::WORKFLOW_DELETE, request.encode_to_vec(), Vec::new())
+            }
+            Self::Migration { keyspace, uuid, verb, shards } => {
+                // The six messages are one.
+                let request = CancelSchemaMigrationRequest { keyspace, uuid, caller_id: None };
+                (verb.path(), request.encode_to_vec(), shards)
+            }
+        };
+        Call { path: path.into(), request, options: CallOptions { shards: [options.shards, shards].concat(), ..options } }
+    }
+}
+
+/// A change of a workflow's streams that leaves them as they are. `NULL` and -1 keep cells and tablet types: what is left out would be
+/// emptied by some releases.
+pub fn unchanged() -> UpdateVReplicationWorkflowRequest {
+    UpdateVReplicationWorkflowRequest {
+        cells: vec!["NULL".into()],
+        tablet_types: vec![-1],
+        ..UpdateVReplicationWorkflowRequest::default()
+    }
+}
