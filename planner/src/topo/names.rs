@@ -1,11 +1,11 @@
 //! Names that become parts of topology paths, and of the names of files: what is allowed, and the paths themselves.
 //!
 //! Every name is checked here before it is put into a path, so that no request and no record can reach outside its directory. Names that
-//! go further than into a path of the topology are read once into [`CellName`] and [`TabletName`], which hold nothing else.
+//! go further are read once into types that hold nothing else: [`KeyspaceName`], [`ShardName`], [`CellName`], [`TabletName`].
 
-use std::fmt;
+use std::{fmt, ops::Deref};
 
-use crate::{limits, proto::topodata::TabletAlias};
+use crate::{contract::Status, limits, proto::topodata::TabletAlias};
 
 /// The cell that holds what belongs to no cell: keyspaces, shards, cell records.
 pub const GLOBAL: &str = "global";
@@ -218,20 +218,116 @@ pub(crate) fn cell_info_path(cell: &str) -> String {
     format!("cells/{cell}/CellInfo")
 }
 
-/// The directory of a keyspace's shards, global.
-pub(crate) fn shards_prefix(keyspace: &str) -> String {
-    format!("keyspaces/{keyspace}/shards/")
+/// The name of a keyspace, checked: only through it is there a path of a keyspace's records.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct KeyspaceName(String);
+
+impl KeyspaceName {
+    /// Reads a name.
+    ///
+    /// # Errors
+    /// As [`check_object`].
+    pub(crate) fn parse(name: &str) -> Result<Self, BadName> {
+        check_object(name).map(|()| Self(name.to_owned()))
+    }
+
+    /// Reads the name in a request.
+    ///
+    /// # Errors
+    /// The status that the request fails with.
+    pub(crate) fn of_request(name: &str) -> Result<Self, Status> {
+        Self::parse(name).map_err(|bad| Status::unknown(no_keyspace_can_be(name, &bad)))
+    }
+
+    /// The directory of its records, without a slash at the end.
+    pub(crate) fn directory(&self) -> String {
+        format!("keyspaces/{self}")
+    }
+
+    /// Its record, global.
+    pub(crate) fn record_path(&self) -> String {
+        format!("keyspaces/{self}/Keyspace")
+    }
+
+    /// What a cell serves of it, in that cell.
+    pub(crate) fn srv_keyspace_path(&self) -> String {
+        format!("keyspaces/{self}/SrvKeyspace")
+    }
+
+    /// Its vschema, global.
+    pub(crate) fn vschema_path(&self) -> String {
+        format!("keyspaces/{self}/VSchema")
+    }
+
+    /// The directory of its shards, global.
+    pub(crate) fn shards_prefix(&self) -> String {
+        format!("keyspaces/{self}/shards/")
+    }
+
+    /// The record of one of its shards, global.
+    pub(crate) fn shard_path(&self, shard: &ShardName) -> String {
+        format!("keyspaces/{self}/shards/{shard}/Shard")
+    }
+
+    /// Which tablets of a shard a cell has, in that cell.
+    pub(crate) fn shard_replication_path(&self, shard: &ShardName) -> String {
+        format!("keyspaces/{self}/shards/{shard}/ShardReplication")
+    }
 }
 
-/// The record of a keyspace, global.
-pub(crate) fn keyspace_path(keyspace: &str) -> String {
-    format!("keyspaces/{keyspace}/Keyspace")
+/// Why nothing can be read of a keyspace of this name.
+pub(crate) fn no_keyspace_can_be(name: &str, bad: &BadName) -> String {
+    format!("keyspace {name:?} cannot exist: {bad}")
 }
 
-/// The record of a shard, global.
-pub(crate) fn shard_path(keyspace: &str, shard: &str) -> String {
-    format!("keyspaces/{keyspace}/shards/{shard}/Shard")
+/// The name of a shard, checked as far as paths go: not every such name is a key range.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ShardName(String);
+
+impl ShardName {
+    /// Reads a name from a record or a directory.
+    ///
+    /// # Errors
+    /// As [`check_object`].
+    pub(crate) fn parse(name: &str) -> Result<Self, BadName> {
+        check_object(name).map(|()| Self(name.to_owned()))
+    }
+
+    /// Reads a name that must be one of a key range where it has a dash.
+    ///
+    /// # Errors
+    /// As [`check_shard`].
+    pub(crate) fn of_request(name: &str) -> Result<Self, String> {
+        check_shard(name).map(|()| Self(name.to_owned()))
+    }
 }
+
+/// The names are texts wherever they are shown or compared.
+macro_rules! text {
+    ($($name:ident)*) => {$(
+        impl Deref for $name {
+            type Target = str;
+
+            fn deref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&self.0, f)
+            }
+        }
+    )*};
+}
+
+text!(KeyspaceName ShardName);
 
 /// The record of a tablet, in its cell.
 pub(crate) fn tablet_path(alias: &str) -> String {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message;
 
-use super::names::{self, GLOBAL};
+use super::names::{self, GLOBAL, KeyspaceName, ShardName};
 use crate::{
     contract::{Answer, AskId, Failure, Lost, Status, TabletAddress, What},
     limits,
@@ -104,7 +104,7 @@ impl Event {
 
 /// The search for the targets of one keyspace.
 pub(crate) struct Targets {
-    keyspace: String,
+    keyspace: KeyspaceName,
     /// Without duplicates, in the request's order; empty means all.
     wanted: Vec<String>,
     waiting: BTreeMap<AskId, Waiting>,
@@ -130,11 +130,11 @@ impl Targets {
     /// # Errors
     /// A keyspace name that cannot be part of a path.
     pub(crate) fn start(keyspace: &str, shards: &[String], asks: &mut Asks) -> Result<Self, Status> {
-        names::check_object(keyspace).map_err(|bad| Status::unknown(format!("keyspace {keyspace:?} cannot exist: {bad}")))?;
+        let keyspace = KeyspaceName::of_request(keyspace)?;
         let mut seen = BTreeSet::new();
         let wanted = shards.iter().filter(|shard| seen.insert(shard.as_str())).cloned().collect();
-        let id = asks.release(What::TopoRange { cell: GLOBAL.into(), prefix: names::shards_prefix(keyspace) });
-        Ok(Self { keyspace: keyspace.into(), wanted, waiting: BTreeMap::from([(id, Waiting::Shards)]), count: 0 })
+        let id = asks.release(What::TopoRange { cell: GLOBAL.into(), prefix: keyspace.shards_prefix() });
+        Ok(Self { keyspace, wanted, waiting: BTreeMap::from([(id, Waiting::Shards)]), count: 0 })
     }
 
     /// How many targets there are, at most: known when the first of them is.
@@ -171,7 +171,7 @@ impl Targets {
     }
 
     fn shards(&mut self, answer: Answer, asks: &mut Asks) -> Vec<Event> {
-        let prefix = names::shards_prefix(&self.keyspace);
+        let prefix = self.keyspace.shards_prefix();
         let records = match answer {
             Answer::Range(records) => records,
             Answer::Missing { node } => return self.no_shards(node, asks),
@@ -209,13 +209,14 @@ impl Targets {
     /// Reads one shard's record again, because the tablet that it named is not its primary any more. Ends, as the first time,
     /// in one event about that shard.
     pub(crate) fn again(&mut self, shard: &str, asks: &mut Asks) {
-        let path = format!("{}{shard}/Shard", names::shards_prefix(&self.keyspace));
-        let id = asks.release(What::TopoGet { cell: GLOBAL.into(), path });
+        // A name that is none has had its event before this.
+        let Ok(name) = ShardName::parse(shard) else { return };
+        let id = asks.release(What::TopoGet { cell: GLOBAL.into(), path: self.keyspace.shard_path(&name) });
         self.waiting.insert(id, Waiting::Shard(shard.to_owned()));
     }
 
     fn no_shards(&mut self, node: String, asks: &mut Asks) -> Vec<Event> {
-        let id = asks.release(What::TopoGet { cell: GLOBAL.into(), path: names::keyspace_path(&self.keyspace) });
+        let id = asks.release(What::TopoGet { cell: GLOBAL.into(), path: self.keyspace.record_path() });
         self.waiting.insert(id, Waiting::Keyspace { node });
         Vec::new()
     }
@@ -238,7 +239,7 @@ impl Targets {
         let unreached = |place, lost, message| Some(Event::Unreached(Unreached { place, lost, message }));
         let unread = |shard| Place { shard, alias: None, tablet_controls: Vec::new(), is_primary_serving: false };
         let keyspace = &self.keyspace;
-        if let Err(bad) = names::check_object(&shard) {
+        if let Err(bad) = ShardName::parse(&shard) {
             return unreached(unread(shard), Lost::Shard, format!("a shard of this name cannot be read: {bad}"));
         }
         let Some(value) = value else {

@@ -460,7 +460,7 @@ impl Operation for Throttle {
 }
 
 fn path(keyspace: &str, cell: &str) -> String {
-    if cell == GLOBAL { names::keyspace_path(keyspace) } else { format!("keyspaces/{keyspace}/SrvKeyspace") }
+    if cell == GLOBAL { format!("keyspaces/{keyspace}/Keyspace") } else { format!("keyspaces/{keyspace}/SrvKeyspace") }
 }
 
 /// The content of a message field; several of one number are one message, joined. `None` if there is none.

@@ -25,7 +25,7 @@ use crate::{
     },
     sidecar::query::Query,
     topo::{
-        names::{self, CELLS_PREFIX, CellName, GLOBAL, TABLETS_PREFIX, TabletName},
+        names::{CELLS_PREFIX, CellName, GLOBAL, KeyspaceName, TABLETS_PREFIX, TabletName},
         targets,
     },
 };
@@ -34,7 +34,7 @@ use crate::{
 const RULES: [&str; 4] = ["RoutingRules", "ShardRoutingRules", "routing_rules/keyspace/Rules", "MirrorRules"];
 
 pub(crate) struct Snapshot {
-    keyspaces: BTreeSet<String>,
+    keyspaces: BTreeSet<KeyspaceName>,
     waiting: BTreeMap<AskId, Waiting>,
     /// By cell and path.
     records: BTreeMap<(String, String), Record>,
@@ -104,11 +104,10 @@ impl Snapshot {
         if request.keyspaces.is_empty() {
             return Err(Status::unknown("a snapshot is of keyspaces: name at least one"));
         }
-        for keyspace in &request.keyspaces {
-            names::check_object(keyspace).map_err(|bad| Status::unknown(format!("keyspace {keyspace:?} cannot exist: {bad}")))?;
-        }
+        let keyspaces = request.keyspaces.iter().map(|name| KeyspaceName::of_request(name));
+        let keyspaces = keyspaces.collect::<Result<BTreeSet<_>, _>>()?;
         let mut snapshot = Self {
-            keyspaces: request.keyspaces.into_iter().collect(),
+            keyspaces,
             waiting: BTreeMap::new(),
             records: BTreeMap::new(),
             tablets: BTreeMap::new(),
@@ -131,8 +130,8 @@ impl Snapshot {
 
     fn keyspaces_of(&mut self, cell: &str, asks: &mut Asks) {
         for keyspace in self.keyspaces.clone() {
-            let id = asks.release(What::TopoRange { cell: cell.into(), prefix: format!("keyspaces/{keyspace}/") });
-            self.waiting.insert(id, Waiting::Keyspace { cell: cell.into(), keyspace });
+            let id = asks.release(What::TopoRange { cell: cell.into(), prefix: keyspace.directory() + "/" });
+            self.waiting.insert(id, Waiting::Keyspace { cell: cell.into(), keyspace: keyspace.to_string() });
         }
     }
 
@@ -203,7 +202,7 @@ impl Snapshot {
             let place = if shown.is_empty() { format!(" {:?} of cell {cell}", cut(&record.path)) } else { String::new() };
             return self.fail("", "", &shown, format!("the tablet's record{place} cannot be read"));
         };
-        if !self.keyspaces.contains(&tablet.keyspace) {
+        if !self.keyspaces.iter().any(|keyspace| **keyspace == tablet.keyspace) {
             return;
         }
         let its_own = name.and_then(|name| {

@@ -8,7 +8,7 @@ use crate::{
     limits,
     operation::{Asks, Operation, conclude, decode},
     proto::{topodata, vschema, vtctldata as rpcs},
-    topo::names::{self, GLOBAL},
+    topo::names::{self, GLOBAL, KeyspaceName},
     wire::Message,
 };
 
@@ -26,9 +26,12 @@ pub(super) struct PerCell {
     fatal: Option<Status>,
 }
 
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, PartialEq)]
 enum Wanted {
-    Keyspace,
+    /// The record under this path.
+    Keyspace {
+        path: String,
+    },
     KeyspaceNames,
     VSchema,
 }
@@ -49,8 +52,8 @@ pub(super) struct Request {
 /// `GetSrvKeyspaces`.
 pub(super) fn srv_keyspaces(call: &Call) -> Result<Request, Status> {
     let rpcs::GetSrvKeyspacesRequest { keyspace, cells } = decode(call)?;
-    names::check_object(&keyspace).map_err(|bad| Status::unknown(format!("keyspace {keyspace:?} cannot exist: {bad}")))?;
-    Ok(Request { what: Wanted::Keyspace, keyspace, cells })
+    let path = KeyspaceName::of_request(&keyspace)?.srv_keyspace_path();
+    Ok(Request { what: Wanted::Keyspace { path }, keyspace, cells })
 }
 
 /// `GetSrvVSchemas`.
@@ -86,7 +89,7 @@ impl PerCell {
             check_cell(cell)?;
         }
         // Cells of GetSrvVSchemas that do not exist are left out, so the list is wanted in any case.
-        if this.cells.is_empty() || what == Wanted::VSchema {
+        if this.cells.is_empty() || this.what == Wanted::VSchema {
             let id = asks.release(What::TopoRange { cell: GLOBAL.into(), prefix: names::CELLS_PREFIX.into() });
             this.waiting.insert(id, Waiting::Cells);
         } else {
@@ -99,8 +102,8 @@ impl PerCell {
 
     fn ask(&mut self, cell: String, asks: &mut Asks) {
         let of = cell.clone();
-        let id = asks.release(match self.what {
-            Wanted::Keyspace => What::TopoGet { cell: of, path: format!("keyspaces/{}/SrvKeyspace", self.keyspace) },
+        let id = asks.release(match &self.what {
+            Wanted::Keyspace { path } => What::TopoGet { cell: of, path: path.clone() },
             Wanted::VSchema => What::TopoGet { cell: of, path: "SrvVSchema".into() },
             Wanted::KeyspaceNames => What::TopoList { cell: of, prefix: "keyspaces/".into() },
         });

@@ -5,7 +5,7 @@ use crate::{
     contract::{Answer, AskId, Call, Code, Failure, Reply, Status, What},
     operation::{Asks, Operation, decode},
     proto::{topodata, vschema, vtctldata as rpcs},
-    topo::names::{self, GLOBAL},
+    topo::names::{self, GLOBAL, KeyspaceName, ShardName},
     wire::Message,
 };
 
@@ -91,17 +91,17 @@ impl Operation for One {
 pub(super) fn keyspace(call: &Call) -> Result<OneRead, Status> {
     let name = decode::<rpcs::GetKeyspaceRequest>(call)?.keyspace;
     // The text is doubled in Vitess, too.
-    names::check_object(&name).map_err(|bad| Status::unknown(format!("GetKeyspace: {bad}: {bad}")))?;
-    let read = OneRead { bad: "bad keyspace data: ".into(), ..global::<topodata::Keyspace>(names::keyspace_path(&name)) };
+    let keyspace = KeyspaceName::parse(&name).map_err(|bad| Status::unknown(format!("GetKeyspace: {bad}: {bad}")))?;
+    let read = OneRead { bad: "bad keyspace data: ".into(), ..global::<topodata::Keyspace>(keyspace.record_path()) };
     Ok(OneRead { shape: Shape::Keyspace(name), ..read })
 }
 
 pub(super) fn shard(call: &Call) -> Result<OneRead, Status> {
     let rpcs::GetShardRequest { keyspace, shard_name } = decode(call)?;
-    names::check_object(&keyspace).map_err(|bad| Status::unknown(bad.to_string()))?;
-    names::check_shard(&shard_name).map_err(Status::unknown)?;
+    let name = KeyspaceName::parse(&keyspace).map_err(|bad| Status::unknown(bad.to_string()))?;
+    let path = name.shard_path(&ShardName::of_request(&shard_name).map_err(Status::unknown)?);
     let bad = format!("GetShard({keyspace},{shard_name}): bad shard data: ");
-    let read = OneRead { bad, ..global::<topodata::Shard>(names::shard_path(&keyspace, &shard_name)) };
+    let read = OneRead { bad, ..global::<topodata::Shard>(path) };
     Ok(OneRead { shape: Shape::Shard(keyspace, shard_name), ..read })
 }
 
@@ -126,8 +126,8 @@ pub(super) fn tablet(call: &Call) -> Result<OneRead, Status> {
 
 pub(super) fn vschema(call: &Call) -> Result<OneRead, Status> {
     let keyspace = decode::<rpcs::GetVSchemaRequest>(call)?.keyspace;
-    let path = format!("keyspaces/{keyspace}/VSchema");
-    names::check_object(&keyspace).map_err(|_| Status::unknown(no_node(&path)))?;
+    let no_vschema = |_| Status::unknown(no_node(&format!("keyspaces/{keyspace}/VSchema")));
+    let path = KeyspaceName::parse(&keyspace).map_err(no_vschema)?.vschema_path();
     let bad = format!("bad vschema data: {path}: ");
     Ok(OneRead { bad, ..global::<vschema::Keyspace>(path) })
 }

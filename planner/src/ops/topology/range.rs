@@ -10,7 +10,7 @@ use crate::{
     contract::{Answer, AskId, Call, Failure, Reply, Status, What},
     operation::{Asks, Operation, conclude, decode},
     proto::{topodata, vtctldata::FindAllShardsInKeyspaceRequest},
-    topo::names::{self, GLOBAL},
+    topo::names::{self, GLOBAL, KeyspaceName, no_keyspace_can_be},
     wire::Message,
 };
 
@@ -36,7 +36,7 @@ pub(super) struct Listing {
 
 pub(super) enum Listed {
     Keyspaces,
-    Shards { keyspace: String },
+    Shards { keyspace: KeyspaceName },
     Cells,
     CellsAliases,
 }
@@ -53,8 +53,9 @@ pub(super) fn shards(call: &Call) -> Result<(Listed, String), Status> {
 }
 
 fn shards_of(keyspace: &str) -> Result<(Listed, String), Status> {
-    names::check_object(keyspace).map_err(|bad| Status::unknown(format!("{}{bad}", impossible(keyspace))))?;
-    Ok((Listed::Shards { keyspace: keyspace.to_owned() }, names::shards_prefix(keyspace)))
+    let keyspace = KeyspaceName::parse(keyspace).map_err(|bad| Status::unknown(format!("{}{bad}", impossible(keyspace))))?;
+    let prefix = keyspace.shards_prefix();
+    Ok((Listed::Shards { keyspace }, prefix))
 }
 
 /// `GetCellsAliases`. This request and the next two have no fields, but bytes that are no message are refused.
@@ -121,7 +122,7 @@ impl Listing {
                 if let Listed::Shards { keyspace } = &self.what {
                     let node = text.trim_end_matches('/');
                     self.missing = Some(format!("{}{node}", listing(keyspace)));
-                    asks.release(What::TopoGet { cell: GLOBAL.into(), path: names::keyspace_path(keyspace) });
+                    asks.release(What::TopoGet { cell: GLOBAL.into(), path: keyspace.record_path() });
                 }
             }
             Err(Lack::Cell(text) | Lack::Failed(text)) => self.fatal = Some(Status::unknown(text)),
@@ -130,10 +131,11 @@ impl Listing {
 
     /// Asks for a keyspace's record.
     fn keyspace(&mut self, name: String, asks: &mut Asks) {
-        if let Err(bad) = names::check_object(&name) {
-            return self.failures.push(lost(&name, format!("keyspace {name:?} cannot exist: {bad}")));
-        }
-        let id = asks.release(What::TopoGet { cell: GLOBAL.into(), path: names::keyspace_path(&name) });
+        let path = match KeyspaceName::parse(&name) {
+            Ok(keyspace) => keyspace.record_path(),
+            Err(bad) => return self.failures.push(lost(&name, no_keyspace_can_be(&name, &bad))),
+        };
+        let id = asks.release(What::TopoGet { cell: GLOBAL.into(), path });
         self.waiting.insert(id, name);
     }
 
@@ -144,7 +146,7 @@ impl Listing {
             // A directory with nothing but a lock in it.
             (Listed::Shards { .. } | Listed::CellsAliases, None) => reply,
             (Listed::Keyspaces, None) => {
-                let node = names::keyspace_path(name);
+                let node = format!("keyspaces/{name}/Keyspace");
                 self.failures.push(lost(name, format!("node doesn't exist: {node}")));
                 reply
             }
@@ -163,7 +165,7 @@ impl Listing {
                 }
                 Err(error) => {
                     // A shard that is left out would look as if there were none.
-                    let node = names::shard_path(keyspace, name);
+                    let node = format!("{}{name}/Shard", keyspace.shards_prefix());
                     let text = format!("invalid data found for shard \"{name}\" in \"{node}\": {error}");
                     let status = Status::unknown(format!("FindAllShardsInKeyspace({keyspace}): {text}"));
                     self.fatal.get_or_insert(status);

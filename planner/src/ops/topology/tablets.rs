@@ -21,7 +21,7 @@ use crate::{
         vtctldata::GetTabletsRequest,
         vttime::Time,
     },
-    topo::names::{self, GLOBAL},
+    topo::names::{self, GLOBAL, KeyspaceName, ShardName},
     wire::Message,
 };
 
@@ -29,6 +29,8 @@ use crate::{
 pub(super) struct Tablets {
     request: GetTabletsRequest,
     strict: bool,
+    /// The one shard whose tablets are wanted, if so.
+    of_shard: Option<(KeyspaceName, ShardName)>,
     waiting: BTreeMap<AskId, Waiting>,
     /// By alias. `None`: asked for.
     found: BTreeMap<String, Option<Found>>,
@@ -74,6 +76,7 @@ impl Tablets {
         let mut this = Self {
             request,
             strict,
+            of_shard: None,
             waiting: BTreeMap::new(),
             found: BTreeMap::new(),
             shards: None,
@@ -89,10 +92,11 @@ impl Tablets {
         } else if this.is_by_shard() {
             let (keyspace, shard) = (&this.request.keyspace, &this.request.shard);
             let refused = |bad: String| Status::unknown(format!("GetTabletMapForShard({keyspace}, {shard}) failed: {bad}"));
-            names::check_object(keyspace).map_err(|bad| refused(bad.to_string()))?;
-            names::check_shard(shard).map_err(refused)?;
-            let path = names::shard_path(keyspace, shard);
+            let keyspace = KeyspaceName::parse(keyspace).map_err(|bad| refused(bad.to_string()))?;
+            let shard = ShardName::of_request(shard).map_err(refused)?;
+            let path = keyspace.shard_path(&shard);
             this.waiting.insert(asks.release(What::TopoGet { cell: GLOBAL.into(), path }), Waiting::Shard);
+            this.of_shard = Some((keyspace, shard));
             this.all_cells(asks);
         } else if cells.is_empty() {
             this.all_cells(asks);
@@ -115,8 +119,8 @@ impl Tablets {
     }
 
     fn cell(&mut self, cell: String, asks: &mut Asks) {
-        if self.is_by_shard() {
-            let path = format!("keyspaces/{}/shards/{}/ShardReplication", self.request.keyspace, self.request.shard);
+        if let Some((keyspace, shard)) = &self.of_shard {
+            let path = keyspace.shard_replication_path(shard);
             let id = asks.release(What::TopoGet { cell: cell.clone(), path });
             self.waiting.insert(id, Waiting::ShardReplication(cell));
         } else {
@@ -214,12 +218,14 @@ impl Tablets {
         let said: Vec<(String, String)> = if has_all { Vec::new() } else { self.primaries().into_iter().collect() };
         let mut shards = BTreeMap::new();
         for (keyspace, shard) in said {
-            let checked = names::check_object(&keyspace).and_then(|()| names::check_object(&shard));
-            if let Err(bad) = checked {
-                shards.insert((keyspace, shard), Err(bad.to_string()));
-                continue;
-            }
-            let path = names::shard_path(&keyspace, &shard);
+            let path =
+                match KeyspaceName::parse(&keyspace).and_then(|keyspace| Ok(keyspace.shard_path(&ShardName::parse(&shard)?))) {
+                    Ok(path) => path,
+                    Err(bad) => {
+                        shards.insert((keyspace, shard), Err(bad.to_string()));
+                        continue;
+                    }
+                };
             let id = asks.release(What::TopoGet { cell: GLOBAL.into(), path });
             self.waiting.insert(id, Waiting::Term((keyspace, shard)));
         }

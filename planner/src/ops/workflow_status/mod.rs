@@ -42,12 +42,13 @@ use crate::{
         query::{How, Query},
     },
     topo::{
-        names::{self, GLOBAL},
+        names::{self, GLOBAL, KeyspaceName, ShardName},
         targets::{Event, Place, Target, Targets, Unreached, unexpected},
     },
 };
 
 pub(crate) struct WorkflowStatus {
+    keyspace: KeyspaceName,
     request: WorkflowStatusRequest,
     strict: bool,
     now: Timestamp,
@@ -124,6 +125,7 @@ impl WorkflowStatus {
         };
         let streams = GetWorkflows::begin(streams, &CallOptions::default(), now, asks)?;
         let mut this = Self {
+            keyspace: KeyspaceName::of_request(&request.keyspace)?,
             strict: options.strict,
             now,
             streams: Some(streams),
@@ -209,7 +211,7 @@ impl WorkflowStatus {
             }
             served.insert(cell.to_owned(), unread(format!("cell {cell} was not read")));
             self.record(cell, "SrvVSchema".into(), Record::ServedVSchema(cell.into()), asks);
-            let path = format!("keyspaces/{}/SrvKeyspace", self.request.keyspace);
+            let path = self.keyspace.srv_keyspace_path();
             self.record(cell, path, Record::ServedKeyspace(cell.into()), asks);
         }
         self.routing.cells = Ok(served);
@@ -294,11 +296,8 @@ impl WorkflowStatus {
         self.tables = copy_progress::tables(&self.workflow);
         let moved = TrafficSwitch::new(&self.workflow, &self.tables);
         if let Some((keyspace, shard)) = moved.representative() {
-            match names::check_object(keyspace).and(names::check_object(shard)) {
-                Ok(()) => {
-                    let path = names::shard_path(keyspace, shard);
-                    self.record(GLOBAL, path, Record::Representative, asks);
-                }
+            match KeyspaceName::parse(keyspace).and_then(|keyspace| Ok(keyspace.shard_path(&ShardName::parse(shard)?))) {
+                Ok(path) => self.record(GLOBAL, path, Record::Representative, asks),
                 Err(bad) => self.routing.is_representative_serving = Err(bad.to_string()),
             }
         }
