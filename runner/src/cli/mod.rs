@@ -16,6 +16,7 @@ mod completions;
 mod demo;
 mod duration;
 mod failures;
+mod man;
 mod read;
 mod replay;
 mod serve;
@@ -65,6 +66,9 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// Print a completion script for a shell
     Completions(completions::CompletionsArgs),
+    /// Write manual pages into a directory
+    #[command(hide = true)]
+    Man(man::ManArgs),
 }
 
 /// Runs the command line and returns the exit code. `args` are those of the process, the program's name first.
@@ -84,6 +88,7 @@ pub async fn run(args: impl IntoIterator<Item = impl Into<OsString> + Clone>) ->
         Command::Serve(args) => serve::run(&cli.connect, args).await,
         Command::Replay(args) => replay::run(&cli.connect, &args),
         Command::Completions(args) => Ok(completions::run(&args, &mut Cli::command())),
+        Command::Man(args) => man::run(&args, Cli::command()),
     };
     let code = result.unwrap_or_else(|error| {
         failures::print_error(&error);

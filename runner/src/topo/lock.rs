@@ -2,11 +2,9 @@
 //!
 //! How a lock is taken is each back end's; what it is for is the planner's. Facts: `go/vt/topo/locks.go`.
 
-use std::{
-    fs,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::time::{SystemTime, UNIX_EPOCH};
 
+use gethostname::gethostname;
 use prost_types::Timestamp;
 use serde::Serialize;
 use tokio::time::Instant;
@@ -46,10 +44,9 @@ pub(super) fn contents(action: &str) -> Vec<u8> {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let now = Timestamp { seconds: i64::try_from(since.as_secs()).unwrap_or(0), nanos: 0 };
     let or_unknown = |text: Option<String>| text.filter(|text| !text.is_empty()).unwrap_or_else(|| "unknown".into());
-    let host = fs::read_to_string("/proc/sys/kernel/hostname").ok().map(|name| name.trim().to_owned());
     let contents = Contents {
         action,
-        host_name: or_unknown(host.or_else(|| std::env::var("HOSTNAME").ok())),
+        host_name: or_unknown(gethostname().into_string().ok()),
         user_name: or_unknown(std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).ok()),
         time: now.to_string(),
         options: Options {},

@@ -1,6 +1,7 @@
 //! By which names the HTTP port may be called. A page of a foreign name that is made to resolve to this machine (DNS rebinding) is
 //! same-origin for the browser, and so is told apart by the name alone; a page that asks across origins says which it is of.
 
+use gethostname::gethostname;
 use http::{HeaderMap, Request, header, uri::Authority};
 
 /// The names that lead here.
@@ -12,7 +13,7 @@ pub(crate) struct Hosts {
 impl Hosts {
     /// `more` is what `--allowed-hosts` says and where the server listens; empty ones are left out.
     pub(crate) fn new(more: impl IntoIterator<Item = String>) -> Self {
-        let own = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let own = gethostname().to_string_lossy().into_owned();
         let names = ["localhost".to_owned(), own].into_iter().chain(more);
         Self { names: names.map(|name| name.trim().to_ascii_lowercase()).filter(|name| !name.is_empty()).collect() }
     }

@@ -1,7 +1,7 @@
-//! One etcd cluster: its addresses, the connection to one of its members, and what to do when that member fails.
+//! One etcd cluster: the connection to one of its members, and what to do when that member fails.
 //!
 //! No keys and no records here. etcd-client balances over members by itself, but never says that none of them answers; so
-//! the connection is made here. Facts: `go/vt/topo/etcd2topo/server.go:NewServerWithOpts` and `error.go`.
+//! the connection is made here. Facts: `go/vt/topo/etcd2topo/server.go:NewServerWithOpts`.
 
 use std::{
     error::Error as _,
@@ -17,11 +17,14 @@ use etcd_client::{Client, ConnectOptions, Error, GetResponse, KvClient, LeaseCli
 use futures_util::{FutureExt, future::select_ok};
 use tokio::time::{Instant, sleep, timeout_at};
 use tonic::{
-    Code, Status,
+    Code,
     transport::{ClientTlsConfig, Endpoint},
 };
-use vtflow_planner::{Answer, FailureKind};
 
+use super::{
+    addresses::Addresses,
+    error::{EtcdError, NO_ETCD},
+};
 use crate::{
     net::{
         cause::root_cause,
@@ -32,51 +35,6 @@ use crate::{
     reloaded::Reloaded,
     secret::{Credentials, shown_address},
 };
-
-/// The addresses of a cluster, sorted and without schemes, so that two spellings of one cluster are equal.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Addresses {
-    is_tls: bool,
-    members: Vec<String>,
-}
-
-impl Addresses {
-    /// From a comma list. TLS is decided by the scheme, without one by whether there are TLS files.
-    ///
-    /// # Errors
-    /// Schemes that say different things, and plaintext where there are TLS files: nobody who asked for TLS gets anything else.
-    pub(super) fn parse(list: &str, has_tls_files: bool) -> Result<Self, String> {
-        let (mut is_tls, mut is_plain) = (false, false);
-        let mut members: Vec<String> = list
-            .split(',')
-            // Vitess takes a space after a comma as part of the address, which then never works.
-            .map(str::trim)
-            .filter(|address| !address.is_empty())
-            .map(|address| {
-                let (scheme, rest) = address.split_once("://").unwrap_or(("", address));
-                is_tls |= matches!(scheme, "https" | "unixs");
-                is_plain |= scheme == "http";
-                match scheme {
-                    "" | "http" | "https" => rest.trim_end_matches('/').to_owned(),
-                    _ => address.to_owned(),
-                }
-            })
-            .collect();
-        if is_plain && has_tls_files {
-            return Err("http:// is plaintext, and --topo-etcd-tls-* asks for TLS: leave out one of them".to_owned());
-        }
-        if is_plain && is_tls {
-            return Err(
-                "http:// is plaintext, and another of the addresses asks for TLS: say https:// for all of them".to_owned()
-            );
-        }
-        members.sort_unstable();
-        members.dedup();
-        // A socket of this machine needs none.
-        let is_tls = is_tls || has_tls_files && members.iter().any(|member| !member.starts_with("unix://"));
-        Ok(Self { is_tls, members })
-    }
-}
 
 /// How any cluster is dialed.
 #[derive(Clone)]
@@ -113,23 +71,6 @@ struct Dialed {
     client: Arc<Client>,
     link: Link,
     member: usize,
-}
-
-/// Why there is no answer from a cluster.
-#[derive(Debug)]
-pub(super) enum EtcdError {
-    /// No member could be connected to.
-    Dial(String),
-    /// It broke, or what came was not gRPC.
-    Broken(String),
-    /// etcd answered with a status.
-    Status(Status),
-    /// No answer before the deadline.
-    TimedOut,
-    /// No turn before the deadline.
-    Crowded,
-    /// The answer is larger than a message may be.
-    TooLarge,
 }
 
 impl Cluster {
@@ -211,7 +152,7 @@ impl Cluster {
             };
             let trouble = match timeout_at(attempt_until, attempt).await {
                 Ok(Some(Ok(answer))) => return Ok(answer),
-                Ok(Some(Err(error))) => trouble(error),
+                Ok(Some(Err(error))) => error.into(),
                 Ok(None) => EtcdError::Broken(GONE.to_owned()),
                 Err(_) => EtcdError::TimedOut,
             };
@@ -245,7 +186,7 @@ impl Cluster {
             connected = self.connected(deadline).await?;
         }
         let outcome = match timeout_at(deadline, ask(self.records(&connected.connection))).await {
-            Ok(outcome) => outcome.map_err(trouble).and_then(answered),
+            Ok(outcome) => outcome.map_err(EtcdError::from).and_then(answered),
             Err(_) => Err(EtcdError::TimedOut),
         };
         if matches!(outcome, Err(EtcdError::Broken(_) | EtcdError::TimedOut)) {
@@ -313,49 +254,6 @@ fn refused(error: &Error) -> String {
     }
 }
 
-impl EtcdError {
-    /// As the answer of an ask for `node`, which is at `address` under `root`.
-    pub(super) fn as_answer(&self, node: &str, address: &str, root: &str) -> Answer {
-        let failed = |kind, message| Answer::Failed { kind, message };
-        match self {
-            Self::Dial(cause) => dial_failed(address, root, cause),
-            Self::Broken(cause) => failed(
-                FailureKind::Unreachable,
-                format!("no answer about {node} from etcd at {}: {cause}", shown_address(address)),
-            ),
-            Self::Crowded => failed(
-                FailureKind::TimedOut,
-                format!("deadline exceeded: {node}: too many reads of this cell were under way (--topo-read-concurrency)"),
-            ),
-            Self::TimedOut => failed(FailureKind::TimedOut, format!("deadline exceeded: {node}")),
-            Self::TooLarge => {
-                failed(FailureKind::TooLarge, format!("the answer about {node} is larger than an answer of etcd may be"))
-            }
-            Self::Status(status) => {
-                let code = status.code();
-                let kind = FailureKind::Status(i32::from(code));
-                let is_etcds_own = status.message().starts_with("etcdserver:");
-                match code {
-                    Code::Unavailable | Code::DeadlineExceeded if is_etcds_own => {
-                        failed(FailureKind::TimedOut, format!("deadline exceeded: {node}"))
-                    }
-                    Code::NotFound => Answer::Missing { node: node.to_owned() },
-                    Code::ResourceExhausted => failed(kind, format!("server resource exhausted: {node}")),
-                    Code::Cancelled => failed(kind, format!("interrupted: {node}")),
-                    _ if is_etcds_own => failed(kind, format!("{} ({node})", status.message())),
-                    _ => failed(kind, format!("rpc error: code = {code:?} desc = {} ({node})", status.message())),
-                }
-            }
-        }
-    }
-}
-
-/// Vitess's text for a cell without a connection. Source: `go/vt/topo/server.go:ConnForCell`.
-pub(super) fn dial_failed(address: &str, root: &str, cause: &str) -> Answer {
-    let message = format!("failed to create topo connection to {}, {root}: {cause}", shown_address(address));
-    Answer::Failed { kind: FailureKind::Unreachable, message }
-}
-
 /// An answer that says of which revision it is, as every answer of an etcd does.
 pub(super) trait Headed {
     /// 0 without a header.
@@ -377,24 +275,6 @@ impl Headed for TxnResponse {
 /// No bytes at all are a message, too: one in which there is nothing. Whoever sends that has not looked.
 fn answered<T: Headed>(answer: T) -> Result<T, EtcdError> {
     if answer.revision() == 0 { Err(EtcdError::Broken(NO_ETCD.to_owned())) } else { Ok(answer) }
-}
-
-/// What is wrong with an answer that no etcd gives.
-pub(super) const NO_ETCD: &str = "what answered is no etcd: its answer has no header, or not what was asked for";
-
-fn trouble(error: Error) -> EtcdError {
-    match error {
-        Error::GRpcStatus(status) => {
-            let is_ours = status.source().is_some();
-            match status.code() {
-                Code::OutOfRange if status.message().contains("message length too large") => EtcdError::TooLarge,
-                Code::ResourceExhausted if status.message().contains("larger than max") => EtcdError::TooLarge,
-                _ if is_ours => EtcdError::Broken(root_cause(&status)),
-                _ => EtcdError::Status(status),
-            }
-        }
-        error => EtcdError::Broken(root_cause(&error)),
-    }
 }
 
 /// What would help where a password may not be sent.
@@ -466,30 +346,6 @@ mod tests {
         assert!(refused.contains("--plaintext-credentials"), "{refused}");
         assert!(Cluster::new(&plain, &Dialing { plaintext_credentials: true, ..dialing.clone() }).is_ok());
         assert!(Cluster::new(&Addresses::parse("a:2379", true).unwrap(), &dialing).is_ok());
-    }
-
-    #[test]
-    fn spellings_of_one_cluster_are_equal() {
-        let plain = Addresses::parse("a:2379,b:2379", false).unwrap();
-        for spelling in ["b:2379,a:2379", "http://a:2379, http://b:2379/", "http://b:2379,a:2379", "a:2379,b:2379,"] {
-            assert_eq!(Addresses::parse(spelling, false).unwrap(), plain, "{spelling}");
-        }
-        assert_ne!(Addresses::parse("https://a:2379,b:2379", false).unwrap(), plain);
-        assert_ne!(Addresses::parse("a:2379,b:2379", true).unwrap(), plain);
-        assert_eq!(Addresses::parse("a:2379,https://b:2379", false).unwrap(), Addresses::parse("a:2379,b:2379", true).unwrap());
-    }
-
-    #[test]
-    fn who_asks_for_tls_gets_nothing_else() {
-        for (list, has_tls_files) in [
-            ("http://a:2379,b:2379", true),
-            ("b:2379, http://a:2379", true),
-            ("http://a:2379,https://b:2379", false),
-            ("https://b:2379,c:1,http://a:2379", false),
-        ] {
-            let refused = Addresses::parse(list, has_tls_files).unwrap_err();
-            assert!(refused.contains("http:// is plaintext"), "{list}: {refused}");
-        }
     }
 
     #[test]

@@ -19,7 +19,8 @@ use tonic::Code;
 use vtflow_planner::{Answer, FailureKind};
 
 use super::{
-    cluster::{Cluster, EtcdError},
+    cluster::Cluster,
+    error::EtcdError,
     place::{Place, readable, record_node},
 };
 use crate::topo::{

@@ -1,14 +1,17 @@
 //! The topology in etcd (`--topo-implementation etcd2`): cells, keys, and answers from what etcd says.
 //!
-//! Connections and retries are in `cluster.rs`, the reads themselves in `read.rs`, locks in `lock.rs`, writing a demo's records in `register.rs`. Nothing
+//! Connections and retries are in `cluster.rs`, the reads themselves in `read.rs`, locks in `lock.rs`, writes in `write.rs`, a demo's records in `register.rs`. Nothing
 //! is answered from memory: a cell's record is read again on every ask, together with what is asked when its address is
 //! already known. Facts: `go/vt/topo/etcd2topo`, `go/vt/topo/server.go:ConnForCell`.
 
+mod addresses;
 mod cluster;
+mod error;
 mod lock;
 mod place;
 mod read;
 mod register;
+mod write;
 
 use std::{
     collections::BTreeMap,
@@ -26,7 +29,9 @@ use tokio::{sync::Semaphore, time::Instant};
 use vtflow_planner::{Answer, proto::topodata::CellInfo};
 
 use self::{
-    cluster::{Addresses, Cluster, Dialing},
+    addresses::Addresses,
+    cluster::{Cluster, Dialing},
+    error::dial_failed,
     place::Place,
     read::Values,
 };
@@ -229,7 +234,7 @@ impl EtcdTopology {
     /// The place that a cell's record names; remembers it.
     fn place(&self, cell: &str, record: Vec<u8>) -> Result<Place, Answer> {
         let info = CellInfo::decode(record.as_slice()).map_err(|error| unreadable_cell(&self.global.root, cell, &error))?;
-        let failed = |cause: String| cluster::dial_failed(&info.server_address, &info.root, &cause);
+        let failed = |cause: String| dial_failed(&info.server_address, &info.root, &cause);
         let addresses = Addresses::parse(&info.server_address, self.has_tls_files).map_err(failed)?;
         let cluster = {
             let mut clusters = self.clusters.lock().unwrap_or_else(PoisonError::into_inner);

@@ -11,7 +11,8 @@ use tokio::time::{Instant, timeout_at};
 use vtflow_planner::{Answer, Record};
 
 use super::{
-    cluster::{EtcdError, Headed, NO_ETCD},
+    cluster::Headed,
+    error::{EtcdError, NO_ETCD},
     place::{Place, readable, record_node},
 };
 use crate::topo::node;

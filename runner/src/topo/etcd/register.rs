@@ -1,21 +1,20 @@
-//! Writing into etcd: one record over the version that was read, for requests that change one; and a demo cluster's records, so
-//! that other Vitess tools can be pointed at it.
+//! Writing a demo cluster's records into etcd, so that other Vitess tools can be pointed at it.
 //!
-//! The second is never part of answering a request. It refuses to write over what is there unless told, since it may be somebody's cluster.
+//! Never part of answering a request. It refuses to write over what is there unless told, since it may be somebody's cluster.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use etcd_client::{Compare, CompareOp, GetOptions, Txn, TxnOp, TxnOpResponse};
+use etcd_client::{Compare, CompareOp, Txn, TxnOp};
 use tokio::time::Instant;
 use vtflow_planner::Answer;
 
 use super::{
     EtcdTopology,
-    cluster::EtcdError,
+    error::EtcdError,
     place::{Place, record_node},
     read::Values,
 };
-use crate::topo::{CellRecord, GLOBAL, bad_version, node::is_plain_path};
+use crate::topo::{CellRecord, GLOBAL, node::is_plain_path};
 
 /// Why records were not written. Chunks before the failed one may have been.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -125,28 +124,6 @@ impl EtcdTopology {
 }
 
 impl Place {
-    /// Writes one record over the version that was read, which is its modification's revision.
-    pub(super) async fn put_over(&self, path: &str, value: &[u8], version: i64, deadline: Instant) -> Answer {
-        let node = record_node(&self.root, path);
-        if !is_plain_path(path) {
-            return Answer::Missing { node };
-        }
-        let txn = Txn::new()
-            .when([Compare::mod_revision(node.as_str(), CompareOp::Equal, version)])
-            .and_then([TxnOp::put(node.as_str(), value, None)])
-            .or_else([TxnOp::get(node.as_str(), Some(GetOptions::new().with_keys_only()))]);
-        match self.cluster.write(deadline, |mut etcd| async move { etcd.txn(txn).await }).await {
-            Ok(done) if done.succeeded() => {
-                Answer::Stored { version: done.header().map_or(0, etcd_client::ResponseHeader::revision) }
-            }
-            Ok(done) => {
-                let is_there = |response: TxnOpResponse| matches!(response, TxnOpResponse::Get(found) if !found.kvs().is_empty());
-                if done.op_responses().into_iter().any(is_there) { bad_version(&node) } else { Answer::Missing { node } }
-            }
-            Err(trouble) => trouble.as_answer(&node, &self.address, &self.root),
-        }
-    }
-
     async fn put(&self, records: &[&CellRecord], overwrite: bool, deadline: Instant) -> Result<(), PutError> {
         let mut rest = records;
         while !rest.is_empty() {
