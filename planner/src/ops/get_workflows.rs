@@ -264,7 +264,7 @@ impl Operation for GetWorkflows {
         let mut unreached = std::mem::take(&mut self.unreached);
         let mut asked = std::mem::take(&mut self.asked);
         let asked_nobody = asked.is_empty();
-        asked.sort_by(|a, b| a.target.place.order().cmp(&b.target.place.order()));
+        asked.sort_by(|a, b| a.target.place.order(&b.target.place));
         for Asked { target, mut pages, gone, .. } in asked {
             if let Some(gone) = gone {
                 unreached.push(gone);
@@ -285,7 +285,7 @@ impl Operation for GetWorkflows {
                 }
             }
         }
-        unreached.sort_by(|a, b| a.place.order().cmp(&b.place.order()));
+        unreached.sort_by(|a, b| a.place.order(&b.place));
         for unreached in &unreached {
             merge.unreached(unreached);
         }

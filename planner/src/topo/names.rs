@@ -3,7 +3,7 @@
 //! Every name is checked here before it is put into a path, so that no request and no record can reach outside its directory. Names that
 //! go further than into a path of the topology are read once into [`CellName`] and [`TabletName`], which hold nothing else.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use crate::{limits, proto::topodata::TabletAlias};
 
@@ -97,7 +97,11 @@ pub(crate) fn hex(text: &str) -> Result<Vec<u8>, String> {
 }
 
 fn hex_text(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// An alias as text: the cell, a dash, the uid padded to ten digits. An absent one is `<nil>`. Source:

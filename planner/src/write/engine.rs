@@ -80,6 +80,8 @@ enum Waiting {
 struct Asked {
     target: Target,
     looked: BTreeMap<usize, Looked>,
+    /// Looks under way.
+    outstanding: usize,
     /// Why not all of it can be seen, by look.
     failures: BTreeMap<usize, String>,
     /// Whether its tablet said that it is no primary.
@@ -105,7 +107,7 @@ pub(crate) struct Write {
     locks: Locks,
     asked: Vec<Asked>,
     /// Shards whose record has been read a second time.
-    read_again: Vec<String>,
+    read_again: BTreeSet<String>,
     unreached: Vec<Unreached>,
     fatal: Option<Status>,
     seen: Vec<Seen>,
@@ -136,7 +138,7 @@ impl Write {
             waiting: BTreeMap::new(),
             locks,
             asked: Vec::new(),
-            read_again: Vec::new(),
+            read_again: BTreeSet::new(),
             unreached: Vec::new(),
             fatal: None,
             seen: Vec::new(),
@@ -210,6 +212,7 @@ impl Write {
                 self.asked.push(Asked {
                     target,
                     looked: BTreeMap::new(),
+                    outstanding: 0,
                     failures: BTreeMap::new(),
                     is_closed: false,
                     is_replaced: false,
@@ -226,7 +229,8 @@ impl Write {
     }
 
     fn ask(&mut self, target: usize, look: usize, what: Look, asks: &mut Asks) {
-        let Some(asked) = self.asked.get(target) else { return };
+        let Some(asked) = self.asked.get_mut(target) else { return };
+        asked.outstanding += 1;
         let (what, read) = self::what(&asked.target, what);
         self.waiting.insert(asks.release(what), Waiting::Look { target, look, read });
     }
@@ -239,6 +243,7 @@ impl Write {
 
     fn looked(&mut self, index: usize, look: usize, read: Option<Read>, answer: Answer, asks: &mut Asks) {
         let Some(asked) = self.asked.get_mut(index) else { return };
+        asked.outstanding = asked.outstanding.saturating_sub(1);
         asked.is_closed |= says_not_primary(&answer);
         match outcome(read, answer) {
             Ok(Ok(looked)) => drop(asked.looked.insert(look, looked)),
@@ -247,11 +252,9 @@ impl Write {
         }
         let Some(asked) = self.asked.get_mut(index) else { return };
         let shard = asked.target.place.shard.clone();
-        let is_over = !self.waiting.values().any(|waiting| matches!(waiting, Waiting::Look { target, .. } if *target == index));
         // Nothing has been changed yet: the shard's record may name another primary by now.
-        if is_over && asked.is_closed && !self.read_again.contains(&shard) {
+        if asked.outstanding == 0 && asked.is_closed && self.read_again.insert(shard.clone()) {
             asked.is_replaced = true;
-            self.read_again.push(shard.clone());
             if let Some(targets) = &mut self.targets {
                 targets.again(&shard, asks);
             }
@@ -334,7 +337,7 @@ impl Write {
             .filter(|asked| !asked.is_replaced)
             .map(|asked| Seen { target: asked.target, looked: asked.looked.into_values().collect() })
             .collect();
-        seen.sort_by(|a, b| a.target.place.order().cmp(&b.target.place.order()));
+        seen.sort_by(|a, b| a.target.place.order(&b.target.place));
         self.seen = seen;
         let mut aliases: Vec<&str> = self.seen.iter().map(|seen| seen.target.address.alias.as_str()).collect();
         aliases.sort_unstable();
