@@ -5,6 +5,8 @@
 
 pub(crate) mod copy_progress;
 pub(crate) mod lag;
+mod stand_ins;
+mod stream_message;
 pub(crate) mod tablet_rows;
 pub(crate) mod traffic;
 pub(crate) mod workflows;

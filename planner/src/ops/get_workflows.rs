@@ -17,13 +17,10 @@ use crate::{
     flow::{Answer, AskId, Asks, Call, Effect, Reply, Timestamp},
     limits,
     merge::{
-        tablet_rows::{self, PositionBudget, TabletPages},
-        workflows::{Merge, Merged},
+        tablet_rows::{PositionBudget, TabletPages, TabletStreams},
+        workflows::Merge,
     },
-    proto::{
-        tabletmanagerdata::VReplicationExecRequest,
-        vtctldata::{GetWorkflowsRequest, GetWorkflowsResponse},
-    },
+    proto::{tabletmanagerdata::VReplicationExecRequest, vtctldata::GetWorkflowsRequest},
     query::{
         read::{Next, Read, Subject},
         statement::Scope,
@@ -59,11 +56,45 @@ pub(crate) struct GetWorkflows {
 struct Asked {
     target: Target,
     pages: BTreeMap<Subject, Pages>,
+    /// What they say, once the last one has come.
+    said: Option<Said>,
     /// Reads under way.
     outstanding: usize,
     chance: Chance,
     /// It had no primary any more when it was read again.
     gone: Option<Unreached>,
+}
+
+/// What a target's reads say.
+enum Said {
+    /// Its streams, as the reply has them.
+    Streams(TabletStreams),
+    /// Its streams, to be read when it is known how many bytes their positions may have.
+    Pages(TabletPages),
+    /// The names of its workflows.
+    Names(Vec<RowSet>),
+    /// Why it says nothing.
+    Nothing(String),
+}
+
+impl Said {
+    /// Puts together what the reads brought, and reads it if nothing else has to be known.
+    fn new(mut pages: BTreeMap<Subject, Pages>, target: &Target, request: &GetWorkflowsRequest, now: Timestamp) -> Self {
+        let mut take = |subject| pages.remove(&subject).unwrap_or_default();
+        if request.name_only {
+            return take(Subject::Names).whole().map_or_else(Self::Nothing, Self::Names);
+        }
+        let streams = match take(Subject::Streams).whole() {
+            Ok(streams) => streams,
+            Err(message) => return Self::Nothing(message),
+        };
+        let logs = take(Subject::Logs);
+        let pages = TabletPages { streams, copy_states: take(Subject::CopyState).whole(), logs: (logs.rows, logs.error) };
+        if pages.has_compressed_positions() {
+            return Self::Pages(pages);
+        }
+        Self::Streams(TabletStreams::read(&pages, target, &request.keyspace, now, &mut PositionBudget::new()))
+    }
 }
 
 /// What one read brought.
@@ -131,13 +162,14 @@ impl GetWorkflows {
     /// does not have it.
     pub(super) fn heartbeats(&self) -> BTreeMap<(String, i64), i64> {
         let mut heartbeats = BTreeMap::new();
-        for Asked { target, pages, .. } in &self.asked {
+        for Asked { target, said, .. } in &self.asked {
             let key = format!("{}/{}", target.shard, target.place.alias_text());
-            for row in pages.get(&Subject::Streams).into_iter().flat_map(|pages| &pages.rows).flat_map(RowSet::rows) {
-                if let (Ok(Some(id)), Ok(Some(at))) = (row.integer("id"), row.integer("time_heartbeat")) {
-                    heartbeats.insert((key.clone(), id), at);
-                }
-            }
+            let of_target = match said {
+                Some(Said::Streams(streams)) => streams.heartbeats.clone(),
+                Some(Said::Pages(pages)) => pages.heartbeats(),
+                _ => Vec::new(),
+            };
+            heartbeats.extend(of_target.into_iter().map(|(id, at)| ((key.clone(), id), at)));
         }
         heartbeats
     }
@@ -177,7 +209,8 @@ impl GetWorkflows {
                 let outstanding = self.subjects().len();
                 let alias = target.address.alias.clone();
                 let index = self.again.get(&target.place.shard).copied().unwrap_or(self.asked.len());
-                let asked = Asked { target, pages: BTreeMap::new(), outstanding, chance: Chance::Unused, gone: None };
+                let chance = Chance::Unused;
+                let asked = Asked { target, pages: BTreeMap::new(), said: None, outstanding, chance, gone: None };
                 match self.asked.get_mut(index) {
                     Some(before) => *before = Asked { chance: Chance::Used, ..asked },
                     None => self.asked.push(asked),
@@ -192,7 +225,7 @@ impl GetWorkflows {
                 Some(index) if unreached.lost == Lost::NoPrimary => {
                     // Nobody is primary now: what the former one said is out of date.
                     if let Some(asked) = self.asked.get_mut(index) {
-                        asked.pages.clear();
+                        asked.said = None;
                         asked.gone = Some(unreached);
                     }
                 }
@@ -240,6 +273,9 @@ impl Operation for GetWorkflows {
         if is_closed && asked.chance == Chance::Unused {
             asked.chance = Chance::Wanted;
         }
+        if asked.outstanding == 0 {
+            asked.said = Some(Said::new(std::mem::take(&mut asked.pages), &asked.target, &self.request, self.now));
+        }
         if asked.outstanding == 0 && asked.chance == Chance::Wanted {
             asked.chance = Chance::Used;
             self.again.insert(asked.target.place.shard.clone(), index);
@@ -248,7 +284,7 @@ impl Operation for GetWorkflows {
     }
 
     fn failures(&self) -> Vec<Failure> {
-        let mut merge = Merge::new(&self.request.keyspace, self.now);
+        let mut merge = Merge::new(&self.request.keyspace);
         for unreached in &self.unreached {
             merge.unreached(unreached);
         }
@@ -259,48 +295,51 @@ impl Operation for GetWorkflows {
         if let Some(status) = self.nobody.as_ref().and_then(Event::status) {
             return Reply::new(Err(status), Vec::new());
         }
-        let mut merge = Merge::new(&self.request.keyspace, self.now);
+        let mut merge = Merge::new(&self.request.keyspace);
         let mut budget = PositionBudget::new();
         let mut unreached = std::mem::take(&mut self.unreached);
         let mut asked = std::mem::take(&mut self.asked);
         let asked_nobody = asked.is_empty();
         asked.sort_by(|a, b| a.target.place.order(&b.target.place));
-        for Asked { target, mut pages, gone, .. } in asked {
-            if let Some(gone) = gone {
-                unreached.push(gone);
-                continue;
-            }
-            let mut take = |subject| pages.remove(&subject).unwrap_or_default();
-            let first = if self.request.name_only { Subject::Names } else { Subject::Streams };
-            match take(first).whole() {
-                Err(message) => unreached.push(Unreached { place: target.place, lost: Lost::Shard, message }),
-                Ok(names) if self.request.name_only => {
-                    merge.names(&target, names.iter().flat_map(RowSet::rows).map(|row| row.text("workflow")));
+        for Asked { target, said, gone, .. } in asked {
+            match (gone, said) {
+                (Some(gone), _) => unreached.push(gone),
+                (None, Some(Said::Streams(streams))) => merge.add(target, streams),
+                (None, Some(Said::Pages(pages))) => {
+                    let streams = TabletStreams::read(&pages, &target, &self.request.keyspace, self.now, &mut budget);
+                    merge.add(target, streams);
                 }
-                Ok(streams) => {
-                    let logs = take(Subject::Logs);
-                    let pages =
-                        TabletPages { streams, copy_states: take(Subject::CopyState).whole(), logs: (logs.rows, logs.error) };
-                    merge.add(&target, tablet_rows::read(pages, &mut budget));
+                (None, Some(Said::Names(names))) => {
+                    let names = names.iter().flat_map(|page| {
+                        let column = page.column("workflow");
+                        page.rows().map(move |row| row.text_of(column))
+                    });
+                    merge.names(target, names);
                 }
+                (None, Some(Said::Nothing(message))) => {
+                    unreached.push(Unreached { place: target.place, lost: Lost::Shard, message });
+                }
+                // Nothing is outstanding: it has said something.
+                (None, None) => {}
             }
         }
         unreached.sort_by(|a, b| a.place.order(&b.place));
         for unreached in &unreached {
             merge.unreached(unreached);
         }
-        let Merged { workflows, failures, unclear } = merge.finish(&unreached, self.request.name_only, self.limit);
-        self.unclear = unclear;
+        let mut merged = merge.finish(&unreached, self.request.name_only, self.limit);
+        self.unclear = std::mem::take(&mut merged.unclear);
+        let failures = std::mem::take(&mut merged.failures);
 
         // A shard without primary has no streams: that nothing was found elsewhere is an answer.
         let is_answered = !asked_nobody && failures.iter().all(|failure| failure.lost == Lost::NoPrimary);
         let result = if self.strict && failures.iter().any(|failure| failure.lost != Lost::Stream) {
             Err(super::status(&failures, true))
-        } else if workflows.is_empty() && !failures.is_empty() && !is_answered {
+        } else if merged.is_empty() && !failures.is_empty() && !is_answered {
             // Nothing is known that could carry the news.
             Err(super::status(&failures, false))
         } else {
-            Ok(GetWorkflowsResponse { workflows }.encode_to_vec())
+            Ok(merged.into_bytes())
         };
         Reply::new(result, failures)
     }

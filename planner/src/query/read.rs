@@ -148,7 +148,7 @@ impl Read {
     pub(crate) fn answered(&mut self, answer: Answer) -> Next {
         self.sent += 1;
         let next = match answer {
-            Answer::Called(response) => match self.rows(&response) {
+            Answer::Called(response) => match self.rows(response) {
                 Ok(rows) => self.page(rows),
                 Err(text) => Next::Failed(text),
             },
@@ -173,7 +173,7 @@ impl Read {
     }
 
     /// The rows of an answer, if it is one to the statement.
-    fn rows(&mut self, response: &[u8]) -> Result<RowSet, String> {
+    fn rows(&mut self, response: Vec<u8>) -> Result<RowSet, String> {
         let (tablet, subject) = (&self.tablet, self.subject.name());
         self.bytes = self.bytes.saturating_add(response.len());
         if self.bytes > self.bytes_allowed {
@@ -182,7 +182,7 @@ impl Read {
                 "the {subject} of {tablet} have more than {limit} bytes: ask for one workflow, or for fewer shards"
             ));
         }
-        let rows = RowSet::from_vreplication_exec(response).and_then(|rows| {
+        let rows = RowSet::taken_from_vreplication_exec(response).and_then(|rows| {
             let missing = self.subject.columns().iter().find(|column| !rows.has_column(column));
             missing.map_or(Ok(rows), |column| Err(RowError::new(column, "no such column", b"")))
         });
@@ -225,11 +225,12 @@ impl Read {
     /// Where the next page begins; `None` when nothing more is wanted. The error: a page after this one would be none that is
     /// closer to the end.
     fn next_page(&self, rows: &RowSet) -> Result<Option<From>, String> {
-        let Some(last) = rows.rows().last() else { return Ok(None) };
+        let Some(last) = rows.rows().next_back() else { return Ok(None) };
         let unread = |error: RowError| format!("a row that cannot be read ({error})");
         let name = |column: &str| last.value(column).flatten().unwrap_or_default().to_vec();
+        let (id, stream) = (rows.column("id"), rows.column("vrepl_id"));
         // A row whose id cannot be read does not end the read of the others.
-        let ids = || rows.rows().filter_map(|row| row.integer("id").ok().flatten());
+        let ids = || rows.rows().filter_map(|row| row.integer_of(id).ok().flatten());
         let unread_id = || last.integer("id").err().map_or_else(|| "no row has an id".to_owned(), unread);
         let back = |text: String| Err(format!("the rows after {text} were asked for, and it came again"));
         Ok(Some(match (self.subject, &self.from) {
@@ -268,7 +269,7 @@ impl Read {
                     From::BelowId { rows, .. } => rows.clone(),
                     _ => BTreeMap::new(),
                 };
-                for stream in rows.rows().filter_map(|row| row.integer("vrepl_id").ok().flatten()) {
+                for stream in rows.rows().filter_map(|row| row.integer_of(stream).ok().flatten()) {
                     *counts.entry(stream).or_default() += 1;
                 }
                 From::BelowId { id, rows: counts }

@@ -19,6 +19,7 @@ pub mod options;
 pub mod position;
 pub(crate) mod quote;
 pub mod result;
+mod result_layout;
 pub mod stream;
 pub mod tablet_types;
 pub mod text_format;
