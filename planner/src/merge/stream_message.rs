@@ -55,7 +55,7 @@ impl<'a> StreamWriter<'a> {
         let (state, message) = state_and_message(shown);
         put_integer(out, 1, row.id);
         out.extend_from_slice(&self.place);
-        encoding::message::encode(4, &row.source, out);
+        put_message(out, 4, |out| row.source.put(out));
         put_text(out, 5, &row.position);
         put_text(out, 6, &row.stop_position);
         put_text(out, 7, state.as_str_name());
@@ -159,7 +159,7 @@ mod tests {
             },
             vttime::Time,
         },
-        rows::RowError,
+        rows::{RowError, source::Source},
         topo::targets::Place,
     };
 
@@ -189,7 +189,7 @@ mod tests {
             id: row.id,
             shard: target.shard.clone(),
             tablet: target.place.alias.clone(),
-            binlog_source: Some(row.source.clone()),
+            binlog_source: Some(row.source.message()),
             position: row.position.to_string(),
             stop_position: row.stop_position.to_string(),
             state: state.as_str_name().into(),
@@ -245,7 +245,7 @@ mod tests {
         let row = StreamRow {
             id: 7,
             workflow: "w".into(),
-            source: BinlogSource {
+            source: Source::from(BinlogSource {
                 keyspace: "s".into(),
                 shard: "0".into(),
                 filter: Some(Filter {
@@ -253,7 +253,7 @@ mod tests {
                     ..Filter::default()
                 }),
                 ..BinlogSource::default()
-            },
+            }),
             position: long.as_str().into(),
             stop_position: "stop".into(),
             cell: "zone1, zone2".into(),

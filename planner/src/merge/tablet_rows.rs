@@ -249,8 +249,8 @@ impl TabletStreams {
             bytes: begin..self.bytes.len(),
             workflow: kept(&row.workflow, before.map(|before| &before.workflow)),
             source: (!row.lacks("source")).then(|| {
-                let keyspace = kept(&row.source.keyspace, source_before.map(|(keyspace, _)| keyspace));
-                (keyspace, kept(&row.source.shard, source_before.map(|(_, shard)| shard)))
+                let keyspace = kept(row.source.keyspace(), source_before.map(|(keyspace, _)| keyspace));
+                (keyspace, kept(row.source.shard(), source_before.map(|(_, shard)| shard)))
             }),
             workflow_type: kept(&row.workflow_type, before.map(|before| &before.workflow_type)),
             workflow_sub_type: kept(&row.workflow_sub_type, before.map(|before| &before.workflow_sub_type)),

@@ -20,6 +20,7 @@ pub mod position;
 pub(crate) mod quote;
 pub mod result;
 mod result_layout;
+pub mod source;
 pub mod stream;
 pub mod tablet_types;
 pub mod text_format;

@@ -8,8 +8,8 @@
 
 use std::borrow::Cow;
 
-use super::{Row, RowError, RowSet, binlog_source, position, result::Column, tablet_types};
-use crate::proto::binlogdata::{BinlogSource, VReplicationWorkflowState, VReplicationWorkflowSubType, VReplicationWorkflowType};
+use super::{Row, RowError, RowSet, position, result::Column, source::Source, tablet_types};
+use crate::proto::binlogdata::{VReplicationWorkflowState, VReplicationWorkflowSubType, VReplicationWorkflowType};
 
 /// A stream as its tablet stores it. A column that the tablet's release lacks has its default: 0, `""`, false. One that cannot be
 /// read is named in [`StreamRow::faults`] and shown as it is stored where it is a text, else it has its default, too.
@@ -20,7 +20,7 @@ pub struct StreamRow<'a> {
     /// The workflow's name.
     pub workflow: Cow<'a, str>,
     /// What it reads.
-    pub source: BinlogSource,
+    pub source: Source<'a>,
     /// The set of applied transactions, without flavor; empty before the copy. As stored, with flavor, if it cannot be read.
     pub position: Cow<'a, str>,
     /// Where it stops, as stored, with flavor; empty: nowhere.
@@ -168,7 +168,7 @@ impl<'a> StreamRow<'a> {
         let is_there =
             |column: Column, name| if column.is_there() { Ok(()) } else { Err(RowError::new(name, "no such column", b"")) };
         let source = is_there(columns.source, "source");
-        let source = source.and_then(|()| binlog_source::parse(row.value_of(columns.source).unwrap_or_default()));
+        let source = source.and_then(|()| Source::read(row.value_of(columns.source).unwrap_or_default()));
         let id = is_there(columns.id, "id").and_then(|()| small(row, columns.id));
         let state = faults.or_default(state(row, columns.state));
         Self {

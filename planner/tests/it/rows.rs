@@ -18,7 +18,8 @@ use vtflow_planner::proto::query::{Field, QueryResult, Row as WireRow};
 use vtflow_planner::proto::tabletmanagerdata::VReplicationExecResponse;
 use vtflow_planner::proto::topodata::KeyRange;
 use vtflow_planner::rows::{
-    CopyStateRow, LogRow, RowSet, StreamRow, binlog_source, copy_state, options, position, tablet_types, text_format, time,
+    CopyStateRow, LogRow, RowSet, StreamRow, binlog_source, copy_state, options, position, source::Source, tablet_types,
+    text_format, time,
 };
 
 const INT64: i32 = 265;
@@ -84,7 +85,7 @@ fn number(column: &'static str, value: &'static str) -> Cell<'static> {
 fn columns_that_v10_lacks_have_their_defaults() {
     let row = stream(&[]);
     assert_eq!((row.id, &*row.workflow, &*row.db_name), (7, "wf", "vt_ks"));
-    assert_eq!(row.source.filter.as_ref().unwrap().rules[0].r#match, "t1");
+    assert_eq!(row.source.message().filter.unwrap().rules[0].r#match, "t1");
     assert_eq!((row.max_tps, row.max_replication_lag, row.time_updated), (i64::MAX, 1, 20_251_123_073_112));
     assert_eq!((&*row.position, &*row.stop_position), ("14b68925-696a-11ea-aee7-fec597a91f5e:1-3", ""));
     assert_eq!((row.time_heartbeat, row.time_throttled, row.rows_copied), (0, 0, 0));
@@ -152,7 +153,7 @@ fn a_column_that_cannot_be_read_takes_nothing_else_away() {
             text("source", "garbage"),
             "source",
             "proto: (line 1:1): unknown field: garbage",
-            StreamRow { source: BinlogSource::default(), ..whole.clone() },
+            StreamRow { source: Source::default(), ..whole.clone() },
         ),
         (
             text("pos", "pos"),
@@ -274,11 +275,11 @@ fn streams_of_a_v16_tablet() {
     assert_eq!((rows[0].time_updated, rows[0].time_heartbeat), (1_795_424_042, 1_795_424_042));
     assert_eq!((rows[0].tablet_types.as_slice(), rows[0].tablet_selection_preference), (&[2, 1][..], 1));
     assert_eq!((rows[0].tags().collect(), rows[1].cells().collect()), (vec!["blue", "v16"], vec!["zone1"]));
-    let rules = &rows[1].source.filter.as_ref().unwrap().rules;
+    let rules = rows[1].source.message().filter.unwrap().rules;
     assert_eq!(rules.iter().map(|rule| rule.r#match.as_str()).collect::<Vec<_>>(), ["big", "product"]);
     assert_eq!(rules[0].filter, "select id, pad from big where in_keyrange(id, 'mixed.hash', 'c0-e0')");
     let Some(last) = rows.last() else { panic!("no rows") };
-    assert_eq!([&*last.workflow_type, &last.source.keyspace, &last.source.shard], ["OnlineDDL", "mixed", "c0-e0"]);
+    assert_eq!([&*last.workflow_type, last.source.keyspace(), last.source.shard()], ["OnlineDDL", "mixed", "c0-e0"]);
 }
 
 #[test]
@@ -288,7 +289,7 @@ fn streams_of_a_v24_tablet() {
     assert_eq!((set.fields().len(), rows.len()), (24, 6));
     assert_eq!((rows[0].rows_copied, rows[0].transaction_timestamp, &*rows[0].options), (213, 1_795_423_522, "{}"));
     assert_eq!((rows[2].state, rows[5].id), (5, 7));
-    let rule = &rows[4].source.filter.as_ref().unwrap().rules[0];
+    let rule = &rows[4].source.message().filter.unwrap().rules[0];
     assert_eq!((rule.force_unique_key.as_str(), rule.source_unique_key_columns.as_str()), ("PRIMARY", "customer_id"));
 }
 
