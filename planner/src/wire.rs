@@ -6,7 +6,7 @@
 
 use prost::{
     DecodeError,
-    encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field},
+    encoding::{DecodeContext, WireType, decode_key, decode_varint, encode_varint, encoded_len_varint, skip_field},
 };
 
 /// A message under construction.
@@ -21,9 +21,7 @@ impl Message {
     /// Adds a field that is a message or bytes. It is present even when empty, as a message field is.
     #[must_use]
     pub(crate) fn message(mut self, field: u32, value: &[u8]) -> Self {
-        self.varint((u64::from(field) << 3) | 2);
-        self.varint(value.len() as u64);
-        self.0.extend_from_slice(value);
+        put_bytes(&mut self.0, field, value);
         self
     }
 
@@ -43,13 +41,58 @@ impl Message {
     pub(crate) fn into_bytes(self) -> Vec<u8> {
         self.0
     }
+}
 
-    fn varint(&mut self, mut value: u64) {
-        while value >= 0x80 {
-            self.0.push(u8::try_from(value & 0x7f).unwrap_or(0) | 0x80);
-            value >>= 7;
-        }
-        self.0.push(u8::try_from(value).unwrap_or(0));
+/// Adds a field that is an integer; 0 is left out, as proto3 does.
+pub(crate) fn put_integer(out: &mut Vec<u8>, field: u32, value: i64) {
+    if value != 0 {
+        put_varint(out, u64::from(field) << 3);
+        put_varint(out, value.cast_unsigned());
+    }
+}
+
+/// Adds a string field; an empty one is left out, as proto3 does.
+pub(crate) fn put_text(out: &mut Vec<u8>, field: u32, value: &str) {
+    if !value.is_empty() {
+        put_bytes(out, field, value.as_bytes());
+    }
+}
+
+/// Adds a field that is a message, bytes, or a string of several. It is present even when empty.
+pub(crate) fn put_bytes(out: &mut Vec<u8>, field: u32, value: &[u8]) {
+    put_head(out, field, value.len());
+    out.extend_from_slice(value);
+}
+
+/// Adds what stands before the content of a field of so many bytes.
+pub(crate) fn put_head(out: &mut Vec<u8>, field: u32, bytes: usize) {
+    put_varint(out, (u64::from(field) << 3) | 2);
+    put_varint(out, bytes as u64);
+}
+
+/// Adds a field whose content is written in its place: it is moved on by the few bytes that its length may need.
+pub(crate) fn put_message(out: &mut Vec<u8>, field: u32, write: impl FnOnce(&mut Vec<u8>)) {
+    put_varint(out, (u64::from(field) << 3) | 2);
+    let at = out.len();
+    write(out);
+    let length = out.len() - at;
+    let room = encoded_len_varint(length as u64);
+    out.resize(at + length + room, 0);
+    out.copy_within(at..at + length, at + room);
+    if let Some(mut place) = out.get_mut(at..at + room) {
+        encode_varint(length as u64, &mut place);
+    }
+}
+
+/// Bytes of a field of so many bytes, with what stands before them.
+pub(crate) fn field_bytes(field: u32, bytes: usize) -> usize {
+    encoded_len_varint((u64::from(field) << 3) | 2) + encoded_len_varint(bytes as u64) + bytes
+}
+
+fn put_varint(out: &mut Vec<u8>, value: u64) {
+    match u8::try_from(value) {
+        Ok(byte) if byte < 0x80 => out.push(byte),
+        _ => encode_varint(value, out),
     }
 }
 

@@ -134,6 +134,10 @@ impl<'a> Pending<'a> {
     /// the same migration context, or all. Source: `executor.go:getInOrderCompletionPendingCount`.
     fn before(&self, row: &SchemaMigration) -> Vec<&'a str> {
         let count = usize::try_from(row.in_order_completion_pending_count).unwrap_or(usize::MAX);
+        // Nearly always: there may be thousands of rows, of which none waits.
+        if count == 0 {
+            return Vec::new();
+        }
         let rows = self.0.get(row.shard.as_str()).map_or(&[][..], Vec::as_slice);
         let all = || rows.iter().take_while(|other| other.uuid != row.uuid);
         let same: Vec<&str> =

@@ -27,7 +27,7 @@ pub fn table(what: &What, answer: &Answer) -> Option<Table> {
     }
     .ok()?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let rows = set.rows().map(|row| (0..set.fields().len()).map(|place| row.at(place).map(text)).collect()).collect();
+    let rows = set.rows().map(|row| (0..set.width()).map(|place| row.at(place).map(text)).collect()).collect();
     Some(Table { columns: set.fields().iter().map(|field| text(&field.name)).collect(), rows })
 }
 

@@ -73,7 +73,7 @@ pub fn table(response: VExecResponse) -> Result<ResultTable, String> {
         for row in set.rows() {
             let value = |place: &Option<usize>| match place {
                 None => ResultValue::Missing,
-                Some(place) => value(set.fields().get(*place).map_or(0, |field| field.r#type), row.at(*place)),
+                Some(place) => value(set.kind(*place), row.at(*place)),
             };
             let values = places.iter().map(value).collect();
             table.rows.push(ResultRow { tablet: target.tablet.clone(), shard: target.shard.clone(), values });

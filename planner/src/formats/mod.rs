@@ -8,6 +8,7 @@ pub(crate) mod number;
 pub mod options;
 pub mod position;
 pub mod quote;
+pub mod source;
 pub mod tablet_types;
 pub mod text_format;
 pub mod time;

@@ -28,6 +28,16 @@ use crate::{
 /// # Errors
 /// No flavor or an unknown one, a set that is not of its flavor, or a compressed position of more than [`POSITION_BYTES`].
 pub fn decode(pos: &[u8]) -> Result<String, RowError> {
+    normal(pos).map(Cow::into_owned)
+}
+
+/// As [`decode`]; borrowed if it is stored in normal form, as MySQL and Vitess write it.
+pub(crate) fn normal(pos: &[u8]) -> Result<Cow<'_, str>, RowError> {
+    let stored = pos.strip_prefix(b"MySQL56/").filter(|set| is_normal(set)).and_then(|set| std::str::from_utf8(set).ok());
+    stored.map_or_else(|| normalized(pos).map(Cow::Owned), |set| Ok(Cow::Borrowed(set)))
+}
+
+fn normalized(pos: &[u8]) -> Result<String, RowError> {
     let failed = |reason: String| RowError::new("pos", reason, pos);
     let plain = match uncompressed(pos).map_err(failed)? {
         Some(plain) => Cow::Owned(plain),
@@ -85,6 +95,41 @@ fn uncompressed(pos: &[u8]) -> Result<Option<Vec<u8>>, String> {
         }
         Err(_) => Ok(None),
     }
+}
+
+/// Whether [`mysql56`] would give the set back as it is. False for some sets of which that is true: nothing is wrong with them then.
+fn is_normal(set: &[u8]) -> bool {
+    let mut before: &[u8] = b"";
+    set.split(|byte| *byte == b',').all(|part| {
+        let Some((uuid, intervals)) = part.split_at_checked(36) else { return false };
+        let is_uuid = uuid.iter().enumerate().all(|(index, byte)| match index {
+            8 | 13 | 18 | 23 => *byte == b'-',
+            _ => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
+        });
+        let ascends = before < uuid;
+        before = uuid;
+        is_uuid && ascends && intervals.strip_prefix(b":").is_some_and(are_normal)
+    })
+}
+
+/// Whether the intervals stand in their order, each as it is printed.
+fn are_normal(intervals: &[u8]) -> bool {
+    /// A number with no more digits fits an `i64`.
+    const DIGITS: usize = 18;
+    let number = |text: &[u8]| {
+        let is_printed = text.len() <= DIGITS && text.first().is_some_and(|first| *first != b'0');
+        text.iter().try_fold(0, |value, byte| (is_printed && byte.is_ascii_digit()).then(|| value * 10 + u64::from(byte - b'0')))
+    };
+    let mut before = (0, 0);
+    intervals.split(|byte| *byte == b':').all(|interval| {
+        let mut ends = interval.splitn(2, |byte| *byte == b'-').map(number);
+        let (Some(Some(first)), last) = (ends.next(), ends.next()) else { return false };
+        let is_printed = last.is_none_or(|last| last.is_some_and(|last| first < last));
+        let this = (first, last.flatten().unwrap_or(first));
+        let ascends = before <= this;
+        before = this;
+        first > 0 && is_printed && ascends
+    })
 }
 
 /// `uuid:interval[:interval]…[,…]`. Intervals are put in order, never joined: MySQL and Vitess write them joined, and vtctld

@@ -20,13 +20,30 @@ pub fn parse(text: &str) -> (Vec<i32>, i32, Option<RowError>) {
     let mut error = None;
     let mut types = Vec::new();
     for name in list.split(',').filter(|_| !list.is_empty()) {
-        types.push(by_name(&name.to_uppercase()).map_or(0, i32::from));
-        if by_name(&name.to_uppercase()).is_none() && error.is_none() {
+        let found = by_upper_case(name);
+        types.push(found.map_or(0, i32::from));
+        if found.is_none() && error.is_none() {
             let shown = if name.len() <= crate::limits::EXCERPT_BYTES { name.to_owned() } else { quoted(name) };
             error = Some(RowError::new("tablet_types", format!("unknown TabletType {shown}"), text.as_bytes()));
         }
     }
     (types, preference as i32, error)
+}
+
+/// The type whose name a text is in upper case.
+fn by_upper_case(text: &str) -> Option<TabletType> {
+    /// Bytes of the longest name, and some.
+    const ROOM: usize = 16;
+    let mut upper = [0; ROOM];
+    match upper.get_mut(..text.len()) {
+        Some(upper) if text.is_ascii() => {
+            upper.copy_from_slice(text.as_bytes());
+            upper.make_ascii_uppercase();
+            std::str::from_utf8(upper).ok().and_then(by_name)
+        }
+        // Letters outside of ASCII may become such that are inside.
+        _ => by_name(&text.to_uppercase()),
+    }
 }
 
 fn by_name(name: &str) -> Option<TabletType> {

@@ -8,6 +8,8 @@
 //!
 //! Facts: `google.golang.org/protobuf/internal/encoding/text/decode*.go`, whose error texts these are.
 
+use std::borrow::Cow;
+
 use crate::{
     formats::quote::{excerpt, quoted},
     limits::TEXT_FORMAT_DEPTH,
@@ -51,8 +53,8 @@ pub struct Scalar<'a> {
     pub at: usize,
     /// As written, with quotes.
     pub raw: &'a [u8],
-    /// The bytes of a quoted string; `None` for words and numbers.
-    pub text: Option<Vec<u8>>,
+    /// The bytes of a quoted string, borrowed where they stand in the text as they are; `None` for words and numbers.
+    pub text: Option<Cow<'a, [u8]>>,
 }
 
 /// What is wrong with a text, and where.
@@ -256,8 +258,8 @@ impl<'a> Reader<'a> {
     }
 
     /// One or more strings, one after the other, as one.
-    fn strings(&mut self) -> Option<Vec<u8>> {
-        let mut out = Vec::new();
+    fn strings(&mut self) -> Option<Cow<'a, [u8]>> {
+        let mut out = Cow::Borrowed(&[][..]);
         while let Some(quote @ (b'"' | b'\'')) = self.peek() {
             let begin = self.at;
             self.at += 1;
@@ -275,15 +277,19 @@ impl<'a> Reader<'a> {
     }
 
     /// The rest of one string. `Err(None)`: the text ends in it.
-    fn string(&mut self, quote: u8, out: &mut Vec<u8>) -> Result<(), Option<String>> {
+    fn string(&mut self, quote: u8, out: &mut Cow<'a, [u8]>) -> Result<(), Option<String>> {
         loop {
             let rest = self.text.get(self.at..).unwrap_or_default();
-            let plain = run(rest, |byte| !matches!(byte, b'\\' | b'\n' | 0) && byte != quote);
-            out.extend_from_slice(rest.get(..plain).unwrap_or_default());
-            self.at += plain;
+            let plain = rest.get(..run(rest, |byte| !matches!(byte, b'\\' | b'\n' | 0) && byte != quote)).unwrap_or_default();
+            if out.is_empty() {
+                *out = Cow::Borrowed(plain);
+            } else if !plain.is_empty() {
+                out.to_mut().extend_from_slice(plain);
+            }
+            self.at += plain.len();
             match self.peek() {
                 None => return Err(None),
-                Some(b'\\') => self.escape(out)?,
+                Some(b'\\') => self.escape(out.to_mut())?,
                 Some(b'\n') => return Err(Some("invalid character '\\n' in string".to_owned())),
                 Some(0) => return Err(Some("invalid character '\\x00' in string".to_owned())),
                 Some(_) => {
@@ -452,7 +458,7 @@ mod tests {
 
     fn string(text: &str) -> Vec<u8> {
         let Value::Scalar(Scalar { text: Some(bytes), .. }) = only(text) else { panic!("{text}: no string") };
-        bytes
+        bytes.into_owned()
     }
 
     #[test]

@@ -5,38 +5,64 @@
 //! Facts: `go/vt/sidecardb/schema/vreplication/copy_state.sql`; from v16 on the table is a history of which the row with the
 //! highest id counts (`go/vt/vttablet/tabletmanager/vreplication/vcopier.go`), before it had one row for each table and no id.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
-use crate::{formats::RowError, sidecar::Row};
+use crate::{
+    formats::RowError,
+    sidecar::{Row, RowSet, result::Column},
+};
 
 /// One row: a table that is not copied yet, or not to the end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CopyStateRow {
+pub struct CopyStateRow<'a> {
     /// Grows with every row written; v16 on.
     pub id: Option<i64>,
     /// The stream's id on its tablet.
     pub stream: i64,
     /// The table's name.
-    pub table: String,
+    pub table: Cow<'a, str>,
     /// The last copied row's primary key, a `query.QueryResult` in text format; empty: nothing copied yet.
-    pub last_pk: String,
+    pub last_pk: Cow<'a, str>,
     /// Why there is no id though there is a column for it.
     pub fault: Option<RowError>,
 }
 
-impl CopyStateRow {
+/// The columns of a result whose rows are copy states, each looked up once.
+pub(crate) struct Columns {
+    id: Column,
+    stream: Column,
+    table: Column,
+    last_pk: Column,
+}
+
+impl Columns {
+    pub(crate) fn of(set: &RowSet) -> Self {
+        let column = |name| set.column(name);
+        Self { id: column("id"), stream: column("vrepl_id"), table: column("table_name"), last_pk: column("lastpk") }
+    }
+}
+
+impl<'a> CopyStateRow<'a> {
     /// Reads one row of `select * from _vt.copy_state`, of any release.
     ///
     /// # Errors
     /// `vrepl_id` is missing or no integer: nobody can say whose row it is.
-    pub fn read(row: &Row<'_>) -> Result<Self, RowError> {
-        let stream = row.integer("vrepl_id")?.ok_or_else(|| RowError::new("vrepl_id", "no such column", b""))?;
-        let id = row.integer("id");
+    pub fn read(row: &Row<'a>) -> Result<Self, RowError> {
+        Self::read_at(row, &Columns::of(row.set()))
+    }
+
+    /// The same, of one of many rows of a result.
+    ///
+    /// # Errors
+    /// As [`CopyStateRow::read`].
+    pub(crate) fn read_at(row: &Row<'a>, columns: &Columns) -> Result<Self, RowError> {
+        let stream = row.integer_of(columns.stream)?.ok_or_else(|| RowError::new("vrepl_id", "no such column", b""))?;
+        let id = row.integer_of(columns.id);
         Ok(Self {
             id: id.as_ref().ok().copied().flatten(),
             stream,
-            table: row.text("table_name"),
-            last_pk: row.text("lastpk"),
+            table: row.text_of(columns.table),
+            last_pk: row.text_of(columns.last_pk),
             fault: id.err(),
         })
     }
@@ -44,9 +70,9 @@ impl CopyStateRow {
 
 /// The newest row for each table of each stream, in the order in which the tables first appear. Rows without an id are kept as
 /// they are.
-pub fn newest(rows: Vec<CopyStateRow>) -> Vec<CopyStateRow> {
-    let mut places: BTreeMap<(i64, String), usize> = BTreeMap::new();
-    let mut out: Vec<CopyStateRow> = Vec::with_capacity(rows.len());
+pub fn newest(rows: Vec<CopyStateRow<'_>>) -> Vec<CopyStateRow<'_>> {
+    let mut places: BTreeMap<(i64, Cow<'_, str>), usize> = BTreeMap::new();
+    let mut out: Vec<CopyStateRow<'_>> = Vec::with_capacity(rows.len());
     for row in rows {
         if row.id.is_none() {
             out.push(row);
@@ -67,8 +93,8 @@ pub fn newest(rows: Vec<CopyStateRow>) -> Vec<CopyStateRow> {
 mod tests {
     use super::*;
 
-    fn row(id: Option<i64>, stream: i64, table: &str, last_pk: &str) -> CopyStateRow {
-        CopyStateRow { id, stream, table: table.to_owned(), last_pk: last_pk.to_owned(), fault: None }
+    fn row<'a>(id: Option<i64>, stream: i64, table: &'a str, last_pk: &'a str) -> CopyStateRow<'a> {
+        CopyStateRow { id, stream, table: table.into(), last_pk: last_pk.into(), fault: None }
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub(crate) mod paging;
 pub(crate) mod query;
 pub(crate) mod read;
 pub mod result;
+mod result_layout;
 pub(crate) mod statement;
 pub mod stream;
 pub(crate) mod survey;

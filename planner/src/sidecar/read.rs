@@ -137,7 +137,7 @@ impl Read {
     /// Takes the answer to the statement.
     pub(crate) fn answered(&mut self, answer: Answer) -> Next {
         let next = match self.paging.take(answer) {
-            Taken::Response(response) => match self.rows(&response) {
+            Taken::Response(response) => match self.rows(response) {
                 Ok(rows) => self.page(rows),
                 Err(text) => Next::Failed(text),
             },
@@ -167,9 +167,9 @@ impl Read {
     }
 
     /// The rows of an answer, if it is one to the statement.
-    fn rows(&self, response: &[u8]) -> Result<RowSet, String> {
+    fn rows(&self, response: Vec<u8>) -> Result<RowSet, String> {
         let (tablet, subject) = (&self.tablet, self.subject.name());
-        let rows = RowSet::from_vreplication_exec(response).and_then(|rows| {
+        let rows = RowSet::taken_from_vreplication_exec(response).and_then(|rows| {
             let missing = self.subject.columns().iter().find(|column| !rows.has_column(column));
             missing.map_or(Ok(rows), |column| Err(RowError::new(column, "no such column", b"")))
         });
@@ -212,11 +212,12 @@ impl Read {
     /// Where the next page begins; `None` when nothing more is wanted. The error: a page after this one would be none that is
     /// closer to the end.
     fn next_page(&self, rows: &RowSet) -> Result<Option<From>, String> {
-        let Some(last) = rows.rows().last() else { return Ok(None) };
+        let Some(last) = rows.rows().next_back() else { return Ok(None) };
         let unread = |error: RowError| format!("a row that cannot be read ({error})");
         let name = |column: &str| last.value(column).flatten().unwrap_or_default().to_vec();
+        let (id, stream) = (rows.column("id"), rows.column("vrepl_id"));
         // A row whose id cannot be read does not end the read of the others.
-        let ids = || rows.rows().filter_map(|row| row.integer("id").ok().flatten());
+        let ids = || rows.rows().filter_map(|row| row.integer_of(id).ok().flatten());
         let unread_id = || last.integer("id").err().map_or_else(|| "no row has an id".to_owned(), unread);
         let back = |text: String| Err(format!("the rows after {text} were asked for, and it came again"));
         Ok(Some(match (self.subject, &self.from) {
@@ -255,7 +256,7 @@ impl Read {
                     From::BelowId { rows, .. } => rows.clone(),
                     _ => BTreeMap::new(),
                 };
-                for stream in rows.rows().filter_map(|row| row.integer("vrepl_id").ok().flatten()) {
+                for stream in rows.rows().filter_map(|row| row.integer_of(stream).ok().flatten()) {
                     *counts.entry(stream).or_default() += 1;
                 }
                 From::BelowId { id, rows: counts }

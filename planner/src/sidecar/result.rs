@@ -3,9 +3,11 @@
 //! It knows nothing of what the columns mean. A row whose lengths do not fit the fields or the bytes makes the whole result
 //! unreadable: vtctld's own reader panics there.
 //!
+//! The answer's bytes are kept as they came, and every value is a slice of them: nothing is copied, however many rows there are.
+//!
 //! Facts: `go/sqltypes/proto3.go` (row encoding), `go/sqltypes/value.go` (which values are integers), `query.proto`.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 
 use prost::Message as _;
 
@@ -16,23 +18,45 @@ use crate::{
         query::{Field, QueryResult, Row as WireRow},
         tabletmanagerdata::{ExecuteFetchAsDbaResponse, VReplicationExecResponse},
     },
+    sidecar::result_layout::{self, Cell, Field as FieldAt, Layout},
     wire,
 };
 
 /// The rows that a tablet answered, every one with exactly one value for each column.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RowSet {
-    fields: Vec<Field>,
-    /// Column name to position; the last column of a name.
-    positions: BTreeMap<Vec<u8>, usize>,
-    rows: Vec<WireRow>,
+    /// What [`RowSet::layout`] points into.
+    bytes: Vec<u8>,
+    layout: Layout,
+    /// The places of the columns, by name; of one name, in their order.
+    by_name: Vec<usize>,
 }
 
 /// One row of a [`RowSet`].
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Row<'a> {
     set: &'a RowSet,
-    values: Vec<Option<&'a [u8]>>,
+    cells: &'a [Cell],
+}
+
+/// A column of one result, looked up once for all its rows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Column {
+    name: &'static str,
+    /// `None`: there is no such column.
+    place: Option<usize>,
+    is_integral: bool,
+}
+
+impl Column {
+    pub(crate) fn name(self) -> &'static str {
+        self.name
+    }
+
+    /// Whether the result has it.
+    pub(crate) fn is_there(self) -> bool {
+        self.place.is_some()
+    }
 }
 
 impl RowSet {
@@ -42,9 +66,15 @@ impl RowSet {
     /// The bytes are no such message, or one without a result or columns: a tablet that has no rows names the columns all the
     /// same. Or there are more rows than a tablet answers, or a row does not fit the fields or its own bytes.
     pub fn from_vreplication_exec(response: &[u8]) -> Result<Self, RowError> {
-        check_size(response)?;
-        let response = VReplicationExecResponse::decode(response).map_err(|error| undecodable(&error, response))?;
-        Self::new(answered(response.result)?)
+        Self::taken_from_vreplication_exec(response.to_vec())
+    }
+
+    /// The same, of bytes that are the reader's own: they are not copied.
+    ///
+    /// # Errors
+    /// As [`RowSet::from_vreplication_exec`].
+    pub(crate) fn taken_from_vreplication_exec(response: Vec<u8>) -> Result<Self, RowError> {
+        Self::read(response, |response| VReplicationExecResponse::decode(response).map(|response| response.result))
     }
 
     /// Reads the answer to a select by `ExecuteFetchAsDba`.
@@ -52,9 +82,21 @@ impl RowSet {
     /// # Errors
     /// As [`RowSet::from_vreplication_exec`].
     pub fn from_execute_fetch(response: &[u8]) -> Result<Self, RowError> {
-        check_size(response)?;
-        let response = ExecuteFetchAsDbaResponse::decode(response).map_err(|error| undecodable(&error, response))?;
-        Self::new(answered(response.result)?)
+        Self::read(response.to_vec(), |response| ExecuteFetchAsDbaResponse::decode(response).map(|response| response.result))
+    }
+
+    /// Both responses have their result in field 1.
+    fn read(
+        response: Vec<u8>,
+        decode: impl FnOnce(&[u8]) -> Result<Option<QueryResult>, prost::DecodeError>,
+    ) -> Result<Self, RowError> {
+        if let Some(layout) = result_layout::of_response(&response) {
+            return Ok(Self::laid_out(response, layout));
+        }
+        // Whatever is out of the ordinary is decoded in full: it is valid all the same, or the error says what is wrong.
+        check_size(&response)?;
+        let result = decode(&response).map_err(|error| undecodable(&error, &response))?;
+        Self::new(answered(result)?)
     }
 
     /// Reads a result as it stands in a message of our own.
@@ -66,55 +108,87 @@ impl RowSet {
             check(row, result.fields.len())
                 .map_err(|why| RowError::new(RowError::RESULT, format!("row {index}: {why}"), &row.values))?;
         }
-        let positions = result.fields.iter().enumerate().map(|(position, field)| (field.name.clone(), position)).collect();
-        Ok(Self { fields: result.fields, positions, rows: result.rows })
+        let result = QueryResult { fields: result.fields, rows: result.rows, ..QueryResult::default() }.encode_to_vec();
+        let layout = result_layout::of_result(&result);
+        let layout = layout.ok_or_else(|| RowError::new(RowError::RESULT, "too large to be read", b""))?;
+        Ok(Self::laid_out(result, layout))
+    }
+
+    fn laid_out(bytes: Vec<u8>, layout: Layout) -> Self {
+        let mut by_name: Vec<usize> = (0..layout.fields.len()).collect();
+        by_name.sort_by_key(|place| layout.fields.get(*place).map(|field| field.name(&bytes)));
+        Self { bytes, layout, by_name }
     }
 
     /// Whether there is a column of that name. Also true for a result without rows: tablets always send the columns.
     pub fn has_column(&self, name: &str) -> bool {
-        self.positions.contains_key(name.as_bytes())
+        self.place(name).is_some()
     }
 
     /// How many rows there are.
     pub fn len(&self) -> usize {
-        self.rows.len()
+        self.layout.rows
     }
 
     /// Whether there is no row.
     pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+        self.len() == 0
+    }
+
+    /// How many columns there are, duplicates included.
+    pub fn width(&self) -> usize {
+        self.layout.fields.len()
     }
 
     /// The rows in the order of the result.
-    pub fn rows(&self) -> impl Iterator<Item = Row<'_>> {
-        self.rows.iter().map(|row| {
-            let mut rest = row.values.as_slice();
-            let values = row.lengths.iter().map(|length| {
-                let (value, tail) = rest.split_at_checked(usize::try_from(*length).ok()?)?;
-                rest = tail;
-                Some(value)
-            });
-            Row { set: self, values: values.collect() }
+    pub fn rows(&self) -> impl ExactSizeIterator<Item = Row<'_>> + DoubleEndedIterator {
+        let width = self.width();
+        (0..self.len()).map(move |row| {
+            let cells = self.layout.cells.get(row * width..(row + 1) * width).unwrap_or_default();
+            Row { set: self, cells }
         })
     }
 
     /// What the result says of its columns, in its order, duplicates included.
-    pub fn fields(&self) -> &[Field] {
-        &self.fields
+    pub fn fields(&self) -> Vec<Field> {
+        // They have been looked through, and are known to be fields.
+        self.layout.fields.iter().map(|field| Field::decode(field.bytes(&self.bytes)).unwrap_or_default()).collect()
+    }
+
+    /// The type of the column at a place, as in `query.Type`; 0 where there is none.
+    pub fn kind(&self, place: usize) -> i32 {
+        self.layout.fields.get(place).map_or(0, |field| field.kind)
+    }
+
+    /// A column by its name; of two with one name the last one, as for every reader of Vitess.
+    pub(crate) fn column(&self, name: &'static str) -> Column {
+        let place = self.place(name);
+        Column { name, place, is_integral: place.is_some_and(|place| self.kind(place) & INTEGRAL != 0) }
+    }
+
+    fn place(&self, name: &str) -> Option<usize> {
+        let name_at = |place: &usize| self.layout.fields.get(*place).map(|field: &FieldAt| field.name(&self.bytes));
+        let after = self.by_name.partition_point(|place| name_at(place) <= Some(name.as_bytes()));
+        let place = self.by_name.get(after.checked_sub(1)?)?;
+        (name_at(place) == Some(name.as_bytes())).then_some(*place)
     }
 }
 
-impl Row<'_> {
+impl<'a> Row<'a> {
+    /// The result that it is of.
+    pub(crate) fn set(&self) -> &'a RowSet {
+        self.set
+    }
+
     /// The value at a place, by the order of the fields: `None` for NULL, and for a place that there is not.
-    pub fn at(&self, place: usize) -> Option<&[u8]> {
-        self.values.get(place).copied().flatten()
+    pub fn at(&self, place: usize) -> Option<&'a [u8]> {
+        self.cells.get(place)?.value(&self.set.bytes)
     }
 
     /// The value of a column: `None` if there is no such column, `Some(None)` for NULL. Of two columns with one name the last
     /// one counts, as for every reader of Vitess.
-    pub fn value(&self, column: &str) -> Option<Option<&[u8]>> {
-        let position = *self.set.positions.get(column.as_bytes())?;
-        self.values.get(position).copied()
+    pub fn value(&self, column: &str) -> Option<Option<&'a [u8]>> {
+        self.set.place(column).map(|place| self.at(place))
     }
 
     /// The value as text: `""` for NULL and for a column that is not there; U+FFFD for what is not UTF-8.
@@ -128,13 +202,27 @@ impl Row<'_> {
     /// The value is NULL, its column is of no integral type, or its text is no 64-bit integer. The texts are those of
     /// `go/sqltypes/value.go:ToInt64`.
     pub fn integer(&self, column: &'static str) -> Result<Option<i64>, RowError> {
-        let Some(position) = self.set.positions.get(column.as_bytes()) else { return Ok(None) };
-        let kind = self.set.fields.get(*position).map_or(0, |field| field.r#type);
-        let value = self.values.get(*position).copied().flatten();
-        let Some(value) = value.filter(|_| kind & INTEGRAL != 0) else {
-            return Err(RowError::new(column, "Cannot convert value to desired type", value.unwrap_or(b"NULL")));
+        self.integer_of(self.set.column(column))
+    }
+
+    /// As [`Row::value`]; `None` for NULL, too.
+    pub(crate) fn value_of(&self, column: Column) -> Option<&'a [u8]> {
+        self.at(column.place?)
+    }
+
+    /// As [`Row::text`], borrowed where it is UTF-8.
+    pub(crate) fn text_of(&self, column: Column) -> Cow<'a, str> {
+        self.value_of(column).map_or(Cow::Borrowed(""), String::from_utf8_lossy)
+    }
+
+    /// As [`Row::integer`].
+    pub(crate) fn integer_of(&self, column: Column) -> Result<Option<i64>, RowError> {
+        let Some(place) = column.place else { return Ok(None) };
+        let value = self.at(place);
+        let Some(value) = value.filter(|_| column.is_integral) else {
+            return Err(RowError::new(column.name, "Cannot convert value to desired type", value.unwrap_or(b"NULL")));
         };
-        number::signed(&String::from_utf8_lossy(value)).map(Some).map_err(|why| RowError::new(column, why, value))
+        number::signed(&String::from_utf8_lossy(value)).map(Some).map_err(|why| RowError::new(column.name, why, value))
     }
 }
 

@@ -6,32 +6,34 @@
 //! Facts: `go/vt/sidecardb/schema/vreplication/vreplication.sql` (v16 on), `go/vt/binlog/binlogplayer/binlog_player.go`
 //! (before); `go/vt/vttablet/tabletmanager/rpc_vreplication.go:ReadVReplicationWorkflows` for types and errors.
 
+use std::borrow::Cow;
+
 use crate::{
-    formats::{RowError, binlog_source, position, tablet_types},
-    proto::binlogdata::{BinlogSource, VReplicationWorkflowState, VReplicationWorkflowSubType, VReplicationWorkflowType},
-    sidecar::Row,
+    formats::{RowError, position, source::Source, tablet_types},
+    proto::binlogdata::{VReplicationWorkflowState, VReplicationWorkflowSubType, VReplicationWorkflowType},
+    sidecar::{Row, RowSet, result::Column},
 };
 
 /// A stream as its tablet stores it. A column that the tablet's release lacks has its default: 0, `""`, false. One that cannot be
 /// read is named in [`StreamRow::faults`] and shown as it is stored where it is a text, else it has its default, too.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct StreamRow {
+pub struct StreamRow<'a> {
     /// Unique on its tablet, not in the keyspace. Fits 32 bits. 0: it cannot be read.
     pub id: i64,
     /// The workflow's name.
-    pub workflow: String,
+    pub workflow: Cow<'a, str>,
     /// What it reads.
-    pub source: BinlogSource,
+    pub source: Source<'a>,
     /// The set of applied transactions, without flavor; empty before the copy. As stored, with flavor, if it cannot be read.
-    pub position: String,
+    pub position: Cow<'a, str>,
     /// Where it stops, as stored, with flavor; empty: nowhere.
-    pub stop_position: String,
+    pub stop_position: Cow<'a, str>,
     /// Transactions per second at most; as stored.
     pub max_tps: i64,
     /// As stored.
     pub max_replication_lag: i64,
-    /// Cells to read from, trimmed; `[""]`: the tablet's own.
-    pub cells: Vec<String>,
+    /// As stored: [`StreamRow::cells`] are its parts.
+    pub cell: Cow<'a, str>,
     /// Numbers of `topodata.TabletType`; empty: the tablet's default.
     pub tablet_types: Vec<i32>,
     /// Number of `tabletmanagerdata.TabletSelectionPreference`.
@@ -45,87 +47,175 @@ pub struct StreamRow {
     /// Unix seconds of the last throttling, never reset; 0: none. v15 on.
     pub time_throttled: i64,
     /// Who was throttled then. v15 on.
-    pub component_throttled: String,
+    pub component_throttled: Cow<'a, str>,
     /// Why. v21 on.
-    pub reason_throttled: String,
+    pub reason_throttled: Cow<'a, str>,
     /// Number of `binlogdata.VReplicationWorkflowState`, by exact name; a name that is none is `Unknown`.
     pub state: i32,
     /// What the stream last said.
-    pub message: String,
+    pub message: Cow<'a, str>,
     /// The target database.
-    pub db_name: String,
+    pub db_name: Cow<'a, str>,
     /// Rows copied so far. v11 on.
     pub rows_copied: i64,
-    /// Tags, not trimmed; `[""]`: none. v12 on.
-    pub tags: Vec<String>,
+    /// As stored: [`StreamRow::tags`] are its parts. v12 on.
+    pub tag_list: Cow<'a, str>,
     /// Name of a `binlogdata.VReplicationWorkflowType`, or the number of one that has no name here. v14 on.
-    pub workflow_type: String,
+    pub workflow_type: Cow<'a, str>,
     /// Name of a `binlogdata.VReplicationWorkflowSubType`, or the number of one that has no name here. v15 on.
-    pub workflow_sub_type: String,
+    pub workflow_sub_type: Cow<'a, str>,
     /// Whether secondary keys are made after the copy. v16 on.
     pub defer_secondary_keys: bool,
     /// JSON for [`crate::formats::options::apply`]; empty: nothing. v20 on.
-    pub options: String,
+    pub options: Cow<'a, str>,
     /// The columns that cannot be read, and why.
     pub faults: Vec<RowError>,
 }
 
-impl StreamRow {
+/// The columns of a result whose rows are streams, each looked up once.
+pub(crate) struct Columns {
+    id: Column,
+    workflow: Column,
+    source: Column,
+    pos: Column,
+    stop_pos: Column,
+    max_tps: Column,
+    max_replication_lag: Column,
+    cell: Column,
+    tablet_types: Column,
+    time_updated: Column,
+    transaction_timestamp: Column,
+    time_heartbeat: Column,
+    time_throttled: Column,
+    component_throttled: Column,
+    reason_throttled: Column,
+    state: Column,
+    message: Column,
+    db_name: Column,
+    rows_copied: Column,
+    tags: Column,
+    workflow_type: Column,
+    workflow_sub_type: Column,
+    defer_secondary_keys: Column,
+    options: Column,
+}
+
+impl Columns {
+    pub(crate) fn of(set: &RowSet) -> Self {
+        let column = |name| set.column(name);
+        Self {
+            id: column("id"),
+            workflow: column("workflow"),
+            source: column("source"),
+            pos: column("pos"),
+            stop_pos: column("stop_pos"),
+            max_tps: column("max_tps"),
+            max_replication_lag: column("max_replication_lag"),
+            cell: column("cell"),
+            tablet_types: column("tablet_types"),
+            time_updated: column("time_updated"),
+            transaction_timestamp: column("transaction_timestamp"),
+            time_heartbeat: column("time_heartbeat"),
+            time_throttled: column("time_throttled"),
+            component_throttled: column("component_throttled"),
+            reason_throttled: column("reason_throttled"),
+            state: column("state"),
+            message: column("message"),
+            db_name: column("db_name"),
+            rows_copied: column("rows_copied"),
+            tags: column("tags"),
+            workflow_type: column("workflow_type"),
+            workflow_sub_type: column("workflow_sub_type"),
+            defer_secondary_keys: column("defer_secondary_keys"),
+            options: column("options"),
+        }
+    }
+
+    /// The stored position of a row.
+    pub(crate) fn position<'a>(&self, row: &Row<'a>) -> &'a [u8] {
+        row.value_of(self.pos).unwrap_or_default()
+    }
+
+    /// A row's id, and when it had its last heartbeat, if both can be read.
+    pub(crate) fn heartbeat(&self, row: &Row<'_>) -> Option<(i64, i64)> {
+        Some((row.integer_of(self.id).ok()??, row.integer_of(self.time_heartbeat).ok()??))
+    }
+}
+
+impl<'a> StreamRow<'a> {
     /// Reads one row of `select * from _vt.vreplication`, of any release.
-    pub fn read(row: &Row<'_>) -> Self {
-        Self::with_position(row, |pos| position::decode(pos).map_err(|error| (error, position::as_stored(pos))))
+    pub fn read(row: &Row<'a>) -> Self {
+        Self::with_position(row, &Columns::of(row.set()), |pos| {
+            position::normal(pos).map_err(|error| (error, position::as_stored(pos)))
+        })
     }
 
     /// The same, its position read by `decode`, which has what to show beside its error.
-    pub(crate) fn with_position(row: &Row<'_>, decode: impl FnOnce(&[u8]) -> Result<String, (RowError, String)>) -> Self {
+    pub(crate) fn with_position(
+        row: &Row<'a>,
+        columns: &Columns,
+        decode: impl FnOnce(&'a [u8]) -> Result<Cow<'a, str>, (RowError, String)>,
+    ) -> Self {
         let mut faults = Faults(Vec::new());
-        let mut integer = |column| faults.or_default(row.integer(column)).unwrap_or_default();
-        let (max_tps, max_replication_lag) = (integer("max_tps"), integer("max_replication_lag"));
-        let (time_updated, transaction_timestamp) = (integer("time_updated"), integer("transaction_timestamp"));
-        let (time_heartbeat, time_throttled) = (integer("time_heartbeat"), integer("time_throttled"));
-        let rows_copied = integer("rows_copied");
-        let (tablet_types, tablet_selection_preference, error) = tablet_types::parse(&row.text("tablet_types"));
+        let mut integer = |column| faults.or_default(row.integer_of(column)).unwrap_or_default();
+        let (max_tps, max_replication_lag) = (integer(columns.max_tps), integer(columns.max_replication_lag));
+        let (time_updated, transaction_timestamp) = (integer(columns.time_updated), integer(columns.transaction_timestamp));
+        let (time_heartbeat, time_throttled) = (integer(columns.time_heartbeat), integer(columns.time_throttled));
+        let rows_copied = integer(columns.rows_copied);
+        let (tablet_types, tablet_selection_preference, error) = tablet_types::parse(&row.text_of(columns.tablet_types));
         faults.0.extend(error);
-        let position = decode(row.value("pos").flatten().unwrap_or_default()).unwrap_or_else(|(error, shown)| {
+        let position = decode(columns.position(row)).unwrap_or_else(|(error, shown)| {
             faults.0.push(error);
-            shown
+            shown.into()
         });
-        let missing = || RowError::new("source", "no such column", b"");
-        let source = row.value("source").ok_or_else(missing).and_then(|source| binlog_source::parse(source.unwrap_or_default()));
-        let id = if row.value("id").is_some() { small(row, "id") } else { Err(RowError::new("id", "no such column", b"")) };
-        let state = faults.or_default(state(row));
+        let is_there =
+            |column: Column, name| if column.is_there() { Ok(()) } else { Err(RowError::new(name, "no such column", b"")) };
+        let source = is_there(columns.source, "source");
+        let source = source.and_then(|()| Source::read(row.value_of(columns.source).unwrap_or_default()));
+        let id = is_there(columns.id, "id").and_then(|()| small(row, columns.id));
+        let state = faults.or_default(state(row, columns.state));
         Self {
             id: faults.or_default(id).into(),
-            workflow: row.text("workflow"),
+            workflow: row.text_of(columns.workflow),
             source: faults.or_default(source),
             position,
-            stop_position: row.text("stop_pos"),
+            stop_position: row.text_of(columns.stop_pos),
             max_tps,
             max_replication_lag,
-            cells: row.text("cell").split(',').map(|cell| cell.trim().to_owned()).collect(),
+            cell: row.text_of(columns.cell),
             tablet_types,
             tablet_selection_preference,
             time_updated,
             transaction_timestamp,
             time_heartbeat,
             time_throttled,
-            component_throttled: row.text("component_throttled"),
-            reason_throttled: row.text("reason_throttled"),
+            component_throttled: row.text_of(columns.component_throttled),
+            reason_throttled: row.text_of(columns.reason_throttled),
             state: state.into(),
-            message: row.text("message"),
-            db_name: row.text("db_name"),
+            message: row.text_of(columns.message),
+            db_name: row.text_of(columns.db_name),
             rows_copied,
-            tags: row.text("tags").split(',').map(str::to_owned).collect(),
-            workflow_type: faults.kind(row, "workflow_type", |number| {
+            tag_list: row.text_of(columns.tags),
+            workflow_type: faults.kind(row, columns.workflow_type, |number| {
                 VReplicationWorkflowType::try_from(number).ok().map(|kind| kind.as_str_name())
             }),
-            workflow_sub_type: faults.kind(row, "workflow_sub_type", |number| {
+            workflow_sub_type: faults.kind(row, columns.workflow_sub_type, |number| {
                 VReplicationWorkflowSubType::try_from(number).ok().map(|kind| kind.as_str_name())
             }),
-            defer_secondary_keys: row.text("defer_secondary_keys") == "1",
-            options: row.text("options"),
+            defer_secondary_keys: row.value_of(columns.defer_secondary_keys) == Some(b"1"),
+            options: row.text_of(columns.options),
             faults: faults.0,
         }
+    }
+
+    /// Cells to read from, trimmed; one that is empty: the tablet's own.
+    pub fn cells(&self) -> impl Iterator<Item = &str> {
+        self.cell.split(',').map(str::trim)
+    }
+
+    /// Tags, not trimmed; one that is empty: none.
+    pub fn tags(&self) -> impl Iterator<Item = &str> {
+        self.tag_list.split(',')
     }
 
     /// Whether this column cannot be read.
@@ -146,32 +236,33 @@ impl Faults {
     }
 
     /// A number as its name; as stored if it is none.
-    fn kind(&mut self, row: &Row<'_>, column: &'static str, name: impl Fn(i32) -> Option<&'static str>) -> String {
+    fn kind<'a>(&mut self, row: &Row<'a>, column: Column, name: impl Fn(i32) -> Option<&'static str>) -> Cow<'a, str> {
         match small(row, column) {
-            Ok(number) => name(number).map_or_else(|| number.to_string(), str::to_owned),
+            Ok(number) => name(number).map_or_else(|| number.to_string().into(), Cow::Borrowed),
             Err(error) => {
                 self.0.push(error);
-                row.text(column)
+                row.text_of(column)
             }
         }
     }
 }
 
 /// Known by its exact name only.
-fn state(row: &Row<'_>) -> Result<VReplicationWorkflowState, RowError> {
-    if row.value("state").is_none() {
+fn state(row: &Row<'_>, column: Column) -> Result<VReplicationWorkflowState, RowError> {
+    if !column.is_there() {
         return Ok(VReplicationWorkflowState::Unknown);
     }
-    let name = row.text("state");
+    let name = row.text_of(column);
     let none = || RowError::new("state", "no state of a stream has this name", name.as_bytes());
     VReplicationWorkflowState::from_str_name(&name).ok_or_else(none)
 }
 
 /// An integer of 32 bits.
-fn small(row: &Row<'_>, column: &'static str) -> Result<i32, RowError> {
-    let value = row.integer(column)?.unwrap_or_default();
+fn small(row: &Row<'_>, column: Column) -> Result<i32, RowError> {
+    let value = row.integer_of(column)?.unwrap_or_default();
     i32::try_from(value).map_err(|_| {
-        let text = row.text(column);
-        RowError::new(column, format!("strconv.ParseInt: parsing \"{value}\": value out of range"), text.as_bytes())
+        let text = row.text_of(column);
+        let reason = format!("strconv.ParseInt: parsing \"{value}\": value out of range");
+        RowError::new(column.name(), reason, text.as_bytes())
     })
 }

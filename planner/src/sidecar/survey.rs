@@ -51,6 +51,15 @@ impl Looked {
         }
     }
 
+    /// The rows, and why there are no more.
+    pub(crate) fn parts(self) -> (Vec<RowSet>, Option<String>) {
+        match self {
+            Self::Rows(pages, error) => (pages, error),
+            Self::Refused(_, text) => (Vec::new(), Some(text)),
+            Self::Called(_) => (Vec::new(), None),
+        }
+    }
+
     /// The rows, all or nothing.
     ///
     /// # Errors
@@ -195,10 +204,25 @@ impl Survey {
         self.asked.iter().filter(|asked| !asked.is_gone)
     }
 
+    /// The same with their indices, without what they showed.
+    pub(crate) fn targets(&self) -> impl Iterator<Item = (usize, &Target)> {
+        self.asked.iter().enumerate().filter(|(_, asked)| !asked.is_gone).map(|(index, asked)| (index, &asked.target))
+    }
+
+    /// The targets by value, with their indices, in the order of shards; and whether there never were any.
+    pub(crate) fn take_targets(&mut self) -> (Vec<(usize, Target)>, bool) {
+        let asked = std::mem::take(&mut self.asked);
+        let asked_nobody = asked.is_empty();
+        let still_there = asked.into_iter().enumerate().filter(|(_, asked)| !asked.is_gone);
+        let mut targets: Vec<(usize, Target)> = still_there.map(|(index, asked)| (index, asked.target)).collect();
+        targets.sort_by(|(_, a), (_, b)| a.place.order(&b.place));
+        (targets, asked_nobody)
+    }
+
     /// As [`Survey::asked`], in the order of shards, by value.
     pub(crate) fn into_asked(self) -> Vec<Asked> {
         let mut asked: Vec<Asked> = self.asked.into_iter().filter(|asked| !asked.is_gone).collect();
-        asked.sort_by(|a, b| a.target.place.order().cmp(&b.target.place.order()));
+        asked.sort_by(|a, b| a.target.place.order(&b.target.place));
         asked
     }
 

@@ -3,7 +3,10 @@
 //! Every name is checked here before it is put into a path, so that no request and no record can reach outside its directory. Names that
 //! go further are read once into types that hold nothing else: [`KeyspaceName`], [`ShardName`], [`CellName`], [`TabletName`].
 
-use std::{fmt, ops::Deref};
+use std::{
+    fmt::{self, Write as _},
+    ops::Deref,
+};
 
 use crate::{contract::Status, limits, proto::topodata::TabletAlias};
 
@@ -100,7 +103,11 @@ pub fn hex(text: &str) -> Result<Vec<u8>, String> {
 }
 
 fn hex_text(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// An alias as text: the cell, a dash, the uid padded to ten digits. An absent one is `<nil>`. Source:

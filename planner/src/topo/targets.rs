@@ -3,7 +3,10 @@
 //! Two rounds: one range read of the shards, then the primaries' tablet records. Each target is handed on as soon as its own
 //! two records are known, and each shard that has none is handed on as such: nothing waits, nothing is lost.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use prost::Message;
 
@@ -50,8 +53,8 @@ impl Place {
     }
 
     /// The order in which targets are told of: by shard, then by primary.
-    pub(crate) fn order(&self) -> (&str, String) {
-        (&self.shard, self.alias_text())
+    pub(crate) fn order(&self, other: &Self) -> Ordering {
+        self.shard.cmp(&other.shard).then_with(|| self.alias_text().cmp(&other.alias_text()))
     }
 
     /// What this shard does not say, and why; of no workflow in particular.
@@ -195,7 +198,8 @@ impl Targets {
             return vec![Event::Fatal(Status::unknown(text))];
         }
         if !self.wanted.is_empty() {
-            shards.retain(|shard, _| self.wanted.contains(shard));
+            let wanted: BTreeSet<&String> = self.wanted.iter().collect();
+            shards.retain(|shard, _| wanted.contains(shard));
         }
         if shards.len() > limits::TARGETS {
             let (keyspace, found, limit) = (&self.keyspace, shards.len(), limits::TARGETS);

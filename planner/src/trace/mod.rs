@@ -6,6 +6,8 @@
 
 mod redact;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -92,12 +94,13 @@ pub struct Replayed {
 pub fn replay(flow: &mut dyn Asking, trace: &Trace) -> Replayed {
     let mut replay = Replay { trace, is_used: vec![false; trace.asks.len()], differences: Vec::new() };
     // Sorted by the order of the answers then; asks without one come last, in the order of their release.
-    let mut waiting: Vec<(u32, AskId, Answer)> = Vec::new();
+    let mut waiting: BTreeMap<(u32, AskId), Answer> = BTreeMap::new();
     loop {
-        waiting.extend(flow.asks().into_iter().map(|ask| replay.answer(&ask)));
-        let next = waiting.iter().enumerate().min_by_key(|(_, (order, id, _))| (*order, *id)).map(|(at, _)| at);
-        let Some(next) = next else { break };
-        let (_, id, answer) = waiting.swap_remove(next);
+        for ask in flow.asks() {
+            let (order, answer) = replay.answer(&ask);
+            waiting.insert((order, ask.id), answer);
+        }
+        let Some(((_, id), answer)) = waiting.pop_first() else { break };
         flow.answer(id, answer);
     }
     replay.finish(flow.end())
@@ -111,7 +114,7 @@ struct Replay<'a> {
 
 impl Replay<'_> {
     /// The answer that this ask got, and when in their order.
-    fn answer(&mut self, ask: &Ask) -> (u32, AskId, Answer) {
+    fn answer(&mut self, ask: &Ask) -> (u32, Answer) {
         let asks = &self.trace.asks;
         // Nearly always the same planner: then the ask has the same id.
         let hint = usize::try_from(ask.id.0).unwrap_or(usize::MAX);
@@ -125,13 +128,12 @@ impl Replay<'_> {
         }
         let traced = found.and_then(|at| asks.get(at));
         let recorded = traced.and_then(|traced| Some((traced.order?, traced.answer.clone()?)));
-        let (order, answer) = recorded.unwrap_or_else(|| {
+        recorded.unwrap_or_else(|| {
             let why = if traced.is_some() { "got no answer in the trace" } else { "is not in the trace" };
             let message = format!("{} {why}", name(&ask.what));
             self.differences.push(message.clone());
             (u32::MAX, Answer::Failed { kind: FailureKind::Unreachable, message })
-        });
-        (order, ask.id, answer)
+        })
     }
 
     fn finish(mut self, reply: Option<Reply>) -> Replayed {

@@ -13,7 +13,7 @@ fn since_update_nanos(now: Timestamp, time_updated: i64) -> i64 {
 }
 
 /// `max_v_replication_lag` as it grows stream by stream: whole seconds, never below 0.
-pub(crate) fn grow_lag(max_nanos: &mut i64, now: Timestamp, stream: &StreamRow) {
+pub(crate) fn grow_lag(max_nanos: &mut i64, now: Timestamp, stream: &StreamRow<'_>) {
     *max_nanos = (*max_nanos).max(since_update_nanos(now, stream.time_updated));
 }
 
@@ -22,7 +22,7 @@ pub(crate) fn grow_lag(max_nanos: &mut i64, now: Timestamp, stream: &StreamRow) 
 /// * Copying: `i64::MAX`, there is no meaningful lag. (vtctld overflows it to `i64::MIN` on amd64: `docs/compat.md`.)
 /// * No transaction yet, or an idle stream whose heartbeat wrote the row last: the age of the row.
 /// * Source: `go/vt/vtctl/workflow/workflows.go:getVReplicationTrxLag`, v22 on.
-pub(crate) fn transaction_lag(now: Timestamp, stream: &StreamRow) -> i64 {
+pub(crate) fn transaction_lag(now: Timestamp, stream: &StreamRow<'_>) -> i64 {
     if stream.state == State::Copying as i32 {
         return i64::MAX;
     }
@@ -35,7 +35,7 @@ pub(crate) fn transaction_lag(now: Timestamp, stream: &StreamRow) -> i64 {
 mod tests {
     use super::*;
 
-    fn stream(state: State, transaction: i64, updated: i64, heartbeat: i64) -> StreamRow {
+    fn stream(state: State, transaction: i64, updated: i64, heartbeat: i64) -> StreamRow<'static> {
         StreamRow {
             state: state as i32,
             transaction_timestamp: transaction,

@@ -1,46 +1,64 @@
-//! Streams of all targets -> `vtctldata.Workflow`, field for field as vtctld v24 fills it.
+//! Streams of all targets -> `vtctldata.GetWorkflowsResponse`, field for field as vtctld v24 fills it.
 //!
 //! Every stream of every tablet that answered is in the reply: what of its row cannot be read is named beside it, and a stream of
-//! which nobody can say how it does is `Unknown`. Facts: `go/vt/vtctl/workflow/workflows.go`, byte-identical in v22, v23 and v24.
-//! Where vtflow differs on purpose it is a row of `docs/compat.md`.
+//! which nobody can say how it does is `Unknown`. The streams come as bytes and stay bytes: here they are only put in their places.
+//! Facts: `go/vt/vtctl/workflow/workflows.go`, byte-identical in v22, v23 and v24. Where vtflow differs on purpose it is a row of
+//! `docs/compat.md`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
 use prost::Message;
 
 use crate::{
-    contract::{Failure, Lost, Timestamp},
+    contract::{Failure, Lost},
     formats::options,
     limits,
     ops::get_workflows::{
-        lag,
-        tablet_rows::{CopyStates, Logs, TabletRows},
+        stand_ins::{ENTRY_BYTES, stand_ins},
+        tablet_rows::{StreamView, TabletStreams},
     },
-    proto::{
-        binlogdata::{BinlogSource, VReplicationWorkflowState as State},
-        topodata::TabletAlias,
-        vtctldata::{
-            Workflow, WorkflowOptions,
-            workflow::{
-                ReplicationLocation, ShardStream, Stream,
-                stream::{CopyState, Log, ThrottlerStatus},
-            },
-        },
-        vttime::Time,
+    proto::vtctldata::{
+        Workflow, WorkflowOptions,
+        workflow::{ReplicationLocation, ShardStream},
     },
-    sidecar::stream::StreamRow,
     topo::targets::{Place, Target, Unreached},
-    words::cut,
+    wire::{field_bytes, put_bytes, put_head},
 };
 
 /// The merge of one request.
 pub(crate) struct Merge {
-    now: Timestamp,
     keyspace: String,
     building: BTreeMap<String, Building>,
-    /// The targets that have rows, by the key of their streams.
-    places: BTreeMap<String, Place>,
+    targets: Vec<Merging>,
+    /// The keys of the targets' streams in the reply, which two targets may share.
+    keys: BTreeMap<String, KeyId>,
     failures: Vec<Failure>,
+}
+
+/// A key of `shard_streams`, by the order in which they were first met.
+type KeyId = usize;
+
+/// A target that has rows.
+struct Merging {
+    key: KeyId,
+    /// What the reply calls its shard.
+    shard: String,
+    place: Place,
+    /// Its streams.
+    bytes: Vec<u8>,
+    /// What follows the streams in each `ShardStream`.
+    controls: Vec<u8>,
+}
+
+/// Streams of one workflow on one target, next to each other in its bytes.
+struct Part {
+    key: KeyId,
+    target: usize,
+    bytes: Range<usize>,
 }
 
 /// A workflow as its streams arrive.
@@ -50,11 +68,14 @@ struct Building {
     target_keyspace: String,
     source_shards: BTreeSet<String>,
     target_shards: BTreeSet<String>,
-    shard_streams: BTreeMap<String, ShardStream>,
+    /// In the order in which they came.
+    parts: Vec<Part>,
     workflow_type: String,
     workflow_sub_type: String,
     defer_secondary_keys: bool,
     options: Option<WorkflowOptions>,
+    /// The text that the options were last set by: set by it again, they are the same.
+    options_text: String,
     lag_nanos: i64,
     transaction_lag: i64,
     /// How its streams disagree about what it is.
@@ -63,8 +84,8 @@ struct Building {
     kind: Option<(String, String)>,
     /// The columns that say what it is, of which one cannot be read: what is wrong with each, by stream.
     unread: BTreeSet<String>,
-    /// Where only names are wanted: the key of the one target that has the name; empty: several have it.
-    named_by: String,
+    /// Where only names are wanted: the key of the one target that has the name. `None`: several have it.
+    named_by: Option<KeyId>,
 }
 
 /// Bytes that a shard makes in a reply.
@@ -76,79 +97,93 @@ struct Size {
     of_streams: usize,
 }
 
+/// What the streams of one key make of a reply.
+struct Share {
+    size: Size,
+    key: KeyId,
+    /// Those that have streams under the key; where only names are wanted, those that nobody else has.
+    workflows: Vec<usize>,
+}
+
 /// What a merge has made.
 pub(crate) struct Merged {
-    /// Ascending by name.
-    pub(crate) workflows: Vec<Workflow>,
-    /// What is missing from them, and what of them cannot be read, in the order of shards.
+    workflows: Vec<(String, Building)>,
+    targets: Vec<Merging>,
+    /// The keys of the targets' streams, by id.
+    keys: Vec<String>,
+    /// By key: what stands for the streams of shards without rows, a `ShardStream`.
+    stand_ins: BTreeMap<String, Vec<u8>>,
+    names_only: bool,
+    /// What is missing from the workflows, and what of them cannot be read, in the order of shards.
     pub(crate) failures: Vec<Failure>,
     /// By workflow: why it cannot be told what it does as a whole (what it moves from where, and how).
     pub(crate) unclear: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Merge {
-    pub(crate) fn new(keyspace: &str, now: Timestamp) -> Self {
-        Self { now, keyspace: keyspace.into(), building: BTreeMap::new(), places: BTreeMap::new(), failures: Vec::new() }
+    pub(crate) fn new(keyspace: &str) -> Self {
+        Self {
+            keyspace: keyspace.into(),
+            building: BTreeMap::new(),
+            targets: Vec::new(),
+            keys: BTreeMap::new(),
+            failures: Vec::new(),
+        }
     }
 
-    /// Adds the rows of one target. Call in ascending order of shard.
-    pub(crate) fn add(&mut self, target: &Target, rows: TabletRows) {
-        let TabletRows { streams, copy_states, mut logs, log_error, bad_logs } = rows;
-        let (mut copy_states, copy_error) = match copy_states {
-            Ok(states) => (states, None),
-            Err(error) => (CopyStates::default(), Some(error)),
-        };
-        for (lost, error) in [(Lost::CopyState, &copy_error), (Lost::Logs, &log_error)] {
-            if let (Some(error), false) = (error, streams.is_empty()) {
-                self.fail(&target.place, lost, "", error.clone());
+    /// Adds the streams of one target. Call in ascending order of shard.
+    pub(crate) fn add(&mut self, target: Target, mut rows: TabletStreams) {
+        self.failures.append(&mut rows.failures);
+        let (key, index) = (self.key(&target), self.targets.len());
+        for stream in rows.streams() {
+            let building = match self.building.get_mut(stream.workflow) {
+                Some(building) => building,
+                None => self.building.entry(stream.workflow.to_owned()).or_default(),
+            };
+            building.add(&target, &stream);
+            match building.parts.last_mut() {
+                Some(last) if last.target == index && last.bytes.end == stream.bytes.start => last.bytes.end = stream.bytes.end,
+                _ => building.parts.push(Part { key, target: index, bytes: stream.bytes }),
             }
         }
-        self.list(&target.place, Lost::Logs, "log rows", bad_logs.into_iter().map(|text| (String::new(), text)));
-        let (copy_error, log_error) = (copy_error.as_deref().map(repeated), log_error.as_deref().map(repeated));
-        let mut faults = Vec::new();
-        for mut row in streams {
-            let id = row.id;
-            let building = self.building.entry(row.workflow.clone()).or_default();
-            if let Err(error) = options::apply(&mut building.options, &row.options) {
-                row.faults.push(error);
-            }
-            let mut texts: Vec<String> = row.faults.iter().map(ToString::to_string).collect();
-            texts.extend(copy_states.bad.remove(&id));
-            if !texts.is_empty() {
-                let stream = if row.lacks("id") { "a stream".to_owned() } else { format!("stream {id}") };
-                faults.push((row.workflow.clone(), format!("{stream}: {}", texts.join("; "))));
-            }
-            let rows = copy_states.rows.remove(&id).unwrap_or_default();
-            let copy_states: Vec<_> =
-                rows.into_iter().map(|row| CopyState { table: row.table, last_pk: row.last_pk, stream_id: row.stream }).collect();
-            let mut logs = logs.remove(&id).unwrap_or_default();
-            if let Some(error) = &log_error {
-                logs.error.clone_from(error);
-            }
-            self.stream(target, row, copy_states, copy_error.as_deref(), logs);
-        }
-        self.list(&target.place, Lost::Stream, "streams", faults.into_iter());
-        self.places.insert(key(target), target.place.clone());
+        self.keep(target, key, rows.bytes);
     }
 
     /// Names a shard that has no rows in the reply.
     pub(crate) fn unreached(&mut self, unreached: &Unreached) {
-        self.fail(&unreached.place, unreached.lost, "", unreached.message.clone());
+        self.failures.push(unreached.place.failure(&self.keyspace, unreached.lost, unreached.message.as_str()));
     }
 
     /// Adds a target's names only, for `name_only`.
-    pub(crate) fn names(&mut self, target: &Target, names: impl IntoIterator<Item = String>) {
-        let key = key(target);
+    pub(crate) fn names<'a>(&mut self, target: Target, names: impl Iterator<Item = Cow<'a, str>>) {
+        let key = self.key(&target);
         for name in names {
-            match self.building.get_mut(&name) {
-                Some(building) if building.named_by == key => {}
-                Some(building) => building.named_by.clear(),
+            match self.building.get_mut(&*name) {
+                Some(building) if building.named_by == Some(key) => {}
+                Some(building) => building.named_by = None,
                 None => {
-                    self.building.insert(name, Building { named_by: key.clone(), ..Building::default() });
+                    let building = Building { named_by: Some(key), ..Building::default() };
+                    self.building.insert(name.into_owned(), building);
                 }
             }
         }
-        self.places.insert(key, target.place.clone());
+        self.keep(target, key, Vec::new());
+    }
+
+    /// The key of a target's streams.
+    fn key(&mut self, target: &Target) -> KeyId {
+        let next = self.keys.len();
+        *self.keys.entry(place_key(&target.shard, &target.place)).or_insert(next)
+    }
+
+    fn keep(&mut self, target: Target, key: KeyId, bytes: Vec<u8>) {
+        let Target { place, shard, .. } = target;
+        let controls = ShardStream {
+            streams: Vec::new(),
+            tablet_controls: place.tablet_controls.clone(),
+            is_primary_serving: place.is_primary_serving,
+        };
+        self.targets.push(Merging { key, shard, place, bytes, controls: controls.encode_to_vec() });
     }
 
     /// Ends the merge.
@@ -156,19 +191,43 @@ impl Merge {
     /// Each shard in `unreached` that may run streams gets, in every workflow, one stream with id 0 and state `Unknown`: it must
     /// not look as if there were none. Of a reply that may have `limit` bytes and would have more, the largest shards are left out
     /// as if they had not answered.
-    pub(crate) fn finish(mut self, unreached: &[Unreached], names_only: bool, limit: Option<usize>) -> Merged {
-        let lost = unreached.iter().filter(|shard| shard.lost == Lost::Shard);
-        let (left_out, room) = limit.map_or((Vec::new(), usize::MAX), |limit| self.leave_out(lost.clone().count(), limit));
-        for shard in &left_out {
-            self.unreached(shard);
+    pub(crate) fn finish(self, unreached: &[Unreached], names_only: bool, limit: Option<usize>) -> Merged {
+        let Self { keyspace, building, targets, keys: ids, mut failures } = self;
+        let mut keys = vec![String::new(); ids.len()];
+        let mut ranks = vec![0; ids.len()];
+        for (rank, (key, id)) in ids.into_iter().enumerate() {
+            if let (Some(text), Some(its_rank)) = (keys.get_mut(id), ranks.get_mut(id)) {
+                (*text, *its_rank) = (key, rank);
+            }
         }
-        let stand_ins = stand_ins(lost.chain(&left_out), self.building.len(), room);
-        let (mut workflows, mut unclear) = (Vec::new(), BTreeMap::new());
-        for (name, mut building) in std::mem::take(&mut self.building) {
+        let mut workflows: Vec<(String, Building)> = building.into_iter().collect();
+        for (_, building) in &mut workflows {
+            // Of one key in the order in which they came.
+            building.parts.sort_by_key(|part| ranks.get(part.key));
+        }
+        let lost = unreached.iter().filter(|shard| shard.lost == Lost::Shard);
+        let mut merged = Merged {
+            workflows,
+            targets,
+            keys,
+            stand_ins: BTreeMap::new(),
+            names_only,
+            failures: Vec::new(),
+            unclear: BTreeMap::new(),
+        };
+        let (left_out, room) = limit.map_or((Vec::new(), usize::MAX), |limit| merged.leave_out(lost.clone().count(), limit));
+        if !left_out.is_empty() {
+            // What was wrong with its rows is no news any more.
+            let shards: BTreeSet<&str> = left_out.iter().map(|shard| shard.place.shard.as_str()).collect();
+            failures.retain(|failure| !shards.contains(failure.shard.as_str()));
+            failures.extend(left_out.iter().map(|shard| shard.place.failure(&keyspace, shard.lost, shard.message.as_str())));
+        }
+        merged.stand_ins = stand_ins(lost.chain(&left_out), merged.workflows.len(), room);
+        for (name, building) in &mut merged.workflows {
             if let Some(message) = building.contradiction.take() {
                 building.unread.insert(message.clone());
-                self.failures.push(Failure {
-                    keyspace: self.keyspace.clone(),
+                failures.push(Failure {
+                    keyspace: keyspace.clone(),
                     shard: String::new(),
                     tablet: String::new(),
                     workflow: name.clone(),
@@ -176,138 +235,52 @@ impl Merge {
                     message,
                 });
             }
-            for (key, streams) in &stand_ins {
-                building.shard_streams.entry(key.clone()).or_insert_with(|| streams.clone());
-            }
             if !building.unread.is_empty() {
-                unclear.insert(name.clone(), std::mem::take(&mut building.unread));
-            }
-            workflows.push(if names_only { building.name_only(name) } else { building.workflow(name) });
-        }
-        self.failures.sort();
-        self.failures.dedup();
-        Merged { workflows, failures: self.failures, unclear }
-    }
-
-    /// Takes the largest shards out until the rest fits, with a stand-in for each workflow where there are shards without rows.
-    /// What they are, and how many bytes are left for stand-ins.
-    fn leave_out(&mut self, unreached: usize, limit: usize) -> (Vec<Unreached>, usize) {
-        let bytes = |(name, building): (&String, &Building)| {
-            building.own_bytes(name) + building.bytes_of_streams().map(|(_, bytes)| bytes).sum::<usize>()
-        };
-        let mut total: usize = self.building.iter().map(bytes).sum();
-        let mut left_out = Vec::new();
-        let mut sizes = Vec::new();
-        loop {
-            let stand_ins = if unreached + left_out.len() > 0 { self.building.len() * limits::STAND_IN_BYTES } else { 0 };
-            if total.saturating_add(stand_ins) <= limit {
-                return (left_out, limit - total);
-            }
-            if left_out.is_empty() {
-                sizes = self.sizes();
-            }
-            let Some((Size { all, of_streams }, key)) = sizes.pop() else { return (left_out, 0) };
-            let Some(place) = self.places.get(&key).cloned() else { continue };
-            // What was wrong with its rows is no news any more.
-            self.failures.retain(|failure| failure.shard != place.shard);
-            total = total.saturating_sub(of_streams);
-            self.building.retain(|name, building| {
-                let before = building.own_bytes(name);
-                let had_streams = building.leave(&key);
-                if !had_streams && building.named_by != key {
-                    return true;
-                }
-                let stays = !building.shard_streams.is_empty();
-                let now = if stays { building.own_bytes(name) } else { 0 };
-                total = total.saturating_sub(before) + now;
-                stays
-            });
-            let message = format!(
-                "left out: it makes {all} bytes of a reply that may have {limit} in all; ask for one workflow, or for fewer shards"
-            );
-            left_out.push(Unreached { place, lost: Lost::Shard, message });
-        }
-    }
-
-    /// What each shard makes, the largest last.
-    fn sizes(&self) -> Vec<(Size, String)> {
-        let mut sizes: BTreeMap<&str, Size> = BTreeMap::new();
-        for (name, building) in &self.building {
-            for (key, bytes) in building.bytes_of_streams() {
-                let size = sizes.entry(key).or_default();
-                size.all += bytes;
-                size.of_streams += bytes;
-            }
-            if !building.named_by.is_empty() {
-                sizes.entry(&building.named_by).or_default().all += building.own_bytes(name);
+                merged.unclear.insert(name.clone(), std::mem::take(&mut building.unread));
             }
         }
-        let mut sizes: Vec<(Size, String)> = sizes.into_iter().map(|(key, size)| (size, key.to_owned())).collect();
-        sizes.sort();
-        sizes
-    }
-
-    fn fail(&mut self, place: &Place, lost: Lost, workflow: &str, message: String) {
-        let failure = place.failure(&self.keyspace, lost, message);
-        self.failures.push(Failure { workflow: workflow.into(), ..failure });
-    }
-
-    /// Names a few of a tablet's rows, each with its workflow, and counts the rest.
-    fn list(&mut self, place: &Place, lost: Lost, what: &str, texts: impl ExactSizeIterator<Item = (String, String)>) {
-        let more = texts.len().saturating_sub(limits::FAULTS_PER_TABLET);
-        for (workflow, text) in texts.take(limits::FAULTS_PER_TABLET) {
-            self.fail(place, lost, &workflow, text);
-        }
-        if more > 0 {
-            self.fail(place, lost, "", format!("and {more} more {what} with a column that cannot be read"));
-        }
-    }
-
-    fn stream(&mut self, target: &Target, row: StreamRow, copy_states: Vec<CopyState>, copy_error: Option<&str>, logs: Logs) {
-        let building = self.building.entry(row.workflow.clone()).or_default();
-        let place = format!("{}/{} {} stream {}", self.keyspace, target.place.shard, target.place.alias_text(), row.id);
-        let identity = row.faults.iter().filter(|fault| IDENTITY.contains(&fault.column));
-        building.unread.extend(identity.map(|fault| format!("{place}: {fault}")));
-        if !row.lacks("source") {
-            building.contradict(&row.workflow, &row.source.keyspace, &target.keyspace);
-            if building.source_keyspace.is_empty() {
-                building.source_keyspace.clone_from(&row.source.keyspace);
-            }
-            building.source_shards.insert(row.source.shard.clone());
-        }
-        if building.target_keyspace.is_empty() {
-            building.target_keyspace.clone_from(&target.keyspace);
-        }
-        if !row.lacks("workflow_type") && !row.lacks("workflow_sub_type") {
-            building.differ_in_kind(&row);
-        }
-        building.target_shards.insert(target.shard.clone());
-        building.workflow_type.clone_from(&row.workflow_type);
-        building.workflow_sub_type.clone_from(&row.workflow_sub_type);
-        building.defer_secondary_keys = row.defer_secondary_keys;
-        if !row.lacks("time_updated") {
-            lag::grow_lag(&mut building.lag_nanos, self.now, &row);
-        }
-        if !row.lacks("time_updated") && !row.lacks("transaction_timestamp") {
-            building.transaction_lag = building.transaction_lag.max(lag::transaction_lag(self.now, &row));
-        }
-
-        let shard = building.shard_streams.entry(key(target)).or_insert_with(|| ShardStream {
-            streams: Vec::new(),
-            tablet_controls: target.place.tablet_controls.clone(),
-            is_primary_serving: target.place.is_primary_serving,
-        });
-        shard.streams.push(message(target, row, copy_states, copy_error, logs));
+        failures.sort();
+        failures.dedup();
+        Merged { failures, ..merged }
     }
 }
 
-/// The columns that say what a workflow is: what it moves, from where, and how.
-const IDENTITY: [&str; 4] = ["source", "workflow_type", "workflow_sub_type", "options"];
-
-/// The columns without which nobody can say how a stream does.
-const VITAL: [&str; 4] = ["id", "source", "time_updated", "transaction_timestamp"];
-
 impl Building {
+    /// Takes what a stream says of its workflow.
+    fn add(&mut self, target: &Target, stream: &StreamView<'_>) {
+        self.unread.extend(stream.unread.iter().cloned());
+        if let Some((keyspace, shard)) = stream.source {
+            self.contradict(stream.workflow, keyspace, &target.keyspace);
+            if self.source_keyspace.is_empty() {
+                keyspace.clone_into(&mut self.source_keyspace);
+            }
+            if !self.source_shards.contains(shard) {
+                self.source_shards.insert(shard.to_owned());
+            }
+        }
+        if self.target_keyspace.is_empty() {
+            self.target_keyspace.clone_from(&target.keyspace);
+        }
+        if stream.has_type {
+            self.differ_in_kind(stream.workflow, stream.workflow_type, stream.workflow_sub_type);
+        }
+        if !self.target_shards.contains(&target.shard) {
+            self.target_shards.insert(target.shard.clone());
+        }
+        stream.workflow_type.clone_into(&mut self.workflow_type);
+        stream.workflow_sub_type.clone_into(&mut self.workflow_sub_type);
+        self.defer_secondary_keys = stream.defer_secondary_keys;
+        self.lag_nanos = self.lag_nanos.max(stream.lag_nanos);
+        self.transaction_lag = self.transaction_lag.max(stream.transaction_lag);
+        // What is wrong with them was found when the row was read.
+        if !stream.options.is_empty()
+            && stream.options != self.options_text
+            && options::apply(&mut self.options, stream.options).is_ok()
+        {
+            stream.options.clone_into(&mut self.options_text);
+        }
+    }
+
     /// Notes the first contradiction between streams. An unset keyspace contradicts none. Source: v22 on.
     fn contradict(&mut self, name: &str, source_keyspace: &str, target_keyspace: &str) {
         for (side, known, this) in
@@ -322,29 +295,18 @@ impl Building {
     }
 
     /// Notes that a stream is of another type than the first: the reply has the last one's.
-    fn differ_in_kind(&mut self, row: &StreamRow) {
-        let (kind, sub_type) = (&row.workflow_type, &row.workflow_sub_type);
-        let (known, its_sub_type) = self.kind.get_or_insert_with(|| (kind.clone(), sub_type.clone()));
-        if self.contradiction.is_none() && (&*known, &*its_sub_type) != (kind, sub_type) {
+    fn differ_in_kind(&mut self, name: &str, kind: &str, sub_type: &str) {
+        let (known, its_sub_type) = self.kind.get_or_insert_with(|| (kind.to_owned(), sub_type.to_owned()));
+        if self.contradiction.is_none() && (known.as_str(), its_sub_type.as_str()) != (kind, sub_type) {
             self.contradiction = Some(format!(
-                "workflow = {}, type1 = {known} ({its_sub_type}), type2 = {kind} ({sub_type}): multiple types for a single workflow",
-                row.workflow
+                "workflow = {name}, type1 = {known} ({its_sub_type}), type2 = {kind} ({sub_type}): multiple types for a single workflow"
             ));
         }
     }
 
-    /// Bytes of each target's streams, by key.
-    fn bytes_of_streams(&self) -> impl Iterator<Item = (&str, usize)> {
-        self.shard_streams.iter().map(|(key, streams)| (key.as_str(), key.len() + streams.encoded_len() + ENTRY_BYTES))
-    }
-
-    /// Takes a target's streams out, as if it had not answered; whether it had some.
-    fn leave(&mut self, key: &str) -> bool {
-        let had = self.shard_streams.remove(key).is_some();
-        if let Some((shard, _)) = key.rsplit_once('/').filter(|_| had) {
-            self.target_shards.remove(shard);
-        }
-        had
+    /// The parts of each key, once they are in order: those of one `ShardStream`.
+    fn shard_streams(&self) -> impl Iterator<Item = &[Part]> {
+        self.parts.chunk_by(|a, b| a.key == b.key)
     }
 
     /// Bytes that it takes in the reply besides its streams, at most.
@@ -355,191 +317,206 @@ impl Building {
         texts.iter().map(|text| text.len() + ENTRY_BYTES).sum::<usize>() + shards.sum::<usize>() + options + 4 * ENTRY_BYTES
     }
 
-    fn workflow(self, name: String) -> Workflow {
-        Workflow {
+    /// The workflow but for its streams, as bytes: what comes before them, and what after.
+    fn around(&mut self, name: String, names_only: bool) -> (Vec<u8>, Vec<u8>) {
+        if names_only {
+            return (Workflow { name, ..Workflow::default() }.encode_to_vec(), Vec::new());
+        }
+        let shards = |shards: &mut BTreeSet<String>| std::mem::take(shards).into_iter().collect();
+        let before = Workflow {
             name,
             source: Some(ReplicationLocation {
-                keyspace: self.source_keyspace,
-                shards: self.source_shards.into_iter().collect(),
+                keyspace: std::mem::take(&mut self.source_keyspace),
+                shards: shards(&mut self.source_shards),
             }),
             target: Some(ReplicationLocation {
-                keyspace: self.target_keyspace,
-                shards: self.target_shards.into_iter().collect(),
+                keyspace: std::mem::take(&mut self.target_keyspace),
+                shards: shards(&mut self.target_shards),
             }),
             max_v_replication_lag: self.lag_nanos / 1_000_000_000,
-            shard_streams: self.shard_streams,
-            workflow_type: self.workflow_type,
-            workflow_sub_type: self.workflow_sub_type,
+            ..Workflow::default()
+        };
+        // From field 6 on.
+        let after = Workflow {
+            workflow_type: std::mem::take(&mut self.workflow_type),
+            workflow_sub_type: std::mem::take(&mut self.workflow_sub_type),
             max_v_replication_transaction_lag: self.transaction_lag,
             defer_secondary_keys: self.defer_secondary_keys,
-            options: self.options,
+            options: self.options.take(),
+            ..Workflow::default()
+        };
+        (before.encode_to_vec(), after.encode_to_vec())
+    }
+}
+
+/// An entry of `shard_streams`.
+enum Entry<'a> {
+    Streams(&'a [Part]),
+    StandIn(&'a [u8]),
+}
+
+impl Merged {
+    /// Whether there is no workflow.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.workflows.is_empty()
+    }
+
+    /// The `GetWorkflowsResponse`: workflows ascending by name, each with its shards ascending by key.
+    pub(crate) fn into_bytes(mut self) -> Vec<u8> {
+        let mut workflows = std::mem::take(&mut self.workflows);
+        let around: Vec<_> =
+            workflows.iter_mut().map(|(name, building)| building.around(std::mem::take(name), self.names_only)).collect();
+        let sizes = workflows.iter().zip(&around).map(|((_, building), (before, after))| {
+            let entries = self.entries(building).map(|(key, entry)| field_bytes(5, self.entry_bytes(key, &entry)));
+            before.len() + entries.sum::<usize>() + after.len()
+        });
+        let sizes: Vec<usize> = sizes.collect();
+        let mut out = Vec::with_capacity(sizes.iter().map(|size| field_bytes(1, *size)).sum());
+        for (((_, building), (before, after)), size) in workflows.iter().zip(&around).zip(sizes) {
+            put_head(&mut out, 1, size);
+            out.extend_from_slice(before);
+            for (key, entry) in self.entries(building) {
+                put_head(&mut out, 5, self.entry_bytes(key, &entry));
+                put_bytes(&mut out, 1, key.as_bytes());
+                match entry {
+                    Entry::StandIn(bytes) => put_bytes(&mut out, 2, bytes),
+                    Entry::Streams(parts) => {
+                        put_head(&mut out, 2, self.streams_bytes(parts));
+                        for part in parts {
+                            let of_target = self.targets.get(part.target).and_then(|target| target.bytes.get(part.bytes.clone()));
+                            out.extend_from_slice(of_target.unwrap_or_default());
+                        }
+                        out.extend_from_slice(self.controls(parts));
+                    }
+                }
+            }
+            out.extend_from_slice(after);
         }
+        out
     }
 
-    fn name_only(self, name: String) -> Workflow {
-        Workflow { name, shard_streams: self.shard_streams, ..Workflow::default() }
+    /// The entries of a workflow, ascending by key. Streams stand where a stand-in would.
+    fn entries<'a>(&'a self, building: &'a Building) -> impl Iterator<Item = (&'a str, Entry<'a>)> {
+        let mut streams = building.shard_streams().map(|parts| (self.key_of(parts), Entry::Streams(parts))).peekable();
+        let mut stand_ins = self.stand_ins.iter().map(|(key, bytes)| (key.as_str(), Entry::StandIn(bytes))).peekable();
+        std::iter::from_fn(move || match (streams.peek(), stand_ins.peek()) {
+            (Some((key, _)), Some((stand_in, _))) if stand_in < key => stand_ins.next(),
+            (Some((key, _)), Some((stand_in, _))) if stand_in == key => {
+                stand_ins.next();
+                streams.next()
+            }
+            (None, Some(_)) => stand_ins.next(),
+            _ => streams.next(),
+        })
     }
-}
 
-/// One stream's message.
-fn message(target: &Target, row: StreamRow, copy_states: Vec<CopyState>, copy_error: Option<&str>, logs: Logs) -> Stream {
-    let mut state = displayed_state(&row, !copy_states.is_empty());
-    let mut message = row.message;
-    let mut unknown = Vec::new();
-    // Running or Copying: only the copy state could tell.
-    if let (State::Running, Some(error)) = (state, copy_error) {
-        unknown.push(format!("copy state could not be read: {error}"));
+    fn entry_bytes(&self, key: &str, entry: &Entry<'_>) -> usize {
+        let value = match entry {
+            Entry::StandIn(bytes) => bytes.len(),
+            Entry::Streams(parts) => self.streams_bytes(parts),
+        };
+        field_bytes(1, key.len()) + field_bytes(2, value)
     }
-    // A stopped stream is stopped, whatever else its row says.
-    if !matches!(state, State::Stopped | State::Error) {
-        unknown.extend(row.faults.iter().filter(|fault| VITAL.contains(&fault.column)).map(ToString::to_string));
-    }
-    if !unknown.is_empty() {
-        state = State::Unknown;
-        let gap = if message.is_empty() { "" } else { "; " };
-        message = format!("{message}{gap}{}", unknown.join("; "));
-    }
-    Stream {
-        id: row.id,
-        shard: target.shard.clone(),
-        tablet: target.place.alias.clone(),
-        binlog_source: Some(row.source),
-        position: row.position,
-        stop_position: row.stop_position,
-        state: state.as_str_name().into(),
-        db_name: target.db_name.clone(),
-        transaction_timestamp: time(row.transaction_timestamp),
-        time_updated: time(row.time_updated),
-        message,
-        copy_states,
-        logs: logs
-            .rows
-            .into_iter()
-            .map(|row| Log {
-                id: row.id,
-                stream_id: row.stream.unwrap_or_default(),
-                r#type: row.kind,
-                state: row.state,
-                created_at: time(row.created_at),
-                updated_at: time(row.updated_at),
-                message: row.message,
-                count: row.count,
-            })
-            .collect(),
-        log_fetch_error: logs.error,
-        tags: row.tags,
-        rows_copied: row.rows_copied,
-        throttler_status: Some(ThrottlerStatus {
-            component_throttled: row.component_throttled,
-            time_throttled: time(row.time_throttled),
-        }),
-        tablet_types: row.tablet_types,
-        tablet_selection_preference: row.tablet_selection_preference,
-        cells: row.cells,
-    }
-}
 
-/// The state that the reply shows. Never `Lagging`: clients do not know it. Source:
-/// `go/vt/vtctl/workflow/workflows.go:getStreamState`, whose lag test compares with the second of the minute and never fires.
-fn displayed_state(row: &StreamRow, is_copying: bool) -> State {
-    let stored = State::try_from(row.state).unwrap_or(State::Unknown);
-    if row.message.to_lowercase().contains("error") {
-        State::Error
-    } else if stored == State::Running && is_copying {
-        State::Copying
-    } else if stored == State::Lagging {
-        State::Running
-    } else {
-        stored
+    /// Bytes of a `ShardStream`.
+    fn streams_bytes(&self, parts: &[Part]) -> usize {
+        parts.iter().map(|part| part.bytes.len()).sum::<usize>() + self.controls(parts).len()
+    }
+
+    /// What follows the streams in a `ShardStream`: of two targets with one key, what the first one's record says.
+    fn controls(&self, parts: &[Part]) -> &[u8] {
+        parts.first().and_then(|part| self.targets.get(part.target)).map_or(&[], |target| &target.controls)
+    }
+
+    fn key_of(&self, parts: &[Part]) -> &str {
+        parts.first().and_then(|part| self.keys.get(part.key)).map_or("", String::as_str)
+    }
+
+    /// Takes the largest shards out until the rest fits, with a stand-in for each workflow where there are shards without rows.
+    /// What they are, and how many bytes are left for stand-ins.
+    fn leave_out(&mut self, unreached: usize, limit: usize) -> (Vec<Unreached>, usize) {
+        // Of each workflow: its own bytes, and the keys that it has.
+        let mut left: Vec<(usize, usize)> =
+            self.workflows.iter().map(|(name, building)| (building.own_bytes(name), building.shard_streams().count())).collect();
+        let streams = self.workflows.iter().flat_map(|(_, building)| building.shard_streams());
+        let streams: usize = streams.map(|parts| self.bytes_beside(parts)).sum();
+        let mut total = left.iter().map(|(own, _)| own).sum::<usize>() + streams;
+        let mut count = self.workflows.len();
+        let (mut left_out, mut shares) = (Vec::new(), Vec::new());
+        let (mut keys, mut gone) = (BTreeSet::new(), BTreeSet::new());
+        let room = loop {
+            let stand_ins = if unreached + left_out.len() > 0 { count * limits::STAND_IN_BYTES } else { 0 };
+            if total.saturating_add(stand_ins) <= limit {
+                break limit - total;
+            }
+            if left_out.is_empty() {
+                shares = self.shares(&left);
+            }
+            let Some(Share { size: Size { all, of_streams }, key, workflows }) = shares.pop() else { break 0 };
+            // Of several targets with one key the last one tells of it.
+            let Some(target) = self.targets.iter().rfind(|target| target.key == key) else { continue };
+            total = total.saturating_sub(of_streams);
+            keys.insert(key);
+            for at in workflows {
+                let (Some((_, building)), Some((own, keys))) = (self.workflows.get_mut(at), left.get_mut(at)) else { continue };
+                let before = *own;
+                if *keys > 0 && building.target_shards.remove(&target.shard) {
+                    *own = own.saturating_sub(target.shard.len() + ENTRY_BYTES);
+                }
+                *keys = keys.saturating_sub(1);
+                let now = if *keys > 0 { *own } else { 0 };
+                total = total.saturating_sub(before) + now;
+                if *keys == 0 && gone.insert(at) {
+                    count -= 1;
+                }
+            }
+            let message = format!(
+                "left out: it makes {all} bytes of a reply that may have {limit} in all; ask for one workflow, or for fewer shards"
+            );
+            left_out.push(Unreached { place: target.place.clone(), lost: Lost::Shard, message });
+        };
+        if !keys.is_empty() {
+            for (_, building) in &mut self.workflows {
+                building.parts.retain(|part| !keys.contains(&part.key));
+            }
+            let mut at = 0..;
+            self.workflows.retain(|_| at.next().is_none_or(|at| !gone.contains(&at)));
+        }
+        (left_out, room)
+    }
+
+    /// What each shard makes, the largest last.
+    fn shares(&self, left: &[(usize, usize)]) -> Vec<Share> {
+        let share = |key| Share { size: Size::default(), key, workflows: Vec::new() };
+        let mut shares: Vec<Share> = (0..self.keys.len()).map(share).collect();
+        for (at, ((_, building), (own, _))) in self.workflows.iter().zip(left).enumerate() {
+            for parts in building.shard_streams() {
+                if let Some(share) = parts.first().and_then(|part| shares.get_mut(part.key)) {
+                    let bytes = self.bytes_beside(parts);
+                    share.size.all += bytes;
+                    share.size.of_streams += bytes;
+                    share.workflows.push(at);
+                }
+            }
+            if let Some(share) = building.named_by.and_then(|key| shares.get_mut(key)) {
+                share.size.all += own;
+                share.workflows.push(at);
+            }
+        }
+        shares.retain(|share| !share.workflows.is_empty());
+        shares.sort_by_key(|share| (share.size, self.keys.get(share.key)));
+        shares
+    }
+
+    /// Bytes of a workflow's streams of one key in the reply, at most.
+    fn bytes_beside(&self, parts: &[Part]) -> usize {
+        self.key_of(parts).len() + self.streams_bytes(parts) + ENTRY_BYTES
     }
 }
 
 /// The key of a target's streams.
-fn key(target: &Target) -> String {
-    place_key(&target.shard, &target.place)
-}
-
-fn place_key(shard: &str, place: &Place) -> String {
+pub(super) fn place_key(shard: &str, place: &Place) -> String {
     format!("{shard}/{}", place.alias_text())
-}
-
-/// A failure's text, for a place of which there may be very many.
-fn repeated(text: &str) -> String {
-    cut(text.to_owned(), limits::REPEATED_BYTES)
-}
-
-/// What each of so many workflows has in place of the streams of shards that could not be asked: at most `room` bytes in all. Where
-/// that is little, their texts are shorter; where it is very little, the last one stands for the others too.
-fn stand_ins<'a>(
-    shards: impl Iterator<Item = &'a Unreached> + Clone,
-    workflows: usize,
-    room: usize,
-) -> BTreeMap<String, ShardStream> {
-    let room = room.min(limits::STAND_INS_BYTES) / workflows.max(1);
-    let count = shards.clone().count();
-    let bare: usize = shards.clone().map(|shard| bytes_of(&unknown(shard, String::new()))).sum();
-    let text_bytes = (room.saturating_sub(bare) / count.max(1)).saturating_sub(CUT_BYTES).min(limits::REPEATED_BYTES);
-    let is_short = |shard: &Unreached| shard.message.len() <= text_bytes;
-    if text_bytes >= SHORTEST_TEXT || shards.clone().all(is_short) {
-        return shards.map(|shard| unknown(shard, cut(shard.message.clone(), text_bytes))).collect();
-    }
-    let mut made: Vec<(String, ShardStream)> = Vec::new();
-    let mut bytes = 0;
-    for (at, shard) in shards.enumerate() {
-        let next = unknown(shard, cut(shard.message.clone(), SHORTEST_TEXT));
-        bytes += bytes_of(&next);
-        if bytes + CUT_BYTES > room && at > 0 {
-            let more = count - at;
-            if let Some(stream) = made.last_mut().and_then(|(_, shard)| shard.streams.last_mut()) {
-                stream.message = format!("and {more} more shards gave no answer: see the failures");
-            }
-            break;
-        }
-        made.push(next);
-    }
-    made.into_iter().collect()
-}
-
-fn bytes_of((key, streams): &(String, ShardStream)) -> usize {
-    key.len() + streams.encoded_len() + ENTRY_BYTES
-}
-
-/// What a field and its length take, or an entry of a map, at most.
-const ENTRY_BYTES: usize = 16;
-
-/// Bytes that say how much of a text is missing, at most.
-const CUT_BYTES: usize = 32;
-
-/// Bytes of a text that says something.
-const SHORTEST_TEXT: usize = 40;
-
-/// The stand-in for the streams of a shard that could not be asked.
-fn unknown(shard: &Unreached, message: String) -> (String, ShardStream) {
-    let place = &shard.place;
-    let stream = Stream {
-        shard: place.shard.clone(),
-        tablet: Some(place.alias.clone().unwrap_or_else(|| TabletAlias { cell: String::new(), uid: 0 })),
-        // Present though empty, as in every other stream: clients look inside without asking.
-        binlog_source: Some(BinlogSource::default()),
-        state: State::Unknown.as_str_name().into(),
-        transaction_timestamp: time(0),
-        time_updated: time(0),
-        message,
-        throttler_status: Some(ThrottlerStatus { component_throttled: String::new(), time_throttled: time(0) }),
-        ..Stream::default()
-    };
-    let streams = ShardStream {
-        streams: vec![stream],
-        tablet_controls: place.tablet_controls.clone(),
-        is_primary_serving: place.is_primary_serving,
-    };
-    (place_key(&place.shard, place), streams)
-}
-
-/// Always present, also when 0. Source: `go/vt/vtctl/workflow/workflows.go:scanWorkflow`.
-#[allow(clippy::unnecessary_wraps, reason = "every time field of the reply is a message field")]
-fn time(seconds: i64) -> Option<Time> {
-    Some(Time { seconds, nanoseconds: 0 })
 }
 
 #[cfg(test)]
@@ -548,16 +525,11 @@ mod tests {
 
     #[test]
     fn streams_of_different_types_contradict_each_other() {
-        let row = |kind: &str, sub_type: &str| StreamRow {
-            workflow: "w".into(),
-            workflow_type: kind.into(),
-            workflow_sub_type: sub_type.into(),
-            ..StreamRow::default()
-        };
-        let of = |rows: &[StreamRow]| {
+        let row = |kind: &'static str, sub_type: &'static str| (kind, sub_type);
+        let of = |rows: &[(&str, &str)]| {
             let mut building = Building::default();
-            for row in rows {
-                building.differ_in_kind(row);
+            for (kind, sub_type) in rows {
+                building.differ_in_kind("w", kind, sub_type);
             }
             building.contradiction
         };

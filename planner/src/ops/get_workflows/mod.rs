@@ -9,6 +9,8 @@
 
 mod lag;
 mod merge;
+mod stand_ins;
+mod stream_message;
 pub(crate) mod tablet_rows;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,20 +22,17 @@ use crate::{
     limits,
     operation::{Asks, Operation, decode, status},
     ops::get_workflows::{
-        merge::{Merge, Merged},
-        tablet_rows::{PositionBudget, TabletPages},
+        merge::Merge,
+        tablet_rows::{PositionBudget, TabletPages, TabletStreams},
     },
     proto::vtctldata::{GetWorkflowsRequest, GetWorkflowsResponse, Workflow},
     sidecar::{
-        query::Query,
-        read::{Next, Read, Subject},
+        read::{Read, Subject},
         result::RowSet,
         statement::Scope,
+        survey::{Found, Look, Looked, Survey},
     },
-    topo::{
-        said::says_not_primary,
-        targets::{Event, Target, Targets, Unreached},
-    },
+    topo::targets::{Event, Target, Unreached},
 };
 
 pub(crate) struct GetWorkflows {
@@ -42,12 +41,9 @@ pub(crate) struct GetWorkflows {
     /// Bytes that the reply may have.
     limit: Option<usize>,
     now: Timestamp,
-    targets: Targets,
-    asked: Vec<Asked>,
-    /// The shards that were read again, and which target each one was before.
-    again: BTreeMap<String, usize>,
-    /// The reads under way: which target's, by index.
-    reads: BTreeMap<AskId, (usize, Read)>,
+    survey: Survey,
+    /// What the targets say, by index, as soon as the last look at each has ended.
+    said: BTreeMap<usize, Said>,
     unreached: Vec<Unreached>,
     /// By workflow, at the end: why it cannot be told what it does as a whole.
     unclear: BTreeMap<String, BTreeSet<String>>,
@@ -55,42 +51,45 @@ pub(crate) struct GetWorkflows {
     nobody: Option<Event>,
 }
 
-/// A target and what its reads have brought so far.
-struct Asked {
-    target: Target,
-    pages: BTreeMap<Subject, Pages>,
-    /// Reads under way.
-    outstanding: usize,
-    chance: Chance,
-    /// It had no primary any more when it was read again.
-    gone: Option<Unreached>,
+/// What a target's reads say.
+enum Said {
+    /// Its streams, as the reply has them.
+    Streams(TabletStreams),
+    /// Its streams, to be read when it is known how many bytes their positions may have.
+    Pages(TabletPages),
+    /// The names of its workflows.
+    Names(Vec<RowSet>),
+    /// Why it says nothing.
+    Nothing(String),
 }
 
-/// What one read brought.
-#[derive(Default)]
-struct Pages {
-    rows: Vec<RowSet>,
-    /// Why there are no more, if there should be.
-    error: Option<String>,
-}
-
-impl Pages {
-    /// All or nothing.
-    fn whole(self) -> Result<Vec<RowSet>, String> {
-        self.error.map_or(Ok(self.rows), Err)
+impl Said {
+    /// Puts together what the reads brought, and reads it if nothing else has to be known.
+    fn new(mut looked: BTreeMap<usize, Looked>, target: &Target, request: &GetWorkflowsRequest, now: Timestamp) -> Self {
+        let mut take = |subject| looked.remove(&look_of(subject)).unwrap_or(Looked::Rows(Vec::new(), None));
+        if request.name_only {
+            return take(Subject::Names).whole().map_or_else(Self::Nothing, Self::Names);
+        }
+        // Half of the streams would look like all of them; log rows that came are log rows.
+        let streams = match take(Subject::Streams).whole() {
+            Ok(streams) => streams,
+            Err(message) => return Self::Nothing(message),
+        };
+        let pages = TabletPages { streams, copy_states: take(Subject::CopyState).whole(), logs: take(Subject::Logs).parts() };
+        if pages.has_compressed_positions() {
+            return Self::Pages(pages);
+        }
+        Self::Streams(TabletStreams::read(&pages, target, &request.keyspace, now, &mut PositionBudget::new()))
     }
 }
 
-/// Whether a target's shard may be read again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Chance {
-    /// Nobody has said that it is not the primary.
-    Unused,
-    /// The tablet said so; when its last read has ended, the shard is read again. Not before: which of its reads said so, and
-    /// when, must not show.
-    Wanted,
-    /// The shard was read again. What is said now is the answer.
-    Used,
+/// The number of the look that reads this.
+fn look_of(subject: Subject) -> usize {
+    match subject {
+        Subject::Streams | Subject::Names => 0,
+        Subject::CopyState => 1,
+        Subject::Logs => 2,
+    }
 }
 
 impl GetWorkflows {
@@ -110,43 +109,42 @@ impl GetWorkflows {
             let message = format!("no workflow can have a name of {bytes} bytes: the column holds {limit}");
             return Err(Status { code: Code::InvalidArgument, message });
         }
-        let targets = Targets::start(&request.keyspace, &request.shards, asks)?;
+        let survey = Survey::start(&request.keyspace, &request.shards, asks)?;
         Ok(Self {
             request,
             strict: options.strict,
             limit: options.reply_limit(),
             now,
-            targets,
-            asked: Vec::new(),
-            again: BTreeMap::new(),
-            reads: BTreeMap::new(),
+            survey,
+            said: BTreeMap::new(),
             unreached: Vec::new(),
             unclear: BTreeMap::new(),
             nobody: None,
         })
     }
 
-    /// Whether nothing is outstanding: [`Operation::finish`] has the reply.
+    /// Whether nothing is outstanding: [`GetWorkflows::end`] has the workflows.
     pub(super) fn is_done(&self) -> bool {
-        self.reads.is_empty() && self.targets.is_done()
+        self.survey.is_done()
     }
 
     /// The targets found so far.
     pub(super) fn targets(&self) -> impl Iterator<Item = &Target> {
-        self.asked.iter().map(|asked| &asked.target)
+        self.survey.targets().map(|(_, target)| target)
     }
 
     /// When each stream had its last heartbeat, in Unix seconds, by shard and alias (`-80/zone1-0000000100`) and id: the reply
     /// does not have it.
     pub(super) fn heartbeats(&self) -> BTreeMap<(String, i64), i64> {
         let mut heartbeats = BTreeMap::new();
-        for Asked { target, pages, .. } in &self.asked {
+        for (index, target) in self.survey.targets() {
             let key = format!("{}/{}", target.shard, target.place.alias_text());
-            for row in pages.get(&Subject::Streams).into_iter().flat_map(|pages| &pages.rows).flat_map(RowSet::rows) {
-                if let (Ok(Some(id)), Ok(Some(at))) = (row.integer("id"), row.integer("time_heartbeat")) {
-                    heartbeats.insert((key.clone(), id), at);
-                }
-            }
+            let of_target = match self.said.get(&index) {
+                Some(Said::Streams(streams)) => streams.heartbeats.clone(),
+                Some(Said::Pages(pages)) => pages.heartbeats(),
+                Some(Said::Names(_) | Said::Nothing(_)) | None => Vec::new(),
+            };
+            heartbeats.extend(of_target.into_iter().map(|(id, at)| ((key.clone(), id), at)));
         }
         heartbeats
     }
@@ -156,7 +154,7 @@ impl GetWorkflows {
         self.nobody.as_ref()
     }
 
-    /// Why it cannot be told what this workflow does as a whole; empty: it can. To be asked after [`Operation::finish`].
+    /// Why it cannot be told what this workflow does as a whole; empty: it can. To be asked after [`GetWorkflows::end`].
     pub(super) fn unclear(&mut self, workflow: &str) -> BTreeSet<String> {
         self.unclear.remove(workflow).unwrap_or_default()
     }
@@ -167,57 +165,6 @@ impl GetWorkflows {
         self.targets().map(|target| &target.place).chain(unreached).map(|place| place.shard.as_str())
     }
 
-    /// The workflows, or the status of the request; and what is missing. Called once, instead of [`Operation::finish`].
-    pub(crate) fn end(&mut self) -> (Result<Vec<Workflow>, Status>, Vec<Failure>) {
-        if let Some(status) = self.nobody.as_ref().and_then(Event::status) {
-            return (Err(status), Vec::new());
-        }
-        let mut merge = Merge::new(&self.request.keyspace, self.now);
-        let mut budget = PositionBudget::new();
-        let mut unreached = std::mem::take(&mut self.unreached);
-        let mut asked = std::mem::take(&mut self.asked);
-        let asked_nobody = asked.is_empty();
-        asked.sort_by(|a, b| a.target.place.order().cmp(&b.target.place.order()));
-        for Asked { target, mut pages, gone, .. } in asked {
-            if let Some(gone) = gone {
-                unreached.push(gone);
-                continue;
-            }
-            let mut take = |subject| pages.remove(&subject).unwrap_or_default();
-            let first = if self.request.name_only { Subject::Names } else { Subject::Streams };
-            match take(first).whole() {
-                Err(message) => unreached.push(Unreached { place: target.place, lost: Lost::Shard, message }),
-                Ok(names) if self.request.name_only => {
-                    merge.names(&target, names.iter().flat_map(RowSet::rows).map(|row| row.text("workflow")));
-                }
-                Ok(streams) => {
-                    let logs = take(Subject::Logs);
-                    let pages =
-                        TabletPages { streams, copy_states: take(Subject::CopyState).whole(), logs: (logs.rows, logs.error) };
-                    merge.add(&target, tablet_rows::read(pages, &mut budget));
-                }
-            }
-        }
-        unreached.sort_by(|a, b| a.place.order().cmp(&b.place.order()));
-        for unreached in &unreached {
-            merge.unreached(unreached);
-        }
-        let Merged { workflows, failures, unclear } = merge.finish(&unreached, self.request.name_only, self.limit);
-        self.unclear = unclear;
-
-        // A shard without primary has no streams: that nothing was found elsewhere is an answer.
-        let is_answered = !asked_nobody && failures.iter().all(|failure| failure.lost == Lost::NoPrimary);
-        let result = if self.strict && failures.iter().any(|failure| failure.lost != Lost::Stream) {
-            Err(status(&failures, true))
-        } else if workflows.is_empty() && !failures.is_empty() && !is_answered {
-            // Nothing is known that could carry the news.
-            Err(status(&failures, false))
-        } else {
-            Ok(workflows)
-        };
-        (result, failures)
-    }
-
     fn subjects(&self) -> &'static [Subject] {
         match (self.request.name_only, self.request.include_logs) {
             (true, _) => &[Subject::Names],
@@ -226,83 +173,104 @@ impl GetWorkflows {
         }
     }
 
-    fn event(&mut self, event: Event, asks: &mut Asks) {
-        match event {
-            Event::Target(target) => {
-                let scope = Scope {
-                    db_name: target.db_name.clone(),
-                    workflow: self.request.workflow.clone(),
-                    active_only: self.request.active_only,
-                };
-                let outstanding = self.subjects().len();
-                let alias = target.address.alias.clone();
-                let index = self.again.get(&target.place.shard).copied().unwrap_or(self.asked.len());
-                let asked = Asked { target, pages: BTreeMap::new(), outstanding, chance: Chance::Unused, gone: None };
-                match self.asked.get_mut(index) {
-                    Some(before) => *before = Asked { chance: Chance::Used, ..asked },
-                    None => self.asked.push(asked),
-                }
-                let bytes = limits::READS_BYTES / self.targets.count().max(1);
-                for &subject in self.subjects() {
-                    self.send(index, Read::new(&alias, subject, scope.clone()).within(bytes), asks);
-                }
-            }
-            Event::Unreached(unreached) => match self.again.get(&unreached.place.shard).copied() {
-                None => self.unreached.push(unreached),
-                Some(index) if unreached.lost == Lost::NoPrimary => {
-                    // Nobody is primary now: what the former one said is out of date.
-                    if let Some(asked) = self.asked.get_mut(index) {
-                        asked.pages.clear();
-                        asked.gone = Some(unreached);
-                    }
-                }
-                // Nothing new came of it: what the tablet said stands.
-                Some(_) => {}
-            },
-            Event::NoKeyspace { .. } | Event::NoShards(_) | Event::Fatal(_) => self.nobody = Some(event),
+    fn look(&mut self, index: usize, asks: &mut Asks) {
+        let Some(target) = self.survey.target(index) else { return };
+        let scope = Scope {
+            db_name: target.db_name.clone(),
+            workflow: self.request.workflow.clone(),
+            active_only: self.request.active_only,
+        };
+        let bytes = limits::READS_BYTES / self.survey.count().max(1);
+        let alias = target.address.alias.clone();
+        let looks = self.subjects().iter().map(|&subject| Look::Rows(Read::new(&alias, subject, scope.clone()).within(bytes)));
+        let looks = looks.collect();
+        self.survey.look(index, 0, looks, asks);
+    }
+
+    /// Takes what a target has shown, and reads it at once.
+    fn seen(&mut self, index: usize) {
+        let looked = self.survey.take(index);
+        if let Some(target) = self.survey.target(index) {
+            self.said.insert(index, Said::new(looked, target, &self.request, self.now));
         }
     }
 
-    fn send(&mut self, index: usize, read: Read, asks: &mut Asks) {
-        let Some(Asked { target, .. }) = self.asked.get(index) else { return };
-        let query = Query::vreplication(read.subject().name(), read.statement());
-        let id = asks.release(query.ask(target));
-        self.reads.insert(id, (index, read));
+    /// The workflows, or the status of the request; and what is missing. Called once, instead of [`Operation::finish`].
+    pub(crate) fn end(&mut self) -> (Result<Vec<Workflow>, Status>, Vec<Failure>) {
+        let (result, failures) = self.encoded();
+        let workflows = result.and_then(|bytes| {
+            let reply = GetWorkflowsResponse::decode(bytes.as_slice()).map_err(|error| Status::unknown(error.to_string()))?;
+            Ok(reply.workflows)
+        });
+        (workflows, failures)
+    }
+
+    /// The same, encoded: each stream is written once, when its target has been read.
+    fn encoded(&mut self) -> (Result<Vec<u8>, Status>, Vec<Failure>) {
+        if let Some(status) = self.nobody.as_ref().and_then(Event::status) {
+            return (Err(status), Vec::new());
+        }
+        let mut merge = Merge::new(&self.request.keyspace);
+        let mut budget = PositionBudget::new();
+        let mut unreached = std::mem::take(&mut self.unreached);
+        let (targets, asked_nobody) = self.survey.take_targets();
+        for (index, target) in targets {
+            match self.said.remove(&index) {
+                Some(Said::Streams(streams)) => merge.add(target, streams),
+                Some(Said::Pages(pages)) => {
+                    let streams = TabletStreams::read(&pages, &target, &self.request.keyspace, self.now, &mut budget);
+                    merge.add(target, streams);
+                }
+                Some(Said::Names(names)) => {
+                    let names = names.iter().flat_map(|page| {
+                        let column = page.column("workflow");
+                        page.rows().map(move |row| row.text_of(column))
+                    });
+                    merge.names(target, names);
+                }
+                Some(Said::Nothing(message)) => {
+                    unreached.push(Unreached { place: target.place, lost: Lost::Shard, message });
+                }
+                // Nothing is outstanding: it has said something.
+                None => {}
+            }
+        }
+        unreached.sort_by(|a, b| a.place.order(&b.place));
+        for unreached in &unreached {
+            merge.unreached(unreached);
+        }
+        let mut merged = merge.finish(&unreached, self.request.name_only, self.limit);
+        self.unclear = std::mem::take(&mut merged.unclear);
+        let failures = std::mem::take(&mut merged.failures);
+
+        // A shard without primary has no streams: that nothing was found elsewhere is an answer.
+        let is_answered = !asked_nobody && failures.iter().all(|failure| failure.lost == Lost::NoPrimary);
+        let result = if self.strict && failures.iter().any(|failure| failure.lost != Lost::Stream) {
+            Err(status(&failures, true))
+        } else if merged.is_empty() && !failures.is_empty() && !is_answered {
+            // Nothing is known that could carry the news.
+            Err(status(&failures, false))
+        } else {
+            Ok(merged.into_bytes())
+        };
+        (result, failures)
     }
 }
 
 impl Operation for GetWorkflows {
     fn answered(&mut self, id: AskId, answer: Answer, asks: &mut Asks) {
-        let Some((index, mut read)) = self.reads.remove(&id) else {
-            for event in self.targets.answered(id, answer, asks) {
-                self.event(event, asks);
+        for found in self.survey.answered(id, answer, asks) {
+            match found {
+                Found::Target(index) => self.look(index, asks),
+                Found::Seen(index) => self.seen(index),
+                Found::Unreached(unreached) => self.unreached.push(unreached),
+                Found::Nobody(why) => self.nobody = Some(why),
             }
-            return;
-        };
-        let is_closed = says_not_primary(&answer);
-        let error = match read.answered(answer) {
-            Next::Again => return self.send(index, read, asks),
-            Next::Failed(text) => Some(text),
-            Next::Done => None,
-        };
-        let subject = read.subject();
-        let Some(asked) = self.asked.get_mut(index) else { return };
-        // Half of the streams would look like all of them; log rows that came are log rows.
-        let rows = if error.is_none() || subject == Subject::Logs { read.into_pages() } else { Vec::new() };
-        asked.pages.insert(subject, Pages { rows, error });
-        asked.outstanding -= 1;
-        if is_closed && asked.chance == Chance::Unused {
-            asked.chance = Chance::Wanted;
-        }
-        if asked.outstanding == 0 && asked.chance == Chance::Wanted {
-            asked.chance = Chance::Used;
-            self.again.insert(asked.target.place.shard.clone(), index);
-            self.targets.again(&asked.target.place.shard, asks);
         }
     }
 
     fn failures(&self) -> Vec<Failure> {
-        let mut merge = Merge::new(&self.request.keyspace, self.now);
+        let mut merge = Merge::new(&self.request.keyspace);
         for unreached in &self.unreached {
             merge.unreached(unreached);
         }
@@ -310,7 +278,7 @@ impl Operation for GetWorkflows {
     }
 
     fn finish(&mut self) -> Reply {
-        let (result, failures) = self.end();
-        Reply::new(result.map(|workflows| GetWorkflowsResponse { workflows }.encode_to_vec()), failures)
+        let (result, failures) = self.encoded();
+        Reply::new(result, failures)
     }
 }

@@ -1,16 +1,24 @@
-//! The rows of one target, read: its streams, their copy states and logs, and what could not be read of them.
+//! The rows of one target, read once and put into the form of the reply: its streams as bytes, what is to be known of each to put
+//! the targets together, and what could not be read.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap, ops::Range};
 
 use crate::{
-    formats::{RowError, position},
+    contract::{Failure, Lost, Timestamp},
+    formats::{RowError, options, position},
     limits,
+    ops::get_workflows::{
+        lag,
+        stream_message::{Shown, StreamWriter},
+    },
     sidecar::{
         copy_state::{self, CopyStateRow},
-        log::LogRow,
+        log::{self, LogRow},
         result::{Row, RowSet},
-        stream::StreamRow,
+        stream::{self, StreamRow},
     },
+    topo::targets::Target,
+    words::cut,
 };
 
 /// What one target's reads brought.
@@ -22,35 +30,60 @@ pub(crate) struct TabletPages {
     pub(crate) logs: (Vec<RowSet>, Option<String>),
 }
 
-/// One target's rows, by stream.
-pub(crate) struct TabletRows {
-    /// Ascending by id.
-    pub(crate) streams: Vec<StreamRow>,
-    /// In the order that the tablet sent. The error: why they could not be read.
-    pub(crate) copy_states: Result<CopyStates, String>,
-    /// Ascending by id, the newest [`limits::LOG_ROWS_PER_STREAM`].
-    pub(crate) logs: BTreeMap<i64, Logs>,
-    /// Why log rows are missing that nobody has seen.
-    pub(crate) log_error: Option<String>,
-    /// Log rows of which a part cannot be read: one text each.
-    pub(crate) bad_logs: Vec<String>,
+/// One target's streams, ascending by id.
+pub(crate) struct TabletStreams {
+    /// The streams, each as one of the `streams` of a `ShardStream`.
+    pub(crate) bytes: Vec<u8>,
+    streams: Vec<StreamFacts>,
+    /// The texts that the facts have parts of.
+    texts: String,
+    /// What is missing, and what cannot be read.
+    pub(crate) failures: Vec<Failure>,
+    /// When streams had their last heartbeat, in Unix seconds, by id.
+    pub(crate) heartbeats: Vec<(i64, i64)>,
 }
 
-/// The copy states of a tablet's streams.
+/// What is to be known of a stream besides its bytes.
 #[derive(Default)]
-pub(crate) struct CopyStates {
-    pub(crate) rows: BTreeMap<i64, Vec<CopyStateRow>>,
-    /// Streams of which a part of a row cannot be read, and what is wrong with the first one.
-    pub(crate) bad: BTreeMap<i64, String>,
+struct StreamFacts {
+    bytes: Range<usize>,
+    workflow: Range<usize>,
+    /// Keyspace and shard, if the column can be read.
+    source: Option<(Range<usize>, Range<usize>)>,
+    workflow_type: Range<usize>,
+    workflow_sub_type: Range<usize>,
+    has_type: bool,
+    defer_secondary_keys: bool,
+    options: Range<usize>,
+    lag_nanos: i64,
+    transaction_lag: i64,
+    unread: Vec<String>,
 }
 
-/// The log of one stream.
-#[derive(Default)]
-pub(crate) struct Logs {
-    pub(crate) rows: Vec<LogRow>,
-    /// What is wrong with the first row of which a part cannot be read; empty if there is none.
-    pub(crate) error: String,
+/// One stream, as [`TabletStreams`] knows it.
+pub(crate) struct StreamView<'a> {
+    /// Where its bytes are.
+    pub(crate) bytes: Range<usize>,
+    pub(crate) workflow: &'a str,
+    /// Keyspace and shard, if the column can be read.
+    pub(crate) source: Option<(&'a str, &'a str)>,
+    pub(crate) workflow_type: &'a str,
+    pub(crate) workflow_sub_type: &'a str,
+    /// Whether both can be read.
+    pub(crate) has_type: bool,
+    pub(crate) defer_secondary_keys: bool,
+    /// JSON for [`options::apply`].
+    pub(crate) options: &'a str,
+    /// As [`lag::grow_lag`] has it; 0 if it cannot be known.
+    pub(crate) lag_nanos: i64,
+    /// As [`lag::transaction_lag`]; 0 if it cannot be known.
+    pub(crate) transaction_lag: i64,
+    /// The columns that say what its workflow is, of which one cannot be read: what is wrong with each.
+    pub(crate) unread: &'a [String],
 }
+
+/// The columns that say what a workflow is: what it moves, from where, and how.
+const IDENTITY: [&str; 4] = ["source", "workflow_type", "workflow_sub_type", "options"];
 
 /// The bytes that compressed positions may still inflate to.
 pub(crate) struct PositionBudget(usize);
@@ -61,8 +94,8 @@ impl PositionBudget {
     }
 
     /// Reads a stream; its position, if that fits what is left.
-    fn read(&mut self, row: &Row<'_>) -> StreamRow {
-        StreamRow::with_position(row, |pos| {
+    fn read<'a>(&mut self, row: &Row<'a>, columns: &stream::Columns) -> StreamRow<'a> {
+        StreamRow::with_position(row, columns, |pos| {
             let claimed = position::inflated_bytes(pos);
             let Some(left) = self.0.checked_sub(claimed) else {
                 let limit = limits::POSITIONS_BYTES;
@@ -73,64 +106,266 @@ impl PositionBudget {
                 return Err((error, shown));
             };
             self.0 = left;
-            position::decode(pos).map_err(|error| (error, position::as_stored(pos)))
+            position::normal(pos).map_err(|error| (error, position::as_stored(pos)))
         })
     }
 }
 
-/// Reads the pages.
-pub(crate) fn read(pages: TabletPages, budget: &mut PositionBudget) -> TabletRows {
-    let mut bad_logs = Vec::new();
-    let mut streams: Vec<StreamRow> = pages.streams.iter().flat_map(RowSet::rows).map(|row| budget.read(&row)).collect();
-    streams.sort_by_key(|stream| stream.id);
-    let (logs, log_error) = pages.logs;
-    TabletRows {
-        streams,
-        copy_states: pages.copy_states.and_then(|pages| copy_states(&pages)),
-        logs: by_stream(&logs, &mut bad_logs),
-        log_error,
-        bad_logs,
+impl TabletPages {
+    /// Whether any position takes from the [`PositionBudget`]: then what is read depends on the targets before this one.
+    pub(crate) fn has_compressed_positions(&self) -> bool {
+        self.streams.iter().any(|page| {
+            let columns = stream::Columns::of(page);
+            page.rows().any(|row| position::inflated_bytes(columns.position(&row)) > 0)
+        })
+    }
+
+    /// When streams had their last heartbeat, in Unix seconds, by id.
+    pub(crate) fn heartbeats(&self) -> Vec<(i64, i64)> {
+        let mut heartbeats = Vec::with_capacity(self.streams.iter().map(RowSet::len).sum());
+        for page in &self.streams {
+            let columns = stream::Columns::of(page);
+            heartbeats.extend(page.rows().filter_map(|row| columns.heartbeat(&row)));
+        }
+        heartbeats
+    }
+}
+
+impl TabletStreams {
+    /// Reads the pages. `keyspace` is the request's.
+    pub(crate) fn read(
+        pages: &TabletPages,
+        target: &Target,
+        keyspace: &str,
+        now: Timestamp,
+        budget: &mut PositionBudget,
+    ) -> Self {
+        let mut this = Self {
+            bytes: Vec::new(),
+            streams: Vec::new(),
+            texts: String::new(),
+            failures: Vec::new(),
+            heartbeats: pages.heartbeats(),
+        };
+        let mut rows = Vec::with_capacity(pages.streams.iter().map(RowSet::len).sum());
+        for page in &pages.streams {
+            let columns = stream::Columns::of(page);
+            rows.extend(page.rows().map(|row| budget.read(&row, &columns)));
+        }
+        rows.sort_by_key(|row| row.id);
+        let (mut copy_states, copy_error) = match &pages.copy_states {
+            Ok(pages) => copy_states(pages).map_or_else(|error| (CopyStates::default(), Some(error)), |states| (states, None)),
+            Err(error) => (CopyStates::default(), Some(error.clone())),
+        };
+        let (log_pages, log_error) = &pages.logs;
+        let (mut logs, bad_logs) = by_stream(log_pages);
+        for (lost, error) in [(Lost::CopyState, &copy_error), (Lost::Logs, log_error)] {
+            if let (Some(error), false) = (error, rows.is_empty()) {
+                this.failures.push(target.place.failure(keyspace, lost, error.as_str()));
+            }
+        }
+        let bad_logs = bad_logs.into_iter().map(|text| (String::new(), text));
+        this.list(target, keyspace, Lost::Logs, "log rows", bad_logs);
+        let (copy_error, log_error) = (copy_error.as_deref().map(repeated), log_error.as_deref().map(repeated));
+
+        let writer = StreamWriter::new(target);
+        let place = || format!("{keyspace}/{} {}", target.place.shard, target.place.alias_text());
+        let (mut faults, mut valid_options) = (Vec::new(), Cow::Borrowed(""));
+        this.streams.reserve_exact(rows.len());
+        for mut row in rows {
+            // Nearly always the text of the stream before.
+            if row.options != valid_options {
+                match options::apply(&mut None, &row.options) {
+                    Ok(()) => valid_options.clone_from(&row.options),
+                    Err(error) => row.faults.push(error),
+                }
+            }
+            let bad_copy_state = copy_states.bad.remove(&row.id);
+            if !row.faults.is_empty() || bad_copy_state.is_some() {
+                let mut texts: Vec<String> = row.faults.iter().map(ToString::to_string).collect();
+                texts.extend(bad_copy_state);
+                let stream = if row.lacks("id") { "a stream".to_owned() } else { format!("stream {}", row.id) };
+                faults.push((row.workflow.to_string(), format!("{stream}: {}", texts.join("; "))));
+            }
+            let logs = logs.remove(&row.id).unwrap_or_default();
+            let begin = this.bytes.len();
+            let shown = Shown {
+                row: &row,
+                copy_states: copy_states.take(row.id),
+                copy_error: copy_error.as_deref(),
+                logs: &logs.rows,
+                log_error: log_error.as_deref().unwrap_or(&logs.error),
+            };
+            writer.put(&mut this.bytes, &shown);
+            let identity = row.faults.iter().filter(|fault| IDENTITY.contains(&fault.column));
+            let unread = identity.map(|fault| format!("{} stream {}: {fault}", place(), row.id)).collect();
+            this.keep(&row, begin, unread, now);
+        }
+        this.list(target, keyspace, Lost::Stream, "streams", faults.into_iter());
+        this.bytes.shrink_to_fit();
+        this
+    }
+
+    /// The streams, ascending by id.
+    pub(crate) fn streams(&self) -> impl Iterator<Item = StreamView<'_>> {
+        let text = |range: &Range<usize>| self.texts.get(range.clone()).unwrap_or_default();
+        self.streams.iter().map(move |facts| StreamView {
+            bytes: facts.bytes.clone(),
+            workflow: text(&facts.workflow),
+            source: facts.source.as_ref().map(|(keyspace, shard)| (text(keyspace), text(shard))),
+            workflow_type: text(&facts.workflow_type),
+            workflow_sub_type: text(&facts.workflow_sub_type),
+            has_type: facts.has_type,
+            defer_secondary_keys: facts.defer_secondary_keys,
+            options: text(&facts.options),
+            lag_nanos: facts.lag_nanos,
+            transaction_lag: facts.transaction_lag,
+            unread: &facts.unread,
+        })
+    }
+
+    /// Keeps what is to be known of the stream whose bytes begin there.
+    fn keep(&mut self, row: &StreamRow<'_>, begin: usize, unread: Vec<String>, now: Timestamp) {
+        let (texts, before) = (&mut self.texts, self.streams.last());
+        // Most texts are those of the stream before.
+        let mut kept = |text: &str, before: Option<&Range<usize>>| {
+            if let Some(before) = before.filter(|before| texts.get((*before).clone()) == Some(text)) {
+                return before.clone();
+            }
+            let begin = texts.len();
+            texts.push_str(text);
+            begin..texts.len()
+        };
+        let (mut lag_nanos, mut transaction_lag) = (0, 0);
+        if !row.lacks("time_updated") {
+            lag::grow_lag(&mut lag_nanos, now, row);
+            if !row.lacks("transaction_timestamp") {
+                transaction_lag = lag::transaction_lag(now, row);
+            }
+        }
+        let source_before = before.and_then(|before| before.source.as_ref());
+        let facts = StreamFacts {
+            bytes: begin..self.bytes.len(),
+            workflow: kept(&row.workflow, before.map(|before| &before.workflow)),
+            source: (!row.lacks("source")).then(|| {
+                let keyspace = kept(row.source.keyspace(), source_before.map(|(keyspace, _)| keyspace));
+                (keyspace, kept(row.source.shard(), source_before.map(|(_, shard)| shard)))
+            }),
+            workflow_type: kept(&row.workflow_type, before.map(|before| &before.workflow_type)),
+            workflow_sub_type: kept(&row.workflow_sub_type, before.map(|before| &before.workflow_sub_type)),
+            has_type: !row.lacks("workflow_type") && !row.lacks("workflow_sub_type"),
+            defer_secondary_keys: row.defer_secondary_keys,
+            options: kept(&row.options, before.map(|before| &before.options)),
+            lag_nanos,
+            transaction_lag,
+            unread,
+        };
+        self.streams.push(facts);
+    }
+
+    /// Names a few of the tablet's rows, each with its workflow, and counts the rest.
+    fn list(
+        &mut self,
+        target: &Target,
+        keyspace: &str,
+        lost: Lost,
+        what: &str,
+        texts: impl ExactSizeIterator<Item = (String, String)>,
+    ) {
+        let mut fail = |workflow, text| {
+            self.failures.push(Failure { workflow, ..target.place.failure(keyspace, lost, text) });
+        };
+        let more = texts.len().saturating_sub(limits::FAULTS_PER_TABLET);
+        for (workflow, text) in texts.take(limits::FAULTS_PER_TABLET) {
+            fail(workflow, text);
+        }
+        if more > 0 {
+            fail(String::new(), format!("and {more} more {what} with a column that cannot be read"));
+        }
+    }
+}
+
+/// A failure's text, for a place of which there may be very many.
+fn repeated(text: &str) -> String {
+    cut(text.to_owned(), limits::REPEATED_BYTES)
+}
+
+/// The copy states of a tablet's streams.
+#[derive(Default)]
+struct CopyStates<'a> {
+    /// By stream; of one stream in the order that the tablet sent.
+    rows: Vec<CopyStateRow<'a>>,
+    /// Streams of which a part of a row cannot be read, and what is wrong with the first one.
+    bad: BTreeMap<i64, String>,
+    /// The stream that had its rows last: a second one of the same id has none.
+    taken: Option<i64>,
+}
+
+impl<'a> CopyStates<'a> {
+    /// The rows of a stream. Streams come in the order of their ids.
+    fn take(&mut self, stream: i64) -> &[CopyStateRow<'a>] {
+        if self.taken.replace(stream) == Some(stream) {
+            return &[];
+        }
+        let begin = self.rows.partition_point(|row| row.stream < stream);
+        let end = self.rows.partition_point(|row| row.stream <= stream);
+        self.rows.get(begin..end).unwrap_or_default()
     }
 }
 
 /// A row of which nobody can say whose it is costs every stream its copy state.
-fn copy_states(pages: &[RowSet]) -> Result<CopyStates, String> {
-    let mut states = CopyStates::default();
-    let mut all = Vec::new();
-    for row in pages.iter().flat_map(RowSet::rows) {
-        let row = CopyStateRow::read(&row).map_err(|error| format!("a row of copy_state cannot be read: {error}"))?;
-        if let Some(fault) = &row.fault {
-            states.bad.entry(row.stream).or_insert_with(|| format!("copy state of table {}: {fault}", row.table));
+fn copy_states(pages: &[RowSet]) -> Result<CopyStates<'_>, String> {
+    let mut bad = BTreeMap::new();
+    let mut rows = Vec::with_capacity(pages.iter().map(RowSet::len).sum());
+    for page in pages {
+        let columns = copy_state::Columns::of(page);
+        for row in page.rows() {
+            let row = CopyStateRow::read_at(&row, &columns);
+            let row = row.map_err(|error| format!("a row of copy_state cannot be read: {error}"))?;
+            if let Some(fault) = &row.fault {
+                bad.entry(row.stream).or_insert_with(|| format!("copy state of table {}: {fault}", row.table));
+            }
+            rows.push(row);
         }
-        all.push(row);
     }
-    for row in copy_state::newest(all) {
-        states.rows.entry(row.stream).or_default().push(row);
-    }
-    Ok(states)
+    let mut rows = copy_state::newest(rows);
+    rows.sort_by_key(|row| row.stream);
+    Ok(CopyStates { rows, bad, taken: None })
 }
 
-/// Log rows come newest first, over several pages. One of which nobody can say whose it is stands nowhere.
-fn by_stream(pages: &[RowSet], bad_logs: &mut Vec<String>) -> BTreeMap<i64, Logs> {
-    let mut by_stream: BTreeMap<i64, Logs> = BTreeMap::new();
-    for row in pages.iter().flat_map(RowSet::rows).map(|row| LogRow::read(&row)) {
-        if !row.fault.is_empty() {
-            let stream = row.stream.map_or_else(|| "a stream".to_owned(), |stream| format!("stream {stream}"));
-            bad_logs.push(format!("a log row of {stream} cannot be read: {}", row.fault));
-        }
-        let Some(stream) = row.stream else { continue };
-        let logs = by_stream.entry(stream).or_default();
-        if logs.error.is_empty() {
-            logs.error.clone_from(&row.fault);
-        }
-        if logs.rows.len() < limits::LOG_ROWS_PER_STREAM {
-            logs.rows.push(row);
+/// The log of one stream, ascending by id, the newest [`limits::LOG_ROWS_PER_STREAM`].
+#[derive(Default)]
+struct Logs<'a> {
+    rows: Vec<LogRow<'a>>,
+    /// What is wrong with the first row of which a part cannot be read; empty if there is none.
+    error: String,
+}
+
+/// The logs by stream, and what is wrong with rows of which a part cannot be read. Log rows come newest first, over several pages.
+/// One of which nobody can say whose it is stands nowhere.
+fn by_stream(pages: &[RowSet]) -> (BTreeMap<i64, Logs<'_>>, Vec<String>) {
+    let (mut by_stream, mut bad): (BTreeMap<i64, Logs<'_>>, Vec<String>) = (BTreeMap::new(), Vec::new());
+    for page in pages {
+        let columns = log::Columns::of(page);
+        for row in page.rows().map(|row| LogRow::read_at(&row, &columns)) {
+            if !row.fault.is_empty() {
+                let stream = row.stream.map_or_else(|| "a stream".to_owned(), |stream| format!("stream {stream}"));
+                bad.push(format!("a log row of {stream} cannot be read: {}", row.fault));
+            }
+            let Some(stream) = row.stream else { continue };
+            let logs = by_stream.entry(stream).or_default();
+            if logs.error.is_empty() {
+                logs.error.clone_from(&row.fault);
+            }
+            if logs.rows.len() < limits::LOG_ROWS_PER_STREAM {
+                logs.rows.push(row);
+            }
         }
     }
     for logs in by_stream.values_mut() {
         logs.rows.sort_by_key(|row| row.id);
     }
-    by_stream
+    (by_stream, bad)
 }
 
 #[cfg(test)]
@@ -157,10 +392,12 @@ mod tests {
             copy_states: Ok(Vec::new()),
             logs: (Vec::new(), None),
         };
-        let rows = read(pages, &mut PositionBudget::new());
-        let faults: Vec<_> = rows.streams.iter().flat_map(|row| &row.faults).filter(|fault| fault.column == "pos").collect();
+        assert!(pages.has_compressed_positions());
+        let (columns, mut budget) = (stream::Columns::of(&pages.streams[0]), PositionBudget::new());
+        let rows: Vec<_> = pages.streams[0].rows().map(|row| budget.read(&row, &columns)).collect();
+        let faults: Vec<_> = rows.iter().flat_map(|row| &row.faults).filter(|fault| fault.column == "pos").collect();
         let refused = faults.iter().filter(|fault| fault.reason.contains("may have 67108864 together")).count();
-        assert_eq!((rows.streams.len(), faults.len(), refused), (fit + 1, fit + 1, 1), "the last one only");
-        assert!(rows.streams.iter().all(|row| row.position.len() < 100), "what is not inflated is shown cut");
+        assert_eq!((rows.len(), faults.len(), refused), (fit + 1, fit + 1, 1), "the last one only");
+        assert!(rows.iter().all(|row| row.position.len() < 100), "what is not inflated is shown cut");
     }
 }

@@ -1,0 +1,207 @@
+//! Where the fields and the values of a `query.QueryResult` lie in its bytes, found in one walk and without decoding it.
+//!
+//! It reads what every tablet writes and nothing else: a message with a field that is not known, or known with another encoding,
+//! or there twice, is for the decoder of the whole message, whose errors people see. What is found here, that decoder finds, too.
+
+use prost::encoding::{WireType, decode_key, decode_varint};
+
+use crate::limits;
+
+/// Where everything is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Layout {
+    pub(super) fields: Vec<Field>,
+    /// Row by row, as many as there are fields in each.
+    pub(super) cells: Vec<Cell>,
+    pub(super) rows: usize,
+}
+
+/// What is known of one column.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Field {
+    whole: Span,
+    name: Span,
+    /// As in `query.Type`.
+    pub(super) kind: i32,
+}
+
+impl Field {
+    /// Its message.
+    pub(super) fn bytes<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        self.whole.of(bytes)
+    }
+
+    pub(super) fn name<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        self.name.of(bytes)
+    }
+}
+
+/// One value. There may be very many: 32 bits are enough for where it is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Cell(Span);
+
+impl Cell {
+    /// No value begins behind all others.
+    const NULL: Self = Self(Span { start: u32::MAX, end: u32::MAX });
+
+    pub(super) fn value(self, bytes: &[u8]) -> Option<&[u8]> {
+        (self != Self::NULL).then(|| self.0.of(bytes))
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Span {
+    start: u32,
+    end: u32,
+}
+
+impl Span {
+    fn of(self, bytes: &[u8]) -> &[u8] {
+        bytes.get(self.start as usize..self.end as usize).unwrap_or_default()
+    }
+}
+
+/// Of a response that has its result in field 1 and nothing else: with columns, and no more of anything than a tablet answers.
+pub(super) fn of_response(response: &[u8]) -> Option<Layout> {
+    let mut reader = Reader::new(response)?;
+    let (1, WireType::LengthDelimited) = reader.key()? else { return None };
+    let result = reader.span()?;
+    if !reader.is_at_end() {
+        return None;
+    }
+    let layout = read(response, result, limits::COLUMNS, limits::TABLET_ROWS)?;
+    (!layout.fields.is_empty()).then_some(layout)
+}
+
+/// Of a result alone, however large.
+pub(super) fn of_result(result: &[u8]) -> Option<Layout> {
+    read(result, Reader::new(result)?.rest(), usize::MAX, usize::MAX)
+}
+
+/// Counts while it reads: a field of two bytes becomes twenty in memory.
+fn read(bytes: &[u8], result: Span, columns: usize, rows: usize) -> Option<Layout> {
+    let mut layout = Layout::default();
+    let mut reader = Reader::within(bytes, result);
+    // The fields come before the rows: `query.proto` numbers them so.
+    while !reader.is_at_end() {
+        match reader.key()? {
+            (1, WireType::LengthDelimited) if layout.rows == 0 && layout.fields.len() < columns => {
+                layout.fields.push(field(bytes, reader.span()?)?);
+            }
+            // rows_affected, insert_id, insert_id_changed
+            (2 | 3 | 8, WireType::Varint) => drop(reader.varint()?),
+            (4, WireType::LengthDelimited) if layout.rows < rows => {
+                let row = reader.span()?;
+                cells(bytes, row, layout.fields.len(), &mut layout.cells)?;
+                layout.rows += 1;
+            }
+            // info, session_state_changes
+            (6 | 7, WireType::LengthDelimited) => drop(reader.span()?),
+            _ => return None,
+        }
+    }
+    Some(layout)
+}
+
+fn field(bytes: &[u8], whole: Span) -> Option<Field> {
+    let mut field = Field { whole, ..Field::default() };
+    let mut reader = Reader::within(bytes, whole);
+    while !reader.is_at_end() {
+        match reader.key()? {
+            (1, WireType::LengthDelimited) => field.name = reader.span()?,
+            #[allow(clippy::cast_possible_truncation, reason = "as every decoder of an int32 does")]
+            (2, WireType::Varint) => field.kind = reader.varint()? as i32,
+            (3..=6 | 11, WireType::LengthDelimited) => drop(reader.span()?),
+            (7..=10, WireType::Varint) => drop(reader.varint()?),
+            _ => return None,
+        }
+    }
+    Some(field)
+}
+
+/// Adds the values of one row: as many as there are columns, and all of its bytes.
+fn cells(bytes: &[u8], row: Span, columns: usize, cells: &mut Vec<Cell>) -> Option<()> {
+    let (mut lengths, mut values) = (None, None);
+    let mut reader = Reader::within(bytes, row);
+    while !reader.is_at_end() {
+        match reader.key()? {
+            (1, WireType::LengthDelimited) if lengths.is_none() => lengths = Some(reader.span()?),
+            (2, WireType::LengthDelimited) if values.is_none() => values = Some(reader.span()?),
+            _ => return None,
+        }
+    }
+    let values = values.unwrap_or_default();
+    let (mut at, mut count) = (values.start, 0);
+    let mut lengths = Reader::within(bytes, lengths.unwrap_or_default());
+    while !lengths.is_at_end() {
+        let coded = lengths.varint()?;
+        count += 1;
+        // Zigzag. Every negative length is NULL, as in MakeRowTrusted.
+        if coded & 1 == 1 {
+            cells.push(Cell::NULL);
+            continue;
+        }
+        let end = at.checked_add(u32::try_from(coded >> 1).ok()?)?;
+        cells.push(Cell(Span { start: at, end }));
+        at = end;
+    }
+    (count == columns && at == values.end).then_some(())
+}
+
+/// Reads on from one place to the next.
+struct Reader<'a> {
+    bytes: &'a [u8],
+    at: u32,
+    end: u32,
+}
+
+impl<'a> Reader<'a> {
+    fn new(bytes: &'a [u8]) -> Option<Self> {
+        // The last number stands for NULL.
+        let end = u32::try_from(bytes.len()).ok().filter(|end| *end < u32::MAX)?;
+        Some(Self { bytes, at: 0, end })
+    }
+
+    fn within(bytes: &'a [u8], span: Span) -> Self {
+        Self { bytes, at: span.start, end: span.end }
+    }
+
+    fn is_at_end(&self) -> bool {
+        self.at >= self.end
+    }
+
+    fn rest(&self) -> Span {
+        Span { start: self.at, end: self.end }
+    }
+
+    fn key(&mut self) -> Option<(u32, WireType)> {
+        self.take(|rest| decode_key(rest).ok())
+    }
+
+    fn varint(&mut self) -> Option<u64> {
+        match self.bytes.get(self.at as usize) {
+            Some(byte) if *byte < 0x80 && self.at < self.end => {
+                self.at += 1;
+                Some(u64::from(*byte))
+            }
+            _ => self.take(|rest| decode_varint(rest).ok()),
+        }
+    }
+
+    /// A length and the bytes that it counts.
+    fn span(&mut self) -> Option<Span> {
+        let length = u32::try_from(self.varint()?).ok()?;
+        let end = self.at.checked_add(length).filter(|end| *end <= self.end)?;
+        let span = Span { start: self.at, end };
+        self.at = end;
+        Some(span)
+    }
+
+    fn take<T>(&mut self, read: impl FnOnce(&mut &'a [u8]) -> Option<T>) -> Option<T> {
+        let mut rest = self.rest().of(self.bytes);
+        let before = rest.len();
+        let value = read(&mut rest)?;
+        self.at += u32::try_from(before - rest.len()).ok()?;
+        Some(value)
+    }
+}

@@ -1,0 +1,235 @@
+//! How often GetWorkflows asks for memory: a program of its own, since whoever counts is the allocator of the whole program.
+//!
+//! What is counted does not depend on the machine: two sizes of one cluster tell what each stream more costs. Rows are to stay
+//! slices of the tablet's answer from the first byte to the reply; a `String` for each column would be seen here at once.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::collections::BTreeMap;
+
+use allocation_counter::{AllocationInfo, measure};
+use prost::Message;
+use vtflow_planner::{
+    Answer, AskId, Call, CallOptions, Flow, Record, Timestamp, What,
+    proto::{
+        query::{Field, QueryResult, Row},
+        tabletmanagerdata::VReplicationExecResponse,
+        topodata::{Shard, Tablet, TabletAlias},
+        vtctldata::{GetWorkflowsRequest, GetWorkflowsResponse},
+    },
+    rpc,
+};
+
+const NOW: Timestamp = Timestamp { seconds: 1_790_000_000, nanos: 0 };
+const SHARDS: usize = 8;
+const FEW: usize = 24;
+const MANY: usize = 96;
+
+/// Allocations for each stream: its tablet types, its shard among its workflow's, and an eighth of what a workflow costs.
+const PER_STREAM: f64 = 6.5;
+/// The same with three log rows, which are a list.
+const PER_STREAM_WITH_LOGS: f64 = 8.0;
+/// Bytes at the most at one time, for each byte of the answers, which are not counted themselves: the streams in the reply's form,
+/// and the reply, less the answers that are gone by then.
+const BYTES_PER_BYTE: f64 = 1.0;
+
+#[test]
+fn a_stream_more_costs_few_allocations() {
+    for (include_logs, bound) in [(false, PER_STREAM), (true, PER_STREAM_WITH_LOGS)] {
+        let (few, many) = (run(FEW, include_logs), run(MANY, include_logs));
+        let streams = f64::from(u32::try_from(SHARDS * (MANY - FEW)).unwrap());
+        let difference = |a: u64, b: u64| f64::from(u32::try_from(b - a).unwrap());
+        let allocations = difference(few.info.count_total, many.info.count_total) / streams;
+        let bytes = difference(few.info.bytes_max, many.info.bytes_max) / difference(few.answered, many.answered);
+        assert!(allocations <= bound, "{allocations:.2} allocations for each stream, logs: {include_logs}");
+        assert!(bytes <= BYTES_PER_BYTE, "{bytes:.2} bytes at one time for each byte answered, logs: {include_logs}");
+    }
+}
+
+struct Counted {
+    info: AllocationInfo,
+    /// Bytes of the tablets' answers.
+    answered: u64,
+}
+
+/// Runs the request once to know its asks, and once more with the answers ready.
+fn run(streams: usize, include_logs: bool) -> Counted {
+    let request = GetWorkflowsRequest { keyspace: "customer".into(), include_logs, ..GetWorkflowsRequest::default() };
+    let call = Call { path: rpc::GET_WORKFLOWS.into(), request: request.encode_to_vec(), options: CallOptions::default() };
+    let mut answers: BTreeMap<AskId, Answer> = BTreeMap::new();
+    let mut flow = Flow::start(&call, NOW);
+    loop {
+        let asks = flow.asks();
+        if asks.is_empty() {
+            break;
+        }
+        for ask in asks {
+            let answer = answer(&ask.what, streams);
+            answers.insert(ask.id, answer.clone());
+            flow.answer(ask.id, answer);
+        }
+    }
+    let want = flow.into_reply().unwrap();
+    assert!(want.failures.is_empty(), "{:?}", want.failures);
+    let reply = GetWorkflowsResponse::decode(want.result.as_ref().unwrap().as_slice()).unwrap();
+    let shards = reply.workflows.iter().flat_map(|workflow| workflow.shard_streams.values());
+    assert_eq!(shards.map(|shard| shard.streams.len()).sum::<usize>(), SHARDS * streams);
+    let bytes = |answer: &Answer| if let Answer::Called(bytes) = answer { bytes.len() } else { 0 };
+    let answered = answers.values().map(bytes).sum::<usize>() as u64;
+
+    let mut reply = None;
+    let info = measure(|| {
+        let mut flow = Flow::start(&call, NOW);
+        loop {
+            let asks = flow.asks();
+            if asks.is_empty() {
+                break;
+            }
+            for ask in asks {
+                flow.answer(ask.id, answers.remove(&ask.id).unwrap());
+            }
+        }
+        reply = flow.into_reply();
+    });
+    assert_eq!(reply.unwrap(), want);
+    Counted { info, answered }
+}
+
+fn answer(what: &What, streams: usize) -> Answer {
+    match what {
+        What::TopoRange { .. } => {
+            let shard = |n: usize| {
+                let alias = TabletAlias { cell: "zone1".into(), uid: u32::try_from(n).unwrap() };
+                let record = Shard { primary_alias: Some(alias), is_primary_serving: true, ..Shard::default() };
+                let path = format!("keyspaces/customer/shards/{}/Shard", shard_name(n));
+                Record { path, value: record.encode_to_vec(), version: 1 }
+            };
+            Answer::Range((1..=SHARDS).map(shard).collect())
+        }
+        What::TopoGet { path, .. } => {
+            let n = path.trim_start_matches("tablets/zone1-").trim_end_matches("/Tablet").parse().unwrap();
+            let record = Tablet {
+                hostname: "tablet".into(),
+                port_map: BTreeMap::from([("grpc".into(), 15_999)]),
+                keyspace: "customer".into(),
+                shard: shard_name(n),
+                ..Tablet::default()
+            };
+            Answer::Found { value: record.encode_to_vec(), version: 1 }
+        }
+        What::TabletCall { about, .. } => Answer::Called(match &*about.subject {
+            "streams" => response(&STREAM_COLUMNS, (1..=streams).map(|id| stream(id, &about.shard)).collect()),
+            "copy state" => {
+                response(&COPY_STATE_COLUMNS, (1..=streams).filter(|id| id % 12 == 0).flat_map(copy_states).collect())
+            }
+            "logs" => response(&LOG_COLUMNS, (1..=3 * streams).rev().map(|id| log(id, 1 + id % streams)).collect()),
+            other => panic!("{other}"),
+        }),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn shard_name(n: usize) -> String {
+    format!("{n:02x}-{:02x}", n + 1)
+}
+
+/// Integers have a `#` in front.
+const STREAM_COLUMNS: [&str; 25] = [
+    "#id",
+    "workflow",
+    "source",
+    "pos",
+    "stop_pos",
+    "#max_tps",
+    "#max_replication_lag",
+    "cell",
+    "tablet_types",
+    "#time_updated",
+    "#transaction_timestamp",
+    "state",
+    "message",
+    "db_name",
+    "#rows_copied",
+    "tags",
+    "#time_heartbeat",
+    "#workflow_type",
+    "#time_throttled",
+    "component_throttled",
+    "reason_throttled",
+    "#workflow_sub_type",
+    "#defer_secondary_keys",
+    "options",
+    "from_the_future",
+];
+
+fn stream(id: usize, shard: &str) -> Vec<String> {
+    let query = format!("select * from orders_{id} where in_keyrange(id, 'customer.hash', '{shard}')");
+    let source =
+        format!(r#"keyspace:"commerce" shard:"0" filter:{{rules:{{match:"orders_{id}" filter:"{query}"}}}} on_ddl:EXEC"#);
+    let pos = format!("MySQL56/6ca9b5b3-e710-11f1-ac9e-02fc00000001:1-{}", 1000 + id);
+    let message = if id % 12 == 1 { "stopped by hand" } else { "" };
+    let [workflow, id] = [format!("move_orders_{id}"), id.to_string()];
+    let texts = [
+        &id,
+        &workflow,
+        &source,
+        &pos,
+        "",
+        "0",
+        "0",
+        "zone1",
+        "in_order:REPLICA,PRIMARY",
+        "1789999999",
+        "1789999998",
+        "Running",
+        message,
+        "vt_customer",
+        "800516",
+        "blue,green",
+        "1789999999",
+        "1",
+        "0",
+        "",
+        "",
+        "0",
+        "0",
+        r#"{"tenant_id":"7","config":{"a":"b"}}"#,
+        "x",
+    ];
+    texts.map(str::to_owned).to_vec()
+}
+
+const COPY_STATE_COLUMNS: [&str; 4] = ["#id", "#vrepl_id", "table_name", "lastpk"];
+
+fn copy_states(stream: usize) -> [Vec<String>; 2] {
+    [0, 1].map(|n| {
+        let last_pk = r#"fields:{name:"id" type:INT64} rows:{lengths:1 values:"7"}"#.to_owned();
+        vec![(2 * stream + n).to_string(), stream.to_string(), format!("orders_{n}"), last_pk]
+    })
+}
+
+const LOG_COLUMNS: [&str; 8] = ["#id", "#vrepl_id", "type", "state", "created_at", "updated_at", "message", "#count"];
+
+fn log(id: usize, stream: usize) -> Vec<String> {
+    let at = "2026-11-23 08:53:42";
+    [&id.to_string(), &stream.to_string(), "State Changed", "Running", at, at, "Copy phase completed", "1"]
+        .map(str::to_owned)
+        .to_vec()
+}
+
+fn response(columns: &[&str], rows: Vec<Vec<String>>) -> Vec<u8> {
+    let field = |name: &&str| {
+        let (name, kind) = name.strip_prefix('#').map_or((*name, 10_262), |name| (name, 265));
+        Field { name: name.into(), r#type: kind, table: b"vreplication".to_vec(), ..Field::default() }
+    };
+    let row = |values: Vec<String>| Row {
+        lengths: values.iter().map(|value| i64::try_from(value.len()).unwrap()).collect(),
+        values: values.concat().into_bytes(),
+    };
+    let result = QueryResult {
+        fields: columns.iter().map(field).collect(),
+        rows: rows.into_iter().map(row).collect(),
+        ..QueryResult::default()
+    };
+    VReplicationExecResponse { result: Some(result) }.encode_to_vec()
+}
