@@ -1,7 +1,7 @@
 //! The engine of every write: lock, look, decide, change, look again, unlock.
 //!
 //! Each step waits for all of the one before: what one target shows may be the reason to leave all of them alone. Knows no kind
-//! of write; a [`Verb`] does.
+//! of write; a [`TabletWrite`] does.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,8 +22,8 @@ use crate::{
     },
     write::{
         inquiry::{Inquired, Inquiring},
+        kind::{Change, Done, NoTargets, Seen, Shown, TabletWrite},
         locks::{Locks, Step},
-        verb::{Change, Done, Nobody, Seen, Shown, Verb},
     },
 };
 
@@ -47,7 +47,7 @@ enum Waiting {
 /// A request that writes, on its way.
 pub(crate) struct Write {
     /// Behind a pointer, so that the planner holds the engine once and not once for each verb: it is a download, too.
-    verb: Box<dyn Verb>,
+    verb: Box<dyn TabletWrite>,
     rpc: String,
     request: Vec<u8>,
     options: CallOptions,
@@ -75,7 +75,7 @@ pub(crate) struct Write {
 
 impl Write {
     /// Begins the request.
-    pub(crate) fn start(verb: Box<dyn Verb>, call: &Call, now: Timestamp, asks: &mut Asks) -> Result<Self, Status> {
+    pub(crate) fn start(verb: Box<dyn TabletWrite>, call: &Call, now: Timestamp, asks: &mut Asks) -> Result<Self, Status> {
         let locks = Locks::new(verb.locks(), call.options.force);
         let mut write = Self {
             verb,
@@ -123,7 +123,7 @@ impl Write {
             Step::Held => return self.look(asks),
             // No keyspace, hence no shards: clients know that text. vtctld looks for the shards before it locks.
             Step::NoDirectory(node) => {
-                self.verb.nobody(Nobody::NoKeyspace { node: format!("{}/shards/", node.trim_end_matches('/')) })
+                self.verb.no_targets(NoTargets::NoKeyspace { node: format!("{}/shards/", node.trim_end_matches('/')) })
             }
             Step::Refused(status) => status,
         };
@@ -163,8 +163,8 @@ impl Write {
             }
             Found::Seen(_) => {}
             Found::Unreached(unreached) => self.unreached.push(unreached),
-            Found::Nobody(Event::NoShards(status)) => self.fail(self.verb.nobody(Nobody::NoShards(status))),
-            Found::Nobody(Event::NoKeyspace { node }) => self.fail(self.verb.nobody(Nobody::NoKeyspace { node })),
+            Found::Nobody(Event::NoShards(status)) => self.fail(self.verb.no_targets(NoTargets::NoShards(status))),
+            Found::Nobody(Event::NoKeyspace { node }) => self.fail(self.verb.no_targets(NoTargets::NoKeyspace { node })),
             Found::Nobody(why) => why.status().into_iter().for_each(|status| self.fail(status)),
         }
     }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::verb::Lock;
+use super::kind::Lock;
 use crate::{
     contract::{Answer, AskId, Code, Status, What},
     operation::Asks,

@@ -28,7 +28,7 @@ use crate::{
     words::plural,
     write::{
         inquiry::Inquired,
-        verb::{Change, Done, Lock, Nobody, Prepared, Seen, Shown, Verb},
+        kind::{Change, Done, Lock, NoTargets, Prepared, Seen, Shown, TabletWrite},
     },
 };
 
@@ -209,7 +209,7 @@ fn planned(action: Action, row: &Row<'_>) -> PlannedRow {
     PlannedRow { name: format!("migration {}", text("migration_uuid")), about, basis: basis.join(" ") }
 }
 
-impl Verb for Migration {
+impl TabletWrite for Migration {
     fn keyspace(&self) -> &str {
         &self.keyspace
     }
@@ -231,15 +231,15 @@ impl Verb for Migration {
         }]
     }
 
-    fn nobody(&self, why: Nobody) -> Status {
+    fn no_targets(&self, why: NoTargets) -> Status {
         let keyspace = &self.keyspace;
         match why {
-            Nobody::NoKeyspace { node } => {
+            NoTargets::NoKeyspace { node } => {
                 let node = node.trim_end_matches('/');
                 let text = format!("unable to get shards for keyspace: {keyspace}, error: node doesn't exist: {node}");
                 Status::unknown(format!("{text}\nFindAllShardsInKeyspace({keyspace}): List"))
             }
-            Nobody::NoShards(_) => Status::unknown(format!("keyspace: {keyspace} does not contain any primary tablets")),
+            NoTargets::NoShards(_) => Status::unknown(format!("keyspace: {keyspace} does not contain any primary tablets")),
         }
     }
 

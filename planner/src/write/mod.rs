@@ -1,6 +1,6 @@
 //! Requests that write: look first, refuse what cannot be done anywhere, then change every target, then say what became of each.
 //!
-//! One engine ([`engine`]) runs every kind of write; a kind is a [`verb::Verb`]: what it looks at, what it refuses, which calls
+//! One engine ([`engine`]) runs every kind of write; a kind is a [`kind::TabletWrite`]: what it looks at, what it refuses, which calls
 //! it makes, and how a row shows that a call has done its work. Nothing is changed before every target has been looked at and
 //! found able to take its change. A call that writes is never made twice: one that failed is followed by a second look, and the
 //! reply says `applied`, `not applied` or `unknown` of each target.
@@ -9,13 +9,13 @@
 
 pub(crate) mod engine;
 mod inquiry;
+pub(crate) mod kind;
 mod locks;
 mod migration;
 mod sources;
 mod stream;
 pub(crate) mod throttler;
 mod traffic;
-pub(crate) mod verb;
 mod vexec;
 mod workflow_delete;
 mod workflow_update;

@@ -20,9 +20,9 @@ use crate::{
     words::plural,
     write::{
         inquiry::Inquired,
+        kind::{Change, Done, Lock, NoTargets, Prepared, Seen, Shown, TabletWrite},
         locks,
         stream::{self, Stream},
-        verb::{Change, Done, Lock, Nobody, Prepared, Seen, Shown, Verb},
         workflow_update::row,
     },
 };
@@ -58,7 +58,7 @@ fn streams(seen: &Seen) -> Result<Vec<Stream>, String> {
     }
 }
 
-impl Verb for VExecWrite {
+impl TabletWrite for VExecWrite {
     fn keyspace(&self) -> &str {
         &self.request.keyspace
     }
@@ -72,7 +72,7 @@ impl Verb for VExecWrite {
         locks::of_workflow(&self.request.keyspace, &self.request.workflow, "VExec")
     }
 
-    fn nobody(&self, why: Nobody) -> Status {
+    fn no_targets(&self, why: NoTargets) -> Status {
         why.status()
     }
 

@@ -33,11 +33,11 @@ use crate::{
     words::plural,
     write::{
         inquiry::{Inquired, Inquiry},
+        kind::{Change, Done, Lock, NoTargets, Prepared, Seen, Shown, TabletWrite},
         locks,
         sources::{self, Kind, Sources, Trouble},
         stream::{self, Stream},
         traffic::Routed,
-        verb::{Change, Done, Lock, Nobody, Prepared, Seen, Shown, Verb},
         workflow_update::{lacks, row},
     },
 };
@@ -238,7 +238,7 @@ impl WorkflowDelete {
     }
 }
 
-impl Verb for WorkflowDelete {
+impl TabletWrite for WorkflowDelete {
     fn keyspace(&self) -> &str {
         &self.request.keyspace
     }
@@ -252,13 +252,13 @@ impl Verb for WorkflowDelete {
         locks::of_workflow(&self.request.keyspace, &self.request.workflow, "WorkflowDelete")
     }
 
-    fn nobody(&self, why: Nobody) -> Status {
+    fn no_targets(&self, why: NoTargets) -> Status {
         match why {
-            Nobody::NoKeyspace { node } => {
+            NoTargets::NoKeyspace { node } => {
                 let node = node.trim_end_matches('/');
                 Status::unknown(format!("FindAllShardsInKeyspace({}): List: node doesn't exist: {node}", self.request.keyspace))
             }
-            Nobody::NoShards(_) => self.no_streams(),
+            NoTargets::NoShards(_) => self.no_streams(),
         }
     }
 

@@ -37,10 +37,10 @@ use crate::{
     words::plural,
     write::{
         inquiry::{Inquired, Inquiry},
+        kind::{Change, Done, Lock, NoTargets, Prepared, Seen, Shown, TabletWrite},
         locks,
         stream::{self, Stream},
         traffic::Routed,
-        verb::{Change, Done, Lock, Nobody, Prepared, Seen, Shown, Verb},
     },
 };
 
@@ -411,7 +411,7 @@ pub(super) fn lacks(seen: &Seen, look: usize) -> Result<bool, Status> {
     }
 }
 
-impl Verb for WorkflowUpdate {
+impl TabletWrite for WorkflowUpdate {
     fn keyspace(&self) -> &str {
         &self.keyspace
     }
@@ -425,12 +425,12 @@ impl Verb for WorkflowUpdate {
         locks::of_workflow(&self.keyspace, self.workflow(), "WorkflowUpdate")
     }
 
-    fn nobody(&self, why: Nobody) -> Status {
+    fn no_targets(&self, why: NoTargets) -> Status {
         match why {
-            Nobody::NoKeyspace { node } => {
+            NoTargets::NoKeyspace { node } => {
                 Status::unknown(format!("{} keyspace does not exist: node doesn't exist: {node}", self.keyspace))
             }
-            Nobody::NoShards(status) => status,
+            NoTargets::NoShards(status) => status,
         }
     }
 

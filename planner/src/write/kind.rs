@@ -1,4 +1,4 @@
-//! A kind of write, as the engine sees it: what it looks at, what it refuses, which calls it makes, and what rows show of them.
+//! A kind of write: what it looks at, what it refuses, which calls it makes, and what rows show of them.
 
 use crate::{
     contract::{FailureKind, Outcome, PlannedRow, Status, Verdict},
@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// One kind of write.
-pub(crate) trait Verb: Send {
+pub(crate) trait TabletWrite: Send {
     /// The keyspace whose primaries are the targets.
     fn keyspace(&self) -> &str;
 
@@ -23,7 +23,7 @@ pub(crate) trait Verb: Send {
     fn locks(&self) -> Vec<Lock>;
 
     /// What clients expect to read when the keyspace has no shards or is none.
-    fn nobody(&self, why: Nobody) -> Status;
+    fn no_targets(&self, why: NoTargets) -> Status;
 
     /// What to look at on a target before anything is changed.
     fn looks(&self, target: &Target) -> Vec<Look>;
@@ -55,14 +55,14 @@ pub(crate) trait Verb: Send {
 }
 
 /// Why a keyspace has no targets.
-pub(crate) enum Nobody {
+pub(crate) enum NoTargets {
     /// There is no such keyspace. `node` is the directory that would have its shards, under its full name.
     NoKeyspace { node: String },
     /// It has no shards.
     NoShards(Status),
 }
 
-impl Nobody {
+impl NoTargets {
     /// As vtctld says it where a request has no words of its own.
     pub(crate) fn status(self) -> Status {
         match self {
@@ -117,7 +117,7 @@ pub(crate) struct Prepared {
 /// One call that writes.
 #[derive(Clone)]
 pub(crate) struct Change {
-    /// Whose: a place in what [`Verb::prepare`] was given.
+    /// Whose: a place in what [`TabletWrite::prepare`] was given.
     pub(crate) target: usize,
     /// The call; of one that carries no statement, with one that does the same.
     pub(crate) query: Query,
