@@ -115,7 +115,9 @@ pub const SERVED: &[Served] = &[
         part: "one application's throttling",
         // Its bytes are kept where its fields are not known.
         performs: throttler::throttles_an_app,
-        ..write(rpc::UPDATE_THROTTLER_CONFIG, |call, now, asks| boxed(Throttle::start(call, now, asks)))
+        ..write(rpc::UPDATE_THROTTLER_CONFIG, |call, now, asks| {
+            Ok(Box::new(Write::of_records(Box::new(Throttle::new(call, now)?), call, asks)))
+        })
     },
     Served {
         part: "deletions that keep tables and routing rules",
@@ -157,7 +159,7 @@ fn boxed(operation: Result<impl Operation + 'static, Status>) -> Result<Box<dyn 
 
 /// A kind of write, in the engine of all writes.
 fn begun(kind: impl TabletWrite + 'static, call: &Call, now: Timestamp, asks: &mut Asks) -> Result<Box<dyn Operation>, Status> {
-    boxed(Write::start(Box::new(kind), call, now, asks))
+    boxed(Write::of_tablets(Box::new(kind), call, now, asks))
 }
 
 /// What is served under a gRPC path; `None`: that is not vtflow's.

@@ -1,17 +1,22 @@
-//! A kind of write: what it looks at, what it refuses, which calls it makes, and what rows show of them.
+//! A kind of write: what it looks at, what it refuses, which changes it makes, and what rows show of them.
+
+use prost::DecodeError;
 
 use crate::{
-    contract::{FailureKind, Outcome, PlannedRow, Status, Verdict},
+    contract::Status,
     sidecar::{
-        query::Query,
         result::RowSet,
         survey::{Look, Looked},
     },
-    topo::targets::Target,
-    write::inquiry::{Inquired, Inquiry},
+    topo::{names, targets::Target},
+    write::{
+        change::{Change, Prepared},
+        inquiry::{Inquired, Inquiry},
+        judge::{Done, Shown},
+    },
 };
 
-/// One kind of write.
+/// One kind of write that changes rows of tablets.
 pub(crate) trait TabletWrite: Send {
     /// The keyspace whose primaries are the targets.
     fn keyspace(&self) -> &str;
@@ -43,7 +48,7 @@ pub(crate) trait TabletWrite: Send {
     fn prepare(&self, seen: &[Seen], replies: &[Inquired], force: bool) -> Result<Prepared, Status>;
 
     /// Whether the rows show that the change has been made.
-    fn judge(&self, write: &Change, before: &Seen, after: &Seen) -> Shown;
+    fn judge(&self, change: &Change, before: &Seen, after: &Seen) -> Shown;
 
     /// The response message, once every change has been made.
     fn reply(&self, seen: &[Seen], done: &[Done]) -> Result<Vec<u8>, Status>;
@@ -52,6 +57,38 @@ pub(crate) trait TabletWrite: Send {
     fn failure(&self, _seen: &[Seen], _done: &[Done], lines: String) -> Status {
         Status::unknown(lines)
     }
+}
+
+/// One kind of write that changes records of the topology: a keyspace's own and those of its cells.
+pub(crate) trait RecordWrite: Send {
+    /// The keyspace, one whose name can be part of a path.
+    fn keyspace(&self) -> &str;
+
+    /// What is locked from before the first look to after the last change, in the order in which it is taken.
+    fn locks(&self) -> Vec<Lock>;
+
+    /// What a record becomes. `cell`: whose it is; [`names::GLOBAL`]: the keyspace's own.
+    ///
+    /// # Errors
+    /// The bytes are no such record.
+    fn edited(&self, cell: &str, record: &[u8]) -> Result<Vec<u8>, DecodeError>;
+
+    /// The plan's first line.
+    fn summary(&self, records: usize) -> String;
+
+    /// What changes in each record.
+    fn statement(&self) -> String;
+
+    /// The response message, once every change has been made.
+    fn reply(&self) -> Vec<u8>;
+}
+
+/// Whether a keyspace can exist: its name becomes part of paths.
+///
+/// # Errors
+/// It cannot.
+pub(super) fn check_keyspace(keyspace: &str) -> Result<(), Status> {
+    names::check_object(keyspace).map_err(|bad| Status::unknown(format!("keyspace {keyspace:?} cannot exist: {bad}")))
 }
 
 /// Why a keyspace has no targets.
@@ -101,70 +138,6 @@ impl Seen {
         match self.looked.get(look) {
             Some(Looked::Rows(pages, _)) => pages,
             _ => &[],
-        }
-    }
-}
-
-/// What is to be done.
-pub(crate) struct Prepared {
-    pub(crate) summary: String,
-    pub(crate) kept: Vec<String>,
-    pub(crate) warnings: Vec<String>,
-    /// In the order of targets.
-    pub(crate) changes: Vec<Change>,
-}
-
-/// One call that writes.
-#[derive(Clone)]
-pub(crate) struct Change {
-    /// Whose: a place in what [`TabletWrite::prepare`] was given.
-    pub(crate) target: usize,
-    /// The call; of one that carries no statement, with one that does the same.
-    pub(crate) query: Query,
-    pub(crate) rows: Vec<PlannedRow>,
-    /// Whether the request succeeds without it: cleaning up that nobody waits for.
-    pub(crate) is_extra: bool,
-}
-
-/// What the rows show of a change.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Shown {
-    /// All of it.
-    All,
-    /// Nothing of it.
-    Nothing,
-    /// Some of it, or something else.
-    Part(String),
-}
-
-/// A change and what its call brought.
-pub(crate) struct Done {
-    pub(crate) change: Change,
-    pub(crate) verdict: Verdict,
-    /// Rows changed; `None`: the tablet answered without a result.
-    pub(crate) rows: Option<u64>,
-    /// What the tablet said instead of a result; empty if it gave one.
-    pub(crate) error: String,
-    /// What the second look showed, in words.
-    pub(super) shown: String,
-    pub(super) kind: Option<FailureKind>,
-}
-
-impl Done {
-    pub(super) fn outcome(&self, seen: &[Seen]) -> Outcome {
-        let target = seen.get(self.change.target).map(|seen| &seen.target);
-        let text = |f: fn(&Target) -> String| target.map_or_else(String::new, f);
-        let message = match (self.error.as_str(), self.shown.as_str()) {
-            (error, "") => error.to_owned(),
-            (error, shown) => format!("{error} ({shown})"),
-        };
-        Outcome {
-            keyspace: text(|target| target.keyspace.clone()),
-            shard: text(|target| target.place.shard.clone()),
-            tablet: text(|target| target.address.alias.clone()),
-            verdict: self.verdict,
-            rows: self.rows.unwrap_or_default(),
-            message,
         }
     }
 }

@@ -19,8 +19,10 @@ use crate::{
     vexec::{Kind, Scope, Statement},
     words::plural,
     write::{
+        change::{Change, Prepared},
         inquiry::Inquired,
-        kind::{Change, Done, Lock, NoTargets, Prepared, Seen, Shown, TabletWrite},
+        judge::{Done, Shown},
+        kind::{Lock, NoTargets, Seen, TabletWrite},
         locks,
         stream::{self, Stream},
         workflow_update::row,
@@ -101,7 +103,7 @@ impl TabletWrite for VExecWrite {
             let ids: Vec<String> = streams.iter().map(|stream| stream.id.to_string()).collect();
             let statement = format!("{} and id in ({})", self.statement.for_target(&seen.target.db_name), ids.join(", "));
             let rows = streams.iter().map(row).collect();
-            changes.push(Change { target, query: Query::vreplication("vexec", statement).that_writes(), rows, is_extra: false });
+            changes.push(Change::call(target, seen, Query::vreplication("vexec", statement), rows));
         }
         let (streams, tablets) = (plural(streams_in_all, "stream"), plural(changes.len(), "tablet"));
         let summary = match (self.is_delete(), changes.is_empty()) {
@@ -123,7 +125,7 @@ impl TabletWrite for VExecWrite {
         let is_same = before.iter().all(|was| after.iter().any(|now| now.id == was.id && now.basis() == was.basis()));
         match (self.is_delete(), left) {
             (true, 0) => Shown::All,
-            (true, _) if is_same && left == change.rows.len() => Shown::Nothing,
+            (true, _) if is_same && left == change.planned.rows.len() => Shown::Nothing,
             (false, _) if is_same => Shown::Part("no difference in what is compared, which is not every column".into()),
             _ => Shown::Part(format!("other rows than before ({left} of {} still meant)", plural(before.len(), "stream"))),
         }
@@ -137,7 +139,7 @@ impl TabletWrite for VExecWrite {
                 tablet: target.address.alias.clone(),
                 shard: target.place.shard.clone(),
                 db_name: target.db_name.clone(),
-                statement: done.change.query.statement.clone(),
+                statement: done.change.planned.statement.clone(),
                 added: Vec::new(),
                 result: Some(result),
             })

@@ -32,8 +32,10 @@ use crate::{
     topo::targets::Target,
     words::plural,
     write::{
+        change::{Change, Prepared},
         inquiry::{Inquired, Inquiry},
-        kind::{Change, Done, Lock, NoTargets, Prepared, Seen, Shown, TabletWrite},
+        judge::{Done, Shown},
+        kind::{Lock, NoTargets, Seen, TabletWrite},
         locks,
         sources::{self, Kind, Sources, Trouble},
         stream::{self, Stream},
@@ -214,7 +216,7 @@ impl WorkflowDelete {
             let request = DeleteVReplicationWorkflowRequest { workflow: workflow.clone() };
             Query { statement, ..Query::typed(rpc::DELETE_VREPLICATION_WORKFLOW, &request, "delete") }
         };
-        let mut changes = vec![Change { target, query: query.that_writes(), rows, is_extra: false }];
+        let mut changes = vec![Change::call(target, seen, query, rows)];
         if !streams.is_empty() {
             let request = VDiffRequest {
                 keyspace: self.request.keyspace.clone(),
@@ -225,14 +227,14 @@ impl WorkflowDelete {
             };
             let statement = format!("/* the workflow's comparisons */ VDiff delete all of {}", quote(workflow));
             let vdiff = Query { statement, ..Query::typed(rpc::VDIFF, &request, "vdiff") };
-            changes.push(Change { target, query: vdiff.that_writes(), rows: Vec::new(), is_extra: true });
+            changes.push(Change::call(target, seen, vdiff, Vec::new()).that_is_best_effort());
             // Tablets keep the log of streams that are gone. The second condition: no stream that is there can lose its own.
             let ids: Vec<String> = streams.iter().map(|stream| stream.id.to_string()).collect();
             let scope = format!("vrepl_id in ({}) and vrepl_id not in (select id from _vt.vreplication)", ids.join(", "));
             let statement = format!("delete from _vt.vreplication_log where {scope}");
             let how = How::ExecuteFetchAsDba { db_name: String::new(), max_rows: 0 };
             let log = Query { how, effect: Effect::Write, subject: "log", statement };
-            changes.push(Change { target, query: log, rows: Vec::new(), is_extra: true });
+            changes.push(Change::call(target, seen, log, Vec::new()).that_is_best_effort());
         }
         Ok(changes)
     }
@@ -371,7 +373,7 @@ impl TabletWrite for WorkflowDelete {
         let left = after.iter().filter(|stream| was.contains(&stream.id)).count();
         match left {
             0 => Shown::All,
-            left if left == change.rows.len() => Shown::Nothing,
+            left if left == change.planned.rows.len() => Shown::Nothing,
             left => Shown::Part(format!("{left} of {} left", plural(was.len(), "stream"))),
         }
     }

@@ -36,8 +36,10 @@ use crate::{
     topo::{said, targets::Target},
     words::plural,
     write::{
+        change::{Change, Prepared},
         inquiry::{Inquired, Inquiry},
-        kind::{Change, Done, Lock, NoTargets, Prepared, Seen, Shown, TabletWrite},
+        judge::{Done, Shown},
+        kind::{Lock, NoTargets, Seen, TabletWrite},
         locks,
         stream::{self, Stream},
         traffic::Routed,
@@ -266,8 +268,7 @@ impl WorkflowUpdate {
         // Up to v22 the RPC changes the streams of that name in every database: a statement says which.
         if has_others(seen)? || lacks(seen, HAS_UPDATE)? {
             let change = |(set, streams): (&String, &Vec<&Stream>)| {
-                let query = Query::vreplication("update", statement(set, streams)).that_writes();
-                Change { target, query, rows: rows(streams), is_extra: false }
+                Change::call(target, seen, Query::vreplication("update", statement(set, streams)), rows(streams))
             };
             // v18 and v20 clients send an update of nothing for `--on-ddl IGNORE`: there is no statement for that.
             return Ok(groups.iter().filter(|(set, _)| !set.is_empty()).map(change).collect());
@@ -276,8 +277,8 @@ impl WorkflowUpdate {
         let statements: Vec<String> = groups.iter().map(|(set, streams)| statement(set, streams)).collect();
         let all: Vec<&Stream> = streams.iter().collect();
         let query = Query::typed(rpc::UPDATE_VREPLICATION_WORKFLOW, &request, "update");
-        let query = Query { statement: statements.join("; "), ..query }.that_writes();
-        Ok(vec![Change { target, query, rows: rows(&all), is_extra: false }])
+        let query = Query { statement: statements.join("; "), ..query };
+        Ok(vec![Change::call(target, seen, query, rows(&all))])
     }
 
     /// Whether a stream's row is as the request wants it.
@@ -523,7 +524,7 @@ impl TabletWrite for WorkflowUpdate {
         let (Ok(before), Ok(after)) = (stream::streams(before.rows(STREAMS)), stream::streams(after.rows(STREAMS))) else {
             return Shown::Part("a row that cannot be read".into());
         };
-        let is_of_change = |stream: &&Stream| change.rows.iter().any(|row| row.name == format!("stream {}", stream.id));
+        let is_of_change = |stream: &&Stream| change.planned.rows.iter().any(|row| row.name == format!("stream {}", stream.id));
         let before: Vec<&Stream> = before.iter().filter(is_of_change).collect();
         let pair = |was: &&Stream| {
             after.iter().find(|now| now.id == was.id).map(|now| (self.is_as_wanted(was, now), was.basis() == now.basis()))
