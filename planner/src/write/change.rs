@@ -3,7 +3,7 @@
 use crate::{
     contract::{PlannedRow, PlannedWrite, What},
     sidecar::query::Query,
-    write::kind::Seen,
+    write::seen::Seen,
 };
 
 /// What is to be done.

@@ -4,15 +4,13 @@ use prost::DecodeError;
 
 use crate::{
     contract::Status,
-    sidecar::{
-        result::RowSet,
-        survey::{Look, Looked},
-    },
+    sidecar::survey::Look,
     topo::{names, targets::Target},
     write::{
         change::{Change, Prepared},
         inquiry::{Inquired, Inquiry},
         judge::{Done, Shown},
+        seen::Seen,
     },
 };
 
@@ -123,21 +121,4 @@ pub(crate) struct Lock {
     pub(crate) is_patient: bool,
     /// In front of the text of a lock that cannot be had.
     pub(crate) failure: String,
-}
-
-/// A target and what it shows, in the order of its looks.
-#[derive(Clone, Debug)]
-pub(crate) struct Seen {
-    pub(crate) target: Target,
-    pub(crate) looked: Vec<Looked>,
-}
-
-impl Seen {
-    /// The rows of one look; none if it was not a look at rows.
-    pub(crate) fn rows(&self, look: usize) -> &[RowSet] {
-        match self.looked.get(look) {
-            Some(Looked::Rows(pages, _)) => pages,
-            _ => &[],
-        }
-    }
 }

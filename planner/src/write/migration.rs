@@ -30,7 +30,8 @@ use crate::{
         change::{Change, Prepared},
         inquiry::Inquired,
         judge::{Done, Shown},
-        kind::{Lock, NoTargets, Seen, TabletWrite},
+        kind::{Lock, NoTargets, TabletWrite},
+        seen::Seen,
     },
 };
 

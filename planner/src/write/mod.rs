@@ -15,6 +15,7 @@ pub(crate) mod kind;
 mod locks;
 mod migration;
 mod records;
+mod seen;
 mod sources;
 mod stream;
 mod tablets;

@@ -11,7 +11,8 @@ use crate::{
         change::{Change, Prepared},
         inquiry::{Inquired, Inquiring},
         judge::{Done, Shown},
-        kind::{Lock, NoTargets, Seen, TabletWrite},
+        kind::{Lock, NoTargets, TabletWrite},
+        seen::Seen,
         targets::{TargetSet, refused},
     },
 };

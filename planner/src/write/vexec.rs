@@ -22,10 +22,10 @@ use crate::{
         change::{Change, Prepared},
         inquiry::Inquired,
         judge::{Done, Shown},
-        kind::{Lock, NoTargets, Seen, TabletWrite},
+        kind::{Lock, NoTargets, TabletWrite},
         locks,
+        seen::Seen,
         stream::{self, Stream},
-        workflow_update::row,
     },
 };
 
@@ -102,7 +102,7 @@ impl TabletWrite for VExecWrite {
             // Held to the rows that were seen: another one may meet the condition by the time it is sent.
             let ids: Vec<String> = streams.iter().map(|stream| stream.id.to_string()).collect();
             let statement = format!("{} and id in ({})", self.statement.for_target(&seen.target.db_name), ids.join(", "));
-            let rows = streams.iter().map(row).collect();
+            let rows = streams.iter().map(Stream::planned).collect();
             changes.push(Change::call(target, seen, Query::vreplication("vexec", statement), rows));
         }
         let (streams, tablets) = (plural(streams_in_all, "stream"), plural(changes.len(), "tablet"));

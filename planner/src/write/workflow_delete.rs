@@ -35,12 +35,12 @@ use crate::{
         change::{Change, Prepared},
         inquiry::{Inquired, Inquiry},
         judge::{Done, Shown},
-        kind::{Lock, NoTargets, Seen, TabletWrite},
+        kind::{Lock, NoTargets, TabletWrite},
         locks,
+        seen::Seen,
         sources::{self, Kind, Sources, Trouble},
         stream::{self, Stream},
         traffic::Routed,
-        workflow_update::{lacks, row},
     },
 };
 
@@ -209,8 +209,8 @@ impl WorkflowDelete {
         let workflow = &self.request.workflow;
         let scope = format!("db_name = {} and workflow = {}", quote(&seen.target.db_name), quote(workflow));
         let statement = format!("delete from _vt.vreplication where {scope}");
-        let rows = streams.iter().map(row).collect();
-        let query = if lacks(seen, HAS_DELETE)? {
+        let rows = streams.iter().map(Stream::planned).collect();
+        let query = if seen.lacks(HAS_DELETE)? {
             Query::vreplication("delete", statement)
         } else {
             let request = DeleteVReplicationWorkflowRequest { workflow: workflow.clone() };

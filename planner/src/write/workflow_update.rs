@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use prost::Message;
 
 use crate::{
-    contract::{Call, Code, FailureKind, PlannedRow, Status},
+    contract::{Call, Code, Status},
     formats::{binlog_source, options},
     limits,
     ops::workflow_status::traffic::{Traffic, forward_of},
@@ -33,14 +33,15 @@ use crate::{
         statement::Scope,
         survey::{Look, Looked},
     },
-    topo::{said, targets::Target},
+    topo::targets::Target,
     words::plural,
     write::{
         change::{Change, Prepared},
         inquiry::{Inquired, Inquiry},
         judge::{Done, Shown},
-        kind::{Lock, NoTargets, Seen, TabletWrite},
+        kind::{Lock, NoTargets, TabletWrite},
         locks,
+        seen::{Seen, unread},
         stream::{self, Stream},
         traffic::Routed,
     },
@@ -130,7 +131,7 @@ impl WorkflowUpdate {
                 self.workflow()
             ));
         }
-        if !self.wanted.config_overrides.is_empty() && lacks(seen, HAS_OVERRIDES)? {
+        if !self.wanted.config_overrides.is_empty() && seen.lacks(HAS_OVERRIDES)? {
             let text = "is older than v21 and would ignore the config overrides; nothing was changed";
             return refused(format!("tablet {} of {} {text}", seen.target.address.alias, place()));
         }
@@ -138,7 +139,7 @@ impl WorkflowUpdate {
             let text = "has a workflow of this name in another database, too, which tablets up to v22 would change with it";
             return refused(format!("tablet {} of {} {text}; nothing was changed", seen.target.address.alias, place()));
         }
-        if lacks(seen, HAS_UPDATE)? && self.wanted.on_ddl != Some(UNCHANGED.1) {
+        if seen.lacks(HAS_UPDATE)? && self.wanted.on_ddl != Some(UNCHANGED.1) {
             let text = "is older than v18, where on-ddl cannot be changed; nothing was changed";
             return refused(format!("tablet {} of {} {text}", seen.target.address.alias, place()));
         }
@@ -264,9 +265,9 @@ impl WorkflowUpdate {
             let ids: Vec<String> = streams.iter().map(|stream| stream.id.to_string()).collect();
             format!("update _vt.vreplication set {set} where id in ({}) and {scope}", ids.join(", "))
         };
-        let rows = |streams: &[&Stream]| streams.iter().map(|stream| row(stream)).collect();
+        let rows = |streams: &[&Stream]| streams.iter().map(|stream| stream.planned()).collect();
         // Up to v22 the RPC changes the streams of that name in every database: a statement says which.
-        if has_others(seen)? || lacks(seen, HAS_UPDATE)? {
+        if has_others(seen)? || seen.lacks(HAS_UPDATE)? {
             let change = |(set, streams): (&String, &Vec<&Stream>)| {
                 Change::call(target, seen, Query::vreplication("update", statement(set, streams)), rows(streams))
             };
@@ -341,10 +342,6 @@ fn overrides(wanted: &BTreeMap<String, String>) -> String {
     text
 }
 
-pub(super) fn row(stream: &Stream) -> PlannedRow {
-    PlannedRow { name: format!("stream {}", stream.id), about: stream.about(), basis: stream.basis() }
-}
-
 /// The streams that still copy.
 ///
 /// # Errors
@@ -393,23 +390,6 @@ fn copying_atomically(streams: &[Stream], seen: &Seen) -> Result<Option<i64>, St
     }
     let copying = copying(seen)?;
     Ok(atomic.into_iter().find(|id| copying.contains(id)))
-}
-
-/// What a decision rests on cannot be read, so nothing is done.
-fn unread(text: &str) -> Status {
-    Status::unknown(format!("{text}; nothing was changed"))
-}
-
-/// Whether the tablet does not have the RPC that was asked for to learn of it. One that has it and refuses this use of it has it.
-///
-/// # Errors
-/// The tablet has not said: it did not answer.
-pub(super) fn lacks(seen: &Seen, look: usize) -> Result<bool, Status> {
-    match seen.looked.get(look) {
-        Some(Looked::Refused(FailureKind::Status(code), text)) => Ok(said::knows_no_method(*code, text)),
-        Some(Looked::Refused(_, text)) => Err(unread(text)),
-        _ => Ok(false),
-    }
 }
 
 impl TabletWrite for WorkflowUpdate {
