@@ -18,6 +18,7 @@ mod records;
 mod seen;
 mod sources;
 mod stream;
+mod stream_update;
 mod tablets;
 mod targets;
 pub(crate) mod throttler;
