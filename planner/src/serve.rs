@@ -18,7 +18,9 @@ use crate::{
         RetrySchemaMigrationRequest, WorkflowDeleteRequest, WorkflowUpdateRequest,
     },
     rpc,
-    write::{Action, Migration, Throttle, VExecWrite, WorkflowDelete, WorkflowUpdate, engine::Write, throttler, verb::Verb},
+    write::{
+        Action, Migration, Throttle, VExecWrite, WorkflowDelete, WorkflowUpdate, engine::Write, kind::TabletWrite, throttler,
+    },
 };
 
 /// One RPC that vtflow answers.
@@ -113,7 +115,9 @@ pub const SERVED: &[Served] = &[
         part: "one application's throttling",
         // Its bytes are kept where its fields are not known.
         performs: throttler::throttles_an_app,
-        ..write(rpc::UPDATE_THROTTLER_CONFIG, |call, now, asks| boxed(Throttle::start(call, now, asks)))
+        ..write(rpc::UPDATE_THROTTLER_CONFIG, |call, now, asks| {
+            Ok(Box::new(Write::of_records(Box::new(Throttle::new(call, now)?), call, asks)))
+        })
     },
     Served {
         part: "deletions that keep tables and routing rules",
@@ -136,7 +140,7 @@ pub const SERVED: &[Served] = &[
 const OWN: &[Served] = &[
     read(rpc::SNAPSHOT, |call, _, asks| boxed(Snapshot::start(call, asks))),
     write(rpc::VEXEC, |call, now, asks| match VExecWrite::new(call) {
-        Some(verb) => begun(verb, call, now, asks),
+        Some(kind) => begun(kind, call, now, asks),
         None => boxed(VExec::start(call, asks)),
     }),
 ];
@@ -154,8 +158,8 @@ fn boxed(operation: Result<impl Operation + 'static, Status>) -> Result<Box<dyn 
 }
 
 /// A kind of write, in the engine of all writes.
-fn begun(verb: impl Verb + 'static, call: &Call, now: Timestamp, asks: &mut Asks) -> Result<Box<dyn Operation>, Status> {
-    boxed(Write::start(Box::new(verb), call, now, asks))
+fn begun(kind: impl TabletWrite + 'static, call: &Call, now: Timestamp, asks: &mut Asks) -> Result<Box<dyn Operation>, Status> {
+    boxed(Write::of_tablets(Box::new(kind), call, now, asks))
 }
 
 /// What is served under a gRPC path; `None`: that is not vtflow's.

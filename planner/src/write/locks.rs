@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::verb::Lock;
+use super::kind::Lock;
 use crate::{
     contract::{Answer, AskId, Code, Status, What},
     operation::Asks,
@@ -175,21 +175,16 @@ impl Locks {
         self.others.iter().any(|(path, _)| path.starts_with(&directory))
     }
 
-    /// Gives back what is held, the last one first; whether there was any.
-    pub(super) fn give_back(&mut self, asks: &mut Asks) -> bool {
+    /// Gives back what is held, the last one first.
+    pub(super) fn give_back(&mut self, asks: &mut Asks) {
         let held = std::mem::take(&mut self.held);
         for (&place, &lock) in held.iter().rev() {
             self.waiting.insert(asks.release(What::TopoUnlock { lock }), Waiting::GivingBack(place));
         }
-        !held.is_empty()
     }
 
     pub(super) fn waits_for(&self, id: AskId) -> bool {
         self.waiting.contains_key(&id)
-    }
-
-    pub(super) fn is_waiting(&self) -> bool {
-        !self.waiting.is_empty()
     }
 
     /// The directories that are locked while the request is performed.

@@ -27,8 +27,11 @@ use crate::{
     topo::{said, targets::Target},
     words::plural,
     write::{
+        change::{Change, Prepared},
         inquiry::Inquired,
-        verb::{Change, Done, Lock, Nobody, Prepared, Seen, Shown, Verb},
+        judge::{Done, Shown},
+        kind::{Lock, NoTargets, TabletWrite},
+        seen::Seen,
     },
 };
 
@@ -148,14 +151,14 @@ impl Migration {
         let (db_name, caller_id) = (seen.target.db_name.clone(), self.caller_id.clone());
         let how = How::ExecuteQuery { db_name, max_rows: 10, caller_id };
         let query = Query { how, effect: Effect::Write, subject: "migration", statement };
-        Change { target, query, rows, is_extra: false }
+        Change::call(target, seen, query, rows)
     }
 
     fn rows_by_shard(seen: &[Seen], done: &[Done]) -> BTreeMap<String, u64> {
         let mut rows: BTreeMap<String, u64> = seen.iter().map(|seen| (seen.target.place.shard.clone(), 0)).collect();
         for done in done {
             if let Some(sum) = seen.get(done.change.target).and_then(|seen| rows.get_mut(&seen.target.place.shard)) {
-                *sum += if done.error.is_empty() { done.rows.unwrap_or_default() } else { done.change.rows.len() as u64 };
+                *sum += if done.error.is_empty() { done.rows.unwrap_or_default() } else { done.change.planned.rows.len() as u64 };
             }
         }
         rows
@@ -209,7 +212,7 @@ fn planned(action: Action, row: &Row<'_>) -> PlannedRow {
     PlannedRow { name: format!("migration {}", text("migration_uuid")), about, basis: basis.join(" ") }
 }
 
-impl Verb for Migration {
+impl TabletWrite for Migration {
     fn keyspace(&self) -> &str {
         &self.keyspace
     }
@@ -231,15 +234,15 @@ impl Verb for Migration {
         }]
     }
 
-    fn nobody(&self, why: Nobody) -> Status {
+    fn no_targets(&self, why: NoTargets) -> Status {
         let keyspace = &self.keyspace;
         match why {
-            Nobody::NoKeyspace { node } => {
+            NoTargets::NoKeyspace { node } => {
                 let node = node.trim_end_matches('/');
                 let text = format!("unable to get shards for keyspace: {keyspace}, error: node doesn't exist: {node}");
                 Status::unknown(format!("{text}\nFindAllShardsInKeyspace({keyspace}): List"))
             }
-            Nobody::NoShards(_) => Status::unknown(format!("keyspace: {keyspace} does not contain any primary tablets")),
+            NoTargets::NoShards(_) => Status::unknown(format!("keyspace: {keyspace} does not contain any primary tablets")),
         }
     }
 
@@ -324,6 +327,7 @@ impl Verb for Migration {
                 .map(|row| (self.action.is_done(&row), planned(self.action, &row).basis))
         };
         let shown: Vec<(bool, bool)> = change
+            .planned
             .rows
             .iter()
             .map(|row| match (find(&before, &row.name), find(&after, &row.name)) {
@@ -350,7 +354,7 @@ impl Verb for Migration {
     fn failure(&self, seen: &[Seen], done: &[Done], lines: String) -> Status {
         let shard = |done: &Done| seen.get(done.change.target).map_or_else(String::new, |seen| seen.target.place.shard.clone());
         let failed = |done: &&Done| done.verdict != Verdict::Applied;
-        let mut sqls: Vec<&str> = done.iter().map(|done| done.change.query.statement.as_str()).collect();
+        let mut sqls: Vec<&str> = done.iter().map(|done| done.change.planned.statement.as_str()).collect();
         sqls.dedup();
         let result = ExecuteResult {
             failed_shards: done.iter().filter(failed).map(|done| FailedShard { shard: shard(done), err: &done.error }).collect(),

@@ -1,21 +1,28 @@
 //! Requests that write: look first, refuse what cannot be done anywhere, then change every target, then say what became of each.
 //!
-//! One engine ([`engine`]) runs every kind of write; a kind is a [`verb::Verb`]: what it looks at, what it refuses, which calls
-//! it makes, and how a row shows that a call has done its work. Nothing is changed before every target has been looked at and
-//! found able to take its change. A call that writes is never made twice: one that failed is followed by a second look, and the
-//! reply says `applied`, `not applied` or `unknown` of each target.
+//! One engine ([`engine`]) runs every write. What it changes are rows of tablets or records of the topology ([`targets`]); a kind
+//! of write ([`kind`]) says what is looked at, what is refused, which changes are made, and how a row shows that one has been
+//! made. Nothing is changed before every target has been looked at and found able to take its change. No change is sent twice:
+//! one that failed is followed by a second look, and the reply says `applied`, `not applied` or `unknown` of each target.
 //!
 //! `docs/design/0004-writes.md` has the reasons.
 
+mod change;
 pub(crate) mod engine;
 mod inquiry;
+mod judge;
+pub(crate) mod kind;
 mod locks;
 mod migration;
+mod records;
+mod seen;
 mod sources;
 mod stream;
+mod stream_update;
+mod tablets;
+mod targets;
 pub(crate) mod throttler;
 mod traffic;
-pub(crate) mod verb;
 mod vexec;
 mod workflow_delete;
 mod workflow_update;

@@ -9,7 +9,7 @@ use crate::{
     formats::{binlog_source, quote::quoted},
     ops::topology::NoShards,
     topo::names,
-    write::{inquiry::Inquired, stream::Stream, verb::Seen},
+    write::{inquiry::Inquired, seen::Seen, stream::Stream},
 };
 
 /// What the streams of one workflow read.

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::{
+    contract::PlannedRow,
     formats::{binlog_source, quote::excerpt},
     proto::binlogdata::VReplicationWorkflowType,
     sidecar::result::{Row, RowSet},
@@ -103,8 +104,13 @@ impl Stream {
         }
     }
 
+    /// As a plan has it.
+    pub(crate) fn planned(&self) -> PlannedRow {
+        PlannedRow { name: format!("stream {}", self.id), about: self.about(), basis: self.basis() }
+    }
+
     /// What people want to know before it is changed.
-    pub(crate) fn about(&self) -> String {
+    fn about(&self) -> String {
         let mut frozen = if self.is_frozen() { ", frozen".to_owned() } else { String::new() };
         // What cannot be read is shown as it is stored: whoever says yes to the plan sees which row it is.
         if binlog_source::parse(self.source.as_bytes()).is_err() {

@@ -3,7 +3,7 @@
 use crate::{
     contract::Lost,
     ops::workflow_status::traffic::Traffic,
-    write::{inquiry::Inquired, verb::Seen},
+    write::{inquiry::Inquired, seen::Seen},
 };
 
 /// What is known of where traffic goes.

@@ -19,11 +19,13 @@ use crate::{
     vexec::{Kind, Scope, Statement},
     words::plural,
     write::{
+        change::{Change, Prepared},
         inquiry::Inquired,
+        judge::{Done, Shown},
+        kind::{Lock, NoTargets, TabletWrite},
         locks,
+        seen::Seen,
         stream::{self, Stream},
-        verb::{Change, Done, Lock, Nobody, Prepared, Seen, Shown, Verb},
-        workflow_update::row,
     },
 };
 
@@ -58,7 +60,7 @@ fn streams(seen: &Seen) -> Result<Vec<Stream>, String> {
     }
 }
 
-impl Verb for VExecWrite {
+impl TabletWrite for VExecWrite {
     fn keyspace(&self) -> &str {
         &self.request.keyspace
     }
@@ -72,7 +74,7 @@ impl Verb for VExecWrite {
         locks::of_workflow(&self.request.keyspace, &self.request.workflow, "VExec")
     }
 
-    fn nobody(&self, why: Nobody) -> Status {
+    fn no_targets(&self, why: NoTargets) -> Status {
         why.status()
     }
 
@@ -100,8 +102,8 @@ impl Verb for VExecWrite {
             // Held to the rows that were seen: another one may meet the condition by the time it is sent.
             let ids: Vec<String> = streams.iter().map(|stream| stream.id.to_string()).collect();
             let statement = format!("{} and id in ({})", self.statement.for_target(&seen.target.db_name), ids.join(", "));
-            let rows = streams.iter().map(row).collect();
-            changes.push(Change { target, query: Query::vreplication("vexec", statement).that_writes(), rows, is_extra: false });
+            let rows = streams.iter().map(Stream::planned).collect();
+            changes.push(Change::call(target, seen, Query::vreplication("vexec", statement), rows));
         }
         let (streams, tablets) = (plural(streams_in_all, "stream"), plural(changes.len(), "tablet"));
         let summary = match (self.is_delete(), changes.is_empty()) {
@@ -123,7 +125,7 @@ impl Verb for VExecWrite {
         let is_same = before.iter().all(|was| after.iter().any(|now| now.id == was.id && now.basis() == was.basis()));
         match (self.is_delete(), left) {
             (true, 0) => Shown::All,
-            (true, _) if is_same && left == change.rows.len() => Shown::Nothing,
+            (true, _) if is_same && left == change.planned.rows.len() => Shown::Nothing,
             (false, _) if is_same => Shown::Part("no difference in what is compared, which is not every column".into()),
             _ => Shown::Part(format!("other rows than before ({left} of {} still meant)", plural(before.len(), "stream"))),
         }
@@ -137,7 +139,7 @@ impl Verb for VExecWrite {
                 tablet: target.address.alias.clone(),
                 shard: target.place.shard.clone(),
                 db_name: target.db_name.clone(),
-                statement: done.change.query.statement.clone(),
+                statement: done.change.planned.statement.clone(),
                 added: Vec::new(),
                 result: Some(result),
             })

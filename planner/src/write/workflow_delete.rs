@@ -32,13 +32,15 @@ use crate::{
     topo::targets::Target,
     words::plural,
     write::{
+        change::{Change, Prepared},
         inquiry::{Inquired, Inquiry},
+        judge::{Done, Shown},
+        kind::{Lock, NoTargets, TabletWrite},
         locks,
+        seen::Seen,
         sources::{self, Kind, Sources, Trouble},
         stream::{self, Stream},
         traffic::Routed,
-        verb::{Change, Done, Lock, Nobody, Prepared, Seen, Shown, Verb},
-        workflow_update::{lacks, row},
     },
 };
 
@@ -207,14 +209,14 @@ impl WorkflowDelete {
         let workflow = &self.request.workflow;
         let scope = format!("db_name = {} and workflow = {}", quote(&seen.target.db_name), quote(workflow));
         let statement = format!("delete from _vt.vreplication where {scope}");
-        let rows = streams.iter().map(row).collect();
-        let query = if lacks(seen, HAS_DELETE)? {
+        let rows = streams.iter().map(Stream::planned).collect();
+        let query = if seen.lacks(HAS_DELETE)? {
             Query::vreplication("delete", statement)
         } else {
             let request = DeleteVReplicationWorkflowRequest { workflow: workflow.clone() };
             Query { statement, ..Query::typed(rpc::DELETE_VREPLICATION_WORKFLOW, &request, "delete") }
         };
-        let mut changes = vec![Change { target, query: query.that_writes(), rows, is_extra: false }];
+        let mut changes = vec![Change::call(target, seen, query, rows)];
         if !streams.is_empty() {
             let request = VDiffRequest {
                 keyspace: self.request.keyspace.clone(),
@@ -225,20 +227,20 @@ impl WorkflowDelete {
             };
             let statement = format!("/* the workflow's comparisons */ VDiff delete all of {}", quote(workflow));
             let vdiff = Query { statement, ..Query::typed(rpc::VDIFF, &request, "vdiff") };
-            changes.push(Change { target, query: vdiff.that_writes(), rows: Vec::new(), is_extra: true });
+            changes.push(Change::call(target, seen, vdiff, Vec::new()).that_is_best_effort());
             // Tablets keep the log of streams that are gone. The second condition: no stream that is there can lose its own.
             let ids: Vec<String> = streams.iter().map(|stream| stream.id.to_string()).collect();
             let scope = format!("vrepl_id in ({}) and vrepl_id not in (select id from _vt.vreplication)", ids.join(", "));
             let statement = format!("delete from _vt.vreplication_log where {scope}");
             let how = How::ExecuteFetchAsDba { db_name: String::new(), max_rows: 0 };
             let log = Query { how, effect: Effect::Write, subject: "log", statement };
-            changes.push(Change { target, query: log, rows: Vec::new(), is_extra: true });
+            changes.push(Change::call(target, seen, log, Vec::new()).that_is_best_effort());
         }
         Ok(changes)
     }
 }
 
-impl Verb for WorkflowDelete {
+impl TabletWrite for WorkflowDelete {
     fn keyspace(&self) -> &str {
         &self.request.keyspace
     }
@@ -252,13 +254,13 @@ impl Verb for WorkflowDelete {
         locks::of_workflow(&self.request.keyspace, &self.request.workflow, "WorkflowDelete")
     }
 
-    fn nobody(&self, why: Nobody) -> Status {
+    fn no_targets(&self, why: NoTargets) -> Status {
         match why {
-            Nobody::NoKeyspace { node } => {
+            NoTargets::NoKeyspace { node } => {
                 let node = node.trim_end_matches('/');
                 Status::unknown(format!("FindAllShardsInKeyspace({}): List: node doesn't exist: {node}", self.request.keyspace))
             }
-            Nobody::NoShards(_) => self.no_streams(),
+            NoTargets::NoShards(_) => self.no_streams(),
         }
     }
 
@@ -371,7 +373,7 @@ impl Verb for WorkflowDelete {
         let left = after.iter().filter(|stream| was.contains(&stream.id)).count();
         match left {
             0 => Shown::All,
-            left if left == change.rows.len() => Shown::Nothing,
+            left if left == change.planned.rows.len() => Shown::Nothing,
             left => Shown::Part(format!("{left} of {} left", plural(was.len(), "stream"))),
         }
     }

@@ -11,17 +11,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use prost::Message;
 
 use crate::{
-    contract::{Call, Code, FailureKind, PlannedRow, Status},
-    formats::{binlog_source, options},
-    limits,
+    contract::{Call, Code, Status},
+    formats::binlog_source,
     ops::workflow_status::traffic::{Traffic, forward_of},
     proto::{
-        binlogdata::{OnDdlAction, VReplicationWorkflowState, VReplicationWorkflowSubType},
+        binlogdata::{VReplicationWorkflowState, VReplicationWorkflowSubType},
         tabletmanagerdata::{
-            ReadVReplicationWorkflowRequest, TabletSelectionPreference, UpdateVReplicationWorkflowRequest,
-            ValidateVReplicationPermissionsRequest,
+            ReadVReplicationWorkflowRequest, UpdateVReplicationWorkflowRequest, ValidateVReplicationPermissionsRequest,
         },
-        topodata::TabletType,
         vtctldata::{WorkflowStatusRequest, WorkflowUpdateRequest, WorkflowUpdateResponse, workflow_update_response::TabletInfo},
     },
     rpc,
@@ -33,19 +30,20 @@ use crate::{
         statement::Scope,
         survey::{Look, Looked},
     },
-    topo::{said, targets::Target},
+    topo::targets::Target,
     words::plural,
     write::{
+        change::{Change, Prepared},
         inquiry::{Inquired, Inquiry},
+        judge::{Done, Shown},
+        kind::{Lock, NoTargets, TabletWrite},
         locks,
+        seen::{Seen, unread},
         stream::{self, Stream},
+        stream_update::StreamUpdate,
         traffic::Routed,
-        verb::{Change, Done, Lock, Nobody, Prepared, Seen, Shown, Verb},
     },
 };
-
-/// Source: `go/textutil/strings.go:SimulatedNullStringSlice`, `SimulatedNullInt`.
-const UNCHANGED: (&str, i32) = ("NULL", -1);
 
 /// The looks of a target, in their order.
 const STREAMS: usize = 0;
@@ -56,7 +54,7 @@ const HAS_OVERRIDES: usize = 4;
 
 pub(crate) struct WorkflowUpdate {
     keyspace: String,
-    wanted: UpdateVReplicationWorkflowRequest,
+    wanted: StreamUpdate,
 }
 
 impl WorkflowUpdate {
@@ -67,49 +65,17 @@ impl WorkflowUpdate {
     pub(crate) fn new(call: &Call) -> Result<Self, Status> {
         let request: WorkflowUpdateRequest = crate::operation::decode(call)?;
         let keyspace = request.keyspace;
-        let mut wanted = request.tablet_request.unwrap_or_default();
-        let invalid = |message: String| Err(Status { code: Code::InvalidArgument, message });
-        if wanted.workflow.is_empty() {
-            return invalid("invalid request, no workflow provided".into());
-        }
-        if wanted.workflow.len() > limits::WORKFLOW_NAME_BYTES {
-            return Err(Status::unknown(format!("the {} workflow does not exist in the {keyspace} keyspace", wanted.workflow)));
-        }
-        if wanted.tablet_types.iter().any(|&number| number > TabletType::Drained as i32) {
-            let text =
-                "tablet types that are none: this is the message of a v17 client, which later releases read as something else";
-            return Err(Status { code: Code::FailedPrecondition, message: format!("{text}; use a client of v18 or later") });
-        }
-        if wanted.state == Some(VReplicationWorkflowState::Unknown as i32) {
-            return invalid("a workflow cannot be put into the state Unknown".into());
-        }
-        if wanted.message.is_some() || !wanted.filter_rules.is_empty() {
-            let message = "message and filter_rules of a workflow are not changed by vtflow: send this to a vtctld".into();
-            return Err(Status { code: Code::Unimplemented, message });
-        }
-        let states = [VReplicationWorkflowState::Running as i32, VReplicationWorkflowState::Stopped as i32, UNCHANGED.1];
-        if let Some(state) = wanted.state.filter(|state| !states.contains(state)) {
-            return invalid(format!("a workflow can be put into the states Running and Stopped only, not into number {state}"));
-        }
-        if let Some(action) = wanted.on_ddl.filter(|&action| action != UNCHANGED.1 && OnDdlAction::try_from(action).is_err()) {
-            return invalid(format!("invalid on-ddl value: {action}"));
-        }
-        // Tablets put them into their statement as they are.
-        let is_unsafe = |text: &String| text.contains(['\'', '"', '\\', '\0']);
-        if let Some((key, value)) = wanted.config_overrides.iter().find(|(key, value)| is_unsafe(key) || is_unsafe(value)) {
-            return invalid(format!("config override {key:?}={value:?} has a quote or a backslash, which tablets do not escape"));
-        }
-        normalize(&mut wanted);
-        wanted.shards.extend(call.options.shards.iter().cloned());
+        let mut wanted = StreamUpdate::new(request.tablet_request.unwrap_or_default(), &keyspace)?;
+        wanted.request.shards.extend(call.options.shards.iter().cloned());
         Ok(Self { keyspace, wanted })
     }
 
     fn workflow(&self) -> &str {
-        &self.wanted.workflow
+        &self.wanted.request.workflow
     }
 
     fn starts(&self) -> bool {
-        self.wanted.state == Some(VReplicationWorkflowState::Running as i32)
+        self.wanted.request.state == Some(VReplicationWorkflowState::Running as i32)
     }
 
     /// Why a target's streams cannot take the change.
@@ -128,15 +94,15 @@ impl WorkflowUpdate {
                 self.workflow()
             ));
         }
-        if !self.wanted.config_overrides.is_empty() && lacks(seen, HAS_OVERRIDES)? {
+        if !self.wanted.request.config_overrides.is_empty() && seen.lacks(HAS_OVERRIDES)? {
             let text = "is older than v21 and would ignore the config overrides; nothing was changed";
             return refused(format!("tablet {} of {} {text}", seen.target.address.alias, place()));
         }
-        if has_others(seen)? && (self.wanted.on_ddl != Some(UNCHANGED.1) || !self.wanted.config_overrides.is_empty()) {
+        if has_others(seen)? && (self.wanted.on_ddl().is_some() || !self.wanted.request.config_overrides.is_empty()) {
             let text = "has a workflow of this name in another database, too, which tablets up to v22 would change with it";
             return refused(format!("tablet {} of {} {text}; nothing was changed", seen.target.address.alias, place()));
         }
-        if lacks(seen, HAS_UPDATE)? && self.wanted.on_ddl != Some(UNCHANGED.1) {
+        if seen.lacks(HAS_UPDATE)? && self.wanted.on_ddl().is_some() {
             let text = "is older than v18, where on-ddl cannot be changed; nothing was changed";
             return refused(format!("tablet {} of {} {text}", seen.target.address.alias, place()));
         }
@@ -198,150 +164,35 @@ impl WorkflowUpdate {
         .collect()
     }
 
-    /// What a stream's row becomes, column by column; only columns that the request names.
-    fn assignments(&self, stream: &Stream) -> Vec<(&'static str, String)> {
-        let mut assignments = Vec::new();
-        if let Some(state) = self.state() {
-            assignments.push(("state", quote(state)));
-        }
-        if let Some(action) = self.on_ddl() {
-            assignments.push(("source", format!("{} /* with on_ddl {action} */", quote(&stream.source))));
-        }
-        if self.wanted.cells != [UNCHANGED.0] {
-            assignments.push(("cell", quote(&self.wanted.cells.join(","))));
-        }
-        if let Some(types) = self.tablet_types(&stream.tablet_types) {
-            assignments.push(("tablet_types", quote(&types)));
-        }
-        if !self.wanted.config_overrides.is_empty() {
-            assignments.push(("options", overrides(&self.wanted.config_overrides)));
-        }
-        assignments
-    }
-
-    fn state(&self) -> Option<&'static str> {
-        let number = self.wanted.state.filter(|&state| state != UNCHANGED.1)?;
-        VReplicationWorkflowState::try_from(number).ok().map(|state| state.as_str_name())
-    }
-
-    fn on_ddl(&self) -> Option<&'static str> {
-        let number = self.wanted.on_ddl.filter(|&action| action != UNCHANGED.1)?;
-        OnDdlAction::try_from(number).ok().map(|action| action.as_str_name())
-    }
-
-    /// The column's text, if it changes.
-    fn tablet_types(&self, stored: &str) -> Option<String> {
-        let preference = self.wanted.tablet_selection_preference.unwrap_or_default();
-        let types = &self.wanted.tablet_types;
-        let is_kept = *types == [UNCHANGED.1];
-        if is_kept && preference == TabletSelectionPreference::Unknown as i32 {
-            return None;
-        }
-        let (was_in_order, list) = match stored.strip_prefix("in_order:") {
-            Some(list) => (true, list),
-            None => (false, stored),
-        };
-        let name = |&number: &i32| {
-            TabletType::try_from(number).map_or_else(|_| number.to_string(), |kind| kind.as_str_name().to_lowercase())
-        };
-        let list = if is_kept { list.to_lowercase() } else { types.iter().map(name).collect::<Vec<_>>().join(",") };
-        let in_order = preference == TabletSelectionPreference::Inorder as i32
-            || preference == TabletSelectionPreference::Unknown as i32 && was_in_order;
-        Some(if in_order { format!("in_order:{list}") } else { list })
-    }
-
     /// The changes of one target: one call, or, before v18, one statement for all streams that become the same.
     fn changes(&self, target: usize, seen: &Seen, streams: &[Stream]) -> Result<Vec<Change>, Status> {
         let scope = format!("db_name = {} and workflow = {}", quote(&seen.target.db_name), quote(self.workflow()));
         let mut groups: BTreeMap<String, Vec<&Stream>> = BTreeMap::new();
         for stream in streams {
-            let set: Vec<String> = self.assignments(stream).iter().map(|(column, value)| format!("{column} = {value}")).collect();
+            let set: Vec<String> =
+                self.wanted.assignments(stream).iter().map(|(column, value)| format!("{column} = {value}")).collect();
             groups.entry(set.join(", ")).or_default().push(stream);
         }
         let statement = |set: &str, streams: &[&Stream]| {
             let ids: Vec<String> = streams.iter().map(|stream| stream.id.to_string()).collect();
             format!("update _vt.vreplication set {set} where id in ({}) and {scope}", ids.join(", "))
         };
-        let rows = |streams: &[&Stream]| streams.iter().map(|stream| row(stream)).collect();
+        let rows = |streams: &[&Stream]| streams.iter().map(|stream| stream.planned()).collect();
         // Up to v22 the RPC changes the streams of that name in every database: a statement says which.
-        if has_others(seen)? || lacks(seen, HAS_UPDATE)? {
+        if has_others(seen)? || seen.lacks(HAS_UPDATE)? {
             let change = |(set, streams): (&String, &Vec<&Stream>)| {
-                let query = Query::vreplication("update", statement(set, streams)).that_writes();
-                Change { target, query, rows: rows(streams), is_extra: false }
+                Change::call(target, seen, Query::vreplication("update", statement(set, streams)), rows(streams))
             };
             // v18 and v20 clients send an update of nothing for `--on-ddl IGNORE`: there is no statement for that.
             return Ok(groups.iter().filter(|(set, _)| !set.is_empty()).map(change).collect());
         }
-        let request = UpdateVReplicationWorkflowRequest { shards: Vec::new(), ..self.wanted.clone() };
+        let request = UpdateVReplicationWorkflowRequest { shards: Vec::new(), ..self.wanted.request.clone() };
         let statements: Vec<String> = groups.iter().map(|(set, streams)| statement(set, streams)).collect();
         let all: Vec<&Stream> = streams.iter().collect();
         let query = Query::typed(rpc::UPDATE_VREPLICATION_WORKFLOW, &request, "update");
-        let query = Query { statement: statements.join("; "), ..query }.that_writes();
-        Ok(vec![Change { target, query, rows: rows(&all), is_extra: false }])
+        let query = Query { statement: statements.join("; "), ..query };
+        Ok(vec![Change::call(target, seen, query, rows(&all))])
     }
-
-    /// Whether a stream's row is as the request wants it.
-    fn is_as_wanted(&self, before: &Stream, after: &Stream) -> bool {
-        let state = self.state().is_none_or(|state| {
-            after.state == state || state == "Running" && matches!(after.state.as_str(), "Copying" | "Lagging" | "Init")
-        });
-        let cells = self.wanted.cells == [UNCHANGED.0] || after.cell == self.wanted.cells.join(",");
-        let types = self.tablet_types(&before.tablet_types).is_none_or(|types| types == after.tablet_types);
-        let on_ddl = self
-            .wanted
-            .on_ddl
-            .filter(|&action| action != UNCHANGED.1)
-            .is_none_or(|action| binlog_source::parse(after.source.as_bytes()).is_ok_and(|source| source.on_ddl == action));
-        let mut stored = None;
-        let is_readable = options::apply(&mut stored, &after.options).is_ok();
-        let config = stored.unwrap_or_default().config;
-        let overrides = self.wanted.config_overrides.is_empty()
-            || is_readable
-                && self.wanted.config_overrides.iter().all(|(key, value)| match value.trim() {
-                    "" => !config.contains_key(key),
-                    _ => config.get(key) == Some(value),
-                });
-        state && cells && types && on_ddl && overrides
-    }
-}
-
-/// What is left out gets the value that every release reads as "unchanged", and what VTAdmin's buttons leave out is meant so.
-fn normalize(wanted: &mut UpdateVReplicationWorkflowRequest) {
-    let is_button = wanted.state.is_some()
-        && wanted.cells.is_empty()
-        && wanted.tablet_types.is_empty()
-        && wanted.tablet_selection_preference.is_none()
-        && wanted.on_ddl.is_none()
-        && wanted.config_overrides.is_empty();
-    if is_button {
-        wanted.cells = vec![UNCHANGED.0.into()];
-        wanted.tablet_types = vec![UNCHANGED.1];
-    }
-    let keeps_types = wanted.tablet_types == [UNCHANGED.1];
-    let unsaid = if keeps_types { TabletSelectionPreference::Unknown } else { TabletSelectionPreference::Any };
-    wanted.tablet_selection_preference.get_or_insert(unsaid as i32);
-    wanted.on_ddl.get_or_insert(UNCHANGED.1);
-    wanted.state.get_or_insert(UNCHANGED.1);
-}
-
-/// The expression that a tablet makes of overrides: setting one forgets the ones before.
-fn overrides(wanted: &BTreeMap<String, String>) -> String {
-    let path = |key: &String| quote(&format!("$.config.\"{key}\""));
-    let (removed, set): (Vec<_>, Vec<_>) = wanted.iter().partition(|(_, value)| value.trim().is_empty());
-    let mut text = "options".to_owned();
-    if !removed.is_empty() {
-        let paths: Vec<String> = removed.into_iter().map(|(key, _)| path(key)).collect();
-        text = format!("json_remove({text}, {})", paths.join(", "));
-    }
-    if !set.is_empty() {
-        let pairs: Vec<String> = set.into_iter().map(|(key, value)| format!("{}, {}", path(key), quote(value))).collect();
-        text = format!("json_set({text}, '$.config', json_object(), {})", pairs.join(", "));
-    }
-    text
-}
-
-pub(super) fn row(stream: &Stream) -> PlannedRow {
-    PlannedRow { name: format!("stream {}", stream.id), about: stream.about(), basis: stream.basis() }
 }
 
 /// The streams that still copy.
@@ -394,30 +245,13 @@ fn copying_atomically(streams: &[Stream], seen: &Seen) -> Result<Option<i64>, St
     Ok(atomic.into_iter().find(|id| copying.contains(id)))
 }
 
-/// What a decision rests on cannot be read, so nothing is done.
-fn unread(text: &str) -> Status {
-    Status::unknown(format!("{text}; nothing was changed"))
-}
-
-/// Whether the tablet does not have the RPC that was asked for to learn of it. One that has it and refuses this use of it has it.
-///
-/// # Errors
-/// The tablet has not said: it did not answer.
-pub(super) fn lacks(seen: &Seen, look: usize) -> Result<bool, Status> {
-    match seen.looked.get(look) {
-        Some(Looked::Refused(FailureKind::Status(code), text)) => Ok(said::knows_no_method(*code, text)),
-        Some(Looked::Refused(_, text)) => Err(unread(text)),
-        _ => Ok(false),
-    }
-}
-
-impl Verb for WorkflowUpdate {
+impl TabletWrite for WorkflowUpdate {
     fn keyspace(&self) -> &str {
         &self.keyspace
     }
 
     fn shards(&self) -> &[String] {
-        &self.wanted.shards
+        &self.wanted.request.shards
     }
 
     /// vtctld takes none: its `WorkflowUpdate` can start a stream in the middle of a switch of traffic.
@@ -425,12 +259,12 @@ impl Verb for WorkflowUpdate {
         locks::of_workflow(&self.keyspace, self.workflow(), "WorkflowUpdate")
     }
 
-    fn nobody(&self, why: Nobody) -> Status {
+    fn no_targets(&self, why: NoTargets) -> Status {
         match why {
-            Nobody::NoKeyspace { node } => {
+            NoTargets::NoKeyspace { node } => {
                 Status::unknown(format!("{} keyspace does not exist: node doesn't exist: {node}", self.keyspace))
             }
-            Nobody::NoShards(status) => status,
+            NoTargets::NoShards(status) => status,
         }
     }
 
@@ -443,7 +277,7 @@ impl Verb for WorkflowUpdate {
         let (workflow, db_name) = (quote(self.workflow()), quote(&target.db_name));
         let statement = format!("select id from _vt.vreplication where workflow = {workflow} and db_name != {db_name} limit 1");
         looks.push(Look::One(Query::vreplication("other databases", statement)));
-        if !self.wanted.config_overrides.is_empty() {
+        if !self.wanted.request.config_overrides.is_empty() {
             let request = ValidateVReplicationPermissionsRequest {};
             looks.push(Look::One(Query::typed(rpc::VALIDATE_VREPLICATION_PERMISSIONS, &request, "v21")));
         }
@@ -486,7 +320,7 @@ impl Verb for WorkflowUpdate {
             if self.starts() {
                 warnings.extend(Self::stop_warnings(alias, &streams, seen));
             }
-            if self.wanted.state.is_some_and(|state| state != UNCHANGED.1) {
+            if self.wanted.state().is_some() {
                 warnings.extend(streams.iter().find_map(|stream| match stream.is_of_migration() {
                     Ok(false) => None,
                     Ok(true) => {
@@ -508,7 +342,7 @@ impl Verb for WorkflowUpdate {
             let text = format!("the {} workflow does not exist in the {} keyspace", self.workflow(), self.keyspace);
             return Err(Status::unknown(text));
         }
-        let verb = match self.state() {
+        let verb = match self.wanted.state() {
             Some("Running") => "starts",
             Some("Stopped") => "stops",
             _ => "changes and restarts",
@@ -523,21 +357,21 @@ impl Verb for WorkflowUpdate {
         let (Ok(before), Ok(after)) = (stream::streams(before.rows(STREAMS)), stream::streams(after.rows(STREAMS))) else {
             return Shown::Part("a row that cannot be read".into());
         };
-        let is_of_change = |stream: &&Stream| change.rows.iter().any(|row| row.name == format!("stream {}", stream.id));
+        let is_of_change = |stream: &&Stream| change.planned.rows.iter().any(|row| row.name == format!("stream {}", stream.id));
         let before: Vec<&Stream> = before.iter().filter(is_of_change).collect();
         let pair = |was: &&Stream| {
-            after.iter().find(|now| now.id == was.id).map(|now| (self.is_as_wanted(was, now), was.basis() == now.basis()))
+            after.iter().find(|now| now.id == was.id).map(|now| (self.wanted.is_as_wanted(was, now), was.basis() == now.basis()))
         };
         let shown: Vec<Option<(bool, bool)>> = before.iter().map(pair).collect();
         let wanted = shown.iter().filter(|pair| matches!(pair, Some((true, _)))).count();
-        if wanted == shown.len() && before.iter().all(|was| self.is_as_wanted(was, was)) {
+        if wanted == shown.len() && before.iter().all(|was| self.wanted.is_as_wanted(was, was)) {
             return Shown::Part("rows that were as asked for before".into());
         }
         if wanted == shown.len() {
             return Shown::All;
         }
         if shown.iter().all(|pair| matches!(pair, Some((_, true))))
-            && wanted == before.iter().filter(|was| self.is_as_wanted(was, was)).count()
+            && wanted == before.iter().filter(|was| self.wanted.is_as_wanted(was, was)).count()
         {
             return Shown::Nothing;
         }
