@@ -158,5 +158,5 @@ pub fn table(
     #[wasm_bindgen(unchecked_param_type = "Answer")] answer: JsValue,
 ) -> Result<JsValue, JsError> {
     let (what, answer): (What, Answer) = (read("what", what)?, read("answer", answer)?);
-    write(&screen::table(&what, &answer))
+    write(&screen::answer_rows(&what, &answer))
 }

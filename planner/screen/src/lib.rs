@@ -6,19 +6,18 @@
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
 mod advice;
+mod answer_rows;
 mod around;
 mod cover;
 mod describe;
 mod health;
 mod logs;
-mod migration_row;
 mod migrations;
 mod nothing;
 mod overview;
 mod picture;
 pub mod plans;
 mod stored;
-mod table;
 mod text;
 mod topology;
 mod vdiff;
@@ -27,6 +26,7 @@ mod words;
 mod workflows;
 
 pub use advice::Step;
+pub use answer_rows::{AnswerRows, answer_rows};
 pub use around::{SourceShards, Surroundings, forward, forward_is_there};
 pub use describe::{Description, Progress, Reading, StreamLine, TableLine, describe};
 pub use health::{LAGGING_SECONDS, THROTTLED_SECONDS};
@@ -36,7 +36,6 @@ pub use nothing::nothing;
 pub use overview::{KeyspaceRead, OverviewLine, Said, Standing, Thing, Troubled, migrations_read, overview, workflows_read};
 pub use picture::{Band, Lane, Picture, picture};
 pub use stored::{put_stored_states, stored_states};
-pub use table::{Table, table};
 pub use text::{Command, printable, quoted};
 pub use topology::{KeyspaceLine, ShardLine, TabletLine, keyspace_names, keyspaces, shards, tablets};
 pub use vdiff::{VDiffLine, VDiffShard, VDiffSummary, VDiffTable, vdiff_is_under_way, vdiff_list, vdiff_summary};

@@ -4,23 +4,25 @@
 //! workflow speaks of the same `VDiff`. A time that is none, such as the zero date, is not shown.
 //! Facts: `go/cmd/vtctldclient/command/vreplication/vdiff/vdiff.go`, v18 to v24, without `--verbose`.
 
+mod progress;
+mod tables;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use super::{
-    health::AHEAD_SECONDS,
-    words::{count, duration, message, some},
+pub use self::tables::VDiffTable;
+use self::{
+    progress::{Its, age, moment, pending, progress},
+    tables::Tables,
 };
+use crate::words::{count, message, some};
 use vtflow_planner::{
     contract::Timestamp,
-    formats::{RowError, quote::excerpt, time::parse_datetime},
+    formats::RowError,
     proto::{tabletmanagerdata::VDiffResponse, vtctldata::VDiffShowResponse},
     sidecar::{Row, RowSet},
 };
-
-/// Seconds without a sign of life after which a `VDiff` that has started is said to make no progress, and after which one should have started.
-const STUCK_SECONDS: i64 = 1_800;
 
 /// Names of shards in a line.
 const NAMES_SHOWN: usize = 4;
@@ -127,23 +129,6 @@ pub struct VDiffShard {
     /// What there is to say of it. Empty when there is nothing.
     pub note: String,
     /// Whether it is in trouble.
-    pub has_trouble: bool,
-}
-
-/// One table on all shards.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct VDiffTable {
-    /// Its name.
-    pub table: String,
-    /// The states that its shards are in, with commas between.
-    pub state: String,
-    /// Rows compared so far.
-    pub rows_compared: i64,
-    /// Whether rows differ.
-    pub has_mismatch: bool,
-    /// How many differ, and how, where its shards' reports say so.
-    pub note: String,
-    /// Whether it failed, or rows differ.
     pub has_trouble: bool,
 }
 
@@ -364,137 +349,6 @@ fn verdict(sum: &VDiffSummary, state: &str, (is_one, is_clear): (bool, bool), ha
     said.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
-/// The parts of each table, summed up over shards.
-#[derive(Default)]
-struct Tables {
-    by_name: BTreeMap<String, VDiffTable>,
-    states: BTreeMap<String, BTreeSet<String>>,
-    reports: BTreeMap<String, Report>,
-    /// Those of which a report cannot be read.
-    unread: BTreeSet<String>,
-}
-
-/// What a table's report counts. Source: `go/vt/vttablet/tabletmanager/vdiff/report.go:DiffReport`.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-struct Report {
-    mismatched_rows: i64,
-    extra_rows_source: i64,
-    extra_rows_target: i64,
-}
-
-impl Report {
-    fn add(&mut self, other: Self) {
-        self.mismatched_rows = self.mismatched_rows.saturating_add(other.mismatched_rows);
-        self.extra_rows_source = self.extra_rows_source.saturating_add(other.extra_rows_source);
-        self.extra_rows_target = self.extra_rows_target.saturating_add(other.extra_rows_target);
-    }
-
-    fn differs(self) -> bool {
-        self.mismatched_rows > 0 || self.extra_rows_source > 0 || self.extra_rows_target > 0
-    }
-
-    fn text(self) -> String {
-        let parts = [
-            (self.mismatched_rows, "not alike"),
-            (self.extra_rows_source, "only in the source"),
-            (self.extra_rows_target, "only in the target"),
-        ];
-        let said: Vec<String> = parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{} {what}", count(*n))).collect();
-        if said.is_empty() { "rows differ".into() } else { format!("rows differ: {}", said.join(", ")) }
-    }
-}
-
-impl Tables {
-    /// Takes one shard's row of a table; whether rows differ, and what cannot be read of it.
-    fn add(&mut self, row: &Row<'_>, compared: i64) -> (bool, Option<String>) {
-        let (name, text) = (row.text("table_name"), row.text("report"));
-        let read = match text.trim_start().as_bytes().first() {
-            None => Ok(None),
-            Some(b'{' | b'n') => serde_json::from_str::<Option<Report>>(&text).map_err(|error| error.to_string()),
-            Some(_) => Err("it is no JSON object".to_owned()),
-        };
-        let said = row.text("has_mismatch");
-        let unread = match (&read, said.as_str()) {
-            (Err(error), _) => Some(format!("the report of {name} cannot be read: {error}")),
-            (_, "0" | "1") => None,
-            // Of no table at all, or of one that has not begun.
-            (_, "") if name.is_empty() || row.value("has_mismatch").is_some() && row.text("table_state") != "completed" => None,
-            (_, said) => Some(format!("has_mismatch of {name} cannot be read: {}", excerpt(said.as_bytes()))),
-        };
-        let report = read.ok().flatten().unwrap_or_default();
-        let differs = said == "1" || report.differs();
-        if name.is_empty() {
-            return (differs, unread);
-        }
-        if unread.is_some() {
-            self.unread.insert(name.clone());
-        }
-        self.states.entry(name.clone()).or_default().insert(row.text("table_state"));
-        self.reports.entry(name.clone()).or_default().add(report);
-        let table = self.by_name.entry(name).or_default();
-        table.rows_compared = table.rows_compared.saturating_add(compared);
-        table.has_mismatch |= differs;
-        (differs, unread)
-    }
-
-    fn lines(self) -> Vec<VDiffTable> {
-        let Self { by_name, states, reports, unread } = self;
-        let line = |(name, table): (String, VDiffTable)| {
-            let its: Vec<&str> = states.get(&name).into_iter().flatten().map(String::as_str).collect();
-            let report = reports.get(&name).copied().unwrap_or_default();
-            VDiffTable {
-                state: its.join(", "),
-                note: match (table.has_mismatch, unread.contains(&name)) {
-                    (true, _) => report.text(),
-                    (false, true) => "whether rows differ is not known".into(),
-                    (false, false) => String::new(),
-                },
-                has_trouble: table.has_mismatch || its.contains(&"error") || unread.contains(&name),
-                table: name,
-                ..table
-            }
-        };
-        by_name.into_iter().map(line).collect()
-    }
-}
-
-/// Whether a `VDiff` that has started gets on.
-struct Its {
-    text: String,
-    is_stuck: bool,
-}
-
-/// `sign`: when it last said anything.
-fn progress(started: &str, sign: Option<i64>, now: Timestamp) -> Option<Its> {
-    let started = moment(started);
-    let ago = started.and_then(|then| age(then, now)).map(|age| format!("started {} ago", duration(age)));
-    // What was only written when it began tells nothing of what came then.
-    let sign = sign.filter(|sign| started.is_none_or(|then| *sign > then));
-    let (moved, is_stuck) = match sign.and_then(|sign| age(sign, now)) {
-        Some(silent) if silent > STUCK_SECONDS => (Some(format!("no progress for {}", duration(silent))), true),
-        Some(_) => (None, false),
-        None => (
-            started
-                .filter(|then| age(*then, now).is_none_or(|age| age > STUCK_SECONDS))
-                .map(|_| "when it last moved is not known".into()),
-            false,
-        ),
-    };
-    let said: Vec<String> = [ago, moved].into_iter().flatten().collect();
-    (!said.is_empty()).then(|| Its { text: said.join(", "), is_stuck })
-}
-
-/// What is said of a part that has not started. `created`: when it was made.
-fn pending(created: Option<i64>, now: Timestamp) -> Its {
-    let age = created.and_then(|then| age(then, now));
-    let text = match age {
-        Some(age) => format!("has not started, created {} ago", duration(age)),
-        None => "has not started".into(),
-    };
-    Its { text, is_stuck: age.is_some_and(|age| age > STUCK_SECONDS) }
-}
-
 /// A state that there is. Source: `go/vt/vttablet/tabletmanager/vdiff/engine.go`.
 fn is_known(state: &str) -> bool {
     matches!(state, "pending" | "started" | "stopped" | "completed" | "error")
@@ -510,16 +364,6 @@ fn find(all: &VDiffShowResponse, shard: &str, uuid: &str, time: impl Fn(&Row<'_>
 
 fn signs(row: &Row<'_>) -> Option<i64> {
     moment(&row.text("liveness_timestamp"))
-}
-
-/// A time that is one: NULL, the zero date and whatever else cannot be read are none.
-fn moment(text: &str) -> Option<i64> {
-    parse_datetime(text).ok().filter(|seconds| *seconds > 0)
-}
-
-/// Seconds since then; a time to come is none.
-fn age(then: i64, now: Timestamp) -> Option<i64> {
-    (then <= now.seconds.saturating_add(AHEAD_SECONDS)).then(|| now.seconds.saturating_sub(then).max(0))
 }
 
 /// Rows in words. Where no row was estimated there is no estimate.

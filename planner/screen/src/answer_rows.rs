@@ -10,7 +10,7 @@ use vtflow_planner::{
 
 /// Rows as text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Table {
+pub struct AnswerRows {
     /// The columns' names, in the order of the result.
     pub columns: Vec<String>,
     /// One value for each column; `None` is NULL. What is not UTF-8 shows as U+FFFD.
@@ -18,7 +18,7 @@ pub struct Table {
 }
 
 /// The rows that a tablet answered to a statement; `None` if the ask carried none, or there are no rows that can be read.
-pub fn table(what: &What, answer: &Answer) -> Option<Table> {
+pub fn answer_rows(what: &What, answer: &Answer) -> Option<AnswerRows> {
     let (What::TabletCall { path, .. }, Answer::Called(bytes)) = (what, answer) else { return None };
     let set = match &**path {
         rpc::VREPLICATION_EXEC => RowSet::from_vreplication_exec(bytes),
@@ -28,7 +28,7 @@ pub fn table(what: &What, answer: &Answer) -> Option<Table> {
     .ok()?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let rows = set.rows().map(|row| (0..set.fields().len()).map(|place| row.at(place).map(text)).collect()).collect();
-    Some(Table { columns: set.fields().iter().map(|field| text(&field.name)).collect(), rows })
+    Some(AnswerRows { columns: set.fields().iter().map(|field| text(&field.name)).collect(), rows })
 }
 
 #[cfg(test)]
@@ -68,11 +68,11 @@ mod tests {
         let row = Row { lengths: vec![2, -1], values: b"a\xff".to_vec() };
         let result = QueryResult { fields: vec![field("x"), field("y")], rows: vec![row], ..QueryResult::default() };
         let answer = Answer::Called(VReplicationExecResponse { result: Some(result) }.encode_to_vec());
-        let want = Table { columns: vec!["x".into(), "y".into()], rows: vec![vec![Some("a\u{fffd}".into()), None]] };
-        assert_eq!(table(&call(rpc::VREPLICATION_EXEC), &answer), Some(want));
-        assert_eq!(table(&call(rpc::VDIFF), &answer), None);
-        assert_eq!(table(&call(rpc::VREPLICATION_EXEC), &Answer::Called(vec![255])), None);
+        let want = AnswerRows { columns: vec!["x".into(), "y".into()], rows: vec![vec![Some("a\u{fffd}".into()), None]] };
+        assert_eq!(answer_rows(&call(rpc::VREPLICATION_EXEC), &answer), Some(want));
+        assert_eq!(answer_rows(&call(rpc::VDIFF), &answer), None);
+        assert_eq!(answer_rows(&call(rpc::VREPLICATION_EXEC), &Answer::Called(vec![255])), None);
         let failed = Answer::Failed { kind: FailureKind::TimedOut, message: String::new() };
-        assert_eq!(table(&call(rpc::VREPLICATION_EXEC), &failed), None);
+        assert_eq!(answer_rows(&call(rpc::VREPLICATION_EXEC), &failed), None);
     }
 }
