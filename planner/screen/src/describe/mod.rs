@@ -4,6 +4,7 @@
 //! from two readings, or, from one, as the average since the copy began if the log goes back that far. Time left comes from the
 //! tables' statistics, which are estimates, and is said to be about.
 
+mod columns;
 mod copy;
 mod streams;
 #[cfg(test)]
@@ -14,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 pub use self::{
+    columns::{copy_table, stream_table},
     copy::{Progress, TableLine},
     streams::{Reading, StreamLine},
 };

@@ -43,6 +43,16 @@ pub struct StreamLine {
     pub has_trouble: bool,
 }
 
+impl StreamLine {
+    /// What is wrong with it, and whose trouble it is: `-80 stream 7: text`. `None` when nothing is, or nobody says what.
+    pub fn trouble(&self) -> Option<String> {
+        // One that stands for a shard's streams, of which nobody knows, has no number.
+        let number = if self.id == 0 { String::new() } else { format!(" stream {}", self.id) };
+        let has_said = self.has_trouble && !self.message.is_empty();
+        has_said.then(|| format!("{}{number}: {}", self.shard, self.message))
+    }
+}
+
 /// An earlier look at the same workflow, so that its speed can be told.
 #[derive(Clone, Copy, Debug)]
 pub struct Reading<'a> {

@@ -4,6 +4,7 @@
 //! because somebody was silent; and when a filter may have left shards out, the number of all shards is not claimed. What one row says is
 //! `row.rs`'s.
 
+mod columns;
 mod row;
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,7 @@ use std::{
 
 use serde::Serialize;
 
+pub use self::columns::migration_table;
 use self::row::{ItsStream, Said};
 use crate::{
     health::{self, Whole, age},
