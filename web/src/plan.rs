@@ -11,6 +11,7 @@ use vtflow_planner::{
     rpc,
     vexec::{Scope, Statement},
 };
+use vtflow_screen::{self as screen, Missing};
 use wasm_bindgen::prelude::*;
 
 use crate::{read, write};
@@ -28,8 +29,12 @@ struct Given {
 struct Planned {
     plan: Plan,
     failures: Vec<Failure>,
+    /// Those failures as people read them.
+    missing: Option<Missing>,
     /// Why the request ends without a tablet call, if it does.
     refused: Option<Status>,
+    /// What to try then, where something is known.
+    next_step: Option<&'static str>,
     /// Of `VExec`: the statement of each target.
     statements: Vec<Target>,
 }
@@ -85,7 +90,14 @@ fn planned(call: &Call, now: Timestamp, records: Vec<Given>) -> Planned {
         _ => Vec::new(),
     };
     let refused = reply.and_then(|reply| reply.result.err());
-    Planned { plan: Plan::new(&call.path, &all, Vec::new()), failures, refused, statements }
+    Planned {
+        plan: Plan::new(&call.path, &all, Vec::new()),
+        missing: screen::missing(&failures),
+        next_step: refused.as_ref().and_then(|status| screen::next_step(&status.message)),
+        failures,
+        refused,
+        statements,
+    }
 }
 
 /// What the records answer; `None` for what only a cluster can.
