@@ -1,7 +1,7 @@
 //! The planner for the browser: flows, plans and replays as plain JavaScript objects.
 //!
 //! Every object is the serde form of the planner's own type: the same as in a trace (`docs/traces.md`). Bytes are
-//! `{text}` or `{base64}`. Nothing is decided here; what people see of a reply is the planner's `summary`.
+//! `{text}` or `{base64}`. Nothing is decided here; what people see of a reply is `planner/screen`'s.
 //!
 //! An argument of another form is thrown as an `Error` that says which, and what is wrong with it.
 
@@ -16,7 +16,7 @@ mod types;
 
 pub use plan::{check, plan};
 pub use request::call;
-pub use show::{nothing, overview, printable, show, table};
+pub use show::{asks, nothing, overview, printable, show, table};
 
 /// A request on its way: asks come out, answers go in, a reply ends it.
 #[wasm_bindgen]

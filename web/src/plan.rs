@@ -10,6 +10,7 @@ use vtflow_planner::{
     rpc,
     vexec::{Scope, Statement},
 };
+use vtflow_screen::{self as screen, Missing};
 use wasm_bindgen::prelude::*;
 
 use crate::{read, write};
@@ -27,8 +28,12 @@ struct Given {
 struct Planned {
     plan: Plan,
     failures: Vec<Failure>,
+    /// Those failures as people read them.
+    missing: Option<Missing>,
     /// Why the request ends without a tablet call, if it does.
     refused: Option<Status>,
+    /// What to try then, where something is known.
+    next_step: Option<&'static str>,
     /// Of `VExec`: the statement of each target.
     statements: Vec<Target>,
 }
@@ -69,7 +74,14 @@ fn planned(call: &Call, now: Timestamp, records: Vec<Given>) -> Planned {
         _ => Vec::new(),
     };
     let refused = reply.and_then(|reply| reply.result.err());
-    Planned { plan: Plan::new(&call.path, &asks, Vec::new()), failures, refused, statements }
+    Planned {
+        plan: Plan::new(&call.path, &asks, Vec::new()),
+        missing: screen::missing(&failures),
+        next_step: refused.as_ref().and_then(|status| screen::next_step(&status.message)),
+        failures,
+        refused,
+        statements,
+    }
 }
 
 fn statements(reply: &[u8]) -> Vec<Target> {

@@ -1,4 +1,4 @@
-//! What people see of a reply: the planner's summaries, one object for each thing.
+//! What people see of a reply and of asks: the screen's lines, tables and words, as they come.
 
 use std::collections::BTreeMap;
 
@@ -6,21 +6,40 @@ use prost::Message;
 use serde::{Deserialize, Serialize};
 use vtflow_planner::{
     Answer, Call, Reply, Timestamp, What,
-    proto::vtctldata::{GetKeyspacesResponse, GetSchemaMigrationsResponse, GetWorkflowsRequest, GetWorkflowsResponse},
+    proto::vtctldata::{
+        FindAllShardsInKeyspaceResponse, GetKeyspacesResponse, GetSchemaMigrationsResponse, GetTabletsResponse,
+        GetWorkflowsRequest, GetWorkflowsResponse, VDiffShowRequest, VDiffShowResponse,
+    },
     rpc,
+    trace::Trace,
 };
 use vtflow_screen::{
-    self as screen, Description, MigrationLine, OverviewLine, Picture, Said, SourceShards, Surroundings, WorkflowLine,
+    self as screen, Answered, Counted, Description, Extent, MigrationLine, Missing, OverviewLine, Picture, Said, SourceShards,
+    Surroundings, Table, WorkflowLine,
 };
 use wasm_bindgen::prelude::*;
 
 use crate::{read, write};
+
+const GET_KEYSPACES: &str = "/vtctlservice.Vtctld/GetKeyspaces";
+const FIND_SHARDS: &str = "/vtctlservice.Vtctld/FindAllShardsInKeyspace";
+const GET_TABLETS: &str = "/vtctlservice.Vtctld/GetTablets";
 
 #[derive(Default, Serialize)]
 struct Shown {
     workflows: Vec<Workflow>,
     migrations: Vec<MigrationLine>,
     keyspaces: Vec<String>,
+    /// What the reply is about: `Workflows`. Empty when that is not known.
+    title: &'static str,
+    /// What there is to say above the tables, a line each.
+    notes: Vec<String>,
+    /// The lists in the reply; the first has a row for each of `workflows`, if there are any.
+    tables: Vec<Table>,
+    /// What is missing.
+    missing: Option<Missing>,
+    /// What to try if the request failed, where something is known.
+    next_step: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -30,12 +49,12 @@ struct Workflow {
     picture: Picture,
 }
 
-/// What there is to see of a reply: `{workflows, migrations, keyspaces}`, empty lists where it has none. `call`: the request, so that
-/// what its filters left out does not count as missing.
+/// What there is to see of a reply: `{workflows, migrations, keyspaces, title, notes, tables, missing, next_step}`, empty lists where it has none.
+/// `call`: the request, so that what its filters left out does not count as missing.
 ///
 /// # Errors
 /// An argument of another form, or a message that cannot be decoded.
-#[wasm_bindgen]
+#[wasm_bindgen(unchecked_return_type = "Shown")]
 pub fn show(
     path: &str,
     #[wasm_bindgen(unchecked_param_type = "Reply")] reply: JsValue,
@@ -44,18 +63,24 @@ pub fn show(
 ) -> Result<JsValue, JsError> {
     let (reply, now): (Reply, Timestamp) = (read("reply", reply)?, read("now", now)?);
     let call: Option<Call> = read("call", call)?;
-    write(&shown(path, reply, now, call.as_ref())?)
+    write(&shown(path, &reply, now, call.as_ref())?)
 }
 
-fn shown(path: &str, reply: Reply, now: Timestamp, call: Option<&Call>) -> Result<Shown, prost::DecodeError> {
-    let mut shown = Shown::default();
-    let Ok(bytes) = reply.result else { return Ok(shown) };
-    let bytes = bytes.as_slice();
+fn shown(path: &str, reply: &Reply, now: Timestamp, call: Option<&Call>) -> Result<Shown, prost::DecodeError> {
+    let mut shown = Shown { title: title(path), missing: screen::missing(&reply.failures), ..Shown::default() };
+    let bytes = match &reply.result {
+        Ok(bytes) => bytes.as_slice(),
+        Err(status) => {
+            shown.next_step = screen::next_step(&status.message);
+            return Ok(shown);
+        }
+    };
     match path {
         rpc::GET_WORKFLOWS => {
             let response = GetWorkflowsResponse::decode(bytes)?;
             let request = call.map(|call| GetWorkflowsRequest::decode(call.request.as_slice())).transpose()?;
             let lines = screen::workflows_of(&request.unwrap_or_default(), &response, now);
+            shown.tables.push(screen::workflow_table(&lines));
             // The lines have the order; the rest is found by name.
             let find = |line: WorkflowLine| {
                 let workflow = response.workflows.iter().find(|workflow| workflow.name == line.name)?;
@@ -68,13 +93,74 @@ fn shown(path: &str, reply: Reply, now: Timestamp, call: Option<&Call>) -> Resul
             let response = GetSchemaMigrationsResponse::decode(bytes)?;
             let beside = screen::Beside { failures: &reply.failures, is_whole: true, ..screen::Beside::default() };
             shown.migrations = screen::migrations(&response, beside, now);
+            shown.tables.push(screen::migration_table(&shown.migrations));
         }
-        "/vtctlservice.Vtctld/GetKeyspaces" => {
+        GET_KEYSPACES => {
             shown.keyspaces = screen::keyspace_names(&GetKeyspacesResponse::decode(bytes)?, &reply.failures);
+        }
+        FIND_SHARDS => {
+            let lines = screen::shards(&FindAllShardsInKeyspaceResponse::decode(bytes)?, now);
+            shown.tables.push(screen::shard_table(&lines, Extent::All));
+        }
+        GET_TABLETS => {
+            let lines = screen::tablets(&GetTabletsResponse::decode(bytes)?, now);
+            shown.tables.push(screen::tablet_table(&lines));
+        }
+        rpc::VDIFF_SHOW => {
+            let request = call.map(|call| VDiffShowRequest::decode(call.request.as_slice())).transpose()?.unwrap_or_default();
+            vdiffs(&mut shown, &request, &VDiffShowResponse::decode(bytes)?, now);
         }
         _ => {}
     }
+    shown.tables.retain(|table| !table.rows.is_empty());
     Ok(shown)
+}
+
+fn title(path: &str) -> &'static str {
+    match path {
+        rpc::GET_WORKFLOWS => "Workflows",
+        rpc::GET_SCHEMA_MIGRATIONS => "Schema migrations",
+        rpc::VDIFF_SHOW => "VDiffs",
+        GET_KEYSPACES => "Keyspaces",
+        FIND_SHARDS => "Shards",
+        GET_TABLETS => "Tablets",
+        _ => "",
+    }
+}
+
+fn vdiffs(shown: &mut Shown, request: &VDiffShowRequest, reply: &VDiffShowResponse, now: Timestamp) {
+    if request.arg == "all" {
+        match screen::vdiff_list(reply, now) {
+            Ok(lines) => shown.tables.push(screen::vdiff_list_table(&lines)),
+            Err(error) => shown.notes.push(error.to_string()),
+        }
+    } else if let Some(summary) = screen::vdiff_summary(&request.target_keyspace, &request.workflow, reply, None, now) {
+        shown.notes = summary.lines();
+        shown.tables = screen::vdiff_tables(&summary);
+    }
+}
+
+/// An ask of a trace in words, and what came of it.
+#[derive(Serialize)]
+struct AskWords {
+    #[serde(flatten)]
+    asked: screen::Asked,
+    #[serde(flatten)]
+    answered: Answered,
+}
+
+/// The asks of a trace in words, in their order: `{whom, place, what, outcome, text, bytes}` each.
+///
+/// # Errors
+/// A trace of another form.
+#[wasm_bindgen(unchecked_return_type = "AskWords[]")]
+pub fn asks(#[wasm_bindgen(unchecked_param_type = "Trace")] trace: JsValue) -> Result<JsValue, JsError> {
+    let trace: Trace = read("trace", trace)?;
+    let words = |traced: &vtflow_planner::trace::Traced| AskWords {
+        asked: screen::asked(&traced.ask.what),
+        answered: screen::answered(traced.answer.as_ref()),
+    };
+    write(&trace.asks.iter().map(words).collect::<Vec<_>>())
 }
 
 /// A text from outside as it may be shown: what a screen would obey or hide is escaped.
@@ -111,9 +197,11 @@ struct Asked {
 struct Overview {
     workflows: Vec<OverviewLine>,
     migrations: Vec<OverviewLine>,
+    /// The two as tables.
+    tables: [Table; 2],
 }
 
-/// All keyspaces at a glance, trouble first: `{workflows, migrations}`, each a line for every keyspace. `reads`: what each answered.
+/// All keyspaces at a glance, trouble first: `{workflows, migrations, tables}`, each a line, or a row, for every keyspace. `reads`: what each answered.
 ///
 /// # Errors
 /// An argument of another form.
@@ -132,7 +220,10 @@ pub fn overview(
         workflows.push(screen::workflows_read(keyspace, streams.said(), &all, streams.now.unwrap_or(now)));
         migrations.push(screen::migrations_read(keyspace, changes.said(), streams.said(), shards, changes.now.unwrap_or(now)));
     }
-    write(&Overview { workflows: screen::overview(workflows), migrations: screen::overview(migrations) })
+    let (workflows, migrations) = (screen::overview(workflows), screen::overview(migrations));
+    let table = |lines: &[OverviewLine], counted| screen::overview_table(lines, counted, Extent::All);
+    let tables = [table(&workflows, Counted::Workflows), table(&migrations, Counted::Migrations)];
+    write(&Overview { workflows, migrations, tables })
 }
 
 /// What an empty reply to a request means, as a sentence.
@@ -158,5 +249,5 @@ pub fn table(
     #[wasm_bindgen(unchecked_param_type = "Answer")] answer: JsValue,
 ) -> Result<JsValue, JsError> {
     let (what, answer): (What, Answer) = (read("what", what)?, read("answer", answer)?);
-    write(&screen::table(&what, &answer))
+    write(&screen::answer_rows(&what, &answer))
 }

@@ -79,7 +79,9 @@ export type PlannedAsk = { round: number } & (
 );
 export interface Plan { rpc: string; rounds: number; asks: PlannedAsk[]; failures: Failure[] }
 export interface PlannedStatement { tablet: string; shard: string; db_name: string; statement: string; pieces: [string, boolean][] }
-export interface Planned { plan: Plan; failures: Failure[]; refused: Status | null; statements: PlannedStatement[] }
+export interface Planned {
+  plan: Plan; failures: Failure[]; missing: Missing | null; refused: Status | null; next_step: string | null; statements: PlannedStatement[];
+}
 /** Why a statement is refused, and where. */
 export interface Refused { message: string; accepted: string; before: string; at: string; after: string }
 /** What one request came to: a reply and when it was begun, or why there is none. */
@@ -93,8 +95,22 @@ export interface OverviewLine {
   keyspace: string; standing: "trouble" | "unknown" | "partly_unknown" | "well" | "empty"; state: string; count?: number; kinds: string; note: string;
   troubled: Troubled[]; has_trouble: boolean;
 }
-/** All keyspaces: a line for each. */
-export interface Overview { workflows: OverviewLine[]; migrations: OverviewLine[] }
+/** All keyspaces: a line for each, and the same as tables. */
+export interface Overview { workflows: OverviewLine[]; migrations: OverviewLine[]; tables: [Table, Table] }
+/** A column: `least` characters tell one cell from another. */
+export type Column = { heading: string } & ({ kind: "word" | "note" } | { kind: "text" | "name"; least: number });
+/** A row: `keyspace` is the one of which there is more to see. */
+export interface Row { cells: string[]; has_trouble: boolean; is_beneath: boolean; keyspace?: string }
+export interface Table { columns: Column[]; rows: Row[] }
+/** What is missing from a reply, as people read it, with what to try. */
+export interface Missing { heading: string; parts: { place: string; message: string; hint?: string }[] }
+/** What there is to see of a reply. The first of the tables has a row for each of the workflows, if there are any. */
+export interface Shown {
+  workflows: { line: object; description: object; picture: object }[]; migrations: object[]; keyspaces: string[];
+  title: string; notes: string[]; tables: Table[]; missing: Missing | null; next_step: string | null;
+}
+/** An ask in words, and what came of it. */
+export interface AskWords { whom: string; place: string; what: string; outcome: "ok" | "missing" | "failed" | "none"; text: string; bytes: number }
 /** A request in plain fields. */
 export type Request =
   | { kind: "workflows"; keyspace: string; workflow?: string; logs?: boolean; active_only?: boolean; shards?: string[] }

@@ -6,12 +6,14 @@
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
 mod advice;
+mod answer_rows;
 mod around;
+mod asks;
 mod cover;
 mod describe;
+mod failures;
 mod health;
 mod logs;
-mod migration_row;
 mod migrations;
 mod nothing;
 mod overview;
@@ -27,18 +29,29 @@ mod words;
 mod workflows;
 
 pub use advice::Step;
+pub use answer_rows::{AnswerRows, answer_rows};
 pub use around::{SourceShards, Surroundings, forward, forward_is_there};
-pub use describe::{Description, Progress, Reading, StreamLine, TableLine, describe};
+pub use asks::{Answered, Asked, Outcome, answered, asked, waited_for};
+pub use describe::{Description, Progress, Reading, StreamLine, TableLine, copy_table, describe, stream_table};
+pub use failures::{Missing, MissingPart, hint, missing, next_step};
 pub use health::{LAGGING_SECONDS, THROTTLED_SECONDS};
 pub use logs::LogLine;
-pub use migrations::{Beside, MigrationLine, ShardState, migrations};
+pub use migrations::{Beside, MigrationLine, ShardState, migration_table, migrations};
 pub use nothing::nothing;
-pub use overview::{KeyspaceRead, OverviewLine, Said, Standing, Thing, Troubled, migrations_read, overview, workflows_read};
+pub use overview::{
+    Counted, KeyspaceRead, OverviewLine, Said, Standing, Thing, Troubled, migrations_read, overview, overview_table,
+    workflows_read,
+};
 pub use picture::{Band, Lane, Picture, picture};
 pub use stored::{put_stored_states, stored_states};
-pub use table::{Table, table};
+pub use table::{Column, Extent, Kind, Row, Table};
 pub use text::{Command, printable, quoted};
-pub use topology::{KeyspaceLine, ShardLine, TabletLine, keyspace_names, keyspaces, shards, tablets};
-pub use vdiff::{VDiffLine, VDiffShard, VDiffSummary, VDiffTable, vdiff_is_under_way, vdiff_list, vdiff_summary};
-pub use words::{count, duration, speed};
-pub use workflows::{WorkflowLine, source_keyspaces, workflows, workflows_of, workflows_with};
+pub use topology::{
+    KeyspaceLine, ShardLine, TabletLine, keyspace_names, keyspace_table, keyspaces, shard_table, shards, tablet_table, tablets,
+};
+pub use vdiff::{
+    VDiffLine, VDiffShard, VDiffSummary, VDiffTable, vdiff_is_under_way, vdiff_list, vdiff_list_table, vdiff_summary,
+    vdiff_tables,
+};
+pub use words::{count, duration, speed, visible_name};
+pub use workflows::{WorkflowLine, source_keyspaces, workflow_table, workflows, workflows_of, workflows_with};

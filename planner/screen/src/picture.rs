@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::{
     health::{Health, lag},
-    words::message,
+    words::{count, duration, message, plural},
 };
 use vtflow_planner::{
     contract::Timestamp,
@@ -64,6 +64,27 @@ pub struct Band {
     pub tables_left: usize,
     /// Its message. Empty when there is none.
     pub message: String,
+    /// All of it in words: `commerce/0 to customer/-80, stream 7 on zone1-0000000100, Running, lag 2s, 9,999 rows copied`.
+    pub label: String,
+}
+
+impl Band {
+    fn label(&self, sources: &[Lane], targets: &[Lane]) -> String {
+        let lane =
+            |lane: Option<&Lane>| lane.map_or_else(|| "unknown".into(), |lane| format!("{}/{}", lane.keyspace, lane.shard));
+        let number = if self.id == 0 { "not known".into() } else { self.id.to_string() };
+        let (source, target) = (self.source.and_then(|at| sources.get(at)), targets.get(self.target));
+        let mut parts = vec![
+            format!("{} to {}", lane(source), lane(target)),
+            format!("stream {number} on {}", self.tablet),
+            self.state.to_owned(),
+        ];
+        parts.extend(self.lag_seconds.map(|lag| format!("lag {}", duration(lag))));
+        parts.push(format!("{} rows copied", count(self.rows_copied)));
+        parts.extend((self.tables_left > 0).then(|| format!("{} to copy", plural(self.tables_left, "table"))));
+        parts.extend(Some(self.message.clone()).filter(|message| !message.is_empty()));
+        parts.join(", ")
+    }
 }
 
 /// Draws a workflow.
@@ -90,7 +111,7 @@ pub fn picture(workflow: &Workflow, now: Timestamp) -> Picture {
         let health = Health::of(stream, now);
         let source = stream.binlog_source.as_ref();
         let tablet = stream.tablet.as_ref().map(|alias| alias_text(Some(alias)));
-        Some(Band {
+        let mut band = Band {
             source: source.and_then(|source| at(&sources, &source.keyspace, &source.shard)),
             target: at(&targets, &target_keyspace, &stream.shard)?,
             id: stream.id,
@@ -101,7 +122,10 @@ pub fn picture(workflow: &Workflow, now: Timestamp) -> Picture {
             rows_copied: stream.rows_copied,
             tables_left: stream.copy_states.len(),
             message: message(&stream.message),
-        })
+            label: String::new(),
+        };
+        band.label = band.label(&sources, &targets);
+        Some(band)
     };
     let mut bands: Vec<Band> = streams().filter_map(band).collect();
     bands.sort_by_key(|band| (band.target, band.source, band.id));
@@ -197,5 +221,9 @@ mod tests {
         let missing = (None, 1, 0, "Unknown", None);
         assert_eq!(bands, [(Some(0), 0, 2, "Running", Some(1)), (Some(1), 0, 1, "Lagging", Some(100)), missing]);
         assert_eq!(picture.bands[2].tablet, "zone1-0000000200");
+        let said = "from/40-80 to to/-80, stream 1 on zone1-0000000100, Lagging, lag 100s, 10 rows copied";
+        assert_eq!(picture.bands[1].label, said);
+        let unknown = "unknown to to/80-, stream not known on zone1-0000000200, Unknown, 0 rows copied";
+        assert_eq!(picture.bands[2].label, unknown);
     }
 }

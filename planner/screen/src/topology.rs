@@ -9,7 +9,8 @@ use serde::Serialize;
 
 use super::{
     health::age,
-    words::{plural, some},
+    table::{Extent, Kind, Line, Table},
+    words::{UNKNOWN, known, plural, seconds, some},
 };
 use vtflow_planner::{
     contract::{Failure, Lost, Timestamp, host_port},
@@ -75,6 +76,68 @@ pub struct TabletLine {
     pub note: String,
     /// Whether its record contradicts another one's or says that it has been shut down.
     pub has_trouble: bool,
+}
+
+/// Names of denied tables in a cell.
+const DENIED_SHOWN: usize = 3;
+
+impl Line for KeyspaceLine {
+    fn has_trouble(&self) -> bool {
+        self.has_trouble
+    }
+}
+
+impl Line for ShardLine {
+    fn has_trouble(&self) -> bool {
+        self.has_trouble
+    }
+}
+
+impl Line for TabletLine {
+    fn has_trouble(&self) -> bool {
+        self.has_trouble
+    }
+}
+
+/// The lines as a table.
+pub fn keyspace_table(lines: &[KeyspaceLine]) -> Table {
+    let number = |n: Option<usize>| known(n.map(|n| n.to_string()));
+    Table::of(lines)
+        .column("Keyspace", Kind::Name(12), |line| line.name.clone())
+        .column("Type", Kind::Text(12), |line| line.kind.clone())
+        .column("Durability", Kind::Text(12), |line| line.durability.clone())
+        .column("Shards", Kind::Word, |line| number(line.shards))
+        .column("Serving", Kind::Word, |line| number(line.serving))
+        .column("Note", Kind::Note, |line| line.note.clone())
+        .table()
+}
+
+/// The lines as a table. `denied`: how many names of denied tables.
+pub fn shard_table(lines: &[ShardLine], denied: Extent) -> Table {
+    let names = |line: &ShardLine| {
+        let names: Vec<&str> = line.denied.iter().map(String::as_str).collect();
+        some(&names, denied.of(DENIED_SHOWN))
+    };
+    Table::of(lines)
+        .column("Shard", Kind::Name(8), |line| line.name.clone())
+        .column("Primary", Kind::Word, |line| if line.primary.is_empty() { UNKNOWN.into() } else { line.primary.clone() })
+        .column("Serving", Kind::Word, |line| if line.is_serving { "yes".into() } else { "no".into() })
+        .column("Since", Kind::Word, |line| seconds(line.primary_seconds))
+        .column("Denied tables", Kind::Text(16), names)
+        .column("Note", Kind::Note, |line| line.note.clone())
+        .table()
+}
+
+/// The lines as a table.
+pub fn tablet_table(lines: &[TabletLine]) -> Table {
+    Table::of(lines)
+        .column("Tablet", Kind::Name(16), |line| line.alias.clone())
+        .column("Shard", Kind::Text(12), |line| line.place.clone())
+        .column("Type", Kind::Word, |line| line.kind.clone())
+        .column("Address", Kind::Text(16), |line| line.address.clone())
+        .column("Since", Kind::Word, |line| seconds(line.since_seconds))
+        .column("Note", Kind::Note, |line| line.note.clone())
+        .table()
 }
 
 /// The names of the keyspaces that there are: those in the reply, then those whose records could not be read. What is in a keyspace does not depend

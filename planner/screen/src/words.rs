@@ -3,6 +3,31 @@
 pub use vtflow_planner::words::duration;
 pub(crate) use vtflow_planner::words::plural;
 
+use super::text::quoted;
+
+/// What stands for a number that is not known, and for what is not there.
+pub(crate) const UNKNOWN: &str = "–";
+
+/// The text, or [`UNKNOWN`].
+pub(crate) fn known(text: Option<String>) -> String {
+    text.unwrap_or_else(|| UNKNOWN.into())
+}
+
+/// Seconds in a cell.
+pub(crate) fn seconds(seconds: Option<i64>) -> String {
+    known(seconds.map(duration))
+}
+
+/// A share in a cell, rounded down.
+pub(crate) fn percent(percent: Option<f32>) -> String {
+    known(percent.map(|percent| format!("{:.0}%", percent.floor())))
+}
+
+/// A name as people read it: one that is empty is seen, too.
+pub fn visible_name(name: &str) -> String {
+    if name.is_empty() { quoted(name) } else { name.to_owned() }
+}
+
 /// A count in at most five characters: `9,999`, `871k`, `12M`, `123G`.
 pub fn count(n: i64) -> String {
     match n {

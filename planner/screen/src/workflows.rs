@@ -11,7 +11,8 @@ use super::{
     advice::{lost_source, sources_here},
     around::SourceShards,
     health::{Health, Stop, Whole},
-    words::count,
+    table::{Kind, Line, Table},
+    words::{count, seconds, visible_name},
 };
 use vtflow_planner::{
     contract::Timestamp,
@@ -39,6 +40,26 @@ pub struct WorkflowLine {
     pub note: String,
     /// Whether anything is wrong with it.
     pub has_trouble: bool,
+}
+
+impl Line for WorkflowLine {
+    fn has_trouble(&self) -> bool {
+        self.has_trouble
+    }
+}
+
+/// The lines as a table.
+pub fn workflow_table(lines: &[WorkflowLine]) -> Table {
+    Table::of(lines)
+        .column("Workflow", Kind::Name(12), |line| visible_name(&line.name))
+        .column("Type", Kind::Text(8), |line| line.kind.clone())
+        .column("From", Kind::Text(8), |line| line.source.clone())
+        .column("To", Kind::Text(8), |line| line.target.clone())
+        .column("Streams", Kind::Word, |line| line.streams.clone())
+        .column("Lag", Kind::Word, |line| seconds(line.lag_seconds))
+        .column("Copied", Kind::Word, |line| line.copied.clone())
+        .column("Note", Kind::Note, |line| line.note.clone())
+        .table()
 }
 
 /// One line per workflow of a reply for all shards and states: trouble first, then by name.

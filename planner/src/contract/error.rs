@@ -119,3 +119,20 @@ pub enum Lost {
     /// A column of a shard's schema migration, and nothing else: it cannot be read. The migration is in the reply.
     Migration,
 }
+
+impl Lost {
+    /// Its name, as in documents and metrics: `no_primary`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NoPrimary => "no_primary",
+            Self::Shard => "shard",
+            Self::CopyState => "copy_state",
+            Self::Logs => "logs",
+            Self::Stream => "stream",
+            Self::Workflow => "workflow",
+            Self::Traffic => "traffic",
+            Self::Record => "record",
+            Self::Migration => "migration",
+        }
+    }
+}

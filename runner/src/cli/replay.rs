@@ -8,6 +8,7 @@ use vtflow_planner::{
     Answer, What,
     trace::{Planner, Replayed, Trace, Traced, replay},
 };
+use vtflow_screen::{self as screen, Answered, Asked, Outcome};
 
 use super::cluster::flags::ConnectArgs;
 use crate::{output::terminal, trace_file};
@@ -119,30 +120,16 @@ fn micros(us: u64) -> String {
 }
 
 fn asked(what: &What) -> String {
-    match what {
-        What::TopoGet { cell, path } => format!("{cell}  get {path}"),
-        What::TopoRange { cell, prefix } => format!("{cell}  range {prefix}"),
-        What::TopoList { cell, prefix } => format!("{cell}  list {prefix}"),
-        What::TopoPut { cell, path, .. } => format!("{cell}  put {path}"),
-        What::TopoLock { path, .. } => format!("global  lock {path}"),
-        What::TopoUnlock { .. } => "global  unlock".to_owned(),
-        What::TabletCall { tablet, about, .. } => {
-            format!("{}  {}/{} {}", tablet.alias, about.keyspace, about.shard, about.subject)
-        }
-        What::TabletPage { tablet, path } => format!("{}  page {path}", tablet.alias),
-    }
+    let Asked { whom, place, what } = screen::asked(what);
+    if place.is_empty() { format!("{whom}  {what}") } else { format!("{whom}  {place} {what}") }
 }
 
 fn told(answer: Option<&Answer>) -> String {
-    match answer {
-        None => String::new(),
-        Some(Answer::Found { value, .. }) => format!("{} bytes", value.len()),
-        Some(Answer::Range(records)) => format!("{} records", records.len()),
-        Some(Answer::Missing { .. }) => "missing".to_owned(),
-        Some(Answer::Called(bytes)) => format!("{} bytes", bytes.len()),
-        Some(Answer::Locked) => "locked".to_owned(),
-        Some(Answer::Unlocked) => "unlocked".to_owned(),
-        Some(Answer::Stored { .. }) => "stored".to_owned(),
-        Some(Answer::Failed { message, .. }) => format!("FAILED: {message}"),
+    let Answered { outcome, text, .. } = screen::answered(answer);
+    match outcome {
+        Outcome::Ok | Outcome::Missing => text,
+        Outcome::Failed => format!("FAILED: {text}"),
+        // That there is none stands where its time would.
+        Outcome::None => String::new(),
     }
 }

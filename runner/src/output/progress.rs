@@ -107,17 +107,7 @@ impl Observer for Progress {
             if let Some(alias) = tablet_of(ask) {
                 state.tablets.insert(alias.to_owned());
             }
-            let place = match &ask.what {
-                What::TabletCall { tablet, .. } => tablet.alias.clone(),
-                What::TabletPage { tablet, .. } => tablet.alias.clone(),
-                What::TopoLock { .. } | What::TopoUnlock { .. } => "a lock of the topology".to_owned(),
-                What::TopoGet { cell, .. }
-                | What::TopoPut { cell, .. }
-                | What::TopoRange { cell, .. }
-                | What::TopoList { cell, .. } => {
-                    format!("topology of {cell}")
-                }
-            };
+            let place = vtflow_screen::waited_for(&ask.what);
             state.waiting.insert((self.request, ask.id), (place, Instant::now()));
         });
     }

@@ -15,7 +15,7 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::{Registry, Unit},
 };
-use vtflow_planner::{Answer, Ask, Failure, FailureKind, Lost, What};
+use vtflow_planner::{Answer, Ask, Failure, FailureKind, What};
 
 use crate::{log::queue, observe::Observer};
 
@@ -172,18 +172,7 @@ impl Metrics {
     pub(super) fn flow_ended(&self, rounds: u32, failures: &[Failure]) {
         self.rounds.observe(f64::from(rounds));
         for failure in failures {
-            let lost = match failure.lost {
-                Lost::NoPrimary => "no_primary",
-                Lost::Shard => "shard",
-                Lost::CopyState => "copy_state",
-                Lost::Logs => "logs",
-                Lost::Stream => "stream",
-                Lost::Workflow => "workflow",
-                Lost::Traffic => "traffic",
-                Lost::Record => "record",
-                Lost::Migration => "migration",
-            };
-            self.failures.get_or_create(&LostLabel { lost }).inc();
+            self.failures.get_or_create(&LostLabel { lost: failure.lost.name() }).inc();
         }
     }
 

@@ -2,7 +2,11 @@
 //!
 //! How a lock is taken is each back end's; what it is for is the planner's. Facts: `go/vt/topo/locks.go`.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    future::Future,
+    pin::Pin,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use gethostname::gethostname;
 use prost_types::Timestamp;
@@ -10,7 +14,8 @@ use serde::Serialize;
 use tokio::time::Instant;
 use vtflow_planner::Answer;
 
-use super::Answering;
+/// What a back end's method returns, so that back ends can be chosen at run time.
+pub type Answering<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// A lock that is held, kept alive by itself. Dropped without [`HeldLock::release`], it is given back in the background.
 pub trait HeldLock: Send + Sync {

@@ -9,13 +9,13 @@ mod lock;
 pub mod memory;
 pub mod node;
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::sync::Arc;
 
 use tokio::time::Instant;
 use vtflow_planner::{Answer, FailureKind, Record};
 
 pub use etcd::{DEFAULT_READ_CONCURRENCY, EtcdConfig, EtcdCredentials, EtcdTopology};
-pub use lock::HeldLock;
+pub use lock::{Answering, HeldLock};
 pub use memory::MemoryTopology;
 pub use vtflow_planner::topo::record::CellRecord;
 
@@ -23,9 +23,6 @@ use crate::net::grpc::code;
 
 /// The cell that names the global topology.
 pub const GLOBAL: &str = "global";
-
-/// What a back end's method returns, so that back ends can be chosen at run time.
-pub type Answering<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// A back end of the topology. No method fails or outlives its deadline: what went wrong is an answer.
 pub trait Topology: Send + Sync {

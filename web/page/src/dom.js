@@ -35,6 +35,13 @@ export function button(text, onClick, attributes = {}) {
   return element;
 }
 
-/** A sentence about what went wrong and what to do, where nothing is lost. */
-export const problem = (text, todo = "") =>
-  el("div", { class: "problem", role: "alert" }, el("strong", {}, text), todo ? el("p", {}, todo) : null);
+/** A sentence about what went wrong, and lines beneath: what was said, and what to do, where nothing is lost. */
+export const problem = (text, ...lines) =>
+  el("div", { class: "problem", role: "alert" }, el("strong", {}, text), ...lines.filter(Boolean).map((line) => el("p", {}, line)));
+
+/** What is missing from what is shown, where, and what to try. */
+export function missing({ heading, parts }) {
+  const part = ({ place, message, hint }) =>
+    el("li", {}, [place, message].filter(Boolean).join(": "), hint ? el("div", { class: "hint" }, hint) : null);
+  return el("div", { class: "problem" }, el("strong", {}, heading), el("ul", {}, ...parts.map(part)));
+}

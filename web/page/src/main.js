@@ -35,8 +35,8 @@ const app = {
     const text = new URLSearchParams(kept).toString();
     history.replaceState(null, "", `#${current()}${text ? `?${text}` : ""}`);
   },
-  say(text, todo) {
-    notice.replaceChildren(problem(text, todo));
+  say(text, ...lines) {
+    notice.replaceChildren(problem(text, ...lines));
   },
   quiet() {
     notice.replaceChildren();

@@ -111,6 +111,10 @@ impl Sources {
         let mut imported = None;
         for import in module.names.imports.iter().filter(|import| import.name.as_ref() == Some(name)) {
             imported = Some(import.is_shown);
+            // `use name::name`: a path does not begin with what it brings in, so this is another crate.
+            if child.is_none() && import.path.first() == Some(name) {
+                continue;
+            }
             let whole = [import.path.as_slice(), rest].concat();
             if let Some(place) = self.find(at, &whole, How::Within, seen) {
                 return Some(place);

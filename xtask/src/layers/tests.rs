@@ -54,6 +54,13 @@ fn a_house_in_order_has_no_faults() {
 }
 
 #[test]
+fn what_has_the_name_of_its_crate_is_that_crates() {
+    let files =
+        [("lib.rs", "mod a;\npub use a::f;\n"), ("a.rs", "use hostname::hostname;\npub fn f() -> String { hostname() }\n")];
+    assert_eq!(imported(&files), [""; 0]);
+}
+
+#[test]
 fn a_circle_is_told_as_a_chain_with_each_line() {
     let files = [
         ("lib.rs", "mod a;\nmod b;\nmod c;\n"),

@@ -18,7 +18,7 @@ use crate::{
     formats::options,
     limits,
     ops::get_workflows::{
-        stand_ins::{ENTRY_BYTES, stand_ins},
+        stand_ins::{ENTRY_BYTES, place_key, stand_ins},
         tablet_rows::{StreamView, TabletStreams},
     },
     proto::vtctldata::{
@@ -512,11 +512,6 @@ impl Merged {
     fn bytes_beside(&self, parts: &[Part]) -> usize {
         self.key_of(parts).len() + self.streams_bytes(parts) + ENTRY_BYTES
     }
-}
-
-/// The key of a target's streams.
-pub(super) fn place_key(shard: &str, place: &Place) -> String {
-    format!("{shard}/{}", place.alias_text())
 }
 
 #[cfg(test)]

@@ -7,16 +7,20 @@ use prost::Message;
 
 use crate::{
     limits,
-    ops::get_workflows::merge::place_key,
     proto::{
         binlogdata::{BinlogSource, VReplicationWorkflowState as State},
         topodata::TabletAlias,
         vtctldata::workflow::{ShardStream, Stream, stream::ThrottlerStatus},
         vttime::Time,
     },
-    topo::targets::Unreached,
+    topo::targets::{Place, Unreached},
     words::cut,
 };
+
+/// The key of a target's streams.
+pub(super) fn place_key(shard: &str, place: &Place) -> String {
+    format!("{shard}/{}", place.alias_text())
+}
 
 /// What each of so many workflows has in place of the streams of shards that could not be asked: at most `room` bytes in all. Where
 /// that is little, their texts are shorter; where it is very little, the last one stands for the others too. By key, each a `ShardStream`.

@@ -11,19 +11,18 @@ use vtflow_planner::{
     proto::vtctldata::{GetWorkflowsRequest, GetWorkflowsResponse, Workflow, WorkflowStatusRequest, WorkflowStatusResponse},
     rpc,
 };
-use vtflow_screen::{self as screen, Description, SourceShards, StreamLine, Surroundings};
+use vtflow_screen::{self as screen, Description, SourceShards, Surroundings};
 
 use super::{
     plan::Request,
     topology::shards_of,
-    view::{self, Line, Reading, Screen, UNKNOWN, View},
+    view::{self, Reading, Screen, View},
 };
 use crate::{
     cli::{cluster::open::OpenCluster, duration},
     output::{
         json::{self, Document},
         lines,
-        table::{Column, Fit},
         terminal::{self, Style},
     },
 };
@@ -108,7 +107,7 @@ impl View for DescribeArgs {
         let mut failures = workflows.failures;
         let found = workflows.result.and_then(|bytes| view::decode::<GetWorkflowsResponse>(&bytes));
         let found = found.and_then(|reply| {
-            let missing = || Status::unknown(format!("no workflow {} in keyspace {keyspace}", view::name(workflow)));
+            let missing = || Status::unknown(format!("no workflow {} in keyspace {keyspace}", screen::visible_name(workflow)));
             reply.workflows.into_iter().find(|found| found.name == *workflow).ok_or_else(missing)
         });
         let mut found = match found {
@@ -219,7 +218,7 @@ fn lost_status(keyspace: &str, workflow: &str, message: String) -> Failure {
 }
 
 fn show(keyspace: &str, of: &Description, width: Option<usize>) -> String {
-    let name = terminal::printable(&view::name(&of.name));
+    let name = terminal::printable(&screen::visible_name(&of.name));
     let mut out = cut(&format!("{keyspace}.{name}  {}  {} -> {}", of.kind, of.source, of.target), width);
     out += &cut(&format!("streams   {}", of.streams_by_state), width);
     for trouble in &of.troubles {
@@ -234,16 +233,13 @@ fn show(keyspace: &str, of: &Description, width: Option<usize>) -> String {
         out += &cut(&format!("{}{name}: {value}", if i == 0 { "options   " } else { "          " }), width);
     }
     out += "\n";
-    out += &streams(of, width);
-    for stream in of.streams.iter().filter(|stream| stream.has_trouble && !stream.message.is_empty()) {
-        // One that stands for a shard's streams, of which nobody knows, has no number.
-        let number = if stream.id == 0 { String::new() } else { format!(" stream {}", stream.id) };
-        let said = format!("{}{number}: {}", stream.shard, stream.message);
-        out += &lines::wrapped("    ", &terminal::printable(&said), width);
+    out += &view::table(&screen::stream_table(of), width);
+    for trouble in of.streams.iter().filter_map(screen::StreamLine::trouble) {
+        out += &lines::wrapped("    ", &terminal::printable(&trouble), width);
     }
     if !of.tables.is_empty() {
         out += "\n";
-        out += &tables(of, width);
+        out += &view::table(&screen::copy_table(of), width);
     }
     out += "\nLOG\n";
     if of.logs.is_empty() {
@@ -273,89 +269,6 @@ fn show(keyspace: &str, of: &Description, width: Option<usize>) -> String {
 
 fn cut(line: &str, width: Option<usize>) -> String {
     lines::cut(&terminal::printable(line), width) + "\n"
-}
-
-fn streams(of: &Description, width: Option<usize>) -> String {
-    let column = |heading| Column { heading, fit: Fit::Whole };
-    let is_copying = of.copy.is_some();
-    let mut columns = vec![
-        Column { heading: "SHARD", fit: Fit::Middle(6) },
-        column("ID"),
-        Column { heading: "TABLET", fit: Fit::Middle(10) },
-        column("STATE"),
-        column("LAG"),
-        Column { heading: "POSITION", fit: Fit::Middle(10) },
-        column("COPIED"),
-    ];
-    if is_copying {
-        columns.push(column("ROWS/S"));
-        columns.push(column("LEFT"));
-    }
-    columns.push(Column { heading: "NOTE", fit: Fit::Rest });
-    let has_one = of.streams.iter().filter(|stream| stream.rows_per_second.is_some()).count() == 1 && of.streams.len() == 1;
-    let left = of.copy.as_ref().and_then(|copy| copy.left_seconds).filter(|_| has_one);
-    let line = |stream: &StreamLine| {
-        let mut cells = vec![
-            stream.shard.clone(),
-            if stream.id == 0 { UNKNOWN.into() } else { stream.id.to_string() },
-            stream.tablet.clone(),
-            stream.state.clone(),
-            view::seconds(stream.lag_seconds),
-            if stream.position.is_empty() { UNKNOWN.into() } else { stream.position.clone() },
-            if stream.id == 0 { UNKNOWN.into() } else { screen::count(stream.rows_copied) },
-        ];
-        if is_copying {
-            cells.push(speed(stream.rows_per_second));
-            cells.push(view::seconds(left));
-        }
-        let throttled =
-            if stream.throttled_by.is_empty() { String::new() } else { format!("throttled by {}", stream.throttled_by) };
-        // Trouble has lines of its own beneath.
-        let message = if stream.has_trouble { "" } else { stream.message.as_str() };
-        let stops = if stream.stops_at.is_empty() { String::new() } else { format!("stops at {}", stream.stops_at) };
-        let note: Vec<&str> = [message, &stops, &throttled].into_iter().filter(|text| !text.is_empty()).collect();
-        cells.push(note.join("; "));
-        Line { cells, has_trouble: stream.has_trouble }
-    };
-    view::lines(&columns, &of.streams.iter().map(line).collect::<Vec<_>>(), width)
-}
-
-fn speed(rows_per_second: Option<f64>) -> String {
-    rows_per_second.map_or_else(|| UNKNOWN.into(), screen::speed)
-}
-
-fn tables(of: &Description, width: Option<usize>) -> String {
-    let columns = [
-        Column { heading: "TABLE", fit: Fit::Middle(12) },
-        Column { heading: "COPY", fit: Fit::Whole },
-        Column { heading: "DONE", fit: Fit::Whole },
-        Column { heading: "ROWS", fit: Fit::Whole },
-        Column { heading: "STATE", fit: Fit::Whole },
-    ];
-    let line = |table: &screen::TableLine| Line {
-        cells: vec![
-            table.table.clone(),
-            bar(table.percent),
-            table.percent.map_or_else(|| UNKNOWN.into(), |percent| format!("{:.0}%", percent.floor())),
-            table.rows().unwrap_or_else(|| UNKNOWN.into()),
-            table.phase.to_owned(),
-        ],
-        has_trouble: false,
-    };
-    view::lines(&columns, &of.tables.iter().map(line).collect::<Vec<_>>(), width)
-}
-
-/// Twenty characters, full from the left. Nothing but a dash where the share is not known.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and 20")]
-fn bar(percent: Option<f32>) -> String {
-    const WIDTH: usize = 20;
-    percent.map_or_else(
-        || UNKNOWN.into(),
-        |percent| {
-            let full = ((percent / 5.0) as usize).min(WIDTH);
-            "█".repeat(full) + &"░".repeat(WIDTH - full)
-        },
-    )
 }
 
 pub(crate) async fn run(cluster: &OpenCluster, args: DescribeArgs) -> anyhow::Result<ExitCode> {

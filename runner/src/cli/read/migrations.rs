@@ -15,21 +15,15 @@ use vtflow_planner::{
     },
     rpc,
 };
-use vtflow_screen as screen;
+use vtflow_screen::{self as screen, Counted};
 
 use super::{
     overview::{Overview, Part},
     plan::Request,
     topology::{self, known, unread},
-    view::{self, Format, Line, Reading, Screen, ShowArgs, UNKNOWN, View},
+    view::{self, Format, Reading, Screen, ShowArgs, View},
 };
-use crate::{
-    cli::cluster::open::OpenCluster,
-    output::{
-        json::Document,
-        table::{Column, Fit},
-    },
-};
+use crate::{cli::cluster::open::OpenCluster, output::json::Document};
 
 /// Which migrations of which keyspace.
 #[derive(Args, Clone, Debug)]
@@ -254,23 +248,12 @@ impl View for MigrationsOf {
         if lines.is_empty() {
             return Ok(screen::nothing(&self.migrations.call()?, screen.failures) + "\n");
         }
-        let columns = [
-            Column { heading: "MIGRATION", fit: Fit::Name(16) },
-            Column { heading: "TABLE", fit: Fit::Middle(8) },
-            Column { heading: "ACTION", fit: Fit::Whole },
-            Column { heading: "STATUS", fit: Fit::Whole },
-            Column { heading: "DONE", fit: Fit::Whole },
-            Column { heading: "SHARDS", fit: Fit::Whole },
-            Column { heading: "AGE", fit: Fit::Whole },
-            Column { heading: "MESSAGE", fit: Fit::Rest },
-        ];
-        let lines: Vec<Line> = lines.iter().flat_map(rows).collect();
-        Ok(view::lines(&columns, &lines, self.show.width(screen.width)))
+        Ok(view::table(&screen::migration_table(&lines), self.show.width(screen.width)))
     }
 }
 
 impl Part for MigrationsOf {
-    const HEADING: &'static str = "MIGRATIONS";
+    const COUNTED: Counted = Counted::Migrations;
     const MESSAGE: &'static str = "vtctldata.GetSchemaMigrationsResponse";
 
     fn reply(read: &Migrations) -> &[u8] {
@@ -280,51 +263,6 @@ impl Part for MigrationsOf {
     fn things(&self, read: &Migrations, now: Timestamp) -> anyhow::Result<Vec<screen::Thing>> {
         Ok(self.lines(read, now)?.into_iter().map(Into::into).collect())
     }
-}
-
-/// The migration's own row and, when they differ, those of its shards.
-fn rows(line: &screen::MigrationLine) -> Vec<Line> {
-    let percent = |progress: Option<u8>| progress.map_or_else(|| UNKNOWN.into(), |percent| format!("{percent}%"));
-    let own = Line {
-        cells: vec![
-            line.uuid.clone(),
-            line.table.clone(),
-            line.action.clone(),
-            line.status.clone(),
-            percent(line.progress),
-            line.counted.clone(),
-            view::seconds(line.age_seconds),
-            line.note.clone(),
-        ],
-        has_trouble: line.has_trouble,
-    };
-    let shards = line
-        .shards
-        .chunk_by(|a, b| (&a.status, a.progress, &a.note) == (&b.status, b.progress, &b.note))
-        .filter_map(|alike| Some((alike, alike.first()?)))
-        .map(|(alike, state)| Line {
-            cells: vec![
-                format!("  {}", shard_names(alike)),
-                String::new(),
-                String::new(),
-                state.status.clone(),
-                percent(state.progress),
-                String::new(),
-                String::new(),
-                // What the migration's own line says already is not said again.
-                if line.note.contains(&state.note) { String::new() } else { state.note.clone() },
-            ],
-            has_trouble: state.has_trouble,
-        });
-    std::iter::once(own).chain(shards).collect()
-}
-
-/// The first few shards that are alike, and how many more there are.
-fn shard_names(alike: &[screen::ShardState]) -> String {
-    const SHOWN: usize = 3;
-    let names: Vec<&str> = alike.iter().take(SHOWN).map(|state| state.shard.as_str()).collect();
-    let more = alike.len().saturating_sub(SHOWN);
-    if more == 0 { names.join(", ") } else { format!("{} and {more} more", names.join(", ")) }
 }
 
 pub(crate) async fn run(cluster: &OpenCluster, args: GetMigrationsArgs) -> anyhow::Result<ExitCode> {

@@ -7,27 +7,18 @@ use std::collections::BTreeSet;
 use futures_util::{StreamExt, stream};
 use serde::Serialize;
 use vtflow_planner::{Failure, Timestamp};
-use vtflow_screen::{self as screen, KeyspaceRead, OverviewLine, Thing};
+use vtflow_screen::{self as screen, Counted, KeyspaceRead, Thing};
 
 use super::{
     topology::{keyspace_names, shard_names, unread},
-    view::{self, Format, Line, Reading, Screen, ShowArgs, UNKNOWN, View},
+    view::{self, Format, Reading, Screen, ShowArgs, View},
 };
-use crate::{
-    cli::cluster::open::OpenCluster,
-    output::{
-        json::Document,
-        table::{Column, Fit},
-    },
-};
-
-/// How much of what is in trouble is shown of a keyspace, but with `-o wide`.
-const TROUBLED_SHOWN: usize = 5;
+use crate::{cli::cluster::open::OpenCluster, output::json::Document};
 
 /// A command about one keyspace that an overview can be made of.
 pub(crate) trait Part: View {
-    /// The heading of how many there are.
-    const HEADING: &'static str;
+    /// What is counted of each keyspace.
+    const COUNTED: Counted;
     /// The reply's message.
     const MESSAGE: &'static str;
 
@@ -112,34 +103,9 @@ impl<V: Part, F: Fn(String) -> V> View for Overview<F> {
         if reads.is_empty() {
             return Ok("No keyspaces.\n".into());
         }
-        let columns = [
-            Column { heading: "KEYSPACE", fit: Fit::Name(16) },
-            Column { heading: V::HEADING, fit: Fit::Middle(11) },
-            Column { heading: "STATE", fit: Fit::Whole },
-            Column { heading: "NOTE", fit: Fit::Rest },
-        ];
-        let shown = if self.show.output == Format::Wide { usize::MAX } else { TROUBLED_SHOWN };
-        let lines: Vec<Line> = screen::overview(reads).into_iter().flat_map(|line| lines(line, shown)).collect();
-        Ok(view::lines(&columns, &lines, self.show.width(screen.width)))
+        let table = screen::overview_table(&screen::overview(reads), V::COUNTED, self.show.extent());
+        Ok(view::table(&table, self.show.width(screen.width)))
     }
-}
-
-/// A keyspace's own line, and those of what is in trouble there.
-fn lines(line: OverviewLine, shown: usize) -> Vec<Line> {
-    let count = line.count.map_or_else(|| UNKNOWN.into(), |count| count.to_string());
-    let note = [line.note, line.kinds].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("; ");
-    let own = Line { cells: vec![line.keyspace, count, line.state, note], has_trouble: line.has_trouble };
-    let more = line.troubled.len().saturating_sub(shown);
-    let troubled = line
-        .troubled
-        .into_iter()
-        .take(shown)
-        .map(|it| Line { cells: vec![format!("  {}", it.name), it.kind, it.state, it.note], has_trouble: true });
-    let rest = (more > 0).then(|| Line {
-        cells: vec![format!("  and {more} more"), String::new(), String::new(), String::new()],
-        has_trouble: true,
-    });
-    std::iter::once(own).chain(troubled).chain(rest).collect()
 }
 
 /// A keyspace in a document: the reply as its own command prints it, and what is missing of it.

@@ -19,23 +19,17 @@ use vtflow_screen as screen;
 
 use super::{
     plan::Request,
-    view::{self, Format, Line, Reading, Screen, ShowArgs, View},
+    view::{self, Format, Reading, Screen, ShowArgs, View},
 };
 use crate::{
     cli::cluster::open::OpenCluster,
-    output::{
-        json::{Document, PlainList},
-        table::{Column, Fit},
-    },
+    output::json::{Document, PlainList},
 };
 
 const GET_KEYSPACE: &str = "/vtctlservice.Vtctld/GetKeyspace";
 const GET_KEYSPACES: &str = "/vtctlservice.Vtctld/GetKeyspaces";
 const FIND_SHARDS: &str = "/vtctlservice.Vtctld/FindAllShardsInKeyspace";
 const GET_TABLETS: &str = "/vtctlservice.Vtctld/GetTablets";
-
-/// Names under NOTE or DENIED in a table.
-const NAMES_SHOWN: usize = 3;
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct GetKeyspacesArgs {
@@ -90,23 +84,8 @@ impl View for GetKeyspacesArgs {
         if keyspaces.is_empty() {
             return Ok("No keyspaces.\n".into());
         }
-        let columns = [
-            Column { heading: "KEYSPACE", fit: Fit::Name(12) },
-            Column { heading: "TYPE", fit: Fit::Middle(12) },
-            Column { heading: "DURABILITY", fit: Fit::Middle(12) },
-            Column { heading: "SHARDS", fit: Fit::Whole },
-            Column { heading: "SERVING", fit: Fit::Whole },
-            Column { heading: "NOTE", fit: Fit::Rest },
-        ];
-        let number = |n: Option<usize>| n.map_or_else(|| view::UNKNOWN.into(), |n| n.to_string());
-        let lines: Vec<Line> = screen::keyspaces(&keyspaces.into_iter().zip(shards.clone()).collect::<Vec<_>>())
-            .into_iter()
-            .map(|line| Line {
-                cells: vec![line.name, line.kind, line.durability, number(line.shards), number(line.serving), line.note],
-                has_trouble: line.has_trouble,
-            })
-            .collect();
-        Ok(view::lines(&columns, &lines, self.show.width(screen.width)))
+        let lines = screen::keyspaces(&keyspaces.into_iter().zip(shards.clone()).collect::<Vec<_>>());
+        Ok(view::table(&screen::keyspace_table(&lines), self.show.width(screen.width)))
     }
 }
 
@@ -177,38 +156,9 @@ impl View for GetShardsArgs {
         if reply.shards.is_empty() {
             return Ok(format!("No shards in keyspace {keyspace}.\n"));
         }
-        let columns = [
-            Column { heading: "SHARD", fit: Fit::Name(8) },
-            Column { heading: "PRIMARY", fit: Fit::Whole },
-            Column { heading: "SERVING", fit: Fit::Whole },
-            Column { heading: "SINCE", fit: Fit::Whole },
-            Column { heading: "DENIED TABLES", fit: Fit::Middle(16) },
-            Column { heading: "NOTE", fit: Fit::Rest },
-        ];
-        let is_wide = self.show.output == Format::Wide;
-        let lines: Vec<Line> = screen::shards(&reply, screen.now)
-            .into_iter()
-            .map(|line| Line {
-                cells: vec![
-                    line.name,
-                    if line.primary.is_empty() { view::UNKNOWN.into() } else { line.primary },
-                    if line.is_serving { "yes".into() } else { "no".into() },
-                    view::seconds(line.primary_seconds),
-                    denied(&line.denied, is_wide),
-                    line.note,
-                ],
-                has_trouble: line.has_trouble,
-            })
-            .collect();
-        Ok(view::lines(&columns, &lines, self.show.width(screen.width)))
+        let lines = screen::shards(&reply, screen.now);
+        Ok(view::table(&screen::shard_table(&lines, self.show.extent()), self.show.width(screen.width)))
     }
-}
-
-fn denied(tables: &[String], is_wide: bool) -> String {
-    let shown = if is_wide { tables.len() } else { NAMES_SHOWN };
-    let more = tables.len().saturating_sub(shown);
-    let names = tables.iter().take(shown).map(String::as_str).collect::<Vec<_>>().join(", ");
-    if more == 0 { names } else { format!("{names} and {more} more") }
 }
 
 /// The names of all keyspaces, ascending, or why they cannot be had; and what is missing.
@@ -327,19 +277,7 @@ impl View for GetTabletsArgs {
         if lines.is_empty() {
             return Ok("No such tablets.\n".into());
         }
-        let columns = [
-            Column { heading: "TABLET", fit: Fit::Name(16) },
-            Column { heading: "SHARD", fit: Fit::Middle(12) },
-            Column { heading: "TYPE", fit: Fit::Whole },
-            Column { heading: "ADDRESS", fit: Fit::Middle(16) },
-            Column { heading: "SINCE", fit: Fit::Whole },
-            Column { heading: "NOTE", fit: Fit::Rest },
-        ];
-        let line = |line: screen::TabletLine| Line {
-            cells: vec![line.alias, line.place, line.kind, line.address, view::seconds(line.since_seconds), line.note],
-            has_trouble: line.has_trouble,
-        };
-        Ok(view::lines(&columns, &lines.into_iter().map(line).collect::<Vec<_>>(), self.show.width(screen.width)))
+        Ok(view::table(&screen::tablet_table(&lines), self.show.width(screen.width)))
     }
 }
 

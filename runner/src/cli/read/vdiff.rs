@@ -1,6 +1,6 @@
 //! `vtflow get vdiff KEYSPACE WORKFLOW [last|all|UUID]`: comparisons of source and target rows.
 
-use std::{fmt::Write, process::ExitCode};
+use std::process::ExitCode;
 
 use clap::Args;
 use prost::Message;
@@ -14,15 +14,9 @@ use vtflow_screen as screen;
 use super::{
     plan::Request,
     topology::unread,
-    view::{self, Format, Line, Reading, Screen, ShowArgs, View},
+    view::{self, Format, Reading, Screen, ShowArgs, View},
 };
-use crate::{
-    cli::cluster::open::OpenCluster,
-    output::{
-        table::{Column, Fit},
-        terminal,
-    },
-};
+use crate::{cli::cluster::open::OpenCluster, output::terminal};
 
 /// Which `VDiff` of which workflow.
 #[derive(Args, Clone, Debug)]
@@ -119,18 +113,7 @@ fn render(args: &VDiffArgs, output: Format, read: &VDiffs, now: Timestamp, width
         if list.is_empty() {
             return Ok(format!("No VDiffs of {of}.\n"));
         }
-        let columns = [
-            Column { heading: "VDIFF", fit: Fit::Name(16) },
-            Column { heading: "SHARD", fit: Fit::Whole },
-            Column { heading: "STATE", fit: Fit::Whole },
-            Column { heading: "STARTED", fit: Fit::Whole },
-            Column { heading: "NOTE", fit: Fit::Rest },
-        ];
-        let line = |line: screen::VDiffLine| Line {
-            has_trouble: line.has_trouble,
-            cells: vec![line.uuid, line.shard, line.state, view::ago(line.age_seconds), line.note],
-        };
-        return Ok(view::lines(&columns, &list.into_iter().map(line).collect::<Vec<_>>(), width));
+        return Ok(view::table(&screen::vdiff_list_table(&list), width));
     }
     let summary = screen::vdiff_summary(&args.keyspace, &args.workflow, &read.reply, read.all.as_ref(), now);
     // Without one, the client prints an empty object.
@@ -152,48 +135,11 @@ fn render(args: &VDiffArgs, output: Format, read: &VDiffs, now: Timestamp, width
 }
 
 fn screen(of: &str, summary: &screen::VDiffSummary, width: Option<usize>) -> String {
-    let mut out = format!("{of}  {}\n", summary.uuid).trim_end().to_owned();
-    out.push('\n');
-    for note in std::iter::once(&summary.verdict).chain(&summary.notes).filter(|text| !text.is_empty()) {
-        let _ = writeln!(out, "{note}");
-    }
-    let ago = summary.age_seconds.map_or_else(String::new, |age| format!(", {} ago", screen::duration(age)));
-    for (what, time, ago) in [("started", &summary.started_at, ago.as_str()), ("completed", &summary.completed_at, "")] {
-        if !time.is_empty() {
-            let _ = writeln!(out, "{what} {time} UTC{ago}");
-        }
-    }
-    let out = out.lines().map(|line| terminal::printable(line) + "\n").collect::<String>();
-    let column = |heading| Column { heading, fit: Fit::Whole };
-    let first = summary.by_shard.iter().find(|part| !part.uuid.is_empty()).map(|part| part.uuid.to_lowercase());
-    let has_uuids = summary.by_shard.iter().any(|part| !part.uuid.is_empty() && Some(part.uuid.to_lowercase()) != first);
-    let shards: Vec<Line> = summary
-        .by_shard
-        .iter()
-        .map(|part| {
-            let uuid = has_uuids.then(|| part.uuid.clone());
-            let cells = vec![part.shard.clone(), part.state.clone(), part.rows.clone(), part.note.clone()];
-            Line { cells: uuid.into_iter().chain(cells).collect(), has_trouble: part.has_trouble }
-        })
-        .collect();
-    let tables: Vec<Line> = summary
-        .tables
-        .iter()
-        .map(|table| Line {
-            cells: vec![table.table.clone(), table.state.clone(), screen::count(table.rows_compared), table.note.clone()],
-            has_trouble: table.has_trouble,
-        })
-        .collect();
-    let note = || Column { heading: "NOTE", fit: Fit::Rest };
-    let uuid = has_uuids.then_some(Column { heading: "VDIFF", fit: Fit::Whole });
-    let columns: Vec<Column> = uuid.into_iter().chain([column("SHARD"), column("STATE"), column("ROWS"), note()]).collect();
-    let shards = view::lines(&columns, &shards, width);
-    if tables.is_empty() {
-        return format!("{out}\n{shards}");
-    }
-    let name = Column { heading: "TABLE", fit: Fit::Middle(12) };
-    let tables = view::lines(&[name, column("STATE"), column("ROWS"), note()], &tables, width);
-    format!("{out}\n{shards}\n{tables}")
+    let title = format!("{of}  {}", summary.uuid).trim_end().to_owned();
+    let said = std::iter::once(title).chain(summary.lines()).collect::<Vec<_>>().join("\n");
+    let said: String = said.lines().map(|line| terminal::printable(line) + "\n").collect();
+    let tables = screen::vdiff_tables(summary).iter().map(|table| view::table(table, width)).collect::<Vec<_>>().join("\n");
+    format!("{said}\n{tables}")
 }
 
 pub(crate) async fn run(cluster: &OpenCluster, args: GetVDiffArgs) -> anyhow::Result<ExitCode> {

@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 use prost::Message;
 use serde::Serialize;
 use vtflow_planner::{Call, CallOptions, Failure, Reply, Status, Timestamp};
+use vtflow_screen::{Extent, Kind, Row, Table};
 
 use crate::{
     cli::{cluster::open::OpenCluster, duration, failures},
@@ -176,23 +177,34 @@ fn redraw(text: &str, before: &str, is_terminal: bool) -> String {
     format!("{clear}{}", marked.concat())
 }
 
-/// One row of a table for people.
-pub(crate) struct Line {
-    pub(crate) cells: Vec<String>,
-    pub(crate) has_trouble: bool,
-}
-
-/// Lays lines out under headings; those in trouble are coloured where there is colour.
-pub(crate) fn lines(columns: &[Column], lines: &[Line], width: Option<usize>) -> String {
-    let rows: Vec<Vec<String>> =
-        lines.iter().map(|line| line.cells.iter().map(|cell| terminal::printable(cell)).collect()).collect();
-    let pieces = lay_out(&laid_out(columns), &rows, width);
-    let troubled = std::iter::once(false).chain(lines.iter().map(|line| line.has_trouble));
+/// Lays a table out, headings in capitals; rows in trouble are coloured where there is colour.
+pub(crate) fn table(table: &Table, width: Option<usize>) -> String {
+    let headings: Vec<String> = table.columns.iter().map(|column| column.heading.to_uppercase()).collect();
+    let fit = |kind| match kind {
+        Kind::Word => Fit::Whole,
+        Kind::Text(least) => Fit::Middle(least),
+        Kind::Name(least) => Fit::Name(least),
+        Kind::Note => Fit::Rest,
+    };
+    let columns: Vec<Column<'_>> =
+        headings.iter().zip(&table.columns).map(|(heading, column)| Column { heading, fit: fit(column.kind) }).collect();
+    let rows: Vec<Vec<String>> = table.rows.iter().map(cells).collect();
+    let pieces = lay_out(&laid_out(&columns), &rows, width);
+    let troubled = std::iter::once(false).chain(table.rows.iter().map(|row| row.has_trouble));
     let coloured = |(piece, has_trouble): (&String, bool)| {
         let line = |line: &str| if has_trouble { terminal::on_stdout(Style::Trouble, line) + "\n" } else { format!("{line}\n") };
         piece.lines().map(line).collect::<String>()
     };
     pieces.iter().zip(troubled).map(coloured).collect()
+}
+
+/// The cells of a row; those of one that says more of the row above are indented.
+fn cells(row: &Row) -> Vec<String> {
+    let mut cells: Vec<String> = row.cells.iter().map(|cell| terminal::printable(cell)).collect();
+    if let Some(first) = cells.first_mut().filter(|_| row.is_beneath) {
+        first.insert_str(0, "  ");
+    }
+    cells
 }
 
 /// The columns as they are laid out: what is shortened on a screen is whole elsewhere, so that whoever searches finds what is there.
@@ -235,24 +247,6 @@ pub(crate) fn document(format: Format, value: &impl Serialize) -> Option<Result<
     }
 }
 
-/// What stands for a number that is not known.
-pub(crate) const UNKNOWN: &str = "–";
-
-/// A name as people read it: one that is empty is seen, too.
-pub(crate) fn name(name: &str) -> String {
-    if name.is_empty() { vtflow_screen::quoted(name) } else { name.to_owned() }
-}
-
-/// Seconds as people read them.
-pub(crate) fn seconds(seconds: Option<i64>) -> String {
-    seconds.map_or_else(|| UNKNOWN.into(), vtflow_screen::duration)
-}
-
-/// How long ago something was.
-pub(crate) fn ago(seconds: Option<i64>) -> String {
-    seconds.map_or_else(|| UNKNOWN.into(), |seconds| format!("{} ago", vtflow_screen::duration(seconds)))
-}
-
 impl ShowArgs {
     /// Whether it is for eyes.
     pub(crate) fn is_for_people(&self) -> bool {
@@ -262,6 +256,11 @@ impl ShowArgs {
     /// The width to lay out for: none when everything is wanted.
     pub(crate) fn width(&self, width: Option<usize>) -> Option<usize> {
         if self.output == Format::Wide { None } else { width }
+    }
+
+    /// How much of a long list within a cell is wanted, or of rows beneath another.
+    pub(crate) fn extent(&self) -> Extent {
+        if self.output == Format::Wide { Extent::All } else { Extent::Some }
     }
 }
 

@@ -9,19 +9,16 @@ use vtflow_planner::{
     proto::vtctldata::{GetWorkflowsRequest, GetWorkflowsResponse},
     rpc,
 };
-use vtflow_screen::{self as screen, SourceShards};
+use vtflow_screen::{self as screen, Counted, SourceShards};
 
 use super::{
     describe,
     overview::{Overview, Part},
-    view::{self, Format, Line, Reading, Screen, ShowArgs, View},
+    view::{self, Format, Reading, Screen, ShowArgs, View},
 };
 use crate::{
     cli::{args::WorkflowsArgs, cluster::open::OpenCluster},
-    output::{
-        json::Document,
-        table::{Column, Fit},
-    },
+    output::json::Document,
 };
 
 #[derive(Args, Clone, Debug)]
@@ -135,12 +132,12 @@ impl View for WorkflowsOf {
         if workflows.is_empty() {
             return Ok(screen::nothing(&self.call(), screen.failures) + "\n");
         }
-        Ok(lines(&workflows, self.show.width(screen.width)))
+        Ok(view::table(&screen::workflow_table(&workflows), self.show.width(screen.width)))
     }
 }
 
 impl Part for WorkflowsOf {
-    const HEADING: &'static str = "WORKFLOWS";
+    const COUNTED: Counted = Counted::Workflows;
     const MESSAGE: &'static str = "vtctldata.GetWorkflowsResponse";
 
     fn reply(read: &Found) -> &[u8] {
@@ -154,31 +151,4 @@ impl Part for WorkflowsOf {
             .map(Into::into)
             .collect())
     }
-}
-
-fn lines(workflows: &[screen::WorkflowLine], width: Option<usize>) -> String {
-    let columns = [
-        Column { heading: "WORKFLOW", fit: Fit::Name(12) },
-        Column { heading: "TYPE", fit: Fit::Middle(8) },
-        Column { heading: "FROM", fit: Fit::Middle(8) },
-        Column { heading: "TO", fit: Fit::Middle(8) },
-        Column { heading: "STREAMS", fit: Fit::Whole },
-        Column { heading: "LAG", fit: Fit::Whole },
-        Column { heading: "COPIED", fit: Fit::Whole },
-        Column { heading: "NOTE", fit: Fit::Rest },
-    ];
-    let row = |line: &screen::WorkflowLine| Line {
-        cells: vec![
-            view::name(&line.name),
-            line.kind.clone(),
-            line.source.clone(),
-            line.target.clone(),
-            line.streams.clone(),
-            view::seconds(line.lag_seconds),
-            line.copied.clone(),
-            line.note.clone(),
-        ],
-        has_trouble: line.has_trouble,
-    };
-    view::lines(&columns, &workflows.iter().map(row).collect::<Vec<_>>(), width)
 }

@@ -1,7 +1,7 @@
 // The picture of a workflow: source shards on the left, target shards on the right, each as high as the part of the key range
 // that it owns, and a band for each stream.
 //
-// A band's colour and dash say its state, its thickness how many rows it has copied; its label says all of it in words.
+// A band's colour and dash say its state, its thickness how many rows it has copied; its label, the planner's, says all of it in words.
 
 import { svg } from "../dom.js";
 import { logarithmic } from "../scale.js";
@@ -99,7 +99,7 @@ function bands(drawn, sources, targets, onOpen) {
     const x2 = WIDTH - LANE;
     const middle = (x1 + x2) / 2;
     const d = `M${x1},${y1}C${middle},${y1} ${middle},${y2} ${x2},${y2}`;
-    const label = describe(band, drawn);
+    const { label } = band;
     const group = svg(
       "g",
       { class: `band ${band.state.toLowerCase()}`, tabindex: 0, role: "button", "aria-label": label },
@@ -115,17 +115,4 @@ function bands(drawn, sources, targets, onOpen) {
     });
     return group;
   });
-}
-
-/** A band in words. */
-export function describe(band, drawn) {
-  const source = drawn.sources[band.source];
-  const target = drawn.targets[band.target];
-  const from = source ? `${source.keyspace}/${source.shard}` : "unknown";
-  const parts = [`${from} to ${target.keyspace}/${target.shard}`, `stream ${band.id || "not known"} on ${band.tablet}`, band.state];
-  if (band.lag_seconds !== undefined && band.lag_seconds !== null) parts.push(`lag ${band.lag_seconds} s`);
-  parts.push(`${band.rows_copied.toLocaleString("en")} rows copied`);
-  if (band.tables_left) parts.push(`${band.tables_left} tables to copy`);
-  if (band.message) parts.push(band.message);
-  return parts.join(", ");
 }

@@ -4,29 +4,29 @@
 
 import { el } from "../dom.js";
 import { linear, ticks } from "../scale.js";
-import { bytes, outcome, place, size, subject, time, told, whom } from "./asks.js";
+import { size, time } from "./units.js";
 
 /** More bars than this are shown only when asked for: the slowest stay. */
 const BARS = 200;
 
 /**
- * @param {object} trace
+ * @param {object[]} asks those of a trace, each with the planner's `words`
+ * @param {number} took the trace's microseconds
  * @param {(ask: object) => void} onOpen called with the ask whose bar was chosen
  */
-export function waterfall(trace, onOpen) {
-  const asks = trace.asks;
-  const end = Math.max(1, trace.took_us, ...asks.map((ask) => ask.answered_us ?? 0));
+export function waterfall(asks, took, onOpen) {
+  const end = Math.max(1, took, ...asks.map((ask) => ask.answered_us ?? 0));
   const scale = linear(end, 100);
   const slowest = slowestTablet(asks);
   const list = el("ol", { class: "bars", "aria-label": "Asks by time" });
   const fill = (shown) => list.replaceChildren(...shown.map((ask) => bar(ask, scale, end, ask === slowest, onOpen)));
-  const figure = el("section", { class: "waterfall" }, el("h2", {}, "Asks"), summary(asks, trace, slowest), axis(scale, end), list);
+  const figure = el("section", { class: "waterfall" }, el("h2", {}, "Asks"), summary(asks, took, slowest), axis(scale, end), list);
   if (asks.length <= BARS) {
     fill(asks);
     return figure;
   }
-  const took = (ask) => (ask.answered_us ?? end) - ask.asked_us;
-  const kept = new Set([...asks].sort((a, b) => took(b) - took(a)).slice(0, BARS));
+  const wait = (ask) => (ask.answered_us ?? end) - ask.asked_us;
+  const kept = new Set([...asks].sort((a, b) => wait(b) - wait(a)).slice(0, BARS));
   fill(asks.filter((ask) => kept.has(ask)));
   const more = el("button", { type: "button", class: "more" }, `Show the ${asks.length - BARS} faster ones too`);
   more.addEventListener("click", () => {
@@ -37,14 +37,14 @@ export function waterfall(trace, onOpen) {
   return figure;
 }
 
-function summary(asks, trace, slowest) {
-  const failed = asks.filter((ask) => outcome(ask) === "failed").length;
-  const received = asks.reduce((sum, ask) => sum + bytes(ask.answer), 0);
+function summary(asks, took, slowest) {
+  const failed = asks.filter((ask) => ask.words.outcome === "failed").length;
+  const received = asks.reduce((sum, ask) => sum + ask.words.bytes, 0);
   const rounds = Math.max(0, ...asks.map((ask) => ask.round));
-  const text = `${asks.length} asks in ${rounds} rounds, ${time(trace.took_us)}, ${size(received)} received`;
+  const text = `${asks.length} asks in ${rounds} rounds, ${time(took)}, ${size(received)} received`;
   const parts = [text];
   if (failed) parts.push(`${failed} failed`);
-  if (slowest) parts.push(`slowest: ${whom(slowest.what)}, ${time(slowest.answered_us - slowest.asked_us)}`);
+  if (slowest) parts.push(`slowest: ${slowest.words.whom}, ${time(slowest.answered_us - slowest.asked_us)}`);
   return el("p", { class: "sum" }, parts.join(" · "));
 }
 
@@ -67,17 +67,16 @@ function bar(ask, scale, last, isSlowest, onOpen) {
   const sent = Math.min(Math.max(ask.sent_us ?? start, start), answered);
   const part = (kind, from, to) =>
     el("i", { class: kind, style: `left:${scale(from)}%;width:${Math.max(scale(to) - scale(from), kind === "waiting" ? 0.4 : 0)}%` });
-  const how = outcome(ask);
-  const name = `${whom(ask.what)} ${subject(ask.what)}`;
+  const { whom, place, what, outcome: how, text } = ask.words;
   const times = [`round ${ask.round}`, `asked at ${time(start)}`];
   if (ask.sent_us !== undefined && ask.sent_us !== null && ask.sent_us > start) times.push(`sent at ${time(ask.sent_us)}`);
   times.push(ask.answered_us === undefined || ask.answered_us === null ? "never answered" : `answered at ${time(ask.answered_us)}`);
-  const title = [name, place(ask.what), times.join(", "), told(ask)].filter(Boolean).join("\n");
+  const title = [`${whom} ${what}`, place, times.join(", "), text].filter(Boolean).join("\n");
   const button = el(
     "button",
     { type: "button", class: `bar ${how}${isSlowest ? " slowest" : ""}`, title, "aria-label": title.replaceAll("\n", ", ") },
-    el("span", { class: "who" }, whom(ask.what)),
-    el("span", { class: "what" }, [subject(ask.what), place(ask.what)].filter(Boolean).join("  ")),
+    el("span", { class: "who" }, whom),
+    el("span", { class: "what" }, [what, place].filter(Boolean).join("  ")),
     el("span", { class: "track" }, part("queued", start, sent), part("waiting", sent, answered)),
     el("span", { class: "end" }, how === "ok" ? time(answered - start) : how === "none" ? "no answer" : how),
   );

@@ -2,6 +2,7 @@
 // first; a keyspace that is opened is a fresh trace that this page's planner replays.
 
 import { button, el, problem } from "../dom.js";
+import { table } from "../table.js";
 import { trace } from "./replay.js";
 
 /** Milliseconds between two readings. */
@@ -25,9 +26,10 @@ export function mount(root, app) {
     const call = { path: "/vtctlservice.Vtctld/GetKeyspaces", request: { text: "" }, options: {} };
     const recorded = await app.server.trace(call);
     const replayed = app.planner.replay(recorded);
+    const shown = app.planner.show(recorded.call.path, replayed.reply, recorded.now);
     const error = replayed.reply?.result?.error;
-    if (error) throw new Error(error.message);
-    return app.planner.show(recorded.call.path, replayed.reply, recorded.now).keyspaces;
+    if (error) throw Object.assign(new Error(error.message), { nextStep: shown.next_step });
+    return shown.keyspaces;
   }
 
   function buttons(names) {
@@ -91,7 +93,7 @@ export function mount(root, app) {
         const now = JSON.stringify(lines);
         if (now !== last && !body.contains(document.activeElement)) {
           last = now;
-          shown("All keyspaces", [overviewTable("Workflows", lines.workflows), overviewTable("Migrations", lines.migrations)]);
+          shown("All keyspaces", lines.tables.map((of) => table(of, { class: "overview" })));
         }
       } else {
         const recorded = await app.server.trace(app.planner.call({ kind: "workflows", keyspace, logs: true }));
@@ -106,8 +108,8 @@ export function mount(root, app) {
       app.quiet();
     } catch (error) {
       if (isLate()) return;
-      if (!last) body.replaceChildren(problem(`There is no live cluster here: ${error.message}`, "Serve this page with vtflow serve or vtflow demo --serve, or open a trace in Replay."));
-      else app.say(`The last reading failed: ${error.message}`, "What is shown is the reading before. The next try is under way.");
+      if (!last) body.replaceChildren(problem(`There is no live cluster here: ${error.message}`, error.nextStep, "Serve this page with vtflow serve or vtflow demo --serve, or open a trace in Replay."));
+      else app.say(`The last reading failed: ${error.message}`, error.nextStep, "What is shown is the reading before. The next try is under way.");
     }
     timer = setTimeout(refresh, PAUSE);
   }
@@ -117,17 +119,4 @@ export function mount(root, app) {
     isGone = true;
     clearTimeout(timer);
   };
-}
-
-const link = (keyspace) => el("a", { href: `#live?${new URLSearchParams({ keyspace })}` }, keyspace);
-
-/** A row for each keyspace, and below it one for each workflow, or migration, in trouble. */
-function overviewTable(what, lines) {
-  const head = ["Keyspace", what, "State", "Note"];
-  const row = (attributes, ...cells) => el("tr", attributes, ...cells.map((cell) => el("td", {}, cell)));
-  const rows = lines.flatMap((line) => [
-    row({ class: line.has_trouble ? "trouble" : null }, link(line.keyspace), String(line.count ?? "–"), line.state, [line.note, line.kinds].filter(Boolean).join("; ")),
-    ...line.troubled.map((it) => row({ class: "trouble beneath" }, it.name, it.kind, it.state, it.note)),
-  ]);
-  return el("div", { class: "scroll", tabindex: 0 }, el("table", { class: "overview" }, el("thead", {}, el("tr", {}, ...head.map((text) => el("th", { scope: "col" }, text)))), el("tbody", {}, ...rows)));
 }

@@ -1,6 +1,6 @@
 // Plan: a request and a topology; what would be asked, round by round and tablet by tablet, with the exact statements.
 
-import { button, el, problem } from "../dom.js";
+import { button, el, missing, problem } from "../dom.js";
 import { highlighted } from "../sql.js";
 import { keyspacesOf, recordsOf } from "../topology.js";
 
@@ -171,12 +171,10 @@ function refusal({ message, accepted, before, at, after }) {
 
 const count = (n, what) => `${n} ${what}${n === 1 ? "" : "s"}`;
 
-function result({ plan, failures, refused, statements }, kind) {
+function result({ plan, missing: lacks, refused, next_step, statements }, kind) {
   const out = [];
-  if (refused) out.push(problem("Refused, nothing would be asked of a tablet:", refused.message));
-  for (const failure of failures) {
-    out.push(el("p", { class: "missing" }, `${failure.keyspace}/${failure.shard} ${failure.tablet ?? ""}: ${failure.message}`));
-  }
+  if (refused) out.push(problem("Refused, nothing would be asked of a tablet:", refused.message, next_step));
+  if (lacks) out.push(missing(lacks));
   const rounds = Map.groupBy ? Map.groupBy(plan.asks, (ask) => ask.round) : grouped(plan.asks);
   for (const [round, asks] of rounds) {
     const reads = asks.filter((ask) => ask.kind !== "call");

@@ -1,10 +1,11 @@
 // Replay: a trace, the planner run over it again here, its asks by time, and what came of it.
 
-import { el, problem } from "../dom.js";
-import { told, whom, subject, place, time } from "../replay/asks.js";
-import { picture, describe } from "../replay/picture.js";
+import { el, missing, problem } from "../dom.js";
+import { picture } from "../replay/picture.js";
 import { record, rowsOf } from "../replay/rows.js";
+import { time } from "../replay/units.js";
 import { waterfall } from "../replay/waterfall.js";
+import { table } from "../table.js";
 
 export function mount(root, app) {
   const traces = app.traces ?? [app.sample];
@@ -27,14 +28,17 @@ export function mount(root, app) {
 export function trace(recorded, app) {
   let replayed;
   let shown;
+  let asks;
   try {
     replayed = app.planner.replay(recorded);
     shown = app.planner.show(recorded.call.path, replayed.reply, recorded.now, recorded.call);
+    const words = app.planner.asks(recorded);
+    asks = recorded.asks.map((ask, at) => ({ ...ask, words: words[at] }));
   } catch (error) {
     return problem(`This trace cannot be replayed: ${error.message}`, "It may be damaged, or of another vtflow.");
   }
   const detail = el("section", { class: "detail", "aria-live": "polite", tabindex: "-1" });
-  const left = el("div", {}, verdict(recorded, replayed, app), waterfall(recorded, (ask) => detail.replaceChildren(...askDetail(ask, app))), detail);
+  const left = el("div", {}, verdict(recorded, replayed, app), waterfall(asks, recorded.took_us, (ask) => detail.replaceChildren(...askDetail(ask, app))), detail);
   const right = el("div", {}, ...result(replayed, shown, recorded, app));
   return el("div", { class: "two replay" }, right, left);
 }
@@ -48,38 +52,42 @@ function verdict(recorded, { differences }, app) {
   return el("div", { class: "problem" }, el("strong", {}, "Replayed here, it goes another way:"), el("ul", {}, ...differences.map((text) => el("li", {}, text))));
 }
 
-function result({ reply }, { workflows, migrations, keyspaces }, recorded, app) {
+function result({ reply }, { workflows, keyspaces, title, notes, tables, missing: lacks, next_step }, recorded, app) {
   const out = [];
   const error = reply?.result?.error;
-  if (error) out.push(problem("The request failed:", error.message));
-  const missing = reply?.failures ?? [];
-  if (missing.length) {
-    out.push(el("div", { class: "problem" }, el("strong", {}, `${missing.length} of it missing`), el("ul", {}, ...missing.map((failure) => el("li", {}, `${failure.keyspace}/${failure.shard ?? ""} ${failure.tablet ?? ""}: ${failure.message}`)))));
+  if (error) out.push(problem("The request failed:", error.message, next_step));
+  if (lacks) out.push(missing(lacks));
+  const problems = out.length;
+  for (const note of notes) out.push(el("p", {}, note));
+  if (workflows.length) {
+    const [{ columns, rows }] = tables;
+    workflows.forEach((workflow, at) => out.push(card(workflow, columns, rows[at], recorded, app, at === 0)));
+  } else {
+    tables.forEach((of) => out.push(table(of)));
   }
-  if (workflows.length) out.push(el("h2", {}, "Workflows"));
-  workflows.forEach((workflow, at) => out.push(card(workflow, recorded, app, at === 0)));
-  if (migrations.length) out.push(el("h2", {}, "Schema migrations"), migrationTable(migrations));
-  if (keyspaces.length) out.push(el("h2", {}, "Keyspaces"), el("ul", {}, ...keyspaces.map((name) => el("li", {}, name))));
+  if (keyspaces.length) out.push(el("ul", {}, ...keyspaces.map((name) => el("li", {}, name))));
+  if (title && out.length > problems) out.splice(problems, 0, el("h2", {}, title));
   if (!out.length) out.push(el("p", { class: "quiet" }, app.planner.nothing(recorded.call, reply)));
   return out;
 }
 
-function card({ line, description, picture: drawn }, recorded, app, isOpen) {
+/** A workflow: its row as the summary, its streams as a picture. */
+function card({ description, picture: drawn }, columns, row, recorded, app, isOpen) {
   const detail = el("div", { class: "detail", "aria-live": "polite" });
   const onOpen = (band) => {
-    const tables = rowsOf(recorded, band, app.planner.table);
-    const rows = tables.length ? tables.map(record) : [el("p", { class: "quiet" }, "The trace has no rows of this stream.")];
-    detail.replaceChildren(el("h3", {}, describe(band, drawn)), ...rows);
+    const found = rowsOf(recorded, band, app.planner.table);
+    const rows = found.length ? found.map(record) : [el("p", { class: "quiet" }, "The trace has no rows of this stream.")];
+    detail.replaceChildren(el("h3", {}, band.label), ...rows);
     detail.scrollIntoView({ block: "nearest" });
   };
-  const facts = [`${line.source} → ${line.target}`, line.streams];
-  if (line.lag_seconds !== null && line.lag_seconds !== undefined) facts.push(`lag ${line.lag_seconds} s`);
-  facts.push(`copied: ${line.copied}`);
+  const cells = columns.map(({ heading, kind }, at) => ({ heading, kind, text: row.cells[at] })).filter(({ text }) => text);
+  const notes = cells.filter(({ kind }) => kind === "note");
+  const [name, ...facts] = cells.filter(({ kind }) => kind !== "note");
   return el(
     "details",
-    { class: `workflow${line.has_trouble ? " trouble" : ""}`, open: isOpen },
-    el("summary", {}, el("b", {}, line.name), el("span", { class: "kind" }, line.kind), el("span", { class: "facts" }, facts.join(" · "))),
-    line.note ? el("p", { class: "note" }, line.note) : null,
+    { class: `workflow${row.has_trouble ? " trouble" : ""}`, open: isOpen },
+    el("summary", {}, el("b", {}, name.text), ...facts.map(({ heading, text }) => el("span", { class: "fact" }, `${heading.toLowerCase()} `, el("span", {}, text)))),
+    ...notes.map(({ text }) => el("p", { class: "note" }, text)),
     el("div", { class: "scroll" }, picture(drawn, onOpen)),
     legend(drawn),
     detail,
@@ -92,20 +100,15 @@ function legend(drawn) {
   return el("p", { class: "legend" }, ...states.map((state) => el("span", { class: `key ${state.toLowerCase()}` }, state)), el("span", { class: "quiet" }, "thicker: more rows copied · choose a band to see its rows"));
 }
 
-function migrationTable(migrations) {
-  const head = ["Migration", "Table", "Status", "Shards", "Note"];
-  const rows = migrations.map((line) => el("tr", { class: line.has_trouble ? "trouble" : null }, ...[line.uuid, line.table, line.status, line.counted, line.note].map((text) => el("td", {}, text))));
-  return el("div", { class: "scroll", tabindex: 0 }, el("table", {}, el("thead", {}, el("tr", {}, ...head.map((text) => el("th", { scope: "col" }, text)))), el("tbody", {}, ...rows)));
-}
-
 function askDetail(ask, app) {
   const took = ask.answered_us === undefined || ask.answered_us === null ? "no answer" : `answered in ${time(ask.answered_us - ask.asked_us)}`;
-  const table = ask.answer ? app.planner.table(ask.what, ask.answer) : null;
+  const { whom, place, what, text } = ask.words;
+  const rows = ask.answer ? app.planner.table(ask.what, ask.answer) : null;
   const statement = ask.what.about?.statement;
   return [
-    el("h3", {}, [whom(ask.what), place(ask.what), subject(ask.what)].filter(Boolean).join("  ")),
-    el("p", {}, `round ${ask.round}, ${took}: ${told(ask)}`),
-    table ? record({ title: `${table.rows.length} rows`, statement, ...table }) : statement ? el("code", { class: "statement" }, statement) : null,
+    el("h3", {}, [whom, place, what].filter(Boolean).join("  ")),
+    el("p", {}, `round ${ask.round}, ${took}: ${text}`),
+    rows ? record({ title: `${rows.rows.length} rows`, statement, ...rows }) : statement ? el("code", { class: "statement" }, statement) : null,
   ];
 }
 

@@ -5,7 +5,7 @@
 //!
 //! Facts: `go/vt/vttablet/onlineddl/executor.go` (review of running migrations, cut-over, completion in order).
 
-use super::{
+use crate::{
     health::{self, Health, age, is_recent, silence, silent_for},
     words::{duration, message, some},
 };

@@ -1,14 +1,17 @@
 //! All keyspaces at a glance: one line each, trouble first, with what is in trouble beneath.
 //!
 //! A keyspace that could not be read is unknown and never left out; what is missing of one that could is said in its line. The lines rest on
-//! those of [`super::workflows()`] and [`super::migrations()`], so that the overview and a keyspace's own screen cannot differ.
+//! those of [`super::workflows()`] and [`crate::migrations()`], so that the overview and a keyspace's own screen cannot differ.
+
+mod columns;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message;
 use serde::Serialize;
 
-use super::{
+pub use self::columns::{Counted, overview_table};
+use crate::{
     around::SourceShards,
     migrations::{Beside, MigrationLine},
     words::{plural, some},
@@ -136,7 +139,7 @@ pub fn workflows_read(
     let read = |bytes: &[u8]| {
         let reply = decoded::<GetWorkflowsResponse>(bytes)?;
         let sources = source_keyspaces(&reply.workflows).into_iter().map(|source| (source.clone(), known(&source))).collect();
-        let lines = super::workflows_with(&GetWorkflowsRequest::default(), &reply, &sources, now);
+        let lines = crate::workflows_with(&GetWorkflowsRequest::default(), &reply, &sources, now);
         Ok(lines.into_iter().map(Into::into).collect())
     };
     read_of(keyspace, workflows, shards.get(keyspace), read)
@@ -183,7 +186,7 @@ pub fn migrations_read(
             is_whole: true,
             is_newest_first: false,
         };
-        Ok(super::migrations(&reply, beside, now).into_iter().map(Into::into).collect())
+        Ok(crate::migrations(&reply, beside, now).into_iter().map(Into::into).collect())
     };
     let mut of = read_of(keyspace, migrations, Some(shards), read);
     if has_open {

@@ -4,23 +4,31 @@
 //! workflow speaks of the same `VDiff`. A time that is none, such as the zero date, is not shown.
 //! Facts: `go/cmd/vtctldclient/command/vreplication/vdiff/vdiff.go`, v18 to v24, without `--verbose`.
 
+mod columns;
+mod progress;
+mod tables;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use super::{
-    health::AHEAD_SECONDS,
-    words::{count, duration, message, some},
+pub use self::{
+    columns::{vdiff_list_table, vdiff_tables},
+    tables::VDiffTable,
 };
+use self::{
+    progress::{Its, age, moment, pending, progress},
+    tables::Tables,
+};
+use crate::words::{count, message, some};
 use vtflow_planner::{
     contract::Timestamp,
-    formats::{RowError, quote::excerpt, time::parse_datetime},
+    formats::RowError,
     proto::{tabletmanagerdata::VDiffResponse, vtctldata::VDiffShowResponse},
     sidecar::{Row, RowSet},
 };
-
-/// Seconds without a sign of life after which a `VDiff` that has started is said to make no progress, and after which one should have started.
-const STUCK_SECONDS: i64 = 1_800;
 
 /// Names of shards in a line.
 const NAMES_SHOWN: usize = 4;
@@ -127,23 +135,6 @@ pub struct VDiffShard {
     /// What there is to say of it. Empty when there is nothing.
     pub note: String,
     /// Whether it is in trouble.
-    pub has_trouble: bool,
-}
-
-/// One table on all shards.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct VDiffTable {
-    /// Its name.
-    pub table: String,
-    /// The states that its shards are in, with commas between.
-    pub state: String,
-    /// Rows compared so far.
-    pub rows_compared: i64,
-    /// Whether rows differ.
-    pub has_mismatch: bool,
-    /// How many differ, and how, where its shards' reports say so.
-    pub note: String,
-    /// Whether it failed, or rows differ.
     pub has_trouble: bool,
 }
 
@@ -364,137 +355,6 @@ fn verdict(sum: &VDiffSummary, state: &str, (is_one, is_clear): (bool, bool), ha
     said.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
-/// The parts of each table, summed up over shards.
-#[derive(Default)]
-struct Tables {
-    by_name: BTreeMap<String, VDiffTable>,
-    states: BTreeMap<String, BTreeSet<String>>,
-    reports: BTreeMap<String, Report>,
-    /// Those of which a report cannot be read.
-    unread: BTreeSet<String>,
-}
-
-/// What a table's report counts. Source: `go/vt/vttablet/tabletmanager/vdiff/report.go:DiffReport`.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-struct Report {
-    mismatched_rows: i64,
-    extra_rows_source: i64,
-    extra_rows_target: i64,
-}
-
-impl Report {
-    fn add(&mut self, other: Self) {
-        self.mismatched_rows = self.mismatched_rows.saturating_add(other.mismatched_rows);
-        self.extra_rows_source = self.extra_rows_source.saturating_add(other.extra_rows_source);
-        self.extra_rows_target = self.extra_rows_target.saturating_add(other.extra_rows_target);
-    }
-
-    fn differs(self) -> bool {
-        self.mismatched_rows > 0 || self.extra_rows_source > 0 || self.extra_rows_target > 0
-    }
-
-    fn text(self) -> String {
-        let parts = [
-            (self.mismatched_rows, "not alike"),
-            (self.extra_rows_source, "only in the source"),
-            (self.extra_rows_target, "only in the target"),
-        ];
-        let said: Vec<String> = parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{} {what}", count(*n))).collect();
-        if said.is_empty() { "rows differ".into() } else { format!("rows differ: {}", said.join(", ")) }
-    }
-}
-
-impl Tables {
-    /// Takes one shard's row of a table; whether rows differ, and what cannot be read of it.
-    fn add(&mut self, row: &Row<'_>, compared: i64) -> (bool, Option<String>) {
-        let (name, text) = (row.text("table_name"), row.text("report"));
-        let read = match text.trim_start().as_bytes().first() {
-            None => Ok(None),
-            Some(b'{' | b'n') => serde_json::from_str::<Option<Report>>(&text).map_err(|error| error.to_string()),
-            Some(_) => Err("it is no JSON object".to_owned()),
-        };
-        let said = row.text("has_mismatch");
-        let unread = match (&read, said.as_str()) {
-            (Err(error), _) => Some(format!("the report of {name} cannot be read: {error}")),
-            (_, "0" | "1") => None,
-            // Of no table at all, or of one that has not begun.
-            (_, "") if name.is_empty() || row.value("has_mismatch").is_some() && row.text("table_state") != "completed" => None,
-            (_, said) => Some(format!("has_mismatch of {name} cannot be read: {}", excerpt(said.as_bytes()))),
-        };
-        let report = read.ok().flatten().unwrap_or_default();
-        let differs = said == "1" || report.differs();
-        if name.is_empty() {
-            return (differs, unread);
-        }
-        if unread.is_some() {
-            self.unread.insert(name.clone());
-        }
-        self.states.entry(name.clone()).or_default().insert(row.text("table_state"));
-        self.reports.entry(name.clone()).or_default().add(report);
-        let table = self.by_name.entry(name).or_default();
-        table.rows_compared = table.rows_compared.saturating_add(compared);
-        table.has_mismatch |= differs;
-        (differs, unread)
-    }
-
-    fn lines(self) -> Vec<VDiffTable> {
-        let Self { by_name, states, reports, unread } = self;
-        let line = |(name, table): (String, VDiffTable)| {
-            let its: Vec<&str> = states.get(&name).into_iter().flatten().map(String::as_str).collect();
-            let report = reports.get(&name).copied().unwrap_or_default();
-            VDiffTable {
-                state: its.join(", "),
-                note: match (table.has_mismatch, unread.contains(&name)) {
-                    (true, _) => report.text(),
-                    (false, true) => "whether rows differ is not known".into(),
-                    (false, false) => String::new(),
-                },
-                has_trouble: table.has_mismatch || its.contains(&"error") || unread.contains(&name),
-                table: name,
-                ..table
-            }
-        };
-        by_name.into_iter().map(line).collect()
-    }
-}
-
-/// Whether a `VDiff` that has started gets on.
-struct Its {
-    text: String,
-    is_stuck: bool,
-}
-
-/// `sign`: when it last said anything.
-fn progress(started: &str, sign: Option<i64>, now: Timestamp) -> Option<Its> {
-    let started = moment(started);
-    let ago = started.and_then(|then| age(then, now)).map(|age| format!("started {} ago", duration(age)));
-    // What was only written when it began tells nothing of what came then.
-    let sign = sign.filter(|sign| started.is_none_or(|then| *sign > then));
-    let (moved, is_stuck) = match sign.and_then(|sign| age(sign, now)) {
-        Some(silent) if silent > STUCK_SECONDS => (Some(format!("no progress for {}", duration(silent))), true),
-        Some(_) => (None, false),
-        None => (
-            started
-                .filter(|then| age(*then, now).is_none_or(|age| age > STUCK_SECONDS))
-                .map(|_| "when it last moved is not known".into()),
-            false,
-        ),
-    };
-    let said: Vec<String> = [ago, moved].into_iter().flatten().collect();
-    (!said.is_empty()).then(|| Its { text: said.join(", "), is_stuck })
-}
-
-/// What is said of a part that has not started. `created`: when it was made.
-fn pending(created: Option<i64>, now: Timestamp) -> Its {
-    let age = created.and_then(|then| age(then, now));
-    let text = match age {
-        Some(age) => format!("has not started, created {} ago", duration(age)),
-        None => "has not started".into(),
-    };
-    Its { text, is_stuck: age.is_some_and(|age| age > STUCK_SECONDS) }
-}
-
 /// A state that there is. Source: `go/vt/vttablet/tabletmanager/vdiff/engine.go`.
 fn is_known(state: &str) -> bool {
     matches!(state, "pending" | "started" | "stopped" | "completed" | "error")
@@ -510,16 +370,6 @@ fn find(all: &VDiffShowResponse, shard: &str, uuid: &str, time: impl Fn(&Row<'_>
 
 fn signs(row: &Row<'_>) -> Option<i64> {
     moment(&row.text("liveness_timestamp"))
-}
-
-/// A time that is one: NULL, the zero date and whatever else cannot be read are none.
-fn moment(text: &str) -> Option<i64> {
-    parse_datetime(text).ok().filter(|seconds| *seconds > 0)
-}
-
-/// Seconds since then; a time to come is none.
-fn age(then: i64, now: Timestamp) -> Option<i64> {
-    (then <= now.seconds.saturating_add(AHEAD_SECONDS)).then(|| now.seconds.saturating_sub(then).max(0))
 }
 
 /// Rows in words. Where no row was estimated there is no estimate.
@@ -561,112 +411,4 @@ fn state(shards: &[&VDiffShard], tables: &BTreeMap<String, BTreeSet<String>>) ->
 
 fn rows(response: &VDiffResponse) -> Result<RowSet, RowError> {
     RowSet::new(response.output.clone().unwrap_or_default())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use vtflow_planner::proto::query::{Field, QueryResult};
-
-    const NOW: Timestamp = Timestamp { seconds: 1_800_000_000, nanos: 0 };
-    const UUID: &str = "55555555-02d4-11ed-b76d-920702940ee0";
-
-    fn result(columns: &[&str], rows: &[Vec<&str>]) -> QueryResult {
-        let row = |values: &Vec<&str>| vtflow_planner::proto::query::Row {
-            lengths: values.iter().map(|value| i64::try_from(value.len()).unwrap()).collect(),
-            values: values.concat().into_bytes(),
-        };
-        let field = |name: &&str| Field { name: (*name).into(), ..Field::default() };
-        QueryResult {
-            fields: columns.iter().map(field).collect(),
-            rows: rows.iter().map(row).collect(),
-            ..QueryResult::default()
-        }
-    }
-
-    fn reply(shards: &[(&str, QueryResult)]) -> VDiffShowResponse {
-        let entry = |(shard, result): &(&str, QueryResult)| {
-            let response = VDiffResponse { output: Some(result.clone()), ..VDiffResponse::default() };
-            ((*shard).to_owned(), response)
-        };
-        VDiffShowResponse { tablet_responses: shards.iter().map(entry).collect() }
-    }
-
-    /// A shard's part: its state, and its tables with their states, and reports.
-    fn part(state: &str, error: &str, tables: &[(&str, &str, &str)]) -> QueryResult {
-        let columns =
-            ["uuid", "vdiff_state", "last_error", "table_name", "table_state", "report", "rows_compared", "has_mismatch"];
-        let tables: Vec<_> = if tables.is_empty() { vec![("", "", "")] } else { tables.to_vec() };
-        let rows: Vec<Vec<&str>> = tables
-            .iter()
-            .map(|(table, its, report)| {
-                vec![UUID, state, error, table, its, report, if table.is_empty() { "" } else { "10" }, "0"]
-            })
-            .collect();
-        result(&columns, &rows)
-    }
-
-    fn shown(shards: &[(&str, QueryResult)], all: Option<&VDiffShowResponse>) -> VDiffSummary {
-        vdiff_summary("ks", "w", &reply(shards), all, NOW).unwrap()
-    }
-
-    #[test]
-    fn no_rows_differ_only_where_every_table_was_compared_on_every_shard() {
-        let (t1, t2) = (("t1", "completed", ""), ("t2", "completed", "{}"));
-        let both = part("completed", "", &[t1, t2]);
-        let of = |other| shown(&[("-80", both.clone()), ("80-", other)], None);
-        let whole = of(both.clone());
-        assert_eq!((whole.verdict.as_str(), whole.has_trouble), ("completed, 40 rows compared, no rows differ", false));
-        for (other, lacks, rows) in [(part("completed", "", &[t1]), "t2", "30"), (part("completed", "", &[]), "t1, t2", "20")] {
-            let sum = of(other);
-            assert_eq!(sum.verdict, format!("completed, {rows} rows compared, whether rows differ is not known"));
-            assert_eq!((sum.notes.clone(), sum.state.as_str()), (vec![format!("{lacks} not compared on 80-")], "unknown"));
-            assert!(sum.has_trouble && sum.by_shard[1].has_trouble && !sum.by_shard[0].has_trouble);
-        }
-    }
-
-    #[test]
-    fn a_sign_of_life_that_is_to_come_is_none() {
-        let said = |sign: i64| progress("2027-01-15 02:00:00", Some(sign), NOW).map(|its| (its.text, its.is_stuck)).unwrap();
-        assert_eq!(said(NOW.seconds - 10), ("started 6h ago".to_owned(), false));
-        assert_eq!(said(NOW.seconds + 86_400), ("started 6h ago, when it last moved is not known".to_owned(), false));
-        assert_eq!(age(NOW.seconds + 86_400, NOW), None);
-    }
-
-    #[test]
-    fn what_became_of_it_is_not_made_better() {
-        let t1 = |state| ("t1", state, "");
-        let good = || part("completed", "", &[t1("completed")]);
-        let weird = shown(&[("-80", good()), ("80-", part("WEIRD", "", &[t1("completed")]))], None);
-        assert_eq!((weird.state.as_str(), weird.verdict.as_str()), ("unknown", "unknown, 20 rows compared"));
-        assert_eq!(weird.notes, ["80-: a state that is not known"]);
-        let stopped = part("stopped", "", &[t1("stopped")]);
-        let failed = shown(&[("-80", part("error", "boom", &[t1("error")])), ("80-", stopped)], None);
-        assert_eq!((failed.state.as_str(), failed.verdict.as_str()), ("stopped", "error, stopped, 20 rows compared"));
-        let broken = shown(&[("-80", part("completed", "", &[("t1", "completed", "{broken")])), ("80-", good())], None);
-        assert_eq!(
-            (broken.verdict.as_str(), broken.has_trouble),
-            ("completed, 20 rows compared, whether rows differ is not known", true)
-        );
-        assert_eq!(broken.notes, ["what differs in t1 is not known: a report cannot be read"]);
-        assert_eq!(broken.tables[0].note, "whether rows differ is not known");
-    }
-
-    #[test]
-    fn one_that_does_not_start_says_for_how_long() {
-        let pending = part("pending", "", &[]);
-        let row = |created| result(&["vdiff_uuid", "state", "shard", "created_at"], &[vec![UUID, "pending", "-80", created]]);
-        let of = |created| {
-            let all = reply(&[("-80", row(created))]);
-            let list = vdiff_list(&all, NOW).unwrap();
-            let sum = shown(&[("-80", pending.clone())], Some(&all));
-            assert_eq!((&list[0].note, list[0].has_trouble), (&sum.by_shard[0].note, sum.has_trouble));
-            (sum.by_shard[0].note.clone(), sum.notes.clone(), sum.has_trouble)
-        };
-        let old = "has not started, created 30h ago";
-        assert_eq!(of("2027-01-14 02:00:00"), (old.into(), vec![format!("-80: {old}")], true));
-        assert_eq!(of("2027-01-15 07:59:50"), ("has not started, created 10s ago".into(), vec![], false));
-        assert_eq!(of("0000-00-00 00:00:00"), ("has not started".into(), vec![], false));
-        assert!(vdiff_is_under_way(&reply(&[("-80", pending.clone())])), "when it was created is in another reply");
-    }
 }
