@@ -117,7 +117,7 @@ fn of(wanted: Wanted) -> Call {
         }
         Wanted::Shards { keyspace } => {
             let request = FindAllShardsInKeyspaceRequest { keyspace };
-            call("/vtctlservice.Vtctld/FindAllShardsInKeyspace", request.encode_to_vec(), Mode::Perform, Vec::new())
+            call(vtflow_screen::FIND_SHARDS, request.encode_to_vec(), Mode::Perform, Vec::new())
         }
         Wanted::Vexec { keyspace, workflow, sql, shards } => {
             let request = VExecRequest { keyspace, workflow, sql, shards, dry_run: true };
