@@ -21,10 +21,6 @@ use wasm_bindgen::prelude::*;
 
 use crate::{read, write};
 
-const GET_KEYSPACES: &str = "/vtctlservice.Vtctld/GetKeyspaces";
-const FIND_SHARDS: &str = "/vtctlservice.Vtctld/FindAllShardsInKeyspace";
-const GET_TABLETS: &str = "/vtctlservice.Vtctld/GetTablets";
-
 #[derive(Default, Serialize)]
 struct Shown {
     workflows: Vec<Workflow>,
@@ -95,14 +91,14 @@ fn shown(path: &str, reply: &Reply, now: Timestamp, call: Option<&Call>) -> Resu
             shown.migrations = screen::migrations(&response, beside, now);
             shown.tables.push(screen::migration_table(&shown.migrations));
         }
-        GET_KEYSPACES => {
+        screen::GET_KEYSPACES => {
             shown.keyspaces = screen::keyspace_names(&GetKeyspacesResponse::decode(bytes)?, &reply.failures);
         }
-        FIND_SHARDS => {
+        screen::FIND_SHARDS => {
             let lines = screen::shards(&FindAllShardsInKeyspaceResponse::decode(bytes)?, now);
             shown.tables.push(screen::shard_table(&lines, Extent::All));
         }
-        GET_TABLETS => {
+        screen::GET_TABLETS => {
             let lines = screen::tablets(&GetTabletsResponse::decode(bytes)?, now);
             shown.tables.push(screen::tablet_table(&lines));
         }
@@ -121,9 +117,9 @@ fn title(path: &str) -> &'static str {
         rpc::GET_WORKFLOWS => "Workflows",
         rpc::GET_SCHEMA_MIGRATIONS => "Schema migrations",
         rpc::VDIFF_SHOW => "VDiffs",
-        GET_KEYSPACES => "Keyspaces",
-        FIND_SHARDS => "Shards",
-        GET_TABLETS => "Tablets",
+        screen::GET_KEYSPACES => "Keyspaces",
+        screen::FIND_SHARDS => "Shards",
+        screen::GET_TABLETS => "Tablets",
         _ => "",
     }
 }

@@ -136,3 +136,24 @@ impl Lost {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_lost_has_the_same_name_in_documents() {
+        let all = [
+            Lost::NoPrimary,
+            Lost::Shard,
+            Lost::CopyState,
+            Lost::Logs,
+            Lost::Stream,
+            Lost::Workflow,
+            Lost::Traffic,
+            Lost::Record,
+            Lost::Migration,
+        ];
+        assert_eq!(all.map(|lost| serde_json::to_value(lost).unwrap()), all.map(|lost| lost.name().into()));
+    }
+}

@@ -87,6 +87,22 @@ async fn a_trace_is_replayed_and_drawn() {
     browser.give("given.trace", &content).await;
     browser.sees("the same planner, the same reply, byte for byte").await;
     browser.sees("Schema migrations").await;
+    let headings = "return [...document.querySelectorAll('table.list thead th')].map(cell => cell.textContent)";
+    let headings = browser.client.execute(headings, Vec::new()).await.unwrap();
+    let terminal = vtflow(&["--demo", "get", "migrations", "customer"]).stdout;
+    let columns: Vec<&str> = terminal.lines().next().unwrap().split_whitespace().collect();
+    let shown: Vec<String> = headings.as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_uppercase()).collect();
+    assert_eq!(shown, columns, "the columns of the terminal");
+
+    // What is missing comes with what to try.
+    let file = browser.directory.path().join("down.trace");
+    let (file_name, down) = (file.to_str().unwrap(), "zone1-0000000200");
+    let there = vtflow(&["demo", "--shards", "2", "--down", down, "get", "workflows", "customer", "--trace", file_name]);
+    assert!(there.stderr.contains("try: vtctldclient PingTablet"), "{}", there.stderr);
+    browser.give("down.trace", &fs::read(&file).unwrap()).await;
+    browser.sees("1 thing is missing from this:").await;
+    browser.sees("try: vtctldclient PingTablet zone1-0000000200").await;
+    browser.screenshot("replay-missing").await;
     browser.close().await;
 }
 

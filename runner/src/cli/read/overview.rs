@@ -10,7 +10,7 @@ use vtflow_planner::{Failure, Timestamp};
 use vtflow_screen::{self as screen, Counted, KeyspaceRead, Thing};
 
 use super::{
-    topology::{keyspace_names, shard_names, unread},
+    topology::{keyspace_names, keyspaces_call, shard_names, unread},
     view::{self, Format, Reading, Screen, ShowArgs, View},
 };
 use crate::{cli::cluster::open::OpenCluster, output::json::Document};
@@ -101,7 +101,7 @@ impl<V: Part, F: Fn(String) -> V> View for Overview<F> {
             return Ok(view::names(names.iter().map(String::as_str)));
         }
         if reads.is_empty() {
-            return Ok("No keyspaces.\n".into());
+            return Ok(screen::nothing(&keyspaces_call(), screen.failures) + "\n");
         }
         let table = screen::overview_table(&screen::overview(reads), V::COUNTED, self.show.extent());
         Ok(view::table(&table, self.show.width(screen.width)))

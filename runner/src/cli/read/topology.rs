@@ -15,7 +15,7 @@ use vtflow_planner::{
         },
     },
 };
-use vtflow_screen as screen;
+use vtflow_screen::{self as screen, FIND_SHARDS, GET_KEYSPACES, GET_TABLETS};
 
 use super::{
     plan::Request,
@@ -27,9 +27,6 @@ use crate::{
 };
 
 const GET_KEYSPACE: &str = "/vtctlservice.Vtctld/GetKeyspace";
-const GET_KEYSPACES: &str = "/vtctlservice.Vtctld/GetKeyspaces";
-const FIND_SHARDS: &str = "/vtctlservice.Vtctld/FindAllShardsInKeyspace";
-const GET_TABLETS: &str = "/vtctlservice.Vtctld/GetTablets";
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct GetKeyspacesArgs {
@@ -47,7 +44,7 @@ impl View for GetKeyspacesArgs {
     type Read = Keyspaces;
 
     async fn read(&self, cluster: &OpenCluster, now: Timestamp) -> Reading<Keyspaces> {
-        let reply = view::ask(cluster, &view::call(GET_KEYSPACES, Vec::new(), false), now).await;
+        let reply = view::ask(cluster, &keyspaces_call(), now).await;
         let mut failures = reply.failures;
         let bytes = match reply.result {
             Ok(bytes) => bytes,
@@ -82,11 +79,15 @@ impl View for GetKeyspacesArgs {
             return Ok(view::names(keyspaces.iter().map(|keyspace| keyspace.name.as_str())));
         }
         if keyspaces.is_empty() {
-            return Ok("No keyspaces.\n".into());
+            return Ok(screen::nothing(&keyspaces_call(), screen.failures) + "\n");
         }
         let lines = screen::keyspaces(&keyspaces.into_iter().zip(shards.clone()).collect::<Vec<_>>());
         Ok(view::table(&screen::keyspace_table(&lines), self.show.width(screen.width)))
     }
+}
+
+pub(crate) fn keyspaces_call() -> Call {
+    view::call(GET_KEYSPACES, Vec::new(), false)
 }
 
 /// A keyspace of which nothing is known.
@@ -154,7 +155,7 @@ impl View for GetShardsArgs {
             return Ok(view::names(names.iter().map(String::as_str)));
         }
         if reply.shards.is_empty() {
-            return Ok(format!("No shards in keyspace {keyspace}.\n"));
+            return Ok(screen::nothing(&shards_of(keyspace), screen.failures) + "\n");
         }
         let lines = screen::shards(&reply, screen.now);
         Ok(view::table(&screen::shard_table(&lines, self.show.extent()), self.show.width(screen.width)))
@@ -163,7 +164,7 @@ impl View for GetShardsArgs {
 
 /// The names of all keyspaces, ascending, or why they cannot be had; and what is missing.
 pub(crate) async fn keyspace_names(cluster: &OpenCluster, now: Timestamp) -> (Result<Vec<String>, Status>, Vec<Failure>) {
-    let reply = view::ask(cluster, &view::call(GET_KEYSPACES, Vec::new(), false), now).await;
+    let reply = view::ask(cluster, &keyspaces_call(), now).await;
     let failures = reply.failures;
     let names = reply.result.and_then(|bytes| {
         let reply = GetKeyspacesResponse::decode(bytes.as_slice()).map_err(|error| Status::unknown(error.to_string()))?;
@@ -275,7 +276,7 @@ impl View for GetTabletsArgs {
             return Ok(view::names(lines.iter().map(|line| line.alias.as_str())));
         }
         if lines.is_empty() {
-            return Ok("No such tablets.\n".into());
+            return Ok(screen::nothing(&self.tablets.call()?, screen.failures) + "\n");
         }
         Ok(view::table(&screen::tablet_table(&lines), self.show.width(screen.width)))
     }

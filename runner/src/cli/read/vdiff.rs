@@ -111,7 +111,7 @@ fn render(args: &VDiffArgs, output: Format, read: &VDiffs, now: Timestamp, width
             return Ok(view::names(uuids));
         }
         if list.is_empty() {
-            return Ok(format!("No VDiffs of {of}.\n"));
+            return Ok(screen::nothing(&args.call()?, &[]) + "\n");
         }
         return Ok(view::table(&screen::vdiff_list_table(&list), width));
     }
@@ -126,7 +126,7 @@ fn render(args: &VDiffArgs, output: Format, read: &VDiffs, now: Timestamp, width
         return Ok(text?);
     }
     let Some(summary) = summary else {
-        return Ok(if output == Format::Name { String::new() } else { format!("No VDiff of {of}.\n") });
+        return Ok(if output == Format::Name { String::new() } else { screen::nothing(&args.call()?, &[]) + "\n" });
     };
     if output == Format::Name {
         return Ok(view::names([summary.uuid.as_str()]));
