@@ -154,6 +154,6 @@ mod tests {
             Lost::Record,
             Lost::Migration,
         ];
-        assert_eq!(all.map(|lost| serde_json::to_value(lost).unwrap()), all.map(|lost| lost.name().into()));
+        assert_eq!(all.map(|lost| serde_json::to_value(lost).unwrap()), all.map(|lost| serde_json::Value::from(lost.name())));
     }
 }
