@@ -42,6 +42,17 @@ pub(crate) enum Looked {
     Refused(FailureKind, String),
 }
 
+impl From<Answer> for Looked {
+    /// The answer to one question.
+    fn from(answer: Answer) -> Self {
+        match answer {
+            Answer::Called(response) => Self::Called(response),
+            Answer::Failed { kind, message } => Self::Refused(kind, message),
+            _ => Self::Rows(Vec::new(), Some("the tablet call was answered with a topology record".into())),
+        }
+    }
+}
+
 impl Looked {
     /// Why the rows, or some of them, cannot be seen. That one question was refused is an answer.
     pub(crate) fn failure(&self) -> Option<&str> {
@@ -95,13 +106,7 @@ impl Look {
         let (next, look) = match self {
             Self::Rows(mut read) => (read.answered(answer), Self::Rows(read)),
             Self::Migrations(mut read) => (read.answered(answer), Self::Migrations(read)),
-            Self::One(_) => {
-                return Progress::Ended(match answer {
-                    Answer::Called(response) => Looked::Called(response),
-                    Answer::Failed { kind, message } => Looked::Refused(kind, message),
-                    _ => Looked::Rows(Vec::new(), Some("the tablet call was answered with a topology record".into())),
-                });
-            }
+            Self::One(_) => return Progress::Ended(answer.into()),
         };
         match next {
             Next::Again => Progress::Again(look),

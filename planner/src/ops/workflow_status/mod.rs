@@ -40,10 +40,11 @@ use crate::{
     sidecar::{
         RowSet,
         query::{How, Query},
+        survey::{Found, Look, Looked, Survey},
     },
     topo::{
         names::{self, GLOBAL, KeyspaceName, ShardName},
-        targets::{Event, Place, Target, Targets, Unreached, unexpected},
+        targets::{Event, Place, Target, Unreached, unexpected},
     },
 };
 
@@ -61,7 +62,7 @@ pub(crate) struct WorkflowStatus {
     routing: Routing,
     /// Why it is not known what the workflow moves at all; empty: it is.
     unclear: BTreeSet<String>,
-    sources: Option<Targets>,
+    sources: Option<Survey>,
     tables: BTreeSet<String>,
     sizes: BTreeMap<AskId, Side>,
     statistics: Statistics,
@@ -310,7 +311,9 @@ impl WorkflowStatus {
         for target in targets {
             let key = format!("{}/{}", target.shard, target.place.alias_text());
             if self.workflow.shard_streams.contains_key(&key) {
-                self.ask_sizes(&target, Some(key), asks);
+                let (shard, tablet) = (target.place.shard.clone(), target.place.alias_text());
+                let id = asks.release(self.sizes_of(&target).ask(&target));
+                self.sizes.insert(id, Side { key: Some(key), shard, tablet });
             }
         }
         let streams = self.workflow.shard_streams.values().flat_map(|shard| &shard.streams);
@@ -321,9 +324,9 @@ impl WorkflowStatus {
         if is_far || source.shards.is_empty() {
             return;
         }
-        match Targets::start(&source.keyspace, &source.shards, asks) {
-            Ok(targets) => {
-                self.sources = Some(targets);
+        match Survey::start(&source.keyspace, &source.shards, asks) {
+            Ok(survey) => {
+                self.sources = Some(survey);
                 // Until one of them turns out not to say.
                 self.statistics.has_all_sources = true;
             }
@@ -331,20 +334,17 @@ impl WorkflowStatus {
         }
     }
 
-    fn ask_sizes(&mut self, target: &Target, key: Option<String>, asks: &mut Asks) {
+    /// What each side is asked for: statistics of the tables that are copied.
+    fn sizes_of(&self, target: &Target) -> Query {
         let statement = table_sizes::statement(&target.db_name, self.tables.iter());
         let how = How::ExecuteFetchAsDba { db_name: target.db_name.clone(), max_rows: self.tables.len() };
-        let query = Query { how, effect: Effect::Read, subject: "table sizes", statement };
-        let (shard, tablet) = (target.place.shard.clone(), target.place.alias_text());
-        let id = asks.release(query.ask(target));
-        self.sizes.insert(id, Side { key, shard, tablet });
+        Query { how, effect: Effect::Read, subject: "table sizes", statement }
     }
 
-    fn sized(&mut self, side: Side, answer: Answer) {
-        let rows = match answer {
-            Answer::Called(response) => RowSet::from_execute_fetch(&response).map_err(|error| error.to_string()),
-            Answer::Failed { message, .. } => Err(message),
-            _ => Err("the tablet call was answered with a topology record".into()),
+    fn sized(&mut self, side: Side, looked: Looked) {
+        let rows = match looked {
+            Looked::Called(response) => RowSet::from_execute_fetch(&response).map_err(|error| error.to_string()),
+            other => other.whole().and(Err(String::new())),
         };
         match (rows, side.key) {
             (Ok(rows), Some(key)) => drop(self.statistics.targets.insert(key, copy_progress::sizes(&rows))),
@@ -356,12 +356,26 @@ impl WorkflowStatus {
         }
     }
 
-    fn source(&mut self, event: Event, asks: &mut Asks) {
-        let status = event.status();
-        let (place, message) = match event {
-            Event::Target(target) => return self.ask_sizes(&target, None, asks),
-            Event::Unreached(Unreached { place, message, .. }) => (Some(place), message),
-            _ => (None, status.map_or_else(String::new, |status| status.message)),
+    fn source(&mut self, found: Found, asks: &mut Asks) {
+        let Some(sources) = &mut self.sources else { return };
+        let (place, message) = match found {
+            Found::Target(index) => {
+                let looks = sources.target(index).cloned().map(|target| Look::One(self.sizes_of(&target)));
+                if let Some(sources) = &mut self.sources {
+                    sources.look(index, 0, looks.into_iter().collect(), asks);
+                }
+                return;
+            }
+            Found::Seen(index) => {
+                let looked = sources.take(index).remove(&0);
+                let place = sources.target(index).map(|target| target.place.clone());
+                if let (Some(looked), Some(place)) = (looked, place) {
+                    self.sized(Side { key: None, tablet: place.alias_text(), shard: place.shard }, looked);
+                }
+                return;
+            }
+            Found::Unreached(Unreached { place, message, .. }) => (Some(place), message),
+            Found::Nobody(why) => (None, why.status().map_or_else(String::new, |status| status.message)),
         };
         self.statistics.has_all_sources = false;
         let shard = place.as_ref().map_or("", |place| place.shard.as_str());
@@ -421,17 +435,17 @@ impl Operation for WorkflowStatus {
         if let Some(record) = self.records.remove(&id) {
             self.recorded(record, answer, asks);
         } else if let Some(side) = self.sizes.remove(&id) {
-            self.sized(side, answer);
-        } else if let Some(sources) = self.sources.as_mut().filter(|sources| sources.waits_for(id)) {
-            for event in sources.answered(id, answer, asks) {
-                self.source(event, asks);
-            }
+            self.sized(side, answer.into());
         } else if let Some(mut streams) = self.streams.take() {
             streams.answered(id, answer, asks);
             if streams.is_done() {
                 self.streams_are_known(streams, asks);
             } else {
                 self.streams = Some(streams);
+            }
+        } else if let Some(sources) = &mut self.sources {
+            for found in sources.answered(id, answer, asks) {
+                self.source(found, asks);
             }
         }
     }

@@ -1,6 +1,6 @@
 //! A `BinlogSource` as tablets write it into the column `source`: protobuf's text format on one line, as Go prints it.
 //!
-//! Only the printing; reading is the planner's (`rows/binlog_source.rs`). Facts: `google.golang.org/protobuf/encoding/prototext`
+//! Only the printing; reading is the planner's (`formats/binlog_source.rs`). Facts: `google.golang.org/protobuf/encoding/prototext`
 //! (fields in their order, defaults left out, maps by key), and rows that tablets of v18 to v24 wrote.
 
 use std::fmt::Write as _;
