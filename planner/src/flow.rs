@@ -21,7 +21,7 @@ pub struct Flow {
 }
 
 /// What a host needs of a flow: [`Flow`] itself, or one that runs in another place (a planner in wasmtime).
-pub trait Asking: Send {
+pub trait FlowHandle: Send {
     /// As [`Flow::asks`].
     fn asks(&mut self) -> Vec<Ask>;
     /// As [`Flow::answer`].
@@ -32,7 +32,7 @@ pub trait Asking: Send {
     fn end(&mut self) -> Option<Reply>;
 }
 
-impl<T: Asking + ?Sized> Asking for Box<T> {
+impl<T: FlowHandle + ?Sized> FlowHandle for Box<T> {
     fn asks(&mut self) -> Vec<Ask> {
         (**self).asks()
     }
@@ -50,7 +50,7 @@ impl<T: Asking + ?Sized> Asking for Box<T> {
     }
 }
 
-impl Asking for Flow {
+impl FlowHandle for Flow {
     fn asks(&mut self) -> Vec<Ask> {
         Self::asks(self)
     }

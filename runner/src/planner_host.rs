@@ -4,7 +4,7 @@ use std::{ffi::OsStr, path::PathBuf, str::FromStr};
 
 use vtflow_component::{Limits, Planner as Component};
 use vtflow_files::given_file;
-use vtflow_planner::{Ask, Asking, Call, Failure, Flow, Timestamp, explain::Plan, trace::Planner as Build};
+use vtflow_planner::{Ask, Call, Failure, Flow, FlowHandle, Timestamp, explain::Plan, trace::Planner as Build};
 
 /// The planner as a component, compressed (RFC 1950), if `cargo xtask component` had built it when this program was built.
 const EMBEDDED: Option<&[u8]> = include!(concat!(env!("OUT_DIR"), "/planner.rs"));
@@ -92,7 +92,7 @@ impl PlannerHost {
     }
 
     /// Begins a request, as [`Flow::start`].
-    pub fn start(&self, call: &Call, now: Timestamp) -> Box<dyn Asking> {
+    pub fn start(&self, call: &Call, now: Timestamp) -> Box<dyn FlowHandle> {
         match self {
             Self::Native => Box::new(Flow::start(call, now)),
             Self::Wasm(component) => Box::new(component.start(call, now)),

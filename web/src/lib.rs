@@ -6,7 +6,7 @@
 //! An argument of another form is thrown as an `Error` that says which, and what is wrong with it.
 
 use serde::{Serialize, de::DeserializeOwned};
-use vtflow_planner::{AskId, Asking, trace::Planner};
+use vtflow_planner::{AskId, FlowHandle, trace::Planner};
 use wasm_bindgen::prelude::*;
 
 mod plan;
@@ -71,7 +71,7 @@ impl Flow {
     /// None that is known.
     #[wasm_bindgen(unchecked_return_type = "Reply | null")]
     pub fn end(&mut self) -> Result<JsValue, JsError> {
-        write(&Asking::end(&mut self.flow))
+        write(&FlowHandle::end(&mut self.flow))
     }
 }
 

@@ -56,7 +56,7 @@ impl GuestFlow for Flow {
     }
 
     fn end(&self) -> Option<Reply> {
-        vtflow_planner::Asking::end(&mut *self.0.borrow_mut()).map(Into::into)
+        vtflow_planner::FlowHandle::end(&mut *self.0.borrow_mut()).map(Into::into)
     }
 }
 

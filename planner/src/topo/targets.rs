@@ -150,11 +150,6 @@ impl Targets {
         self.waiting.is_empty()
     }
 
-    /// Whether the ask is one of the search's.
-    pub(crate) fn waits_for(&self, id: AskId) -> bool {
-        self.waiting.contains_key(&id)
-    }
-
     /// Takes an answer, if it is to one of the search's asks.
     pub(crate) fn answered(&mut self, id: AskId, answer: Answer, asks: &mut Asks) -> Vec<Event> {
         match self.waiting.remove(&id) {
@@ -285,7 +280,7 @@ fn tablet(place: Place, answer: Answer) -> Event {
             Ok(record) if record.keyspace.is_empty() && record.db_name_override.is_empty() && !record.hostname.is_empty() => {
                 Err(format!("the record of tablet {alias} names no keyspace, so no database can be asked for"))
             }
-            Ok(record) => dial(&alias, &record).map(|address| (record, address)),
+            Ok(record) => grpc_address(&alias, &record).map(|address| (record, address)),
             Err(error) => Err(format!("the record of tablet {alias} cannot be read: {error}")),
         },
         Answer::Missing { node } => Err(format!("node doesn't exist: {node}")),
@@ -301,7 +296,7 @@ fn tablet(place: Place, answer: Answer) -> Event {
 }
 
 /// Where the tablet listens, or why nobody does. Source: `go/vt/vttablet/grpctmclient/client.go:validateTablet`, v24.
-pub(crate) fn dial(alias: &str, record: &Tablet) -> Result<TabletAddress, String> {
+pub(crate) fn grpc_address(alias: &str, record: &Tablet) -> Result<TabletAddress, String> {
     let gone = record.hostname.is_empty() && record.mysql_hostname.is_empty() && record.port_map.is_empty() && record.r#type != 0;
     if record.tablet_shutdown_time.is_some() || gone {
         return Err("tablet is shutdown".into());

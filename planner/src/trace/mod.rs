@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     contract::{Answer, Ask, AskId, Call, FailureKind, Reply, Timestamp, What},
-    flow::Asking,
+    flow::FlowHandle,
 };
 
 /// The version of the form, in [`Trace::vtflow_trace`]. Changes when an older reader would misread a newer trace.
@@ -91,7 +91,7 @@ pub struct Replayed {
 /// Runs a flow over a trace: its asks get the answers that the same asks got then, in the order in which they got them.
 ///
 /// `flow` is fresh, started with [`Trace::call`] and [`Trace::now`]. An ask that the trace has no answer to gets a failure.
-pub fn replay(flow: &mut dyn Asking, trace: &Trace) -> Replayed {
+pub fn replay(flow: &mut dyn FlowHandle, trace: &Trace) -> Replayed {
     let mut replay = Replay { trace, is_used: vec![false; trace.asks.len()], differences: Vec::new() };
     // Sorted by the order of the answers then; asks without one come last, in the order of their release.
     let mut waiting: BTreeMap<(u32, AskId), Answer> = BTreeMap::new();

@@ -17,14 +17,14 @@ use hidden::Hidden;
 use super::{Trace, Traced, name};
 use crate::{
     contract::{Answer, AskId, Call, FailureKind, Mode, Reply, Timestamp, What},
-    flow::Asking,
+    flow::FlowHandle,
 };
 
 impl Trace {
     /// The trace without the texts of rows and pages. `start` begins a flow of the planner that is to have the last word: the asks and the
     /// reply become those that the remaining values give. It is called up to two times.
     #[must_use]
-    pub fn redacted(mut self, start: impl Fn(&Call, Timestamp) -> Box<dyn Asking>) -> Self {
+    pub fn redacted(mut self, start: impl Fn(&Call, Timestamp) -> Box<dyn FlowHandle>) -> Self {
         let mut hidden = Hidden::default();
         messages::request(&mut self.call, &mut hidden);
         self.asks.sort_by_key(|traced| traced.ask.id);
@@ -67,7 +67,7 @@ fn redacted_answer(what: &What, answer: Answer, hidden: &mut Hidden) -> Answer {
 }
 
 /// Runs a flow over what was recorded, and gives it with what is asked now. What is not asked any more is left out.
-fn again(flow: &mut dyn Asking, recorded: &[Traced]) -> (Vec<Traced>, Option<Reply>) {
+fn again(flow: &mut dyn FlowHandle, recorded: &[Traced]) -> (Vec<Traced>, Option<Reply>) {
     let mut is_used = vec![false; recorded.len()];
     let mut asks: Vec<Traced> = Vec::new();
     // As in a replay: in the order of the answers then.

@@ -5,7 +5,7 @@
 use crate::support::{Cluster, NOW, rows};
 use prost::Message;
 use vtflow_planner::{
-    Answer, Asking, Call, CallOptions, FailureKind, Flow, Reply,
+    Answer, Call, CallOptions, FailureKind, Flow, FlowHandle, Reply,
     proto::vtctldata::GetWorkflowsRequest,
     trace::{FORMAT, Planner, Replayed, Trace, Traced, replay},
 };
@@ -115,8 +115,8 @@ fn what_went_another_way_is_named() {
 fn a_flow_is_ended_once() {
     let call = Call { path: "/nothing".into(), request: Vec::new(), options: CallOptions::default() };
     let mut flow = Flow::start(&call, NOW);
-    assert!(Asking::end(&mut flow).is_some());
-    assert!(Asking::end(&mut flow).is_none());
+    assert!(FlowHandle::end(&mut flow).is_some());
+    assert!(FlowHandle::end(&mut flow).is_none());
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! One flow in a store of its own.
 
-use vtflow_planner::{Answer, Ask, AskId, Asking, Call, Code, Effect, Failure, Reply, Status, Timestamp, What};
+use vtflow_planner::{Answer, Ask, AskId, Call, Code, Effect, Failure, FlowHandle, Reply, Status, Timestamp, What};
 use wasmtime::{Store, StoreLimits, component::ResourceAny};
 
 use crate::{Planner, wit};
@@ -23,7 +23,7 @@ struct Running {
 
 impl Planner {
     /// Begins a request, in a store of its own. Never fails: what goes wrong becomes the reply.
-    pub fn start(&self, call: &Call, now: Timestamp) -> impl Asking + use<> {
+    pub fn start(&self, call: &Call, now: Timestamp) -> impl FlowHandle + use<> {
         Flow::start(self, call, now)
     }
 }
@@ -57,7 +57,7 @@ impl Flow {
     }
 }
 
-impl Asking for Flow {
+impl FlowHandle for Flow {
     fn asks(&mut self) -> Vec<Ask> {
         let asks =
             self.step(|running| running.instance.vtflow_planner_planning().flow().call_asks(&mut running.store, running.flow));

@@ -12,7 +12,7 @@ use futures_util::{
     stream::FuturesUnordered,
 };
 use tokio::time::Instant;
-use vtflow_planner::{Answer, Ask, AskId, Asking, Effect, Failure, FailureKind, Reply, Status, What};
+use vtflow_planner::{Answer, Ask, AskId, Effect, Failure, FailureKind, FlowHandle, Reply, Status, What};
 
 use crate::{
     deadline::{Deadlines, bounded},
@@ -48,7 +48,7 @@ pub struct Planned {
 ///
 /// `until` is the caller's own deadline: asks that are not answered by then fail, and the reply says which. No call that writes
 /// is begun after it; from the first one on the deadline counts no more, so that the reply can say what became of each.
-pub async fn drive(flow: impl Asking, cluster: &ClusterIo, until: Option<Instant>, observer: &dyn Observer) -> Reply {
+pub async fn drive(flow: impl FlowHandle, cluster: &ClusterIo, until: Option<Instant>, observer: &dyn Observer) -> Reply {
     let share = cluster.tablets.share();
     // Dropped before its share of the room is given back: it keeps answers.
     let mut flow = flow;
@@ -70,7 +70,7 @@ pub async fn drive(flow: impl Asking, cluster: &ClusterIo, until: Option<Instant
 /// Performs the topology asks of a request and none of its tablet calls: what the request would ask of whom.
 ///
 /// A call that depends on another call's answer (a further page, a fallback) cannot be known and is not listed.
-pub async fn plan(mut flow: impl Asking, cluster: &ClusterIo, until: Option<Instant>, observer: &dyn Observer) -> Planned {
+pub async fn plan(mut flow: impl FlowHandle, cluster: &ClusterIo, until: Option<Instant>, observer: &dyn Observer) -> Planned {
     let mut all = Vec::new();
     loop {
         let (calls, reads): (Vec<Ask>, Vec<Ask>) =

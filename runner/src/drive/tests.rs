@@ -46,7 +46,7 @@ impl Script {
     }
 }
 
-impl Asking for Script {
+impl FlowHandle for Script {
     fn asks(&mut self) -> Vec<Ask> {
         std::mem::take(&mut self.released)
     }

@@ -1,6 +1,6 @@
 //! Equal reads that are under way at once are one: those who ask while it runs wait for its answer.
 //!
-//! A page that forty people have open is read once, not forty times. Nobody's leaving harms the others: the work stops when
+//! A page that forty people have open is read once, not forty times. Whoever goes away early takes nothing from the others: the work stops when
 //! the last one has gone. What is shared is never old: only reads begun less than [`JOINABLE`] ago are joined, and none that
 //! began before a change went through this server.
 

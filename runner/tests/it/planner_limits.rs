@@ -22,7 +22,7 @@ use vtflow::{
 };
 use vtflow_component::{Limits, Planner};
 use vtflow_planner::{
-    Answer, Asking, Call, CallOptions, Code, Effect, What,
+    Answer, Call, CallOptions, Code, Effect, FlowHandle, What,
     proto::vtflow::VExecRequest,
     rpc,
     trace::{Planner as Build, Trace, replay},
@@ -42,7 +42,7 @@ fn workflows() -> Call {
 }
 
 /// Answers every ask of a flow with this much, and gives the status that it ends with.
-fn ended(mut flow: Box<dyn Asking>, bytes: usize) -> vtflow_planner::Status {
+fn ended(mut flow: Box<dyn FlowHandle>, bytes: usize) -> vtflow_planner::Status {
     for _ in 0..100 {
         for ask in flow.asks() {
             let answer = match ask.what {

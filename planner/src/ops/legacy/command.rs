@@ -23,16 +23,16 @@ pub(super) enum Command {
     /// `OnlineDDL KEYSPACE show`.
     Migrations { request: GetSchemaMigrationsRequest, json: bool },
     /// There is nothing to ask: a text for the output, and how it ends.
-    Say(String, Result<(), Status>),
+    Print(String, Result<(), Status>),
     /// A command of vtctld's that vtflow does not have, or that only a vtctld can answer in full. What to say without one.
-    Elsewhere(String, Result<(), Status>),
+    Forward(String, Result<(), Status>),
 }
 
 /// Reads a command line.
 pub(super) fn read(args: &[String]) -> Command {
     let Some((name, rest)) = args.split_first() else {
         let text = format!("No command specified. Please see the list below:\n\n{}", list());
-        return Command::Elsewhere(text, Err(Status::unknown("no command was specified")));
+        return Command::Forward(text, Err(Status::unknown("no command was specified")));
     };
     // A separator behind the command itself was needed once, and is none.
     let rest = rest.strip_prefix(&["--".to_owned()][..]).unwrap_or(rest);
@@ -41,22 +41,22 @@ pub(super) fn read(args: &[String]) -> Command {
         "onlineddl" => online_ddl(name, rest).unwrap_or_else(refused),
         "help" => help(rest),
         lower if COMMANDS.iter().any(|known| known.eq_ignore_ascii_case(lower)) => elsewhere(name),
-        _ => Command::Elsewhere(String::new(), Err(Status::unknown("unknown command"))),
+        _ => Command::Forward(String::new(), Err(Status::unknown("unknown command"))),
     }
 }
 
 fn refused(text: String) -> Command {
-    Command::Say(String::new(), Err(Status::unknown(text)))
+    Command::Print(String::new(), Err(Status::unknown(text)))
 }
 
 fn elsewhere(what: &str) -> Command {
     let message =
         format!("vtflow does not serve the command {what}; with --forward-to HOST:PORT it would be forwarded to a vtctld");
-    Command::Elsewhere(String::new(), Err(Status { code: Code::Unimplemented, message }))
+    Command::Forward(String::new(), Err(Status { code: Code::Unimplemented, message }))
 }
 
 fn usage(name: &str, [parameters, help]: [&str; 2]) -> Command {
-    Command::Say(format!("Usage: {name} {parameters}\n\n{help}\n\n"), Ok(()))
+    Command::Print(format!("Usage: {name} {parameters}\n\n{help}\n\n"), Ok(()))
 }
 
 fn list() -> String {
@@ -67,7 +67,7 @@ fn help(rest: &[String]) -> Command {
     match rest {
         [] => {
             let others = "Others are those of a vtctld: vtflow forwards them with --forward-to HOST:PORT.\n";
-            Command::Elsewhere(format!("Available commands:\n\n{}\n{others}", list()), Ok(()))
+            Command::Forward(format!("Available commands:\n\n{}\n{others}", list()), Ok(()))
         }
         [one] => read(&[one.clone(), "--help".to_owned()]),
         _ => refused(
@@ -378,7 +378,7 @@ mod tests {
             ("OnlineDDL ks dance", "Unknown OnlineDDL command: dance"),
             ("OnlineDDL ks show --skip -1", "--skip is -1: it cannot be less than 0"),
         ] {
-            assert_eq!(line(text), Command::Say(String::new(), Err(Status::unknown(want))), "{text}");
+            assert_eq!(line(text), Command::Print(String::new(), Err(Status::unknown(want))), "{text}");
         }
     }
 
@@ -393,14 +393,14 @@ mod tests {
             ("VExec ks.wf select", "VExec"),
             ("getkeyspace ks", "getkeyspace"),
         ] {
-            let Command::Elsewhere(said, Err(status)) = line(text) else { panic!("{text}") };
+            let Command::Forward(said, Err(status)) = line(text) else { panic!("{text}") };
             assert_eq!((said.as_str(), status.code), ("", Code::Unimplemented), "{text}");
             let want = format!("vtflow does not serve the command {what}; with --forward-to ");
             assert!(status.message.starts_with(&want), "{text}: {}", status.message);
         }
-        let nosuch = Command::Elsewhere(String::new(), Err(Status::unknown("unknown command")));
+        let nosuch = Command::Forward(String::new(), Err(Status::unknown("unknown command")));
         assert_eq!(line("Nosuch"), nosuch);
-        let Command::Elsewhere(said, Err(status)) = line("") else { panic!("no command") };
+        let Command::Forward(said, Err(status)) = line("") else { panic!("no command") };
         assert!(said.contains("  Workflow ") && status.message == "no command was specified");
         assert!(COMMANDS.is_sorted());
     }
@@ -408,9 +408,9 @@ mod tests {
     #[test]
     fn help_is_given() {
         for text in ["help Workflow", "Workflow --help", "Help OnlineDDL"] {
-            let Command::Say(said, Ok(())) = line(text) else { panic!("{text}") };
+            let Command::Print(said, Ok(())) = line(text) else { panic!("{text}") };
             assert!(said.starts_with("Usage: "), "{text}: {said}");
         }
-        assert!(matches!(line("Help a b"), Command::Say(_, Err(_))));
+        assert!(matches!(line("Help a b"), Command::Print(_, Err(_))));
     }
 }

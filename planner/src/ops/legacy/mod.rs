@@ -36,7 +36,7 @@ use crate::{
 /// Whether the request's command is answered here, a vtctld or not.
 pub(crate) fn serves(request: &[u8]) -> bool {
     match ExecuteVtctlCommandRequest::decode(request) {
-        Ok(request) => !matches!(command::read(&request.args), Command::Elsewhere(..)),
+        Ok(request) => !matches!(command::read(&request.args), Command::Forward(..)),
         Err(_) => true,
     }
 }
@@ -57,10 +57,10 @@ pub(crate) fn start(call: &Call, now: Timestamp, asks: &mut Asks) -> Result<Box<
         Command::Migrations { request, json } => {
             Ok(Box::new(Migrations { inner: SchemaMigrations::begin_rows(request, &options, asks)?, json, now }))
         }
-        Command::Say(text, result) | Command::Elsewhere(text, result) => {
+        Command::Print(text, result) | Command::Forward(text, result) => {
             let mut said = Output::new(now);
             said.print(text);
-            Ok(Box::new(Said(Some(said.reply(result, Vec::new())))))
+            Ok(Box::new(PrintOnly(Some(said.reply(result, Vec::new())))))
         }
     }
 }
@@ -106,9 +106,9 @@ impl Output {
 }
 
 /// A command without asks.
-struct Said(Option<Reply>);
+struct PrintOnly(Option<Reply>);
 
-impl Operation for Said {
+impl Operation for PrintOnly {
     fn answered(&mut self, _id: AskId, _answer: Answer, _asks: &mut Asks) {}
 
     fn failures(&self) -> Vec<Failure> {

@@ -221,7 +221,7 @@ impl Snapshot {
             self.fatal.insert(message);
             return;
         }
-        match targets::dial(&shown, &tablet) {
+        match targets::grpc_address(&shown, &tablet) {
             Ok(address) => {
                 let tables = TABLES.iter().map(|table| (*table, TableRead::new(table))).collect();
                 let db_name = targets::db_name(&tablet);

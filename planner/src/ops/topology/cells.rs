@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::records::{Lack, Read, all_cells, check, check_cell, children, lost, records};
+use super::records::{NoRecords, Read, all_cells, check, check_cell, children, lost, records};
 use crate::{
     contract::{Answer, AskId, Call, Failure, Record, Reply, Status, What},
     limits,
@@ -127,8 +127,10 @@ impl PerCell {
                 }
                 self.failures.extend(more);
             }
-            Err(Lack::Directory(_)) if self.what != Wanted::KeyspaceNames => {}
-            Err(Lack::Directory(text) | Lack::Cell(text) | Lack::Failed(text)) => self.fatal = Some(Status::unknown(text)),
+            Err(NoRecords::Directory(_)) if self.what != Wanted::KeyspaceNames => {}
+            Err(NoRecords::Directory(text) | NoRecords::Cell(text) | NoRecords::Failed(text)) => {
+                self.fatal = Some(Status::unknown(text));
+            }
         }
     }
 
@@ -141,8 +143,8 @@ impl PerCell {
                     Ok(names.iter().fold(Message::new(), |list, (name, _)| list.string(1, name)).into_bytes())
                 }
                 // No keyspace is served there; but a cell that does not exist is an error.
-                Err(Lack::Directory(_)) => Ok(Vec::new()),
-                Err(Lack::Cell(text) | Lack::Failed(text)) => Err(text),
+                Err(NoRecords::Directory(_)) => Ok(Vec::new()),
+                Err(NoRecords::Cell(text) | NoRecords::Failed(text)) => Err(text),
             };
         }
         let checked = |value: Vec<u8>| {

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::records::{Lack, Read, check_cell, children, no_node, records};
+use super::records::{NoRecords, Read, check_cell, children, no_node, records};
 use crate::{
     contract::{Answer, AskId, Call, Failure, Reply, Status, What},
     operation::{Asks, Operation, decode},
@@ -96,9 +96,9 @@ impl Place {
                 let names = records.iter().filter_map(|record| record.path.strip_prefix(&prefix)?.split('/').next());
                 self.children.extend(names.map(str::to_owned));
             }
-            Err(Lack::Directory(text)) => self.missing = Some(text),
-            Err(Lack::Cell(text)) => drop(self.failed.insert(self.no_connection(&text))),
-            Err(Lack::Failed(text)) => drop(self.failed.insert(text)),
+            Err(NoRecords::Directory(text)) => self.missing = Some(text),
+            Err(NoRecords::Cell(text)) => drop(self.failed.insert(self.no_connection(&text))),
+            Err(NoRecords::Failed(text)) => drop(self.failed.insert(text)),
         }
     }
 
@@ -107,8 +107,8 @@ impl Place {
             Answer::Found { .. } => drop(self.children.insert(name.into())),
             Answer::Range(records) if !records.is_empty() => drop(self.children.insert(name.into())),
             answer @ Answer::Failed { .. } => match records(answer) {
-                Err(Lack::Cell(text)) => drop(self.failed.insert(self.no_connection(&text))),
-                Err(Lack::Directory(text) | Lack::Failed(text)) => drop(self.failed.insert(text)),
+                Err(NoRecords::Cell(text)) => drop(self.failed.insert(self.no_connection(&text))),
+                Err(NoRecords::Directory(text) | NoRecords::Failed(text)) => drop(self.failed.insert(text)),
                 Ok(_) => {}
             },
             _ => {}
@@ -158,7 +158,9 @@ impl Operation for Place {
                     let cells = children(names::CELLS_PREFIX, "CellInfo", records);
                     self.children.extend(cells.into_iter().map(|(cell, _)| cell));
                 }
-                Err(Lack::Directory(text) | Lack::Cell(text) | Lack::Failed(text)) => drop(self.failed.insert(text)),
+                Err(NoRecords::Directory(text) | NoRecords::Cell(text) | NoRecords::Failed(text)) => {
+                    self.failed.insert(text);
+                }
             },
             None => {}
         }

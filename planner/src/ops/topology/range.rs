@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::records::{Lack, NO_NODE, Read, check, children, lost, records};
+use super::records::{NO_NODE, NoRecords, Read, check, children, lost, records};
 use crate::{
     contract::{Answer, AskId, Call, Failure, Reply, Status, What},
     operation::{Asks, Operation, conclude, decode},
@@ -117,7 +117,7 @@ impl Listing {
                     }
                 }
             }
-            Err(Lack::Directory(text)) => {
+            Err(NoRecords::Directory(text)) => {
                 // A keyspace without shards has none; a keyspace that does not exist is an error.
                 if let Listed::Shards { keyspace } = &self.what {
                     let node = text.trim_end_matches('/');
@@ -125,7 +125,7 @@ impl Listing {
                     asks.release(What::TopoGet { cell: GLOBAL.into(), path: keyspace.record_path() });
                 }
             }
-            Err(Lack::Cell(text) | Lack::Failed(text)) => self.fatal = Some(Status::unknown(text)),
+            Err(NoRecords::Cell(text) | NoRecords::Failed(text)) => self.fatal = Some(Status::unknown(text)),
         }
     }
 

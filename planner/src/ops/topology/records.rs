@@ -32,7 +32,7 @@ impl From<Answer> for Read {
 }
 
 /// Why a range has no records.
-pub(super) enum Lack {
+pub(super) enum NoRecords {
     /// The directory does not exist, or is empty.
     Directory(String),
     /// The cell does not exist.
@@ -42,13 +42,13 @@ pub(super) enum Lack {
 }
 
 /// What came of reading a range.
-pub(super) fn records(answer: Answer) -> Result<Vec<Record>, Lack> {
+pub(super) fn records(answer: Answer) -> Result<Vec<Record>, NoRecords> {
     match answer {
         Answer::Range(records) => Ok(records),
-        Answer::Missing { node } => Err(Lack::Directory(no_node(&node))),
-        Answer::Failed { kind: NOT_FOUND, message } => Err(Lack::Cell(message)),
-        Answer::Failed { message, .. } => Err(Lack::Failed(message)),
-        other => Err(Lack::Failed(targets::unexpected("a read of a range", &other))),
+        Answer::Missing { node } => Err(NoRecords::Directory(no_node(&node))),
+        Answer::Failed { kind: NOT_FOUND, message } => Err(NoRecords::Cell(message)),
+        Answer::Failed { message, .. } => Err(NoRecords::Failed(message)),
+        other => Err(NoRecords::Failed(targets::unexpected("a read of a range", &other))),
     }
 }
 

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message as _;
 
-use super::records::{Lack, Read, all_cells, check_cell, children, lost, records};
+use super::records::{NoRecords, Read, all_cells, check_cell, children, lost, records};
 use crate::{
     contract::{Answer, AskId, Call, Code, Failure, Reply, Status, What},
     limits,
@@ -206,8 +206,10 @@ impl Tablets {
                 }
             }
             // A cell without tablets; but a cell that does not exist is an error.
-            Err(Lack::Directory(_)) => {}
-            Err(Lack::Cell(text) | Lack::Failed(text)) => self.fail("", format!("GetTabletsByCell({cell}) failed: {text}")),
+            Err(NoRecords::Directory(_)) => {}
+            Err(NoRecords::Cell(text) | NoRecords::Failed(text)) => {
+                self.fail("", format!("GetTabletsByCell({cell}) failed: {text}"));
+            }
         }
     }
 
@@ -284,7 +286,7 @@ impl Operation for Tablets {
                     }
                     self.failures.extend(more);
                 }
-                Err(Lack::Directory(text) | Lack::Cell(text) | Lack::Failed(text)) => self.end(text),
+                Err(NoRecords::Directory(text) | NoRecords::Cell(text) | NoRecords::Failed(text)) => self.end(text),
             },
             Some(Waiting::Shard) => self.shard(answer, asks),
             Some(Waiting::ShardReplication(cell)) => self.shard_replication(&cell, answer, asks),
