@@ -45,10 +45,10 @@ web: setup
 component: setup
 	$(CARGO) run --quiet --bin xtask -- component
 
-## Formatting and the planner's own tests.
+## Formatting, and the tests of the planner and of what people see of it.
 quick:
 	$(CARGO) fmt --all --check
-	$(CARGO) test -p vtflow-planner --quiet
+	$(CARGO) test -p vtflow-planner -p vtflow-screen --quiet
 
 check: test
 
