@@ -85,15 +85,14 @@ impl Flow {
 
     /// The asks released since the last call. Each is handed out once; perform all of them.
     pub fn asks(&mut self) -> Vec<Ask> {
-        std::mem::take(&mut self.asks.released)
+        self.asks.take_released()
     }
 
     /// Takes the result of one ask. Returns false, and changes nothing, if no such ask is outstanding.
     pub fn answer(&mut self, id: AskId, answer: Answer) -> bool {
-        if !self.asks.outstanding.remove(&id) {
+        if !self.asks.answered(id) {
             return false;
         }
-        self.asks.round = self.asks.rounds.get(id.0 as usize).copied().unwrap_or(0);
         let answer = match answer {
             Answer::Failed { kind, message } => Answer::Failed { kind, message: cut(message, limits::FAILURE_BYTES) },
             answer => answer,
@@ -120,11 +119,11 @@ impl Flow {
 
     /// How many asks are out and unanswered.
     pub fn outstanding(&self) -> usize {
-        self.asks.outstanding.len()
+        self.asks.outstanding()
     }
 
     fn settle(&mut self) {
-        if self.reply.is_none() && self.asks.outstanding.is_empty() {
+        if self.reply.is_none() && self.asks.outstanding() == 0 {
             let reply = self.operation.finish();
             let failures = counted(reply.failures);
             self.reply = Some(Reply { result: reply.result.map_err(bounded), failures, ..reply });

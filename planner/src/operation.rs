@@ -20,15 +20,29 @@ pub(crate) trait Operation: Send {
 /// Where an operation puts its asks.
 #[derive(Default)]
 pub(crate) struct Asks {
-    pub(crate) released: Vec<Ask>,
-    pub(crate) outstanding: BTreeSet<AskId>,
+    released: Vec<Ask>,
+    outstanding: BTreeSet<AskId>,
     /// Round of each ask, by id.
-    pub(crate) rounds: Vec<u32>,
+    rounds: Vec<u32>,
     /// Round of the answer being taken; 0 at the start.
-    pub(crate) round: u32,
+    round: u32,
 }
 
 impl Asks {
+    /// The asks released since the last call.
+    pub(crate) fn take_released(&mut self) -> Vec<Ask> {
+        std::mem::take(&mut self.released)
+    }
+
+    /// Notes that an ask is being answered: what is released now is one round deeper. False if it is not out.
+    pub(crate) fn answered(&mut self, id: AskId) -> bool {
+        let was_out = self.outstanding.remove(&id);
+        if was_out {
+            self.round = self.rounds.get(id.0 as usize).copied().unwrap_or(0);
+        }
+        was_out
+    }
+
     /// How many asks are out and unanswered, released ones included.
     pub(crate) fn outstanding(&self) -> usize {
         self.outstanding.len()

@@ -6,6 +6,12 @@ pub const GET_WORKFLOWS: &str = "/vtctlservice.Vtctld/GetWorkflows";
 /// `vtctlservice.Vtctld/GetSchemaMigrations`: [`crate::ops`], `schema_migrations`.
 pub const GET_SCHEMA_MIGRATIONS: &str = "/vtctlservice.Vtctld/GetSchemaMigrations";
 
+/// `vtctlservice.Vtctld/GetKeyspaces`: [`crate::ops`], `topology`.
+pub const GET_KEYSPACES: &str = "/vtctlservice.Vtctld/GetKeyspaces";
+
+/// `vtctlservice.Vtctld/GetTablets`: [`crate::ops`], `topology`.
+pub const GET_TABLETS: &str = "/vtctlservice.Vtctld/GetTablets";
+
 /// `vtctlservice.Vtctld/FindAllShardsInKeyspace`: [`crate::ops`], `topology`.
 pub const FIND_ALL_SHARDS_IN_KEYSPACE: &str = "/vtctlservice.Vtctld/FindAllShardsInKeyspace";
 
@@ -21,7 +27,7 @@ pub const WORKFLOW_STATUS: &str = "/vtctlservice.Vtctld/WorkflowStatus";
 /// `vtctlservice.Vtctld/GetVersion`: [`crate::ops`], `get_version`.
 pub const GET_VERSION: &str = "/vtctlservice.Vtctld/GetVersion";
 
-/// `vtctlservice.Vtctl/ExecuteVtctlCommand`: [`crate::ops`], `legacy`. Which of its commands are served says [`serves`].
+/// `vtctlservice.Vtctl/ExecuteVtctlCommand`: [`crate::ops`], `legacy`. Which of its commands are served says [`crate::serve::serves`].
 pub const EXECUTE_VTCTL_COMMAND: &str = "/vtctlservice.Vtctl/ExecuteVtctlCommand";
 
 /// `vtctlservice.Vtctld/WorkflowUpdate`: [`crate::write`], `workflow_update`.

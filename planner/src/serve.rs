@@ -53,13 +53,13 @@ pub const SERVED: &[Served] = &[
         performs: legacy::serves,
         ..read(rpc::EXECUTE_VTCTL_COMMAND, legacy::start)
     },
-    read("/vtctlservice.Vtctld/FindAllShardsInKeyspace", topology::find_all_shards_in_keyspace),
+    read(rpc::FIND_ALL_SHARDS_IN_KEYSPACE, topology::find_all_shards_in_keyspace),
     read("/vtctlservice.Vtctld/GetCellInfo", topology::get_cell_info),
     read("/vtctlservice.Vtctld/GetCellInfoNames", topology::get_cell_info_names),
     read("/vtctlservice.Vtctld/GetCellsAliases", topology::get_cells_aliases),
     read("/vtctlservice.Vtctld/GetKeyspace", topology::get_keyspace),
     read("/vtctlservice.Vtctld/GetKeyspaceRoutingRules", topology::get_keyspace_routing_rules),
-    read("/vtctlservice.Vtctld/GetKeyspaces", topology::get_keyspaces),
+    read(rpc::GET_KEYSPACES, topology::get_keyspaces),
     read("/vtctlservice.Vtctld/GetMirrorRules", topology::get_mirror_rules),
     read("/vtctlservice.Vtctld/GetRoutingRules", topology::get_routing_rules),
     Served {
@@ -74,7 +74,7 @@ pub const SERVED: &[Served] = &[
     read("/vtctlservice.Vtctld/GetSrvVSchema", topology::get_srv_vschema),
     read("/vtctlservice.Vtctld/GetSrvVSchemas", topology::get_srv_vschemas),
     read("/vtctlservice.Vtctld/GetTablet", topology::get_tablet),
-    read("/vtctlservice.Vtctld/GetTablets", topology::get_tablets),
+    read(rpc::GET_TABLETS, topology::get_tablets),
     Served {
         part: "the current version",
         performs: |request| GetTopologyPathRequest::decode(request).map_or(true, |wanted| wanted.version == 0),

@@ -91,14 +91,14 @@ fn shown(path: &str, reply: &Reply, now: Timestamp, call: Option<&Call>) -> Resu
             shown.migrations = screen::migrations(&response, beside, now);
             shown.tables.push(screen::migration_table(&shown.migrations));
         }
-        screen::GET_KEYSPACES => {
+        rpc::GET_KEYSPACES => {
             shown.keyspaces = screen::keyspace_names(&GetKeyspacesResponse::decode(bytes)?, &reply.failures);
         }
-        screen::FIND_SHARDS => {
+        rpc::FIND_ALL_SHARDS_IN_KEYSPACE => {
             let lines = screen::shards(&FindAllShardsInKeyspaceResponse::decode(bytes)?, now);
             shown.tables.push(screen::shard_table(&lines, Extent::All));
         }
-        screen::GET_TABLETS => {
+        rpc::GET_TABLETS => {
             let lines = screen::tablets(&GetTabletsResponse::decode(bytes)?, now);
             shown.tables.push(screen::tablet_table(&lines));
         }
@@ -117,9 +117,9 @@ fn title(path: &str) -> &'static str {
         rpc::GET_WORKFLOWS => "Workflows",
         rpc::GET_SCHEMA_MIGRATIONS => "Schema migrations",
         rpc::VDIFF_SHOW => "VDiffs",
-        screen::GET_KEYSPACES => "Keyspaces",
-        screen::FIND_SHARDS => "Shards",
-        screen::GET_TABLETS => "Tablets",
+        rpc::GET_KEYSPACES => "Keyspaces",
+        rpc::FIND_ALL_SHARDS_IN_KEYSPACE => "Shards",
+        rpc::GET_TABLETS => "Tablets",
         _ => "",
     }
 }

@@ -18,7 +18,7 @@ pub struct Asked {
     pub what: String,
 }
 
-/// An ask in words.
+/// Of whom an ask asks, and what, in words.
 pub fn asked(what: &What) -> Asked {
     let of = |whom: &str, what: String| Asked { whom: whom.into(), place: String::new(), what };
     match what {

@@ -37,7 +37,7 @@ pub use failures::{Missing, MissingPart, hint, missing, next_step};
 pub use health::{LAGGING_SECONDS, THROTTLED_SECONDS};
 pub use logs::LogLine;
 pub use migrations::{Beside, MigrationLine, ShardState, migration_table, migrations};
-pub use nothing::{FIND_SHARDS, GET_KEYSPACES, GET_TABLETS, nothing};
+pub use nothing::nothing;
 pub use overview::{
     Counted, KeyspaceRead, OverviewLine, Said, Standing, Thing, Troubled, migrations_read, overview, overview_table,
     workflows_read,

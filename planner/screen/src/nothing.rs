@@ -8,13 +8,6 @@ use vtflow_planner::{
     rpc,
 };
 
-/// The RPC of the keyspaces.
-pub const GET_KEYSPACES: &str = "/vtctlservice.Vtctld/GetKeyspaces";
-/// The RPC of a keyspace's shards.
-pub const FIND_SHARDS: &str = rpc::FIND_ALL_SHARDS_IN_KEYSPACE;
-/// The RPC of the tablets.
-pub const GET_TABLETS: &str = "/vtctlservice.Vtctld/GetTablets";
-
 /// A sentence about an empty reply, such as `No workflows in keyspace customer.`
 pub fn nothing(call: &Call, failures: &[Failure]) -> String {
     let (what, keyspace) = match call.path.as_str() {
@@ -35,12 +28,12 @@ pub fn nothing(call: &Call, failures: &[Failure]) -> String {
             let what = if request.arg == "all" { "VDiffs" } else { "VDiff" };
             return format!("No {what} of {}.{}.", request.target_keyspace, request.workflow);
         }
-        FIND_SHARDS => {
+        rpc::FIND_ALL_SHARDS_IN_KEYSPACE => {
             let request = FindAllShardsInKeyspaceRequest::decode(call.request.as_slice()).unwrap_or_default();
             return format!("No shards in keyspace {}.", request.keyspace);
         }
-        GET_KEYSPACES => return "No keyspaces.".into(),
-        GET_TABLETS => return "No such tablets.".into(),
+        rpc::GET_KEYSPACES => return "No keyspaces.".into(),
+        rpc::GET_TABLETS => return "No such tablets.".into(),
         _ => return "The reply is empty.".into(),
     };
     let place = if failures.is_empty() { "in" } else { "in what answered of" };
@@ -75,7 +68,7 @@ mod tests {
         assert_eq!(migrations(all.clone()), "No schema migrations in keyspace ks.");
         assert_eq!(migrations(GetSchemaMigrationsRequest { limit: 1, ..all }), "No such schema migrations in keyspace ks.");
         let shards = FindAllShardsInKeyspaceRequest { keyspace: "ks".into() }.encode_to_vec();
-        assert_eq!(nothing(&call(FIND_SHARDS, shards), &[]), "No shards in keyspace ks.");
+        assert_eq!(nothing(&call(rpc::FIND_ALL_SHARDS_IN_KEYSPACE, shards), &[]), "No shards in keyspace ks.");
         let last = VDiffShowRequest { workflow: "w".into(), target_keyspace: "ks".into(), arg: "last".into() };
         let all = VDiffShowRequest { arg: "all".into(), ..last.clone() };
         let vdiffs = [last, all].map(|request| nothing(&call(rpc::VDIFF_SHOW, request.encode_to_vec()), &[]));

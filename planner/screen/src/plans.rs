@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use vtflow_planner::contract::{PlannedRow, PlannedWrite, WritePlan, target};
+use vtflow_planner::contract::{PlannedRow, PlannedWrite, WritePlan, shard_text};
 
 use crate::words::plural;
 
@@ -13,7 +13,7 @@ pub fn changes_since(plan: &WritePlan, earlier: &WritePlan) -> Vec<String> {
     if plan.planner != earlier.planner {
         lines.push(format!("the plan was made by planner {}, this is {}", earlier.planner, plan.planner));
     }
-    let place = |write: &PlannedWrite| format!("{} {}", target(&write.keyspace, &write.shard), write.tablet);
+    let place = |write: &PlannedWrite| format!("{} {}", shard_text(&write.keyspace, &write.shard), write.tablet);
     for was in &earlier.writes {
         let place = place(was);
         // The same statement, or what has come in its place.
@@ -54,7 +54,7 @@ pub fn text(plan: &WritePlan) -> String {
         let Some(PlannedWrite { keyspace, shard, tablet, .. }) = writes.first() else { continue };
         let rows: Vec<&PlannedRow> = writes.iter().flat_map(|write| &write.rows).collect();
         let things = if shard.is_empty() { "record" } else { "row" };
-        let _ = writeln!(out, "  {tablet}  {}  {}", target(keyspace, shard), plural(rows.len(), things));
+        let _ = writeln!(out, "  {tablet}  {}  {}", shard_text(keyspace, shard), plural(rows.len(), things));
         for row in rows {
             let _ = writeln!(out, "    {:<12}  {}", row.name, row.about);
         }

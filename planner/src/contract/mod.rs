@@ -15,7 +15,7 @@ mod write_plan;
 
 pub use error::{Code, Failure, Lost, Status};
 pub use outcome::{Outcome, Verdict, Written};
-pub use write_plan::{PlannedRow, PlannedWrite, WritePlan, target};
+pub use write_plan::{PlannedRow, PlannedWrite, WritePlan, shard_text};
 
 /// One request: an RPC path, its protobuf message, and what the caller wants besides.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,7 +95,7 @@ impl Timestamp {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct AskId(pub u32);
 
-/// One thing to fetch. All asks that [`Flow::asks`] hands out may be performed at once and in any order.
+/// One thing to fetch. All asks that [`crate::Flow::asks`] hands out may be performed at once and in any order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ask {
     /// To be given back with the answer.

@@ -40,7 +40,7 @@ impl fmt::Display for Outcome {
     /// One line: `customer/-80 zone1-0000000200: applied, 2 rows`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { keyspace, shard, tablet, verdict, rows, message } = self;
-        write!(f, "{} {tablet}: {verdict}", crate::contract::write_plan::target(keyspace, shard))?;
+        write!(f, "{} {tablet}: {verdict}", crate::contract::write_plan::shard_text(keyspace, shard))?;
         match (verdict, message.as_str()) {
             (Verdict::Applied, "") => {
                 let things = if shard.is_empty() { "record" } else { "row" };

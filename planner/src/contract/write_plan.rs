@@ -118,7 +118,7 @@ impl WritePlan {
 }
 
 /// A keyspace and its shard, if it is about one.
-pub fn target(keyspace: &str, shard: &str) -> String {
+pub fn shard_text(keyspace: &str, shard: &str) -> String {
     if shard.is_empty() { keyspace.to_owned() } else { format!("{keyspace}/{shard}") }
 }
 

@@ -3,6 +3,7 @@
 //! Four rounds: the shards; the primaries' tablet records; which of them have the workflow; their own answers, which go into the
 //! reply untouched. Clients sum the shards up, so one that is missing would make "no mismatch" of "not known": here, and only
 //! here, one shard that cannot be asked fails the request, as in vtctld.
+//! A tablet that turns out not to be its shard's primary any more costs two rounds more, once.
 //!
 //! Facts: `go/vt/vtctl/workflow/vdiff.go`, `server.go:VDiffShow`.
 
@@ -92,14 +93,16 @@ impl VDiffShow {
         let mut looked = self.survey.take(index);
         let Some(place) = self.survey.target(index).map(|target| target.place.clone()) else { return };
         match looked.remove(&VDIFF) {
-            Some(Looked::Called(response)) => match VDiffResponse::decode(response.as_slice()) {
-                Ok(_) => drop(self.found.insert(place.shard, response)),
-                Err(error) => self.fail(&place, format!("the tablet's answer cannot be read: {error}")),
-            },
-            Some(other) => match other.whole() {
-                Ok(_) => {}
-                Err(text) => self.fail(&place, text),
-            },
+            Some(looked) => {
+                let response = looked.response().and_then(|response| match VDiffResponse::decode(response.as_slice()) {
+                    Ok(_) => Ok(response),
+                    Err(error) => Err(format!("the tablet's answer cannot be read: {error}")),
+                });
+                match response {
+                    Ok(response) => drop(self.found.insert(place.shard, response)),
+                    Err(text) => self.fail(&place, text),
+                }
+            }
             None => match looked.remove(&HAS_WORKFLOW).map(Looked::whole) {
                 Some(Ok(pages)) if pages.iter().any(|page| !page.is_empty()) => self.ask_vdiff(index, asks),
                 Some(Err(text)) => self.fail(&place, text),

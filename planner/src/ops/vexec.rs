@@ -2,6 +2,7 @@
 //!
 //! Three rounds: the shards; the primaries' tablet records; the statement. What the statement may be is [`crate::vexec`]'s. A dry run
 //! ends after the second round with the statements. Reads only: a write is refused unless it is a dry run.
+//! A tablet that turns out not to be its shard's primary any more costs two rounds more, once.
 //!
 //! Facts: `go/vt/vtctl/workflow/vexec/vexec.go`. `VReplicationExec` takes all tables but `_vt.schema_migrations`, which goes through
 //! `ExecuteFetchAsDba` (`controller_plan.go`).
@@ -107,7 +108,7 @@ impl VExec {
             Looked::Refused(FailureKind::TooLarge, message) => {
                 Err(format!("{message}: select fewer columns, or fewer rows (limit)"))
             }
-            other => other.whole().and(Err(String::new())),
+            other => Err(other.response().err().unwrap_or_default()),
         };
         match result {
             Ok(result) => {

@@ -47,12 +47,12 @@ impl MigrationRead {
     pub(crate) fn answered(&mut self, answer: Answer) -> Next {
         let page = match self.paging.take(answer) {
             Taken::Response(response) => RowSet::from_execute_fetch(&response),
-            Taken::Smaller => return Next::Again,
+            Taken::Smaller(_) if self.paging.may_ask() => return Next::Again,
             Taken::TooMuch(allowed) => {
                 let text = format!("the migrations have more than {allowed} bytes: ask for one of them, or for those of a time");
                 return Next::Failed(text);
             }
-            Taken::Failed(message) => return Next::Failed(message),
+            Taken::Smaller(message) | Taken::Failed(message) => return Next::Failed(message),
             Taken::NoCall => return Next::Failed("the tablet call was answered with a topology record".into()),
         };
         match page {

@@ -1,4 +1,4 @@
-//! The tables of a tablet's sidecar database (`_vt`): the text of every statement, the reads that send them, and their rows.
+//! The tables of a tablet's sidecar database (`_vt`): the statements that read them, the one way to send any statement, and their rows.
 //!
 //! Names become literals in one place ([`literal`]); identifiers never come from a request, and those of a tablet or a file are
 //! read into [`name::SqlName`]. Rows are read by column *name*: the order and the number of columns differ between releases, and

@@ -19,8 +19,8 @@ pub(crate) struct Paging {
 pub(crate) enum Taken {
     /// A tablet's response, within what the read may have.
     Response(Vec<u8>),
-    /// It was too large: the same again, with fewer rows.
-    Smaller,
+    /// It was too large, in these words: the same again, with fewer rows, if another statement may be sent.
+    Smaller(String),
     /// The answers have more bytes than this.
     TooMuch(usize),
     /// The tablet's own words, or the runner's.
@@ -58,9 +58,9 @@ impl Paging {
                 self.bytes = self.bytes.saturating_add(response.len());
                 if self.bytes > self.bytes_allowed { Taken::TooMuch(self.bytes_allowed) } else { Taken::Response(response) }
             }
-            Answer::Failed { kind: FailureKind::TooLarge, .. } if self.rows > 1 && self.may_ask() => {
+            Answer::Failed { kind: FailureKind::TooLarge, message } if self.rows > 1 => {
                 self.rows = (self.rows / 8).max(1);
-                Taken::Smaller
+                Taken::Smaller(message)
             }
             Answer::Failed { message, .. } => Taken::Failed(message),
             _ => Taken::NoCall,

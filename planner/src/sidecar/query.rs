@@ -64,6 +64,11 @@ impl Query {
         Self { how, effect: Effect::Read, subject, statement: String::new() }
     }
 
+    /// A statement that goes another way than the usual one.
+    pub(crate) fn by(how: How, subject: &'static str, statement: String) -> Self {
+        Self { how, effect: Effect::Read, subject, statement }
+    }
+
     /// The same, but it changes something.
     #[must_use]
     pub(crate) fn that_writes(self) -> Self {

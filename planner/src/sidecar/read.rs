@@ -141,7 +141,7 @@ impl Read {
                 Ok(rows) => self.page(rows),
                 Err(text) => Next::Failed(text),
             },
-            Taken::Smaller => Next::Again,
+            Taken::Smaller(_) => Next::Again,
             Taken::TooMuch(limit) => Next::Failed(format!(
                 "the {} of {} have more than {limit} bytes: ask for one workflow, or for fewer shards",
                 self.subject.name(),

@@ -1,8 +1,9 @@
 //! What the primaries of a keyspace's shards hold: the targets, what is read of each, page after page, and one second reading of a
 //! shard's record where a tablet turns out not to be its primary any more.
 //!
-//! Every operation that asks sidecar tables, reads and writes alike, is a survey: it says what it looks at on each target and
-//! gets a target back as soon as the last look at it has ended. No target waits for another.
+//! Whoever asks sidecar tables of a keyspace's primaries does it by a survey, reads and writes alike (a snapshot, which asks all
+//! tablets, does not): it says what it looks at on each target and gets a target back as soon as the last look at it has ended.
+//! No target waits for another.
 
 use std::collections::BTreeMap;
 
@@ -59,6 +60,18 @@ impl Looked {
         match self {
             Self::Rows(_, Some(text)) => Some(text),
             Self::Rows(_, None) | Self::Called(_) | Self::Refused(..) => None,
+        }
+    }
+
+    /// The response to one question.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(crate) fn response(self) -> Result<Vec<u8>, String> {
+        match self {
+            Self::Called(response) => Ok(response),
+            Self::Refused(_, text) | Self::Rows(_, Some(text)) => Err(text),
+            Self::Rows(_, None) => Err("rows were looked at, and no question was asked".into()),
         }
     }
 
@@ -157,6 +170,9 @@ pub(crate) struct Asked {
     reread: Reread,
     /// Nobody is primary of its shard any more: what this tablet said is out of date.
     is_gone: bool,
+    /// Why the second reading of its shard's record did not tell who is primary: what the tablet said stands for who reads, and is not
+    /// enough for who writes.
+    pub(crate) not_reread: Option<Unreached>,
 }
 
 /// The survey of one keyspace.
@@ -277,7 +293,14 @@ impl Survey {
         match event {
             Event::Target(target) => {
                 let before = self.reread.get(&target.place.shard).copied();
-                let asked = Asked { target, looked: BTreeMap::new(), outstanding: 0, reread: Reread::NotNeeded, is_gone: false };
+                let asked = Asked {
+                    target,
+                    looked: BTreeMap::new(),
+                    outstanding: 0,
+                    reread: Reread::NotNeeded,
+                    is_gone: false,
+                    not_reread: None,
+                };
                 if let Some((index, old)) = before.and_then(|index| Some((index, self.asked.get_mut(index)?))) {
                     *old = Asked { reread: Reread::Done, ..asked };
                     return Found::Target(index);
@@ -295,7 +318,12 @@ impl Survey {
                     Found::Unreached(unreached)
                 }
                 // Nothing new came of it: what the tablet said stands.
-                Some(index) => Found::Seen(index),
+                Some(index) => {
+                    if let Some(asked) = self.asked.get_mut(index) {
+                        asked.not_reread = Some(unreached);
+                    }
+                    Found::Seen(index)
+                }
             },
             Event::NoKeyspace { .. } | Event::NoShards(_) | Event::Fatal(_) => Found::Nobody(event),
         }

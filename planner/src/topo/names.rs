@@ -4,6 +4,7 @@
 //! go further are read once into types that hold nothing else: [`KeyspaceName`], [`ShardName`], [`CellName`], [`TabletName`].
 
 use std::{
+    borrow::Borrow,
     fmt::{self, Write as _},
     ops::Deref,
 };
@@ -225,7 +226,7 @@ pub(crate) fn cell_info_path(cell: &str) -> String {
     format!("cells/{cell}/CellInfo")
 }
 
-/// The name of a keyspace, checked: only through it is there a path of a keyspace's records.
+/// The name of a keyspace, checked: only through it are a keyspace's records read.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct KeyspaceName(String);
 
@@ -335,6 +336,12 @@ macro_rules! text {
 }
 
 text!(KeyspaceName ShardName);
+
+impl Borrow<str> for KeyspaceName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
 
 /// The record of a tablet, in its cell.
 pub(crate) fn tablet_path(alias: &str) -> String {

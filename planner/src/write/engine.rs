@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     contract::{
-        Answer, AskId, Call, Code, Failure, Mode, Outcome, Reply, Status, Timestamp, Verdict, WritePlan, Written, target,
+        Answer, AskId, Call, Code, Failure, Mode, Outcome, Reply, Status, Timestamp, Verdict, WritePlan, Written, shard_text,
     },
     operation::{Asks, Operation},
     topo::names::KeyspaceName,
@@ -209,7 +209,7 @@ impl Write {
         } else if let Answer::Failed { message, .. } = answer {
             // Any other answer, whatever form it has, says nothing of the request.
             let planned = &change.planned;
-            let whose = format!("{} {}", target(&planned.keyspace, &planned.shard), planned.tablet);
+            let whose = format!("{} {}", shard_text(&planned.keyspace, &planned.shard), planned.tablet);
             let text = format!("{whose}: {} was not done, and does not matter to the rest: {message}", planned.statement);
             self.notes.insert(place, text);
         }

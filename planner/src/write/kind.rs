@@ -65,7 +65,7 @@ pub(crate) trait RecordWrite: Send {
     /// What is locked from before the first look to after the last change, in the order in which it is taken.
     fn locks(&self) -> Vec<Lock>;
 
-    /// What a record becomes. `cell`: whose it is; [`names::GLOBAL`]: the keyspace's own.
+    /// What a record becomes. `cell`: whose it is; [`crate::topo::names::GLOBAL`]: the keyspace's own.
     ///
     /// # Errors
     /// The bytes are no such record.

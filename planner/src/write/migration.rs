@@ -12,7 +12,7 @@ use prost::Message;
 use serde::Serialize;
 
 use crate::{
-    contract::{Call, Code, Effect, FailureKind, PlannedRow, Status, Verdict},
+    contract::{Call, Code, FailureKind, PlannedRow, Status, Verdict},
     proto::{
         vtctldata::{CancelSchemaMigrationRequest, CancelSchemaMigrationResponse},
         vtrpc::CallerId,
@@ -150,7 +150,7 @@ impl Migration {
         };
         let (db_name, caller_id) = (seen.target.db_name.clone(), self.caller_id.clone());
         let how = How::ExecuteQuery { db_name, max_rows: 10, caller_id };
-        let query = Query { how, effect: Effect::Write, subject: "migration", statement };
+        let query = Query::by(how, "migration", statement);
         Change::call(target, seen, query, rows)
     }
 

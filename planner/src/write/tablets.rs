@@ -146,6 +146,9 @@ impl TargetSet for Tablets {
             self.unreached.iter().map(|unreached| unreached.place.failure(keyspace, unreached.lost, &unreached.message));
         // Of one target's failures that of its first look is told.
         let unseen = self.survey.iter().flat_map(Survey::asked).filter_map(|asked| {
+            if let Some(Unreached { place, lost, message }) = &asked.not_reread {
+                return Some(place.failure(keyspace, *lost, message));
+            }
             let message = asked.looked.values().find_map(Looked::failure)?;
             Some(asked.target.place.failure(keyspace, Lost::Shard, message))
         });

@@ -10,7 +10,7 @@
 use prost::Message;
 
 use crate::{
-    contract::{Call, Code, Effect, Status},
+    contract::{Call, Code, Status},
     limits,
     ops::workflow_status::traffic::{Traffic, reverse_of},
     proto::{
@@ -233,7 +233,7 @@ impl WorkflowDelete {
             let scope = format!("vrepl_id in ({}) and vrepl_id not in (select id from _vt.vreplication)", ids.join(", "));
             let statement = format!("delete from _vt.vreplication_log where {scope}");
             let how = How::ExecuteFetchAsDba { db_name: String::new(), max_rows: 0 };
-            let log = Query { how, effect: Effect::Write, subject: "log", statement };
+            let log = Query::by(how, "log", statement);
             changes.push(Change::call(target, seen, log, Vec::new()).that_is_best_effort());
         }
         Ok(changes)

@@ -453,6 +453,22 @@ fn a_primary_that_moved_is_followed_before_anything_is_changed() {
 }
 
 #[test]
+fn a_tablet_that_is_no_primary_changes_nothing_where_nobody_can_tell_who_is() {
+    for subject in ["streams", "v18"] {
+        let mut cluster = running();
+        cluster.answer(100, subject, refused("vreplication engine is closed"));
+        cluster.later.insert("keyspaces/ks/shards/-80/Shard".into(), vec![0xff]);
+        let (reply, asks) = cluster.run(&performed(state(STOPPED)));
+        let status = reply.result.expect_err(subject);
+        assert!(
+            status.message.contains("bad shard data") && status.message.contains("nothing was changed"),
+            "{subject}: {status}"
+        );
+        assert_eq!(writes(&asks), [], "{subject}");
+    }
+}
+
+#[test]
 fn a_plan_changes_nothing_and_is_held_to() {
     let mode = |mode: Mode| update(state(STOPPED), CallOptions { mode, ..CallOptions::default() });
     let (preview, asks) = running().run(&mode(Mode::Preview));

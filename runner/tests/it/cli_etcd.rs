@@ -1,6 +1,6 @@
 //! The program against a cluster that is alive: a real etcd, tablets behind sockets, the flags that operators know.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests and their helpers")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests, and what they share")]
 
 use std::{
     collections::{BTreeMap, BTreeSet},

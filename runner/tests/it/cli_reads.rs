@@ -1,6 +1,6 @@
 //! What the reading commands print: on recorded clusters, beside what `vtctldclient` printed there, and when things go wrong.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests and their helpers")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests, and what they share")]
 
 use std::{fs, path::PathBuf};
 

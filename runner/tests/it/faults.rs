@@ -2,7 +2,7 @@
 //!
 //! What is known is shown, what is missing is named, the exit code says which it was, and it ends in time.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests and their helpers")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests, and what they share")]
 
 use std::{
     collections::BTreeMap,

@@ -1,6 +1,6 @@
 //! Connections that are lost without a word, as a NAT loses them: the first request after that succeeds, and no write is sent twice.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests and their helpers")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests, and what they share")]
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! Calls to tablets, against real gRPC servers that answer, fail, hang and vanish.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests and their helpers")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests, and what they share")]
 
 use std::{
     io::{Read, Write},

@@ -1,6 +1,6 @@
 //! The topology back ends: a real etcd, read and interrupted, and the one in memory, which must say the same.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests and their helpers")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests, and what they share")]
 
 use std::time::Duration;
 

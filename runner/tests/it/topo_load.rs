@@ -1,6 +1,6 @@
 //! How much is asked of etcd at once, and how much is read from it.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests and their helpers")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests, and what they share")]
 
 use std::{
     io::{Read as _, Write as _},

@@ -1,7 +1,7 @@
 //! Requests that write in front of a cluster whose k-th tablet goes wrong at the very moment of the change: what is said of each
 //! tablet is what happened there, the others have their change, and nothing is sent twice.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests and their helpers")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests, and what they share")]
 
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 

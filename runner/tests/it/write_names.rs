@@ -2,7 +2,7 @@
 //!
 //! Embedded tablets of five releases run every statement that is sent; no row of anybody may be another one afterwards.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests and their helpers")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests, and what they share")]
 
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 

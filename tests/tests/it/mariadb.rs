@@ -3,7 +3,7 @@
 //! Two shards whose databases live in one server, as on a development machine: the statements have to keep them apart.
 //! MariaDB stands in for MySQL, which Debian does not carry.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests and their helpers")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests, and what they share")]
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -202,7 +202,7 @@ impl Snapshot {
             let place = if shown.is_empty() { format!(" {:?} of cell {cell}", cut(&record.path)) } else { String::new() };
             return self.fail("", "", &shown, format!("the tablet's record{place} cannot be read"));
         };
-        if !self.keyspaces.iter().any(|keyspace| **keyspace == tablet.keyspace) {
+        if !self.keyspaces.contains(tablet.keyspace.as_str()) {
             return;
         }
         let its_own = name.and_then(|name| {

@@ -86,10 +86,10 @@ impl TableRead {
     pub(super) fn answered(&mut self, answer: Answer) -> Next {
         let page = match self.paging.take(answer) {
             Taken::Response(response) => RowSet::from_execute_fetch(&response).map_err(|error| error.to_string()),
-            Taken::Smaller => return Next::Again,
+            Taken::Smaller(_) if self.paging.may_ask() => return Next::Again,
             // Not on this release (1146), or no sidecar database at all (1049).
             Taken::Failed(message) if matches!(said::errno(&message), Some(1146 | 1049)) => return Next::Done,
-            Taken::Failed(message) => Err(message),
+            Taken::Smaller(message) | Taken::Failed(message) => Err(message),
             Taken::TooMuch(_) | Taken::NoCall => Err("the tablet call was answered with a topology record".into()),
         };
         match page.and_then(|page| self.page(&page)) {

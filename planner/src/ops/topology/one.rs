@@ -1,4 +1,4 @@
-//! Reads of one record that becomes one field of the reply: a table of which record, and what its lack means.
+//! Reads of one record that becomes one field of the reply: which record each is, and what its lack means.
 
 use super::records::{Read, check, check_cell, no_node};
 use crate::{

@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use prost::Message;
 
 use crate::{
-    contract::{Answer, AskId, Call, CallOptions, Effect, Failure, FailureKind, Lost, Reply, Status, Timestamp, What},
+    contract::{Answer, AskId, Call, CallOptions, Failure, FailureKind, Lost, Reply, Status, Timestamp, What},
     formats::time,
     limits,
     operation::{Asks, Operation, decode, ended},
@@ -338,14 +338,12 @@ impl WorkflowStatus {
     fn sizes_of(&self, target: &Target) -> Query {
         let statement = table_sizes::statement(&target.db_name, self.tables.iter());
         let how = How::ExecuteFetchAsDba { db_name: target.db_name.clone(), max_rows: self.tables.len() };
-        Query { how, effect: Effect::Read, subject: "table sizes", statement }
+        Query::by(how, "table sizes", statement)
     }
 
     fn sized(&mut self, side: Side, looked: Looked) {
-        let rows = match looked {
-            Looked::Called(response) => RowSet::from_execute_fetch(&response).map_err(|error| error.to_string()),
-            other => other.whole().and(Err(String::new())),
-        };
+        let rows = looked.response();
+        let rows = rows.and_then(|response| RowSet::from_execute_fetch(&response).map_err(|error| error.to_string()));
         match (rows, side.key) {
             (Ok(rows), Some(key)) => drop(self.statistics.targets.insert(key, copy_progress::sizes(&rows))),
             (Ok(rows), None) => drop(self.source_sizes.insert(side.tablet, copy_progress::sizes(&rows))),

@@ -14,8 +14,9 @@ use vtflow_planner::{
             GetTabletsRequest, GetTabletsResponse,
         },
     },
+    rpc,
 };
-use vtflow_screen::{self as screen, FIND_SHARDS, GET_KEYSPACES, GET_TABLETS};
+use vtflow_screen as screen;
 
 use super::{
     plan::Request,
@@ -87,7 +88,7 @@ impl View for GetKeyspacesArgs {
 }
 
 pub(crate) fn keyspaces_call() -> Call {
-    view::call(GET_KEYSPACES, Vec::new(), false)
+    view::call(rpc::GET_KEYSPACES, Vec::new(), false)
 }
 
 /// A keyspace of which nothing is known.
@@ -117,7 +118,7 @@ impl Request for ShardsArgs {
 
 pub(crate) fn shards_of(keyspace: &str) -> Call {
     let request = FindAllShardsInKeyspaceRequest { keyspace: keyspace.into() };
-    view::call(FIND_SHARDS, request.encode_to_vec(), false)
+    view::call(rpc::FIND_ALL_SHARDS_IN_KEYSPACE, request.encode_to_vec(), false)
 }
 
 #[derive(Args, Clone, Debug)]
@@ -234,7 +235,7 @@ impl Request for TabletsArgs {
             tablet_type: self.tablet_type.unwrap_or_default().into(),
             ..GetTabletsRequest::default()
         };
-        Ok(view::call(GET_TABLETS, request.encode_to_vec(), self.strict))
+        Ok(view::call(rpc::GET_TABLETS, request.encode_to_vec(), self.strict))
     }
 }
 

@@ -18,7 +18,7 @@ pub(super) struct Place {
     pub(super) turns: Arc<Semaphore>,
 }
 
-/// The node of a record, or `None` if its path would lead elsewhere: then there is nothing to read, only the name to show.
+/// Whether there can be a record under this path. If not, it would lead elsewhere: there is nothing to read, only the name to show.
 pub(super) fn readable(path: &str) -> bool {
     is_plain_path(path.strip_suffix('/').unwrap_or(path))
 }
