@@ -14,3 +14,10 @@ export function size(n) {
   if (n < 1_000_000) return `${(n / 1000).toFixed(1)} kB`;
   return `${(n / 1_000_000).toFixed(1)} MB`;
 }
+
+/** One sentence about what came of an ask. */
+export function told({ answer, words }) {
+  if (words.outcome === "none") return "no answer in the trace";
+  if (words.outcome === "missing") return `nothing there: ${answer.missing.node}`;
+  return words.outcome === "ok" && words.bytes ? size(words.bytes) : words.text;
+}

@@ -4,7 +4,7 @@
 
 import { el } from "../dom.js";
 import { linear, ticks } from "../scale.js";
-import { size, time } from "./units.js";
+import { size, time, told } from "./units.js";
 
 /** More bars than this are shown only when asked for: the slowest stay. */
 const BARS = 200;
@@ -67,11 +67,11 @@ function bar(ask, scale, last, isSlowest, onOpen) {
   const sent = Math.min(Math.max(ask.sent_us ?? start, start), answered);
   const part = (kind, from, to) =>
     el("i", { class: kind, style: `left:${scale(from)}%;width:${Math.max(scale(to) - scale(from), kind === "waiting" ? 0.4 : 0)}%` });
-  const { whom, place, what, outcome: how, text } = ask.words;
+  const { whom, place, what, outcome: how } = ask.words;
   const times = [`round ${ask.round}`, `asked at ${time(start)}`];
   if (ask.sent_us !== undefined && ask.sent_us !== null && ask.sent_us > start) times.push(`sent at ${time(ask.sent_us)}`);
   times.push(ask.answered_us === undefined || ask.answered_us === null ? "never answered" : `answered at ${time(ask.answered_us)}`);
-  const title = [`${whom} ${what}`, place, times.join(", "), text].filter(Boolean).join("\n");
+  const title = [`${whom} ${what}`, place, times.join(", "), told(ask)].filter(Boolean).join("\n");
   const button = el(
     "button",
     { type: "button", class: `bar ${how}${isSlowest ? " slowest" : ""}`, title, "aria-label": title.replaceAll("\n", ", ") },

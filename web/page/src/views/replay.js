@@ -3,7 +3,7 @@
 import { el, missing, problem } from "../dom.js";
 import { picture } from "../replay/picture.js";
 import { record, rowsOf } from "../replay/rows.js";
-import { time } from "../replay/units.js";
+import { time, told } from "../replay/units.js";
 import { waterfall } from "../replay/waterfall.js";
 import { table } from "../table.js";
 
@@ -102,12 +102,12 @@ function legend(drawn) {
 
 function askDetail(ask, app) {
   const took = ask.answered_us === undefined || ask.answered_us === null ? "no answer" : `answered in ${time(ask.answered_us - ask.asked_us)}`;
-  const { whom, place, what, text } = ask.words;
+  const { whom, place, what } = ask.words;
   const rows = ask.answer ? app.planner.table(ask.what, ask.answer) : null;
   const statement = ask.what.about?.statement;
   return [
     el("h3", {}, [whom, place, what].filter(Boolean).join("  ")),
-    el("p", {}, `round ${ask.round}, ${took}: ${text}`),
+    el("p", {}, `round ${ask.round}, ${took}: ${told(ask)}`),
     rows ? record({ title: `${rows.rows.length} rows`, statement, ...rows }) : statement ? el("code", { class: "statement" }, statement) : null,
   ];
 }
