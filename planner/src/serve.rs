@@ -13,14 +13,12 @@ use crate::{
         topology, vdiff_show::VDiffShow, vexec::VExec, workflow_status::WorkflowStatus,
     },
     proto::vtctldata::{
-        CancelSchemaMigrationRequest, CleanupSchemaMigrationRequest, CompleteSchemaMigrationRequest,
-        ForceCutOverSchemaMigrationRequest, GetSchemaMigrationsRequest, GetTopologyPathRequest, LaunchSchemaMigrationRequest,
-        RetrySchemaMigrationRequest, WorkflowDeleteRequest, WorkflowUpdateRequest,
+        CancelSchemaMigrationRequest, GetSchemaMigrationsRequest, GetTopologyPathRequest, WorkflowDeleteRequest,
+        WorkflowUpdateRequest,
     },
+    request::MigrationVerb,
     rpc,
-    write::{
-        Action, Migration, Throttle, VExecWrite, WorkflowDelete, WorkflowUpdate, engine::Write, kind::TabletWrite, throttler,
-    },
+    write::{Migration, Throttle, VExecWrite, WorkflowDelete, WorkflowUpdate, engine::Write, kind::TabletWrite, throttler},
 };
 
 /// One RPC that vtflow answers.
@@ -85,32 +83,22 @@ pub const SERVED: &[Served] = &[
     read(rpc::GET_WORKFLOWS, |call, now, asks| boxed(GetWorkflows::start(call, now, asks))),
     read(rpc::VDIFF_SHOW, |call, _, asks| boxed(VDiffShow::start(call, asks))),
     read(rpc::WORKFLOW_STATUS, |call, now, asks| boxed(WorkflowStatus::start(call, now, asks))),
-    Served {
-        performs: |request| is_known::<CancelSchemaMigrationRequest>(request, |_| true),
-        ..write(rpc::CANCEL_SCHEMA_MIGRATION, |call, now, asks| begun(Migration::new(Action::Cancel, call)?, call, now, asks))
-    },
-    Served {
-        performs: |request| is_known::<CleanupSchemaMigrationRequest>(request, |_| true),
-        ..write(rpc::CLEANUP_SCHEMA_MIGRATION, |call, now, asks| begun(Migration::new(Action::Cleanup, call)?, call, now, asks))
-    },
-    Served {
-        performs: |request| is_known::<CompleteSchemaMigrationRequest>(request, |_| true),
-        ..write(rpc::COMPLETE_SCHEMA_MIGRATION, |call, now, asks| begun(Migration::new(Action::Complete, call)?, call, now, asks))
-    },
-    Served {
-        performs: |request| is_known::<ForceCutOverSchemaMigrationRequest>(request, |_| true),
-        ..write(rpc::FORCE_CUT_OVER_SCHEMA_MIGRATION, |call, now, asks| {
-            begun(Migration::new(Action::ForceCutOver, call)?, call, now, asks)
-        })
-    },
-    Served {
-        performs: |request| is_known::<LaunchSchemaMigrationRequest>(request, |_| true),
-        ..write(rpc::LAUNCH_SCHEMA_MIGRATION, |call, now, asks| begun(Migration::new(Action::Launch, call)?, call, now, asks))
-    },
-    Served {
-        performs: |request| is_known::<RetrySchemaMigrationRequest>(request, |_| true),
-        ..write(rpc::RETRY_SCHEMA_MIGRATION, |call, now, asks| begun(Migration::new(Action::Retry, call)?, call, now, asks))
-    },
+    migration(rpc::CANCEL_SCHEMA_MIGRATION, |call, now, asks| {
+        begun(Migration::new(MigrationVerb::Cancel, call)?, call, now, asks)
+    }),
+    migration(rpc::CLEANUP_SCHEMA_MIGRATION, |call, now, asks| {
+        begun(Migration::new(MigrationVerb::Cleanup, call)?, call, now, asks)
+    }),
+    migration(rpc::COMPLETE_SCHEMA_MIGRATION, |call, now, asks| {
+        begun(Migration::new(MigrationVerb::Complete, call)?, call, now, asks)
+    }),
+    migration(rpc::FORCE_CUT_OVER_SCHEMA_MIGRATION, |call, now, asks| {
+        begun(Migration::new(MigrationVerb::ForceCutover, call)?, call, now, asks)
+    }),
+    migration(rpc::LAUNCH_SCHEMA_MIGRATION, |call, now, asks| {
+        begun(Migration::new(MigrationVerb::Launch, call)?, call, now, asks)
+    }),
+    migration(rpc::RETRY_SCHEMA_MIGRATION, |call, now, asks| begun(Migration::new(MigrationVerb::Retry, call)?, call, now, asks)),
     Served {
         part: "one application's throttling",
         // Its bytes are kept where its fields are not known.
@@ -151,6 +139,11 @@ const fn read(path: &'static str, begin: Begin) -> Served {
 
 const fn write(path: &'static str, begin: Begin) -> Served {
     Served { effect: Effect::Write, ..read(path, begin) }
+}
+
+/// One of the six verbs of schema migrations, whose messages are one.
+const fn migration(path: &'static str, begin: Begin) -> Served {
+    Served { performs: |request| is_known::<CancelSchemaMigrationRequest>(request, |_| true), ..write(path, begin) }
 }
 
 fn boxed(operation: Result<impl Operation + 'static, Status>) -> Result<Box<dyn Operation>, Status> {

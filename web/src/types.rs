@@ -118,7 +118,7 @@ export type Request =
   | { kind: "shards"; keyspace: string }
   | { kind: "vexec"; keyspace: string; workflow?: string; sql: string; shards?: string[] }
   | { kind: "update"; keyspace: string; workflow: string; action: "start" | "stop"; shards?: string[] }
-  | { kind: "delete"; keyspace: string; workflow: string; shards?: string[] }
+  | { kind: "delete"; keyspace: string; workflow: string; ignore_source?: boolean; shards?: string[] }
   | {
       kind: "migration"; keyspace: string; uuid: string; shards?: string[];
       verb: "cancel" | "cleanup" | "complete" | "force_cutover" | "launch" | "retry";

@@ -42,7 +42,7 @@ pub fn missing(failures: &[Failure]) -> Option<Missing> {
 }
 
 /// What to try next, where there is something better than reading the text.
-pub fn hint(failure: &Failure) -> Option<String> {
+pub(crate) fn hint(failure: &Failure) -> Option<String> {
     let Failure { keyspace, shard, tablet, .. } = failure;
     match failure.lost {
         Lost::NoPrimary => {

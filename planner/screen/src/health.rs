@@ -23,10 +23,10 @@ use vtflow_planner::{
 
 /// Seconds without a sign of life after which a running stream counts as lagging: a live one writes its row about every second.
 /// Source: the threshold of `go/vt/vtctl/workflow/workflows.go:getStreamState`.
-pub const LAGGING_SECONDS: i64 = 10;
+pub(crate) const LAGGING_SECONDS: i64 = 10;
 
 /// Seconds for which a throttle mark counts as "throttled now". Source: VTAdmin, `web/vtadmin/src/components/routes/Workflows.tsx`.
-pub const THROTTLED_SECONDS: i64 = 60;
+pub(crate) const THROTTLED_SECONDS: i64 = 60;
 
 /// A time later than now by so many seconds is no time. Clocks differ by less; and a stream that never wrote its row may hold a
 /// `YYYYMMDDhhmmss` number there.

@@ -33,8 +33,7 @@ pub use answer_rows::{AnswerRows, answer_rows};
 pub use around::{SourceShards, Surroundings, forward, forward_is_there};
 pub use asks::{Answered, Asked, Outcome, answered, asked, waited_for};
 pub use describe::{Description, Progress, Reading, StreamLine, TableLine, copy_table, describe, stream_table};
-pub use failures::{Missing, MissingPart, hint, missing, next_step};
-pub use health::{LAGGING_SECONDS, THROTTLED_SECONDS};
+pub use failures::{Missing, MissingPart, missing, next_step};
 pub use logs::LogLine;
 pub use migrations::{Beside, MigrationLine, ShardState, migration_table, migrations};
 pub use nothing::nothing;
@@ -53,5 +52,5 @@ pub use vdiff::{
     VDiffLine, VDiffShard, VDiffSummary, VDiffTable, vdiff_is_under_way, vdiff_list, vdiff_list_table, vdiff_summary,
     vdiff_tables,
 };
-pub use words::{count, duration, speed, visible_name};
+pub use words::{duration, visible_name};
 pub use workflows::{WorkflowLine, source_keyspaces, workflow_table, workflows, workflows_of, workflows_with};

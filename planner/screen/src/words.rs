@@ -29,7 +29,7 @@ pub fn visible_name(name: &str) -> String {
 }
 
 /// A count in at most five characters: `9,999`, `871k`, `12M`, `123G`.
-pub fn count(n: i64) -> String {
+pub(crate) fn count(n: i64) -> String {
     match n {
         ..1_000 => n.to_string(),
         1_000..10_000 => format!("{},{:03}", n / 1_000, n % 1_000),
@@ -41,7 +41,7 @@ pub fn count(n: i64) -> String {
 
 /// Rows in a second; less than one is not none.
 #[allow(clippy::cast_possible_truncation, reason = "a speed that people read")]
-pub fn speed(rows_per_second: f64) -> String {
+pub(crate) fn speed(rows_per_second: f64) -> String {
     if rows_per_second > 0.0 && rows_per_second < 1.0 { "<1".into() } else { count(rows_per_second.min(1e15) as i64) }
 }
 

@@ -17,6 +17,7 @@ use crate::{
         vtctldata::{CancelSchemaMigrationRequest, CancelSchemaMigrationResponse},
         vtrpc::CallerId,
     },
+    request::MigrationVerb,
     sidecar::{
         literal::quote,
         migration_statement::is_uuid,
@@ -35,25 +36,14 @@ use crate::{
     },
 };
 
-/// What is done to migrations.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Action {
-    Cancel,
-    Cleanup,
-    Complete,
-    ForceCutOver,
-    Launch,
-    Retry,
-}
-
-impl Action {
+impl MigrationVerb {
     /// As the statement has it.
     fn word(self) -> &'static str {
         match self {
             Self::Cancel => "cancel",
             Self::Cleanup => "cleanup",
             Self::Complete => "complete",
-            Self::ForceCutOver => "force_cutover",
+            Self::ForceCutover => "force_cutover",
             Self::Launch => "launch",
             Self::Retry => "retry",
         }
@@ -65,7 +55,7 @@ impl Action {
             Self::Cancel => "cancels",
             Self::Cleanup => "gives up the artifacts of",
             Self::Complete => "completes",
-            Self::ForceCutOver => "forces the cut-over of",
+            Self::ForceCutover => "forces the cut-over of",
             Self::Launch => "launches",
             Self::Retry => "retries",
         }
@@ -74,7 +64,7 @@ impl Action {
     /// The rows that `all` means.
     fn all(self) -> &'static str {
         match self {
-            Self::Cancel | Self::Complete | Self::ForceCutOver => "migration_status in ('queued', 'ready', 'running')",
+            Self::Cancel | Self::Complete | Self::ForceCutover => "migration_status in ('queued', 'ready', 'running')",
             Self::Launch => "migration_status = 'queued' and reviewed_timestamp is not null",
             Self::Cleanup => {
                 "migration_status in ('complete', 'cancelled', 'failed') and cleanup_timestamp is null and retain_artifacts_seconds > 0"
@@ -92,7 +82,7 @@ impl Action {
             Self::Cleanup => row.text("retain_artifacts_seconds") != "-1",
             Self::Complete => row.text("postpone_completion") != "0",
             Self::Launch => row.text("postpone_launch") != "0",
-            Self::ForceCutOver => row.text("force_cutover") != "1",
+            Self::ForceCutover => row.text("force_cutover") != "1",
             Self::Retry => matches!(status.as_str(), "failed" | "cancelled"),
         }
     }
@@ -107,7 +97,7 @@ impl Action {
 }
 
 pub(crate) struct Migration {
-    action: Action,
+    action: MigrationVerb,
     keyspace: String,
     /// Lower-case `all`, or as sent.
     uuid: String,
@@ -120,7 +110,7 @@ impl Migration {
     ///
     /// # Errors
     /// No keyspace, a uuid that is none, or a verb that has no `all`.
-    pub(crate) fn new(action: Action, call: &Call) -> Result<Self, Status> {
+    pub(crate) fn new(action: MigrationVerb, call: &Call) -> Result<Self, Status> {
         // The six messages are one.
         let CancelSchemaMigrationRequest { keyspace, uuid, caller_id } = crate::operation::decode(call)?;
         let invalid = |message: String| Err(Status { code: Code::InvalidArgument, message });
@@ -131,7 +121,7 @@ impl Migration {
         if !is_all && !is_uuid(&uuid) {
             return invalid(format!("{uuid} is not a valid UUID"));
         }
-        if is_all && action == Action::Retry {
+        if is_all && action == MigrationVerb::Retry {
             return invalid(format!("{uuid} is not a valid UUID: there is no retry of all migrations, name one"));
         }
         let uuid = if is_all { "all".into() } else { uuid };
@@ -197,14 +187,15 @@ fn stored(seen: &Seen) -> Result<RowSet, String> {
     }
 }
 
-fn planned(action: Action, row: &Row<'_>) -> PlannedRow {
+fn planned(action: MigrationVerb, row: &Row<'_>) -> PlannedRow {
     let text = |column| row.text(column);
     let about = format!("{}, {} {}.{}", text("migration_status"), text("ddl_action"), text("mysql_schema"), text("mysql_table"));
     let columns =
         ["migration_status", "postpone_launch", "postpone_completion", "force_cutover", "retain_artifacts_seconds", "retries"];
     // The scheduler moves pending migrations on while somebody reads the plan; these verbs do not care.
-    let is_pending = matches!(action, Action::Cancel | Action::Complete | Action::ForceCutOver | Action::Launch)
-        && matches!(text("migration_status").as_str(), "queued" | "ready" | "running");
+    let is_pending =
+        matches!(action, MigrationVerb::Cancel | MigrationVerb::Complete | MigrationVerb::ForceCutover | MigrationVerb::Launch)
+            && matches!(text("migration_status").as_str(), "queued" | "ready" | "running");
     let value = |column: &'static str| {
         if is_pending && column == "migration_status" { "pending".into() } else { text(column) }
     };
@@ -268,7 +259,7 @@ impl TabletWrite for Migration {
             let set = rows(target)
                 .map_err(|text| Status::unknown(format!("{}/{}: {text}\nnothing was changed", self.keyspace, place.shard)))?;
             is_known |= !set.is_empty();
-            if self.action == Action::ForceCutOver && !set.is_empty() && !set.has_column("force_cutover") {
+            if self.action == MigrationVerb::ForceCutover && !set.is_empty() && !set.has_column("force_cutover") {
                 let text =
                     format!("tablet {} is older than v19 and cannot force a cut-over; nothing was changed", place.alias_text());
                 return Err(Status { code: Code::FailedPrecondition, message: text });
@@ -285,7 +276,7 @@ impl TabletWrite for Migration {
             }
             migrations.extend(working.iter().map(|row| row.text("migration_uuid")));
             // Only v21 on knows `cleanup all`; one by one says the same to every release.
-            if self.is_all() && self.action != Action::Cleanup {
+            if self.is_all() && self.action != MigrationVerb::Cleanup {
                 if !working.is_empty() {
                     changes.push(self.change(
                         index,
@@ -300,7 +291,7 @@ impl TabletWrite for Migration {
                 changes.extend(working.iter().map(one));
             }
         }
-        if !is_known && !self.is_all() && self.action == Action::Cancel {
+        if !is_known && !self.is_all() && self.action == MigrationVerb::Cancel {
             return Err(Status::unknown(format!("migration not found: no shard of {} knows {}", self.keyspace, self.uuid)));
         }
         migrations.sort();

@@ -27,7 +27,7 @@ mod vexec;
 mod workflow_delete;
 mod workflow_update;
 
-pub(crate) use migration::{Action, Migration};
+pub(crate) use migration::Migration;
 pub(crate) use throttler::Throttle;
 pub(crate) use vexec::VExecWrite;
 pub(crate) use workflow_delete::WorkflowDelete;

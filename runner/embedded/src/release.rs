@@ -88,11 +88,6 @@ impl Release {
         self.0 >= 11
     }
 
-    /// Whether `post_copy_action` exists.
-    pub fn has_post_copy_action(self) -> bool {
-        self.0 >= 16
-    }
-
     /// Whether a second statement is named as such. Older parsers stumble over it.
     pub fn counts_statements(self) -> bool {
         self.0 >= 22

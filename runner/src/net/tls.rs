@@ -26,11 +26,6 @@ pub struct TlsFiles {
 }
 
 impl TlsFiles {
-    /// Whether there is a client certificate.
-    pub fn has_identity(&self) -> bool {
-        self.cert.is_some() && self.key.is_some()
-    }
-
     /// The client's TLS settings, read again when the files change: for the next connection.
     ///
     /// # Errors

@@ -18,7 +18,6 @@ pub mod types {
     pub const INT64: i32 = 265;
     pub const UINT64: i32 = 778;
     pub const FLOAT32: i32 = 1035;
-    pub const FLOAT64: i32 = 1036;
     pub const TIMESTAMP: i32 = 2061;
     pub const DATETIME: i32 = 2064;
     pub const DECIMAL: i32 = 18;
