@@ -54,6 +54,11 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference over")]
+fn is_no_wait(seconds: &u32) -> bool {
+    *seconds == 0
+}
+
 impl CallOptions {
     /// As [`CallOptions::reply_bytes`]; `None`: any number.
     pub(crate) fn reply_limit(&self) -> Option<usize> {
@@ -139,8 +144,9 @@ pub enum What {
         /// The ask that took it.
         lock: AskId,
     },
-    /// One record of the topology, written over the version that was read. It changes something: never sent twice. Answer:
-    /// `Stored`, `Missing` (the record is gone) or `Failed`, with status 9 if the record has another version by now.
+    /// One record of the topology, written over the version that was read, or where there was none. It changes something: never
+    /// sent twice. Answer: `Stored`, `Missing` (the record is gone) or `Failed`, with status 9 if the record has another version by
+    /// now, or there is one.
     TopoPut {
         /// A cell's name, or `global`.
         cell: String,
@@ -149,7 +155,7 @@ pub enum What {
         /// The record's new value.
         #[serde(with = "plain")]
         value: Vec<u8>,
-        /// The version that the record must still have, as it was `Found`.
+        /// The version that the record must still have, as it was `Found`; 0: there must be no such record.
         version: i64,
     },
     /// The names of all records below a directory, at any depth. Answer: as for `TopoRange`, with empty values.
@@ -170,6 +176,10 @@ pub enum What {
         request: Vec<u8>,
         /// Whether the call changes anything. A write is never sent twice.
         effect: Effect,
+        /// Seconds that the tablet itself may wait before it answers, for a position to be reached: the host waits for as much longer
+        /// than it usually does. 0: it answers as soon as it can.
+        #[serde(default, skip_serializing_if = "is_no_wait")]
+        wait_seconds: u32,
         /// What people read about this call.
         about: About,
     },

@@ -121,7 +121,14 @@ impl Query {
             subject: self.subject.into(),
             statement: self.statement.clone(),
         };
-        What::TabletCall { tablet: tablet.clone(), path: self.path().into(), request: self.request(), effect: self.effect, about }
+        What::TabletCall {
+            tablet: tablet.clone(),
+            path: self.path().into(),
+            request: self.request(),
+            effect: self.effect,
+            wait_seconds: 0,
+            about,
+        }
     }
 
     /// The result in a response: `None` where the tablet answered without one, or the RPC has none.

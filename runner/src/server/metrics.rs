@@ -269,7 +269,8 @@ mod tests {
             subject: "streams".into(),
             statement: String::new(),
         };
-        let what = What::TabletCall { tablet, path: "/a/b".into(), request: Vec::new(), effect: Effect::Read, about };
+        let (path, request) = ("/a/b".into(), Vec::new());
+        let what = What::TabletCall { tablet, path, request, effect: Effect::Read, wait_seconds: 0, about };
         Ask { id: AskId(0), round: 1, what }
     }
 

@@ -153,7 +153,12 @@ impl MemoryTopology {
             Ok(root) => node::join(&[&root, path]),
             Err(answer) => return answer,
         };
-        match self.records().get_mut(&(cell.to_owned(), path.to_owned())) {
+        let (mut records, key) = (self.records(), (cell.to_owned(), path.to_owned()));
+        match records.get_mut(&key) {
+            None if version == 0 => {
+                records.insert(key, (value.to_vec(), 1));
+                Answer::Stored { version: 1 }
+            }
             None => Answer::Missing { node },
             Some((_, current)) if *current != version => bad_version(&node),
             Some((current_value, current)) => {

@@ -49,7 +49,7 @@ pub trait Topology: Send + Sync {
         })
     }
 
-    /// Writes a record over the version that was read: `Stored`, `Missing` or `Failed`, with `FAILED_PRECONDITION` and Vitess's
+    /// Writes a record over the version that was read, or (version 0) where there is none: `Stored`, `Missing` or `Failed`, with `FAILED_PRECONDITION` and Vitess's
     /// text if it has another version by now. Sent once, whatever happens.
     fn put<'a>(
         &'a self,

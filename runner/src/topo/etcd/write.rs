@@ -8,7 +8,7 @@ use super::place::{Place, record_node};
 use crate::topo::{bad_version, node::is_plain_path};
 
 impl Place {
-    /// Writes one record over the version that was read, which is its modification's revision.
+    /// Writes one record over the version that was read, which is its modification's revision; etcd's own of what is not there is 0.
     pub(super) async fn put_over(&self, path: &str, value: &[u8], version: i64, deadline: Instant) -> Answer {
         let node = record_node(&self.root, path);
         if !is_plain_path(path) {
