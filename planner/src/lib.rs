@@ -25,6 +25,7 @@
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
 pub mod contract;
+mod cutover;
 pub mod explain;
 pub mod flow;
 pub mod formats;

@@ -49,6 +49,9 @@ pub const LAUNCH_SCHEMA_MIGRATION: &str = "/vtctlservice.Vtctld/LaunchSchemaMigr
 /// See [`CANCEL_SCHEMA_MIGRATION`].
 pub const RETRY_SCHEMA_MIGRATION: &str = "/vtctlservice.Vtctld/RetrySchemaMigration";
 
+/// `vtctlservice.Vtctld/WorkflowSwitchTraffic`, both directions: [`crate::cutover`].
+pub const WORKFLOW_SWITCH_TRAFFIC: &str = "/vtctlservice.Vtctld/WorkflowSwitchTraffic";
+
 /// Our own: records keyspaces for `--snapshot`. [`crate::ops`], `snapshot`.
 pub const SNAPSHOT: &str = "/vtflow.Snapshot/Read";
 
@@ -85,3 +88,14 @@ pub const EXECUTE_QUERY: &str = "/tabletmanagerservice.TabletManager/ExecuteQuer
 /// The tablet RPC that deletes the streams of one workflow, v18 on. Source:
 /// `go/vt/vttablet/tabletmanager/rpc_vreplication.go:DeleteVReplicationWorkflow`.
 pub const DELETE_VREPLICATION_WORKFLOW: &str = "/tabletmanagerservice.TabletManager/DeleteVReplicationWorkflow";
+
+/// The tablet RPC that makes a tablet read its shard's record and what its cell serves. Source:
+/// `go/vt/vttablet/tabletmanager/rpc_actions.go:RefreshState`.
+pub const REFRESH_STATE: &str = "/tabletmanagerservice.TabletManager/RefreshState";
+
+/// The tablet RPC that tells where a primary is. Source: `go/vt/vttablet/tabletmanager/rpc_replication.go:PrimaryPosition`.
+pub const PRIMARY_POSITION: &str = "/tabletmanagerservice.TabletManager/PrimaryPosition";
+
+/// The tablet RPC that waits until a stream has come to a position. Source:
+/// `go/vt/vttablet/tabletmanager/rpc_vreplication.go:VReplicationWaitForPos`.
+pub const VREPLICATION_WAIT_FOR_POS: &str = "/tabletmanagerservice.TabletManager/VReplicationWaitForPos";

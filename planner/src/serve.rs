@@ -6,6 +6,7 @@ use prost::Message;
 
 use crate::{
     contract::{Call, Code, Effect, Status, Timestamp},
+    cutover::engine::Switch,
     limits,
     operation::{Asks, Operation},
     ops::{
@@ -14,7 +15,7 @@ use crate::{
     },
     proto::vtctldata::{
         CancelSchemaMigrationRequest, GetSchemaMigrationsRequest, GetTopologyPathRequest, WorkflowDeleteRequest,
-        WorkflowUpdateRequest,
+        WorkflowSwitchTrafficRequest, WorkflowUpdateRequest,
     },
     request::MigrationVerb,
     rpc,
@@ -111,6 +112,11 @@ pub const SERVED: &[Served] = &[
         part: "deletions that keep tables and routing rules",
         performs: |request| is_known(request, |wanted: &WorkflowDeleteRequest| wanted.keep_data && wanted.keep_routing_rules),
         ..write(rpc::WORKFLOW_DELETE, |call, now, asks| begun(WorkflowDelete::new(call)?, call, now, asks))
+    },
+    Served {
+        part: "standard MoveTables, without new values for sequences",
+        performs: |request| is_known(request, |wanted: &WorkflowSwitchTrafficRequest| !wanted.initialize_target_sequences),
+        ..write(rpc::WORKFLOW_SWITCH_TRAFFIC, |call, now, asks| boxed(Switch::start(call, now, asks)))
     },
     Served {
         part: "all but messages and filter rules",

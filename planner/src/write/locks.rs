@@ -17,7 +17,7 @@ use crate::{
 
 /// Which locks a request about a workflow takes, in Vitess's order. Source: `go/vt/vtctl/workflow/server.go:WorkflowSwitchTraffic`,
 /// v22 on. Releases before know no named locks: the keyspace's keeps them out, too.
-pub(super) fn of_workflow(keyspace: &str, workflow: &str, action: &'static str) -> Vec<Lock> {
+pub(crate) fn of_workflow(keyspace: &str, workflow: &str, action: &'static str) -> Vec<Lock> {
     let named = Lock {
         path: format!("internal/named_locks/{keyspace}/{workflow}"),
         action,
@@ -38,7 +38,7 @@ pub(super) fn of_workflow(keyspace: &str, workflow: &str, action: &'static str) 
 }
 
 /// What an answer brought.
-pub(super) enum Step {
+pub(crate) enum Step {
     /// There is more to wait for.
     Waiting,
     /// Nobody else holds one of them, or it is forced.
@@ -58,7 +58,7 @@ enum Waiting {
 }
 
 /// The locks of one request.
-pub(super) struct Locks {
+pub(crate) struct Locks {
     wanted: Vec<Lock>,
     force: bool,
     waiting: BTreeMap<AskId, Waiting>,
@@ -74,7 +74,7 @@ pub(super) struct Locks {
 }
 
 impl Locks {
-    pub(super) fn new(wanted: Vec<Lock>, force: bool) -> Self {
+    pub(crate) fn new(wanted: Vec<Lock>, force: bool) -> Self {
         Self {
             wanted,
             force,
@@ -88,7 +88,7 @@ impl Locks {
     }
 
     /// Asks who holds the locks that are not worth waiting for; whether there are any.
-    pub(super) fn look(&mut self, asks: &mut Asks) -> bool {
+    pub(crate) fn look(&mut self, asks: &mut Asks) -> bool {
         for lock in self.wanted.iter().filter(|lock| !lock.is_patient) {
             let id = asks.release(What::TopoRange { cell: GLOBAL.into(), prefix: format!("{}/locks/", lock.path) });
             self.waiting.insert(id, Waiting::Others);
@@ -97,7 +97,7 @@ impl Locks {
     }
 
     /// Asks for the next lock that is not held by now; `Held` if there is none.
-    pub(super) fn take(&mut self, asks: &mut Asks) -> Step {
+    pub(crate) fn take(&mut self, asks: &mut Asks) -> Step {
         let is_done = |place: &usize| self.held.contains_key(place) || self.forced.contains_key(place);
         let next = self.wanted.iter().enumerate().find(|(place, lock)| !is_done(place) && !self.is_others(lock));
         let Some((place, lock)) = next else { return Step::Held };
@@ -107,7 +107,7 @@ impl Locks {
     }
 
     /// Takes an answer, if it is to one of the asks made here.
-    pub(super) fn answered(&mut self, id: AskId, answer: Answer, asks: &mut Asks) -> Option<Step> {
+    pub(crate) fn answered(&mut self, id: AskId, answer: Answer, asks: &mut Asks) -> Option<Step> {
         Some(match self.waiting.remove(&id)? {
             Waiting::Others => self.looked(answer),
             Waiting::Lock(place) => self.locked(id, place, answer, asks),
@@ -176,31 +176,31 @@ impl Locks {
     }
 
     /// Gives back what is held, the last one first.
-    pub(super) fn give_back(&mut self, asks: &mut Asks) {
+    pub(crate) fn give_back(&mut self, asks: &mut Asks) {
         let held = std::mem::take(&mut self.held);
         for (&place, &lock) in held.iter().rev() {
             self.waiting.insert(asks.release(What::TopoUnlock { lock }), Waiting::GivingBack(place));
         }
     }
 
-    pub(super) fn waits_for(&self, id: AskId) -> bool {
+    pub(crate) fn waits_for(&self, id: AskId) -> bool {
         self.waiting.contains_key(&id)
     }
 
     /// The directories that are locked while the request is performed.
-    pub(super) fn paths(&self) -> Vec<String> {
+    pub(crate) fn paths(&self) -> Vec<String> {
         self.wanted.iter().filter(|lock| !self.is_others(lock)).map(|lock| lock.path.clone()).collect()
     }
 
     /// What was forced, for the plan.
-    pub(super) fn warnings(&self) -> Vec<String> {
+    pub(crate) fn warnings(&self) -> Vec<String> {
         let others = self.others.iter().map(|(path, content)| format!("forced although {path} is locked by {content}"));
         let unknown = self.unknown.iter().map(|_| "forced although it is not known whether others hold a lock".to_owned());
         others.chain(unknown.take(1)).collect()
     }
 
     /// What became of them, in their order.
-    pub(super) fn notes(&self) -> Vec<String> {
+    pub(crate) fn notes(&self) -> Vec<String> {
         let several = self.wanted.len() > 1;
         let lost = |(&place, text): (&usize, &String)| {
             let of = self.wanted.get(place).filter(|_| several).map_or_else(String::new, |lock| format!(" of {}", lock.path));

@@ -9,10 +9,10 @@
 
 mod change;
 pub(crate) mod engine;
-mod inquiry;
+pub(crate) mod inquiry;
 mod judge;
 pub(crate) mod kind;
-mod locks;
+pub(crate) mod locks;
 mod migration;
 mod records;
 mod seen;

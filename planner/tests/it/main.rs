@@ -11,6 +11,8 @@ mod rows;
 mod schema_migrations;
 mod snapshot;
 mod support;
+mod switch;
+mod switch_kinds;
 mod throttler;
 mod topology;
 mod trace;

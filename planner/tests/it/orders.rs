@@ -107,7 +107,7 @@ fn cluster() -> Cluster {
     for subject in ["streams", "copy state", "names", "logs"] {
         cluster.answer(900, subject, rows(&[], &[]));
     }
-    cluster.answer(900, "table sizes", sizes());
+    cluster.answer(900, "table sizes", sizes()).answer(900, "journal", rows(&["val"], &[]));
     cluster
 }
 
@@ -178,6 +178,13 @@ fn calls() -> Vec<Call> {
         rpc("UpdateThrottlerConfig", &UpdateThrottlerConfigRequest { keyspace: keyspace(), throttled_app, ..Default::default() })
     };
     let workflows = GetWorkflowsRequest { keyspace: keyspace(), include_logs: true, ..Default::default() };
+    // Refused once everything is seen, for it is in the middle of the copy; `switch` has those that are not.
+    let switch = WorkflowSwitchTrafficRequest {
+        keyspace: keyspace(),
+        workflow: workflow(),
+        tablet_types: vec![1, 2, 3],
+        ..WorkflowSwitchTrafficRequest::default()
+    };
     let far = i64::from(u32::MAX);
     vec![
         legacy("Workflow ks listall"),
@@ -231,6 +238,7 @@ fn calls() -> Vec<Call> {
         rpc("WorkflowDelete", &deletion(true)),
         update(Some(2), &["NULL"]),
         update(None, &["zone1", "zone2"]),
+        rpc("WorkflowSwitchTraffic", &switch),
         vexec("select id, workflow from _vt.vreplication", false),
         vexec("select * from _vt.schema_migrations", false),
         vexec("update _vt.vreplication set state = 'Stopped'", false),
@@ -282,7 +290,7 @@ fn healthy_answers_in_every_order() {
             for force in [false, true] {
                 let options = CallOptions { mode: mode.clone(), force, ..CallOptions::default() };
                 let reply = same_in_every_order(&cluster_for(&call), &Call { options, ..call.clone() });
-                let expects_refusal = [rpc::RETRY_SCHEMA_MIGRATION].contains(&call.path.as_str());
+                let expects_refusal = [rpc::RETRY_SCHEMA_MIGRATION, rpc::WORKFLOW_SWITCH_TRAFFIC].contains(&call.path.as_str());
                 assert!(reply.result.is_ok() || expects_refusal, "{}: {reply:?}", call.path);
             }
         }

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+pub(crate) mod live;
 mod order;
 
 pub(crate) use order::{place, same_in_every_order, same_in_some_orders, scattered};

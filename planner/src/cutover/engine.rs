@@ -1,0 +1,491 @@
+//! The engine of a change of traffic: look, lock, look again under the locks, refuse, then step after step.
+//!
+//! What fails before the first journal is taken back, whatever the failure, in the opposite order and nothing but what this request has
+//! done. After it there is only forward: the reply says what is left, and the same request goes on from what is there. Nothing is kept but
+//! answers: a request that is made again reads everything anew.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use prost::Message;
+
+use crate::{
+    contract::{Answer, AskId, Call, Code, Failure, Mode, Reply, Status, Timestamp, WritePlan, Written},
+    cutover::{
+        act::{Lane, Run},
+        dry_run,
+        look::{Depth, Found, Look},
+        perform::{Failed, Performing},
+        refusals::{Resolved, resolve},
+        report::{Ended, outcomes, texts},
+        request::Goal,
+        scene::Scene,
+        steps::{Basis, Planned, Way, left},
+    },
+    operation::{Asks, Operation},
+    proto::{
+        tabletmanagerdata::{PrimaryPositionRequest, PrimaryPositionResponse},
+        vtctldata::{WorkflowStatusRequest, WorkflowSwitchTrafficResponse},
+    },
+    rpc,
+    sidecar::query::Query,
+    topo::names::check_object,
+    traffic::{kind::Kind, names::reverse_of},
+    write::{
+        inquiry::{Inquired, Inquiring, Inquiry},
+        kind::Lock,
+        locks::{self, Locks},
+    },
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    LookingLightly,
+    Locking,
+    Looking,
+    /// Where the source is, for the lines of a dry run.
+    Positions,
+    Stepping,
+    /// A lock was lost: those that are left are given back, and all are taken again before anything is taken back.
+    GivingBack,
+    LockingAgain,
+    Undoing,
+    /// Where the traffic is now.
+    State,
+    Ending,
+}
+
+/// A change of traffic on its way.
+pub(crate) struct Switch {
+    goal: Goal,
+    call: Call,
+    now: Timestamp,
+    phase: Phase,
+    look: Option<Look>,
+    locks: Option<Locks>,
+    /// What was seen under the locks, and what follows from it.
+    scene: Option<(Scene, Resolved)>,
+    steps: Vec<Planned>,
+    ended: Vec<Ended>,
+    at: usize,
+    run: Option<Run>,
+    performing: Option<Performing>,
+    /// By step, in the order in which they were done.
+    undo: Vec<Vec<Lane>>,
+    /// Why what was done is taken back.
+    cause: String,
+    undo_failures: BTreeSet<Failed>,
+    was_undone: bool,
+    plan: Option<WritePlan>,
+    /// The step of each write of the plan.
+    step_of: Vec<usize>,
+    positions: BTreeMap<String, String>,
+    waiting: BTreeMap<AskId, String>,
+    inquiring: Option<Inquiring>,
+    notes: BTreeSet<String>,
+    result: Option<Result<WorkflowSwitchTrafficResponse, Status>>,
+}
+
+impl Switch {
+    /// Begins.
+    ///
+    /// # Errors
+    /// What is refused without a look.
+    pub(crate) fn start(call: &Call, now: Timestamp, asks: &mut Asks) -> Result<Self, Status> {
+        let goal = Goal::of_switch(call)?;
+        let (phase, depth) = if goal.dry_run { (Phase::Looking, Depth::Full) } else { (Phase::LookingLightly, Depth::Light) };
+        let look = Look::start(&goal, depth, now, asks)?;
+        Ok(Self {
+            goal,
+            call: call.clone(),
+            now,
+            phase,
+            look: Some(look),
+            locks: None,
+            scene: None,
+            steps: Vec::new(),
+            ended: Vec::new(),
+            at: 0,
+            run: None,
+            performing: None,
+            undo: Vec::new(),
+            cause: String::new(),
+            undo_failures: BTreeSet::new(),
+            was_undone: false,
+            plan: None,
+            step_of: Vec::new(),
+            positions: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            inquiring: None,
+            notes: BTreeSet::new(),
+            result: None,
+        })
+    }
+
+    /// Goes on, if everything of this phase is there.
+    fn advance(&mut self, asks: &mut Asks) {
+        while asks.outstanding() == 0 {
+            let before = self.phase;
+            if let Err(status) = self.go_on(asks) {
+                self.end(Err(status), asks);
+            }
+            if self.phase == Phase::Ending && before == Phase::Ending {
+                return;
+            }
+        }
+    }
+
+    fn go_on(&mut self, asks: &mut Asks) -> Result<(), Status> {
+        match self.phase {
+            Phase::LookingLightly => {
+                let Some(look) = &mut self.look else { return Ok(()) };
+                if look.go_on(asks)? {
+                    let found = look.light()?;
+                    self.lock(&found, asks)?;
+                }
+            }
+            Phase::Looking => {
+                let Some(look) = &mut self.look else { return Ok(()) };
+                if look.go_on(asks)? {
+                    let scene = self.look.take().and_then(Look::into_scene);
+                    let scene = scene.ok_or_else(|| Status::unknown("nothing was seen; nothing was changed"))?;
+                    self.decide(scene, asks)?;
+                }
+            }
+            Phase::Positions => self.dry(),
+            Phase::Stepping => self.stepped(asks),
+            Phase::GivingBack => {
+                self.phase = Phase::LockingAgain;
+                if let Some(locks) = &mut self.locks {
+                    let step = locks.take(asks);
+                    self.locked(step, asks)?;
+                }
+            }
+            Phase::Undoing => self.undone(asks),
+            Phase::State => self.told(asks),
+            // Each waits for an answer.
+            Phase::Locking | Phase::LockingAgain | Phase::Ending => {}
+        }
+        Ok(())
+    }
+
+    fn lock(&mut self, found: &Found, asks: &mut Asks) -> Result<(), Status> {
+        let wanted = wanted_locks(&self.goal, found);
+        self.phase = Phase::Locking;
+        let step = self.locks.insert(Locks::new(wanted, false)).take(asks);
+        self.locked(step, asks)
+    }
+
+    fn locked(&mut self, step: locks::Step, asks: &mut Asks) -> Result<(), Status> {
+        let status = match step {
+            locks::Step::Waiting | locks::Step::Free => return Ok(()),
+            locks::Step::Held if self.phase == Phase::LockingAgain => {
+                self.take_back(asks);
+                return Ok(());
+            }
+            locks::Step::Held => {
+                self.phase = Phase::Looking;
+                self.look = Some(Look::start(&self.goal, Depth::Full, self.now, asks)?);
+                return Ok(());
+            }
+            locks::Step::NoDirectory(node) => Status::unknown(format!("node doesn't exist: {node}")),
+            locks::Step::Refused(status) => status,
+        };
+        if self.phase == Phase::LockingAgain {
+            let text =
+                format!("{}\n\ncancel migration failed, manual cleanup work may be necessary: {}", self.cause, status.message);
+            return Err(Status { message: text, ..status });
+        }
+        Err(status)
+    }
+
+    /// Everything was seen: what is going to be done, or why nothing is.
+    fn decide(&mut self, scene: Scene, asks: &mut Asks) -> Result<(), Status> {
+        let resolved = resolve(&self.goal, &scene)?;
+        self.steps = left(&self.goal, &resolved, &scene).map_err(Status::unknown)?;
+        self.ended = vec![Ended::NotBegun; self.steps.len()];
+        self.write_plan(&scene, &resolved)?;
+        if self.goal.dry_run {
+            self.phase = Phase::Positions;
+            // The reference asks for them whenever writes are to be stopped.
+            for on in scene.sources.values().filter(|_| resolved.writes && scene.journals.is_empty() && !scene.is_frozen()) {
+                let query = Query::typed(rpc::PRIMARY_POSITION, &PrimaryPositionRequest {}, "position");
+                let what = query.call(&on.primary, &on.keyspace, &on.shard, &on.db_name);
+                self.waiting.insert(asks.release(what), on.shard.clone());
+            }
+            self.scene = Some((scene, resolved));
+            return Ok(());
+        }
+        self.run = Some(Run::begun(&scene, self.now.seconds));
+        self.scene = Some((scene, resolved));
+        self.phase = Phase::Stepping;
+        self.step(asks);
+        Ok(())
+    }
+
+    /// The plan of what is left; an error if that is another one than was read.
+    fn write_plan(&mut self, scene: &Scene, resolved: &Resolved) -> Result<(), Status> {
+        let basis = Basis { goal: &self.goal, resolved, scene };
+        let mut run = Run::planned(scene);
+        let (mut writes, mut kept) = (Vec::new(), Vec::new());
+        for (place, planned) in self.steps.iter().enumerate() {
+            let before = writes.len();
+            for act in basis.lanes(planned, &run).map_err(Status::unknown)?.into_iter().flatten().flatten() {
+                writes.extend(act.planned(scene, &run, planned.step.name()));
+                act.foresee(&mut run);
+            }
+            self.step_of.resize(self.step_of.len() + writes.len() - before, place);
+            kept.extend((writes.len() == before).then(|| format!("{}: changes nothing", planned.step.name())));
+        }
+        let source = if scene.is_reversal { &scene.target_keyspace } else { &scene.source_keyspace };
+        let (kind, is_reversal) = (scene.kind, scene.is_reversal);
+        let found = Found { kind, source_keyspace: source.clone(), is_reversal };
+        let names: Vec<&str> = self.steps.iter().map(|planned| planned.step.name()).collect();
+        let plan = WritePlan {
+            planner: format!("{} {}", crate::VERSION, crate::DIGEST),
+            rpc: self.call.path.clone(),
+            request: self.call.request.clone(),
+            force: self.call.options.force,
+            shards: self.call.options.shards.clone(),
+            summary: match names.as_slice() {
+                [] => "Nothing is to be done".into(),
+                names => format!("{} steps: {}", names.len(), names.join(", ")),
+            },
+            locks: wanted_locks(&self.goal, &found).into_iter().map(|lock| lock.path).collect(),
+            writes,
+            kept,
+            warnings: Vec::new(),
+            digest: String::new(),
+        }
+        .sealed();
+        let is_another = matches!(&self.call.options.mode, Mode::Planned(digest) if *digest != plan.digest);
+        self.plan = Some(plan);
+        if is_another {
+            let text = "the plan is not the one any more: nothing was changed".to_owned();
+            return Err(Status { code: Code::FailedPrecondition, message: text });
+        }
+        Ok(())
+    }
+
+    /// The lines of a dry run.
+    fn dry(&mut self) {
+        let Some((scene, resolved)) = &self.scene else { return };
+        let Goal { keyspace, workflow, .. } = &self.goal;
+        let at = dry_run::rfc822(self.now.seconds);
+        self.result = Some(Ok(WorkflowSwitchTrafficResponse {
+            summary: format!("{} dry run results for workflow {keyspace}.{workflow} at {at}", self.goal.verb()),
+            dry_run_results: dry_run::lines(&self.goal, resolved, scene, &self.positions),
+            ..WorkflowSwitchTrafficResponse::default()
+        }));
+        self.phase = Phase::Ending;
+    }
+
+    /// Begins the next step; after the last one asks where the traffic is.
+    fn step(&mut self, asks: &mut Asks) {
+        let (Some((scene, resolved)), Some(run)) = (&self.scene, &mut self.run) else { return };
+        let Some(planned) = self.steps.get(self.at) else { return self.ask_state(asks) };
+        let basis = Basis { goal: &self.goal, resolved, scene };
+        let (lanes, failed) = match basis.lanes(planned, run) {
+            Ok(lanes) => (lanes, None),
+            Err(text) => (Vec::new(), Some(text)),
+        };
+        let mut performing = Performing::start(lanes, false, self.goal.force, scene, run, asks);
+        performing.failures.extend(failed.map(|text| Failed { text, ..Failed::default() }));
+        self.performing = Some(performing);
+    }
+
+    /// All acts of a step have ended.
+    fn stepped(&mut self, asks: &mut Asks) {
+        let Some(performing) = self.performing.take() else { return self.step(asks) };
+        let Performing { failures, undo, notes, done, .. } = performing;
+        self.notes.extend(notes);
+        self.undo.push(undo);
+        let has_failed = !failures.is_empty();
+        if let Some(ended) = self.ended.get_mut(self.at) {
+            *ended = if has_failed { Ended::Failed(failures.clone()) } else { Ended::Done };
+        }
+        if !has_failed {
+            self.at += 1;
+            return self.step(asks);
+        }
+        let (Some((scene, _)), Some(planned)) = (&self.scene, self.steps.get(self.at)) else { return };
+        let cause = format!("{}{}", planned.step.failure(planned.way, scene), texts(&planned.step, &failures, scene));
+        let is_journal_there = !done.is_empty() || failures.iter().any(|failed| failed.is_unclear);
+        if planned.way == Way::Forward || planned.way == Way::PointOfNoReturn && is_journal_there {
+            return self.stop(&cause, asks);
+        }
+        self.cause = cause;
+        // Nothing can be taken back under a lock that is another's by now.
+        if failures.iter().any(|failed| failed.is_not_sent) && self.undo.iter().any(|lanes| !lanes.is_empty()) {
+            self.phase = Phase::GivingBack;
+            if let Some(locks) = &mut self.locks {
+                locks.give_back(asks);
+            }
+        } else {
+            self.take_back(asks);
+        }
+    }
+
+    /// Past the point of no return, or nobody knows whether it was passed.
+    fn stop(&mut self, cause: &str, asks: &mut Asks) {
+        let left = self.steps.iter().skip(self.at).map(|planned| planned.step.name()).collect::<Vec<_>>().join(", ");
+        let text = format!("{cause}\nfrom here there is only forward: make the same request again to finish it (left: {left})");
+        self.end(Err(Status::unknown(text)), asks);
+    }
+
+    fn take_back(&mut self, asks: &mut Asks) {
+        self.phase = Phase::Undoing;
+        self.was_undone = self.undo.iter().any(|lanes| !lanes.is_empty());
+        self.undone(asks);
+    }
+
+    /// What was taken back last has ended: the next, in the opposite order.
+    fn undone(&mut self, asks: &mut Asks) {
+        if let Some(performing) = self.performing.take() {
+            self.undo_failures.extend(performing.failures);
+            self.notes.extend(performing.notes);
+        }
+        while let Some(lanes) = self.undo.pop() {
+            let (Some((scene, _)), Some(run)) = (&self.scene, &mut self.run) else { break };
+            if lanes.is_empty() {
+                continue;
+            }
+            let lanes = lanes.into_iter().rev().collect();
+            self.performing = Some(Performing::start(lanes, true, self.goal.force, scene, run, asks));
+            if asks.outstanding() > 0 {
+                return;
+            }
+            if let Some(performing) = self.performing.take() {
+                self.undo_failures.extend(performing.failures);
+            }
+        }
+        let cause = std::mem::take(&mut self.cause);
+        let text = if self.undo_failures.is_empty() {
+            cause
+        } else {
+            let texts: Vec<&str> = self.undo_failures.iter().map(|failed| failed.text.as_str()).collect();
+            format!("{cause}\n\ncancel migration failed, manual cleanup work may be necessary: {}", texts.join("\n"))
+        };
+        self.end(Err(Status::unknown(text)), asks);
+    }
+
+    fn ask_state(&mut self, asks: &mut Asks) {
+        self.phase = Phase::State;
+        let (keyspace, workflow) = (self.goal.keyspace.clone(), self.goal.workflow.clone());
+        let request = WorkflowStatusRequest { keyspace, workflow, shards: Vec::new() };
+        self.inquiring = Inquiry::Status(request).begin(self.now, asks).ok();
+    }
+
+    /// Where the traffic is now is known.
+    fn told(&mut self, asks: &mut Asks) {
+        let state = match self.inquiring.take().map(Inquiring::end) {
+            Some(Inquired::Status(Ok(status), _)) => status.traffic_state,
+            Some(Inquired::Status(Err(text), _)) => format!("Error reloading workflow state after switching traffic: {text}"),
+            _ => String::new(),
+        };
+        let Goal { keyspace, workflow, .. } = &self.goal;
+        let reply = WorkflowSwitchTrafficResponse {
+            summary: format!("{} was successful for workflow {keyspace}.{workflow}", self.goal.verb()),
+            start_state: self.scene.as_ref().map(|(scene, _)| scene.state.clone()).unwrap_or_default(),
+            current_state: state,
+            ..WorkflowSwitchTrafficResponse::default()
+        };
+        self.end(Ok(reply), asks);
+    }
+
+    fn end(&mut self, result: Result<WorkflowSwitchTrafficResponse, Status>, asks: &mut Asks) {
+        self.phase = Phase::Ending;
+        self.result = Some(result);
+        if let Some(locks) = &mut self.locks {
+            locks.give_back(asks);
+        }
+    }
+}
+
+/// All locks of the change, in the order of the reference: those on the workflow in both directions, then the keyspaces.
+fn wanted_locks(goal: &Goal, found: &Found) -> Vec<Lock> {
+    let Found { kind, source_keyspace, is_reversal } = found;
+    let (source, target) = (source_keyspace.as_str(), goal.keyspace.as_str());
+    let mut wanted: Vec<Lock> = Vec::new();
+    let mut names = vec![(target, goal.workflow.clone())];
+    names.extend(is_reversal.then(|| (source, reverse_of(&goal.workflow))));
+    for (keyspace, name) in names {
+        // A workflow's name may be anything; one that would leave the directory has no lock there.
+        if check_object(&name).is_ok() {
+            wanted.push(Lock {
+                path: format!("internal/named_locks/{keyspace}/{name}"),
+                action: "WorkflowSwitchTraffic",
+                is_named: true,
+                is_patient: true,
+                failure: format!("failed to lock the {keyspace}/{name} workflow: "),
+            });
+        }
+    }
+    let action = if goal.writes { "SwitchWrites" } else { "SwitchReads" };
+    let keyspaces = if *is_reversal { [target, source] } else { [source, target] };
+    for keyspace in keyspaces {
+        let path = format!("keyspaces/{keyspace}");
+        if wanted.iter().all(|lock| lock.path != path) {
+            let failure = format!("failed to lock the {keyspace} keyspace: ");
+            wanted.push(Lock { path, action, is_named: false, is_patient: true, failure });
+        }
+    }
+    if *kind == Kind::MultiTenant {
+        // Whoever changes the rules of keyspaces holds it, and writes over what others write meanwhile.
+        let failure = "failed to lock the keyspace routing rules: ".into();
+        wanted.push(Lock { path: "routing_rules".into(), action, is_named: false, is_patient: true, failure });
+    }
+    wanted
+}
+
+impl Operation for Switch {
+    fn answered(&mut self, id: AskId, answer: Answer, asks: &mut Asks) {
+        let of_locks = self.locks.as_ref().is_some_and(|locks| locks.waits_for(id));
+        if of_locks {
+            let step = self.locks.as_mut().and_then(|locks| locks.answered(id, answer, asks));
+            let is_taking = matches!(self.phase, Phase::Locking | Phase::LockingAgain);
+            if let Some(step) = step.filter(|_| is_taking)
+                && let Err(status) = self.locked(step, asks)
+            {
+                self.end(Err(status), asks);
+            }
+        } else if let Some(shard) = self.waiting.remove(&id) {
+            if let Answer::Called(response) = answer {
+                let said = PrimaryPositionResponse::decode(response.as_slice()).unwrap_or_default();
+                self.positions.insert(shard, said.position);
+            }
+        } else if let Some(performing) = self.performing.as_mut().filter(|performing| performing.waits_for(id)) {
+            if let (Some((scene, _)), Some(run)) = (&self.scene, &mut self.run) {
+                performing.answered(id, answer, scene, run, asks);
+            }
+        } else if let Some(inquiring) = &mut self.inquiring {
+            inquiring.answered(id, answer, asks);
+        } else if let Some(look) = &mut self.look {
+            look.answered(id, answer, asks);
+        }
+        self.advance(asks);
+    }
+
+    fn failures(&self) -> Vec<Failure> {
+        Vec::new()
+    }
+
+    fn finish(&mut self) -> Reply {
+        let result = self.result.take().unwrap_or_else(|| Err(Status::unknown("the change of traffic ended without a result")));
+        let plan = self.plan.take();
+        let mut notes: Vec<String> = std::mem::take(&mut self.notes).into_iter().collect();
+        notes.extend(self.locks.as_ref().map(Locks::notes).unwrap_or_default());
+        if self.was_undone && self.undo_failures.is_empty() {
+            notes.push("what had been done was taken back".into());
+        }
+        let written = plan.map(|plan| {
+            let undone = self.was_undone.then(|| self.undo_failures.is_empty());
+            let outcomes = outcomes(&plan, &self.step_of, &self.steps, &self.ended, undone);
+            Box::new(Written { plan, outcomes, notes })
+        });
+        let result = match result {
+            Ok(_) if self.call.options.mode == Mode::Preview => Ok(Vec::new()),
+            other => other.map(|reply| reply.encode_to_vec()),
+        };
+        Reply { written, ..Reply::new(result, Vec::new()) }
+    }
+}

@@ -1,0 +1,492 @@
+//! Reading everything that a change of traffic goes by: once lightly, to learn what has to be locked, and once in full, under the locks.
+//!
+//! What one question needs of another is asked after it; everything else at once. Nothing is changed here.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use prost::Message;
+
+use crate::{
+    contract::{Answer, AskId, Code, Status, Timestamp, What},
+    cutover::{
+        edit::RULE_PATHS,
+        request::{Direction, Goal, not_ours},
+        scene::{Member, Scene, Stored, Story, Stream, member, no_streams},
+    },
+    operation::Asks,
+    ops::workflow_status::traffic::{Traffic, reverse_of},
+    proto::{
+        topodata::{CellsAlias, Tablet},
+        vtctldata::{GetWorkflowsRequest, Workflow, WorkflowStatusRequest},
+    },
+    sidecar::{query::Query, result::RowSet},
+    topo::{
+        names::{CELLS_PREFIX, GLOBAL, KeyspaceName, TABLETS_PREFIX, check_cell},
+        targets::unexpected,
+    },
+    traffic::kind::Kind,
+    write::inquiry::{Inquired, Inquiring, Inquiry},
+};
+
+/// How much is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Depth {
+    /// Streams and where the traffic is.
+    Light,
+    /// That, and every record that is going to be written.
+    Full,
+}
+
+/// What is waited for.
+enum Wanted {
+    Keyspaces,
+    Cells,
+    Aliases,
+    Rules(&'static str),
+    Shards(String),
+    VSchema(String),
+    Served(String),
+    Tablets(String),
+    Journal(String),
+}
+
+/// Which question is next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Workflow,
+    Status,
+    Other,
+    Journals,
+    Done,
+}
+
+/// The reading under way.
+pub(crate) struct Look {
+    goal: Goal,
+    depth: Depth,
+    now: Timestamp,
+    stage: Stage,
+    inquiring: Option<Inquiring>,
+    waiting: BTreeMap<AskId, Wanted>,
+    workflow: Option<Workflow>,
+    other: Option<Workflow>,
+    state: String,
+    splits: Vec<String>,
+    scene: Option<Scene>,
+    keyspaces: BTreeSet<String>,
+    cells: BTreeSet<String>,
+    aliases: BTreeMap<String, Vec<String>>,
+    rules: BTreeMap<&'static str, Stored>,
+    shards: BTreeMap<(String, String), Stored>,
+    vschemas: BTreeMap<String, Vec<u8>>,
+    served: BTreeMap<String, Stored>,
+    tablets: BTreeMap<String, Tablet>,
+    journals: BTreeMap<String, Vec<u8>>,
+    /// What could not be read.
+    failures: BTreeSet<String>,
+}
+
+/// What a light look shows: what has to be locked.
+pub(crate) struct Found {
+    pub(crate) kind: Kind,
+    pub(crate) source_keyspace: String,
+    pub(crate) is_reversal: bool,
+}
+
+impl Look {
+    /// Begins.
+    ///
+    /// # Errors
+    /// A name that cannot exist.
+    pub(crate) fn start(goal: &Goal, depth: Depth, now: Timestamp, asks: &mut Asks) -> Result<Self, Status> {
+        let mut look = Self {
+            goal: goal.clone(),
+            depth,
+            now,
+            stage: Stage::Workflow,
+            inquiring: None,
+            waiting: BTreeMap::new(),
+            workflow: None,
+            other: None,
+            state: String::new(),
+            splits: Vec::new(),
+            scene: None,
+            keyspaces: BTreeSet::new(),
+            cells: BTreeSet::new(),
+            aliases: BTreeMap::new(),
+            rules: BTreeMap::new(),
+            shards: BTreeMap::new(),
+            vschemas: BTreeMap::new(),
+            served: BTreeMap::new(),
+            tablets: BTreeMap::new(),
+            journals: BTreeMap::new(),
+            failures: BTreeSet::new(),
+        };
+        look.inquiring = Some(workflows(&goal.keyspace, &goal.workflow).begin(now, asks)?);
+        if depth == Depth::Full {
+            for path in RULE_PATHS {
+                look.get(GLOBAL, path.into(), Wanted::Rules(path), asks);
+            }
+            look.list("keyspaces/", Wanted::Keyspaces, asks);
+            look.list(CELLS_PREFIX, Wanted::Cells, asks);
+            look.range(GLOBAL, "cells_aliases/".into(), Wanted::Aliases, asks);
+        }
+        Ok(look)
+    }
+
+    fn get(&mut self, cell: &str, path: String, wanted: Wanted, asks: &mut Asks) {
+        self.waiting.insert(asks.release(What::TopoGet { cell: cell.into(), path }), wanted);
+    }
+
+    fn list(&mut self, prefix: &str, wanted: Wanted, asks: &mut Asks) {
+        self.waiting.insert(asks.release(What::TopoList { cell: GLOBAL.into(), prefix: prefix.into() }), wanted);
+    }
+
+    fn range(&mut self, cell: &str, prefix: String, wanted: Wanted, asks: &mut Asks) {
+        self.waiting.insert(asks.release(What::TopoRange { cell: cell.into(), prefix }), wanted);
+    }
+
+    /// Takes an answer.
+    pub(crate) fn answered(&mut self, id: AskId, answer: Answer, asks: &mut Asks) {
+        if let Some(wanted) = self.waiting.remove(&id) {
+            self.took(wanted, answer);
+        } else if let Some(inquiring) = &mut self.inquiring {
+            inquiring.answered(id, answer, asks);
+        }
+    }
+
+    fn took(&mut self, wanted: Wanted, answer: Answer) {
+        let records = |answer| match answer {
+            Answer::Range(records) => Ok(records),
+            Answer::Missing { .. } => Ok(Vec::new()),
+            Answer::Failed { message, .. } => Err(message),
+            other => Err(unexpected("a read of a directory", &other)),
+        };
+        let record = |answer| match answer {
+            Answer::Found { value, version } => Ok(Some(Stored { value, version })),
+            Answer::Missing { .. } => Ok(None),
+            Answer::Failed { message, .. } => Err(message),
+            other => Err(unexpected("a read of a record", &other)),
+        };
+        let failed = match wanted {
+            Wanted::Keyspaces => records(answer).map(|records| {
+                let names = records.iter().filter_map(|record| record.path.strip_prefix("keyspaces/")?.split('/').next());
+                self.keyspaces.extend(names.map(str::to_owned));
+            }),
+            Wanted::Cells => records(answer).map(|records| {
+                let names = records.iter().filter_map(|it| it.path.strip_prefix(CELLS_PREFIX)?.strip_suffix("/CellInfo"));
+                self.cells.extend(names.map(str::to_owned));
+            }),
+            Wanted::Aliases => records(answer).map(|records| {
+                for record in records {
+                    let name = record.path.strip_prefix("cells_aliases/").and_then(|rest| rest.strip_suffix("/CellsAlias"));
+                    if let (Some(name), Ok(alias)) = (name, CellsAlias::decode(record.value.as_slice())) {
+                        self.aliases.insert(name.to_owned(), alias.cells);
+                    }
+                }
+            }),
+            Wanted::Rules(path) => record(answer).map(|stored| self.rules.extend(stored.map(|stored| (path, stored)))),
+            Wanted::Shards(keyspace) => records(answer).map(|records| {
+                let prefix = format!("keyspaces/{keyspace}/shards/");
+                for record in records {
+                    let shard = record.path.strip_prefix(&prefix).and_then(|rest| rest.strip_suffix("/Shard"));
+                    if let Some(shard) = shard {
+                        let stored = Stored { value: record.value, version: record.version };
+                        self.shards.insert((keyspace.clone(), shard.to_owned()), stored);
+                    }
+                }
+            }),
+            Wanted::VSchema(keyspace) => {
+                record(answer).map(|stored| drop(self.vschemas.insert(keyspace, stored.unwrap_or_default().value)))
+            }
+            Wanted::Served(cell) => record(answer).map(|stored| drop(self.served.insert(cell, stored.unwrap_or_default()))),
+            Wanted::Tablets(cell) => records(answer).map(|records| {
+                for record in records {
+                    let name = record.path.strip_prefix(TABLETS_PREFIX).and_then(|rest| rest.strip_suffix("/Tablet"));
+                    match (name, Tablet::decode(record.value.as_slice())) {
+                        (Some(name), Ok(tablet)) => drop(self.tablets.insert(name.to_owned(), tablet)),
+                        (Some(name), Err(error)) => {
+                            self.failures.insert(format!("tablet {name} of cell {cell} cannot be read: {error}"));
+                        }
+                        (None, _) => {}
+                    }
+                }
+            }),
+            Wanted::Journal(shard) => journal(answer).map(|found| self.journals.extend(found.map(|found| (shard, found)))),
+        };
+        if let Err(message) = failed {
+            self.failures.insert(message);
+        }
+    }
+
+    /// Nothing is outstanding: goes on. True: it is done.
+    ///
+    /// # Errors
+    /// What was read is not enough to change anything.
+    pub(crate) fn go_on(&mut self, asks: &mut Asks) -> Result<bool, Status> {
+        while asks.outstanding() == 0 {
+            let ended = self.inquiring.take().map(Inquiring::end);
+            match self.stage {
+                Stage::Workflow => {
+                    let workflow = self.found(ended, &self.goal.workflow)?;
+                    let workflow =
+                        workflow.ok_or_else(|| Status::unknown(no_streams(&self.goal.keyspace, &self.goal.workflow)))?;
+                    let story = Story::read(&self.goal.keyspace, &workflow).map_err(Status::unknown)?;
+                    refuse_kind(&self.goal, &story, &workflow)?;
+                    self.workflow = Some(workflow);
+                    let request = WorkflowStatusRequest {
+                        keyspace: self.goal.keyspace.clone(),
+                        workflow: self.goal.workflow.clone(),
+                        shards: Vec::new(),
+                    };
+                    self.inquiring = Some(Inquiry::Status(request).begin(self.now, asks)?);
+                    if self.depth == Depth::Full {
+                        self.read_records(&story.source_keyspace, asks)?;
+                    }
+                    self.stage = Stage::Status;
+                }
+                Stage::Status => {
+                    if let Some(Inquired::Status(status, failures)) = ended {
+                        self.state = status.map_err(Status::unknown)?.traffic_state;
+                        self.splits =
+                            failures.iter().filter(|it| it.lost == crate::Lost::Traffic).map(|it| it.message.clone()).collect();
+                    }
+                    let reverse = reverse_of(&self.goal.workflow);
+                    self.inquiring = Some(workflows(&self.source_keyspace()?, &reverse).begin(self.now, asks)?);
+                    self.stage = Stage::Other;
+                }
+                Stage::Other => {
+                    self.other = self.found(ended, &reverse_of(&self.goal.workflow))?;
+                    self.stage = if self.depth == Depth::Full { Stage::Journals } else { Stage::Done };
+                    if self.depth == Depth::Full {
+                        let scene = self.build()?;
+                        self.ask_journals(&scene, asks);
+                        self.scene = Some(scene);
+                    }
+                }
+                Stage::Journals => {
+                    if let Some(scene) = &mut self.scene {
+                        scene.journals = std::mem::take(&mut self.journals);
+                    }
+                    self.refuse_unread()?;
+                    self.stage = Stage::Done;
+                }
+                Stage::Done => return Ok(true),
+            }
+        }
+        Ok(false)
+    }
+
+    fn refuse_unread(&self) -> Result<(), Status> {
+        if self.failures.is_empty() {
+            return Ok(());
+        }
+        let text = self.failures.iter().map(String::as_str).collect::<Vec<_>>().join("\n");
+        Err(Status::unknown(format!("{text}\nnothing was changed")))
+    }
+
+    fn found(&self, ended: Option<Inquired>, workflow: &str) -> Result<Option<Workflow>, Status> {
+        match ended {
+            Some(Inquired::Workflows(Ok(workflows))) => Ok(workflows
+                .into_iter()
+                .find(|it| it.name == workflow && it.shard_streams.values().any(|on| !on.streams.is_empty()))),
+            Some(Inquired::Workflows(Err(text))) => Err(Status::unknown(text)),
+            _ => Ok(None),
+        }
+    }
+
+    fn story(&self) -> Result<Story, Status> {
+        let none = || Status::unknown(no_streams(&self.goal.keyspace, &self.goal.workflow));
+        Story::read(&self.goal.keyspace, self.workflow.as_ref().ok_or_else(none)?).map_err(Status::unknown)
+    }
+
+    fn source_keyspace(&self) -> Result<String, Status> {
+        Ok(self.story()?.source_keyspace)
+    }
+
+    /// All records that are going to be written, and what they are made from.
+    fn read_records(&mut self, source: &str, asks: &mut Asks) -> Result<(), Status> {
+        for keyspace in BTreeSet::from([source.to_owned(), self.goal.keyspace.clone()]) {
+            let prefix = KeyspaceName::of_request(&keyspace)?.shards_prefix();
+            self.range(GLOBAL, prefix, Wanted::Shards(keyspace), asks);
+        }
+        for keyspace in self.keyspaces.clone() {
+            let path = KeyspaceName::of_request(&keyspace)?.vschema_path();
+            self.get(GLOBAL, path, Wanted::VSchema(keyspace), asks);
+        }
+        for cell in self.cells.clone() {
+            check_cell(&cell).map_err(|bad| Status::unknown(format!("cell {cell:?} cannot exist: {bad}")))?;
+            self.get(&cell, "SrvVSchema".into(), Wanted::Served(cell.clone()), asks);
+            self.range(&cell, TABLETS_PREFIX.into(), Wanted::Tablets(cell.clone()), asks);
+        }
+        Ok(())
+    }
+
+    /// Whether writes go to the target of the request; of a partial workflow, those of all its own shards.
+    fn are_writes_switched(&self) -> bool {
+        let streams = self.workflow.iter().flat_map(|workflow| workflow.shard_streams.values()).flat_map(|on| &on.streams);
+        let shards: BTreeSet<&str> = streams.map(|stream| stream.shard.as_str()).collect();
+        let shards: Vec<&str> = shards.into_iter().collect();
+        let traffic = Traffic::of(Some(&self.state), &shards, false);
+        matches!(traffic, Traffic::Switched | Traffic::Writes)
+    }
+
+    /// What the other direction's streams are, if they are of this pair.
+    fn other_story(&self, forward: &Story) -> Result<Option<Story>, Status> {
+        let Some(other) = &self.other else { return Ok(None) };
+        let story = Story::read(&forward.source_keyspace, other).map_err(Status::unknown)?;
+        if story.source_keyspace != self.goal.keyspace {
+            let (name, from) = (&other.name, &story.source_keyspace);
+            let text = format!("workflow {}.{name} reads from {from}, so it is not the other direction", forward.source_keyspace);
+            return Err(Status { code: Code::FailedPrecondition, message: text });
+        }
+        Ok(Some(story))
+    }
+
+    /// Whether traffic goes back by the reverse workflow: it was switched, or a switch back is unfinished or done.
+    fn is_reversal(&self, other: Option<&Story>) -> bool {
+        let has_begun = |it: &Stream| it.is_frozen() || it.is_stopped_for_cutover();
+        let is_begun = other.is_some_and(|story| story.streams.iter().any(has_begun));
+        self.goal.direction == Direction::Backward && (self.are_writes_switched() || self.goal.writes && is_begun)
+    }
+
+    /// What a light look shows.
+    ///
+    /// # Errors
+    /// Streams that cannot be read.
+    pub(crate) fn light(&self) -> Result<Found, Status> {
+        let story = self.story()?;
+        let other = self.other_story(&story)?;
+        Ok(Found { kind: story.kind, is_reversal: self.is_reversal(other.as_ref()), source_keyspace: story.source_keyspace })
+    }
+
+    /// What a full look shows.
+    pub(crate) fn into_scene(self) -> Option<Scene> {
+        self.scene
+    }
+
+    fn build(&mut self) -> Result<Scene, Status> {
+        self.refuse_unread()?;
+        let failed = |message: String| Status { code: Code::FailedPrecondition, message };
+        if self.state.starts_with("Unknown") {
+            return Err(failed(format!("where the traffic is cannot be told: {}; nothing was changed", self.state)));
+        }
+        if !self.splits.is_empty() {
+            return Err(failed(format!("{}; nothing was changed", self.splits.join("\n"))));
+        }
+        let forward = self.story()?;
+        let other = self.other_story(&forward)?;
+        let is_reversal = self.is_reversal(other.as_ref());
+        let (forward_name, reverse_name) = (self.goal.workflow.clone(), reverse_of(&self.goal.workflow));
+        let (source_keyspace, target_keyspace) = (forward.source_keyspace.clone(), self.goal.keyspace.clone());
+        let options = self.workflow.as_ref().and_then(|workflow| workflow.options.clone()).unwrap_or_default();
+        let workflow = if is_reversal { &self.other } else { &self.workflow };
+        let lag = workflow.as_ref().map_or(0, |workflow| workflow.max_v_replication_transaction_lag);
+        let own_options = workflow.as_ref().and_then(|workflow| workflow.options.clone()).unwrap_or(options);
+        let (story, back, workflow, reverse, source_keyspace, target_keyspace) = if is_reversal {
+            let story = other.ok_or_else(|| Status::unknown(no_streams(&source_keyspace, &reverse_name)))?;
+            (story, Some(forward), reverse_name, forward_name, target_keyspace, source_keyspace)
+        } else {
+            (forward, other, forward_name, reverse_name, source_keyspace, target_keyspace)
+        };
+        let members = |keyspace: &str, shards: BTreeSet<&str>, is_source| -> Result<BTreeMap<String, Member>, Status> {
+            let of = |shard: &str| {
+                let stored = self.shards.get(&(keyspace.to_owned(), shard.to_owned()));
+                member(keyspace, shard, is_source, stored, &self.tablets).map(|member| (shard.to_owned(), member))
+            };
+            shards.into_iter().map(of).collect::<Result<_, _>>().map_err(Status::unknown)
+        };
+        let sources = members(&source_keyspace, story.streams.iter().map(|it| it.source.shard.as_str()).collect(), true)?;
+        let targets = members(&target_keyspace, story.streams.iter().map(|it| it.shard.as_str()).collect(), false)?;
+        let mut all_shards: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for (keyspace, shard) in self.shards.keys() {
+            all_shards.entry(keyspace.clone()).or_default().insert(shard.clone());
+        }
+        let types = self.tablets.iter().map(|(name, tablet)| {
+            let cell = name.rsplit_once('-').map_or("", |(cell, _)| cell);
+            (cell.to_owned(), tablet.r#type)
+        });
+        Ok(Scene {
+            kind: story.kind,
+            is_reversal,
+            workflow,
+            reverse,
+            workflow_type: story.workflow_type,
+            workflow_sub_type: story.workflow_sub_type,
+            options: own_options,
+            stream_cells: story.cells,
+            stream_tablet_types: story.tablet_types,
+            tables: story.tables,
+            source_keyspace,
+            target_keyspace,
+            sources,
+            targets,
+            all_shards,
+            streams: story.streams,
+            reverse_streams: back.map(|story| story.streams).unwrap_or_default(),
+            lag,
+            journals: BTreeMap::new(),
+            rules: self.rules.clone(),
+            vschemas: self.vschemas.clone(),
+            served: self.served.clone(),
+            tablet_types: types.collect(),
+            aliases: self.aliases.clone(),
+            state: self.state.clone(),
+            are_writes_switched: self.are_writes_switched(),
+        })
+    }
+
+    fn ask_journals(&mut self, scene: &Scene, asks: &mut Asks) {
+        let query = journal_query(scene.migration_id());
+        for (shard, member) in &scene.sources {
+            let what = query.call(&member.primary, &member.keyspace, shard, &member.db_name);
+            self.waiting.insert(asks.release(what), Wanted::Journal(shard.clone()));
+        }
+    }
+}
+
+fn workflows(keyspace: &str, workflow: &str) -> Inquiry {
+    let (keyspace, workflow) = (keyspace.to_owned(), workflow.to_owned());
+    Inquiry::Workflows(GetWorkflowsRequest { keyspace, workflow, ..GetWorkflowsRequest::default() })
+}
+
+/// What asks for a journal.
+pub(crate) fn journal_query(id: i64) -> Query {
+    Query::vreplication("journal", format!("select val from _vt.resharding_journal where id={id}"))
+}
+
+/// The journal in an answer; `None`: there is none.
+pub(crate) fn journal(answer: Answer) -> Result<Option<Vec<u8>>, String> {
+    match answer {
+        Answer::Called(response) => {
+            let rows = RowSet::from_vreplication_exec(&response).map_err(|error| error.to_string())?;
+            let value = rows.rows().next().and_then(|row| row.value("val")).flatten().map(<[u8]>::to_vec);
+            Ok(value)
+        }
+        Answer::Failed { message, .. } => Err(message),
+        other => Err(unexpected("a read of a journal", &other)),
+    }
+}
+
+/// Kinds whose traffic is not switched at all, or not here.
+fn refuse_kind(goal: &Goal, story: &Story, workflow: &Workflow) -> Result<(), Status> {
+    let Goal { keyspace, workflow: name, .. } = goal;
+    let of_type = workflow.workflow_type.as_str();
+    if of_type == "MoveTables" && story.source_keyspace == *keyspace && story.kind != Kind::Migrate {
+        let text =
+            format!("workflow {keyspace}.{name} is invalid: MoveTables source keyspace matches target keyspace ({keyspace})");
+        return Err(Status::unknown(text));
+    }
+    if of_type == "Migrate" {
+        return Err(Status::unknown("invalid action for Migrate workflow: SwitchTraffic"));
+    }
+    if !matches!(of_type, "MoveTables" | "Reshard") {
+        let message = format!("workflow {keyspace}.{name} is of type {of_type}, whose traffic cannot be switched");
+        return Err(Status { code: Code::FailedPrecondition, message });
+    }
+    match story.kind {
+        Kind::Standard | Kind::Partial | Kind::MultiTenant => Ok(()),
+        Kind::Migrate => Err(not_ours("an external cluster")),
+        Kind::Reshard => Err(not_ours("a Reshard")),
+    }
+}

@@ -1,0 +1,474 @@
+//! Steps one after the other, lanes of a step at once, acts of a lane in their order; what is done and can be taken back is kept.
+//!
+//! A call whose answer was lost is looked at once; a record is written over the version that was read, and where that is another one by
+//! now, its change is made to what is there. Nothing here knows what the acts are for.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use prost::Message;
+
+use crate::{
+    contract::{Answer, AskId, FailureKind, What},
+    cutover::{
+        act::{Act, Call, Lane, RecordEdit, Run, Sign, Then, Undo, may_be_done},
+        edit::RULE_PATHS,
+        scene::{Scene, Stored},
+    },
+    operation::Asks,
+    proto::tabletmanagerdata::{PrimaryPositionResponse, VReplicationExecResponse, ValidateVReplicationPermissionsResponse},
+    sidecar::{query::Query, result::RowSet},
+    topo::{names::GLOBAL, said, targets::unexpected},
+};
+
+/// Times that a record is written which others write, too.
+const ATTEMPTS: usize = 4;
+
+/// What an ask is for.
+enum Waiting {
+    Sent(Box<Call>),
+    Looked(Box<Call>, String, bool),
+    Put { edit: Box<RecordEdit>, before: Stored, after: Vec<u8>, attempt: usize },
+    Read { edit: Box<RecordEdit>, first: Stored, after: Vec<u8>, attempt: usize, why: String },
+    PutServed { cell: String, after: Vec<u8>, attempt: usize },
+    ReadServed { cell: String, after: Vec<u8>, attempt: usize, why: String },
+}
+
+/// A lane under way.
+#[derive(Default)]
+struct Running {
+    left: VecDeque<Vec<Act>>,
+    outstanding: usize,
+    /// Nothing of it is begun any more. Other lanes go on: which of them have ended must not depend on which answer came first.
+    has_failed: bool,
+    /// Of the group under way, what was done that has to be taken back before the next group is done again.
+    undo: Vec<Vec<Act>>,
+}
+
+/// Something that failed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Failed {
+    /// Keyspace, shard, tablet or cell.
+    pub(crate) place: (String, String, String),
+    /// What is in front of it, and what was said.
+    pub(crate) text: String,
+    /// Whether it may have been done all the same.
+    pub(crate) is_unclear: bool,
+    /// It was not sent, since a lock was lost or no turn came.
+    pub(crate) is_not_sent: bool,
+    pub(crate) is_refresh: bool,
+}
+
+/// The acts of one step under way.
+#[derive(Default)]
+pub(crate) struct Performing {
+    lanes: Vec<Running>,
+    waiting: BTreeMap<AskId, (usize, Waiting)>,
+    pub(crate) failures: BTreeSet<Failed>,
+    /// Lanes that take back what was done.
+    pub(crate) undo: Vec<Lane>,
+    /// Failures that change nothing.
+    pub(crate) notes: BTreeSet<String>,
+    /// Whether a failure keeps its lane from going on.
+    stops_at_failure: bool,
+    /// Whether refreshes may fail.
+    force: bool,
+    /// Acts that are done, for the report: place, what was done.
+    pub(crate) done: Vec<((String, String, String), String)>,
+}
+
+impl Performing {
+    /// Begins.
+    pub(crate) fn start(lanes: Vec<Lane>, is_undo: bool, force: bool, scene: &Scene, run: &mut Run, asks: &mut Asks) -> Self {
+        let lanes = lanes.into_iter().map(|lane| Running { left: lane.into(), ..Running::default() }).collect();
+        let mut this = Self { lanes, stops_at_failure: !is_undo, force: force || is_undo, ..Self::default() };
+        for lane in 0..this.lanes.len() {
+            this.next_group(lane, scene, run, asks);
+        }
+        this
+    }
+
+    pub(crate) fn waits_for(&self, id: AskId) -> bool {
+        self.waiting.contains_key(&id)
+    }
+
+    fn next_group(&mut self, at: usize, scene: &Scene, run: &mut Run, asks: &mut Asks) {
+        loop {
+            let Some(lane) = self.lanes.get_mut(at) else { return };
+            if lane.outstanding > 0 {
+                return;
+            }
+            let next = if self.stops_at_failure && lane.has_failed { None } else { lane.left.pop_front() };
+            // What follows a record has to follow it as well when it is taken back.
+            if !lane.undo.is_empty() {
+                let mut undo = vec![std::mem::take(&mut lane.undo).concat()];
+                let follows = next.clone().unwrap_or_else(|| lane.left.pop_front().unwrap_or_default());
+                undo.push(follows.into_iter().filter(is_repeated).collect());
+                self.undo.push(undo);
+            }
+            let Some(group) = next else { return };
+            for act in group {
+                self.begin(at, act, scene, run, asks);
+            }
+        }
+    }
+
+    fn wait(&mut self, at: usize, what: What, waiting: Waiting, asks: &mut Asks) {
+        if let Some(lane) = self.lanes.get_mut(at) {
+            lane.outstanding += 1;
+        }
+        self.waiting.insert(asks.release(what), (at, waiting));
+    }
+
+    fn begin(&mut self, at: usize, act: Act, scene: &Scene, run: &mut Run, asks: &mut Asks) {
+        match act {
+            Act::Call(call) => self.wait(at, call.ask(), Waiting::Sent(call), asks),
+            Act::Edit(edit) => {
+                let before = run.record(&edit);
+                self.put(at, edit, before, 1, run, asks);
+            }
+            Act::Rebuild { cell } => match run.srv_vschema(scene, None) {
+                Ok(after) => self.put_served(at, cell, after, 1, run, asks),
+                Err(text) => self.fail(at, (String::new(), String::new(), cell), text, false, false),
+            },
+        }
+    }
+
+    fn put(&mut self, at: usize, edit: Box<RecordEdit>, before: Stored, attempt: usize, run: &mut Run, asks: &mut Asks) {
+        match edit.edit.apply(&before.value) {
+            Ok(after) if after == before.value => {
+                // What another process has done of a switch that it did not finish is taken back like what is done here.
+                if edit.back.is_some() {
+                    self.undo_edit(at, &edit, &before);
+                }
+                run.keep(&edit, before);
+            }
+            Ok(after) => {
+                let what = What::TopoPut {
+                    cell: edit.cell.clone(),
+                    path: edit.path.clone(),
+                    value: after.clone(),
+                    version: before.version,
+                };
+                self.wait(at, what, Waiting::Put { edit, before, after, attempt }, asks);
+            }
+            Err(error) => self.fail(at, place(&edit), format!("the record {} cannot be read: {error}", edit.path), false, false),
+        }
+    }
+
+    fn put_served(&mut self, at: usize, cell: String, after: Vec<u8>, attempt: usize, run: &Run, asks: &mut Asks) {
+        let before = run.served.get(&cell).cloned().unwrap_or_default();
+        if before.version != 0 && before.value == after {
+            return;
+        }
+        let (path, version) = ("SrvVSchema".to_owned(), before.version);
+        let what = What::TopoPut { cell: cell.clone(), path, value: after.clone(), version };
+        self.wait(at, what, Waiting::PutServed { cell, after, attempt }, asks);
+    }
+
+    /// Takes an answer.
+    pub(crate) fn answered(&mut self, id: AskId, answer: Answer, scene: &Scene, run: &mut Run, asks: &mut Asks) {
+        let Some((at, waiting)) = self.waiting.remove(&id) else { return };
+        if let Some(lane) = self.lanes.get_mut(at) {
+            lane.outstanding -= 1;
+        }
+        match waiting {
+            Waiting::Sent(call) => self.called(at, call, answer, run, asks),
+            Waiting::Looked(call, why, was_sent) => self.looked(at, &call, &why, was_sent, answer),
+            Waiting::Put { edit, before, after, attempt } => match answer {
+                Answer::Stored { version } => self.stored(at, &edit, &before, after, version, run),
+                Answer::Failed { kind: FailureKind::NotSent, message } => self.fail(at, place(&edit), message, false, true),
+                other => {
+                    let why = said(&edit.path, other);
+                    let what = What::TopoGet { cell: edit.cell.clone(), path: edit.path.clone() };
+                    self.wait(at, what, Waiting::Read { edit, first: before, after, attempt, why }, asks);
+                }
+            },
+            Waiting::Read { edit, first, after, attempt, why } => {
+                self.read_again(at, edit, &first, after, attempt, why, answer, run, asks);
+            }
+            Waiting::PutServed { cell, after, attempt } => match answer {
+                Answer::Stored { version } => drop(run.served.insert(cell, Stored { value: after, version })),
+                Answer::Failed { kind: FailureKind::NotSent, message } => {
+                    self.fail(at, (String::new(), String::new(), cell), message, false, true);
+                }
+                other => {
+                    let why = said("SrvVSchema", other);
+                    let what = What::TopoGet { cell: cell.clone(), path: "SrvVSchema".into() };
+                    self.wait(at, what, Waiting::ReadServed { cell, after, attempt, why }, asks);
+                }
+            },
+            Waiting::ReadServed { cell, after, attempt, why } => {
+                self.served_again(at, cell, &after, attempt, why, answer, scene, run, asks);
+            }
+        }
+        self.next_group(at, scene, run, asks);
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "all that is known of one write")]
+    fn read_again(
+        &mut self,
+        at: usize,
+        edit: Box<RecordEdit>,
+        first: &Stored,
+        after: Vec<u8>,
+        attempt: usize,
+        why: String,
+        answer: Answer,
+        run: &mut Run,
+        asks: &mut Asks,
+    ) {
+        let now = match answer {
+            Answer::Found { value, version } => Stored { value, version },
+            Answer::Missing { .. } if edit.shard.is_empty() => Stored::default(),
+            other => {
+                // It may have been written: it is taken back like one that was.
+                self.undo_edit(at, &edit, first);
+                return self.fail(at, place(&edit), format!("{why}; looking again: {}", said(&edit.path, other)), true, false);
+            }
+        };
+        if now.value == after {
+            return self.stored(at, &edit, first, after, now.version, run);
+        }
+        if attempt >= ATTEMPTS {
+            self.undo_edit(at, &edit, first);
+            return self.fail(at, place(&edit), why, true, false);
+        }
+        match edit.edit.apply(&now.value) {
+            // Ours, and another change after it.
+            Ok(same) if same == now.value => {
+                self.undo_edit(at, &edit, first);
+                run.keep(&edit, now);
+            }
+            _ => self.put(at, edit, now, attempt + 1, run, asks),
+        }
+    }
+
+    fn stored(&mut self, at: usize, edit: &RecordEdit, before: &Stored, after: Vec<u8>, version: i64, run: &mut Run) {
+        self.undo_edit(at, edit, before);
+        self.done.push((place(edit), edit.edit.to_string()));
+        run.keep(edit, Stored { value: after, version });
+    }
+
+    fn undo_edit(&mut self, at: usize, edit: &RecordEdit, before: &Stored) {
+        let inverse = edit.back.clone().map_or_else(|| edit.edit.inverse(&before.value), Ok);
+        let Ok(inverse) = inverse else { return };
+        let back = RecordEdit { edit: inverse, back: None, ..edit.clone() };
+        self.keep_undo(at, Act::Edit(Box::new(back)));
+    }
+
+    fn keep_undo(&mut self, at: usize, act: Act) {
+        if let Some(lane) = self.lanes.get_mut(at) {
+            lane.undo.push(vec![act]);
+        }
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "all that is known of one write")]
+    fn served_again(
+        &mut self,
+        at: usize,
+        cell: String,
+        after: &[u8],
+        attempt: usize,
+        why: String,
+        answer: Answer,
+        scene: &Scene,
+        run: &mut Run,
+        asks: &mut Asks,
+    ) {
+        let now = match answer {
+            Answer::Found { value, version } => Stored { value, version },
+            Answer::Missing { .. } => Stored::default(),
+            other => {
+                let text = format!("{why}; looking again: {}", said("SrvVSchema", other));
+                return self.fail(at, (String::new(), String::new(), cell), text, true, false);
+            }
+        };
+        let is_there = now.version != 0 && now.value == after;
+        // Others have made it anew meanwhile, perhaps with vschemas that are newer than ours.
+        let wanted = run.srv_vschema(scene, (now.version != 0).then_some(now.value.as_slice()));
+        run.served.insert(cell.clone(), now);
+        match wanted {
+            _ if is_there => {}
+            Ok(wanted) if attempt < ATTEMPTS => self.put_served(at, cell, wanted, attempt + 1, run, asks),
+            Ok(_) => self.fail(at, (String::new(), String::new(), cell), why, true, false),
+            Err(text) => self.fail(at, (String::new(), String::new(), cell), text, false, false),
+        }
+    }
+
+    fn called(&mut self, at: usize, call: Box<Call>, answer: Answer, run: &mut Run, asks: &mut Asks) {
+        let response = match answer {
+            Answer::Called(response) => response,
+            Answer::Failed { kind, message } => return self.call_failed(at, call, kind, message, asks),
+            other => {
+                let why = unexpected("a tablet call", &other);
+                return self.fail(at, whose(&call), format!("{}{why}", call.failure), true, false);
+            }
+        };
+        match &call.then {
+            Then::Nothing => {}
+            Then::SourcePosition(shard) | Then::TargetPosition(shard) => {
+                match PrimaryPositionResponse::decode(response.as_slice()) {
+                    Ok(said) if !said.position.is_empty() => {
+                        let is_source = matches!(call.then, Then::SourcePosition(_));
+                        let positions = if is_source { &mut run.source_positions } else { &mut run.target_positions };
+                        positions.insert(shard.clone(), said.position);
+                    }
+                    Ok(_) => self.fail(at, whose(&call), format!("{}no position", call.failure), false, false),
+                    Err(error) => self.fail(at, whose(&call), format!("{}{error}", call.failure), false, false),
+                }
+                return;
+            }
+            Then::Permissions => {
+                match ValidateVReplicationPermissionsResponse::decode(response.as_slice()) {
+                    Ok(said) if said.ok => {}
+                    Ok(said) => {
+                        let text = format!("failed to validate required vreplication metadata permissions: {}", said.error);
+                        self.fail(at, whose(&call), text, false, false);
+                    }
+                    Err(error) => self.fail(at, whose(&call), format!("{}{error}", call.failure), false, false),
+                }
+                return;
+            }
+        }
+        let id = VReplicationExecResponse::decode(response.as_slice()).ok().and_then(|it| it.result).map(|it| it.insert_id);
+        self.undo_call(at, &call, id.and_then(|id| i64::try_from(id).ok()).filter(|id| *id > 0));
+        if call.query.effect == crate::Effect::Write {
+            self.done.push((whose(&call), call.query.statement.clone()));
+        }
+    }
+
+    fn undo_call(&mut self, at: usize, call: &Call, id: Option<i64>) {
+        let delete = |of: String| format!("delete from _vt.vreplication where {of}");
+        let statement = match (&call.undo, id, &call.shown_by) {
+            (Some(Undo::Statement(text)), ..) => text.clone(),
+            (Some(Undo::Inserted), Some(id), _) => delete(format!("id in ({id})")),
+            // Nobody has said which: the rows of this source that were not there before.
+            (Some(Undo::Inserted), None, Some((look, Sign::NewSource(source, known)))) => {
+                let of = look.statement.split_once(" where ").map_or("", |(_, of)| of);
+                let source = crate::sidecar::literal::quote(source);
+                let known = known.iter().map(|id| format!(" and id != {id}")).collect::<String>();
+                delete(format!("{of} and source = {source}{known}"))
+            }
+            _ => return,
+        };
+        let query = Query::vreplication("take back", statement).that_writes();
+        let back = Call { query, undo: None, shown_by: None, failure: String::new(), ..call.clone() };
+        self.keep_undo(at, Act::Call(Box::new(back)));
+    }
+
+    fn call_failed(&mut self, at: usize, call: Box<Call>, kind: FailureKind, message: String, asks: &mut Asks) {
+        if call.is_best_effort {
+            self.notes.insert(format!("{} was not done, and does not matter to the rest: {message}", call.query.subject));
+            return;
+        }
+        let knows_no = |code| said::knows_no_method(code, &message);
+        if call.then == Then::Permissions && matches!(kind, FailureKind::Status(code) if knows_no(code)) {
+            // A tablet before v21 cannot say.
+            return;
+        }
+        let is_refresh = call.query.path() == crate::rpc::REFRESH_STATE;
+        if is_refresh && self.force {
+            self.notes.insert(format!("{}{message}", call.failure));
+            return;
+        }
+        let was_sent = may_be_done(kind);
+        match call.look() {
+            Some(look) if was_sent => {
+                // Whether it can still come although a look does not show it.
+                let may_come = matches!(kind, FailureKind::TimedOut | FailureKind::Unreachable | FailureKind::Status(1 | 4));
+                self.wait(at, look, Waiting::Looked(call, message, may_come), asks);
+            }
+            _ => {
+                let (place, text) = (whose(&call), format!("{}{message}", call.failure));
+                let is_not_sent = !was_sent;
+                self.failed(at, Failed { place, text, is_unclear: false, is_not_sent, is_refresh });
+            }
+        }
+    }
+
+    /// A second look at a call whose answer was lost, or that was refused.
+    fn looked(&mut self, at: usize, call: &Call, why: &str, may_come: bool, answer: Answer) {
+        let text = format!("{}{why}", call.failure);
+        let Some((_, sign)) = &call.shown_by else { return };
+        let rows = match answer {
+            Answer::Called(response) => RowSet::from_vreplication_exec(&response).map_err(|error| error.to_string()),
+            Answer::Failed { message, .. } => Err(message),
+            other => Err(unexpected("looking again", &other)),
+        };
+        match rows {
+            Ok(rows) if sign.is_in(&rows) => {
+                self.undo_call(at, call, sign.new_id(&rows));
+                self.done.push((whose(call), call.query.statement.clone()));
+            }
+            Ok(_) if may_come => {
+                self.undo_call(at, call, None);
+                self.fail(
+                    at,
+                    whose(call),
+                    format!("{text} (a second look does not show it, but the call may still be at work)"),
+                    true,
+                    false,
+                );
+            }
+            Ok(_) => self.fail(at, whose(call), text, false, false),
+            Err(error) => {
+                self.undo_call(at, call, None);
+                self.fail(at, whose(call), format!("{text}; looking again: {error}"), true, false);
+            }
+        }
+    }
+
+    fn fail(&mut self, at: usize, place: (String, String, String), text: String, is_unclear: bool, is_not_sent: bool) {
+        self.failed(at, Failed { place, text, is_unclear, is_not_sent, is_refresh: false });
+    }
+
+    fn failed(&mut self, at: usize, failed: Failed) {
+        self.failures.insert(failed);
+        if let Some(lane) = self.lanes.get_mut(at) {
+            lane.has_failed = true;
+        }
+    }
+}
+
+/// Whether an act is done again after what is before it was taken back.
+fn is_repeated(act: &Act) -> bool {
+    match act {
+        Act::Rebuild { .. } => true,
+        Act::Call(call) => call.query.path() == crate::rpc::REFRESH_STATE,
+        Act::Edit(_) => false,
+    }
+}
+
+fn place(edit: &RecordEdit) -> (String, String, String) {
+    (edit.keyspace.clone(), edit.shard.clone(), edit.cell.clone())
+}
+
+fn whose(call: &Call) -> (String, String, String) {
+    (call.keyspace.clone(), call.shard.clone(), call.tablet.alias.clone())
+}
+
+/// What an answer says that is not the one that was wanted.
+fn said(path: &str, answer: Answer) -> String {
+    match answer {
+        Answer::Failed { message, .. } => message,
+        Answer::Missing { node } => format!("node doesn't exist: {node}"),
+        other => unexpected(&format!("the write of {path}"), &other),
+    }
+}
+
+impl Run {
+    /// A record as it is known to be.
+    fn record(&self, edit: &RecordEdit) -> Stored {
+        let written = self.records.get(&(edit.cell.clone(), edit.path.clone()));
+        written.cloned().unwrap_or_else(|| edit.base.clone())
+    }
+
+    fn keep(&mut self, edit: &RecordEdit, stored: Stored) {
+        if let Some(path) = RULE_PATHS.into_iter().find(|path| edit.cell == GLOBAL && edit.path == *path)
+            && stored.version != 0
+        {
+            self.rules.insert(path, stored.value.clone());
+        }
+        self.records.insert((edit.cell.clone(), edit.path.clone()), stored);
+    }
+}

@@ -1,0 +1,483 @@
+//! The steps of a change of traffic: what each does, whether it can be taken back, and what is in front of its failures' texts; and which of
+//! them are left, by what is there.
+//!
+//! Everything that can be prepared before the first write is refused comes before; no step that has to be waited for while writes are
+//! refused does what another time would do as well. A step whose work is done already changes nothing: so the same request, made again,
+//! goes on where an earlier one stopped.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    cutover::{
+        act::{self, Act, Lane, Run, Sign, Then, Undo, statement},
+        edit::{Edit, KEYSPACE_RULES, MIRROR_RULES, SHARD_RULES, TABLE_RULES, control, keyspace_keys},
+        look::journal_query,
+        refusals::{Resolved, is_switched},
+        request::Goal,
+        reverse,
+        scene::{FROZEN, Member, STOPPED_FOR_CUTOVER, Scene, Stream, suffix},
+    },
+    proto::topodata::TabletType,
+    sidecar::literal::quote,
+    traffic::{journal, kind::Kind},
+};
+
+/// One step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// All tablets of both sides read their shards' records: those that cannot would not see the next one either.
+    Refresh,
+    /// The sources' users may manage streams.
+    Permissions,
+    /// Streams that an interrupted switch has stopped run again.
+    Resume,
+    /// No traffic of these types is mirrored.
+    Unmirror(Vec<TabletType>),
+    /// Reads go to the other keyspace.
+    Reads,
+    /// The source refuses writes to the tables; the target does not.
+    Close,
+    /// Statements that had begun have ended; where the source is.
+    Drain,
+    /// The target has all of it, and its streams stop.
+    CatchUp,
+    /// Where the target is.
+    TargetPositions,
+    /// Streams of the other direction, which stand still.
+    CreateReverse,
+    /// The journal: from its first entry on there is no way back.
+    Journal,
+    /// Where the source is, of shards whose journal is missing.
+    SourcePositions,
+    /// Writes go to the target.
+    Route,
+    /// Streams that were there in the other direction before are gone.
+    DropOldReverse,
+    /// The streams of the other direction run.
+    StartReverse,
+    /// The streams that have done their work cannot be started any more.
+    Freeze,
+}
+
+/// What becomes of a step when a later one fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// It is taken back.
+    Back,
+    /// As long as no entry of it is there, everything before is taken back.
+    PointOfNoReturn,
+    /// It stays, and so does everything before.
+    Forward,
+}
+
+/// A step, and what becomes of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Planned {
+    pub(crate) step: Step,
+    pub(crate) way: Way,
+}
+
+/// The steps that are left.
+pub(crate) fn left(goal: &Goal, resolved: &Resolved, scene: &Scene) -> Result<Vec<Planned>, String> {
+    let mut steps = Vec::new();
+    let has_journal = !scene.journals.is_empty();
+    let is_frozen = scene.is_frozen();
+    let writes = resolved.writes && !is_frozen;
+    let is_past = writes && (has_journal || is_switched(scene) && scene.streams.iter().any(Stream::is_frozen));
+    if !is_past && (writes || !resolved.reads.is_empty()) {
+        steps.push(Step::Refresh);
+        steps.extend((writes && goal.enable_reverse).then_some(Step::Permissions));
+    }
+    if writes && !is_past && scene.streams.iter().any(Stream::is_stopped_for_cutover) {
+        steps.push(Step::Resume);
+    }
+    let unmirrored = |types: &[TabletType]| -> Result<Option<Step>, String> {
+        let is_mirrored = !types.is_empty() && !scene.mirrored(types)?.is_empty();
+        Ok(is_mirrored.then(|| Step::Unmirror(types.to_vec())))
+    };
+    steps.extend(unmirrored(&resolved.reads)?);
+    steps.extend((!are_reads_there(resolved, scene)?).then_some(Step::Reads));
+    let mut planned: Vec<Planned> = steps.into_iter().map(|step| Planned { step, way: Way::Back }).collect();
+    if !writes {
+        return Ok(planned);
+    }
+    let before = |step| Planned { step, way: Way::Back };
+    let after = |step| Planned { step, way: Way::Forward };
+    let no_return = Planned { step: Step::Journal, way: Way::PointOfNoReturn };
+    planned.extend(unmirrored(&[TabletType::Primary])?.map(if is_past { after } else { before }));
+    if is_past {
+        let is_whole = scene.sources.keys().all(|shard| scene.journals.contains_key(shard));
+        planned.push(after(Step::Close));
+        planned.extend((!is_whole).then(|| after(Step::SourcePositions)));
+        planned.extend((!missing_reverse(scene).is_empty()).then(|| after(Step::CreateReverse)));
+        planned.extend((!is_whole && has_journal).then(|| after(Step::Journal)));
+    } else {
+        planned.extend([Step::Close, Step::Drain, Step::CatchUp, Step::TargetPositions, Step::CreateReverse].map(before));
+        planned.push(no_return);
+    }
+    planned.extend([Step::Route, Step::DropOldReverse].map(after));
+    planned.extend(goal.enable_reverse.then(|| after(Step::StartReverse)));
+    planned.push(after(Step::Freeze));
+    Ok(planned)
+}
+
+/// Whether the rules for reads are as they are to be, in the global record and in every cell that is to serve them.
+fn are_reads_there(resolved: &Resolved, scene: &Scene) -> Result<bool, String> {
+    if scene.kind == Kind::Partial {
+        // They go with the writes.
+        return Ok(true);
+    }
+    if scene.kind == Kind::MultiTenant {
+        let to_target = resolved.reads_to == scene.target_keyspace;
+        // A cell may not serve it yet, if whoever wrote the rule has died: it is served again.
+        return Ok(resolved.reads.iter().all(|of| scene.is_tenant_routed(*of) == to_target) && are_rules_served(scene));
+    }
+    let keys = scene.table_keys()?;
+    let is_there = read_rules(resolved, scene).iter().all(|(key, to)| keys.get(key) == to.as_ref());
+    let is_served =
+        |of: &TabletType| resolved.cells.iter().all(|cell| super::refusals::is_served(scene, cell, *of, &resolved.reads_to));
+    Ok(is_there && resolved.reads.iter().all(is_served))
+}
+
+/// Whether every cell serves the rules of keyspaces as they are.
+fn are_rules_served(scene: &Scene) -> bool {
+    use prost::Message;
+    let rules = scene.rules.get(KEYSPACE_RULES).map_or(&[][..], |stored| stored.value.as_slice());
+    let wanted = keyspace_keys(rules);
+    scene.served.values().all(|stored| {
+        let served = crate::proto::vschema::SrvVSchema::decode(stored.value.as_slice()).unwrap_or_default();
+        keyspace_keys(&served.keyspace_routing_rules.unwrap_or_default().encode_to_vec()) == wanted
+    })
+}
+
+/// The rules of the source keyspace by which a tenant's traffic of these types goes.
+fn tenant_rules(scene: &Scene, types: &[TabletType], to: &str) -> Edit {
+    let rule = |of: &TabletType| (format!("{}{}", scene.source_keyspace, suffix(*of)), Some(to.to_owned()));
+    Edit::KeyspaceRules(types.iter().map(rule).collect())
+}
+
+/// The rules by which reads go where they are to go.
+fn read_rules(resolved: &Resolved, scene: &Scene) -> BTreeMap<String, Option<Vec<String>>> {
+    let mut rules = BTreeMap::new();
+    for of in &resolved.reads {
+        for table in &scene.tables {
+            let to = vec![format!("{}.{table}", resolved.reads_to)];
+            for from in ["", &format!("{}.", scene.target_keyspace), &format!("{}.", scene.source_keyspace)] {
+                rules.insert(format!("{from}{table}{}", suffix(*of)), Some(to.clone()));
+            }
+        }
+    }
+    rules
+}
+
+/// The rules by which writes go to the target.
+fn write_rules(scene: &Scene) -> BTreeMap<String, Option<Vec<String>>> {
+    let (source, target) = (&scene.source_keyspace, &scene.target_keyspace);
+    let mut rules = BTreeMap::new();
+    for table in &scene.tables {
+        let to = vec![format!("{target}.{table}")];
+        rules.insert(format!("{target}.{table}"), None);
+        rules.insert(table.clone(), Some(to.clone()));
+        rules.insert(format!("{source}.{table}"), Some(to));
+    }
+    rules
+}
+
+/// The same of a partial workflow.
+fn shard_rules(scene: &Scene) -> BTreeMap<(String, String), Option<String>> {
+    let (source, target) = (&scene.source_keyspace, &scene.target_keyspace);
+    let of_shard =
+        |shard: &String| [((target.clone(), shard.clone()), None), ((source.clone(), shard.clone()), Some(target.clone()))];
+    scene.sources.keys().flat_map(of_shard).collect()
+}
+
+/// Places in the scene's streams that have no stream of the other direction.
+fn missing_reverse(scene: &Scene) -> Vec<usize> {
+    let is_there = |stream: &&Stream| {
+        scene.reverse_streams.iter().any(|it| it.shard == stream.source.shard && it.source.shard == stream.shard)
+    };
+    scene.streams.iter().enumerate().filter(|(_, stream)| !is_there(stream)).map(|(place, _)| place).collect()
+}
+
+/// Ids on each source of streams of the other direction that this change does not make.
+fn old_reverse(scene: &Scene, is_past: bool) -> BTreeMap<&str, BTreeSet<i64>> {
+    let mut old: BTreeMap<&str, BTreeSet<i64>> = BTreeMap::new();
+    let mut newest: BTreeMap<(&str, &str), i64> = BTreeMap::new();
+    for stream in &scene.reverse_streams {
+        old.entry(&stream.shard).or_default().insert(stream.id);
+        let newest = newest.entry((&stream.shard, &stream.source.shard)).or_default();
+        *newest = stream.id.max(*newest);
+    }
+    if is_past {
+        // Made before the journal was written: of each pair of shards the last one.
+        for ((shard, _), id) in newest {
+            old.entry(shard).or_default().remove(&id);
+        }
+    }
+    old.retain(|_, ids| !ids.is_empty());
+    old
+}
+
+fn listed(ids: &BTreeSet<i64>) -> String {
+    ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// What the steps are made from.
+pub(crate) struct Basis<'a> {
+    pub(crate) goal: &'a Goal,
+    pub(crate) resolved: &'a Resolved,
+    pub(crate) scene: &'a Scene,
+}
+
+impl Basis<'_> {
+    /// The acts of a step, with what is known by now.
+    ///
+    /// # Errors
+    /// Something that a step before was to find out is not there.
+    pub(crate) fn lanes(&self, planned: &Planned, run: &Run) -> Result<Vec<Lane>, String> {
+        let scene = self.scene;
+        let (sources, targets) = (|| scene.sources.values(), || scene.targets.values());
+        let all_cells: Vec<String> = scene.served.keys().cloned().collect();
+        Ok(match &planned.step {
+            Step::Refresh => {
+                let told = |on: &Member| vec![on.tablets.iter().map(|tablet| act::refresh(on, tablet)).collect()];
+                scene.members().map(told).collect()
+            }
+            Step::Permissions => sources().map(|on| vec![vec![act::permissions(on)]]).collect(),
+            Step::Resume => self.of_streams(Stream::is_stopped_for_cutover, |on, stream| {
+                let text = format!("update _vt.vreplication set state='Running', message='' where id={}", stream.id);
+                let look = format!("select id from _vt.vreplication where id={} and state='Stopped'", stream.id);
+                vec![vec![statement(on, "start", text, (look, Sign::None), None)]]
+            }),
+            Step::Unmirror(types) => {
+                let edit = Edit::Unmirror(scene.mirrored(types)?);
+                let mut lane = act::edit_rules(scene, MIRROR_RULES, edit, &all_cells);
+                let all = [TabletType::Primary, TabletType::Replica, TabletType::Rdonly];
+                let is_last = scene.mirrored(&all)? == scene.mirrored(types)?;
+                let opened = targets().filter(|on| control(&on.record.value).ok().flatten().is_some_and(|it| it.allow_reads));
+                for on in opened.filter(|_| is_last) {
+                    let deny = Edit::Deny { tables: scene.tables.clone(), is_denied: true, allow_reads: false };
+                    lane.extend(act::edit_shard(on, deny, None));
+                }
+                vec![lane]
+            }
+            Step::Reads => {
+                let Resolved { reads, reads_to, .. } = self.resolved;
+                let (path, edit) = match scene.kind {
+                    Kind::MultiTenant => (KEYSPACE_RULES, tenant_rules(scene, reads, reads_to)),
+                    _ => (TABLE_RULES, Edit::TableRules(read_rules(self.resolved, scene))),
+                };
+                let cells = if self.resolved.writes { &all_cells } else { &self.resolved.cells };
+                vec![act::edit_rules(scene, path, edit, cells)]
+            }
+            Step::Close => self.close(planned.way),
+            Step::Drain => {
+                let tables = &scene.tables;
+                let lane = |on: &Member| {
+                    let position = act::position(on, Then::SourcePosition(on.shard.clone()));
+                    let cycle = [act::lock_tables(on, tables, 1), act::pause(on), act::lock_tables(on, tables, 2), position];
+                    cycle.into_iter().map(|act| vec![act]).collect()
+                };
+                sources().map(lane).collect()
+            }
+            Step::SourcePositions => {
+                let missing = sources().filter(|on| !scene.journals.contains_key(&on.shard));
+                missing.map(|on| vec![vec![act::position(on, Then::SourcePosition(on.shard.clone()))]]).collect()
+            }
+            Step::CatchUp => self.catch_up(run)?,
+            Step::TargetPositions => {
+                targets().map(|on| vec![vec![act::position(on, Then::TargetPosition(on.shard.clone()))]]).collect()
+            }
+            Step::CreateReverse => self.create_reverse(planned.way == Way::Forward, run)?,
+            Step::Journal => self.journal(run)?,
+            Step::Route => {
+                let (path, edit) = match scene.kind {
+                    Kind::Partial => (SHARD_RULES, Edit::ShardRules(shard_rules(scene))),
+                    Kind::MultiTenant => (KEYSPACE_RULES, tenant_rules(scene, &[TabletType::Primary], &scene.target_keyspace)),
+                    _ => (TABLE_RULES, Edit::TableRules(write_rules(scene))),
+                };
+                vec![act::edit_rules(scene, path, edit, &all_cells)]
+            }
+            Step::DropOldReverse => self.drop_old_reverse(),
+            Step::StartReverse => {
+                let lane = |on: &Member| {
+                    let of = format!("db_name={} and workflow={}", quote(&on.db_name), quote(&scene.reverse));
+                    let text = format!("update _vt.vreplication set state='Running', message='' where {of}");
+                    let look = format!("select id from _vt.vreplication where {of} and state='Stopped'");
+                    vec![vec![statement(on, "start", text, (look, Sign::None), None)]]
+                };
+                sources().map(lane).collect()
+            }
+            Step::Freeze => {
+                let lane = |on: &Member| {
+                    let of = format!("db_name={} and workflow={}", quote(&on.db_name), quote(&scene.workflow));
+                    let text = format!("update _vt.vreplication set message = '{FROZEN}' where {of}");
+                    let look = format!("select message from _vt.vreplication where {of}");
+                    let sign = Sign::Every(vec![("message", FROZEN.to_owned())]);
+                    vec![vec![statement(on, "freeze", text, (look, sign), None)]]
+                };
+                targets().map(lane).collect()
+            }
+        })
+    }
+
+    /// A lane for each stream of a kind, on its primary.
+    fn of_streams(&self, is_it: impl Fn(&Stream) -> bool, lane: impl Fn(&Member, &Stream) -> Lane) -> Vec<Lane> {
+        let streams = self.scene.streams.iter().filter(|stream| is_it(stream));
+        streams.filter_map(|stream| Some(lane(self.scene.targets.get(&stream.shard)?, stream))).collect()
+    }
+
+    fn close(&self, way: Way) -> Vec<Lane> {
+        let scene = self.scene;
+        let deny = |is_denied| Edit::Deny { tables: scene.tables.clone(), is_denied, allow_reads: false };
+        // Denied by a switch that stopped: what it did is taken back with what is done now, for else nobody could write.
+        let denies = |on: &Member| scene.tables.iter().any(|table| on.denied().contains(table));
+        let is_adopted = way == Way::Back && scene.sources.values().any(denies);
+        let back = |is_denied| is_adopted.then(|| deny(is_denied));
+        let closed = scene.sources.values().map(|on| act::edit_shard(on, deny(true), back(false)));
+        // Targets of other kinds deny nothing before their first switch.
+        let denied = |on| act::edit_shard(on, deny(false), back(true).filter(|_| scene.kind == Kind::Standard));
+        closed.chain(scene.targets.values().map(denied)).collect()
+    }
+
+    fn catch_up(&self, run: &Run) -> Result<Vec<Lane>, String> {
+        let mut lanes = Vec::new();
+        for stream in &self.scene.streams {
+            let Some(on) = self.scene.targets.get(&stream.shard) else { continue };
+            let position = position(&run.source_positions, &stream.source.shard)?;
+            let wait = act::wait_for_position(on, stream.id, position, self.goal.timeout);
+            let text =
+                format!("update _vt.vreplication set state='Stopped', message='{STOPPED_FOR_CUTOVER}' where id={}", stream.id);
+            let look = format!("select state, message from _vt.vreplication where id={}", stream.id);
+            let sign = Sign::Every(vec![("state", "Stopped".to_owned()), ("message", STOPPED_FOR_CUTOVER.to_owned())]);
+            let message = if stream.is_stopped_for_cutover() { "" } else { stream.message.as_str() };
+            let back = format!("update _vt.vreplication set state='Running', message={} where id={}", quote(message), stream.id);
+            lanes.push(vec![vec![wait], vec![statement(on, "stop", text, (look, sign), Some(Undo::Statement(back)))]]);
+        }
+        Ok(lanes)
+    }
+
+    fn create_reverse(&self, is_past: bool, run: &Run) -> Result<Vec<Lane>, String> {
+        let scene = self.scene;
+        let journaled = journaled(scene);
+        let positions = if is_past { &journaled } else { &run.target_positions };
+        let missing = missing_reverse(scene);
+        let mut lanes = Vec::new();
+        for (place, stream) in scene.streams.iter().enumerate() {
+            if is_past && !missing.contains(&place) {
+                continue;
+            }
+            let (Some(on), Some(source)) = (scene.sources.get(&stream.source.shard), self.resolved.reverse_sources.get(place))
+            else {
+                continue;
+            };
+            let at = position(positions, &stream.shard)?;
+            let text = reverse::insert(scene, source, stream, at, &run.now);
+            let of = format!("db_name = {} and workflow = {}", quote(&on.db_name), quote(&scene.reverse));
+            let look = format!("select id, source from _vt.vreplication where {of}");
+            let known = scene.reverse_streams.iter().filter(|it| it.shard == on.shard).map(|it| it.id).collect();
+            let sign = Sign::NewSource(source.clone(), known);
+            lanes.push(vec![vec![statement(on, "create stream", text, (look, sign), Some(Undo::Inserted))]]);
+        }
+        Ok(lanes)
+    }
+
+    fn journal(&self, run: &Run) -> Result<Vec<Lane>, String> {
+        let scene = self.scene;
+        let journaled = journaled(scene);
+        // All journals of one switch say the same of the target.
+        let targets = if scene.journals.is_empty() { &run.target_positions } else { &journaled };
+        let mut lanes = Vec::new();
+        for (shard, on) in scene.sources.iter().filter(|(shard, _)| !scene.journals.contains_key(*shard)) {
+            let journal = reverse::journal(scene, position(&run.source_positions, shard)?, targets);
+            let text = reverse::insert_journal(scene, on, &journal);
+            let look = journal_query(scene.migration_id()).statement;
+            lanes.push(vec![vec![statement(on, "write journal", text, (look, Sign::Any), None)]]);
+        }
+        Ok(lanes)
+    }
+
+    fn drop_old_reverse(&self) -> Vec<Lane> {
+        let scene = self.scene;
+        let old = old_reverse(scene, !scene.journals.is_empty());
+        let lane = |on: &Member| {
+            let delete = old.get(on.shard.as_str()).map(|ids| {
+                let text = format!("delete from _vt.vreplication where id in ({})", listed(ids));
+                let look = format!("select id from _vt.vreplication where id in ({})", listed(ids));
+                statement(on, "delete streams", text, (look, Sign::None), None)
+            });
+            vec![delete.into_iter().collect::<Vec<Act>>(), vec![act::forget_vdiffs(on, &scene.reverse)]]
+        };
+        scene.sources.values().map(lane).collect()
+    }
+}
+
+fn position<'a>(positions: &'a BTreeMap<String, String>, shard: &str) -> Result<&'a String, String> {
+    positions.get(shard).ok_or_else(|| format!("the position of shard {shard} is not known"))
+}
+
+/// Where the target was, as the journals that are there say.
+fn journaled(scene: &Scene) -> BTreeMap<String, String> {
+    scene.journals.values().next().map(|text| journal::read(text).positions.into_iter().collect()).unwrap_or_default()
+}
+
+impl Step {
+    /// Its name in plans.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Refresh => "refresh tablets",
+            Self::Permissions => "check permissions",
+            Self::Resume => "start stopped streams",
+            Self::Unmirror(_) => "stop mirroring",
+            Self::Reads => "switch reads",
+            Self::Close => "stop writes on the source",
+            Self::Drain => "wait for running statements",
+            Self::CatchUp => "wait for the streams and stop them",
+            Self::TargetPositions => "read the target's positions",
+            Self::SourcePositions => "read the source's positions",
+            Self::CreateReverse => "create the reverse streams",
+            Self::Journal => "write the journal",
+            Self::Route => "switch writes",
+            Self::DropOldReverse => "delete old reverse streams",
+            Self::StartReverse => "start the reverse streams",
+            Self::Freeze => "freeze the streams",
+        }
+    }
+
+    /// In front of what has failed, as clients know it.
+    pub(crate) fn failure(&self, way: Way, scene: &Scene) -> String {
+        let (source, target) = (&scene.source_keyspace, &scene.target_keyspace);
+        match self {
+            Self::Refresh => format!(
+                "cannot switch traffic for workflow {} at this time: could not refresh all of the tablets involved in the operation:\n",
+                scene.workflow
+            ),
+            Self::Permissions => {
+                format!(
+                    "primary tablets are not able to fully manage the reverse vreplication workflow in the {source} keyspace: "
+                )
+            }
+            Self::Resume => "failed to start the streams that an interrupted switch has stopped: ".into(),
+            Self::Unmirror(types) => {
+                let of = if types.contains(&TabletType::Primary) { "primary tablet type" } else { "read-only tablet types" };
+                format!(
+                    "failed to remove mirror rules from source keyspace {source} to target keyspace {target}, workflow {}, for {of}: ",
+                    scene.workflow
+                )
+            }
+            Self::Reads => "failed to switch read traffic for the tables: ".into(),
+            Self::Close if way == Way::Forward => format!("failed to allow writes in the {target} keyspace: "),
+            Self::Close => format!("failed to stop writes in the {source} keyspace: "),
+            // The acts say it.
+            Self::Drain => String::new(),
+            Self::SourcePositions => "failed to gather replication positions: ".into(),
+            Self::CatchUp | Self::TargetPositions => "failed to sync up replication between the source and target: ".into(),
+            Self::CreateReverse => "failed to create the reverse vreplication streams: ".into(),
+            Self::Journal => "failed to create the journal: ".into(),
+            Self::Route => "failed to update the routing rules: ".into(),
+            Self::DropOldReverse => format!("failed to delete the old streams of {}: ", scene.reverse),
+            Self::StartReverse => "failed to start the reverse workflow: ".into(),
+            Self::Freeze => format!("failed to freeze the workflow in the {target} keyspace: "),
+        }
+    }
+}
