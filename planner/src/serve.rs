@@ -114,7 +114,7 @@ pub const SERVED: &[Served] = &[
         ..write(rpc::WORKFLOW_DELETE, |call, now, asks| begun(WorkflowDelete::new(call)?, call, now, asks))
     },
     Served {
-        part: "standard MoveTables, without new values for sequences",
+        part: "MoveTables without sequences, Reshard without streams of other workflows",
         performs: |request| is_known(request, |wanted: &WorkflowSwitchTrafficRequest| !wanted.initialize_target_sequences),
         ..write(rpc::WORKFLOW_SWITCH_TRAFFIC, |call, now, asks| boxed(Switch::start(call, now, asks)))
     },

@@ -316,6 +316,29 @@ pub(crate) fn edit_shard(on: &Member, edit: Edit, back: Option<Edit>) -> Lane {
     vec![vec![Act::Edit(Box::new(record))], on.tablets.iter().map(|tablet| refresh(on, tablet)).collect()]
 }
 
+/// What a cell serves of a keyspace becomes other; `None`: it serves nothing of it.
+pub(crate) fn edit_served(scene: &Scene, cell: &str, edit: Edit, back: Option<Edit>) -> Option<Act> {
+    let base = scene.srv_keyspaces.get(cell).filter(|stored| stored.version != 0)?.clone();
+    let keyspace = scene.target_keyspace.clone();
+    let path = format!("keyspaces/{keyspace}/SrvKeyspace");
+    let record = RecordEdit { cell: cell.into(), path, keyspace, shard: String::new(), edit, base, back };
+    Some(Act::Edit(Box::new(record)))
+}
+
+/// A shard's record becomes another, and nobody has to be told.
+pub(crate) fn edit_shard_alone(on: &Member, edit: Edit) -> Act {
+    let record = RecordEdit {
+        cell: GLOBAL.into(),
+        path: on.path(),
+        keyspace: on.keyspace.clone(),
+        shard: on.shard.clone(),
+        edit,
+        base: on.record.clone(),
+        back: None,
+    };
+    Act::Edit(Box::new(record))
+}
+
 /// A record of rules becomes another, and all cells serve it.
 pub(crate) fn edit_rules(scene: &Scene, path: &'static str, edit: Edit, cells: &[String]) -> Lane {
     let record = RecordEdit {

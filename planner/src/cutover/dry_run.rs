@@ -66,6 +66,13 @@ fn reads(goal: &Goal, resolved: &Resolved, scene: &Scene, lines: &mut Vec<String
             return;
         }
         let of = types(&resolved.reads);
+        if scene.kind == Kind::Reshard {
+            let list = |members: &BTreeMap<String, Member>| members.keys().map(String::as_str).collect::<Vec<_>>().join(",");
+            let (from, shards) = (list(&scene.sources), list(&scene.targets));
+            let (from, shards) = if resolved.are_reads_back { (shards, from) } else { (from, shards) };
+            lines.push(format!("Switch reads from keyspace {to} to keyspace {to} for shards [{from}] to shards [{shards}]"));
+            return;
+        }
         if scene.kind == Kind::MultiTenant {
             let (source, target) = (&scene.source_keyspace, &scene.target_keyspace);
             let (from, to) = if to == target { (source, target) } else { (target, source) };
@@ -108,7 +115,14 @@ fn writes(goal: &Goal, scene: &Scene, positions: &BTreeMap<String, String>, line
         lines.push("Create journal entries on source databases".into());
         lines.push(format!("Enable writes on keyspace {target} for tables [{tables}]"));
         lines.push(format!("Switch routing from keyspace {source} to keyspace {target}"));
-        lines.push(format!("Routing rules for tables [{tables}] will be updated"));
+        if scene.kind == Kind::Reshard {
+            let of = |on: &Member| format!("shard:{};tablet:{}", on.shard, on.alias.uid);
+            let (closed, open) = (list(&scene.sources, of), list(&scene.targets, of));
+            lines.push(format!("IsPrimaryServing will be set to false for: [{closed}]"));
+            lines.push(format!("IsPrimaryServing will be set to true for: [{open}]"));
+        } else {
+            lines.push(format!("Routing rules for tables [{tables}] will be updated"));
+        }
         let on = list(&scene.targets, tablet);
         lines.push(format!("Switch writes completed, freeze and delete vreplication streams on: [{on}]"));
         if goal.enable_reverse {

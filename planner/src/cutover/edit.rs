@@ -13,8 +13,9 @@ use std::{
 use prost::Message;
 
 use crate::{
+    cutover::served,
     proto::{
-        topodata::{Shard, TabletType, shard::TabletControl},
+        topodata::{Shard, ShardReference, TabletType, shard::TabletControl},
         vschema::{KeyspaceRoutingRule, MirrorRule, RoutingRule, ShardRoutingRule},
     },
     wire::{self, put_bytes},
@@ -43,6 +44,14 @@ pub(crate) enum Edit {
     ShardRules(BTreeMap<(String, String), Option<String>>),
     /// Routing rules of keyspaces: to which keyspace they lead; `None`: there is no such rule.
     KeyspaceRules(BTreeMap<String, Option<String>>),
+    /// Query services in what a cell serves: whether each shard's is off; `None`: nothing is said of it.
+    QueryService { of: TabletType, shards: Vec<(ShardReference, Option<bool>)> },
+    /// Which shards a cell serves of one type. `clears`: nothing is said any more of query services, of any type.
+    Serve { of: TabletType, added: Vec<ShardReference>, removed: Vec<ShardReference>, clears: bool },
+    /// Whether a shard's primary serves.
+    Serving(bool),
+    /// Several changes of one record.
+    All(Vec<Self>),
     /// Mirror rules that go: from and to.
     Unmirror(BTreeSet<(String, String)>),
     /// Mirror rules that come back.
@@ -62,6 +71,10 @@ impl Edit {
             Self::TableRules(rules) => table_rules(record, rules),
             Self::ShardRules(rules) => shard_rules(record, rules),
             Self::KeyspaceRules(rules) => keyspace_rules(record, rules),
+            Self::QueryService { of, shards } => served::query_service(record, *of, shards),
+            Self::Serve { of, added, removed, clears } => served::serve(record, *of, added, removed, *clears),
+            Self::Serving(serves) => serving(record, *serves),
+            Self::All(edits) => edits.iter().try_fold(record.to_vec(), |record, edit| edit.apply(&record)),
             Self::Unmirror(gone) => each_rule(record, |raw| {
                 let rule = MirrorRule::decode(raw).map_err(|error| error.to_string())?;
                 Ok(if gone.contains(&(rule.from_table, rule.to_table)) { None } else { Some(raw.to_vec()) })
@@ -98,6 +111,28 @@ impl Edit {
                 let was = keyspace_keys(before)?;
                 Self::KeyspaceRules(rules.keys().map(|key| (key.clone(), was.get(key).cloned())).collect())
             }
+            Self::QueryService { of, shards } => {
+                let was = served::partitions(before)?;
+                let was = |(shard, _): &(ShardReference, Option<bool>)| (shard.clone(), served::is_off(&was, *of, shard));
+                Self::QueryService { of: *of, shards: shards.iter().map(was).collect() }
+            }
+            // Query services that were cleared are not said again: nothing is taken back after that.
+            Self::Serve { of, added, removed, .. } => {
+                Self::Serve { of: *of, added: removed.clone(), removed: added.clone(), clears: false }
+            }
+            Self::Serving(_) => {
+                let shard = Shard::decode(before).map_err(|error| error.to_string())?;
+                Self::Serving(shard.is_primary_serving)
+            }
+            Self::All(edits) => {
+                let (mut inverses, mut record) = (Vec::new(), before.to_vec());
+                for edit in edits {
+                    inverses.push(edit.inverse(&record)?);
+                    record = edit.apply(&record)?;
+                }
+                inverses.reverse();
+                Self::All(inverses)
+            }
             Self::Unmirror(gone) => {
                 Self::Mirror(mirror_rules(before)?.into_iter().filter(|rule| gone.contains(&key(rule))).collect())
             }
@@ -133,6 +168,21 @@ impl fmt::Display for Edit {
                 };
                 f.write_str(&rules.iter().map(text).collect::<Vec<_>>().join("; "))
             }
+            Self::QueryService { of, shards } => {
+                let text = |(shard, is_off): &(ShardReference, Option<bool>)| match is_off {
+                    Some(true) => format!("{} off", shard.name),
+                    Some(false) => format!("{} on", shard.name),
+                    None => format!("{} as by default", shard.name),
+                };
+                let shards = shards.iter().map(text).collect::<Vec<_>>().join(", ");
+                write!(f, "query service of {}: {shards}", of.as_str_name())
+            }
+            Self::Serve { of, added, .. } => {
+                let shards: Vec<&str> = added.iter().map(|shard| shard.name.as_str()).collect();
+                write!(f, "{} is served by {}", of.as_str_name(), shards.join(", "))
+            }
+            Self::Serving(serves) => write!(f, "is_primary_serving {serves}"),
+            Self::All(edits) => f.write_str(&edits.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")),
             Self::Unmirror(rules) => {
                 let rules: Vec<String> = rules.iter().map(|(from, to)| format!("{from} -> {to}")).collect();
                 write!(f, "no mirroring of {}", rules.join("; "))
@@ -140,6 +190,24 @@ impl fmt::Display for Edit {
             Self::Mirror(_) => f.write_str("mirroring as before"),
         }
     }
+}
+
+/// The field of a shard's record that says whether its primary serves.
+const IS_PRIMARY_SERVING: u32 = 7;
+
+fn serving(record: &[u8], serves: bool) -> Result<Vec<u8>, String> {
+    let shard = Shard::decode(record).map_err(|error| error.to_string())?;
+    if shard.is_primary_serving == serves {
+        return Ok(record.to_vec());
+    }
+    let mut out = Vec::with_capacity(record.len());
+    for (number, field) in wire::fields(record).map_err(|error| error.to_string())? {
+        if number != IS_PRIMARY_SERVING {
+            out.extend_from_slice(field);
+        }
+    }
+    wire::put_integer(&mut out, IS_PRIMARY_SERVING, serves.into());
+    Ok(out)
 }
 
 fn key(rule: &MirrorRule) -> (String, String) {

@@ -46,6 +46,7 @@ enum Wanted {
     Shards(String),
     VSchema(String),
     Served(String),
+    SrvKeyspace(String),
     Tablets(String),
     Journal(String),
 }
@@ -56,6 +57,7 @@ enum Stage {
     Workflow,
     Status,
     Other,
+    Others,
     Journals,
     Done,
 }
@@ -80,6 +82,9 @@ pub(crate) struct Look {
     shards: BTreeMap<(String, String), Stored>,
     vschemas: BTreeMap<String, Vec<u8>>,
     served: BTreeMap<String, Stored>,
+    srv_keyspaces: BTreeMap<String, Stored>,
+    /// All workflows of a keyspace that is resharded.
+    all: Vec<Workflow>,
     tablets: BTreeMap<String, Tablet>,
     journals: BTreeMap<String, Vec<u8>>,
     /// What could not be read.
@@ -118,6 +123,8 @@ impl Look {
             shards: BTreeMap::new(),
             vschemas: BTreeMap::new(),
             served: BTreeMap::new(),
+            srv_keyspaces: BTreeMap::new(),
+            all: Vec::new(),
             tablets: BTreeMap::new(),
             journals: BTreeMap::new(),
             failures: BTreeSet::new(),
@@ -199,6 +206,9 @@ impl Look {
             Wanted::VSchema(keyspace) => {
                 record(answer).map(|stored| drop(self.vschemas.insert(keyspace, stored.unwrap_or_default().value)))
             }
+            Wanted::SrvKeyspace(cell) => {
+                record(answer).map(|stored| drop(self.srv_keyspaces.insert(cell, stored.unwrap_or_default())))
+            }
             Wanted::Served(cell) => record(answer).map(|stored| drop(self.served.insert(cell, stored.unwrap_or_default()))),
             Wanted::Tablets(cell) => records(answer).map(|records| {
                 for record in records {
@@ -241,7 +251,7 @@ impl Look {
                     };
                     self.inquiring = Some(Inquiry::Status(request).begin(self.now, asks)?);
                     if self.depth == Depth::Full {
-                        self.read_records(&story.source_keyspace, asks)?;
+                        self.read_records(&story, asks)?;
                     }
                     self.stage = Stage::Status;
                 }
@@ -257,12 +267,21 @@ impl Look {
                 }
                 Stage::Other => {
                     self.other = self.found(ended, &reverse_of(&self.goal.workflow))?;
-                    self.stage = if self.depth == Depth::Full { Stage::Journals } else { Stage::Done };
-                    if self.depth == Depth::Full {
-                        let scene = self.build()?;
-                        self.ask_journals(&scene, asks);
-                        self.scene = Some(scene);
+                    self.stage = if self.depth == Depth::Full { Stage::Others } else { Stage::Done };
+                    if self.depth == Depth::Full && self.story()?.kind == Kind::Reshard {
+                        self.inquiring = Some(workflows(&self.goal.keyspace, "").begin(self.now, asks)?);
                     }
+                }
+                Stage::Others => {
+                    match ended {
+                        Some(Inquired::Workflows(Ok(workflows))) => self.all = workflows,
+                        Some(Inquired::Workflows(Err(text))) => return Err(Status::unknown(text)),
+                        _ => {}
+                    }
+                    let scene = self.build()?;
+                    self.ask_journals(&scene, asks);
+                    self.scene = Some(scene);
+                    self.stage = Stage::Journals;
                 }
                 Stage::Journals => {
                     if let Some(scene) = &mut self.scene {
@@ -305,8 +324,8 @@ impl Look {
     }
 
     /// All records that are going to be written, and what they are made from.
-    fn read_records(&mut self, source: &str, asks: &mut Asks) -> Result<(), Status> {
-        for keyspace in BTreeSet::from([source.to_owned(), self.goal.keyspace.clone()]) {
+    fn read_records(&mut self, story: &Story, asks: &mut Asks) -> Result<(), Status> {
+        for keyspace in BTreeSet::from([story.source_keyspace.clone(), self.goal.keyspace.clone()]) {
             let prefix = KeyspaceName::of_request(&keyspace)?.shards_prefix();
             self.range(GLOBAL, prefix, Wanted::Shards(keyspace), asks);
         }
@@ -317,6 +336,10 @@ impl Look {
         for cell in self.cells.clone() {
             check_cell(&cell).map_err(|bad| Status::unknown(format!("cell {cell:?} cannot exist: {bad}")))?;
             self.get(&cell, "SrvVSchema".into(), Wanted::Served(cell.clone()), asks);
+            if story.kind == Kind::Reshard {
+                let path = KeyspaceName::of_request(&self.goal.keyspace)?.srv_keyspace_path();
+                self.get(&cell, path, Wanted::SrvKeyspace(cell.clone()), asks);
+            }
             self.range(&cell, TABLETS_PREFIX.into(), Wanted::Tablets(cell.clone()), asks);
         }
         Ok(())
@@ -402,6 +425,12 @@ impl Look {
         for (keyspace, shard) in self.shards.keys() {
             all_shards.entry(keyspace.clone()).or_default().insert(shard.clone());
         }
+        let is_other = |it: &&Workflow| it.name != workflow && it.name != reverse;
+        let on_source = |it: &&Workflow| {
+            let streams = it.shard_streams.values().flat_map(|on| &on.streams);
+            streams.into_iter().any(|stream| sources.contains_key(&stream.shard))
+        };
+        let others = self.all.iter().filter(is_other).filter(on_source).map(|it| it.name.clone()).collect();
         let types = self.tablets.iter().map(|(name, tablet)| {
             let cell = name.rsplit_once('-').map_or("", |(cell, _)| cell);
             (cell.to_owned(), tablet.r#type)
@@ -429,6 +458,8 @@ impl Look {
             rules: self.rules.clone(),
             vschemas: self.vschemas.clone(),
             served: self.served.clone(),
+            srv_keyspaces: self.srv_keyspaces.clone(),
+            others,
             tablet_types: types.collect(),
             aliases: self.aliases.clone(),
             state: self.state.clone(),
@@ -485,8 +516,7 @@ fn refuse_kind(goal: &Goal, story: &Story, workflow: &Workflow) -> Result<(), St
         return Err(Status { code: Code::FailedPrecondition, message });
     }
     match story.kind {
-        Kind::Standard | Kind::Partial | Kind::MultiTenant => Ok(()),
+        Kind::Standard | Kind::Partial | Kind::MultiTenant | Kind::Reshard => Ok(()),
         Kind::Migrate => Err(not_ours("an external cluster")),
-        Kind::Reshard => Err(not_ours("a Reshard")),
     }
 }

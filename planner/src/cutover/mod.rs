@@ -15,4 +15,6 @@ mod report;
 mod request;
 mod reverse;
 mod scene;
+mod served;
+mod shards;
 mod steps;

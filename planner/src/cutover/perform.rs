@@ -219,7 +219,7 @@ impl Performing {
     ) {
         let now = match answer {
             Answer::Found { value, version } => Stored { value, version },
-            Answer::Missing { .. } if edit.shard.is_empty() => Stored::default(),
+            Answer::Missing { .. } if edit.cell == GLOBAL && edit.shard.is_empty() => Stored::default(),
             other => {
                 // It may have been written: it is taken back like one that was.
                 self.undo_edit(at, &edit, first);

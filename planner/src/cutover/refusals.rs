@@ -3,7 +3,7 @@
 //!
 //! Facts: `go/vt/vtctl/workflow/server.go` (`canSwitch`, `switchReads`, `switchWrites`), `traffic_switcher.go:validate`, v24.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     contract::{Code, Status},
@@ -11,6 +11,7 @@ use crate::{
         request::{Direction, Goal},
         reverse,
         scene::{Member, Scene, suffix},
+        served,
     },
     proto::{binlogdata::VReplicationWorkflowState as State, topodata::TabletType, vschema::Keyspace},
     traffic::kind::Kind,
@@ -21,6 +22,8 @@ use crate::{
 pub(crate) struct Resolved {
     /// Types whose reads move, in their order.
     pub(crate) reads: Vec<TabletType>,
+    /// Whether they go back to the source of the scene.
+    pub(crate) are_reads_back: bool,
     /// The keyspace that they move to.
     pub(crate) reads_to: String,
     /// Cells that serve the new rules for reads at once; all of them where writes move as well.
@@ -29,6 +32,13 @@ pub(crate) struct Resolved {
     pub(crate) writes: bool,
     /// Texts of `source` for the streams of the other direction, in the order of the scene's streams.
     pub(crate) reverse_sources: Vec<String>,
+}
+
+impl Resolved {
+    /// The shards that reads of a reshard go to, and those that they leave.
+    pub(crate) fn sides<'a>(&self, scene: &'a Scene) -> (&'a BTreeMap<String, Member>, &'a BTreeMap<String, Member>) {
+        if self.are_reads_back { (&scene.sources, &scene.targets) } else { (&scene.targets, &scene.sources) }
+    }
 }
 
 /// Resolves a goal against what is there, or refuses it.
@@ -50,11 +60,21 @@ pub(crate) fn resolve(goal: &Goal, scene: &Scene) -> Result<Resolved, Status> {
     can_switch(scene, goal, writes)?;
     if writes {
         refuse_old_journal(scene)?;
+        if !scene.others.is_empty() && !scene.is_frozen() {
+            return Err(super::request::not_ours("streams of other workflows on the source's shards"));
+        }
     }
     if !reads.is_empty() || writes && !scene.is_frozen() {
-        validate(scene).map_err(|text| Status::unknown(format!("workflow validation failed: {text}")))?;
+        let before = match scene.kind {
+            Kind::Reshard if reads.is_empty() => "Before changing shard routes, found ",
+            Kind::Reshard => "Before switching shard reads, found ",
+            _ => "workflow validation failed: ",
+        };
+        validate(scene).map_err(|text| Status::unknown(format!("{before}{text}")))?;
+        refuse_denied(scene)?;
     }
-    let mut resolved = Resolved { reads, reads_to, cells: cells(goal, scene)?, writes, ..Resolved::default() };
+    let mut resolved =
+        Resolved { reads, are_reads_back: only_reads_back, reads_to, cells: cells(goal, scene)?, writes, ..Resolved::default() };
     if writes && !scene.is_frozen() {
         let vschema = vschemas(scene)?;
         let made = scene.streams.iter().map(|stream| reverse::source(scene, &vschema, stream)).collect::<Result<_, _>>();
@@ -92,6 +112,9 @@ fn reads(goal: &Goal, scene: &Scene, only_reads_back: bool) -> Result<(Vec<Table
     let is_switched = |of: &TabletType| {
         if scene.kind == Kind::MultiTenant {
             return scene.is_tenant_routed(*of);
+        }
+        if scene.kind == Kind::Reshard {
+            return scene.srv_keyspaces.values().any(|stored| serves(&stored.value, *of, &scene.targets));
         }
         // In any cell, as the cells serve it.
         scene.served.keys().any(|cell| is_served(scene, cell, *of, &scene.target_keyspace))
@@ -208,6 +231,9 @@ pub(crate) fn is_switched(scene: &Scene) -> bool {
 
 /// Whether the streams are those of whole keyspaces. Source: `traffic_switcher.go:validate`.
 fn validate(scene: &Scene) -> Result<(), String> {
+    if scene.kind == Kind::Reshard {
+        return validate_shards(scene);
+    }
     if scene.kind == Kind::Partial || scene.kind == Kind::MultiTenant && !scene.options.shards.is_empty() {
         return Ok(());
     }
@@ -229,6 +255,37 @@ fn validate(scene: &Scene) -> Result<(), String> {
         None if scene.tables.is_empty() => Err("the workflow moves no tables".into()),
         None => Ok(()),
     }
+}
+
+/// The same of a reshard: every cell serves the whole key range, and no shard's record says what would be lost.
+fn validate_shards(scene: &Scene) -> Result<(), String> {
+    let keyspace = &scene.target_keyspace;
+    for (cell, stored) in scene.srv_keyspaces.iter().filter(|(_, stored)| stored.version != 0) {
+        if let Some(fault) = served::fault(&served::partitions(&stored.value)?, cell) {
+            return Err(format!("SrvKeyspace for {keyspace} is corrupt in cell {cell}: {fault}"));
+        }
+    }
+    Ok(())
+}
+
+/// Denied tables of a shard's record do not go with query services.
+fn refuse_denied(scene: &Scene) -> Result<(), Status> {
+    match scene.members().find(|on| scene.kind == Kind::Reshard && !on.denied().is_empty()) {
+        Some(on) => {
+            let text = format!("cannot safely alter DisableQueryService as DeniedTables is set for shard {}", on.place());
+            Err(Status::unknown(text))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Whether a cell serves one type by these shards.
+pub(crate) fn serves(record: &[u8], of: TabletType, members: &BTreeMap<String, Member>) -> bool {
+    let partitions = served::partitions(record).unwrap_or_default();
+    let partition = partitions.iter().find(|partition| partition.served_type() == of);
+    partition.is_some_and(|partition| {
+        members.keys().all(|shard| partition.shard_references.iter().any(|served| served.name == *shard))
+    })
 }
 
 /// The source's vschema, by which the other direction's streams divide rows. Sequences that move need more than is done here.

@@ -19,6 +19,7 @@ use crate::{
         vtctldata::WorkflowOptions,
     },
     sidecar::literal::quote,
+    traffic::kind::Kind,
 };
 
 /// A rate or a lag that is none. Source: Go `math.MaxInt64`.
@@ -236,6 +237,7 @@ fn options(options: &WorkflowOptions) -> String {
 /// direction begin.
 pub(crate) fn journal(scene: &Scene, at: &str, positions: &BTreeMap<String, String>) -> String {
     let mut fields = vec![format!("id:{}", scene.migration_id())];
+    fields.extend((scene.kind == Kind::Reshard).then(|| "migration_type:SHARDS".to_owned()));
     fields.extend(scene.tables.iter().map(|table| text("tables", table)));
     fields.push(text("local_position", at));
     for (shard, position) in positions {

@@ -13,7 +13,7 @@ use crate::{
     cutover::edit,
     proto::{
         binlogdata::{BinlogSource, VReplicationWorkflowState as State, VReplicationWorkflowSubType, VReplicationWorkflowType},
-        topodata::{Shard, Tablet, TabletAlias, TabletType},
+        topodata::{Shard, ShardReference, Tablet, TabletAlias, TabletType},
         vschema,
         vtctldata::{Workflow, WorkflowOptions},
     },
@@ -60,6 +60,12 @@ impl Member {
     /// `customer/-80`.
     pub(crate) fn place(&self) -> String {
         format!("{}/{}", self.keyspace, self.shard)
+    }
+
+    /// As what cells serve names it.
+    pub(crate) fn reference(&self) -> ShardReference {
+        let key_range = Shard::decode(self.record.value.as_slice()).ok().and_then(|shard| shard.key_range);
+        ShardReference { name: self.shard.clone(), key_range }
     }
 
     /// Tables that its primary refuses.
@@ -139,6 +145,10 @@ pub(crate) struct Scene {
     pub(crate) vschemas: BTreeMap<String, Vec<u8>>,
     /// By cell, what it serves to vtgates.
     pub(crate) served: BTreeMap<String, Stored>,
+    /// Of a reshard, by cell: which shards it serves of the keyspace.
+    pub(crate) srv_keyspaces: BTreeMap<String, Stored>,
+    /// Of a reshard: names of other workflows that have streams on the source's shards.
+    pub(crate) others: BTreeSet<String>,
     /// Cells of tablets by the type of each: what it is now.
     pub(crate) tablet_types: BTreeSet<(String, i32)>,
     /// Aliases of cells, with the cells that each stands for.

@@ -12,7 +12,7 @@ use crate::{
         act::{self, Act, Lane, Run, Sign, Then, Undo, statement},
         edit::{Edit, KEYSPACE_RULES, MIRROR_RULES, SHARD_RULES, TABLE_RULES, control, keyspace_keys},
         look::journal_query,
-        refusals::{Resolved, is_switched},
+        refusals::{Resolved, is_switched, serves},
         request::Goal,
         reverse,
         scene::{FROZEN, Member, STOPPED_FOR_CUTOVER, Scene, Stream, suffix},
@@ -92,7 +92,7 @@ pub(crate) fn left(goal: &Goal, resolved: &Resolved, scene: &Scene) -> Result<Ve
         steps.push(Step::Resume);
     }
     let unmirrored = |types: &[TabletType]| -> Result<Option<Step>, String> {
-        let is_mirrored = !types.is_empty() && !scene.mirrored(types)?.is_empty();
+        let is_mirrored = scene.kind != Kind::Reshard && !types.is_empty() && !scene.mirrored(types)?.is_empty();
         Ok(is_mirrored.then(|| Step::Unmirror(types.to_vec())))
     };
     steps.extend(unmirrored(&resolved.reads)?);
@@ -107,7 +107,7 @@ pub(crate) fn left(goal: &Goal, resolved: &Resolved, scene: &Scene) -> Result<Ve
     planned.extend(unmirrored(&[TabletType::Primary])?.map(if is_past { after } else { before }));
     if is_past {
         let is_whole = scene.sources.keys().all(|shard| scene.journals.contains_key(shard));
-        planned.push(after(Step::Close));
+        planned.extend((scene.kind != Kind::Reshard).then(|| after(Step::Close)));
         planned.extend((!is_whole).then(|| after(Step::SourcePositions)));
         planned.extend((!missing_reverse(scene).is_empty()).then(|| after(Step::CreateReverse)));
         planned.extend((!is_whole && has_journal).then(|| after(Step::Journal)));
@@ -126,6 +126,14 @@ fn are_reads_there(resolved: &Resolved, scene: &Scene) -> Result<bool, String> {
     if scene.kind == Kind::Partial {
         // They go with the writes.
         return Ok(true);
+    }
+    if scene.kind == Kind::Reshard {
+        let (to, _) = resolved.sides(scene);
+        let there = |cell: &String, of: &TabletType| {
+            let stored = scene.srv_keyspaces.get(cell).filter(|stored| stored.version != 0);
+            stored.is_none_or(|stored| serves(&stored.value, *of, to))
+        };
+        return Ok(resolved.reads.iter().all(|of| resolved.cells.iter().all(|cell| there(cell, of))));
     }
     if scene.kind == Kind::MultiTenant {
         let to_target = resolved.reads_to == scene.target_keyspace;
@@ -261,6 +269,7 @@ impl Basis<'_> {
                 }
                 vec![lane]
             }
+            Step::Reads if scene.kind == Kind::Reshard => vec![self.shard_reads()],
             Step::Reads => {
                 let Resolved { reads, reads_to, .. } = self.resolved;
                 let (path, edit) = match scene.kind {
@@ -270,7 +279,11 @@ impl Basis<'_> {
                 let cells = if self.resolved.writes { &all_cells } else { &self.resolved.cells };
                 vec![act::edit_rules(scene, path, edit, cells)]
             }
+            Step::Close if scene.kind == Kind::Reshard => vec![self.close_shards()],
             Step::Close => self.close(planned.way),
+            Step::Drain if scene.kind == Kind::Reshard => {
+                sources().map(|on| vec![vec![act::position(on, Then::SourcePosition(on.shard.clone()))]]).collect()
+            }
             Step::Drain => {
                 let tables = &scene.tables;
                 let lane = |on: &Member| {
@@ -290,6 +303,7 @@ impl Basis<'_> {
             }
             Step::CreateReverse => self.create_reverse(planned.way == Way::Forward, run)?,
             Step::Journal => self.journal(run)?,
+            Step::Route if scene.kind == Kind::Reshard => vec![self.route_shards()],
             Step::Route => {
                 let (path, edit) = match scene.kind {
                     Kind::Partial => (SHARD_RULES, Edit::ShardRules(shard_rules(scene))),
@@ -465,6 +479,7 @@ impl Step {
                     scene.workflow
                 )
             }
+            Self::Reads if scene.kind == Kind::Reshard => "failed to switch read traffic for the shards: ".into(),
             Self::Reads => "failed to switch read traffic for the tables: ".into(),
             Self::Close if way == Way::Forward => format!("failed to allow writes in the {target} keyspace: "),
             Self::Close => format!("failed to stop writes in the {source} keyspace: "),

@@ -13,6 +13,7 @@ mod snapshot;
 mod support;
 mod switch;
 mod switch_kinds;
+mod switch_shards;
 mod throttler;
 mod topology;
 mod trace;
