@@ -12,13 +12,12 @@ use crate::{contract::Timestamp, formats::quote::quoted};
 /// Why it is none, in the words of the library.
 pub fn parse(text: &str) -> Result<String, String> {
     let plain = match text.len() {
-        36 => text,
         45 => match text.split_at_checked(9) {
             Some((urn, rest)) if urn.eq_ignore_ascii_case("urn:uuid:") => rest,
             _ => return Err(format!("invalid urn prefix: {}", quoted(text.split_at_checked(9).map_or(text, |(urn, _)| urn)))),
         },
         38 => text.strip_prefix('{').and_then(|text| text.strip_suffix('}')).unwrap_or_default(),
-        32 => text,
+        32 | 36 => text,
         length => return Err(format!("invalid UUID length: {length}")),
     };
     let has_signs = plain.len() == 36;
