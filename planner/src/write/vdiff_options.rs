@@ -133,8 +133,8 @@ pub(super) fn json(options: &VDiffOptions) -> String {
 mod tests {
     use super::*;
 
-    fn wait(seconds: i64, nanos: i32) -> Option<Duration> {
-        Some(Duration { seconds, nanos })
+    fn wait(seconds: i64, nanos: i32) -> Duration {
+        Duration { seconds, nanos }
     }
 
     #[test]
@@ -155,12 +155,12 @@ mod tests {
             target_cells: vec!["zone1".into(), "zone2".into()],
             tables: vec!["a\"b".into(), "c".into()],
             limit: 5,
-            filtered_replication_wait_time: wait(40, 9),
+            filtered_replication_wait_time: Some(wait(40, 9)),
             max_extra_rows_to_compare: 1000,
             auto_retry: true,
             only_p_ks: true,
             max_report_sample_rows: 10,
-            max_diff_duration: wait(60, 0),
+            max_diff_duration: Some(wait(60, 0)),
             row_diff_column_truncate_at: 128,
             auto_start: Some(false),
             ..VDiffCreateRequest::default()
@@ -178,16 +178,16 @@ mod tests {
             (VDiffCreateRequest { limit: -1, ..all() }, "limit must be"),
             (VDiffCreateRequest { max_extra_rows_to_compare: -1, ..all() }, "max_extra_rows_to_compare must not"),
             (VDiffCreateRequest { max_report_sample_rows: -1, ..all() }, "max_report_sample_rows must not"),
-            (VDiffCreateRequest { filtered_replication_wait_time: wait(0, 0), ..all() }, "filtered_replication_wait_time"),
-            (VDiffCreateRequest { filtered_replication_wait_time: wait(0, 500_000_000), ..all() }, "one second or longer"),
-            (VDiffCreateRequest { filtered_replication_wait_time: wait(-5, 0), ..all() }, "one second or longer"),
-            (VDiffCreateRequest { max_diff_duration: wait(0, 1), ..all() }, "max_diff_duration"),
-            (VDiffCreateRequest { max_diff_duration: wait(-1, 0), ..all() }, "max_diff_duration"),
+            (VDiffCreateRequest { filtered_replication_wait_time: Some(wait(0, 0)), ..all() }, "filtered_replication_wait_time"),
+            (VDiffCreateRequest { filtered_replication_wait_time: Some(wait(0, 500_000_000)), ..all() }, "one second or longer"),
+            (VDiffCreateRequest { filtered_replication_wait_time: Some(wait(-5, 0)), ..all() }, "one second or longer"),
+            (VDiffCreateRequest { max_diff_duration: Some(wait(0, 1)), ..all() }, "max_diff_duration"),
+            (VDiffCreateRequest { max_diff_duration: Some(wait(-1, 0)), ..all() }, "max_diff_duration"),
         ] {
             let status = options(&request).unwrap_err();
             assert!(status.code == Code::InvalidArgument && status.message.contains(part), "{request:?}: {status:?}");
         }
-        let request = VDiffCreateRequest { max_diff_duration: wait(0, 0), ..all() };
+        let request = VDiffCreateRequest { max_diff_duration: Some(wait(0, 0)), ..all() };
         assert_eq!(options(&request).unwrap().core_options.unwrap().max_diff_seconds, 0, "no limit, as clients send it");
     }
 }
