@@ -13,12 +13,14 @@ use crate::{
         topology, vdiff_show::VDiffShow, vexec::VExec, workflow_status::WorkflowStatus,
     },
     proto::vtctldata::{
-        CancelSchemaMigrationRequest, GetSchemaMigrationsRequest, GetTopologyPathRequest, WorkflowDeleteRequest,
-        WorkflowUpdateRequest,
+        CancelSchemaMigrationRequest, GetSchemaMigrationsRequest, GetTopologyPathRequest, VDiffCreateRequest, VDiffDeleteRequest,
+        VDiffStopRequest, WorkflowDeleteRequest, WorkflowUpdateRequest,
     },
     request::MigrationVerb,
     rpc,
-    write::{Migration, Throttle, VExecWrite, WorkflowDelete, WorkflowUpdate, engine::Write, kind::TabletWrite, throttler},
+    write::{
+        Migration, Throttle, VDiffWrite, VExecWrite, WorkflowDelete, WorkflowUpdate, engine::Write, kind::TabletWrite, throttler,
+    },
 };
 
 /// One RPC that vtflow answers.
@@ -99,6 +101,22 @@ pub const SERVED: &[Served] = &[
         begun(Migration::new(MigrationVerb::Launch, call)?, call, now, asks)
     }),
     migration(rpc::RETRY_SCHEMA_MIGRATION, |call, now, asks| begun(Migration::new(MigrationVerb::Retry, call)?, call, now, asks)),
+    Served {
+        performs: |request| is_known::<VDiffCreateRequest>(request, |_| true),
+        ..write(rpc::VDIFF_CREATE, |call, now, asks| begun(VDiffWrite::create(call, now)?, call, now, asks))
+    },
+    Served {
+        performs: |request| is_known::<VDiffDeleteRequest>(request, |_| true),
+        ..write(rpc::VDIFF_DELETE, |call, now, asks| begun(VDiffWrite::delete(call)?, call, now, asks))
+    },
+    Served {
+        performs: |request| is_known::<VDiffStopRequest>(request, |_| true),
+        ..write(rpc::VDIFF_RESUME, |call, now, asks| begun(VDiffWrite::resume(call)?, call, now, asks))
+    },
+    Served {
+        performs: |request| is_known::<VDiffStopRequest>(request, |_| true),
+        ..write(rpc::VDIFF_STOP, |call, now, asks| begun(VDiffWrite::stop(call)?, call, now, asks))
+    },
     Served {
         part: "one application's throttling",
         // Its bytes are kept where its fields are not known.

@@ -325,7 +325,7 @@ impl Survey {
                     Found::Seen(index)
                 }
             },
-            Event::NoKeyspace { .. } | Event::NoShards(_) | Event::Fatal(_) => Found::Nobody(event),
+            Event::NoKeyspace { .. } | Event::NoShards(_) | Event::NoShard { .. } | Event::Fatal(_) => Found::Nobody(event),
         }
     }
 }

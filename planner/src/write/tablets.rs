@@ -63,6 +63,7 @@ impl Tablets {
             Found::Unreached(unreached) => self.unreached.push(unreached),
             Found::Nobody(Event::NoShards(status)) => self.fail(self.kind.no_targets(NoTargets::NoShards(status))),
             Found::Nobody(Event::NoKeyspace { node }) => self.fail(self.kind.no_targets(NoTargets::NoKeyspace { node })),
+            Found::Nobody(Event::NoShard { shard, status }) => self.fail(self.kind.no_shard(&shard, status)),
             Found::Nobody(why) => why.status().into_iter().for_each(|status| self.fail(status)),
         }
     }

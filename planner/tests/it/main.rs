@@ -15,6 +15,7 @@ mod throttler;
 mod topology;
 mod trace;
 mod vdiff_show;
+mod vdiff_writes;
 mod vexec;
 mod workflow_status;
 mod write_sources;

@@ -24,11 +24,13 @@ use vtflow_planner::{
 };
 
 use crate::support::{
-    Cluster, THEN, alias, alias_text, copy_states, logs, place, refused, rows, same_in_every_order, same_in_some_orders,
-    scattered, silent, stream, streams,
+    Cluster, THEN, VDIFF_COLUMNS, alias, alias_text, copy_states, logs, place, refused, rows, same_in_every_order,
+    same_in_some_orders, scattered, silent, stream, streams, vdiff_row,
 };
 
 const UUID: &str = "82fa54ac_e83e_11ea_96b7_f875a4d24e90";
+/// Of a `VDiff` that compares.
+const OTHER_UUID: &str = "b3f59678-5241-41ee-be56-0242ac120002";
 
 /// Sets of faults by chance for each request.
 const FAULTS: u64 = 24;
@@ -98,6 +100,10 @@ fn cluster() -> Cluster {
             .answer(uid, "vdiff", Answer::Called(vdiff.encode_to_vec()))
             .answer(uid, "migrations", rows(&columns, &[text(&["1", UUID, "running", "1", "1", "0", "86400", THEN])]))
             .answer(uid, "migration", changed());
+        cluster
+            .answer(uid, "vdiffs", rows(&VDIFF_COLUMNS, &[vdiff_row(UUID, "stopped"), vdiff_row(OTHER_UUID, "started")]))
+            .answer(uid, "vdiff tables", rows(&["state"], &[text(&["stopped"])]))
+            .answer(uid, "vdiff undone", Answer::Called(Vec::new()));
         cluster.answer(uid, "v18", Answer::Called(vec![])).answer(uid, "other databases", rows(&["#id"], &[]));
         for subject in ["update", "delete", "log"] {
             cluster.answer(uid, subject, changed());
@@ -177,6 +183,12 @@ fn calls() -> Vec<Call> {
         let throttled_app = Some(rule(until));
         rpc("UpdateThrottlerConfig", &UpdateThrottlerConfigRequest { keyspace: keyspace(), throttled_app, ..Default::default() })
     };
+    let vdiff = |uuid: &str| VDiffStopRequest {
+        target_keyspace: keyspace(),
+        workflow: workflow(),
+        uuid: uuid.into(),
+        ..VDiffStopRequest::default()
+    };
     let workflows = GetWorkflowsRequest { keyspace: keyspace(), include_logs: true, ..Default::default() };
     let far = i64::from(u32::MAX);
     vec![
@@ -217,6 +229,10 @@ fn calls() -> Vec<Call> {
         rpc("GetVersion", &GetVersionRequest { tablet_alias: Some(alias(100)) }),
         rpc("GetWorkflows", &workflows),
         rpc("GetWorkflows", &GetWorkflowsRequest { name_only: true, ..workflows }),
+        rpc("VDiffCreate", &VDiffCreateRequest { target_keyspace: keyspace(), workflow: "other".into(), ..Default::default() }),
+        rpc("VDiffDelete", &VDiffDeleteRequest { target_keyspace: keyspace(), workflow: workflow(), arg: "all".into() }),
+        rpc("VDiffResume", &vdiff(UUID)),
+        rpc("VDiffStop", &vdiff(OTHER_UUID)),
         rpc("VDiffShow", &VDiffShowRequest { target_keyspace: keyspace(), workflow: workflow(), arg: "last".into() }),
         rpc("WorkflowStatus", &WorkflowStatusRequest { keyspace: keyspace(), workflow: workflow(), shards: vec![] }),
         migration(rpc::CANCEL_SCHEMA_MIGRATION, "all"),

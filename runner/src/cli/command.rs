@@ -31,6 +31,9 @@ pub(crate) enum ChangeCommand {
     /// Cancel, complete, launch, retry or clean up schema migrations, after showing what that touches
     #[command(subcommand)]
     Migration(change::migration::MigrationCommand),
+    /// Compare the rows of a workflow's source and target: create, stop, resume or delete a comparison
+    #[command(subcommand, name = "vdiff")]
+    VDiff(change::vdiff::VDiffCommand),
     /// Do what a plan says that was made with --dry-run -o json, or nothing if anything is different now
     Apply(change::apply::ApplyArgs),
 }
@@ -118,6 +121,7 @@ pub(crate) async fn run_on(cluster: &OpenCluster, command: ClusterCommand) -> an
         ClusterCommand::Read(command) => run_read(cluster, command).await,
         ClusterCommand::Change(ChangeCommand::Workflow(command)) => change::workflow::run(cluster, command).await,
         ClusterCommand::Change(ChangeCommand::Migration(command)) => change::migration::run(cluster, command).await,
+        ClusterCommand::Change(ChangeCommand::VDiff(command)) => change::vdiff::run(cluster, command).await,
         ClusterCommand::Change(ChangeCommand::Apply(args)) => change::apply::run(cluster, args).await,
     }
 }

@@ -10,4 +10,5 @@ mod recordings;
 mod replay;
 mod snapshots;
 mod throttler;
+mod vdiff;
 mod writes;

@@ -386,6 +386,16 @@ pub(crate) fn logs(list: &[(i64, i64, &str)]) -> Answer {
     rows(&["#id", "#vrepl_id", "type", "state", "created_at", "updated_at", "message", "#count"], &values)
 }
 
+/// The columns of a `VDiff` that writes look at.
+pub(crate) const VDIFF_COLUMNS: [&str; 6] = ["vdiff_uuid", "keyspace", "workflow", "state", "started_at", "completed_at"];
+
+/// One of `ks.wf`.
+pub(crate) fn vdiff_row(uuid: &str, state: &str) -> Vec<Option<String>> {
+    let ended = if state == "completed" { Some(THEN.to_owned()) } else { None };
+    let started = if state == "pending" { None } else { Some(THEN.to_owned()) };
+    vec![Some(uuid.into()), Some("ks".into()), Some("wf".into()), Some(state.into()), started, ended]
+}
+
 pub(crate) const THEN: &str = "2006-01-02 15:04:05";
 
 pub(crate) fn refused(message: &str) -> Answer {

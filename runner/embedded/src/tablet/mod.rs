@@ -6,4 +6,5 @@ pub mod service;
 mod source_text;
 mod streams;
 mod vdiff;
+mod vdiff_writes;
 mod workflow_writes;

@@ -32,7 +32,10 @@ use vtflow_planner::proto::{
     tabletmanagerdata as data,
 };
 
-use super::migrations::{self, Place};
+use super::{
+    migrations::{self, Place},
+    vdiff,
+};
 use crate::{
     bounds,
     fault::OnWrite,
@@ -67,6 +70,8 @@ pub struct Tablet {
     pub is_primary: bool,
     /// What it imitates.
     pub release: Release,
+    /// The cluster's cells, with commas.
+    pub cells: Arc<str>,
     /// How long every answer takes.
     pub delay: Duration,
     /// Whether it answers random bytes.
@@ -175,6 +180,7 @@ impl Tablet {
             db_name: self.db_name.clone(),
             is_primary: self.is_primary,
             release: self.release,
+            cells: Arc::clone(&self.cells),
             method,
         };
         if on_write == Some(OnWrite::Refuse) {
@@ -213,6 +219,7 @@ struct Call {
     db_name: String,
     is_primary: bool,
     release: Release,
+    cells: Arc<str>,
     method: String,
 }
 
@@ -302,12 +309,10 @@ impl Call {
             }
             "VDiff" => {
                 let request: data::VDiffRequest = decode(request)?;
-                if request.action != "show" {
-                    let text = format!("VDiff {} is not served by an embedded tablet: it compares nothing", request.action);
-                    return Err(Status::unimplemented(text));
-                }
                 let is_open = if self.is_primary { Ok(()) } else { Err(TabletError::plain("vdiff engine is closed")) };
-                let result = is_open.and_then(|()| engine.vdiff_show(&self.db_name, &request));
+                let Self { alias, shard, db_name, cells, .. } = self;
+                let place = vdiff::Place { alias, shard, db_name, cells };
+                let result = is_open.and_then(|()| engine.vdiff(&place, &request));
                 self.finish(result, |response| response)
             }
             "PrimaryPosition" => Ok(encode(&data::PrimaryPositionResponse { position: self.position() })),
@@ -328,6 +333,7 @@ impl Call {
             db_name: self.db_name.clone(),
             is_primary: self.is_primary,
             release: self.release,
+            cells: Arc::clone(&self.cells),
             method: self.method.clone(),
         }
     }
@@ -424,6 +430,7 @@ fn is_write(method: &str, request: &[u8]) -> bool {
     let is_query = |text: &str| text.trim_start().get(..6).is_some_and(|verb| verb.eq_ignore_ascii_case("select"));
     match method {
         "UpdateVReplicationWorkflow" | "DeleteVReplicationWorkflow" => true,
+        "VDiff" => data::VDiffRequest::decode(request).is_ok_and(|request| request.action != "show"),
         "VReplicationExec" => data::VReplicationExecRequest::decode(request).is_ok_and(|request| !is_query(&request.query)),
         "ExecuteQuery" => {
             data::ExecuteQueryRequest::decode(request).is_ok_and(|request| !is_query(&String::from_utf8_lossy(&request.query)))
