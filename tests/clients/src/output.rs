@@ -146,7 +146,7 @@ fn table(stdout: &str) -> Option<Value> {
                 row.iter_mut()
                     .zip(&cells)
                     .filter(|(_, more)| !more.is_empty())
-                    .for_each(|(cell, more)| *cell += &format!(" {more}"));
+                    .for_each(|(cell, more)| cell.extend([" ", more.as_str()]));
             }
             _ => rows.push(cells),
         }
@@ -198,7 +198,7 @@ fn normalize(value: &mut Value) {
                     // Within a shard the order is the request's.
                     "migrations" => items.sort_by_key(|migration| migration["shard"].to_string()),
                     "tablets" | "details" => {
-                        items.sort_by_key(|tablet| tablet["tablet"].to_string() + &tablet["alias"].to_string())
+                        items.sort_by_key(|tablet| tablet["tablet"].to_string() + &tablet["alias"].to_string());
                     }
                     "shards" | "names" => items.sort_by_key(Value::to_string),
                     _ => {}

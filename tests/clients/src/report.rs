@@ -41,6 +41,11 @@ impl Report {
         Self { is_verbose, ..Self::default() }
     }
 
+    /// Says what is compared next: the whole takes minutes.
+    pub fn begin(&self, what: &str) {
+        println!("{what}: after {} commands", self.figures.values().flatten().sum::<usize>());
+    }
+
     /// Compares two outputs, known differences aside.
     pub fn judge(&self, mut ours: Output, mut theirs: Output) -> Verdict {
         let mut met = BTreeSet::new();

@@ -90,7 +90,7 @@ pub fn table(programs: &Programs, tests: &Path, client: &Client) -> anyhow::Resu
         let is_new = !known.contains(method);
         let name = method.rsplit('/').next().unwrap_or(method);
         let commands = seen.commands.iter().cloned().collect::<Vec<_>>().join(", ");
-        println!("  {name:<30} {who:<10} {commands}{}", if is_new { "  NEW: not in vtflow serve --list-rpcs" } else { "" });
+        println!("  {name:<30} {who:<24} {commands}{}", if is_new { "  NEW: not in vtflow serve --list-rpcs" } else { "" });
         if is_new || who == "nobody" {
             wrong.push(format!("{method}: {who}{}", if is_new { ", and not in vtflow serve --list-rpcs" } else { "" }));
         }
@@ -105,7 +105,9 @@ pub fn table(programs: &Programs, tests: &Path, client: &Client) -> anyhow::Resu
 
 /// Prints what is wrong.
 pub fn print(wrong: &[String]) {
-    wrong.iter().for_each(|line| println!("wrong: {line}"));
+    for line in wrong {
+        println!("wrong: {line}");
+    }
 }
 
 /// gRPC's code.
