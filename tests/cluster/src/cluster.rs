@@ -198,7 +198,12 @@ impl Cluster {
                 ("initial-advertise-peer-urls", peer_url.clone()),
                 ("initial-cluster", format!("{name}={peer_url}")),
             ];
-            self.launch(self.spec(name, PathBuf::from("etcd"), RunAs::Nobody, flags.map(|(flag, value)| format!("--{flag}={value}"))))?;
+            self.launch(self.spec(
+                name,
+                PathBuf::from("etcd"),
+                RunAs::Nobody,
+                flags.map(|(flag, value)| format!("--{flag}={value}")),
+            ))?;
             self.etcd.insert(name, client);
         }
         for (name, port) in self.etcd.clone() {
@@ -256,7 +261,11 @@ impl Cluster {
         let from = self.tablets.len();
         for place in places {
             let port = self.ports.free()?;
-            self.tablets.push(Tablet { place: *place, mysql: MysqlServer::new(&self.settings.run, place.uid, port), relays: Vec::new() });
+            self.tablets.push(Tablet {
+                place: *place,
+                mysql: MysqlServer::new(&self.settings.run, place.uid, port),
+                relays: Vec::new(),
+            });
         }
         // Copies of files, two at a time; processes are started by this thread alone.
         let settings = &self.settings;
@@ -285,7 +294,9 @@ impl Cluster {
             let shard = format!("{}/{}", place.keyspace, place.shard);
             let alias = place.alias();
             let words = ["PlannedReparentShard", "--new-primary", &alias, &shard];
-            wait_until(&format!("{alias} is the primary of {shard}"), Duration::from_secs(60), || Ok(self.vtctldclient(words)?.code == Some(0)))?;
+            wait_until(&format!("{alias} is the primary of {shard}"), Duration::from_secs(60), || {
+                Ok(self.vtctldclient(words)?.code == Some(0))
+            })?;
         }
         Ok(())
     }
@@ -369,7 +380,11 @@ impl Cluster {
     }
 
     /// Runs vtctldclient against one of vtflow's servers.
-    pub(crate) fn vtctldclient_of_vtflow<'a>(&self, server: &str, words: impl IntoIterator<Item = &'a str>) -> anyhow::Result<Ran> {
+    pub(crate) fn vtctldclient_of_vtflow<'a>(
+        &self,
+        server: &str,
+        words: impl IntoIterator<Item = &'a str>,
+    ) -> anyhow::Result<Ran> {
         let port = self.vtflow.get(server).copied().with_context(|| format!("there is no {server}"))?;
         self.client_of(port, words, COMMAND_LIMIT)
     }
@@ -403,7 +418,8 @@ impl Cluster {
 
     /// A client of vtgate: what an application would be.
     pub(crate) fn vtgate_client(&self, database: &str, words: &[&str]) -> Command {
-        let mut command = Command::new(self.settings.mysql.join("bin/mysql"));
+        // MySQL's own client of version 9 has no mysql_native_password any more, which vtgate asks for; MariaDB's has.
+        let mut command = Command::new("mariadb");
         command.args(["--no-defaults", "--batch", "--host=127.0.0.1", "--user=app"]).arg(format!("--port={}", self.vtgate));
         command.args(words).arg(database);
         command
@@ -427,12 +443,11 @@ impl Cluster {
             "vtflow:        {} {flags} get workflows\n\
              vtctldclient:  {} --server 127.0.0.1:{} GetKeyspaces\n\
              through vtflow: the same with --server 127.0.0.1:{forwarding}\n\
-             mysql:         {} --no-defaults -h 127.0.0.1 -P {} -u app commerce\n\
+             vtgate:        mariadb --no-defaults -h 127.0.0.1 -P {} -u app commerce\n\
              logs:          {}",
             self.settings.vtflow.display(),
             self.settings.vitess("vtctldclient").display(),
             self.vtctld,
-            self.settings.mysql.join("bin/mysql").display(),
             self.vtgate,
             self.settings.run.join("logs").display(),
         ))

@@ -127,7 +127,11 @@ impl Daemon {
 }
 
 /// Waits until something is so; the error says what was waited for.
-pub(crate) fn wait_until(what: &str, limit: Duration, mut is_so: impl FnMut() -> anyhow::Result<bool>) -> anyhow::Result<Duration> {
+pub(crate) fn wait_until(
+    what: &str,
+    limit: Duration,
+    mut is_so: impl FnMut() -> anyhow::Result<bool>,
+) -> anyhow::Result<Duration> {
     let started = Instant::now();
     loop {
         if is_so()? {

@@ -29,10 +29,6 @@ const VITESS: [&str; 5] = ["mysqlctl", "vtctld", "vtctldclient", "vtgate", "vtta
 
 impl Settings {
     /// From the environment.
-    ///
-    /// # Errors
-    ///
-    /// All that is missing, a line each, and how it is made.
     pub(crate) fn from_environment() -> anyhow::Result<Self> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).context("tests/cluster is in the project")?;
         let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |given| root.join(given));
@@ -40,15 +36,13 @@ impl Settings {
             let path = env::var_os(variable).map_or_else(|| target.join(default), PathBuf::from);
             std::path::absolute(path)
         };
-        let settings = Self {
+        Ok(Self {
             vitess: place("VTFLOW_CLUSTER_VITESS", "clients/v24")?,
             vtflow: place("VTFLOW_CLUSTER_VTFLOW", "debug/vtflow")?,
             mysql: place("VTFLOW_CLUSTER_MYSQL", "cluster/mysql")?,
             kept: target.join("cluster"),
             run: place("VTFLOW_CLUSTER_RUN", "cluster/run")?,
-        };
-        settings.check()?;
-        Ok(settings)
+        })
     }
 
     /// One of Vitess's programs.
@@ -56,7 +50,12 @@ impl Settings {
         self.vitess.join(program)
     }
 
-    fn check(&self) -> anyhow::Result<()> {
+    /// The same, when everything is there.
+    ///
+    /// # Errors
+    ///
+    /// All that is missing, a line each, and how it is made.
+    pub(crate) fn checked(self) -> anyhow::Result<Self> {
         let mut missing = Vec::new();
         let absent: Vec<&str> = VITESS.into_iter().filter(|program| !self.vitess(program).is_file()).collect();
         if !absent.is_empty() {
@@ -68,7 +67,7 @@ impl Settings {
         if !self.mysql.join("done").is_file() {
             missing.push(format!("{} (tests/cluster/mysql-root {})", self.mysql.display(), self.mysql.display()));
         }
-        for (program, package) in [("etcd", "etcd-server"), ("setpriv", "util-linux")] {
+        for (program, package) in [("etcd", "etcd-server"), ("mariadb", "mariadb-client-core"), ("setpriv", "util-linux")] {
             if std::process::Command::new(program).arg("--version").output().is_err() {
                 missing.push(format!("{program} (Debian's package {package})"));
             }
@@ -88,6 +87,6 @@ impl Settings {
                 self.vitess.display()
             );
         }
-        Ok(())
+        Ok(self)
     }
 }
