@@ -301,6 +301,21 @@ impl Cluster {
         Ok(())
     }
 
+    /// Ends the tablets of shards and takes the shards out of the topology.
+    pub(crate) fn remove_shards(&mut self, places: &[Place]) -> anyhow::Result<()> {
+        for place in places {
+            for name in [format!("vttablet-{}", place.uid), format!("mysqld-{}", place.uid)] {
+                self.daemon(&name)?.kill();
+                self.daemons.remove(&name);
+            }
+            self.tablets.retain(|tablet| tablet.place.uid != place.uid);
+            let shard = format!("{}/{}", place.keyspace, place.shard);
+            self.vtctldclient(["DeleteShards", "--recursive", "--even-if-serving", "--force", &shard])?.must_succeed()?;
+            fs::remove_dir_all(self.settings.run.join(format!("vt_{:010}", place.uid)))?;
+        }
+        Ok(())
+    }
+
     fn start_vttablet(&mut self, index: usize) -> anyhow::Result<(String, u16)> {
         let [http, grpc] = [self.ports.free()?, self.ports.free()?];
         let tablet = self.tablets.get(index).context("a tablet")?;

@@ -54,10 +54,11 @@ pub(crate) fn values(mut theirs: Value, mut ours: Value) -> Option<String> {
     first_difference("", &theirs, &ours)
 }
 
-/// Takes out what is momentary, and puts lists into an order that depends on their content alone.
+/// Takes out what is momentary, and `cancelled_at`, which vtctld never knows (a row of `docs/compat.md`), and puts lists into an order that depends on their content alone.
 fn settle(value: &mut Value) {
     match value {
         Value::Object(fields) => {
+            fields.remove("cancelled_at");
             for (name, field) in fields {
                 settle(field);
                 if name == "info"
@@ -103,7 +104,19 @@ fn first_difference(place: &str, theirs: &Value, ours: &Value) -> Option<String>
 
 /// Lines in an order of their own, without what depends on the moment.
 fn lines(text: &str) -> Vec<String> {
-    let mut lines: Vec<String> = text.lines().map(without_moments).collect();
+    let heading = text.lines().find(|line| line.starts_with("| "));
+    let column = |name: &str| heading?.split('|').position(|cell| cell.trim() == name);
+    let momentary: Vec<usize> = MOMENTARY.iter().chain(&["cancelled_timestamp"]).filter_map(|name| column(name)).collect();
+    let without = |line: &str| {
+        if !line.starts_with("| ") {
+            return without_moments(line);
+        }
+        // A cell is as wide as the widest of its column.
+        let cells = line.split('|').enumerate().filter(|(index, _)| !momentary.contains(index)).map(|(_, cell)| cell.trim());
+        cells.collect::<Vec<_>>().join("|")
+    };
+    let is_ruler = |line: &&str| line.starts_with("+-");
+    let mut lines: Vec<String> = text.lines().filter(|line| !is_ruler(line)).map(without).collect();
     lines.sort();
     lines
 }
@@ -169,6 +182,14 @@ mod tests {
         let ours = r#"{"level":"ERROR","msg":"rpc error: code = Unknown desc = customer/-80 a move1: TabletManager.VDiff on a: no\ncustomer/80- b move1: TabletManager.VDiff on b: no"}"#;
         assert_eq!(error_lines(theirs), error_lines(ours));
         assert_ne!(error_lines(theirs), error_lines(&ours.replace("on b: no", "on b: yes")));
+    }
+
+    #[test]
+    fn tables_differ_by_their_cells_and_not_by_their_widths() {
+        let theirs = "+----+\n| uuid | cancelled_timestamp | status |\n+----+\n| a | | cancelled |";
+        let ours = "+--------+\n| uuid | cancelled_timestamp | status    |\n+-----+\n| a    | 2026   | cancelled |";
+        assert_eq!(texts(theirs, ours), None);
+        assert!(texts(theirs, &ours.replace("cancelled |", "complete |")).is_some());
     }
 
     #[test]

@@ -24,7 +24,8 @@ pub(crate) struct Ran {
 impl Ran {
     /// Everything it did, for a message.
     pub(crate) fn report(&self) -> String {
-        format!("{}\n(exit code {:?}, {:.1} s)\n{}{}", self.line, self.code, self.took.as_secs_f64(), self.stdout, self.stderr)
+        let took = self.took.as_secs_f64();
+        format!("{}\n(exit code {:?}, {took:.1} s)\n{}\n{}", self.line, self.code, cut(&self.stdout), cut(&self.stderr))
     }
 
     /// # Errors
@@ -35,6 +36,18 @@ impl Ran {
         Ok(self)
     }
 }
+
+/// The first lines, and how many more there are.
+fn cut(text: &str) -> String {
+    let mut lines: Vec<String> =
+        text.lines().take(LINES_SHOWN).map(|line| line.chars().take(CHARACTERS_SHOWN).collect()).collect();
+    let more = text.lines().count().saturating_sub(LINES_SHOWN);
+    lines.extend((more > 0).then(|| format!("… and {more} lines more")));
+    lines.join("\n")
+}
+
+const LINES_SHOWN: usize = 40;
+const CHARACTERS_SHOWN: usize = 400;
 
 /// Runs a program to its end, with nothing to read; it is killed when its time is over.
 pub(crate) fn run(mut command: Command, limit: Duration) -> anyhow::Result<Ran> {

@@ -42,7 +42,12 @@ pub(crate) fn run(suite: &mut Suite) -> anyhow::Result<()> {
     let sold = suite.cluster.vtgate("customer", "select count(*) from sales where sku = 'sku-late'")?;
     suite.check("no row comes while it is stopped", sold.contains('0'), || sold.clone());
     let told = suite.vtflow("workflow stop customer sales1 --yes")?;
-    suite.says("a second stop changes no row", &told, 0, &["zone1-0000000200: applied, 0 rows", "zone2-0000000300: applied, 0 rows"]);
+    suite.says(
+        "a second stop changes no row",
+        &told,
+        0,
+        &["zone1-0000000200: applied, 0 rows", "zone2-0000000300: applied, 0 rows"],
+    );
 
     let told = suite.vtflow("workflow start customer sales1 --shards -80 --yes")?;
     suite.says("vtflow starts one shard's", &told, 0, &["zone1-0000000200: applied"]);

@@ -24,7 +24,8 @@ pub(crate) const PARTS: &[Part] = &[
     Part { name: "move-tables", run: move_tables::run, is_first: false },
     Part { name: "materialize", run: materialize::run, is_first: false },
     Part { name: "vdiff", run: vdiff::run, is_first: false },
-    Part { name: "online-ddl", run: online_ddl::run, is_first: false },
     Part { name: "reshard", run: reshard::run, is_first: false },
+    Part { name: "online-ddl", run: online_ddl::run, is_first: false },
     Part { name: "faults", run: faults::run, is_first: false },
+    Part { name: "reshard-completed", run: reshard::complete, is_first: false },
 ];

@@ -11,6 +11,8 @@ use crate::{
 const SPLIT: Workflow = Workflow { keyspace: "customer", name: "split1", kind: "Reshard" };
 const REVERSE: Workflow = Workflow { keyspace: "customer", name: "split1_reverse", kind: "Reshard" };
 
+const CREATE: &str = "Reshard --workflow split1 --target-keyspace customer create --source-shards 80- --target-shards 80-c0,c0- --tablet-types primary";
+
 pub(crate) fn run(suite: &mut Suite) -> anyhow::Result<()> {
     let started = Instant::now();
     suite.cluster.add_tablets(&NEW_SHARDS)?;
@@ -19,7 +21,7 @@ pub(crate) fn run(suite: &mut Suite) -> anyhow::Result<()> {
     let told = suite.vtflow("get shards customer")?;
     suite.says("vtflow says which shards serve", &told, 0, &["80-c0", "c0-"]);
 
-    suite.vtctld("Reshard --workflow split1 --target-keyspace customer create --source-shards 80- --target-shards 80-c0,c0- --tablet-types primary")?;
+    suite.vtctld(CREATE)?;
     suite.workflows = vec![SPLIT];
     suite.wait_for_streams(SPLIT, "Running", 2)?;
     suite.stage("Reshard running")?;
@@ -36,5 +38,29 @@ pub(crate) fn run(suite: &mut Suite) -> anyhow::Result<()> {
     suite.stage("Reshard reversed")?;
     suite.vtctld("Reshard --workflow split1 --target-keyspace customer cancel")?;
     suite.workflows.clear();
-    suite.stage("Reshard cancelled")
+    suite.stage("Reshard cancelled")?;
+    suite.cluster.remove_shards(&NEW_SHARDS)?;
+    suite.stage("shards removed")
+}
+
+/// The same to its end, as the last part: the shard that is split is gone afterwards.
+pub(crate) fn complete(suite: &mut Suite) -> anyhow::Result<()> {
+    // Streams of migrations that were cancelled stay for a day, and Vitess switches no shard that has a stream that is stopped.
+    let left = suite.vtctld("Workflow --keyspace customer list")?;
+    let left: Vec<String> = serde_json::from_str(&left.stdout)?;
+    for workflow in &left {
+        let told = suite.vtflow(&format!("workflow delete customer {workflow} --force --yes"))?;
+        suite.says(&format!("vtflow deletes what is left of migration {workflow}, by force"), &told, 0, &["applied"]);
+    }
+    suite.cluster.add_tablets(&NEW_SHARDS)?;
+    suite.vtctld(CREATE)?;
+    suite.workflows = vec![SPLIT];
+    suite.wait_for_streams(SPLIT, "Running", 2)?;
+    suite.vtctld("Reshard --workflow split1 --target-keyspace customer SwitchTraffic")?;
+    suite.vtctld("Reshard --workflow split1 --target-keyspace customer complete")?;
+    suite.workflows.clear();
+    suite.stage("Reshard completed")?;
+    let counted = suite.cluster.vtgate("customer", "select count(*) from note")?;
+    suite.check("the rows are there", counted.contains("500"), || counted.clone());
+    Ok(())
 }
