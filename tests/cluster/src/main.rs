@@ -10,6 +10,7 @@ mod process;
 mod reads;
 mod relay;
 mod report;
+mod run;
 mod settings;
 mod suite;
 mod tools;
@@ -47,7 +48,7 @@ fn perform() -> anyhow::Result<ExitCode> {
             say(&format!("{ended} processes ended"));
         }
         ["suite", parts @ ..] => {
-            if !suite::run(parts)? {
+            if !run::run(parts)? {
                 return Ok(ExitCode::FAILURE);
             }
         }

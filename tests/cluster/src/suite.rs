@@ -1,4 +1,4 @@
-//! The parts in their order, and what all of them do: look at every read at a stage, and at what vtflow's own commands say.
+//! What all parts do: look at every read at a stage, and at what vtflow's own commands say.
 
 use std::{
     fs,
@@ -9,16 +9,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use serde_json::Value;
 
 use crate::{
     cluster::{Cluster, VTFLOW, seconds},
     compare,
-    parts::{self, Part},
     reads::{self, Workflow},
     report::Report,
-    settings::Settings,
     tools::Ran,
 };
 
@@ -28,44 +26,12 @@ pub(crate) struct Suite {
     pub(crate) report: Report,
     /// Workflows that are there now.
     pub(crate) workflows: Vec<Workflow>,
-    snapshots: PathBuf,
+    /// Where snapshots are saved, a folder for each stage.
+    pub(crate) snapshots: PathBuf,
 }
 
 /// How often two clients are run again that did not see the same: between the two, something may have changed.
 const TRIES: u32 = 6;
-
-/// Runs parts, all of them if none is named, on a cluster of their own; whether all is well.
-///
-/// # Errors
-///
-/// There is no such part, or no cluster could be started.
-pub(crate) fn run(names: &[&str]) -> anyhow::Result<bool> {
-    if let Some(unknown) = names.iter().find(|name| !parts::PARTS.iter().any(|part| part.name == **name)) {
-        let known: Vec<&str> = parts::PARTS.iter().map(|part| part.name).collect();
-        bail!("no part is called {unknown}. There are: {}", known.join(", "));
-    }
-    let settings = Settings::from_environment()?.checked()?;
-    let snapshots = settings.run.join("snapshots");
-    let mut report = Report::new();
-    report.begin("up");
-    let started = Instant::now();
-    let cluster = Cluster::start(settings, false)?;
-    report.check("the cluster is up", None);
-    report.note(&format!("{:.1} s, {} MiB of memory", seconds(started), cluster.memory_mib()));
-    let mut suite = Suite { cluster, report, workflows: Vec::new(), snapshots };
-    for Part { name, run, is_first, .. } in parts::PARTS {
-        if *is_first || names.is_empty() || names.contains(name) {
-            suite.report.begin(name);
-            if let Err(error) = run(&mut suite) {
-                suite.report.check("the part goes on to its end", Some(format!("{error:#}")));
-            }
-        }
-    }
-    let memory = suite.cluster.memory_mib();
-    suite.report.note(&format!("{memory} MiB of memory at the end"));
-    drop(suite.cluster);
-    Ok(suite.report.finish())
-}
 
 impl Suite {
     /// One thing that was looked at.
