@@ -219,7 +219,12 @@ fn what_one_target_cannot_take_no_target_gets() {
         (
             running().answer(200, "streams", refused("no")).clone(),
             state(STOPPED),
-            "no\nnothing was changed; name the other shards",
+            "no\nnothing was changed; name the other shards to leave 80- out",
+        ),
+        (
+            running().break_topo("zone1", "tablets/zone1-0000000200/Tablet", "no such host").clone(),
+            state(STOPPED),
+            "no such host\nnothing was changed; name the other shards to leave 80- out",
         ),
         (running().answer(200, "v18", silent(200)).clone(), state(STOPPED), "did not answer in 10s"),
         (running().answer(200, "v21", unknown_method()).clone(), overrides, "is older than v21"),
