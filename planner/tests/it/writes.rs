@@ -781,7 +781,11 @@ fn what_must_not_be_deleted_is_refused_before_anything_is_touched() {
             deletion(|_| {}, false),
             "its vindex was externalized; nothing was changed. To delete its streams, whatever its source says: vtflow workflow delete ks wf --ignore-source",
         ),
-        (of_type("5", ""), deletion(|_| {}, true), "Use: vtflow migration cancel ks wf"),
+        (
+            of_type("5", ""),
+            deletion(|_| {}, true),
+            "Use: vtflow migration cancel ks wf, or, if it has ended: vtflow migration cleanup ks wf",
+        ),
         (
             frozen.clone(),
             deletion(|_| {}, false),

@@ -70,14 +70,9 @@ pub(crate) struct Tablet {
 }
 
 impl Tablet {
-    /// The daemons' names.
+    /// The daemon's name.
     pub(crate) fn vttablet(&self) -> String {
         format!("vttablet-{}", self.place.uid)
-    }
-
-    /// The same of its MySQL.
-    pub(crate) fn mysqld(&self) -> String {
-        format!("mysqld-{}", self.place.uid)
     }
 
     /// Cuts what others send to it, or lets it through again.

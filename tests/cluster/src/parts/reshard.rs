@@ -1,9 +1,10 @@
 //! Reshard of one of two shards into two, on tablets that are added for it, by vtctld; vtflow looks on.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::{
     cluster::{NEW_SHARDS, seconds},
+    process::wait_until,
     reads::Workflow,
     suite::Suite,
 };
@@ -46,12 +47,16 @@ pub(crate) fn run(suite: &mut Suite) -> anyhow::Result<()> {
 /// The same to its end, as the last part: the shard that is split is gone afterwards.
 pub(crate) fn complete(suite: &mut Suite) -> anyhow::Result<()> {
     // Streams of migrations that were cancelled stay for a day, and Vitess switches no shard that has a stream that is stopped.
-    let left = suite.vtctld("Workflow --keyspace customer list")?;
-    let left: Vec<String> = serde_json::from_str(&left.stdout)?;
-    for workflow in &left {
+    let list = "Workflow --keyspace customer list";
+    let left = |suite: &Suite| -> anyhow::Result<Vec<String>> { Ok(serde_json::from_str(&suite.vtctld(list)?.stdout)?) };
+    for workflow in left(suite)? {
         let told = suite.vtflow(&format!("workflow delete customer {workflow} --force --yes"))?;
-        suite.says(&format!("vtflow deletes what is left of migration {workflow}, by force"), &told, 0, &["applied"]);
+        suite.says("vtflow says what to do with what is left of a migration", &told, 2, &["vtflow migration cleanup customer"]);
+        let told = suite.vtflow(&format!("migration cleanup customer {workflow} --yes"))?;
+        suite.says("and does it", &told, 0, &["applied, 1 row"]);
     }
+    let gone = wait_until("nothing is left of the migrations", Duration::from_secs(90), || Ok(left(suite)?.is_empty()));
+    suite.report.check("what was left of migrations is gone", gone.err().map(|error| error.to_string()));
     suite.cluster.add_tablets(&NEW_SHARDS)?;
     suite.vtctld(CREATE)?;
     suite.workflows = vec![SPLIT];
