@@ -54,11 +54,6 @@ impl Place {
     pub(crate) fn alias(&self) -> String {
         format!("{}-{:010}", self.cell, self.uid)
     }
-
-    /// Where its relays listen, and what its record says.
-    fn host(&self) -> Ipv4Addr {
-        if self.is_relayed { Ipv4Addr::new(127, 0, 0, 9) } else { Ipv4Addr::LOCALHOST }
-    }
 }
 
 /// A tablet that runs.
@@ -96,6 +91,9 @@ pub(crate) struct Cluster {
     vtflow: BTreeMap<&'static str, u16>,
     stays: bool,
 }
+
+/// Where relays to a tablet listen, and what its record says.
+const RELAYED: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 9);
 
 /// How long a client of a server waits for a command.
 const COMMAND_LIMIT: Duration = Duration::from_secs(90);
@@ -314,7 +312,10 @@ impl Cluster {
     fn start_vttablet(&mut self, index: usize) -> anyhow::Result<(String, u16)> {
         let [http, grpc] = [self.ports.free()?, self.ports.free()?];
         let tablet = self.tablets.get(index).context("a tablet")?;
-        let (place, name, host) = (tablet.place, tablet.vttablet(), tablet.place.host());
+        let (place, name) = (tablet.place, tablet.vttablet());
+        // Relays end with this process.
+        let is_relayed = place.is_relayed && !self.stays;
+        let host = if is_relayed { RELAYED } else { Ipv4Addr::LOCALHOST };
         let mut args = self.topo_flags(self.etcd_port("etcd-global")?);
         args.extend(Self::server_flags(http, grpc, "grpc-queryservice,grpc-tabletmanager,grpc-updatestream"));
         let (alias, host_text) = (place.alias(), host.to_string());
@@ -331,16 +332,11 @@ impl Cluster {
             ["--shutdown-grace-period", "1s"],
         ];
         args.extend(flags.concat().into_iter().map(str::to_owned));
-        if place.is_relayed && !self.stays {
+        if is_relayed {
             let ports = [http, grpc, tablet.mysql.port];
             let pass = |port| Relay::start(SocketAddr::from((host, port)), SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
             let relays = ports.into_iter().map(pass).collect::<anyhow::Result<Vec<Relay>>>()?;
             self.tablets.get_mut(index).context("a tablet")?.relays = relays;
-        } else {
-            let position = args.iter().position(|arg| *arg == host_text && place.is_relayed);
-            if let Some(position) = position {
-                args[position] = "127.0.0.1".to_owned();
-            }
         }
         self.launch(self.spec(&name, self.settings.vitess("vttablet"), RunAs::Nobody, args))?;
         Ok((name, grpc))

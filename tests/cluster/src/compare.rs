@@ -35,16 +35,14 @@ pub(crate) fn difference(theirs: &Ran, ours: &Ran) -> Option<String> {
 
 /// What differs between two outputs, JSON or not.
 pub(crate) fn texts(theirs: &str, ours: &str) -> Option<String> {
-    match (serde_json::from_str(theirs), serde_json::from_str(ours)) {
-        (Ok(theirs), Ok(ours)) => values(theirs, ours),
-        _ => {
-            let [theirs, ours] = [theirs, ours].map(lines);
-            let missing = theirs.iter().filter(|line| !ours.contains(line)).map(|line| format!("  theirs {line}"));
-            let more = ours.iter().filter(|line| !theirs.contains(line)).map(|line| format!("  ours   {line}"));
-            let different: Vec<String> = missing.chain(more).collect();
-            (theirs != ours).then(|| format!("lines\n{}", different.join("\n")))
-        }
+    if let (Ok(theirs), Ok(ours)) = (serde_json::from_str(theirs), serde_json::from_str(ours)) {
+        return values(theirs, ours);
     }
+    let [theirs, ours] = [theirs, ours].map(lines);
+    let missing = theirs.iter().filter(|line| !ours.contains(line)).map(|line| format!("  theirs {line}"));
+    let more = ours.iter().filter(|line| !theirs.contains(line)).map(|line| format!("  ours   {line}"));
+    let different: Vec<String> = missing.chain(more).collect();
+    (theirs != ours).then(|| format!("lines\n{}", different.join("\n")))
 }
 
 /// What differs between two values of JSON, at the first place where it does.

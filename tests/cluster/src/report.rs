@@ -59,7 +59,9 @@ impl Report {
 
     /// Something worth telling that is no check.
     pub(crate) fn note(&mut self, text: &str) {
-        say(&format!("  --      {text}"));
+        if !self.parts.is_empty() {
+            say(&format!("  --      {text}"));
+        }
     }
 
     /// Prints the list; whether everything is as it should be.

@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::Context;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     cluster::{Cluster, VTFLOW, seconds},
@@ -114,47 +114,46 @@ impl Suite {
         let aliases: Vec<String> = self.cluster.tablets.iter().map(|tablet| tablet.place.alias()).collect();
         let mut commands = reads::commands(&shards, &aliases, &self.workflows);
         commands.retain(|words| words.first().is_some_and(|word| takes(word)));
-        let (mut equal, mut again, mut different) = (0, 0, Vec::new());
+        let (mut equal, mut again, mut different, mut printed) = (0, 0, Vec::new(), Vec::new());
         for words in &commands {
             let ours = |words: &[String]| self.cluster.vtctldclient_of_vtflow(VTFLOW, words.iter().map(String::as_str));
             match self.same(words, ours)? {
-                (None, tries) => {
+                Seen { difference: None, tries, theirs } => {
                     equal += 1;
                     again += u32::from(tries > 1);
+                    if is_of_workflows(words) && !self.workflows.is_empty() {
+                        printed.push(json!({"args": words, "stdout": theirs.stdout}));
+                    }
                 }
-                (Some(difference), _) => different.push(format!("{}: {difference}", words.join(" "))),
+                Seen { difference: Some(difference), .. } => different.push(format!("{}: {difference}", words.join(" "))),
             }
         }
         let what = format!("{name}: {} reads of vtctldclient by vtflow are as by vtctld", commands.len());
         let wrong = (!different.is_empty()).then(|| format!("{equal} are, these are not\n{}", different.join("\n")));
         self.report.check(&what, wrong);
         self.own_reads(name)?;
-        self.snapshot(name)?;
+        self.snapshot(name, &printed)?;
         self.report.note(&format!("{again} of the reads were done again, {:.1} s", seconds(started)));
         Ok(())
     }
 
     /// Runs a command against vtctld and by another way, at the same time, until both say the same.
-    fn same(
-        &self,
-        words: &[String],
-        other: impl Fn(&[String]) -> anyhow::Result<Ran> + Sync,
-    ) -> anyhow::Result<(Option<String>, u32)> {
-        let mut difference = None;
-        for tries in 1..=TRIES {
+    fn same(&self, words: &[String], other: impl Fn(&[String]) -> anyhow::Result<Ran> + Sync) -> anyhow::Result<Seen> {
+        let mut tries = 1;
+        loop {
             let (theirs, ours) = thread::scope(|scope| {
                 let theirs = scope.spawn(|| self.cluster.vtctldclient(words.iter().map(String::as_str)));
                 let ours = other(words);
                 (theirs.join(), ours)
             });
             let theirs = theirs.map_err(|_| anyhow::anyhow!("a thread has ended"))??;
-            difference = compare::difference(&theirs, &ours?);
-            if difference.is_none() {
-                return Ok((None, tries));
+            let difference = compare::difference(&theirs, &ours?);
+            if difference.is_none() || tries == TRIES {
+                return Ok(Seen { difference, tries, theirs });
             }
             thread::sleep(Duration::from_millis(100 * u64::from(tries)));
+            tries += 1;
         }
-        Ok((difference, TRIES))
     }
 
     /// What vtflow's own commands print as JSON is what vtctldclient prints.
@@ -181,7 +180,7 @@ impl Suite {
         let mut different = Vec::new();
         for (theirs, ours) in &pairs {
             let words: Vec<String> = theirs.split(' ').map(str::to_owned).collect();
-            if let (Some(difference), _) = self.same(&words, |_| self.vtflow(ours))? {
+            if let Some(difference) = self.same(&words, |_| self.vtflow(ours))?.difference {
                 different.push(format!("{ours}: {difference}"));
             }
         }
@@ -190,8 +189,8 @@ impl Suite {
         Ok(())
     }
 
-    /// A snapshot is saved, and shows what is there.
-    fn snapshot(&mut self, name: &str) -> anyhow::Result<()> {
+    /// A snapshot is saved, and shows what is there. What vtctldclient printed of vtctld is put beside it, as in `tests/snapshots`.
+    fn snapshot(&mut self, name: &str, printed: &[Value]) -> anyhow::Result<()> {
         let folder = self.snapshots.join(name.replace([' ', ':', ','], "-"));
         fs::create_dir_all(&self.snapshots)?;
         let path = folder.display().to_string();
@@ -199,6 +198,10 @@ impl Suite {
         if saved.code != Some(0) {
             self.report.check(&format!("{name}: a snapshot is saved"), Some(saved.report()));
             return Ok(());
+        }
+        if !printed.is_empty() {
+            fs::create_dir(folder.join("expect"))?;
+            fs::write(folder.join("expect/vtctldclient.json"), serde_json::to_string_pretty(printed)? + "\n")?;
         }
         let mut different = Vec::new();
         for line in ["get workflows customer -o json", "get workflows commerce -o json", "get migrations customer -o json"] {
@@ -215,6 +218,19 @@ impl Suite {
         self.report.check(&what, (!different.is_empty()).then(|| different.join("\n")));
         Ok(())
     }
+}
+
+/// What came of a command that two programs were asked for.
+struct Seen {
+    difference: Option<String>,
+    tries: u32,
+    theirs: Ran,
+}
+
+/// Whether a command reads all workflows of a keyspace, or how one is doing, as JSON.
+fn is_of_workflows(words: &[String]) -> bool {
+    let has = |word: &str| words.iter().any(|given| given == word);
+    has("GetWorkflows") && has("--include-logs=false") || has("status") && has("--format") && !has("nosuch")
 }
 
 /// The states of all streams in a reply of GetWorkflows.

@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use anyhow::Context;
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -152,7 +153,7 @@ fn network(suite: &mut Suite, network: Network) -> anyhow::Result<()> {
 }
 
 fn topo_network(suite: &mut Suite, network: Network) -> anyhow::Result<()> {
-    suite.cluster.topo_relay.iter().for_each(|relay| relay.set(network));
+    suite.cluster.topo_relay.as_ref().context("a relay of the topology")?.set(network);
     Ok(())
 }
 
