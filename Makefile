@@ -8,7 +8,7 @@ PACKAGES = ca-certificates gcc libc6-dev protobuf-compiler libprotobuf-dev
 CLUSTER_PACKAGES = debian-archive-keyring etcd-server mariadb-client-core util-linux
 TEST_PACKAGES = bsdutils chromium chromium-driver etcd-server mariadb-server openssl procps
 
-.PHONY: run test cluster dist fresh web component quick check lint clippy bench bench-serve size deny setup setup-tests clean
+.PHONY: run test cluster dist fresh web component quick check lint clippy bench bench-serve clients size deny setup setup-tests clean
 
 ## Sets up, builds and shows the demo cluster's workflows and the plan behind them.
 run: setup
@@ -79,6 +79,15 @@ bench: component
 ## 200 clients at once on a served cluster, for SECONDS (60): errors, latencies, memory.
 bench-serve: setup
 	$(CARGO) bench --quiet -p vtflow-tests --bench serve
+
+## Vitess's own clients, unmodified, against vtflow, and beside a real vtctld. Needs Go besides: nothing else here does.
+clients:
+	@.ci/clients check
+	@sh .ci/setup $(PACKAGES) etcd-server
+	@sh .ci/check
+	@.ci/clients
+	$(CARGO) build --bin vtflow --bin vtflow-clients
+	$(TARGET)/debug/vtflow-clients --vtflow $(TARGET)/debug/vtflow --clients $(TARGET)/clients
 
 ## Bytes of the page with all that it loads, and of the planner in it.
 size: setup

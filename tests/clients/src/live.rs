@@ -58,9 +58,8 @@ impl Served {
         let mut command = Command::new(&programs.vtflow);
         command.args(args).args(["--grpc-port", "0", "--port", "none", "--bind-address", "127.0.0.1"]);
         let mut process = Process::start("vtflow", command)?;
-        let address = process.wait("it says where it listens", |line| {
-            line.strip_prefix("Vtctld on ")?.split(',').next().map(str::to_owned)
-        })?;
+        let address = process
+            .wait("it says where it listens", |line| line.strip_prefix("Vtctld on ")?.split(',').next().map(str::to_owned))?;
         Ok(Self { address, process })
     }
 
@@ -75,7 +74,14 @@ impl Served {
         let mut command = Command::new(program);
         command
             .args(["--topo-implementation", "etcd2", "--topo-global-server-address", etcd.address()])
-            .args(["--topo-global-root", &format!("{root}/global"), "--bind-address", "127.0.0.1", "--grpc-bind-address", "127.0.0.1"])
+            .args([
+                "--topo-global-root",
+                &format!("{root}/global"),
+                "--bind-address",
+                "127.0.0.1",
+                "--grpc-bind-address",
+                "127.0.0.1",
+            ])
             .args(["--grpc-port", &grpc.to_string(), "--port", &http.to_string()])
             .args(["--service-map", "grpc-vtctl,grpc-vtctld", "--logtostderr"])
             .current_dir(std::env::temp_dir());

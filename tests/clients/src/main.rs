@@ -7,9 +7,9 @@ use std::{
 
 use clap::Parser;
 use vtflow_clients::{
-    client::Client, etcd::Etcd, live::Programs, reads, reads::Subject, recorded, report::Report, rpcs, states::States, vtadmin, writes,
+    client::Client, etcd::Etcd, live::Programs, reads, reads::Subject, recorded, report::Report, rpcs, states::States, vtadmin,
+    writes,
 };
-
 
 /// Compares what Vitess's clients print of vtflow with what they printed of a vtctld, and with what they print of a real one.
 #[derive(Parser)]
@@ -68,7 +68,9 @@ fn main() -> anyhow::Result<ExitCode> {
             subject.compare(client, &mut report)?;
         }
         if has("vtadmin") {
-            vtadmin::compare_live(&programs, &subject.live, &subject.name, &subject.keyspaces, &subject.workflows, &mut report)?;
+            let servers = (subject.live.vtflow.address.as_str(), subject.live.vtctld.address.as_str());
+            let place = format!("vtctld, {name}");
+            vtadmin::compare_live(&programs, servers, &place, &subject.keyspaces, &subject.workflows, &mut report)?;
         }
     }
     if has("writes") {

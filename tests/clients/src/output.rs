@@ -26,7 +26,13 @@ pub enum Body {
 }
 
 /// Lags are counted to the moment of the request.
-const OF_THE_MOMENT: &[&str] = &["max_v_replication_lag", "max_v_replication_transaction_lag"];
+const OF_THE_MOMENT: &[&str] = &[
+    "max_v_replication_lag",
+    "max_v_replication_transaction_lag",
+    "MaxVReplicationLag",
+    "MaxVReplicationTransactionLag",
+    "TotalTimeSpent",
+];
 
 impl Output {
     /// Of a run: lags are gone, and what vtctld sends in random order is sorted.
@@ -106,8 +112,10 @@ fn lines(text: &str) -> Vec<String> {
 /// A text's lines: those that stand for a stream or a tablet in one order, and a usage's text, which is the client's own, cut off.
 fn text(stdout: &str) -> Vec<String> {
     let is_usage = |line: &&str| line.starts_with("Usage:") || line.starts_with("<usage>");
-    let mut lines: Vec<String> = stdout.lines().take_while(|line| !is_usage(line)).map(|line| line.trim_end().to_owned()).collect();
-    let is_tablet = |line: &String| line.split(' ').next().is_some_and(|word| word.rsplit('-').next().is_some_and(|uid| uid.len() == 10));
+    let mut lines: Vec<String> =
+        stdout.lines().take_while(|line| !is_usage(line)).map(|line| line.trim_end().to_owned()).collect();
+    let is_tablet =
+        |line: &String| line.split(' ').next().is_some_and(|word| word.rsplit('-').next().is_some_and(|uid| uid.len() == 10));
     for is_one in [&(|line: &String| line.starts_with("id=")) as &dyn Fn(&String) -> bool, &is_tablet] {
         let mut sorted: Vec<String> = lines.iter().filter(|line| is_one(line)).cloned().collect();
         sorted.sort();
@@ -135,7 +143,10 @@ fn table(stdout: &str) -> Option<Value> {
         match rows.last_mut() {
             // A long text goes on in the next line, where the first cell is empty.
             Some(row) if cells.first().is_some_and(String::is_empty) => {
-                row.iter_mut().zip(&cells).filter(|(_, more)| !more.is_empty()).for_each(|(cell, more)| *cell += &format!(" {more}"));
+                row.iter_mut()
+                    .zip(&cells)
+                    .filter(|(_, more)| !more.is_empty())
+                    .for_each(|(cell, more)| *cell += &format!(" {more}"));
             }
             _ => rows.push(cells),
         }
@@ -146,7 +157,9 @@ fn table(stdout: &str) -> Option<Value> {
         Value::Object(names.zip(row.into_iter().map(Value::from)).collect())
     };
     let mut rows: Vec<Value> = rows.into_iter().map(row).collect();
-    let shard = |row: &Value| row.as_object().and_then(|row| Some(row.iter().find(|(name, _)| name.eq_ignore_ascii_case("shard"))?.1.to_string()));
+    let shard = |row: &Value| {
+        row.as_object().and_then(|row| Some(row.iter().find(|(name, _)| name.eq_ignore_ascii_case("shard"))?.1.to_string()))
+    };
     rows.sort_by_key(|row| (shard(row).is_none(), shard(row)));
     Some(Value::from(rows))
 }
@@ -184,7 +197,9 @@ fn normalize(value: &mut Value) {
                     "workflows" => items.sort_by_key(|workflow| workflow["name"].to_string()),
                     // Within a shard the order is the request's.
                     "migrations" => items.sort_by_key(|migration| migration["shard"].to_string()),
-                    "tablets" | "details" => items.sort_by_key(|tablet| tablet["tablet"].to_string() + &tablet["alias"].to_string()),
+                    "tablets" | "details" => {
+                        items.sort_by_key(|tablet| tablet["tablet"].to_string() + &tablet["alias"].to_string())
+                    }
                     "shards" | "names" => items.sort_by_key(Value::to_string),
                     _ => {}
                 }
@@ -234,6 +249,9 @@ mod tests {
 
     #[test]
     fn the_end_of_a_usage_is_compared() {
-        assert_eq!(output("", "<usage>\nunknown flag: --x").difference(&output("", "Usage:\n  y [flags]\n\nunknown flag: --x")), None);
+        assert_eq!(
+            output("", "<usage>\nunknown flag: --x").difference(&output("", "Usage:\n  y [flags]\n\nunknown flag: --x")),
+            None
+        );
     }
 }

@@ -38,13 +38,20 @@ pub fn names(tests: &Path) -> anyhow::Result<Vec<String>> {
 /// # Errors
 ///
 /// Something does not run.
-pub fn compare_recorded(programs: &Programs, tests: &Path, name: &str, client: &Client, report: &mut Report) -> anyhow::Result<()> {
+pub fn compare_recorded(
+    programs: &Programs,
+    tests: &Path,
+    name: &str,
+    client: &Client,
+    report: &mut Report,
+) -> anyhow::Result<()> {
     let dir = tests.join("snapshots").join(name);
     let file = std::fs::read_to_string(dir.join("expect/vtctldclient.json")).with_context(|| name.to_owned())?;
     let commands: Vec<Value> = serde_json::from_str(&file).with_context(|| name.to_owned())?;
     let served = Served::vtflow(programs, &["serve", "--snapshot", &dir.display().to_string()])?;
     for command in &commands {
-        let args: Vec<String> = command["args"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
+        let args: Vec<String> =
+            command["args"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
         let stdout = command["stdout"].as_str().unwrap_or_default().to_owned();
         let stderr = command["stderr"].as_str().map(str::to_owned);
         // Only some recordings have the exit code: of the others, those that failed printed nothing.
@@ -194,10 +201,18 @@ impl Places {
         .map(str::to_owned)
         .into();
         lines.extend(self.cells.iter().flat_map(|cell| {
-            [format!("GetCellInfo {cell}"), format!("GetSrvVSchema {cell}"), format!("GetTablets --cell {cell}"), format!("GetTopologyPath /{cell}")]
+            [
+                format!("GetCellInfo {cell}"),
+                format!("GetSrvVSchema {cell}"),
+                format!("GetTablets --cell {cell}"),
+                format!("GetTopologyPath /{cell}"),
+            ]
         }));
         lines.extend(self.shards.iter().flat_map(|shard| {
-            [format!("GetShard {shard}"), format!("GetTopologyPath --data-as-json /global/keyspaces/{}/Shard", shard.replace('/', "/shards/"))]
+            [
+                format!("GetShard {shard}"),
+                format!("GetTopologyPath --data-as-json /global/keyspaces/{}/Shard", shard.replace('/', "/shards/")),
+            ]
         }));
         lines.extend(self.tablets.iter().flat_map(|alias| {
             [format!("GetTablet {alias}"), format!("GetTablets --tablet-alias {alias}"), format!("GetTabletVersion {alias}")]

@@ -42,7 +42,8 @@ pub fn commands(tests: &Path, version: &str) -> anyhow::Result<Vec<Command>> {
     for line in text.lines() {
         let value: Value = serde_json::from_str(line).context("printed-by-clients.jsonl")?;
         let text = |key: &str| value[key].as_str().unwrap_or_default().to_owned();
-        let texts = |key: &str| value[key].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
+        let texts =
+            |key: &str| value[key].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
         let ran = Ran {
             exit: value["exit"].as_i64().and_then(|code| i32::try_from(code).ok()).context("an exit code")?,
             stdout: text("stdout"),
@@ -101,7 +102,8 @@ pub fn compare(programs: &Programs, tests: &Path, states: &States, client: &Clie
         theirs.without_place();
         let sent: Vec<&String> = logged.iter().map(|rpc| &rpc.method).collect();
         let is_refused = logged.iter().any(|rpc| rpc.code == UNIMPLEMENTED);
-        let verdict = if is_refused && command.rpcs.starts_with(&logged.iter().map(|rpc| rpc.method.clone()).collect::<Vec<_>>()) {
+        let verdict = if is_refused && command.rpcs.starts_with(&logged.iter().map(|rpc| rpc.method.clone()).collect::<Vec<_>>())
+        {
             Verdict::Refused
         } else if sent != command.rpcs.iter().collect::<Vec<_>>() {
             Verdict::Different(format!("sends {sent:?}, not {:?}", command.rpcs))

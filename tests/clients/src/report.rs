@@ -2,7 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{known::KNOWN, output::Output};
+use crate::{
+    known::{KNOWN, Known},
+    output::Output,
+};
+
+/// A known difference: section and row.
+pub type Row = (&'static str, &'static str);
 
 /// What a comparison came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,7 +16,7 @@ pub enum Verdict {
     /// The same output.
     Equal,
     /// The same but for these known differences.
-    Known(BTreeSet<&'static str>),
+    Known(BTreeSet<Row>),
     /// vtflow does not serve the RPC, and says so; the client sends what it sent.
     Refused,
     /// Rows of that moment are not recorded: exit code, RPCs and kind of output are the same.
@@ -24,7 +30,7 @@ pub enum Verdict {
 pub struct Report {
     /// By client and place: how many of each kind.
     figures: BTreeMap<(String, String), [usize; 5]>,
-    met: BTreeMap<&'static str, usize>,
+    met: BTreeMap<Row, usize>,
     different: Vec<String>,
     is_verbose: bool,
 }
@@ -45,7 +51,7 @@ impl Report {
             let before = (ours.clone(), theirs.clone());
             (known.set_aside)(&mut ours, &mut theirs);
             if before != (ours.clone(), theirs.clone()) {
-                met.insert(known.name);
+                met.insert((known.section, known.row));
             }
         }
         match ours.difference(&theirs) {
@@ -79,7 +85,10 @@ impl Report {
     /// Prints the figures and every difference that is not known. `is_whole` says that everything was compared, so that a known
     /// difference that was not met is stale. Returns whether all is well.
     pub fn finish(&self, is_whole: bool) -> bool {
-        println!("\n{:<8} {:<32} {:>8} {:>6} {:>6} {:>6} {:>8} {:>10}", "client", "against", "commands", "equal", "known", "shape", "refused", "different");
+        println!(
+            "\n{:<8} {:<32} {:>8} {:>6} {:>6} {:>6} {:>8} {:>10}",
+            "client", "against", "commands", "equal", "known", "shape", "refused", "different"
+        );
         for ((client, place), [equal, known, shape, refused, different]) in &self.figures {
             let all = equal + known + shape + refused + different;
             println!("{client:<8} {place:<32} {all:>8} {equal:>6} {known:>6} {shape:>6} {refused:>8} {different:>10}");
@@ -87,12 +96,13 @@ impl Report {
         if !self.met.is_empty() {
             println!("\nKnown differences:");
         }
-        for (name, count) in &self.met {
-            println!("  {count:>4} × {name}");
+        for ((section, row), count) in &self.met {
+            println!("  {count:>5} × {section}{}{row}", if section.is_empty() { "" } else { ": " });
         }
-        let stale: Vec<_> = KNOWN.iter().filter(|known| is_whole && !self.met.contains_key(known.name)).collect();
-        for known in &stale {
-            println!("stale: no output differs any more by: {}", known.name);
+        let is_stale = |known: &&Known| is_whole && !self.met.contains_key(&(known.section, known.row));
+        let stale: Vec<_> = KNOWN.iter().filter(is_stale).collect();
+        for Known { section, row, .. } in &stale {
+            println!("stale: no output differs any more by {section}: {row}");
         }
         for different in &self.different {
             println!("different: {different}");

@@ -50,10 +50,7 @@ pub fn table(programs: &Programs, tests: &Path, client: &Client) -> anyhow::Resu
 
     let snapshot = tests.join("snapshots/movetables-running").display().to_string();
     let behind = Served::vtflow(programs, &["serve", "--snapshot", &snapshot])?;
-    let front = Served::vtflow(
-        programs,
-        &["serve", "--snapshot", &snapshot, "--allow-writes", "--forward-to", &behind.address],
-    )?;
+    let front = Served::vtflow(programs, &["serve", "--snapshot", &snapshot, "--allow-writes", "--forward-to", &behind.address])?;
     let file = tests.join("clients/commands-v24.txt").display().to_string();
     let mut seen: BTreeMap<String, Seen> = BTreeMap::new();
     for line in commands {
@@ -119,7 +116,8 @@ fn leaves(client: &Client, path: &[String]) -> anyhow::Result<Vec<Vec<String>>> 
     let args: Vec<String> = path.iter().cloned().chain(["--help".to_owned()]).collect();
     let help = client.run(None, &args)?.stdout;
     let list = help.lines().skip_while(|line| *line != "Available Commands:").skip(1).take_while(|line| !line.is_empty());
-    let names: Vec<&str> = list.filter_map(|line| line.split_whitespace().next()).filter(|n| !NOT_OF_VITESS.contains(n)).collect();
+    let names: Vec<&str> =
+        list.filter_map(|line| line.split_whitespace().next()).filter(|n| !NOT_OF_VITESS.contains(n)).collect();
     if names.is_empty() {
         return Ok(vec![path.to_vec()]);
     }

@@ -52,13 +52,24 @@ impl States {
     ///
     /// It is damaged.
     pub fn of(&self, from: &str) -> anyhow::Result<Option<Snapshot>> {
-        // A command that calls twice has the same state for both; the call of tablets knows more of it.
         let calls = self.calls.get(from).map(Vec::as_slice).unwrap_or_default();
-        let call = calls.iter().find(|call| call["tablets"].is_object()).or(calls.first());
-        call.map(|call| self.state(call).with_context(|| format!("the state of {from}"))).transpose()
+        let Some(call) = calls.iter().find(|call| call["tablets"].is_object()).or(calls.first()) else { return Ok(None) };
+        let mut call = call.clone();
+        // A command that asks several times has asked other tablets each time.
+        for (alias, tables) in calls.iter().filter_map(|call| call["tablets"].as_object()).flatten() {
+            if call["tablets"][alias].is_null() {
+                call["tablets"][alias] = tables.clone();
+            }
+        }
+        self.state(&call).map(Some).with_context(|| format!("the state of {from}"))
     }
 
-    fn state(&self, call: &Value) -> anyhow::Result<Snapshot> {
+    /// The state of a call as it is in `replay.jsonl`.
+    ///
+    /// # Errors
+    ///
+    /// It is damaged.
+    pub fn state(&self, call: &Value) -> anyhow::Result<Snapshot> {
         let topo = &self.value["topo"][text(&call["topo"])?];
         let base = self.bases.get(text(&topo[0])?);
         let mut snapshot = base.context("of a snapshot that is not a base")?.clone();

@@ -9,8 +9,9 @@ use tempfile::TempDir;
 use vtflow_embedded::Snapshot;
 
 use crate::{
+    client::Ran,
     http,
-    live::{Live, Programs, Served},
+    live::{Programs, Served},
     output::{Body, Output},
     process::{Process, free_port},
     report::{Report, Verdict},
@@ -41,15 +42,23 @@ impl VtAdmin {
         Ok(Self { address, _process: process, _dir: dir })
     }
 
-    /// One answer: the status stands in the exit code's place.
+    /// One answer: a status other than 200 stands in the exit code's place.
     fn ask(&self, method: &str, path: &str, body: &str) -> anyhow::Result<Output> {
         let (status, text) = http::send(&self.address, method, path, body)?;
         Ok(output(status, &text))
     }
 }
 
+/// An error's text stands where a client's would.
 fn output(status: u16, text: &str) -> Output {
-    let mut output = Output::of(&crate::client::Ran { exit: i32::from(status), stdout: text.to_owned(), stderr: String::new() });
+    let message =
+        serde_json::from_str::<Value>(text).ok().and_then(|answer| Some(answer["error"]["message"].as_str()?.to_owned()));
+    let exit = if status == 200 { 0 } else { i32::from(status) };
+    let ran = match message {
+        Some(stderr) => Ran { exit, stdout: String::new(), stderr },
+        None => Ran { exit, stdout: text.to_owned(), stderr: String::new() },
+    };
+    let mut output = Output::of(&ran);
     if let Body::Json(value) = &mut output.body {
         sort(value);
     }
@@ -123,22 +132,22 @@ pub fn compare_recorded(programs: &Programs, tests: &Path, states: &States, repo
     Ok(())
 }
 
-/// Asks two of them the same: one in front of vtflow, one in front of a vtctld. `keyspaces` and `workflows` are what there is:
-/// pairs of keyspace and name.
+/// Asks two of them the same: one in front of vtflow, one in front of a vtctld, whose addresses these are, ours first. `keyspaces`
+/// and `workflows` are what there is: pairs of keyspace and name. `place` is what the report calls the cluster.
 ///
 /// # Errors
 ///
 /// Something does not run.
 pub fn compare_live(
     programs: &Programs,
-    live: &Live,
-    name: &str,
+    (vtflow, vtctld): (&str, &str),
+    place: &str,
     keyspaces: &[String],
     workflows: &[(String, String)],
     report: &mut Report,
 ) -> anyhow::Result<()> {
-    let ours = VtAdmin::start(programs, &live.vtflow.address)?;
-    let theirs = VtAdmin::start(programs, &live.vtctld.address)?;
+    let ours = VtAdmin::start(programs, vtflow)?;
+    let theirs = VtAdmin::start(programs, vtctld)?;
     let mut asks: Vec<(String, String)> = [
         "keyspaces",
         "cells",
@@ -180,7 +189,7 @@ pub fn compare_live(
     for (path, body) in asks {
         let args = vec!["GET".to_owned(), path.clone(), body.clone()];
         let verdict = report.judge(ours.ask("GET", &path, &body)?, theirs.ask("GET", &path, &body)?);
-        report.add("vtadmin", &format!("vtctld, {name}"), &args, verdict);
+        report.add("vtadmin", place, &args, verdict);
     }
     Ok(())
 }

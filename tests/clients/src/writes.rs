@@ -78,6 +78,18 @@ const MIGRATION_STATE: &[&str] = &["OnlineDDL show --json {K} all", "GetKeyspace
 struct Side<'a> {
     writes: &'a Served,
     reads: &'a Served,
+    /// Where in etcd the topology is: a part of texts.
+    root: String,
+}
+
+impl Side<'_> {
+    fn run(&self, client: &Client, args: &[String], served: &Served) -> anyhow::Result<Output> {
+        let mut ran = client.run(Some(&served.address), args)?;
+        for text in [&mut ran.stdout, &mut ran.stderr] {
+            *text = text.replace(&self.root, "/vitess");
+        }
+        Ok(Output::of(&ran))
+    }
 }
 
 /// Runs all of it with one client. `reader`, v24, reads the states.
@@ -92,17 +104,16 @@ pub fn compare(
     (client, reader): (&Client, &Client),
     report: &mut Report,
 ) -> anyhow::Result<()> {
-    let start = |side: &str, name: &str, snapshot: Snapshot| {
-        Live::start(programs, runtime, etcd, &format!("/writes/{}/{name}/{side}", client.version), snapshot)
-    };
+    let root = |side: &str, name: &str| format!("/writes/{}/{name}/{side}", client.version);
+    let start = |side: &str, name: &str, snapshot: Snapshot| Live::start(programs, runtime, etcd, &root(side, name), snapshot);
     for (name, commands, state) in
         [("movetables-running", OF_WORKFLOWS, WORKFLOW_STATE), ("onlineddl-mixed", OF_MIGRATIONS, MIGRATION_STATE)]
     {
         let snapshot = Snapshot::load(&crate::live::snapshots().join(name))?;
         let (ours, theirs) = (start("vtflow", name, snapshot.clone())?, start("vtctld", name, snapshot)?);
         let names = names(reader, &ours.vtctld, "customer", ["move_big2", "sales_mat"])?;
-        let ours = Side { writes: &ours.vtflow, reads: &ours.vtctld };
-        let theirs = Side { writes: &theirs.vtctld, reads: &theirs.vtctld };
+        let ours = Side { writes: &ours.vtflow, reads: &ours.vtctld, root: root("vtflow", name) };
+        let theirs = Side { writes: &theirs.vtctld, reads: &theirs.vtctld, root: root("vtctld", name) };
         perform((client, reader), &ours, &theirs, (commands, state), &names, (&format!("writes, {name}"), report))?;
     }
 
@@ -110,9 +121,9 @@ pub fn compare(
     let now = Timestamp { seconds: i64::try_from(now.as_secs())?, nanos: 0 };
     let theirs = start("vtctld", "demo", generate::demo(now))?;
     let demo = Served::vtflow(programs, &["demo", "--serve", "--allow-writes"])?;
-    let ours = Side { writes: &demo, reads: &demo };
+    let ours = Side { writes: &demo, reads: &demo, root: "/vitess".to_owned() };
     let names = names(reader, &demo, "customer", ["move_big2", "sales_mat"])?;
-    let theirs = Side { writes: &theirs.vtctld, reads: &theirs.vtctld };
+    let theirs = Side { writes: &theirs.vtctld, reads: &theirs.vtctld, root: root("vtctld", "demo") };
     perform((client, reader), &ours, &theirs, (OF_WORKFLOWS, WORKFLOW_STATE), &names, ("writes, demo --serve", report))?;
     perform((client, reader), &ours, &theirs, (OF_MIGRATIONS, MIGRATION_STATE), &names, ("writes, demo --serve", report))
 }
@@ -146,23 +157,21 @@ fn perform(
     for command in commands.iter().filter(|command| !command.contains("{0}") || names.iter().any(|(key, _)| key == "{0}")) {
         let args = words(command);
         let mark = ours.writes.mark();
-        let our_run = client.run(Some(&ours.writes.address), &args)?;
-        let logged = ours.writes.logged(mark, 0);
-        if logged.is_empty() && our_run.exit != 0 {
+        let our_output = ours.run(client, &args, ours.writes)?;
+        if our_output.exit != 0 && ours.writes.logged(mark, 0).is_empty() {
             // The client has no such command or flag.
             continue;
         }
-        if ours.writes.logged(mark, 1).iter().any(|rpc| rpc.code == 12) {
+        if ours.writes.logged(mark, 1).iter().any(|rpc| rpc.code == UNIMPLEMENTED) {
             report.add(&client.version, place, &args, Verdict::Refused);
             continue;
         }
-        let their_run = client.run(Some(&theirs.writes.address), &args)?;
-        let verdict = report.judge(Output::of(&our_run), Output::of(&their_run));
-        report.add(&client.version, place, &args, verdict);
+        let their_output = theirs.run(client, &args, theirs.writes)?;
+        report.add(&client.version, place, &args, report.judge(our_output, their_output));
         for state in state {
             let state_args = words(state);
-            let [ours, theirs] = [ours.reads, theirs.reads].map(|served| reader.run(Some(&served.address), &state_args));
-            let [mut ours, mut theirs] = [Output::of(&ours?), Output::of(&theirs?)];
+            let [ours, theirs] = [ours, theirs].map(|side| side.run(reader, &state_args, side.reads));
+            let [mut ours, mut theirs] = [ours?, theirs?];
             [&mut ours, &mut theirs].into_iter().for_each(without_times);
             let verdict = report.judge(ours, theirs);
             report.add(&client.version, &format!("{place}: rows ({})", args.join(" ")), &state_args, verdict);
@@ -170,6 +179,9 @@ fn perform(
     }
     Ok(())
 }
+
+/// gRPC's code.
+const UNIMPLEMENTED: u32 = 12;
 
 /// Both clusters were written at moments of their own: that there is a time is compared.
 fn without_times(output: &mut Output) {
@@ -179,7 +191,15 @@ fn without_times(output: &mut Output) {
             return;
         }
         match value {
-            Value::Object(fields) => fields.values_mut().for_each(walk),
+            Value::Object(fields) => {
+                for (name, field) in fields.iter_mut() {
+                    if name == "vitess_liveness_indicator" && *field != "0" {
+                        *field = Value::from("a time");
+                    } else {
+                        walk(field);
+                    }
+                }
+            }
             Value::Array(items) => items.iter_mut().for_each(walk),
             _ => {}
         }
