@@ -5,6 +5,7 @@ mod faults;
 mod materialize;
 mod move_tables;
 mod online_ddl;
+mod reparent;
 mod reshard;
 mod vdiff;
 
@@ -24,6 +25,7 @@ pub(crate) const PARTS: &[Part] = &[
     Part { name: "move-tables", run: move_tables::run, is_first: false },
     Part { name: "materialize", run: materialize::run, is_first: false },
     Part { name: "vdiff", run: vdiff::run, is_first: false },
+    Part { name: "reparent", run: reparent::run, is_first: false },
     Part { name: "reshard", run: reshard::run, is_first: false },
     Part { name: "online-ddl", run: online_ddl::run, is_first: false },
     Part { name: "faults", run: faults::run, is_first: false },
