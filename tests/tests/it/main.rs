@@ -9,5 +9,6 @@ mod purity;
 mod recordings;
 mod replay;
 mod snapshots;
+mod switched;
 mod throttler;
 mod writes;
