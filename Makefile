@@ -5,9 +5,10 @@ TARGET = $${CARGO_TARGET_DIR:-target}
 
 # Debian's packages, each that is needed: they are installed without what they only recommend.
 PACKAGES = ca-certificates gcc libc6-dev protobuf-compiler libprotobuf-dev
+CLUSTER_PACKAGES = debian-archive-keyring etcd-server mariadb-client-core util-linux
 TEST_PACKAGES = bsdutils chromium chromium-driver etcd-server mariadb-server openssl procps
 
-.PHONY: run test dist fresh web component quick check lint clippy bench bench-serve clients size deny setup setup-tests clean
+.PHONY: run test cluster dist fresh web component quick check lint clippy bench bench-serve clients size deny setup setup-tests clean
 
 ## Sets up, builds and shows the demo cluster's workflows and the plan behind them.
 run: setup
@@ -26,6 +27,17 @@ test: setup-tests
 	$(CARGO) run --quiet --bin xtask -- layers web component size
 	$(MAKE) --no-print-directory clippy
 	$(CARGO) test --workspace --quiet
+
+## A real Vitess cluster, with Debian's MySQL, driven through its workflows with vtflow beside vtctld: needs Go, 2 GB of disk
+## for Vitess's programs and 4 GB of memory. PARTS names some of its parts.
+cluster:
+	@sh .ci/setup $(PACKAGES) $(CLUSTER_PACKAGES)
+	@sh .ci/check
+	@sh .ci/clients v24
+	@sh tests/cluster/mysql-root $(TARGET)/cluster/mysql
+	$(CARGO) run --quiet --bin xtask -- web component
+	$(CARGO) build --bin vtflow --bin vtflow-cluster
+	$(TARGET)/debug/vtflow-cluster suite $(PARTS)
 
 ## The program that people install, with the page and the component in it: target/dist/vtflow.
 dist: setup

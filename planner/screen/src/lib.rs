@@ -49,8 +49,8 @@ pub use topology::{
     KeyspaceLine, ShardLine, TabletLine, keyspace_names, keyspace_table, keyspaces, shard_table, shards, tablet_table, tablets,
 };
 pub use vdiff::{
-    VDiffLine, VDiffShard, VDiffSummary, VDiffTable, vdiff_is_under_way, vdiff_list, vdiff_list_table, vdiff_summary,
-    vdiff_tables,
+    VDiffLine, VDiffReports, VDiffShard, VDiffSummary, VDiffTable, vdiff_is_under_way, vdiff_list, vdiff_list_table,
+    vdiff_summary, vdiff_tables,
 };
 pub use words::{duration, visible_name};
 pub use workflows::{WorkflowLine, source_keyspaces, workflow_table, workflows, workflows_of, workflows_with};
