@@ -9,8 +9,8 @@ use crate::{
     limits,
     operation::{Asks, Operation},
     ops::{
-        diagnose::Diagnose, get_version::GetVersion, get_workflows::GetWorkflows, legacy, schema_migrations::SchemaMigrations, snapshot::Snapshot,
-        topology, vdiff_show::VDiffShow, vexec::VExec, workflow_status::WorkflowStatus,
+        diagnose::Diagnose, get_version::GetVersion, get_workflows::GetWorkflows, legacy, schema_migrations::SchemaMigrations,
+        snapshot::Snapshot, topology, vdiff_show::VDiffShow, vexec::VExec, workflow_status::WorkflowStatus,
     },
     proto::vtctldata::{
         CancelSchemaMigrationRequest, GetSchemaMigrationsRequest, GetTopologyPathRequest, WorkflowDeleteRequest,

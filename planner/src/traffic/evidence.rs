@@ -242,6 +242,9 @@ impl Side {
     /// The streams of a workflow that are known, in the order of shards.
     pub fn streams_of(&self, workflow: &str) -> Vec<(&str, &Stream)> {
         let known = self.shards.iter().filter_map(|(name, shard)| Some((name.as_str(), shard.streams.known()?)));
-        known.flat_map(|(name, streams)| streams.iter().map(move |it| (name, it))).filter(|(_, it)| it.workflow == workflow).collect()
+        known
+            .flat_map(|(name, streams)| streams.iter().map(move |it| (name, it)))
+            .filter(|(_, it)| it.workflow == workflow)
+            .collect()
     }
 }

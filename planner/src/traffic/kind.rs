@@ -22,8 +22,7 @@ pub enum Kind {
 impl Kind {
     /// By its streams. `sources` and `targets`: the names of the shards on both sides.
     pub(crate) fn of(stream: &Described<'_>, sources: &[&str], targets: &[&str]) -> Self {
-        let is_tables =
-            stream.source_keyspace != stream.target_keyspace || sources.iter().any(|shard| targets.contains(shard));
+        let is_tables = stream.source_keyspace != stream.target_keyspace || sources.iter().any(|shard| targets.contains(shard));
         if stream.is_external || stream.workflow_type == Type::Migrate.as_str_name() {
             Self::Migrate
         } else if !is_tables {

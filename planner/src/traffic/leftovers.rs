@@ -110,7 +110,10 @@ impl Cluster {
                 None => vec![format!("keyspace {name} was not read")],
             };
             is_known &= why.is_empty();
-            unknown.0.extend(why.into_iter().map(|why| format!("whether {what} between {} and {} belong to a workflow: {why}", pair.0, pair.1)));
+            unknown.0.extend(
+                why.into_iter()
+                    .map(|why| format!("whether {what} between {} and {} belong to a workflow: {why}", pair.0, pair.1)),
+            );
         }
         is_known
     }
@@ -135,7 +138,8 @@ impl Cluster {
         let mut between: BTreeMap<Pair, BTreeSet<String>> = BTreeMap::new();
         for (key, to) in keys {
             let (from, table) = parts(key);
-            for (keyspace, _) in to.iter().map(|to| parts(to)).filter(|(to, _)| !from.is_empty() && !to.is_empty() && *to != from) {
+            for (keyspace, _) in to.iter().map(|to| parts(to)).filter(|(to, _)| !from.is_empty() && !to.is_empty() && *to != from)
+            {
                 between.entry(pair(from, keyspace)).or_default().insert(table.to_owned());
             }
         }
@@ -156,9 +160,15 @@ impl Cluster {
             let own: Vec<(&String, &Vec<String>)> = own.collect();
             let gone = [&keyspaces.0, &keyspaces.1].into_iter().find(|name| self.lacks(name));
             let hurts = match (gone, mechanism) {
-                (Some(gone), _) => format!("queries of {} fail where they lead to {gone}: there is no such keyspace", listed(&left)),
-                (None, M::LeftoverMirrorRules) => format!("reads of {} are sent twice; the copies may fail, which nobody sees", listed(&left)),
-                (None, _) => format!("queries of {} go where these rules lead, which no workflow keeps up to date", listed(&left)),
+                (Some(gone), _) => {
+                    format!("queries of {} fail where they lead to {gone}: there is no such keyspace", listed(&left))
+                }
+                (None, M::LeftoverMirrorRules) => {
+                    format!("reads of {} are sent twice; the copies may fail, which nobody sees", listed(&left))
+                }
+                (None, _) => {
+                    format!("queries of {} go where these rules lead, which no workflow keeps up to date", listed(&left))
+                }
             };
             let places = own.iter().map(|(key, to)| format!("{key} -> {}", to.join(", ")));
             let rules = own.iter().map(|(key, _)| ((*key).clone(), Vec::new())).collect();
@@ -178,7 +188,11 @@ impl Cluster {
         let mut between: BTreeMap<Pair, Vec<(&String, &String)>> = BTreeMap::new();
         for (key, to) in keys.iter().filter_map(|(key, to)| Some((key, to.first()?))) {
             // A shard's name has no dot, and a keyspace's none that would be taken for one: the last one splits.
-            let from = if kind == Kind::Partial { key.rsplit_once('.').map_or("", |(from, _)| from) } else { key.split('@').next().unwrap_or_default() };
+            let from = if kind == Kind::Partial {
+                key.rsplit_once('.').map_or("", |(from, _)| from)
+            } else {
+                key.split('@').next().unwrap_or_default()
+            };
             if from != to {
                 between.entry(pair(from, to)).or_default().push((key, to));
             }
@@ -188,7 +202,10 @@ impl Cluster {
             if self.between(&keyspaces).iter().any(|it| it.kind == kind) || !self.are_known(&keyspaces, "rules", unknown) {
                 continue;
             }
-            let hurts = format!("queries of {} and {} go where these rules lead, which no workflow keeps up to date", keyspaces.0, keyspaces.1);
+            let hurts = format!(
+                "queries of {} and {} go where these rules lead, which no workflow keeps up to date",
+                keyspaces.0, keyspaces.1
+            );
             let places = rules.iter().map(|(key, to)| format!("{key} -> {to}"));
             let gone = rules.iter().map(|(key, _)| ((*key).clone(), Vec::new())).collect();
             found.push(Deviation::new(M::LeftoverShardRules, hurts).at(places).by(repair::in_place(self.without(record, gone))));
@@ -210,7 +227,13 @@ impl Cluster {
             }
             places.push(format!("{name}/{shard} denies {}", listed(&left)));
             tables.extend(left.iter().cloned());
-            actions.push(Action::DenyTables { keyspace: name.into(), shard: shard.clone(), tables: left, deny: false, allow_reads: false });
+            actions.push(Action::DenyTables {
+                keyspace: name.into(),
+                shard: shard.clone(),
+                tables: left,
+                deny: false,
+                allow_reads: false,
+            });
         }
         if tables.is_empty() {
             return None;
@@ -230,7 +253,8 @@ impl Cluster {
         for (name, cell) in unknown.of(&self.cells, || "cell".into()).into_iter().flatten() {
             match cell.keyspaces.get(keyspace) {
                 Some(Piece::Known(served)) => {
-                    places.extend(partition::faults(served).into_iter().map(|fault| format!("{keyspace} in cell {name}: {fault}")));
+                    places
+                        .extend(partition::faults(served).into_iter().map(|fault| format!("{keyspace} in cell {name}: {fault}")));
                 }
                 Some(Piece::Unknown(why)) => drop(unknown.0.insert(why.clone())),
                 // Whoever needs one there says so.

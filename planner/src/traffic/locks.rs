@@ -131,7 +131,10 @@ mod tests {
     fn a_switch_that_holds_nothing_else_for_long_is_gone() {
         let text = br#"{"Action": "WorkflowSwitchTraffic", "HostName": "vm", "UserName": "vt", "Time": "2026-11-29T02:28:28Z", "Status": "Running"}"#;
         let named = read("internal/named_locks/customer/c2c/locks/7587899226436880638", text);
-        assert_eq!((named.holder.as_str(), named.since, named.directory()), ("vt@vm", 1_795_919_308, "internal/named_locks/customer/c2c"));
+        assert_eq!(
+            (named.holder.as_str(), named.since, named.directory()),
+            ("vt@vm", 1_795_919_308, "internal/named_locks/customer/c2c")
+        );
         let keyspace = read("keyspaces/customer/locks/1", text);
         let other = Lock { action: "WorkflowDelete".into(), ..named.clone() };
         let unread = read("internal/named_locks/customer/c2c/locks/1", b"\xff");

@@ -73,7 +73,8 @@ impl<'a> Facts<'a> {
         let mut unknown = Unknown(evidence.unclear.clone());
         unknown.0.extend(evidence.changed.iter().map(|record| format!("{record} was changed while it was read")));
         let (forward, reverse) = (evidence.forward_streams(), evidence.reverse_streams());
-        let mut facts = Self { evidence, forward, reverse, writes: None, closed: None, journals: None, unknown: Unknown::default() };
+        let mut facts =
+            Self { evidence, forward, reverse, writes: None, closed: None, journals: None, unknown: Unknown::default() };
         // Streams of a shard whose record is gone are gone, too.
         let shards = |side: &'a Side| side.shards.iter().map(|(name, shard)| (side.keyspace.as_str(), name, shard));
         let sources = shards(&evidence.source).filter(|(.., shard)| !shard.record.is_missing());
@@ -122,7 +123,9 @@ impl<'a> Facts<'a> {
     /// Whether records of source shards are gone while forward streams are there.
     pub(crate) fn lacks_source_shards(&self) -> bool {
         let evidence = self.evidence;
-        evidence.kind == Kind::Reshard && !self.forward.is_empty() && evidence.source.shards.values().any(|it| it.record.is_missing())
+        evidence.kind == Kind::Reshard
+            && !self.forward.is_empty()
+            && evidence.source.shards.values().any(|it| it.record.is_missing())
     }
 
     /// Whether a deletion seems to have been here.
@@ -164,8 +167,12 @@ impl<'a> Facts<'a> {
         let has_journal = self.has_journal() && !self.has_old_journal();
         match (self.frozen(), self.writes, has_journal) {
             (Share::All, Some(Way::Target), _) => Phase::WritesSwitched,
-            (Share::None, Some(Way::Target | Way::Source), true) | (Share::Some, Some(Way::Target), _) => Phase::StoppedAfterJournal,
-            (Share::None | Share::Some, Some(Way::Split), true) if self.evidence.kind == Kind::Reshard => Phase::StoppedAfterJournal,
+            (Share::None, Some(Way::Target | Way::Source), true) | (Share::Some, Some(Way::Target), _) => {
+                Phase::StoppedAfterJournal
+            }
+            (Share::None | Share::Some, Some(Way::Split), true) if self.evidence.kind == Kind::Reshard => {
+                Phase::StoppedAfterJournal
+            }
             (Share::None, Some(Way::Source), false) => self.before_journal(),
             _ => Phase::Contradictory,
         }

@@ -52,7 +52,10 @@ fn flags_mixed(facts: &Facts<'_>) -> Deviation {
         side.shards.iter().filter_map(of).collect::<Vec<_>>()
     };
     let hurts = format!("writes to {}: vtgates still send them to shards that are closed", evidence.moved());
-    let deviation = Deviation::new(M::ServingFlagsMixed, hurts).since(evidence.since()).at(places(&evidence.source)).at(places(&evidence.target));
+    let deviation = Deviation::new(M::ServingFlagsMixed, hurts)
+        .since(evidence.since())
+        .at(places(&evidence.source))
+        .at(places(&evidence.target));
     // Without a journal nobody's switch did this: which side has the data is for people to say.
     if facts.has_journal() { deviation.rerun(Rerun::HealsAtAnyLag).by(repair::rerun(true)) } else { deviation }
 }
@@ -103,7 +106,8 @@ fn other_streams(facts: &Facts<'_>) -> Vec<Deviation> {
     if !held.is_empty() && is_before && facts.writes == Some(Way::Source) {
         let hurts = format!("{} stand still; a switch is refused: cannot migrate until all streams are running", names(&held));
         let run = streams(&evidence.source, Change::Run, |_, it| it.is_held_for_cutover());
-        let deviation = Deviation::new(M::SourceStreamsStopped, hurts).at(of_streams(&evidence.source, &held)).since(evidence.since());
+        let deviation =
+            Deviation::new(M::SourceStreamsStopped, hurts).at(of_streams(&evidence.source, &held)).since(evidence.since());
         found.push(deviation.by(repair::back([run])));
     }
     if still.is_empty() {
@@ -119,7 +123,9 @@ fn other_streams(facts: &Facts<'_>) -> Vec<Deviation> {
         let original = streams(&evidence.source, Change::Delete, |_, it| copied.contains(&it.workflow));
         let actions = [original, streams(&evidence.target, Change::Run, is_copy)].concat();
         let by_hand = repair::Repair { direction: repair::Direction::Forward, actions };
-        found.push(Deviation::new(M::StreamCopiesStopped, hurts).at(at).rerun(Rerun::HealsAtAnyLag).by(repair::rerun(true)).by(by_hand));
+        found.push(
+            Deviation::new(M::StreamCopiesStopped, hurts).at(at).rerun(Rerun::HealsAtAnyLag).by(repair::rerun(true)).by(by_hand),
+        );
     }
     found
 }
@@ -147,7 +153,11 @@ fn served(facts: &Facts<'_>, unknown: &mut Unknown) -> Vec<Deviation> {
         }
     }
     if !behind.is_empty() {
-        let hurts = format!("vtgates of {} send writes to {} to shards whose primaries do not serve", listed(behind.iter().copied()), evidence.moved());
+        let hurts = format!(
+            "vtgates of {} send writes to {} to shards whose primaries do not serve",
+            listed(behind.iter().copied()),
+            evidence.moved()
+        );
         let places = behind.iter().map(|cell| format!("SrvKeyspace of {} in cell {cell}", evidence.target.keyspace));
         let deviation = Deviation::new(M::CellServesOldShards, hurts).at(places);
         found.push(if facts.has_journal() { deviation.rerun(Rerun::HealsAtAnyLag).by(repair::rerun(true)) } else { deviation });
@@ -161,7 +171,9 @@ fn served(facts: &Facts<'_>, unknown: &mut Unknown) -> Vec<Deviation> {
         let types: BTreeSet<String> = closed.iter().map(|(of, ..)| type_name(*of)).collect();
         let shards: BTreeSet<String> = closed.iter().map(|(_, shard, _)| shard.clone()).collect();
         let hurts = format!("{} reads of {} fail from the moment their tablets read it", listed(&types), listed(&shards));
-        let places = closed.iter().map(|(of, shard, cell)| format!("{}/{shard} {} in cell {cell}", evidence.target.keyspace, type_name(*of)));
+        let places = closed
+            .iter()
+            .map(|(of, shard, cell)| format!("{}/{shard} {} in cell {cell}", evidence.target.keyspace, type_name(*of)));
         found.push(Deviation::new(M::ServedShardsClosed, hurts).at(places).rerun(Rerun::Heals).by(repair::rerun(false)));
     }
     found

@@ -28,7 +28,8 @@ pub(crate) fn deviations(facts: &Facts<'_>) -> Vec<Deviation> {
         let run = streams(&facts.evidence.target, Change::Run, |_, it| it.workflow == facts.evidence.workflow);
         let hurts = "nobody's traffic; nothing is copied any more, and tables of the target may be gone";
         let again = Repair { direction: Direction::Forward, actions: vec![Action::RunAgain { at_any_lag: false }] };
-        found.push(Deviation::new(M::DeletionInterrupted, hurts).at(places).rerun(Rerun::Heals).by(again).by(repair::back([run])));
+        found
+            .push(Deviation::new(M::DeletionInterrupted, hurts).at(places).rerun(Rerun::Heals).by(again).by(repair::back([run])));
     }
     found
 }
@@ -83,7 +84,9 @@ fn half_done(facts: &Facts<'_>) -> Vec<Deviation> {
     let moved = evidence.moved();
     let (to, since) = (&evidence.target.keyspace, evidence.since());
     let refused = match evidence.kind {
-        Kind::Reshard => format!("writes to {moved} are refused: its primaries stop serving when they read it, and the target shards do not serve"),
+        Kind::Reshard => format!(
+            "writes to {moved} are refused: its primaries stop serving when they read it, and the target shards do not serve"
+        ),
         _ => format!("writes to {moved} are refused: {} denies them, and nothing leads them to {to}", evidence.source.keyspace),
     };
     let part = if closed == Share::Some { " (in part)" } else { "" };
@@ -96,12 +99,14 @@ fn half_done(facts: &Facts<'_>) -> Vec<Deviation> {
     if facts.has_old_journal() {
         let hurts = "nobody now; the next switch would take it for its own and skip what it must do";
         let places = evidence.source.shards.iter().filter(|(_, shard)| shard.journals.known().is_some_and(|it| !it.is_empty()));
-        let places = places.map(|(name, shard)| format!("{}/{name} {} _vt.resharding_journal", evidence.source.keyspace, shard.tablet));
+        let places =
+            places.map(|(name, shard)| format!("{}/{name} {} _vt.resharding_journal", evidence.source.keyspace, shard.tablet));
         return vec![Deviation::new(M::JournalOfPreviousRun, hurts).at(places)];
     }
     if journals != Share::None {
         let mechanism = if journals == Share::All { M::JournalWithoutRouting } else { M::JournalOnSomeSources };
-        let hurts = if closed == Share::None { format!("{moved}: writes still go to the source, and are not copied") } else { refused };
+        let hurts =
+            if closed == Share::None { format!("{moved}: writes still go to the source, and are not copied") } else { refused };
         let deviation = Deviation::new(mechanism, hurts).since(since).at(closed_places(facts));
         return vec![deviation.rerun(Rerun::HealsAtAnyLag).by(repair::rerun(true))];
     }
@@ -130,11 +135,18 @@ fn before_journal(facts: &Facts<'_>, closed: Share, refused: &str, since: i64) -
         if has_stopped {
             let hurts = "nobody's traffic; the target falls behind, for nothing is copied";
             let places = of_streams(&evidence.target, &facts.forward);
-            found.push(Deviation::new(M::StreamsStoppedForCutover, hurts).at(places).since(since).rerun(Rerun::HealsLater).by(repair::back([run])));
+            found.push(
+                Deviation::new(M::StreamsStoppedForCutover, hurts)
+                    .at(places)
+                    .since(since)
+                    .rerun(Rerun::HealsLater)
+                    .by(repair::back([run])),
+            );
         }
         if has_reverse {
             let places = of_streams(&evidence.source, &facts.reverse);
-            let left = Deviation::new(M::ReverseLeftByUndo, "nobody: they stand still, and the next switch makes them anew").at(places);
+            let left =
+                Deviation::new(M::ReverseLeftByUndo, "nobody: they stand still, and the next switch makes them anew").at(places);
             found.push(left.rerun(Rerun::Heals).by(repair::in_place(delete)));
         }
         return found;
@@ -159,7 +171,8 @@ fn before_journal(facts: &Facts<'_>, closed: Share, refused: &str, since: i64) -
 fn directions(facts: &Facts<'_>) -> Vec<Deviation> {
     let evidence = facts.evidence;
     let mut found = Vec::new();
-    let is_working = |streams: &[(&str, &super::evidence::Stream)]| streams.iter().any(|(_, it)| it.state == StreamState::Working);
+    let is_working =
+        |streams: &[(&str, &super::evidence::Stream)]| streams.iter().any(|(_, it)| it.state == StreamState::Working);
     let (forward, reverse) = (evidence.workflow.as_str(), evidence.reverse());
     let places = || {
         let forward = of_streams(&evidence.target, &facts.forward);
@@ -179,23 +192,34 @@ fn directions(facts: &Facts<'_>) -> Vec<Deviation> {
         let hurts = "no direction copies, and every switch is refused: somebody has to say which side has the data";
         found.push(Deviation::new(M::BothDirectionsFrozen, hurts).at(places()));
     } else if frozen != Share::None && facts.writes == Some(Way::Source) {
-        let hurts = format!("writes to {} are not copied to {}; a switch is refused: workflow is frozen", evidence.moved(), evidence.target.keyspace);
+        let hurts = format!(
+            "writes to {} are not copied to {}; a switch is refused: workflow is frozen",
+            evidence.moved(),
+            evidence.target.keyspace
+        );
         let route = if facts.closed == Some(Share::All) { super::tables::route_to_target(evidence) } else { Vec::new() };
         let forward = Repair { direction: Direction::Forward, actions: route };
-        found.push(Deviation::new(M::FrozenButRoutedToSource, hurts).at(of_streams(&evidence.target, &facts.forward)).by(forward));
+        found
+            .push(Deviation::new(M::FrozenButRoutedToSource, hurts).at(of_streams(&evidence.target, &facts.forward)).by(forward));
     }
     if facts.forward.is_empty() && !facts.reverse.is_empty() && no_unknown_streams(facts) {
         let at = of_streams(&evidence.source, &facts.reverse);
         found.push(if back_frozen == Share::None {
-            let hurts = format!("{forward} can be neither completed nor cancelled: it has no streams in {}", evidence.target.keyspace);
+            let hurts =
+                format!("{forward} can be neither completed nor cancelled: it has no streams in {}", evidence.target.keyspace);
             Deviation::new(M::ReverseWithoutForward, hurts).at(at)
         } else {
             let delete = streams(&evidence.source, Change::Delete, |_, it| it.workflow == reverse);
             Deviation::new(M::ReverseLeftFrozen, "nobody: they stand still").at(at).by(repair::in_place(delete))
         });
     }
-    if facts.frozen() == Share::None && facts.writes == Some(Way::Target) && facts.journals == Some(Share::None) && !facts.forward.is_empty() {
-        let hurts = format!("writes to {} reach {} while the streams write there, too", evidence.moved(), evidence.target.keyspace);
+    if facts.frozen() == Share::None
+        && facts.writes == Some(Way::Target)
+        && facts.journals == Some(Share::None)
+        && !facts.forward.is_empty()
+    {
+        let hurts =
+            format!("writes to {} reach {} while the streams write there, too", evidence.moved(), evidence.target.keyspace);
         found.push(Deviation::new(M::RoutedWithoutSwitch, hurts).at(of_streams(&evidence.target, &facts.forward)));
     }
     if facts.writes == Some(Way::Split) && evidence.kind != Kind::Reshard {

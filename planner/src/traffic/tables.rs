@@ -25,8 +25,15 @@ pub(crate) fn deviations(facts: &Facts<'_>, unknown: &mut Unknown) -> Vec<Deviat
         found.extend(writes_served(facts, keys, &served));
         found.extend(reads_served(evidence, keys, &served));
         for of in READS.into_iter().filter(|of| evidence.way(keys, *of) == Way::Split) {
-            let hurts = format!("reads of {} on {} tablets go to both keyspaces, some here and some there", evidence.moved(), type_name(of));
-            found.push(Deviation::new(M::RoutedDifferentWays, hurts).at(evidence.own_keys(of).into_iter().filter(|key| keys.contains_key(key))));
+            let hurts = format!(
+                "reads of {} on {} tablets go to both keyspaces, some here and some there",
+                evidence.moved(),
+                type_name(of)
+            );
+            found.push(
+                Deviation::new(M::RoutedDifferentWays, hurts)
+                    .at(evidence.own_keys(of).into_iter().filter(|key| keys.contains_key(key))),
+            );
         }
     }
     if facts.writes == Some(Way::Target) {
@@ -40,7 +47,11 @@ pub(crate) fn deviations(facts: &Facts<'_>, unknown: &mut Unknown) -> Vec<Deviat
         }
         let is_open = matches!(facts.closed, Some(Share::None | Share::Some));
         if is_open && !facts.forward.is_empty() && facts.has_journal() {
-            let hurts = format!("who connects to {} itself can still write {}; that is lost to the target", evidence.source.keyspace, listed(&evidence.tables));
+            let hurts = format!(
+                "who connects to {} itself can still write {}; that is lost to the target",
+                evidence.source.keyspace,
+                listed(&evidence.tables)
+            );
             let repair = repair::in_place(repair::deny(evidence, &evidence.source, true, false));
             let places = evidence.source.shards.keys().map(|shard| format!("{}/{shard}", evidence.source.keyspace));
             found.push(Deviation::new(M::SourceOpen, hurts).at(places).by(repair));
@@ -49,7 +60,8 @@ pub(crate) fn deviations(facts: &Facts<'_>, unknown: &mut Unknown) -> Vec<Deviat
     found.extend(mirror(evidence, unknown));
     if !evidence.without_streams.is_empty() && facts.writes == Some(Way::Source) {
         let shards = listed(&evidence.without_streams);
-        let hurts = format!("every switch is refused: mismatched shards; nothing is copied to {} {shards}", evidence.target.keyspace);
+        let hurts =
+            format!("every switch is refused: mismatched shards; nothing is copied to {} {shards}", evidence.target.keyspace);
         let places = evidence.without_streams.iter().map(|shard| format!("{}/{shard}", evidence.target.keyspace));
         found.push(Deviation::new(M::StreamsOnSomeShards, hurts).at(places));
     }
@@ -87,7 +99,11 @@ fn writes_served(facts: &Facts<'_>, keys: &Keys, served: &BTreeMap<&String, &Key
     if cells.is_empty() {
         return None;
     }
-    let hurts = format!("vtgates of {} send writes to {} where the rules no longer lead", listed(cells.iter().copied()), evidence.moved());
+    let hurts = format!(
+        "vtgates of {} send writes to {} where the rules no longer lead",
+        listed(cells.iter().copied()),
+        evidence.moved()
+    );
     let closed = match facts.writes {
         Some(Way::Target) if facts.closed == Some(Share::All) => ": they are refused there",
         _ => "",
@@ -150,7 +166,8 @@ pub(crate) fn route_to_target(evidence: &Evidence) -> Vec<Action> {
             evidence.tables.iter().flat_map(of_table).collect()
         }
         Kind::Partial => {
-            let of_shard = |shard: &String| [(format!("{source}.{shard}"), vec![target.clone()]), (format!("{target}.{shard}"), Vec::new())];
+            let of_shard =
+                |shard: &String| [(format!("{source}.{shard}"), vec![target.clone()]), (format!("{target}.{shard}"), Vec::new())];
             evidence.source.shards.keys().flat_map(of_shard).collect()
         }
         Kind::MultiTenant => vec![(source.clone(), vec![target.clone()])],
@@ -181,14 +198,17 @@ fn mirror(evidence: &Evidence, unknown: &mut Unknown) -> Option<Deviation> {
     }
     let keys = unknown.or(&evidence.rules.mirror, &NO_KEYS)?;
     let (source, target) = (&evidence.source.keyspace, &evidence.target.keyspace);
-    let leads = |table: &String, of| keys.get(&format!("{source}.{table}{}", routing::suffix(of))).is_some_and(|to| to.contains(&format!("{target}.{table}")));
+    let leads = |table: &String, of| {
+        keys.get(&format!("{source}.{table}{}", routing::suffix(of))).is_some_and(|to| to.contains(&format!("{target}.{table}")))
+    };
     let of = [TabletType::Primary, TabletType::Replica, TabletType::Rdonly];
     let is_mirrored = evidence.tables.iter().any(|table| of.iter().any(|of| leads(table, *of)));
     // Only a list of denied tables can be one that may be read.
     let mut readable = Vec::new();
     for (name, shard) in &evidence.target.shards {
         let record = unknown.of(&shard.record, || format!("record of shard {target}/{name}"))?;
-        let control = denial(&record.tablet_controls).filter(|it| it.denied_tables.iter().any(|table| evidence.tables.contains(table)));
+        let control =
+            denial(&record.tablet_controls).filter(|it| it.denied_tables.iter().any(|table| evidence.tables.contains(table)));
         readable.extend(control.map(|control| (name, control.allow_reads)));
     }
     let wrong: Vec<&String> = readable.iter().filter(|(_, may)| *may != is_mirrored).map(|(name, _)| *name).collect();
@@ -202,5 +222,10 @@ fn mirror(evidence: &Evidence, unknown: &mut Unknown) -> Option<Deviation> {
     };
     let actions = repair::deny(evidence, &evidence.target, true, is_mirrored);
     let places = wrong.iter().map(|shard| format!("{target}/{shard}"));
-    Some(Deviation::new(mechanism, hurts).at(places).rerun(if is_mirrored { Rerun::Heals } else { Rerun::No }).by(repair::in_place(actions)))
+    Some(
+        Deviation::new(mechanism, hurts)
+            .at(places)
+            .rerun(if is_mirrored { Rerun::Heals } else { Rerun::No })
+            .by(repair::in_place(actions)),
+    )
 }

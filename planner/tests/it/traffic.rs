@@ -16,7 +16,9 @@ use vtflow_planner::{
         Phase,
         deviation::{Deviation, Mechanism as M, Rerun},
         diagnose,
-        evidence::{Cell, Cells, Evidence, Journal, Keys, Lock, Piece, Rules, ServedRules, ShardEvidence, Side, Stream, StreamState},
+        evidence::{
+            Cell, Cells, Evidence, Journal, Keys, Lock, Piece, Rules, ServedRules, ShardEvidence, Side, Stream, StreamState,
+        },
         journal::migration_id,
         kind::Kind,
         leftovers::{Cluster, Keyspace},
@@ -201,7 +203,10 @@ fn not_switched() -> Evidence {
         workflow: "c2c".into(),
         kind: Kind::Standard,
         source: side("commerce", vec![("-", shard(100, true, vec![]))]),
-        target: side("customer", vec![("-80", shard(200, true, vec![reads(7, "-")])), ("80-", shard(300, true, vec![reads(7, "-")]))]),
+        target: side(
+            "customer",
+            vec![("-80", shard(200, true, vec![reads(7, "-")])), ("80-", shard(300, true, vec![reads(7, "-")]))],
+        ),
         tables: TABLES.map(str::to_owned).into(),
         without_streams: BTreeSet::new(),
         rules: no_rules(),
@@ -250,8 +255,12 @@ fn reversed() -> Evidence {
     let mut evidence = not_switched();
     create_reverse(&mut evidence, StreamState::Stopped, "FROZEN");
     let mut keys = Keys::new();
-    ALL.map(|of| route(&mut keys, of, false));
-    TABLES.map(|table| keys.remove(&format!("commerce.{table}")));
+    for of in ALL {
+        route(&mut keys, of, false);
+    }
+    for table in TABLES {
+        keys.remove(&format!("commerce.{table}"));
+    }
     set_rules(&mut evidence, &keys);
     serve(&mut evidence, &["zone1", "zone2"], &keys);
     evidence
@@ -414,11 +423,19 @@ fn healthy() -> Vec<(&'static str, Evidence, Phase)> {
     vec![
         ("not switched", not_switched(), Phase::NotSwitched),
         ("of two shards", two_sources(not_switched()), Phase::NotSwitched),
-        ("without routing rules", with(not_switched(), |it| {
-            set_rules(it, &Keys::new());
-            serve(it, &["zone1", "zone2"], &Keys::new());
-        }), Phase::NotSwitched),
-        ("by an old release: the target denies nothing", with(not_switched(), |it| deny(&mut it.target, &[])), Phase::NotSwitched),
+        (
+            "without routing rules",
+            with(not_switched(), |it| {
+                set_rules(it, &Keys::new());
+                serve(it, &["zone1", "zone2"], &Keys::new());
+            }),
+            Phase::NotSwitched,
+        ),
+        (
+            "by an old release: the target denies nothing",
+            with(not_switched(), |it| deny(&mut it.target, &[])),
+            Phase::NotSwitched,
+        ),
         ("stopped by hand", with(not_switched(), |it| forward(it, |it| it.state = StreamState::Stopped)), Phase::NotSwitched),
         ("reads switched", reads_switched(), Phase::ReadsSwitched),
         ("writes switched", writes_switched(), Phase::WritesSwitched),
@@ -434,10 +451,14 @@ fn healthy() -> Vec<(&'static str, Evidence, Phase)> {
         ("reshard, writes", reshard_writes(), Phase::WritesSwitched),
         ("reshard, reversed", reshard_reversed(), Phase::Reversed),
         ("nothing left", with(not_switched(), |it| each(&mut it.target, "c2c", |it| it.workflow = "other".into())), Phase::Ended),
-        ("mirrored", with(not_switched(), |it| {
-            mirror(it);
-            allow_reads(it);
-        }), Phase::NotSwitched),
+        (
+            "mirrored",
+            with(not_switched(), |it| {
+                mirror(it);
+                allow_reads(it);
+            }),
+            Phase::NotSwitched,
+        ),
     ]
 }
 
@@ -466,7 +487,9 @@ fn broken() -> Vec<Case> {
     use Phase::{Contradictory, Ending, NotSwitched, ReadsSwitched, StoppedAfterJournal, StoppedBeforeJournal, WritesSwitched};
     let keys = |target: &[TabletType]| {
         let mut keys = Keys::new();
-        ALL.map(|of| route(&mut keys, of, target.contains(&of)));
+        for of in ALL {
+            route(&mut keys, of, target.contains(&of));
+        }
         keys
     };
     let unswitched = |mut evidence: Evidence| {
@@ -475,117 +498,300 @@ fn broken() -> Vec<Case> {
     };
     vec![
         ("T1", closed(), StoppedBeforeJournal, vec![(M::WritesClosed, Rerun::Heals, vec![Back, Forward])]),
-        ("T1 of one shard of two", with(two_sources(not_switched()), |it| {
-            let mut all = it.source.clone();
-            deny(&mut all, &TABLES);
-            it.source.shards.insert("-80".into(), all.shards["-80"].clone());
-        }), StoppedBeforeJournal, vec![(M::WritesClosed, Rerun::Heals, vec![Back, Forward])]),
-        ("T2", with(closed(), stop_for_cutover), StoppedBeforeJournal,
-            vec![(M::WritesClosedStreamsStopped, Rerun::HealsLater, vec![Back, Forward])]),
-        ("T3", before_journal(), StoppedBeforeJournal, vec![(M::WritesClosedReverseCreated, Rerun::HealsLater, vec![Back, Forward])]),
-        ("undone but for the streams", with(not_switched(), stop_for_cutover), StoppedBeforeJournal,
-            vec![(M::StreamsStoppedForCutover, Rerun::HealsLater, vec![Back])]),
-        ("undone but for the reverse", with(not_switched(), |it| create_reverse(it, StreamState::Stopped, "")), NotSwitched,
-            vec![(M::ReverseLeftByUndo, Rerun::Heals, vec![InPlace])]),
-        ("T4", with(two_sources(not_switched()), |it| {
-            deny(&mut it.source, &TABLES);
-            deny(&mut it.target, &[]);
-            stop_for_cutover(it);
-            create_reverse(it, StreamState::Stopped, "");
-            write_journals(it, 1);
-        }), StoppedAfterJournal, vec![(M::JournalOnSomeSources, Rerun::HealsAtAnyLag, vec![Forward])]),
-        ("T5", with(before_journal(), |it| write_journals(it, 1)), StoppedAfterJournal,
-            vec![(M::JournalWithoutRouting, Rerun::HealsAtAnyLag, vec![Forward])]),
-        ("an old journal", with(not_switched(), |it| write_journals(it, 1)), NotSwitched,
-            vec![(M::JournalOfPreviousRun, Rerun::No, vec![])]),
-        ("T6", with(writes_switched(), |it| serve(it, &["zone2"], &keys(&[TabletType::Replica, TabletType::Rdonly]))), WritesSwitched,
-            vec![(M::CellServesOldRouting, Rerun::Heals, vec![InPlace])]),
-        ("T7", with(writes_switched(), stop_for_cutover), StoppedAfterJournal,
-            vec![(M::ForwardNotFrozen, Rerun::Heals, vec![Forward, Forward])]),
-        ("T8", with(writes_switched(), |it| streams(&mut it.target, "80-")[0].message = "stopped for cutover".into()), StoppedAfterJournal,
-            vec![(M::ForwardPartlyFrozen, Rerun::No, vec![InPlace])]),
-        ("T9", with(writes_switched(), |it| deny(&mut it.target, &TABLES[..1])), WritesSwitched,
-            vec![(M::TargetDenied, Rerun::No, vec![InPlace])]),
-        ("an open source", with(writes_switched(), |it| deny(&mut it.source, &[])), WritesSwitched,
-            vec![(M::SourceOpen, Rerun::No, vec![InPlace])]),
-        ("T10", with(not_switched(), |it| set_rules(it, &keys(&[TabletType::Replica, TabletType::Rdonly]))), NotSwitched,
-            vec![(M::ReadRulesNotServed, Rerun::Heals, vec![Forward, Back])]),
-        ("T11", with(reads_switched(), |it| serve(it, &["zone2"], &keys(&[]))), ReadsSwitched,
-            vec![(M::ReadRulesServedInSomeCells, Rerun::Heals, vec![Forward])]),
-        ("tables here and there", with(not_switched(), |it| {
-            let mut keys = keys(&[]);
-            keys.insert("commerce.corder".into(), vec!["customer.corder".into()]);
-            set_rules(it, &keys);
-            serve(it, &["zone1", "zone2"], &keys);
-        }), Contradictory, vec![(M::RoutedDifferentWays, Rerun::No, vec![])]),
-        ("reads of tables here and there", with(not_switched(), |it| {
-            let mut keys = keys(&[]);
-            keys.insert("corder@rdonly".into(), vec!["customer.corder".into()]);
-            set_rules(it, &keys);
-            serve(it, &["zone1", "zone2"], &keys);
-        }), ReadsSwitched, vec![(M::RoutedDifferentWays, Rerun::No, vec![])]),
-        ("routed by hand", with(not_switched(), |it| {
-            ruled(it, &ALL);
-            deny(&mut it.target, &[]);
-        }), Contradictory, vec![(M::RoutedWithoutSwitch, Rerun::No, vec![])]),
-        ("T13 before", with(not_switched(), |it| create_reverse(it, StreamState::Working, "")), Contradictory,
-            vec![(M::BothDirectionsRunning, Rerun::No, vec![InPlace])]),
-        ("T13 after", with(writes_switched(), |it| forward(it, |it| (it.state, it.message) = (StreamState::Working, String::new()))),
+        (
+            "T1 of one shard of two",
+            with(two_sources(not_switched()), |it| {
+                let mut all = it.source.clone();
+                deny(&mut all, &TABLES);
+                it.source.shards.insert("-80".into(), all.shards["-80"].clone());
+            }),
+            StoppedBeforeJournal,
+            vec![(M::WritesClosed, Rerun::Heals, vec![Back, Forward])],
+        ),
+        (
+            "T2",
+            with(closed(), stop_for_cutover),
+            StoppedBeforeJournal,
+            vec![(M::WritesClosedStreamsStopped, Rerun::HealsLater, vec![Back, Forward])],
+        ),
+        (
+            "T3",
+            before_journal(),
+            StoppedBeforeJournal,
+            vec![(M::WritesClosedReverseCreated, Rerun::HealsLater, vec![Back, Forward])],
+        ),
+        (
+            "undone but for the streams",
+            with(not_switched(), stop_for_cutover),
+            StoppedBeforeJournal,
+            vec![(M::StreamsStoppedForCutover, Rerun::HealsLater, vec![Back])],
+        ),
+        (
+            "undone but for the reverse",
+            with(not_switched(), |it| create_reverse(it, StreamState::Stopped, "")),
+            NotSwitched,
+            vec![(M::ReverseLeftByUndo, Rerun::Heals, vec![InPlace])],
+        ),
+        (
+            "T4",
+            with(two_sources(not_switched()), |it| {
+                deny(&mut it.source, &TABLES);
+                deny(&mut it.target, &[]);
+                stop_for_cutover(it);
+                create_reverse(it, StreamState::Stopped, "");
+                write_journals(it, 1);
+            }),
             StoppedAfterJournal,
-            vec![(M::ForwardNotFrozen, Rerun::Heals, vec![Forward, Forward]), (M::BothDirectionsRunning, Rerun::No, vec![InPlace])]),
-        ("both frozen", with(writes_switched(), |it| reverse(it, |it| (it.state, it.message) = (StreamState::Stopped, "FROZEN".into()))),
-            WritesSwitched, vec![(M::BothDirectionsFrozen, Rerun::No, vec![])]),
+            vec![(M::JournalOnSomeSources, Rerun::HealsAtAnyLag, vec![Forward])],
+        ),
+        (
+            "T5",
+            with(before_journal(), |it| write_journals(it, 1)),
+            StoppedAfterJournal,
+            vec![(M::JournalWithoutRouting, Rerun::HealsAtAnyLag, vec![Forward])],
+        ),
+        (
+            "an old journal",
+            with(not_switched(), |it| write_journals(it, 1)),
+            NotSwitched,
+            vec![(M::JournalOfPreviousRun, Rerun::No, vec![])],
+        ),
+        (
+            "T6",
+            with(writes_switched(), |it| serve(it, &["zone2"], &keys(&[TabletType::Replica, TabletType::Rdonly]))),
+            WritesSwitched,
+            vec![(M::CellServesOldRouting, Rerun::Heals, vec![InPlace])],
+        ),
+        (
+            "T7",
+            with(writes_switched(), stop_for_cutover),
+            StoppedAfterJournal,
+            vec![(M::ForwardNotFrozen, Rerun::Heals, vec![Forward, Forward])],
+        ),
+        (
+            "T8",
+            with(writes_switched(), |it| streams(&mut it.target, "80-")[0].message = "stopped for cutover".into()),
+            StoppedAfterJournal,
+            vec![(M::ForwardPartlyFrozen, Rerun::No, vec![InPlace])],
+        ),
+        (
+            "T9",
+            with(writes_switched(), |it| deny(&mut it.target, &TABLES[..1])),
+            WritesSwitched,
+            vec![(M::TargetDenied, Rerun::No, vec![InPlace])],
+        ),
+        (
+            "an open source",
+            with(writes_switched(), |it| deny(&mut it.source, &[])),
+            WritesSwitched,
+            vec![(M::SourceOpen, Rerun::No, vec![InPlace])],
+        ),
+        (
+            "T10",
+            with(not_switched(), |it| set_rules(it, &keys(&[TabletType::Replica, TabletType::Rdonly]))),
+            NotSwitched,
+            vec![(M::ReadRulesNotServed, Rerun::Heals, vec![Forward, Back])],
+        ),
+        (
+            "T11",
+            with(reads_switched(), |it| serve(it, &["zone2"], &keys(&[]))),
+            ReadsSwitched,
+            vec![(M::ReadRulesServedInSomeCells, Rerun::Heals, vec![Forward])],
+        ),
+        (
+            "tables here and there",
+            with(not_switched(), |it| {
+                let mut keys = keys(&[]);
+                keys.insert("commerce.corder".into(), vec!["customer.corder".into()]);
+                set_rules(it, &keys);
+                serve(it, &["zone1", "zone2"], &keys);
+            }),
+            Contradictory,
+            vec![(M::RoutedDifferentWays, Rerun::No, vec![])],
+        ),
+        (
+            "reads of tables here and there",
+            with(not_switched(), |it| {
+                let mut keys = keys(&[]);
+                keys.insert("corder@rdonly".into(), vec!["customer.corder".into()]);
+                set_rules(it, &keys);
+                serve(it, &["zone1", "zone2"], &keys);
+            }),
+            ReadsSwitched,
+            vec![(M::RoutedDifferentWays, Rerun::No, vec![])],
+        ),
+        (
+            "routed by hand",
+            with(not_switched(), |it| {
+                ruled(it, &ALL);
+                deny(&mut it.target, &[]);
+            }),
+            Contradictory,
+            vec![(M::RoutedWithoutSwitch, Rerun::No, vec![])],
+        ),
+        (
+            "T13 before",
+            with(not_switched(), |it| create_reverse(it, StreamState::Working, "")),
+            Contradictory,
+            vec![(M::BothDirectionsRunning, Rerun::No, vec![InPlace])],
+        ),
+        (
+            "T13 after",
+            with(writes_switched(), |it| forward(it, |it| (it.state, it.message) = (StreamState::Working, String::new()))),
+            StoppedAfterJournal,
+            vec![
+                (M::ForwardNotFrozen, Rerun::Heals, vec![Forward, Forward]),
+                (M::BothDirectionsRunning, Rerun::No, vec![InPlace]),
+            ],
+        ),
+        (
+            "both frozen",
+            with(writes_switched(), |it| reverse(it, |it| (it.state, it.message) = (StreamState::Stopped, "FROZEN".into()))),
+            WritesSwitched,
+            vec![(M::BothDirectionsFrozen, Rerun::No, vec![])],
+        ),
         ("T14", unswitched(writes_switched()), Contradictory, vec![(M::FrozenButRoutedToSource, Rerun::No, vec![Forward])]),
-        ("T14 and written", with(unswitched(writes_switched()), |it| deny(&mut it.source, &[])), Contradictory,
-            vec![(M::FrozenButRoutedToSource, Rerun::No, vec![])]),
-        ("T15", with(writes_switched(), |it| streams_of(it, false)), WritesSwitched, vec![(M::ReverseWithoutForward, Rerun::No, vec![])]),
-        ("half cancelled", with(reversed(), |it| streams_of(it, false)), Ending, vec![(M::ReverseLeftFrozen, Rerun::No, vec![InPlace])]),
-        ("T17 readable", with(not_switched(), allow_reads), NotSwitched, vec![(M::DeniedTablesReadable, Rerun::No, vec![InPlace])]),
+        (
+            "T14 and written",
+            with(unswitched(writes_switched()), |it| deny(&mut it.source, &[])),
+            Contradictory,
+            vec![(M::FrozenButRoutedToSource, Rerun::No, vec![])],
+        ),
+        (
+            "T15",
+            with(writes_switched(), |it| streams_of(it, false)),
+            WritesSwitched,
+            vec![(M::ReverseWithoutForward, Rerun::No, vec![])],
+        ),
+        (
+            "half cancelled",
+            with(reversed(), |it| streams_of(it, false)),
+            Ending,
+            vec![(M::ReverseLeftFrozen, Rerun::No, vec![InPlace])],
+        ),
+        (
+            "T17 readable",
+            with(not_switched(), allow_reads),
+            NotSwitched,
+            vec![(M::DeniedTablesReadable, Rerun::No, vec![InPlace])],
+        ),
         ("T17 mirrored", with(not_switched(), mirror), NotSwitched, vec![(M::MirroredReadsDenied, Rerun::Heals, vec![InPlace])]),
-        ("T18", with(not_switched(), |it| it.locks = Piece::Known(vec![lock("internal/named_locks/customer/c2c/locks/1", 54_000)])),
-            NotSwitched, vec![(M::LockWithoutProcess, Rerun::No, vec![InPlace])]),
-        ("T19", with(writes_switched(), |it| drop(streams(&mut it.source, "-").pop())), WritesSwitched,
-            vec![(M::ReverseIncomplete, Rerun::No, vec![InPlace])]),
-        ("T20", with(writes_switched(), |it| reverse(it, |it| it.state = StreamState::Stopped)), WritesSwitched,
-            vec![(M::ReverseStopped, Rerun::No, vec![InPlace])]),
-        ("on some shards", with(not_switched(), |it| drop(it.without_streams.insert("c0-".into()))), NotSwitched,
-            vec![(M::StreamsOnSomeShards, Rerun::No, vec![])]),
-        ("S12", with(not_switched(), |it| forward(it, |it| {
-            (it.state, it.cells, it.has_tablet_types) = (StreamState::Stopped, String::new(), false);
-        })), Ending, vec![(M::DeletionInterrupted, Rerun::Heals, vec![Forward, Back])]),
+        (
+            "T18",
+            with(not_switched(), |it| it.locks = Piece::Known(vec![lock("internal/named_locks/customer/c2c/locks/1", 54_000)])),
+            NotSwitched,
+            vec![(M::LockWithoutProcess, Rerun::No, vec![InPlace])],
+        ),
+        (
+            "T19",
+            with(writes_switched(), |it| drop(streams(&mut it.source, "-").pop())),
+            WritesSwitched,
+            vec![(M::ReverseIncomplete, Rerun::No, vec![InPlace])],
+        ),
+        (
+            "T20",
+            with(writes_switched(), |it| reverse(it, |it| it.state = StreamState::Stopped)),
+            WritesSwitched,
+            vec![(M::ReverseStopped, Rerun::No, vec![InPlace])],
+        ),
+        (
+            "on some shards",
+            with(not_switched(), |it| it.without_streams = BTreeSet::from(["c0-".into()])),
+            NotSwitched,
+            vec![(M::StreamsOnSomeShards, Rerun::No, vec![])],
+        ),
+        (
+            "S12",
+            with(not_switched(), |it| {
+                forward(it, |it| {
+                    (it.state, it.cells, it.has_tablet_types) = (StreamState::Stopped, String::new(), false);
+                })
+            }),
+            Ending,
+            vec![(M::DeletionInterrupted, Rerun::Heals, vec![Forward, Back])],
+        ),
         ("S1", reshard_closed(), StoppedBeforeJournal, vec![(M::SourceShardsClosed, Rerun::Heals, vec![Back, Forward])]),
-        ("S2", with(reshard_closed(), |it| hold(it, StreamState::Stopped, "for cutover")), StoppedBeforeJournal,
-            vec![(M::SourceShardsClosed, Rerun::No, vec![Back]), (M::SourceStreamsStopped, Rerun::No, vec![Back])]),
-        ("S2 alone", with(reshard(), |it| hold(it, StreamState::Working, "synchronizing for cutover")), StoppedBeforeJournal,
-            vec![(M::SourceStreamsStopped, Rerun::No, vec![Back])]),
-        ("S3", with(reshard(), |it| take_along(it, StreamState::Stopped)), NotSwitched,
-            vec![(M::StreamCopiesLeft, Rerun::Heals, vec![Back])]),
-        ("S4", with(reshard_closed(), |it| {
-            stop_for_cutover(it);
-            create_reverse(it, StreamState::Stopped, "");
-            write_journals(it, 1);
-        }), StoppedAfterJournal, vec![(M::JournalWithoutRouting, Rerun::HealsAtAnyLag, vec![Forward])]),
-        ("S5", with(reshard_writes(), |it| {
-            stop_for_cutover(it);
-            set_serving(&mut it.target, false);
-        }), StoppedAfterJournal, vec![(M::ServingFlagsMixed, Rerun::HealsAtAnyLag, vec![Forward])]),
-        ("S6", with(reshard_writes(), |it| serve_shards(it, &["zone2"], all_of(&OLD))), WritesSwitched,
-            vec![(M::CellServesOldShards, Rerun::HealsAtAnyLag, vec![Forward])]),
-        ("S7", with(reshard_writes(), |it| {
-            each(&mut it.target, "mat2", |it| it.state = StreamState::Stopped);
-            streams(&mut it.source, "-80").push(stream(25, "mat2", ("commerce", "0"), StreamState::Stopped, "for cutover"));
-        }), WritesSwitched, vec![(M::StreamCopiesStopped, Rerun::HealsAtAnyLag, vec![Forward, Forward])]),
-        ("S8", with(reshard_writes(), |it| streams(&mut it.target, "-40")[0].message = "stopped for cutover".into()), StoppedAfterJournal,
-            vec![(M::ForwardPartlyFrozen, Rerun::No, vec![InPlace])]),
-        ("S9", with(reshard(), |it| {
-            let parts = [part(ALL[0], &OLD, &[]), part(ALL[1], &OLD, &[("-80", true)]), part(ALL[2], &OLD, &[])];
-            serve_shards(it, &["zone1"], parts);
-        }), NotSwitched, vec![(M::ServedShardsClosed, Rerun::Heals, vec![Forward])]),
-        ("S10", with(reshard(), |it| {
-            cells(it).get_mut("zone2").unwrap().keyspaces.insert("customer".into(), Piece::Missing);
-        }), Phase::Unknown(BTreeSet::new()), vec![(M::PartitionInvalid, Rerun::No, vec![])]),
-        ("S11", with(reshard_writes(), |it| it.source.shards.get_mut("-80").unwrap().record = Piece::Missing), Ending,
-            vec![(M::SourceShardsGone, Rerun::No, vec![InPlace])]),
+        (
+            "S2",
+            with(reshard_closed(), |it| hold(it, StreamState::Stopped, "for cutover")),
+            StoppedBeforeJournal,
+            vec![(M::SourceShardsClosed, Rerun::No, vec![Back]), (M::SourceStreamsStopped, Rerun::No, vec![Back])],
+        ),
+        (
+            "S2 alone",
+            with(reshard(), |it| hold(it, StreamState::Working, "synchronizing for cutover")),
+            StoppedBeforeJournal,
+            vec![(M::SourceStreamsStopped, Rerun::No, vec![Back])],
+        ),
+        (
+            "S3",
+            with(reshard(), |it| take_along(it, StreamState::Stopped)),
+            NotSwitched,
+            vec![(M::StreamCopiesLeft, Rerun::Heals, vec![Back])],
+        ),
+        (
+            "S4",
+            with(reshard_closed(), |it| {
+                stop_for_cutover(it);
+                create_reverse(it, StreamState::Stopped, "");
+                write_journals(it, 1);
+            }),
+            StoppedAfterJournal,
+            vec![(M::JournalWithoutRouting, Rerun::HealsAtAnyLag, vec![Forward])],
+        ),
+        (
+            "S5",
+            with(reshard_writes(), |it| {
+                stop_for_cutover(it);
+                set_serving(&mut it.target, false);
+            }),
+            StoppedAfterJournal,
+            vec![(M::ServingFlagsMixed, Rerun::HealsAtAnyLag, vec![Forward])],
+        ),
+        (
+            "S6",
+            with(reshard_writes(), |it| serve_shards(it, &["zone2"], all_of(&OLD))),
+            WritesSwitched,
+            vec![(M::CellServesOldShards, Rerun::HealsAtAnyLag, vec![Forward])],
+        ),
+        (
+            "S7",
+            with(reshard_writes(), |it| {
+                each(&mut it.target, "mat2", |it| it.state = StreamState::Stopped);
+                streams(&mut it.source, "-80").push(stream(25, "mat2", ("commerce", "0"), StreamState::Stopped, "for cutover"));
+            }),
+            WritesSwitched,
+            vec![(M::StreamCopiesStopped, Rerun::HealsAtAnyLag, vec![Forward, Forward])],
+        ),
+        (
+            "S8",
+            with(reshard_writes(), |it| streams(&mut it.target, "-40")[0].message = "stopped for cutover".into()),
+            StoppedAfterJournal,
+            vec![(M::ForwardPartlyFrozen, Rerun::No, vec![InPlace])],
+        ),
+        (
+            "S9",
+            with(reshard(), |it| {
+                let parts = [part(ALL[0], &OLD, &[]), part(ALL[1], &OLD, &[("-80", true)]), part(ALL[2], &OLD, &[])];
+                serve_shards(it, &["zone1"], parts);
+            }),
+            NotSwitched,
+            vec![(M::ServedShardsClosed, Rerun::Heals, vec![Forward])],
+        ),
+        (
+            "S10",
+            with(reshard(), |it| {
+                cells(it).get_mut("zone2").unwrap().keyspaces.insert("customer".into(), Piece::Missing);
+            }),
+            Phase::Unknown(BTreeSet::new()),
+            vec![(M::PartitionInvalid, Rerun::No, vec![])],
+        ),
+        (
+            "S11",
+            with(reshard_writes(), |it| it.source.shards.get_mut("-80").unwrap().record = Piece::Missing),
+            Ending,
+            vec![(M::SourceShardsGone, Rerun::No, vec![InPlace])],
+        ),
     ]
 }
 
@@ -595,7 +801,8 @@ fn hold(evidence: &mut Evidence, state: StreamState, message: &str) {
 
 /// Takes the forward or the reverse streams away.
 fn streams_of(evidence: &mut Evidence, reverse: bool) {
-    let (name, side) = if reverse { (evidence.reverse(), &mut evidence.source) } else { (evidence.workflow.clone(), &mut evidence.target) };
+    let (name, side) =
+        if reverse { (evidence.reverse(), &mut evidence.source) } else { (evidence.workflow.clone(), &mut evidence.target) };
     for shard in side.shards.values_mut() {
         if let Piece::Known(streams) = &mut shard.streams {
             streams.retain(|it| it.workflow != name);
@@ -688,7 +895,13 @@ fn since_when_is_what_the_lock_or_the_streams_say() {
     let locked = with(closed(), |it| it.locks = Piece::Known(vec![lock("internal/named_locks/customer/c2c/locks/1", 90)]));
     assert_eq!(since(&locked), NOW - 90);
     // A row that was never written has another number there.
-    assert_eq!(since(&with(closed(), |it| { stop_for_cutover(it); forward(it, |it| it.time_updated = 20_261_129_024_556); })), 0);
+    assert_eq!(
+        since(&with(closed(), |it| {
+            stop_for_cutover(it);
+            forward(it, |it| it.time_updated = 20_261_129_024_556);
+        })),
+        0
+    );
 }
 
 /// What is looked at, one after the other, as it is when it cannot be read.
@@ -710,8 +923,8 @@ fn blinded(evidence: &Evidence) -> Vec<(String, Evidence)> {
         Kind::Migrate | Kind::Reshard => {}
     }
     add("locks", &|it| it.locks = Piece::Unknown(why()));
-    add("something else", &|it| drop(it.unclear.insert(why())));
-    add("changes", &|it| drop(it.changed.insert("RoutingRules".into())));
+    add("something else", &|it| it.unclear.extend([why()]));
+    add("changes", &|it| it.changed.extend(["RoutingRules".to_owned()]));
     for shard in evidence.target.shards.keys() {
         add("target streams", &|it| it.target.shards.get_mut(shard).unwrap().streams = Piece::Unknown(why()));
     }
@@ -862,24 +1075,44 @@ fn left_over() -> Vec<(&'static str, Cluster, Vec<M>)> {
         ("nothing", cluster(), vec![]),
         ("rules within a keyspace are people's", with(&|it| add_rule(it, |it| &mut it.tables, "t9", "other.t9")), vec![]),
         ("T12 rules", with(&|it| add_rule(it, |it| &mut it.tables, "customer.t9", "other.t9")), vec![M::LeftoverRoutingRules]),
-        ("T12 rules to nowhere", with(&|it| {
-            it.keyspaces.insert("gone".into(), Piece::Missing);
-            add_rule(it, |it| &mut it.tables, "customer.t9@replica", "gone.t9");
-        }), vec![M::LeftoverRoutingRules]),
+        (
+            "T12 rules to nowhere",
+            with(&|it| {
+                it.keyspaces.insert("gone".into(), Piece::Missing);
+                add_rule(it, |it| &mut it.tables, "customer.t9@replica", "gone.t9");
+            }),
+            vec![M::LeftoverRoutingRules],
+        ),
         ("T12 shards", with(&|it| add_rule(it, |it| &mut it.shards, "customer.-80", "commerce")), vec![M::LeftoverShardRules]),
-        ("T12 keyspaces", with(&|it| add_rule(it, |it| &mut it.keyspaces, "commerce@replica", "customer")), vec![M::LeftoverShardRules]),
+        (
+            "T12 keyspaces",
+            with(&|it| add_rule(it, |it| &mut it.keyspaces, "commerce@replica", "customer")),
+            vec![M::LeftoverShardRules],
+        ),
         ("T12 denied", with(&|it| denies(it, "other", "t9")), vec![M::LeftoverDeniedTables]),
         ("denied by a workflow", with(&|it| denies(it, "customer", "corder")), vec![]),
-        ("T16", with(&|it| add_rule(it, |it| &mut it.mirror, "commerce.t9@replica", "customer.t9")), vec![M::LeftoverMirrorRules]),
-        ("S10 gap", with(&|it| {
-            let served = SrvKeyspace { partitions: vec![part(ALL[0], &["-40", "80-"], &[])], ..SrvKeyspace::default() };
-            let Piece::Known(cells) = Arc::make_mut(&mut it.cells) else { panic!("cells") };
-            cells.get_mut("zone1").unwrap().keyspaces.insert("customer".into(), Piece::Known(served));
-        }), vec![M::PartitionInvalid]),
-        ("binlogs", with(&|it| {
-            let message = "Cannot replicate because the source purged required binary logs (errno 1236)";
-            keyspace(it, "customer").broken.push(("customer/-80 stream 9".into(), "m9".into(), message.into()));
-        }), vec![M::BinlogsGone]),
+        (
+            "T16",
+            with(&|it| add_rule(it, |it| &mut it.mirror, "commerce.t9@replica", "customer.t9")),
+            vec![M::LeftoverMirrorRules],
+        ),
+        (
+            "S10 gap",
+            with(&|it| {
+                let served = SrvKeyspace { partitions: vec![part(ALL[0], &["-40", "80-"], &[])], ..SrvKeyspace::default() };
+                let Piece::Known(cells) = Arc::make_mut(&mut it.cells) else { panic!("cells") };
+                cells.get_mut("zone1").unwrap().keyspaces.insert("customer".into(), Piece::Known(served));
+            }),
+            vec![M::PartitionInvalid],
+        ),
+        (
+            "binlogs",
+            with(&|it| {
+                let message = "Cannot replicate because the source purged required binary logs (errno 1236)";
+                keyspace(it, "customer").broken.push(("customer/-80 stream 9".into(), "m9".into(), message.into()));
+            }),
+            vec![M::BinlogsGone],
+        ),
     ]
 }
 

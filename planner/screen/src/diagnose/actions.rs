@@ -34,7 +34,10 @@ pub(super) fn action(of: &RepairAction) -> String {
         }
         Some(Action::QueryService(it)) => {
             let on = if it.enabled { "on" } else { "off" };
-            format!("{}/{}: the query service of its {} tablets is {on} in every cell; they read that", it.keyspace, it.shard, it.tablet_type)
+            format!(
+                "{}/{}: the query service of its {} tablets is {on} in every cell; they read that",
+                it.keyspace, it.shard, it.tablet_type
+            )
         }
         Some(Action::RunAgain(it)) if it.at_any_lag => "run the command again, and allow the lag since it stopped".into(),
         Some(Action::RunAgain(_)) => "run the command again".into(),

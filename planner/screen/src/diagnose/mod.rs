@@ -71,7 +71,8 @@ pub fn diagnosis(found: &DiagnoseResponse, failures: &[Failure], now: Timestamp)
     let mut troubled = 0;
     for it in workflows {
         if it.deviations.is_empty() && it.unknown.is_empty() {
-            let locks = it.locks.iter().filter(|lock| lock.path.starts_with("internal/")).map(|lock| format!("; {}", held(lock, now)));
+            let locks =
+                it.locks.iter().filter(|lock| lock.path.starts_with("internal/")).map(|lock| format!("; {}", held(lock, now)));
             well.push(heading(it) + &locks.collect::<String>());
             continue;
         }
@@ -99,7 +100,11 @@ pub fn diagnosis(found: &DiagnoseResponse, failures: &[Failure], now: Timestamp)
             format!("{}{of}", plural(count, "deviation"))
         }
     };
-    let mut notes: Vec<String> = found.changed.iter().map(|record| format!("{record} was changed while it was read, twice: somebody is at work")).collect();
+    let mut notes: Vec<String> = found
+        .changed
+        .iter()
+        .map(|record| format!("{record} was changed while it was read, twice: somebody is at work"))
+        .collect();
     notes.extend(found.not_looked_at.iter().map(|what| format!("not looked at: {what}")));
     DiagnosisScreen { verdict, summary, parts, well, notes }
 }
@@ -145,7 +150,9 @@ fn phase(of: &DiagnosedWorkflow) -> String {
         "reads_switched" => format!("reads {reads}; writes not switched"),
         "writes_switched" => format!("writes switched; reads {reads}"),
         "reversed" => "writes switched back".into(),
-        "stopped_before_journal" => "a switch of writes stopped half-way, before its journal: forward and back are both open".into(),
+        "stopped_before_journal" => {
+            "a switch of writes stopped half-way, before its journal: forward and back are both open".into()
+        }
         "stopped_after_journal" => "a switch of writes stopped half-way, after its journal: only forward".into(),
         "ending" => "completed or cancelled, by halves".into(),
         "ended" => "no streams: completed, cancelled, or never created".into(),
@@ -185,8 +192,12 @@ fn deviation(of: &vtflow_planner::proto::vtflow::Deviation, now: Timestamp) -> D
     lines.push(("cause".into(), of.cause.clone()));
     let again = match of.rerun.as_str() {
         "heals" => "running the command again puts it right",
-        "heals_at_any_lag" => "running the command again puts it right, with --max-replication-lag-allowed above the time since it stopped",
-        "heals_later" => "running the command again is refused for its lag, or undoes this first; the time after it puts it right",
+        "heals_at_any_lag" => {
+            "running the command again puts it right, with --max-replication-lag-allowed above the time since it stopped"
+        }
+        "heals_later" => {
+            "running the command again is refused for its lag, or undoes this first; the time after it puts it right"
+        }
         _ => "running a command again does not put it right",
     };
     lines.push(("again".into(), again.into()));

@@ -62,7 +62,10 @@ fn trouble_comes_first_with_whom_it_hurts_and_the_ways_out() {
     assert_eq!(screen.summary, "1 deviation, 1 of 2 workflows affected");
     assert_eq!(screen.well, ["customer.m2  standard  commerce (0 shards) -> customer (0 shards)  not switched"]);
     let [part] = screen.parts.as_slice() else { panic!("{:?}", screen.parts) };
-    assert!(part.heading.starts_with("customer.c2c  standard  commerce/0 -> customer (2 shards)  a switch of writes stopped half-way"));
+    assert!(
+        part.heading
+            .starts_with("customer.c2c  standard  commerce/0 -> customer (2 shards)  a switch of writes stopped half-way")
+    );
     let [deviation] = part.deviations.as_slice() else { panic!("{part:?}") };
     assert_eq!(deviation.heading, "writes to corder and customer are refused, since 02:28:28 UTC (15h ago)");
     let lines: Vec<String> = deviation.lines.iter().map(|(label, text)| format!("{label}: {text}")).collect();

@@ -115,7 +115,12 @@ impl Assembled {
 
     /// The shards of a keyspace of which it is not known what streams they have, and why. One that does not serve and has no primary has
     /// none.
-    fn unread_shards(&self, keyspace: &KeyspaceName, shards: &BTreeMap<String, Piece<Shard>>, of: &Diagnose) -> Vec<(String, String)> {
+    fn unread_shards(
+        &self,
+        keyspace: &KeyspaceName,
+        shards: &BTreeMap<String, Piece<Shard>>,
+        of: &Diagnose,
+    ) -> Vec<(String, String)> {
         let mut unread = Vec::new();
         for shard in shards.keys() {
             match of.reading.seen.get(&(keyspace.clone(), shard.clone())) {
@@ -155,7 +160,9 @@ impl Assembled {
         let forward: BTreeSet<&str> = own.forward.iter().map(|it| it.shard.as_str()).collect();
         let serves = |shard: &Piece<Shard>| shard.known().is_some_and(|it| it.is_primary_serving);
         let must = self.shards.get(&key.target).and_then(|shards| shards.as_ref().ok()).into_iter().flatten();
-        let must = must.filter(|(shard, record)| serves(record) && !forward.contains(shard.as_str()) && self.is_seen(&key.target, shard, of));
+        let must = must.filter(|(shard, record)| {
+            serves(record) && !forward.contains(shard.as_str()) && self.is_seen(&key.target, shard, of)
+        });
         let must = must.filter(|_| kind == Kind::Standard && !forward.is_empty());
         Evidence {
             workflow: key.workflow.clone(),
@@ -186,13 +193,21 @@ impl Assembled {
         let parsed = KeyspaceName::parse(keyspace).ok();
         let primary = parsed.and_then(|keyspace| of.reading.seen.get(&(keyspace, shard.to_owned())));
         let Some(primary) = primary else {
-            return ShardEvidence { record, tablet: String::new(), db_name: String::new(), streams: Piece::Missing, journals: Piece::Missing };
+            return ShardEvidence {
+                record,
+                tablet: String::new(),
+                db_name: String::new(),
+                streams: Piece::Missing,
+                journals: Piece::Missing,
+            };
         };
         let streams = match &primary.streams {
             Ok(streams) if kind == Kind::Reshard => Piece::Known(streams.iter().map(|it| it.stream.clone()).collect()),
             Ok(_) => {
                 let either = own.forward.iter().chain(&own.reverse);
-                Piece::Known(either.filter(|it| it.keyspace == keyspace && it.shard == shard).map(|it| it.stream.clone()).collect())
+                Piece::Known(
+                    either.filter(|it| it.keyspace == keyspace && it.shard == shard).map(|it| it.stream.clone()).collect(),
+                )
             }
             Err(why) => Piece::Unknown(why.clone()),
         };
@@ -202,7 +217,10 @@ impl Assembled {
 
     /// The locks on a workflow in either direction and on both keyspaces.
     fn locks_of(&self, key: &WorkflowKey) -> Piece<Vec<Lock>> {
-        let own = [format!("{NAMED_LOCKS}{}/{}", key.target, key.workflow), format!("{NAMED_LOCKS}{}/{}", key.source, reverse_of(&key.workflow))];
+        let own = [
+            format!("{NAMED_LOCKS}{}/{}", key.target, key.workflow),
+            format!("{NAMED_LOCKS}{}/{}", key.source, reverse_of(&key.workflow)),
+        ];
         let mut locks = match &self.named {
             Ok(named) => named.iter().filter(|lock| own.iter().any(|own| lock.directory() == own)).cloned().collect::<Vec<_>>(),
             Err(why) => return Piece::Unknown(why.clone()),

@@ -188,7 +188,8 @@ impl Diagnose {
             self.reading.fail("", "", "", Lost::Record, format!("{more} keyspaces are left out: name one"));
         }
         self.reading.keyspaces = wanted.into_iter().take(limits::DIAGNOSED_KEYSPACES).collect();
-        let mut cells: Vec<String> = cells.unwrap_or_default().into_iter().filter(|cell| names::check_cell(cell).is_ok()).collect();
+        let mut cells: Vec<String> =
+            cells.unwrap_or_default().into_iter().filter(|cell| names::check_cell(cell).is_ok()).collect();
         cells.truncate(limits::DIAGNOSED_RECORDS / self.reading.keyspaces.len().max(1));
         for keyspace in self.reading.keyspaces.clone() {
             self.reading.ask(Asked::Shards(keyspace.clone()), asks);
@@ -206,9 +207,12 @@ impl Diagnose {
     fn grows(&mut self) -> bool {
         let Some(keyspace) = &self.keyspace else { return false };
         let names = self.reading.records.keyspace_names().unwrap_or_default();
-        let own = rows::workflows(self.reading.streams()).into_keys().filter(|key| key.source == **keyspace || key.target == **keyspace);
+        let own = rows::workflows(self.reading.streams())
+            .into_keys()
+            .filter(|key| key.source == **keyspace || key.target == **keyspace);
         let ends = own.flat_map(|key| [key.source, key.target]).filter_map(|name| KeyspaceName::parse(&name).ok());
-        let new: BTreeSet<KeyspaceName> = ends.filter(|it| names.contains(&**it) && !self.reading.keyspaces.contains(it)).collect();
+        let new: BTreeSet<KeyspaceName> =
+            ends.filter(|it| names.contains(&**it) && !self.reading.keyspaces.contains(it)).collect();
         let grows = !new.is_empty() && self.growths < limits::DIAGNOSE_GROWTHS;
         self.related.extend(new);
         self.growths += usize::from(grows);
@@ -340,9 +344,9 @@ impl Reading {
             self.seen.insert(key.clone(), Primary { tablet, db_name, streams, journals, is_idle: false });
         }
         let Some(journals) = looked.remove(&JOURNALS) else { return };
-        let rows = journals.response().and_then(|response| {
-            RowSet::from_vreplication_exec(&response).map_err(|error| format!("journals: {error}"))
-        });
+        let rows = journals
+            .response()
+            .and_then(|response| RowSet::from_vreplication_exec(&response).map_err(|error| format!("journals: {error}")));
         let journals = rows.and_then(|rows| read_journals(&rows)).map_err(|why| self.failed(keyspace, target, why));
         if let Some(primary) = self.seen.get_mut(&key) {
             primary.journals = journals;

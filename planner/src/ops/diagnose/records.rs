@@ -157,7 +157,9 @@ impl Records {
     /// The names of all cells.
     pub(super) fn cell_names(&self) -> Result<BTreeSet<String>, String> {
         let records = self.list(&Asked::Cells)?.iter();
-        Ok(records.filter_map(|it| Some(it.path.strip_prefix(names::CELLS_PREFIX)?.strip_suffix("/CellInfo")?.to_owned())).collect())
+        Ok(records
+            .filter_map(|it| Some(it.path.strip_prefix(names::CELLS_PREFIX)?.strip_suffix("/CellInfo")?.to_owned()))
+            .collect())
     }
 
     /// The names of all keyspaces.
@@ -175,7 +177,10 @@ impl Records {
             Shard::decode(record.value.as_slice()).map_or_else(|error| Piece::Unknown(bad(error)), Piece::Known)
         };
         let records = self.list(&Asked::Shards(keyspace.clone()))?.iter();
-        Ok(records.filter_map(|record| Some((record, name(record)?))).map(|(record, name)| (name.clone(), read(&name, record))).collect())
+        Ok(records
+            .filter_map(|record| Some((record, name(record)?)))
+            .map(|(record, name)| (name.clone(), read(&name, record)))
+            .collect())
     }
 
     /// The locks below a directory, as those that hold or wait for them describe them.

@@ -74,7 +74,8 @@ impl StreamOf {
     /// Whether its workflow moves traffic. A type that cannot be read may be such a one.
     fn moves_traffic(&self) -> bool {
         let moving = [Type::MoveTables, Type::Migrate, Type::Reshard].map(|kind| kind.as_str_name());
-        moving.contains(&self.workflow_type.as_str()) || self.fault.is_some() && Type::from_str_name(&self.workflow_type).is_none()
+        moving.contains(&self.workflow_type.as_str())
+            || self.fault.is_some() && Type::from_str_name(&self.workflow_type).is_none()
     }
 }
 

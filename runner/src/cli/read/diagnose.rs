@@ -94,7 +94,8 @@ fn show(screen: &DiagnosisScreen, width: Option<usize>) -> String {
     if !screen.well.is_empty() || !screen.parts.is_empty() {
         out += "\n";
     }
-    let style = |line: &str| if screen.verdict == Verdict::Healthy { line.to_owned() } else { terminal::on_stdout(Style::Trouble, line) };
+    let style =
+        |line: &str| if screen.verdict == Verdict::Healthy { line.to_owned() } else { terminal::on_stdout(Style::Trouble, line) };
     out += &(style(&screen.summary) + "\n");
     for note in &screen.notes {
         out += &lines::wrapped("  ", &terminal::printable(note), width);

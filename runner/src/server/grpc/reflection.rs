@@ -53,7 +53,9 @@ impl Reflection {
 fn files() -> Result<FileDescriptorSet, Error> {
     let known = FileDescriptorSet::decode(DESCRIPTORS)?;
     let of = |service: &str, messages: &str, file: &str| services(&known, service, messages, file);
-    Ok(FileDescriptorSet { file: vec![of("vtctlservice", "vtctldata", "vtctlservice.proto"), of("vtflow", "vtflow", "vtflowservice.proto")] })
+    Ok(FileDescriptorSet {
+        file: vec![of("vtctlservice", "vtctldata", "vtctlservice.proto"), of("vtflow", "vtflow", "vtflowservice.proto")],
+    })
 }
 
 /// The services of one package, whose methods' messages are of another.
