@@ -54,7 +54,9 @@ pub fn diagnose(evidence: &Evidence, now: i64) -> Diagnosis {
     deviations.extend(locks::deviations(&facts, now, &mut unknown));
     // Where a journal is, or may be, nothing leads back: the other side may have been told of it.
     if !facts.knows_no_journal() {
-        deviations.iter_mut().for_each(|it| it.repairs.retain(|repair| repair.direction != Direction::Back));
+        for deviation in &mut deviations {
+            deviation.repairs.retain(|repair| repair.direction != Direction::Back);
+        }
     }
     deviations.sort_by(|a, b| (a.mechanism, &a.places).cmp(&(b.mechanism, &b.places)));
     Diagnosis { phase, deviations, unknown: unknown.0 }

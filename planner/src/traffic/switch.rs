@@ -271,8 +271,8 @@ fn finishing(facts: &Facts<'_>) -> Vec<Deviation> {
         if facts.reverse.iter().any(is_there) || shard.is_none_or(|shard| shard.streams.known().is_none()) {
             continue;
         }
-        let journals = shard.and_then(|shard| shard.journals.known()).into_iter().flat_map(|it| it.values());
-        let position = journals.filter_map(|journal| journal.positions.get(*target)).next().cloned().unwrap_or_default();
+        let mut journals = shard.and_then(|shard| shard.journals.known()).into_iter().flat_map(|it| it.values());
+        let position = journals.find_map(|journal| journal.positions.get(*target)).cloned().unwrap_or_default();
         let (keyspace, shard, reads) = (evidence.source.keyspace.clone(), forward.source_shard.clone(), (*target).to_owned());
         missing.push(Action::CreateReverseStream { keyspace, shard, reads, position });
     }

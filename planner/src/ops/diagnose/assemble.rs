@@ -90,7 +90,7 @@ impl Assembled {
             let is_wanted = of.keyspace.as_ref().is_none_or(|keyspace| keyspace == name);
             let keyspace = match shards {
                 Ok(shards) => {
-                    let unread = self.unread_shards(name, &shards, of);
+                    let unread = unread_shards(name, &shards, of);
                     let unread: BTreeSet<String> = unread.into_iter().map(|(_, why)| why).collect();
                     let seen = reading.seen.iter().filter(|((keyspace, _), _)| keyspace == name);
                     let broken = seen.flat_map(|(_, primary)| broken(primary)).collect();
@@ -113,25 +113,6 @@ impl Assembled {
         keyspaces
     }
 
-    /// The shards of a keyspace of which it is not known what streams they have, and why. One that does not serve and has no primary has
-    /// none.
-    fn unread_shards(
-        &self,
-        keyspace: &KeyspaceName,
-        shards: &BTreeMap<String, Piece<Shard>>,
-        of: &Diagnose,
-    ) -> Vec<(String, String)> {
-        let mut unread = Vec::new();
-        for shard in shards.keys() {
-            match of.reading.seen.get(&(keyspace.clone(), shard.clone())) {
-                Some(Primary { streams: Ok(_), .. } | Primary { is_idle: true, .. }) => {}
-                Some(Primary { streams: Err(why), .. }) => unread.push((shard.clone(), format!("{keyspace}/{shard}: {why}"))),
-                None => unread.push((shard.clone(), format!("the streams of {keyspace}/{shard} were not read"))),
-            }
-        }
-        unread
-    }
-
     fn evidence(&self, key: &WorkflowKey, own: &Streams<'_>, of: &Diagnose) -> Evidence {
         let kind = own.kind(key);
         let (sources, targets) = own.shards();
@@ -145,7 +126,7 @@ impl Assembled {
             match self.keyspaces.get(name) {
                 Some(Piece::Known(keyspace)) => {
                     let Ok(parsed) = KeyspaceName::parse(name) else { continue };
-                    let unread = self.unread_shards(&parsed, &keyspace.shards, of).into_iter();
+                    let unread = unread_shards(&parsed, &keyspace.shards, of).into_iter();
                     unclear.extend(unread.filter(|(shard, _)| !is_closed || shards.contains(shard)).map(|(_, why)| why));
                 }
                 Some(Piece::Unknown(why)) => drop(unclear.insert(why.clone())),
@@ -160,9 +141,8 @@ impl Assembled {
         let forward: BTreeSet<&str> = own.forward.iter().map(|it| it.shard.as_str()).collect();
         let serves = |shard: &Piece<Shard>| shard.known().is_some_and(|it| it.is_primary_serving);
         let must = self.shards.get(&key.target).and_then(|shards| shards.as_ref().ok()).into_iter().flatten();
-        let must = must.filter(|(shard, record)| {
-            serves(record) && !forward.contains(shard.as_str()) && self.is_seen(&key.target, shard, of)
-        });
+        let must =
+            must.filter(|(shard, record)| serves(record) && !forward.contains(shard.as_str()) && is_seen(&key.target, shard, of));
         let must = must.filter(|_| kind == Kind::Standard && !forward.is_empty());
         Evidence {
             workflow: key.workflow.clone(),
@@ -177,11 +157,6 @@ impl Assembled {
             changed: self.changed_of(key),
             unclear,
         }
-    }
-
-    fn is_seen(&self, keyspace: &str, shard: &str, of: &Diagnose) -> bool {
-        let Ok(keyspace) = KeyspaceName::parse(keyspace) else { return false };
-        of.reading.seen.get(&(keyspace, shard.to_owned())).is_some_and(|primary| primary.streams.is_ok())
     }
 
     fn shard(&self, keyspace: &str, shard: &str, kind: Kind, own: &Streams<'_>, of: &Diagnose) -> ShardEvidence {
@@ -274,6 +249,25 @@ impl Assembled {
             workflows: self.workflows.clone(),
         }
     }
+}
+
+/// The shards of a keyspace of which it is not known what streams they have, and why. One that does not serve and has no primary has
+/// none.
+fn unread_shards(keyspace: &KeyspaceName, shards: &BTreeMap<String, Piece<Shard>>, of: &Diagnose) -> Vec<(String, String)> {
+    let mut unread = Vec::new();
+    for shard in shards.keys() {
+        match of.reading.seen.get(&(keyspace.clone(), shard.clone())) {
+            Some(Primary { streams: Ok(_), .. } | Primary { is_idle: true, .. }) => {}
+            Some(Primary { streams: Err(why), .. }) => unread.push((shard.clone(), format!("{keyspace}/{shard}: {why}"))),
+            None => unread.push((shard.clone(), format!("the streams of {keyspace}/{shard} were not read"))),
+        }
+    }
+    unread
+}
+
+fn is_seen(keyspace: &str, shard: &str, of: &Diagnose) -> bool {
+    let Ok(keyspace) = KeyspaceName::parse(keyspace) else { return false };
+    of.reading.seen.get(&(keyspace, shard.to_owned())).is_some_and(|primary| primary.streams.is_ok())
 }
 
 /// The streams of a primary that cannot go on.

@@ -338,7 +338,7 @@ impl Reading {
         let key = (keyspace.clone(), shard.clone());
         if let Some(streams) = looked.remove(&STREAMS) {
             let streams = streams.whole().map(|pages| rows::read(&pages, keyspace, &shard));
-            let streams = streams.map_err(|why| self.failed(keyspace, target, why));
+            let streams = streams.map_err(|why| self.failed(keyspace, target, &why));
             let (tablet, db_name) = (target.place.alias_text(), target.db_name.clone());
             let journals = Err(format!("the journals of {keyspace}/{shard} were not read"));
             self.seen.insert(key.clone(), Primary { tablet, db_name, streams, journals, is_idle: false });
@@ -347,14 +347,14 @@ impl Reading {
         let rows = journals
             .response()
             .and_then(|response| RowSet::from_vreplication_exec(&response).map_err(|error| format!("journals: {error}")));
-        let journals = rows.and_then(|rows| read_journals(&rows)).map_err(|why| self.failed(keyspace, target, why));
+        let journals = rows.and_then(|rows| read_journals(&rows)).map_err(|why| self.failed(keyspace, target, &why));
         if let Some(primary) = self.seen.get_mut(&key) {
             primary.journals = journals;
         }
     }
 
-    fn failed(&mut self, keyspace: &KeyspaceName, target: &Target, why: String) -> String {
-        self.failures.push(target.place.failure(keyspace, Lost::Shard, why.clone()));
+    fn failed(&mut self, keyspace: &KeyspaceName, target: &Target, why: &str) -> String {
+        self.failures.push(target.place.failure(keyspace, Lost::Shard, why));
         format!("{keyspace}/{} {}: {why}", target.place.shard, target.place.alias_text())
     }
 }

@@ -136,15 +136,12 @@ pub(super) fn workflows<'a>(streams: impl Iterator<Item = &'a StreamOf>) -> BTre
     let mut workflows: BTreeMap<WorkflowKey, Streams<'a>> = BTreeMap::new();
     for of in streams.filter(|of| of.moves_traffic()) {
         let (here, there) = (of.keyspace.clone(), of.stream.source_keyspace.clone());
-        match forward_of(&of.stream.workflow) {
-            Some(workflow) => {
-                let key = WorkflowKey { target: there, workflow: workflow.into(), source: here };
-                workflows.entry(key).or_default().reverse.push(of);
-            }
-            None => {
-                let key = WorkflowKey { target: here, workflow: of.stream.workflow.clone(), source: there };
-                workflows.entry(key).or_default().forward.push(of);
-            }
+        if let Some(workflow) = forward_of(&of.stream.workflow) {
+            let key = WorkflowKey { target: there, workflow: workflow.into(), source: here };
+            workflows.entry(key).or_default().reverse.push(of);
+        } else {
+            let key = WorkflowKey { target: here, workflow: of.stream.workflow.clone(), source: there };
+            workflows.entry(key).or_default().forward.push(of);
         }
     }
     workflows
