@@ -336,7 +336,7 @@ fn part(of: TabletType, shards: &[&str], off: &[(&str, bool)]) -> KeyspacePartit
     }
 }
 
-fn serve_shards(evidence: &mut Evidence, names: &[&str], parts: [KeyspacePartition; 3]) {
+fn serve_shards(evidence: &mut Evidence, names: &[&str], parts: &[KeyspacePartition; 3]) {
     for name in names {
         let served = SrvKeyspace { partitions: parts.to_vec(), ..SrvKeyspace::default() };
         cells(evidence).get_mut(*name).unwrap().keyspaces.insert("customer".into(), Piece::Known(served));
@@ -361,7 +361,7 @@ fn reshard() -> Evidence {
         rules: no_rules(),
         ..not_switched()
     };
-    serve_shards(&mut evidence, &["zone1", "zone2"], all_of(&OLD));
+    serve_shards(&mut evidence, &["zone1", "zone2"], &all_of(&OLD));
     evidence
 }
 
@@ -376,7 +376,7 @@ fn reshard_reads() -> Evidence {
     let mut evidence = reshard();
     let reads = [("-80", true), ("-40", false), ("40-80", false)];
     let parts = [part(ALL[0], &OLD, &[]), part(ALL[1], &NEW, &reads), part(ALL[2], &NEW, &reads)];
-    serve_shards(&mut evidence, &["zone1", "zone2"], parts);
+    serve_shards(&mut evidence, &["zone1", "zone2"], &parts);
     evidence
 }
 
@@ -389,7 +389,7 @@ fn take_along(evidence: &mut Evidence, state: StreamState) {
 
 fn reshard_writes() -> Evidence {
     let mut evidence = reshard();
-    serve_shards(&mut evidence, &["zone1", "zone2"], all_of(&NEW));
+    serve_shards(&mut evidence, &["zone1", "zone2"], &all_of(&NEW));
     set_serving(&mut evidence.source, false);
     set_serving(&mut evidence.target, true);
     write_journals(&mut evidence, 1);
@@ -410,7 +410,7 @@ fn reshard_reversed() -> Evidence {
 fn reshard_closed() -> Evidence {
     let mut evidence = reshard();
     let parts = [part(ALL[0], &OLD, &[("-80", true)]), part(ALL[1], &OLD, &[]), part(ALL[2], &OLD, &[])];
-    serve_shards(&mut evidence, &["zone1", "zone2"], parts);
+    serve_shards(&mut evidence, &["zone1", "zone2"], &parts);
     evidence
 }
 
@@ -705,7 +705,7 @@ fn broken() -> Vec<Case> {
             with(not_switched(), |it| {
                 forward(it, |it| {
                     (it.state, it.cells, it.has_tablet_types) = (StreamState::Stopped, String::new(), false);
-                })
+                });
             }),
             Ending,
             vec![(M::DeletionInterrupted, Rerun::Heals, vec![Forward, Back])],
@@ -750,7 +750,7 @@ fn broken() -> Vec<Case> {
         ),
         (
             "S6",
-            with(reshard_writes(), |it| serve_shards(it, &["zone2"], all_of(&OLD))),
+            with(reshard_writes(), |it| serve_shards(it, &["zone2"], &all_of(&OLD))),
             WritesSwitched,
             vec![(M::CellServesOldShards, Rerun::HealsAtAnyLag, vec![Forward])],
         ),
@@ -773,7 +773,7 @@ fn broken() -> Vec<Case> {
             "S9",
             with(reshard(), |it| {
                 let parts = [part(ALL[0], &OLD, &[]), part(ALL[1], &OLD, &[("-80", true)]), part(ALL[2], &OLD, &[])];
-                serve_shards(it, &["zone1"], parts);
+                serve_shards(it, &["zone1"], &parts);
             }),
             NotSwitched,
             vec![(M::ServedShardsClosed, Rerun::Heals, vec![Forward])],

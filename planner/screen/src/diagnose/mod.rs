@@ -96,7 +96,7 @@ pub fn diagnosis(found: &DiagnoseResponse, failures: &[Failure], now: Timestamp)
         Verdict::Healthy => format!("healthy: {workflows}, nothing wrong"),
         Verdict::CouldNotLook => format!("not known: {workflows}, nothing wrong in what could be read"),
         Verdict::Deviations => {
-            let of = if troubled > 0 { format!(", {} of {workflows} affected", troubled) } else { String::new() };
+            let of = if troubled > 0 { format!(", {troubled} of {workflows} affected") } else { String::new() };
             format!("{}{of}", plural(count, "deviation"))
         }
     };
