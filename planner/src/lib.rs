@@ -39,6 +39,7 @@ pub mod shell;
 pub mod sidecar;
 pub mod topo;
 pub mod trace;
+pub mod traffic;
 pub mod vexec;
 mod wire;
 pub mod words;

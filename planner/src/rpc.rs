@@ -58,6 +58,9 @@ pub const LAUNCH_SCHEMA_MIGRATION: &str = "/vtctlservice.Vtctld/LaunchSchemaMigr
 /// See [`CANCEL_SCHEMA_MIGRATION`].
 pub const RETRY_SCHEMA_MIGRATION: &str = "/vtctlservice.Vtctld/RetrySchemaMigration";
 
+/// Our own, and served to clients: what changes of traffic have left behind. [`crate::ops`], `diagnose`.
+pub const DIAGNOSE: &str = "/vtflow.Vtflow/Diagnose";
+
 /// Our own: records keyspaces for `--snapshot`. [`crate::ops`], `snapshot`.
 pub const SNAPSHOT: &str = "/vtflow.Snapshot/Read";
 

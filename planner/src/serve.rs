@@ -9,8 +9,8 @@ use crate::{
     limits,
     operation::{Asks, Operation},
     ops::{
-        get_version::GetVersion, get_workflows::GetWorkflows, legacy, schema_migrations::SchemaMigrations, snapshot::Snapshot,
-        topology, vdiff_show::VDiffShow, vexec::VExec, workflow_status::WorkflowStatus,
+        diagnose::Diagnose, get_version::GetVersion, get_workflows::GetWorkflows, legacy, schema_migrations::SchemaMigrations,
+        snapshot::Snapshot, topology, vdiff_show::VDiffShow, vexec::VExec, workflow_status::WorkflowStatus,
     },
     proto::vtctldata::{
         CancelSchemaMigrationRequest, GetSchemaMigrationsRequest, GetTopologyPathRequest, VDiffCreateRequest, VDiffDeleteRequest,
@@ -83,6 +83,7 @@ pub const SERVED: &[Served] = &[
     read("/vtctlservice.Vtctld/GetVSchema", topology::get_vschema),
     read(rpc::GET_VERSION, |call, _, asks| boxed(GetVersion::start(call, asks))),
     read(rpc::GET_WORKFLOWS, |call, now, asks| boxed(GetWorkflows::start(call, now, asks))),
+    read(rpc::DIAGNOSE, |call, now, asks| boxed(Diagnose::start(call, now, asks))),
     read(rpc::VDIFF_SHOW, |call, _, asks| boxed(VDiffShow::start(call, asks))),
     read(rpc::WORKFLOW_STATUS, |call, now, asks| boxed(WorkflowStatus::start(call, now, asks))),
     migration(rpc::CANCEL_SCHEMA_MIGRATION, |call, now, asks| {

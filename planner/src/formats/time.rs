@@ -133,7 +133,7 @@ fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
 const LONGEST_SHOWN: usize = crate::limits::EXCERPT_BYTES;
 
 /// Unix seconds as `Mon Jan _2 15:04:05 2006`, UTC: Go's `time.ANSIC`.
-pub(crate) fn ansic(seconds: i64) -> String {
+pub fn ansic(seconds: i64) -> String {
     let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
     // Days since 0000-03-01, in cycles of 400 years: the leap day is the last of its year.
     let shifted = days + 719_468;

@@ -150,6 +150,11 @@ impl Targets {
         self.count
     }
 
+    /// Whether an ask is one of the search's.
+    pub(crate) fn waits_for(&self, id: AskId) -> bool {
+        self.waiting.contains_key(&id)
+    }
+
     /// Whether every target has been found or has turned out to be none.
     pub(crate) fn is_done(&self) -> bool {
         self.waiting.is_empty()

@@ -1,6 +1,7 @@
 //! The tests of the planner from outside, as one program: every file is a module, what they share is in `support`.
 
 mod bounds;
+mod diagnose;
 mod get_workflows;
 mod hostile;
 mod legacy;
@@ -14,6 +15,7 @@ mod support;
 mod throttler;
 mod topology;
 mod trace;
+mod traffic;
 mod vdiff_show;
 mod vdiff_writes;
 mod vexec;

@@ -17,7 +17,7 @@ use vtflow_planner::{
         },
         vschema,
         vtctldata::*,
-        vtflow::{SnapshotRequest, VExecRequest},
+        vtflow::{DiagnoseRequest, SnapshotRequest, VExecRequest},
         vttime::Time,
     },
     rpc, serve,
@@ -114,6 +114,9 @@ fn cluster() -> Cluster {
         cluster.answer(900, subject, rows(&[], &[]));
     }
     cluster.answer(900, "table sizes", sizes());
+    for uid in [100, 200, 900] {
+        cluster.answer(uid, "journals", rows(&["#id", "val"], &[]));
+    }
     cluster
 }
 
@@ -146,6 +149,10 @@ fn calls() -> Vec<Call> {
     let legacy = |line: &str| Call {
         path: rpc::EXECUTE_VTCTL_COMMAND.into(),
         ..rpc("", &ExecuteVtctlCommandRequest { args: line.split(' ').map(str::to_owned).collect(), action_timeout: 0 })
+    };
+    let diagnose = |keyspace: &str, workflow: &str| {
+        let request = DiagnoseRequest { keyspace: keyspace.into(), workflow: workflow.into() };
+        Call { path: rpc::DIAGNOSE.into(), ..rpc("", &request) }
     };
     let vexec = |sql: &str, dry_run| {
         let request = VExecRequest { keyspace: keyspace(), workflow: workflow(), sql: sql.into(), dry_run, shards: vec![] };
@@ -192,6 +199,9 @@ fn calls() -> Vec<Call> {
     let workflows = GetWorkflowsRequest { keyspace: keyspace(), include_logs: true, ..Default::default() };
     let far = i64::from(u32::MAX);
     vec![
+        diagnose("", ""),
+        diagnose("ks", ""),
+        diagnose("src", "wf"),
         legacy("Workflow ks listall"),
         legacy("Workflow ks.wf show"),
         legacy("OnlineDDL ks show"),

@@ -6,12 +6,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::traffic::forward_of;
-use crate::proto::{
-    binlogdata::{VReplicationWorkflowSubType, VReplicationWorkflowType},
-    topodata::{SrvKeyspace, TabletType},
-    vschema::{KeyspaceRoutingRules, RoutingRules, ShardRoutingRules, SrvVSchema},
-    vtctldata::Workflow,
+use crate::{
+    proto::{
+        binlogdata::{VReplicationWorkflowSubType, VReplicationWorkflowType},
+        topodata::{SrvKeyspace, TabletType},
+        vschema::{KeyspaceRoutingRules, RoutingRules, ShardRoutingRules, SrvVSchema},
+        vtctldata::Workflow,
+    },
+    traffic::{kind::is_partial, names::forward_of},
 };
 
 /// What is moved, and how.
@@ -324,23 +326,6 @@ fn text(replica: &Reads<'_>, rdonly: &Reads<'_>) -> Vec<String> {
         }
     };
     vec!["Reads partially switched".into(), of("Replica", replica), of("Rdonly", rdonly)]
-}
-
-/// Whether both sides are the same part of the keyspace, and not all of it.
-fn is_partial(source: &[String], target: &[String]) -> bool {
-    let (source, target) = (whole(source), whole(target));
-    matches!((source, target), (Some(source), Some(target)) if source == target && source.0 == target.0
-        && !(source.1.is_empty() && source.2.is_empty()))
-}
-
-/// How many shards, and the range from the start of the first to the end of the last. `None`: no key range.
-fn whole(shards: &[String]) -> Option<(usize, String, String)> {
-    let mut ranges: Vec<_> = shards.iter().filter_map(|shard| shard.split_once('-')).collect();
-    ranges.sort_unstable();
-    let start = ranges.first()?.0.to_lowercase();
-    // An open end is the greatest.
-    let end = if ranges.iter().any(|(_, end)| end.is_empty()) { "" } else { ranges.iter().map(|(_, end)| *end).max()? };
-    Some((shards.len(), start, end.to_lowercase()))
 }
 
 const NO_READS: &str = "Reads Not Switched";

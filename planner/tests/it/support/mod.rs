@@ -220,6 +220,17 @@ impl Cluster {
         self.run_in_order(call, |_| 0)
     }
 
+    /// The reply at another moment.
+    pub(crate) fn run_at(&self, call: &Call, now: Timestamp) -> Reply {
+        let mut flow = Flow::start(call, now);
+        let mut waiting = flow.asks();
+        while let Some(ask) = waiting.pop() {
+            assert!(flow.answer(ask.id, self.perform(&ask, 0)));
+            waiting.extend(flow.asks());
+        }
+        flow.into_reply().expect("nothing is outstanding")
+    }
+
     /// Runs GetWorkflows and expects a reply.
     pub(crate) fn workflows(&self, request: &GetWorkflowsRequest) -> (Vec<Workflow>, Reply) {
         let (reply, _) = self.run(&call(request));

@@ -1,0 +1,254 @@
+//! Which phase of its life the traffic of a workflow is in. Never guessed: what would have to be known and is not is named instead.
+//!
+//! Facts: the sequences of `go/vt/vtctl/workflow/server.go` (`switchReads`, `switchWrites`, `dropSources`, `dropTargets`), v24.
+
+use std::collections::BTreeSet;
+
+use super::{
+    evidence::{Evidence, Piece, Side, Stream, StreamState},
+    kind::Kind,
+    routing::{READS, Share, Unknown, Way, is_off, partition},
+};
+use crate::proto::topodata::TabletType;
+
+/// Where it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// All traffic is where it was.
+    NotSwitched,
+    /// Reads, at least some, go to the target.
+    ReadsSwitched,
+    /// Writes go to the target, and the switch of them was finished.
+    WritesSwitched,
+    /// They went there and came back.
+    Reversed,
+    /// A switch of writes stopped before its journal: forward and back are both open.
+    StoppedBeforeJournal,
+    /// A switch of writes stopped after its journal: only forward.
+    StoppedAfterJournal,
+    /// It is being completed or cancelled, by halves.
+    Ending,
+    /// None of its streams is there: completed, cancelled, or there never was one.
+    Ended,
+    /// What is there contradicts itself as no sequence of steps leaves it.
+    Contradictory,
+    /// Nobody can tell, for these reasons.
+    Unknown(BTreeSet<String>),
+}
+
+impl Phase {
+    /// Its name in documents.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::NotSwitched => "not_switched",
+            Self::ReadsSwitched => "reads_switched",
+            Self::WritesSwitched => "writes_switched",
+            Self::Reversed => "reversed",
+            Self::StoppedBeforeJournal => "stopped_before_journal",
+            Self::StoppedAfterJournal => "stopped_after_journal",
+            Self::Ending => "ending",
+            Self::Ended => "ended",
+            Self::Contradictory => "contradictory",
+            Self::Unknown(_) => "unknown",
+        }
+    }
+}
+
+/// What follows from the evidence and decides. Each part is `None` where it is not known.
+pub(crate) struct Facts<'a> {
+    pub(crate) evidence: &'a Evidence,
+    pub(crate) forward: Vec<(&'a str, &'a Stream)>,
+    pub(crate) reverse: Vec<(&'a str, &'a Stream)>,
+    /// Where writes go.
+    pub(crate) writes: Option<Way>,
+    /// Whether the source is closed for writes: its tables are denied, or its primaries' query service is off.
+    pub(crate) closed: Option<Share>,
+    pub(crate) journals: Option<Share>,
+    /// Why the phase is not known; empty: it is.
+    pub(crate) unknown: Unknown,
+}
+
+impl<'a> Facts<'a> {
+    pub(crate) fn new(evidence: &'a Evidence) -> Self {
+        let mut unknown = Unknown(evidence.unclear.clone());
+        unknown.0.extend(evidence.changed.iter().map(|record| format!("{record} was changed while it was read")));
+        let (forward, reverse) = (evidence.forward_streams(), evidence.reverse_streams());
+        let mut facts =
+            Self { evidence, forward, reverse, writes: None, closed: None, journals: None, unknown: Unknown::default() };
+        // Streams of a shard whose record is gone are gone, too.
+        let shards = |side: &'a Side| side.shards.iter().map(|(name, shard)| (side.keyspace.as_str(), name, shard));
+        let sources = shards(&evidence.source).filter(|(.., shard)| !shard.record.is_missing());
+        let sources = sources.filter(|_| evidence.kind != Kind::Migrate);
+        for (keyspace, name, shard) in sources.chain(shards(&evidence.target)) {
+            unknown.of(&shard.streams, || format!("primary of shard {keyspace}/{name} to ask for its streams"));
+        }
+        if evidence.kind != Kind::Migrate {
+            facts.writes = evidence.writes_where_there(&mut unknown);
+            facts.closed = match evidence.kind {
+                Kind::Reshard => closed_primaries(evidence, &mut unknown),
+                _ => evidence.denied(&evidence.source, &mut unknown),
+            };
+            facts.journals = evidence.journals(&mut unknown);
+        }
+        facts.unknown = unknown;
+        facts
+    }
+
+    pub(crate) fn has_journal(&self) -> bool {
+        matches!(self.journals, Some(Share::Some | Share::All))
+    }
+
+    /// Whether it is certain that no switch has passed its point of no return.
+    pub(crate) fn knows_no_journal(&self) -> bool {
+        self.journals == Some(Share::None) && self.unknown.0.is_empty()
+    }
+
+    pub(crate) fn frozen(&self) -> Share {
+        Share::of(self.forward.iter().map(|(_, stream)| stream.is_frozen()))
+    }
+
+    pub(crate) fn reverse_frozen(&self) -> Share {
+        Share::of(self.reverse.iter().map(|(_, stream)| stream.is_frozen()))
+    }
+
+    /// Whether the journal belongs to an earlier workflow: nothing else looks as if a switch had been there.
+    pub(crate) fn has_old_journal(&self) -> bool {
+        let is_at_work = |(_, stream): &(&str, &Stream)| !stream.is_stopped_for_cutover() && !stream.is_frozen();
+        self.has_journal()
+            && self.writes == Some(Way::Source)
+            && self.closed == Some(Share::None)
+            && self.forward.iter().all(is_at_work)
+    }
+
+    /// Whether records of source shards are gone while forward streams are there.
+    pub(crate) fn lacks_source_shards(&self) -> bool {
+        let evidence = self.evidence;
+        evidence.kind == Kind::Reshard
+            && !self.forward.is_empty()
+            && evidence.source.shards.values().any(|it| it.record.is_missing())
+    }
+
+    /// Whether a deletion seems to have been here.
+    pub(crate) fn is_blanked(&self) -> bool {
+        let is_blank = |stream: &Stream| stream.cells.is_empty() && !stream.has_tablet_types;
+        let is_left = |stream: &Stream| stream.state == StreamState::Stopped && stream.message.is_empty() && is_blank(stream);
+        !self.forward.is_empty() && self.forward.iter().all(|(_, stream)| is_left(stream))
+    }
+
+    fn is_interrupted(&self) -> bool {
+        let is_held = |side: &Side| {
+            let streams = side.shards.values().filter_map(|shard| shard.streams.known()).flatten();
+            streams.into_iter().any(Stream::is_held_for_cutover)
+        };
+        self.closed != Some(Share::None)
+            || self.forward.iter().any(|(_, stream)| stream.is_stopped_for_cutover())
+            || self.evidence.kind == Kind::Reshard && is_held(&self.evidence.source)
+    }
+
+    /// The phase.
+    pub(crate) fn phase(&self) -> Phase {
+        if !self.unknown.0.is_empty() {
+            return Phase::Unknown(self.unknown.0.clone());
+        }
+        if self.forward.is_empty() {
+            return match (self.reverse.is_empty(), self.reverse_frozen(), self.writes) {
+                (true, ..) => Phase::Ended,
+                (_, Share::None, Some(Way::Target)) => Phase::WritesSwitched,
+                (_, Share::None, _) => Phase::Contradictory,
+                (_, Share::Some | Share::All, _) => Phase::Ending,
+            };
+        }
+        if self.evidence.kind == Kind::Migrate {
+            return if self.is_blanked() { Phase::Ending } else { Phase::NotSwitched };
+        }
+        if self.lacks_source_shards() {
+            return Phase::Ending;
+        }
+        let has_journal = self.has_journal() && !self.has_old_journal();
+        match (self.frozen(), self.writes, has_journal) {
+            (Share::All, Some(Way::Target), _) => Phase::WritesSwitched,
+            (Share::None, Some(Way::Target | Way::Source), true) | (Share::Some, Some(Way::Target), _) => {
+                Phase::StoppedAfterJournal
+            }
+            (Share::None | Share::Some, Some(Way::Split), true) if self.evidence.kind == Kind::Reshard => {
+                Phase::StoppedAfterJournal
+            }
+            (Share::None, Some(Way::Source), false) => self.before_journal(),
+            _ => Phase::Contradictory,
+        }
+    }
+
+    fn before_journal(&self) -> Phase {
+        let is_at_work = |streams: &[(&str, &Stream)]| streams.iter().any(|(_, stream)| stream.state == StreamState::Working);
+        if is_at_work(&self.forward) && is_at_work(&self.reverse) {
+            return Phase::Contradictory;
+        }
+        if self.is_interrupted() {
+            return Phase::StoppedBeforeJournal;
+        }
+        if self.is_blanked() {
+            return Phase::Ending;
+        }
+        if self.reverse_frozen() == Share::All {
+            return Phase::Reversed;
+        }
+        let mut unknown = Unknown::default();
+        let has_reads = READS.into_iter().any(|of| self.evidence.reads(of, &mut unknown).values().any(|way| *way != Way::Source));
+        match (has_reads, unknown.0.is_empty()) {
+            (true, _) => Phase::ReadsSwitched,
+            (false, true) => Phase::NotSwitched,
+            (false, false) => Phase::Unknown(unknown.0),
+        }
+    }
+}
+
+impl Evidence {
+    /// As [`Evidence::writes`]; of a reshard without some of its source shards they have gone to the target.
+    fn writes_where_there(&self, unknown: &mut Unknown) -> Option<Way> {
+        if self.kind == Kind::Reshard && self.source.shards.values().any(|shard| shard.record.is_missing()) {
+            return Some(Way::Target);
+        }
+        self.writes(unknown)
+    }
+}
+
+/// How many source primaries' query service is off in any cell.
+fn closed_primaries(evidence: &Evidence, unknown: &mut Unknown) -> Option<Share> {
+    let cells = unknown.of(&evidence.cells, || "cell".into())?;
+    let mut off = BTreeSet::new();
+    let mut is_known = true;
+    for (name, cell) in cells {
+        let keyspace = cell.keyspaces.get(&evidence.target.keyspace);
+        // A cell that serves nothing closes nothing; that it serves nothing is said elsewhere.
+        let Some(served) = keyspace.filter(|it| !it.is_missing()) else { continue };
+        match unknown.of(served, || format!("SrvKeyspace in cell {name}")) {
+            Some(served) => {
+                let partition = partition(served, TabletType::Primary);
+                off.extend(evidence.source.shards.keys().filter(|shard| partition.is_some_and(|it| is_off(it, shard))));
+            }
+            None => is_known = false,
+        }
+    }
+    is_known.then(|| Share::of(evidence.source.shards.keys().map(|shard| off.contains(shard))))
+}
+
+/// The phase of a workflow.
+pub fn phase(evidence: &Evidence) -> Phase {
+    Facts::new(evidence).phase()
+}
+
+/// Tablet types of which reads go to the target, with the cells: `replica`, `rdonly in zone1`.
+pub fn reads_switched(evidence: &Evidence) -> Vec<String> {
+    let mut switched = Vec::new();
+    for of in READS {
+        let ways = evidence.reads(of, &mut Unknown::default());
+        let cells: Vec<&str> = ways.iter().filter(|(_, way)| **way == Way::Target).map(|(cell, _)| *cell).collect();
+        let name = super::routing::type_name(of);
+        match cells.len() {
+            0 => {}
+            all if all == ways.len() && matches!(*evidence.cells, Piece::Known(_)) => switched.push(name),
+            _ => switched.push(format!("{name} in {}", cells.join(", "))),
+        }
+    }
+    switched
+}

@@ -1,0 +1,180 @@
+//! What is wrong with the records by which the traffic of a reshard goes: shard records, what the cells serve, the streams of other
+//! workflows that it takes along.
+
+use std::collections::BTreeSet;
+
+use super::{
+    deviation::{Deviation, Mechanism as M, Rerun},
+    evidence::{Evidence, Side, Stream, StreamState},
+    kind::Kind,
+    phase::Facts,
+    repair::{self, Action, Change, streams},
+    routing::{READS, Unknown, Way, is_off, partition, serves, type_name},
+    text::{listed, of_streams},
+};
+use crate::proto::topodata::TabletType;
+
+/// All of these. What is not known goes into `unknown`.
+pub(crate) fn deviations(facts: &Facts<'_>, unknown: &mut Unknown) -> Vec<Deviation> {
+    let evidence = facts.evidence;
+    let mut found = Vec::new();
+    if evidence.kind != Kind::Reshard {
+        return found;
+    }
+    if facts.lacks_source_shards() {
+        found.push(source_gone(facts));
+        return found;
+    }
+    if facts.writes == Some(Way::Split) && !facts.forward.is_empty() {
+        found.push(flags_mixed(facts));
+    }
+    found.extend(other_streams(facts));
+    found.extend(served(facts, unknown));
+    found
+}
+
+fn source_gone(facts: &Facts<'_>) -> Deviation {
+    let evidence = facts.evidence;
+    let gone = evidence.source.shards.iter().filter(|(_, shard)| shard.record.is_missing()).map(|(name, _)| name);
+    let places = gone.map(|name| format!("{}/{name}", evidence.source.keyspace));
+    let delete = streams(&evidence.target, Change::Delete, |_, it| it.workflow == evidence.workflow);
+    let hurts = "nobody's traffic; every command about the workflow fails";
+    Deviation::new(M::SourceShardsGone, hurts).at(places).by(repair::in_place(delete))
+}
+
+fn flags_mixed(facts: &Facts<'_>) -> Deviation {
+    let evidence = facts.evidence;
+    let places = |side: &Side| {
+        let of = |(name, shard): (&String, &super::evidence::ShardEvidence)| {
+            let flag = shard.record.known()?.is_primary_serving;
+            Some(format!("{}/{name} is_primary_serving: {flag}", side.keyspace))
+        };
+        side.shards.iter().filter_map(of).collect::<Vec<_>>()
+    };
+    let hurts = format!("writes to {}: vtgates still send them to shards that are closed", evidence.moved());
+    let deviation = Deviation::new(M::ServingFlagsMixed, hurts)
+        .since(evidence.since())
+        .at(places(&evidence.source))
+        .at(places(&evidence.target));
+    // Without a journal nobody's switch did this: which side has the data is for people to say.
+    if facts.has_journal() { deviation.rerun(Rerun::HealsAtAnyLag).by(repair::rerun(true)) } else { deviation }
+}
+
+/// Streams of other workflows on the source shards.
+fn others<'a>(evidence: &'a Evidence, side: &'a Side) -> Vec<(&'a str, &'a Stream)> {
+    let reverse = evidence.reverse();
+    let known = side.shards.iter().filter_map(|(name, shard)| Some((name.as_str(), shard.streams.known()?)));
+    let all = known.flat_map(|(name, streams)| streams.iter().map(move |stream| (name, stream)));
+    all.filter(|(_, stream)| stream.workflow != evidence.workflow && stream.workflow != reverse).collect()
+}
+
+/// Whether streams of other workflows are stopped, on which a switch refuses to begin.
+pub(crate) fn has_held_streams(evidence: &Evidence) -> bool {
+    let is_refused = |stream: &Stream| stream.state == StreamState::Stopped && stream.is_held_for_cutover();
+    others(evidence, &evidence.source).iter().any(|(_, stream)| is_refused(stream))
+}
+
+/// The names of workflows that are on both sides.
+fn copied(evidence: &Evidence) -> BTreeSet<String> {
+    let names = |side| others(evidence, side).into_iter().map(|(_, it)| it.workflow.clone()).collect::<BTreeSet<_>>();
+    let (source, target) = (names(&evidence.source), names(&evidence.target));
+    source.intersection(&target).cloned().collect()
+}
+
+/// What undoes the part of a switch that is about streams of other workflows.
+pub(crate) fn undo(evidence: &Evidence) -> Vec<Action> {
+    let copied = copied(evidence);
+    let is_copy = |_: &str, it: &Stream| copied.contains(&it.workflow) && it.state == StreamState::Stopped;
+    let delete = streams(&evidence.target, Change::Delete, is_copy);
+    [delete, streams(&evidence.source, Change::Run, |_, it| it.is_held_for_cutover())].concat()
+}
+
+fn other_streams(facts: &Facts<'_>) -> Vec<Deviation> {
+    let evidence = facts.evidence;
+    let mut found = Vec::new();
+    let held: Vec<_> = others(evidence, &evidence.source).into_iter().filter(|(_, it)| it.is_held_for_cutover()).collect();
+    let copied = copied(evidence);
+    let still: Vec<_> = others(evidence, &evidence.target)
+        .into_iter()
+        .filter(|(_, it)| copied.contains(&it.workflow) && it.state == StreamState::Stopped)
+        .collect();
+    let names = |streams: &[(&str, &Stream)]| {
+        let names: BTreeSet<String> = streams.iter().map(|(_, it)| it.workflow.clone()).collect();
+        listed(&names)
+    };
+    let is_before = facts.journals == Some(super::routing::Share::None) && facts.unknown.0.is_empty();
+    if !held.is_empty() && is_before && facts.writes == Some(Way::Source) {
+        let hurts = format!("{} stand still; a switch is refused: cannot migrate until all streams are running", names(&held));
+        let run = streams(&evidence.source, Change::Run, |_, it| it.is_held_for_cutover());
+        let deviation =
+            Deviation::new(M::SourceStreamsStopped, hurts).at(of_streams(&evidence.source, &held)).since(evidence.since());
+        found.push(deviation.by(repair::back([run])));
+    }
+    if still.is_empty() {
+        return found;
+    }
+    let at = of_streams(&evidence.target, &still);
+    let is_copy = |_: &str, it: &Stream| copied.contains(&it.workflow) && it.state == StreamState::Stopped;
+    if is_before && facts.writes == Some(Way::Source) {
+        let deviation = Deviation::new(M::StreamCopiesLeft, "nobody: the next switch makes them anew").at(at).rerun(Rerun::Heals);
+        found.push(deviation.by(repair::back([streams(&evidence.target, Change::Delete, is_copy)])));
+    } else if facts.has_journal() && facts.writes == Some(Way::Target) {
+        let hurts = format!("{} stand still", names(&still));
+        let original = streams(&evidence.source, Change::Delete, |_, it| copied.contains(&it.workflow));
+        let actions = [original, streams(&evidence.target, Change::Run, is_copy)].concat();
+        let by_hand = repair::Repair { direction: repair::Direction::Forward, actions };
+        found.push(
+            Deviation::new(M::StreamCopiesStopped, hurts).at(at).rerun(Rerun::HealsAtAnyLag).by(repair::rerun(true)).by(by_hand),
+        );
+    }
+    found
+}
+
+/// What the cells serve of it.
+fn served(facts: &Facts<'_>, unknown: &mut Unknown) -> Vec<Deviation> {
+    let evidence = facts.evidence;
+    let mut found = Vec::new();
+    let (mut behind, mut absent, mut closed) = (Vec::new(), Vec::new(), Vec::new());
+    for (name, cell) in unknown.of(&evidence.cells, || "cell".into()).into_iter().flatten() {
+        if cell.keyspaces.get(&evidence.target.keyspace).is_some_and(super::evidence::Piece::is_missing) {
+            absent.push(name);
+            continue;
+        }
+        let Some(served) = evidence.srv_keyspace(name, cell, unknown) else { continue };
+        let writes = evidence.partition_way(served, TabletType::Primary);
+        if writes.is_some() && matches!(facts.writes, Some(Way::Source | Way::Target)) && writes != facts.writes {
+            behind.push(name);
+        }
+        for of in READS {
+            let Some(part) = partition(served, of) else { continue };
+            let shards = evidence.source.shards.keys().chain(evidence.target.shards.keys());
+            let off = shards.filter(|shard| serves(part, shard) && is_off(part, shard));
+            closed.extend(off.map(|shard| (of, shard.clone(), name)));
+        }
+    }
+    if !behind.is_empty() {
+        let hurts = format!(
+            "vtgates of {} send writes to {} to shards whose primaries do not serve",
+            listed(behind.iter().copied()),
+            evidence.moved()
+        );
+        let places = behind.iter().map(|cell| format!("SrvKeyspace of {} in cell {cell}", evidence.target.keyspace));
+        let deviation = Deviation::new(M::CellServesOldShards, hurts).at(places);
+        found.push(if facts.has_journal() { deviation.rerun(Rerun::HealsAtAnyLag).by(repair::rerun(true)) } else { deviation });
+    }
+    if !absent.is_empty() {
+        let hurts = "every switch is refused; vtgates there know no shard of the keyspace";
+        let places = absent.iter().map(|cell| format!("no SrvKeyspace of {} in cell {cell}", evidence.target.keyspace));
+        found.push(Deviation::new(M::PartitionInvalid, hurts).at(places));
+    }
+    if !closed.is_empty() {
+        let types: BTreeSet<String> = closed.iter().map(|(of, ..)| type_name(*of)).collect();
+        let shards: BTreeSet<String> = closed.iter().map(|(_, shard, _)| shard.clone()).collect();
+        let hurts = format!("{} reads of {} fail from the moment their tablets read it", listed(&types), listed(&shards));
+        let places = closed
+            .iter()
+            .map(|(of, shard, cell)| format!("{}/{shard} {} in cell {cell}", evidence.target.keyspace, type_name(*of)));
+        found.push(Deviation::new(M::ServedShardsClosed, hurts).at(places).rerun(Rerun::Heals).by(repair::rerun(false)));
+    }
+    found
+}

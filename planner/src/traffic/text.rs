@@ -1,0 +1,27 @@
+//! Lists and places in the texts of deviations.
+
+use super::evidence::{Side, Stream};
+
+/// Names that a text has at most; the rest is counted.
+const NAMED: usize = 5;
+
+/// `a`, `a and b`, `a, b, c, d, e and 3 more`.
+pub(crate) fn listed<'a>(names: impl IntoIterator<Item = &'a String>) -> String {
+    let names: Vec<&str> = names.into_iter().map(String::as_str).collect();
+    let more = names.len().saturating_sub(NAMED);
+    let shown = names.get(..names.len() - more).unwrap_or_default();
+    match (shown, more) {
+        ([.., last], 0) if shown.len() > 1 => {
+            let front = shown.get(..shown.len() - 1).unwrap_or_default();
+            format!("{} and {last}", front.join(", "))
+        }
+        (_, 0) => shown.join(", "),
+        _ => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
+/// `commerce/0 zone1-0000000100 stream 7`, of each.
+pub(crate) fn of_streams(side: &Side, streams: &[(&str, &Stream)]) -> Vec<String> {
+    let tablet = |shard: &str| side.shards.get(shard).map_or("", |shard| shard.tablet.as_str());
+    streams.iter().map(|(shard, stream)| format!("{}/{shard} {} stream {}", side.keyspace, tablet(shard), stream.id)).collect()
+}
