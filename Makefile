@@ -7,7 +7,7 @@ TARGET = $${CARGO_TARGET_DIR:-target}
 PACKAGES = ca-certificates gcc libc6-dev protobuf-compiler libprotobuf-dev
 TEST_PACKAGES = bsdutils chromium chromium-driver etcd-server mariadb-server openssl procps
 
-.PHONY: run test dist fresh web component quick check lint clippy bench bench-serve size deny setup setup-tests clean
+.PHONY: run test dist fresh web component quick check lint clippy bench bench-serve mutants size deny setup setup-tests clean
 
 ## Sets up, builds and shows the demo cluster's workflows and the plan behind them.
 run: setup
@@ -67,6 +67,12 @@ bench: component
 ## 200 clients at once on a served cluster, for SECONDS (60): errors, latencies, memory.
 bench-serve: setup
 	$(CARGO) bench --quiet -p vtflow-tests --bench serve
+
+## Which changes of the planner no test would notice: a table, and their names in target/mutants/missed.txt. One change alone:
+## cargo mutants -p vtflow-planner --re ... MUTANTS="--file planner/src/ops/** --jobs 2": some of them, two at a time.
+mutants: setup
+	@cargo-mutants --version 2>/dev/null || $(CARGO) install cargo-mutants --locked
+	$(CARGO) run --quiet -p vtflow-mutants -- $(MUTANTS)
 
 ## Bytes of the page with all that it loads, and of the planner in it.
 size: setup
