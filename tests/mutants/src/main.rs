@@ -56,15 +56,16 @@ fn main() -> anyhow::Result<()> {
     let tree = Tree::copy(root, &options.dir, PACKAGE, &sources.keys().copied().collect())?;
     let known = options.dir.join("unviable.txt");
     let of = options.dir.join("unviable-of.txt");
-    let digest = digest(&sources);
-    // The same code has the same mutants that do not compile.
-    let mut unviable = match fs::read_to_string(&of) {
-        Ok(last) if last == digest => named(&known, &mutants),
-        _ => BTreeSet::new(),
-    };
+    let digests = digests(&sources);
+    // What did not compile in a file that is as it was does not compile now.
+    let last = fs::read_to_string(&of).unwrap_or_default();
+    let unchanged: BTreeSet<&str> = last.lines().filter(|line| digests.contains(*line)).filter_map(file_of).collect();
+    let mut unviable = named(&known, &mutants);
+    unviable.retain(|id| mutants.get(*id as usize).is_some_and(|mutant| unchanged.contains(mutant.file.as_str())));
     let placed = tree.place(&sources, &mutants, &mut unviable);
     write(&known, &mutants, &unviable)?;
-    fs::write(&of, digest).with_context(|| of.display().to_string())?;
+    fs::write(&of, digests.iter().fold(String::new(), |text, line| text + line + "\n"))
+        .with_context(|| of.display().to_string())?;
     let placed = placed?;
     let unplaced: BTreeSet<u32> =
         (0..).zip(&mutants).map(|(id, _)| id).filter(|id| !placed.contains(id) && !unviable.contains(id)).collect();
@@ -132,10 +133,18 @@ fn sources(root: &Path) -> anyhow::Result<Vec<String>> {
     Ok(files)
 }
 
-fn digest(sources: &BTreeMap<&str, String>) -> String {
-    let mut hasher = DefaultHasher::new();
-    sources.hash(&mut hasher);
-    hasher.finish().to_string()
+/// A line for each file: a digest of its content, and its name.
+fn digests(sources: &BTreeMap<&str, String>) -> BTreeSet<String> {
+    let line = |(file, source): (&&str, &String)| {
+        let mut hasher = DefaultHasher::new();
+        source.hash(&mut hasher);
+        format!("{:016x} {file}", hasher.finish())
+    };
+    sources.iter().map(line).collect()
+}
+
+fn file_of(line: &str) -> Option<&str> {
+    line.split_once(' ').map(|(_, file)| file)
 }
 
 /// The mutants that the lines of a file name; a file that is not there names none.
@@ -146,7 +155,8 @@ fn named(path: &Path, mutants: &[Mutant]) -> BTreeSet<u32> {
 }
 
 fn write(path: &Path, mutants: &[Mutant], ids: &BTreeSet<u32>) -> anyhow::Result<()> {
-    let names = ids.iter().filter_map(|id| mutants.get(*id as usize)).fold(String::new(), |text, mutant| text + &mutant.name + "\n");
+    let names =
+        ids.iter().filter_map(|id| mutants.get(*id as usize)).fold(String::new(), |text, mutant| text + &mutant.name + "\n");
     fs::write(path, names).with_context(|| path.display().to_string())
 }
 

@@ -4,6 +4,7 @@
 use std::{
     collections::BTreeSet,
     fmt, fs,
+    os::unix::process::ExitStatusExt,
     path::Path,
     process::{Command, Stdio},
     sync::atomic::{AtomicUsize, Ordering},
@@ -79,7 +80,8 @@ pub(crate) fn survey<'a>(
         let listed = String::from_utf8_lossy(&out.stdout).into_owned();
         names.extend(listed.lines().filter_map(|line| line.strip_suffix(": test")).map(|name| (program, name.to_owned())));
     }
-    let mut tests = in_parallel(&names, jobs, |number, (program, name)| passing(program, name, &dir.join(format!("passed-{number}"))))?;
+    let mut tests =
+        in_parallel(&names, jobs, |number, (program, name)| passing(program, name, &dir.join(format!("passed-{number}"))))?;
     tests.sort_by_key(|test| test.took);
     let took: Duration = tests.iter().map(|test| test.took).sum();
     say(&format!("{} tests take {took:.0?} of CPU; the slowest:", tests.len()));
@@ -189,10 +191,10 @@ fn run(program: &TestProgram, name: &str, environment: &[(&str, &str)], limit: D
         .stderr(Stdio::null())
         .status()
         .context("timeout")?;
+    let is_killed = status.code() == Some(137) || status.signal() == Some(9);
     Ok(match status.code() {
         Some(0) => Ended::Well,
-        Some(137) => Ended::TimedOut,
-        None if { use std::os::unix::process::ExitStatusExt; status.signal() == Some(9) } => Ended::TimedOut,
+        _ if is_killed => Ended::TimedOut,
         _ => Ended::Failed,
     })
 }

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     env, fs,
-    path::{Path, PathBuf},
+    path::{self, Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -67,7 +67,8 @@ impl Tree {
                 write_if_other(&root.join(name), &content)?;
             }
         }
-        Ok(Self { root, target: env::var_os("CARGO_TARGET_DIR").map_or_else(|| dir.join("target"), PathBuf::from), package: package.to_owned() })
+        let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| dir.join("target"), PathBuf::from);
+        Ok(Self { root, target: path::absolute(target)?, package: package.to_owned() })
     }
 
     /// Writes the sources with those of `mutants` that compile, and returns which have a switch and which do not compile.
@@ -86,10 +87,8 @@ impl Tree {
             let mut placed = BTreeSet::new();
             let mut ranges = BTreeMap::new();
             for (file, source) in sources {
-                let own: Vec<(u32, &Mutant)> = (0..)
-                    .zip(mutants)
-                    .filter(|(id, mutant)| mutant.file == *file && !unviable.contains(id))
-                    .collect();
+                let own: Vec<(u32, &Mutant)> =
+                    (0..).zip(mutants).filter(|(id, mutant)| mutant.file == *file && !unviable.contains(id)).collect();
                 let mut instrumented = instrument(source, &own).with_context(|| (*file).to_owned())?;
                 if file.ends_with("/lib.rs") {
                     instrumented.text.push_str("mod mutants;\n");
@@ -166,9 +165,7 @@ impl Tree {
         }
         let built = lines(&out.stdout).filter(|line| line.profile.as_ref().is_some_and(|profile| profile.test));
         Ok(built
-            .filter_map(|line| {
-                Some(TestProgram { path: line.executable?, dir: line.manifest_path?.parent()?.to_owned() })
-            })
+            .filter_map(|line| Some(TestProgram { path: line.executable?, dir: line.manifest_path?.parent()?.to_owned() }))
             .collect())
     }
 }
