@@ -8,7 +8,7 @@ PACKAGES = ca-certificates gcc libc6-dev protobuf-compiler libprotobuf-dev
 CLUSTER_PACKAGES = debian-archive-keyring etcd-server mariadb-client-core util-linux
 TEST_PACKAGES = bsdutils chromium chromium-driver etcd-server mariadb-server openssl procps
 
-.PHONY: run test cluster dist fresh web component quick check lint clippy bench bench-serve clients size deny setup setup-tests clean
+.PHONY: run test cluster dist fresh web component quick check lint clippy bench bench-serve clients size deny setup setup-tests clean mutants
 
 ## Sets up, builds and shows the demo cluster's workflows and the plan behind them.
 run: setup
@@ -88,6 +88,12 @@ clients:
 	@.ci/clients
 	$(CARGO) build --bin vtflow --bin vtflow-clients
 	$(TARGET)/debug/vtflow-clients --vtflow $(TARGET)/debug/vtflow --clients $(TARGET)/clients
+
+## Which changes of the planner no test would notice: a table, and their names in target/mutants/missed.txt. One change alone:
+## cargo mutants -p vtflow-planner --re ...; MUTANTS="--file planner/src/ops/** --jobs 2": some of them, two at a time.
+mutants: setup
+	@cargo-mutants --version 2>/dev/null || $(CARGO) install cargo-mutants --locked
+	$(CARGO) run --quiet -p vtflow-mutants -- $(MUTANTS)
 
 ## Bytes of the page with all that it loads, and of the planner in it.
 size: setup
