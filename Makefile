@@ -7,7 +7,7 @@ TARGET = $${CARGO_TARGET_DIR:-target}
 PACKAGES = ca-certificates gcc libc6-dev protobuf-compiler libprotobuf-dev
 TEST_PACKAGES = bsdutils chromium chromium-driver etcd-server mariadb-server openssl procps
 
-.PHONY: run test dist fresh web component quick check lint clippy bench bench-serve size deny setup setup-tests clean
+.PHONY: run test dist fresh web component quick check lint clippy bench bench-serve fuzz fuzz-keep size deny setup setup-tests clean
 
 ## Sets up, builds and shows the demo cluster's workflows and the plan behind them.
 run: setup
@@ -67,6 +67,18 @@ bench: component
 ## 200 clients at once on a served cluster, for SECONDS (60): errors, latencies, memory.
 bench-serve: setup
 	$(CARGO) bench --quiet -p vtflow-tests --bench serve
+
+## libFuzzer over the targets of tests/fuzz, TIME seconds each; TARGETS: only these. No part of `make test`, which runs the inputs that are kept.
+TIME = 60
+fuzz: setup
+	@sh .ci/setup g++
+	$(CARGO) run --quiet --bin xtask -- component
+	@.ci/fuzz $(TIME) $(TARGETS)
+
+## What `make fuzz` has gathered, into tests/fuzz/corpus: few inputs that reach the same code.
+fuzz-keep: setup
+	@sh .ci/setup g++
+	@.ci/fuzz keep $(TARGETS)
 
 ## Bytes of the page with all that it loads, and of the planner in it.
 size: setup
