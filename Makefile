@@ -8,7 +8,7 @@ PACKAGES = ca-certificates gcc libc6-dev protobuf-compiler libprotobuf-dev
 CLUSTER_PACKAGES = debian-archive-keyring etcd-server mariadb-client-core util-linux
 TEST_PACKAGES = bsdutils chromium chromium-driver etcd-server mariadb-server openssl procps
 
-.PHONY: run test cluster dist fresh web component quick check lint clippy bench bench-serve clients size deny setup setup-tests clean mutants
+.PHONY: run test cluster dist fresh web component quick check lint clippy bench bench-serve clients size deny setup setup-tests clean mutants fuzz fuzz-keep
 
 ## Sets up, builds and shows the demo cluster's workflows and the plan behind them.
 run: setup
@@ -94,6 +94,18 @@ clients:
 mutants: setup
 	@cargo-mutants --version 2>/dev/null || $(CARGO) install cargo-mutants --locked
 	$(CARGO) run --quiet -p vtflow-mutants -- $(MUTANTS)
+
+## libFuzzer over the targets of tests/fuzz, TIME seconds each; TARGETS: only these. No part of `make test`, which runs the inputs that are kept.
+TIME = 60
+fuzz: setup
+	@sh .ci/setup g++
+	$(CARGO) run --quiet --bin xtask -- component
+	@.ci/fuzz $(TIME) $(TARGETS)
+
+## What `make fuzz` has gathered, into tests/fuzz/corpus: few inputs that reach the same code.
+fuzz-keep: setup
+	@sh .ci/setup g++
+	@.ci/fuzz keep $(TARGETS)
 
 ## Bytes of the page with all that it loads, and of the planner in it.
 size: setup

@@ -28,6 +28,8 @@ pub mod contract;
 pub mod explain;
 pub mod flow;
 pub mod formats;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod limits;
 mod operation;
 pub mod ops;

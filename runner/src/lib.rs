@@ -7,6 +7,8 @@ pub mod cli;
 pub mod deadline;
 pub mod drive;
 pub mod error;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod observe;
 pub mod output;
 pub mod planner_host;

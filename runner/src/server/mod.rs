@@ -21,15 +21,17 @@ mod connections;
 mod door;
 mod grpc;
 mod http;
-mod metadata;
+pub(crate) mod metadata;
 mod metrics;
 mod perform;
-mod refusal;
+pub(crate) mod refusal;
 mod rpc_log;
 mod single_flight;
 mod subject;
-mod trailers;
+pub(crate) mod trailers;
 pub mod vitess_rpcs;
+
+pub(crate) use grpc::message;
 
 pub use access::AuthOptions;
 pub use door::ServerTls;

@@ -3,7 +3,7 @@
 pub mod controller_plan;
 mod migrations;
 pub mod service;
-mod source_text;
+pub(crate) mod source_text;
 mod streams;
 mod vdiff;
 mod vdiff_writes;
