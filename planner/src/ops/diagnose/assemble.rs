@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Diagnose, Primary,
+    reading::{Primary, Reading},
     records::Asked,
     rows::{self, StreamOf, Streams, WorkflowKey},
 };
@@ -53,8 +53,7 @@ pub(super) struct Assembled {
 }
 
 impl Assembled {
-    pub(super) fn new(of: &Diagnose) -> Self {
-        let reading = &of.reading;
+    pub(super) fn new(reading: &Reading, wanted: Option<&KeyspaceName>) -> Self {
         let records = &reading.records;
         let cells = match records.cell_names() {
             Ok(names) => Piece::Known(names.into_iter().map(|it| (it.clone(), records.cell(&it, &reading.keyspaces))).collect()),
@@ -74,23 +73,26 @@ impl Assembled {
             shards: reading.keyspaces.iter().map(shards).collect(),
             not_reread: reading.later.failures().into_iter().map(|(_, why)| why).collect(),
         };
-        this.keyspaces = this.all_keyspaces(of);
+        this.keyspaces = this.all_keyspaces(reading, wanted);
         let workflows = rows::workflows(reading.streams());
-        this.workflows = workflows.iter().map(|(key, streams)| this.evidence(key, streams, of)).collect();
+        this.workflows = workflows.iter().map(|(key, streams)| this.evidence(key, streams, reading)).collect();
         this
     }
 
     /// Every keyspace that was read, and those that rules lead to and that are not there.
-    fn all_keyspaces(&mut self, of: &Diagnose) -> BTreeMap<String, Piece<leftovers::Keyspace>> {
-        let reading = &of.reading;
+    fn all_keyspaces(
+        &mut self,
+        reading: &Reading,
+        wanted: Option<&KeyspaceName>,
+    ) -> BTreeMap<String, Piece<leftovers::Keyspace>> {
         let names = reading.records.keyspace_names().unwrap_or_default();
         let mut keyspaces = BTreeMap::new();
         for name in &reading.keyspaces {
             let shards = self.shards.get(&**name).cloned().unwrap_or_else(|| Err(format!("keyspace {name} was not read")));
-            let is_wanted = of.keyspace.as_ref().is_none_or(|keyspace| keyspace == name);
+            let is_wanted = wanted.is_none_or(|keyspace| keyspace == name);
             let keyspace = match shards {
                 Ok(shards) => {
-                    let unread = unread_shards(name, &shards, of);
+                    let unread = unread_shards(name, &shards, reading);
                     let unread: BTreeSet<String> = unread.into_iter().map(|(_, why)| why).collect();
                     let seen = reading.seen.iter().filter(|((keyspace, _), _)| keyspace == name);
                     let broken = seen.flat_map(|(_, primary)| broken(primary)).collect();
@@ -113,7 +115,7 @@ impl Assembled {
         keyspaces
     }
 
-    fn evidence(&self, key: &WorkflowKey, own: &Streams<'_>, of: &Diagnose) -> Evidence {
+    fn evidence(&self, key: &WorkflowKey, own: &Streams<'_>, of: &Reading) -> Evidence {
         let kind = own.kind(key);
         let (sources, targets) = own.shards();
         let mut unclear = own.faults();
@@ -159,14 +161,14 @@ impl Assembled {
         }
     }
 
-    fn shard(&self, keyspace: &str, shard: &str, kind: Kind, own: &Streams<'_>, of: &Diagnose) -> ShardEvidence {
+    fn shard(&self, keyspace: &str, shard: &str, kind: Kind, own: &Streams<'_>, of: &Reading) -> ShardEvidence {
         let record = match self.shards.get(keyspace) {
             Some(Ok(shards)) => shards.get(shard).cloned().unwrap_or(Piece::Missing),
             Some(Err(why)) => Piece::Unknown(why.clone()),
             None => Piece::Missing,
         };
         let parsed = KeyspaceName::parse(keyspace).ok();
-        let primary = parsed.and_then(|keyspace| of.reading.seen.get(&(keyspace, shard.to_owned())));
+        let primary = parsed.and_then(|keyspace| of.seen.get(&(keyspace, shard.to_owned())));
         let Some(primary) = primary else {
             return ShardEvidence {
                 record,
@@ -253,10 +255,10 @@ impl Assembled {
 
 /// The shards of a keyspace of which it is not known what streams they have, and why. One that does not serve and has no primary has
 /// none.
-fn unread_shards(keyspace: &KeyspaceName, shards: &BTreeMap<String, Piece<Shard>>, of: &Diagnose) -> Vec<(String, String)> {
+fn unread_shards(keyspace: &KeyspaceName, shards: &BTreeMap<String, Piece<Shard>>, of: &Reading) -> Vec<(String, String)> {
     let mut unread = Vec::new();
     for shard in shards.keys() {
-        match of.reading.seen.get(&(keyspace.clone(), shard.clone())) {
+        match of.seen.get(&(keyspace.clone(), shard.clone())) {
             Some(Primary { streams: Ok(_), .. } | Primary { is_idle: true, .. }) => {}
             Some(Primary { streams: Err(why), .. }) => unread.push((shard.clone(), format!("{keyspace}/{shard}: {why}"))),
             None => unread.push((shard.clone(), format!("the streams of {keyspace}/{shard} were not read"))),
@@ -265,9 +267,9 @@ fn unread_shards(keyspace: &KeyspaceName, shards: &BTreeMap<String, Piece<Shard>
     unread
 }
 
-fn is_seen(keyspace: &str, shard: &str, of: &Diagnose) -> bool {
+fn is_seen(keyspace: &str, shard: &str, of: &Reading) -> bool {
     let Ok(keyspace) = KeyspaceName::parse(keyspace) else { return false };
-    of.reading.seen.get(&(keyspace, shard.to_owned())).is_some_and(|primary| primary.streams.is_ok())
+    of.seen.get(&(keyspace, shard.to_owned())).is_some_and(|primary| primary.streams.is_ok())
 }
 
 /// The streams of a primary that cannot go on.

@@ -7,35 +7,26 @@
 //! What could not be read is a failure, and makes unknown what depends on it: [`crate::traffic`] concludes.
 
 mod assemble;
+mod reading;
 mod records;
 mod reply;
 mod rows;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use prost::Message;
 
 use self::{
-    records::{Asked, Records},
-    rows::StreamOf,
+    reading::{Reading, Stage},
+    records::Asked,
 };
 use crate::{
-    contract::{Answer, AskId, Call, Code, Failure, Lost, Reply, Status, Timestamp, What},
+    contract::{Answer, AskId, Call, Code, Failure, Lost, Reply, Status, Timestamp},
     limits,
     operation::{Asks, Operation, conclude, decode},
     proto::vtflow::{DiagnoseRequest, DiagnoseResponse},
-    sidecar::{
-        query::Query,
-        read::{Read, Subject},
-        result::RowSet,
-        statement::Scope,
-        survey::{Found, Look, Looked, Survey},
-    },
-    topo::{
-        names::{self, GLOBAL, KeyspaceName},
-        targets::{Target, Unreached},
-    },
-    traffic::{evidence::Journal, journal, leftovers},
+    topo::names::{self, KeyspaceName},
+    traffic::leftovers,
 };
 
 /// What is never looked at, so that nobody takes silence for an answer.
@@ -59,50 +50,6 @@ pub(crate) struct Diagnose {
     reading: Reading,
     fatal: Option<Status>,
 }
-
-/// One reading of all of it.
-#[derive(Default)]
-struct Reading {
-    stage: Stage,
-    waiting: BTreeMap<AskId, Asked>,
-    records: Records,
-    /// The records as they are at the end.
-    later: Records,
-    /// Those that are read.
-    keyspaces: BTreeSet<KeyspaceName>,
-    surveys: BTreeMap<KeyspaceName, Survey>,
-    /// By keyspace and shard: the primary, and what it has.
-    seen: BTreeMap<(KeyspaceName, String), Primary>,
-    failures: Vec<Failure>,
-}
-
-/// What is being read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Stage {
-    /// Rules, names, cells, locks.
-    #[default]
-    Cluster,
-    /// Shards, what the cells serve.
-    Keyspaces,
-    Streams,
-    Journals,
-    Versions,
-    Done,
-}
-
-/// A shard's primary, as far as it was reached.
-struct Primary {
-    tablet: String,
-    db_name: String,
-    streams: Result<Vec<StreamOf>, String>,
-    journals: Result<BTreeMap<i64, Journal>, String>,
-    /// Whether it was not to be expected that it answers: nothing serves there.
-    is_idle: bool,
-}
-
-/// The numbers of the looks at a target.
-const STREAMS: usize = 0;
-const JOURNALS: usize = 1;
 
 impl Diagnose {
     pub(crate) fn start(call: &Call, now: Timestamp, asks: &mut Asks) -> Result<Self, Status> {
@@ -147,7 +94,7 @@ impl Diagnose {
                     if self.grows() {
                         self.begin(asks);
                     } else {
-                        self.look_at_journals(asks);
+                        self.reading.look_at_journals(asks);
                     }
                 }
                 Stage::Journals => self.reading.look_at_versions(asks),
@@ -218,155 +165,6 @@ impl Diagnose {
         self.growths += usize::from(grows);
         grows
     }
-
-    fn look_at_journals(&mut self, asks: &mut Asks) {
-        let reading = &mut self.reading;
-        reading.stage = Stage::Journals;
-        // By keyspace and shard, which migration ids.
-        let mut wanted: BTreeMap<(String, String), BTreeSet<i64>> = BTreeMap::new();
-        for (key, of) in rows::workflows(reading.streams()) {
-            let id = journal::migration_id(&key.target, of.forward.iter().map(|it| (it.shard.as_str(), it.stream.id)));
-            for shard in of.shards().0 {
-                wanted.entry((key.source.clone(), shard)).or_default().insert(id);
-            }
-        }
-        for (keyspace, survey) in &mut reading.surveys {
-            let targets: Vec<(usize, String)> = survey.targets().map(|(index, it)| (index, it.place.shard.clone())).collect();
-            for (index, shard) in targets {
-                let Some(ids) = wanted.get(&(keyspace.to_string(), shard)) else { continue };
-                let ids: Vec<String> = ids.iter().take(limits::JOURNALS).map(ToString::to_string).collect();
-                let (ids, limit) = (ids.join(", "), limits::JOURNALS);
-                let statement = format!("select * from _vt.resharding_journal where id in ({ids}) limit {limit}");
-                survey.look(index, JOURNALS, vec![Look::One(Query::vreplication("journals", statement))], asks);
-            }
-        }
-    }
-}
-
-impl Reading {
-    fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.surveys.values().all(Survey::is_done)
-    }
-
-    /// All streams that were read.
-    fn streams(&self) -> impl Iterator<Item = &StreamOf> {
-        self.seen.values().filter_map(|primary| primary.streams.as_ref().ok()).flatten()
-    }
-
-    fn ask(&mut self, asked: Asked, asks: &mut Asks) {
-        let (cell, path) = asked.place();
-        let cell = if cell.is_empty() { GLOBAL } else { cell }.to_owned();
-        let is_list = matches!(asked, Asked::Names) || self.stage == Stage::Versions;
-        let what = match (path.ends_with('/'), is_list) {
-            (true, true) => What::TopoList { cell, prefix: path },
-            (true, false) => What::TopoRange { cell, prefix: path },
-            (false, _) => What::TopoGet { cell, path },
-        };
-        self.waiting.insert(asks.release(what), asked);
-    }
-
-    fn fail(&mut self, keyspace: &str, shard: &str, tablet: &str, lost: Lost, message: String) {
-        let (keyspace, shard, tablet) = (keyspace.into(), shard.into(), tablet.into());
-        self.failures.push(Failure { keyspace, shard, tablet, workflow: String::new(), lost, message });
-    }
-
-    /// The name of a keyspace, if it can be one.
-    fn name(&mut self, name: &str) -> Option<KeyspaceName> {
-        let parsed = KeyspaceName::parse(name);
-        if let Err(bad) = &parsed {
-            self.fail(name, "", "", Lost::Record, names::no_keyspace_can_be(name, bad));
-        }
-        parsed.ok()
-    }
-
-    fn look_at_streams(&mut self, asks: &mut Asks) {
-        self.stage = Stage::Streams;
-        for keyspace in self.keyspaces.clone() {
-            // One without shards has nothing to look at, and that they cannot be read is said already.
-            if !self.records.shards(&keyspace).is_ok_and(|shards| !shards.is_empty()) {
-                continue;
-            }
-            match Survey::start(&keyspace, &[], asks) {
-                Ok(survey) => drop(self.surveys.insert(keyspace, survey)),
-                Err(status) => self.fail(&keyspace, "", "", Lost::Record, status.message),
-            }
-        }
-    }
-
-    fn look_at_versions(&mut self, asks: &mut Asks) {
-        self.stage = Stage::Versions;
-        for asked in self.records.deciding() {
-            self.ask(asked, asks);
-        }
-    }
-
-    fn found(&mut self, keyspace: &KeyspaceName, found: Found, asks: &mut Asks) {
-        let count = self.surveys.len();
-        let Some(survey) = self.surveys.get_mut(keyspace) else { return };
-        match found {
-            Found::Target(index) => {
-                let Some(target) = survey.target(index) else { return };
-                let scope = Scope { db_name: target.db_name.clone(), workflow: String::new(), active_only: false };
-                let bytes = limits::READS_BYTES / (count * survey.count()).max(1);
-                let look = Look::Rows(Read::new(&target.address.alias, Subject::Streams, scope).within(bytes));
-                survey.look(index, STREAMS, vec![look], asks);
-            }
-            Found::Seen(index) => {
-                let looked = survey.take(index);
-                let Some(target) = survey.target(index).cloned() else { return };
-                self.seen(keyspace, &target, looked);
-            }
-            Found::Unreached(unreached) => self.unreached(keyspace, unreached),
-            Found::Nobody(why) => {
-                let message = why.status().map_or_else(String::new, |status| status.message);
-                self.fail(keyspace, "", "", Lost::Record, message);
-            }
-        }
-    }
-
-    fn unreached(&mut self, keyspace: &KeyspaceName, Unreached { place, lost, message }: Unreached) {
-        let is_idle = lost == Lost::NoPrimary && !place.is_primary_serving;
-        self.failures.push(place.failure(keyspace, lost, message.clone()));
-        let tablet = place.alias.as_ref().map_or_else(String::new, |_| place.alias_text());
-        let (streams, journals) = (Err(message.clone()), Err(message));
-        let primary = Primary { tablet, db_name: String::new(), streams, journals, is_idle };
-        self.seen.insert((keyspace.clone(), place.shard), primary);
-    }
-
-    fn seen(&mut self, keyspace: &KeyspaceName, target: &Target, mut looked: BTreeMap<usize, Looked>) {
-        let shard = target.place.shard.clone();
-        let key = (keyspace.clone(), shard.clone());
-        if let Some(streams) = looked.remove(&STREAMS) {
-            let streams = streams.whole().map(|pages| rows::read(&pages, keyspace, &shard));
-            let streams = streams.map_err(|why| self.failed(keyspace, target, &why));
-            let (tablet, db_name) = (target.place.alias_text(), target.db_name.clone());
-            let journals = Err(format!("the journals of {keyspace}/{shard} were not read"));
-            self.seen.insert(key.clone(), Primary { tablet, db_name, streams, journals, is_idle: false });
-        }
-        let Some(journals) = looked.remove(&JOURNALS) else { return };
-        let rows = journals
-            .response()
-            .and_then(|response| RowSet::from_vreplication_exec(&response).map_err(|error| format!("journals: {error}")));
-        let journals = rows.and_then(|rows| read_journals(&rows)).map_err(|why| self.failed(keyspace, target, &why));
-        if let Some(primary) = self.seen.get_mut(&key) {
-            primary.journals = journals;
-        }
-    }
-
-    fn failed(&mut self, keyspace: &KeyspaceName, target: &Target, why: &str) -> String {
-        self.failures.push(target.place.failure(keyspace, Lost::Shard, why));
-        format!("{keyspace}/{} {}: {why}", target.place.shard, target.place.alias_text())
-    }
-}
-
-fn read_journals(rows: &RowSet) -> Result<BTreeMap<i64, Journal>, String> {
-    let mut journals = BTreeMap::new();
-    for row in rows.rows() {
-        let id = row.integer("id").map_err(|error| format!("journals: {error}"))?;
-        let text = row.value("val").flatten().unwrap_or_default();
-        journals.insert(id.ok_or("journals: they have no id")?, journal::read(text));
-    }
-    Ok(journals)
 }
 
 impl Operation for Diagnose {
@@ -416,7 +214,7 @@ impl Diagnose {
     }
 
     fn concluded(&self) -> DiagnoseResponse {
-        let assembled = assemble::Assembled::new(self);
+        let assembled = assemble::Assembled::new(&self.reading, self.keyspace.as_ref());
         let is_wanted = |evidence: &&crate::traffic::evidence::Evidence| {
             let is_of = |name: &str| self.keyspace.as_ref().is_none_or(|keyspace| **keyspace == *name);
             let is_it = self.request.workflow.is_empty()
