@@ -9,6 +9,9 @@ use std::{
 use vtflow_embedded::Snapshot;
 use vtflow_planner::{Answer, Ask, Call, FailureKind, Record, Timestamp, What, trace::Trace};
 
+/// A request, and what came of it.
+type Called = (Vec<u8>, Answer);
+
 /// One recorded cluster.
 pub struct World {
     /// Its name: that of the file in `flows/`.
@@ -18,7 +21,7 @@ pub struct World {
     /// By cell and path.
     records: BTreeMap<(String, String), (Vec<u8>, i64)>,
     /// Every call of a tablet with its answer, by alias, path of the RPC and subject.
-    calls: BTreeMap<(String, String, String), Vec<(Vec<u8>, Answer)>>,
+    calls: BTreeMap<(String, String, String), Vec<Called>>,
     /// The flows that were recorded.
     pub traces: Vec<Trace>,
 }
