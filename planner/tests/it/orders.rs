@@ -200,7 +200,6 @@ fn calls() -> Vec<Call> {
     let far = i64::from(u32::MAX);
     vec![
         diagnose("", ""),
-        diagnose("ks", ""),
         diagnose("src", "wf"),
         legacy("Workflow ks listall"),
         legacy("Workflow ks.wf show"),
