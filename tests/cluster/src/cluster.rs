@@ -16,7 +16,7 @@ use anyhow::{Context, bail};
 use crate::{
     mysql::{self, MysqlServer},
     ports::Ports,
-    process::{self, Daemon, RunAs, Spec, wait_until},
+    process::{self, Daemon, RunAs, START_LIMIT, Spec, wait_until},
     relay::{Network, Relay},
     settings::Settings,
     tools::{Ran, run},
@@ -169,7 +169,7 @@ impl Cluster {
     /// Waits until one of them listens.
     fn listens(&mut self, name: &str, port: u16) -> anyhow::Result<()> {
         let daemon = self.daemon(name)?;
-        wait_until(&format!("{name} listens"), Duration::from_secs(60), || {
+        wait_until(&format!("{name} listens"), START_LIMIT, || {
             daemon.must_run()?;
             Ok(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok())
         })?;
@@ -287,7 +287,7 @@ impl Cluster {
             let shard = format!("{}/{}", place.keyspace, place.shard);
             let alias = place.alias();
             let words = ["PlannedReparentShard", "--new-primary", &alias, &shard];
-            wait_until(&format!("{alias} is the primary of {shard}"), Duration::from_secs(60), || {
+            wait_until(&format!("{alias} is the primary of {shard}"), START_LIMIT, || {
                 Ok(self.vtctldclient(words)?.code == Some(0))
             })?;
         }

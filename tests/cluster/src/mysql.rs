@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context, bail};
 
 use crate::{
-    process::{Daemon, NOBODY, RunAs, Spec, wait_until, wrapped},
+    process::{Daemon, NOBODY, RunAs, START_LIMIT, Spec, wait_until, wrapped},
     settings::Settings,
     tools::{Ran, run},
 };
@@ -59,7 +59,7 @@ impl MysqlServer {
 
     /// Waits until it answers.
     pub(crate) fn wait(&self, settings: &Settings, daemon: &mut Daemon) -> anyhow::Result<()> {
-        wait_until(&format!("MySQL of tablet {} answers", self.uid), Duration::from_secs(60), || {
+        wait_until(&format!("MySQL of tablet {} answers", self.uid), START_LIMIT, || {
             daemon.must_run()?;
             Ok(self.socket().exists() && self.ask(settings, "", "select 1").is_ok())
         })?;

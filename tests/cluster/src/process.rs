@@ -26,6 +26,9 @@ pub(crate) enum RunAs {
 /// User and group of `nobody` on Debian.
 pub(crate) const NOBODY: u32 = 65_534;
 
+/// How long something may take to start: seconds, but a minute and more on a machine that is busy with other things.
+pub(crate) const START_LIMIT: Duration = Duration::from_secs(240);
+
 /// What is to be run.
 #[derive(Clone, Debug)]
 pub(crate) struct Spec {
