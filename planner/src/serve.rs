@@ -26,7 +26,7 @@ use crate::{
 /// One RPC that vtflow answers.
 #[derive(Clone, Copy, Debug)]
 pub struct Served {
-    /// The gRPC path. The request and response messages are `vtctldata`'s, named after the method.
+    /// The gRPC path. The request and response messages are named after the method: `vtctldata`'s, of our own RPCs `vtflow`'s.
     pub path: &'static str,
     /// Whether it changes anything. Equal reads that are under way at once may be one.
     pub effect: Effect,
@@ -45,7 +45,7 @@ pub struct Served {
 /// The status that the RPC fails with: a message that cannot be decoded, a name that cannot exist.
 type Begin = fn(&Call, Timestamp, &mut Asks) -> Result<Box<dyn Operation>, Status>;
 
-/// Every RPC of Vitess's services that vtflow answers itself, by path.
+/// Every RPC that vtflow answers its clients itself, by path: of Vitess's services, and one of our own.
 pub const SERVED: &[Served] = &[
     Served {
         streams: true,

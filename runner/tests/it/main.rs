@@ -4,6 +4,7 @@
 
 mod cases;
 mod cases_migrations;
+mod cli_diagnose;
 mod cli_etcd;
 mod cli_reads;
 mod cli_vdiff;
