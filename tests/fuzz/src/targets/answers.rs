@@ -159,7 +159,7 @@ fn on_bytes(answer: Answer, change: impl FnOnce(&mut Vec<u8>)) -> Answer {
     }
 }
 
-/// The rows in a response, whichever RPC's: its result is field 1, a VDiff's is field 2.
+/// The rows in a response, whichever RPC's: its result is field 1, a `VDiff`'s is field 2.
 fn on_rows(response: &[u8], ask: &Ask, change: impl FnOnce(&mut Table)) -> Vec<u8> {
     let on_result = |result: &mut QueryResult| {
         let mut table = Table::of(result);

@@ -65,7 +65,9 @@ pub(super) fn run(data: &[u8]) {
             let all = VDiffShowResponse::decode(status).ok();
             if let Some(summary) = screen::vdiff_summary("customer", "w", &reply, all.as_ref(), now) {
                 summary.lines().iter().for_each(|line| page.line(line));
-                screen::vdiff_tables(&summary).iter().for_each(|table| page.table(table));
+                for table in &screen::vdiff_tables(&summary) {
+                    page.table(table);
+                }
             }
             page.documents("vtctldata.VDiffShowResponse", bytes);
         }
@@ -83,7 +85,9 @@ pub(super) fn run(data: &[u8]) {
         }
         6 => {
             let Ok(reply) = GetKeyspacesResponse::decode(bytes) else { return };
-            screen::keyspace_names(&reply, &failures).iter().for_each(|name| page.line(name));
+            for name in &screen::keyspace_names(&reply, &failures) {
+                page.line(name);
+            }
             let shards = FindAllShardsInKeyspaceResponse::decode(status).ok();
             let keyspaces: Vec<_> = reply.keyspaces.into_iter().map(|keyspace| (keyspace, shards.clone())).collect();
             page.table(&screen::keyspace_table(&screen::keyspaces(&keyspaces)));
