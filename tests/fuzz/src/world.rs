@@ -9,9 +9,6 @@ use std::{
 use vtflow_embedded::Snapshot;
 use vtflow_planner::{Answer, Ask, Call, FailureKind, Record, Timestamp, What, trace::Trace};
 
-/// A request, and what came of it.
-type Called = (Vec<u8>, Answer);
-
 /// One recorded cluster.
 pub struct World {
     /// Its name: that of the file in `flows/`.
@@ -21,10 +18,13 @@ pub struct World {
     /// By cell and path.
     records: BTreeMap<(String, String), (Vec<u8>, i64)>,
     /// Every call of a tablet with its answer, by alias, path of the RPC and subject.
-    calls: BTreeMap<(String, String, String), Vec<Called>>,
+    calls: BTreeMap<(String, String, String), Vec<Recorded>>,
     /// The flows that were recorded.
     pub traces: Vec<Trace>,
 }
+
+/// A request to a tablet, and its answer.
+type Recorded = (Vec<u8>, Answer);
 
 /// All of them. Which is which must not change: inputs choose by number.
 pub static WORLDS: LazyLock<Vec<World>> = LazyLock::new(|| {

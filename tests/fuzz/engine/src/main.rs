@@ -30,6 +30,10 @@ fuzz_target!(
             put_seeds(Path::new(&folder)).expect("the inputs can be written");
             process::exit(0);
         }
+        // What a target makes once, such as a compiled component, is not counted in the time of an input.
+        for first in 0..4 {
+            (TARGET.run)(&[first]);
+        }
     },
     |data: &[u8]| (TARGET.run)(data)
 );

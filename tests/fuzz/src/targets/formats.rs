@@ -239,8 +239,8 @@ fn names_of_things(text: &str) {
         assert!(!text.contains('/') && !text.chars().any(char::is_control) && text != "..");
     }
     if let Ok(bytes) = names::hex(text) {
-        let printed: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(printed.concat(), text.to_ascii_lowercase());
+        let digits = |byte: &u8| [byte >> 4, byte & 15].map(|digit| char::from_digit(u32::from(digit), 16).unwrap_or('?'));
+        assert_eq!(bytes.iter().flat_map(digits).collect::<String>(), text.to_ascii_lowercase());
     }
 }
 
