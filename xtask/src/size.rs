@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use flate2::{Compression, write::GzEncoder};
 
 /// Bytes of all that the page loads, compressed, and of the planner among it: what was set out to be kept. They grow with what the
-/// planner can do (700,000 before it could diagnose, and create VDiffs), never by themselves.
+/// planner can do (700,000 before it could diagnose, and create `VDiffs`), never by themselves.
 const PAGE: usize = 900_000;
 const PLANNER: usize = 850_000;
 
