@@ -31,6 +31,7 @@ use crate::{
         connection::{Leased, SharedConnection},
         endpoint::{Pace, endpoint, with_tls},
         link::{GONE, Link, Patience},
+        network::Network,
     },
     reloaded::Reloaded,
     secret::{Credentials, shown_address},
@@ -39,6 +40,7 @@ use crate::{
 /// How any cluster is dialed.
 #[derive(Clone)]
 pub(super) struct Dialing {
+    pub(super) network: Network,
     pub(super) tls: Arc<Reloaded<ClientTlsConfig>>,
     /// Who says to be asking, where etcd wants to know.
     pub(super) credentials: Option<Arc<Reloaded<Credentials>>>,
@@ -227,7 +229,7 @@ impl Cluster {
                     return Ok((Link::dial_here(&member.endpoint).await?, index));
                 }
                 let endpoint = with_tls(&member.endpoint, tls)?;
-                let link = Link::dial(&endpoint, None, self.dialing.timeout / 2).await?;
+                let link = Link::dial(&self.dialing.network, &endpoint, None, self.dialing.timeout / 2).await?;
                 Ok::<_, String>((link, index))
             }
             .boxed()
@@ -305,7 +307,8 @@ mod tests {
     fn dialing() -> Dialing {
         let tls = Arc::new(TlsFiles::default().reloaded("").unwrap());
         let timeout = Duration::from_secs(1);
-        Dialing { tls, credentials: None, plaintext_credentials: false, timeout, answer_bytes: 1 << 20 }
+        let network = Network::default();
+        Dialing { network, tls, credentials: None, plaintext_credentials: false, timeout, answer_bytes: 1 << 20 }
     }
 
     #[tokio::test]
