@@ -13,7 +13,10 @@ use std::{
     time::Duration,
 };
 
-use etcd_client::{Client, ConnectOptions, Error, GetResponse, KvClient, LeaseClient, ResponseHeader, TxnResponse};
+use etcd_client::{
+    Client, ConnectOptions, Error, GetResponse, KvClient, LeaseClient, LeaseGrantResponse, LeaseRevokeResponse, ResponseHeader,
+    TxnResponse,
+};
 use futures_util::{FutureExt, future::select_ok};
 use tokio::time::{Instant, sleep, timeout_at};
 use tonic::{
@@ -274,8 +277,20 @@ impl Headed for TxnResponse {
     }
 }
 
+impl Headed for LeaseGrantResponse {
+    fn revision(&self) -> i64 {
+        self.header().map_or(0, ResponseHeader::revision)
+    }
+}
+
+impl Headed for LeaseRevokeResponse {
+    fn revision(&self) -> i64 {
+        self.header().map_or(0, ResponseHeader::revision)
+    }
+}
+
 /// No bytes at all are a message, too: one in which there is nothing. Whoever sends that has not looked.
-fn answered<T: Headed>(answer: T) -> Result<T, EtcdError> {
+pub(super) fn answered<T: Headed>(answer: T) -> Result<T, EtcdError> {
     if answer.revision() == 0 { Err(EtcdError::Broken(NO_ETCD.to_owned())) } else { Ok(answer) }
 }
 
