@@ -7,7 +7,7 @@ TARGET = $${CARGO_TARGET_DIR:-target}
 PACKAGES = ca-certificates gcc libc6-dev protobuf-compiler libprotobuf-dev
 TEST_PACKAGES = bsdutils chromium chromium-driver etcd-server mariadb-server openssl procps
 
-.PHONY: run test dist fresh web component quick check lint clippy bench bench-serve size deny setup setup-tests clean
+.PHONY: run test dist fresh web component quick check lint clippy bench bench-serve simulate size deny setup setup-tests clean
 
 ## Sets up, builds and shows the demo cluster's workflows and the plan behind them.
 run: setup
@@ -67,6 +67,13 @@ bench: component
 ## 200 clients at once on a served cluster, for SECONDS (60): errors, latencies, memory.
 bench-serve: setup
 	$(CARGO) bench --quiet -p vtflow-tests --bench serve
+
+## The real server with a simulated cluster, SEEDS (1000) from FROM (0) on, of up to REQUESTS (200) each; LOG=1 prints every event.
+## See docs/design/0012-simulation.md.
+simulate: setup
+	$(CARGO) bench --quiet -p vtflow-simulation --bench simulate --no-run
+	$(CARGO) bench --quiet -p vtflow-simulation --bench simulate -- --seeds $(or $(SEEDS),1000) --from $(or $(FROM),0) \
+		--requests $(or $(REQUESTS),200) $(if $(LOG),--log) $(if $(BREAK),--break $(BREAK)) 2>$(TARGET)/simulate.stderr
 
 ## Bytes of the page with all that it loads, and of the planner in it.
 size: setup
