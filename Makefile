@@ -8,7 +8,7 @@ PACKAGES = ca-certificates gcc libc6-dev protobuf-compiler libprotobuf-dev
 CLUSTER_PACKAGES = debian-archive-keyring etcd-server mariadb-client-core util-linux
 TEST_PACKAGES = bsdutils chromium chromium-driver etcd-server mariadb-server openssl procps
 
-.PHONY: run test cluster dist fresh web component quick check lint clippy bench bench-serve clients size deny setup setup-tests clean mutants fuzz fuzz-keep
+.PHONY: run test cluster dist fresh web component quick check lint clippy bench bench-serve clients size deny setup setup-tests clean mutants fuzz fuzz-keep simulate
 
 ## Sets up, builds and shows the demo cluster's workflows and the plan behind them.
 run: setup
@@ -106,6 +106,13 @@ fuzz: setup
 fuzz-keep: setup
 	@sh .ci/setup g++
 	@.ci/fuzz keep $(TARGETS)
+
+## The real server with a simulated cluster, SEEDS (1000) from FROM (0) on, of up to REQUESTS (200) each; LOG=1 prints every event.
+## See docs/design/0012-simulation.md.
+simulate: setup
+	$(CARGO) bench --quiet -p vtflow-simulation --bench simulate --no-run
+	$(CARGO) bench --quiet -p vtflow-simulation --bench simulate -- --seeds $(or $(SEEDS),1000) --from $(or $(FROM),0) \
+		--requests $(or $(REQUESTS),200) $(if $(LOG),--log) $(if $(BREAK),--break $(BREAK)) 2>$(TARGET)/simulate.stderr
 
 ## Bytes of the page with all that it loads, and of the planner in it.
 size: setup

@@ -22,7 +22,7 @@ mod log;
 mod net;
 mod reloaded;
 
-pub use net::tls;
+pub use net::{network, tls};
 #[cfg(feature = "embedded")]
 pub use vtflow_embedded as embedded;
 #[cfg(feature = "embedded")]

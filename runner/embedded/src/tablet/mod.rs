@@ -1,6 +1,7 @@
 //! What vttablet decides: which RPCs and statements a release takes, what a change causes besides, and how failures are worded.
 
 pub mod controller_plan;
+pub mod local;
 mod migrations;
 pub mod service;
 pub(crate) mod source_text;

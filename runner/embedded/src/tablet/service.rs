@@ -156,14 +156,7 @@ impl Tablet {
             // A field number 0 in front: no message begins like that.
             return Ok(Bytes::from_static(b"\x00\xff\xfe garbage \x9f\x92\x96\x01\x02"));
         }
-        let method = match path.trim_start_matches('/').split_once('/') {
-            Some((SERVICE, method)) if self.release.has_rpc(method) => method.to_owned(),
-            Some((SERVICE, method)) => {
-                return Err(Status::unimplemented(format!("unknown method {method} for service {SERVICE}")));
-            }
-            Some((service, _)) => return Err(Status::unimplemented(format!("unknown service {service}"))),
-            None => return Err(Status::unimplemented(format!("malformed method name: {path:?}"))),
-        };
+        let method = method_of(path, self.release)?;
         let is_write = is_write(&method, &request);
         if is_write {
             self.writes.fetch_add(1, Ordering::SeqCst);
@@ -212,19 +205,29 @@ impl Tablet {
     }
 }
 
+/// The method that a path names, if a tablet of this release has it.
+pub(super) fn method_of(path: &str, release: Release) -> Result<String, Status> {
+    match path.trim_start_matches('/').split_once('/') {
+        Some((SERVICE, method)) if release.has_rpc(method) => Ok(method.to_owned()),
+        Some((SERVICE, method)) => Err(Status::unimplemented(format!("unknown method {method} for service {SERVICE}"))),
+        Some((service, _)) => Err(Status::unimplemented(format!("unknown service {service}"))),
+        None => Err(Status::unimplemented(format!("malformed method name: {path:?}"))),
+    }
+}
+
 /// One call, on a thread that may block.
-struct Call {
-    alias: String,
-    shard: String,
-    db_name: String,
-    is_primary: bool,
-    release: Release,
-    cells: Arc<str>,
-    method: String,
+pub(super) struct Call {
+    pub(super) alias: String,
+    pub(super) shard: String,
+    pub(super) db_name: String,
+    pub(super) is_primary: bool,
+    pub(super) release: Release,
+    pub(super) cells: Arc<str>,
+    pub(super) method: String,
 }
 
 impl Call {
-    fn perform(&self, engine: &mut Engine, request: &[u8]) -> Result<Bytes, Status> {
+    pub(super) fn perform(&self, engine: &mut Engine, request: &[u8]) -> Result<Bytes, Status> {
         match self.method.as_str() {
             "Ping" => {
                 let request: data::PingRequest = decode(request)?;
@@ -426,7 +429,7 @@ impl Call {
 }
 
 /// Whether a call would change something.
-fn is_write(method: &str, request: &[u8]) -> bool {
+pub(super) fn is_write(method: &str, request: &[u8]) -> bool {
     let is_query = |text: &str| text.trim_start().get(..6).is_some_and(|verb| verb.eq_ignore_ascii_case("select"));
     match method {
         "UpdateVReplicationWorkflow" | "DeleteVReplicationWorkflow" => true,
