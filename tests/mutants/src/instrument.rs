@@ -133,7 +133,7 @@ impl Placer {
                 let fields = expr.fields.iter().enumerate().filter(|(index, _)| *index != field).map(|(_, field)| field.clone());
                 let mut fields: Punctuated<_, Token![,]> = fields.collect();
                 if !fields.empty_or_trailing() {
-                    fields.push_punct(Default::default());
+                    fields.push_punct(syn::token::Comma::default());
                 }
                 (id, Expr::Struct(ExprStruct { fields, ..expr.clone() }))
             })
@@ -212,7 +212,7 @@ impl VisitMut for Placer {
                 pat => Pat::Guard(PatGuard {
                     attrs: Vec::new(),
                     pat: Box::new(pat),
-                    if_token: Default::default(),
+                    if_token: syn::token::If::default(),
                     guard: parse_quote! { !crate::mutants::on(#id) },
                 }),
             };

@@ -125,7 +125,7 @@ fn sources(root: &Path) -> anyhow::Result<Vec<String>> {
             let path = format!("{dir}/{}", entry.file_name().to_string_lossy());
             if entry.file_type()?.is_dir() {
                 dirs.push(path);
-            } else if path.ends_with(".rs") {
+            } else if Path::new(&path).extension().is_some_and(|extension| extension == "rs") {
                 files.push(path);
             }
         }

@@ -81,7 +81,7 @@ impl Tree {
         mutants: &[Mutant],
         unviable: &mut BTreeSet<u32>,
     ) -> anyhow::Result<BTreeSet<u32>> {
-        let dir = self.root.join(self.crate_root(sources)?);
+        let dir = self.root.join(Self::crate_root(sources)?);
         write_if_other(&dir.join("mutants.rs"), include_bytes!("switch.rs"))?;
         loop {
             let mut placed = BTreeSet::new();
@@ -106,7 +106,7 @@ impl Tree {
         }
     }
 
-    fn crate_root(&self, sources: &BTreeMap<&str, String>) -> anyhow::Result<PathBuf> {
+    fn crate_root(sources: &BTreeMap<&str, String>) -> anyhow::Result<PathBuf> {
         let root = sources.keys().find(|file| file.ends_with("/lib.rs")).context("the mutated package has no lib.rs")?;
         Ok(Path::new(root).parent().context("lib.rs is in a folder")?.to_owned())
     }
