@@ -14,7 +14,7 @@ use vtflow::observe::Observer;
 use vtflow_planner::{Answer, Ask, Effect, FailureKind, What};
 
 use crate::{
-    etcd::{Etcd, messages::PutRequest, store::Lock},
+    etcd::{Etcd, Watcher, messages::PutRequest, store::Lock},
     journal::Journal,
 };
 
@@ -95,26 +95,6 @@ impl Checks {
         }
     }
 
-    /// A record that is written has come to an etcd.
-    pub(crate) fn record_arrives(&self, etcd: &Etcd, put: &PutRequest, has_succeeded: bool) {
-        let key = String::from_utf8_lossy(&put.key).into_owned();
-        self.journal.event(&etcd.name, format_args!("put {key}: {has_succeeded}"));
-        let asked = {
-            let mut state = self.state();
-            let write = state.writes.entry((record_name(&key), put.value.clone())).or_default();
-            write.arrived += 1;
-            *write
-        };
-        if asked.arrived > asked.asked {
-            let Write { asked, arrived, .. } = asked;
-            self.journal
-                .violation("no write is sent twice", format_args!("{key}: asked for {asked} times, arrived {arrived} times"));
-        }
-        if let Some(keyspace) = key.split_once("/keyspaces/").and_then(|(_, rest)| rest.split('/').next()) {
-            self.must_be_locked(keyspace, &key);
-        }
-    }
-
     fn must_be_locked(&self, keyspace: &str, what: &str) {
         let Some(global) = self.global.get() else { return };
         let lock = global.store().lock(&format!("{ROOT}/keyspaces/{keyspace}"));
@@ -149,6 +129,27 @@ impl Checks {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Watcher for Checks {
+    fn record_arrives(&self, etcd: &Etcd, put: &PutRequest, has_succeeded: bool) {
+        let key = String::from_utf8_lossy(&put.key).into_owned();
+        self.journal.event(&etcd.name, format_args!("put {key}: {has_succeeded}"));
+        let asked = {
+            let mut state = self.state();
+            let write = state.writes.entry((record_name(&key), put.value.clone())).or_default();
+            write.arrived += 1;
+            *write
+        };
+        if asked.arrived > asked.asked {
+            let Write { asked, arrived, .. } = asked;
+            self.journal
+                .violation("no write is sent twice", format_args!("{key}: asked for {asked} times, arrived {arrived} times"));
+        }
+        if let Some(keyspace) = key.split_once("/keyspaces/").and_then(|(_, rest)| rest.split('/').next()) {
+            self.must_be_locked(keyspace, &key);
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use vtflow_planner::Answer;
 
 use crate::{
     checks::{Checks, ROOT},
-    etcd::{Etcd, Mood, messages::PutRequest},
+    etcd::{Etcd, Mood, Watcher, messages::PutRequest},
     journal::Journal,
     network::{self, From},
     random::Random,
@@ -32,10 +32,10 @@ impl Scene {
     #[expect(clippy::expect_used, reason = "for tests alone")]
     pub fn new() -> Self {
         let journal = Arc::new(Journal::new(false));
-        let checks = Checks::new(Arc::clone(&journal));
+        let watcher: Arc<dyn Watcher> = Checks::new(Arc::clone(&journal));
         let random = Random::new(0);
         let network = network::Network::new(Arc::clone(&journal), random.of("network"));
-        let etcd = Etcd::start("etcd", 1, &network, &journal, &checks, &random);
+        let etcd = Etcd::start("etcd", 1, &network, &journal, &watcher, &random);
         let put = PutRequest { key: format!("{ROOT}/keyspaces/customer/Keyspace").into_bytes(), value: vec![], lease: 0 };
         let _ = etcd.store().put(put);
         let dialing = Network::of(Arc::new(From { network, host: SERVER }));

@@ -15,7 +15,7 @@ use vtflow_planner::{
 
 use crate::{
     checks::{Checks, ROOT},
-    etcd::{Etcd, messages::PutRequest},
+    etcd::{Etcd, Watcher, messages::PutRequest},
     journal::Journal,
     network::Network,
     random::Random,
@@ -65,9 +65,10 @@ impl World {
         journal.event("world", format_args!("{shape:?}"));
         let snapshot = generate(shape, NOW);
 
-        let global = Etcd::start("etcd", 3, &network, journal, checks, random);
+        let watcher: Arc<dyn Watcher> = Arc::clone(checks) as _;
+        let global = Etcd::start("etcd", 3, &network, journal, &watcher, random);
         let second = if choices.percent(50) {
-            Etcd::start("etcd-zone2", 1, &network, journal, checks, random)
+            Etcd::start("etcd-zone2", 1, &network, journal, &watcher, random)
         } else {
             Arc::clone(&global)
         };

@@ -21,7 +21,6 @@ use self::{
     store::{Refused, Store, Why},
 };
 use crate::{
-    checks::Checks,
     journal::Journal,
     network::{Connection, Network},
     random::Random,
@@ -35,7 +34,7 @@ pub(crate) struct Etcd {
     store: Mutex<Store>,
     network: Arc<Network>,
     journal: Arc<Journal>,
-    checks: Arc<Checks>,
+    watcher: Arc<dyn Watcher>,
     moods: Mutex<Vec<Mood>>,
     random: Mutex<Random>,
 }
@@ -57,6 +56,12 @@ pub(crate) enum Mood {
     Empty(&'static str),
 }
 
+/// Who is told of records that are written.
+pub(crate) trait Watcher: Send + Sync {
+    /// One has come, and was written or not.
+    fn record_arrives(&self, etcd: &Etcd, put: &PutRequest, has_succeeded: bool);
+}
+
 /// One member.
 struct Member {
     etcd: Arc<Etcd>,
@@ -72,7 +77,7 @@ impl Etcd {
         members: u32,
         network: &Arc<Network>,
         journal: &Arc<Journal>,
-        checks: &Arc<Checks>,
+        watcher: &Arc<dyn Watcher>,
         random: &Random,
     ) -> Arc<Self> {
         let members: Vec<String> = (0..members).map(|index| format!("{name}-{index}")).collect();
@@ -83,7 +88,7 @@ impl Etcd {
             store: Mutex::default(),
             network: Arc::clone(network),
             journal: Arc::clone(journal),
-            checks: Arc::clone(checks),
+            watcher: Arc::clone(watcher),
             random: Mutex::new(random.of(name)),
         });
         for (index, host) in etcd.members.iter().enumerate() {
@@ -142,7 +147,7 @@ impl Etcd {
                 let answer = store.txn(txn)?;
                 drop(store);
                 for put in puts.iter().filter(|put| put.lease == 0) {
-                    self.checks.record_arrives(self, put, answer.succeeded);
+                    self.watcher.record_arrives(self, put, answer.succeeded);
                 }
                 answer.encode_to_vec()
             }
