@@ -46,7 +46,9 @@ fn settled(mut value: Value) -> Value {
             fields.values_mut().for_each(|field| *field = settled(field.take()));
         }
         Value::Array(items) => {
-            items.iter_mut().for_each(|item| *item = settled(item.take()));
+            for item in items.iter_mut() {
+                *item = settled(item.take());
+            }
             items.sort_by_cached_key(Value::to_string);
         }
         _ => {}
