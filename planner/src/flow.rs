@@ -3,7 +3,7 @@
 //! Nothing here knows what a workflow is (that is [`crate::ops`]) and nothing here performs an ask (that is the runner's).
 
 use crate::{
-    contract::{Answer, Ask, AskId, Call, Failure, Reply, Status, Timestamp},
+    contract::{Answer, Ask, AskId, Call, Failure, FailureKind, Reply, Status, Timestamp},
     limits,
     operation::{Asks, Ended, Operation},
     serve,
@@ -94,6 +94,7 @@ impl Flow {
             return false;
         }
         let answer = match answer {
+            Answer::Failed { kind, message } if message.trim().is_empty() => Answer::Failed { kind, message: wordless(kind) },
             Answer::Failed { kind, message } => Answer::Failed { kind, message: cut(message, limits::FAILURE_BYTES) },
             answer => answer,
         };
@@ -128,6 +129,17 @@ impl Flow {
             let failures = counted(reply.failures);
             self.reply = Some(Reply { result: reply.result.map_err(bounded), failures, ..reply });
         }
+    }
+}
+
+/// What is said of a failure without a text: a status may come without one.
+fn wordless(kind: FailureKind) -> String {
+    match kind {
+        FailureKind::Status(code) => format!("gRPC code {code}, and no text with it"),
+        FailureKind::Unreachable => "no answer, and no word why".to_owned(),
+        FailureKind::TimedOut => "no answer in time".to_owned(),
+        FailureKind::NotSent => "it was not asked".to_owned(),
+        FailureKind::TooLarge => "the answer is too large".to_owned(),
     }
 }
 

@@ -29,6 +29,8 @@ mod cutover;
 pub mod explain;
 pub mod flow;
 pub mod formats;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod limits;
 mod operation;
 pub mod ops;

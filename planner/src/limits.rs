@@ -64,6 +64,15 @@ pub const SNAPSHOT_COLUMNS: usize = 200;
 /// Tablets of a snapshot: [`TARGETS`] with their replicas.
 pub const SNAPSHOT_TABLETS: usize = 20_000;
 
+/// Keyspaces that one diagnosis looks at. Real clusters have up to a few hundred.
+pub const DIAGNOSED_KEYSPACES: usize = 1_000;
+/// Records of what cells serve that one diagnosis reads: one for each keyspace and cell.
+pub const DIAGNOSED_RECORDS: usize = 50_000;
+/// Times that a diagnosis of one keyspace begins again because streams lead to further keyspaces. Each adds those at one remove.
+pub const DIAGNOSE_GROWTHS: usize = 2;
+/// Journals that one statement asks for: a shard is the source of so many workflows at most.
+pub const JOURNALS: usize = 1_000;
+
 /// Bytes that one compressed position may inflate to. A GTID set of 1,000 servers with 100 gaps each is about 1.3 MB.
 pub const POSITION_BYTES: usize = 4 << 20;
 /// Bytes that the compressed positions of one request may inflate to, all together: a few bytes of a row can claim millions.

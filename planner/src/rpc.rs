@@ -21,6 +21,15 @@ pub const GET_TOPOLOGY_PATH: &str = "/vtctlservice.Vtctld/GetTopologyPath";
 /// `vtctlservice.Vtctld/VDiffShow`: [`crate::ops`], `vdiff_show`.
 pub const VDIFF_SHOW: &str = "/vtctlservice.Vtctld/VDiffShow";
 
+/// `vtctlservice.Vtctld/VDiffCreate`, and its three sisters that change one: [`crate::write`], `vdiff`.
+pub const VDIFF_CREATE: &str = "/vtctlservice.Vtctld/VDiffCreate";
+/// See [`VDIFF_CREATE`].
+pub const VDIFF_DELETE: &str = "/vtctlservice.Vtctld/VDiffDelete";
+/// See [`VDIFF_CREATE`].
+pub const VDIFF_RESUME: &str = "/vtctlservice.Vtctld/VDiffResume";
+/// See [`VDIFF_CREATE`].
+pub const VDIFF_STOP: &str = "/vtctlservice.Vtctld/VDiffStop";
+
 /// `vtctlservice.Vtctld/WorkflowStatus`: [`crate::ops`], `workflow_status`.
 pub const WORKFLOW_STATUS: &str = "/vtctlservice.Vtctld/WorkflowStatus";
 
@@ -51,6 +60,9 @@ pub const RETRY_SCHEMA_MIGRATION: &str = "/vtctlservice.Vtctld/RetrySchemaMigrat
 
 /// `vtctlservice.Vtctld/WorkflowSwitchTraffic`, both directions: [`crate::cutover`].
 pub const WORKFLOW_SWITCH_TRAFFIC: &str = "/vtctlservice.Vtctld/WorkflowSwitchTraffic";
+
+/// Our own, and served to clients: what changes of traffic have left behind. [`crate::ops`], `diagnose`.
+pub const DIAGNOSE: &str = "/vtflow.Vtflow/Diagnose";
 
 /// Our own: records keyspaces for `--snapshot`. [`crate::ops`], `snapshot`.
 pub const SNAPSHOT: &str = "/vtflow.Snapshot/Read";

@@ -10,22 +10,24 @@ use crate::{
     limits,
     operation::{Asks, Operation},
     ops::{
-        get_version::GetVersion, get_workflows::GetWorkflows, legacy, schema_migrations::SchemaMigrations, snapshot::Snapshot,
-        topology, vdiff_show::VDiffShow, vexec::VExec, workflow_status::WorkflowStatus,
+        diagnose::Diagnose, get_version::GetVersion, get_workflows::GetWorkflows, legacy, schema_migrations::SchemaMigrations,
+        snapshot::Snapshot, topology, vdiff_show::VDiffShow, vexec::VExec, workflow_status::WorkflowStatus,
     },
     proto::vtctldata::{
-        CancelSchemaMigrationRequest, GetSchemaMigrationsRequest, GetTopologyPathRequest, WorkflowDeleteRequest,
-        WorkflowSwitchTrafficRequest, WorkflowUpdateRequest,
+        CancelSchemaMigrationRequest, GetSchemaMigrationsRequest, GetTopologyPathRequest, VDiffCreateRequest, VDiffDeleteRequest,
+        VDiffStopRequest, WorkflowDeleteRequest, WorkflowSwitchTrafficRequest, WorkflowUpdateRequest,
     },
     request::MigrationVerb,
     rpc,
-    write::{Migration, Throttle, VExecWrite, WorkflowDelete, WorkflowUpdate, engine::Write, kind::TabletWrite, throttler},
+    write::{
+        Migration, Throttle, VDiffWrite, VExecWrite, WorkflowDelete, WorkflowUpdate, engine::Write, kind::TabletWrite, throttler,
+    },
 };
 
 /// One RPC that vtflow answers.
 #[derive(Clone, Copy, Debug)]
 pub struct Served {
-    /// The gRPC path. The request and response messages are `vtctldata`'s, named after the method.
+    /// The gRPC path. The request and response messages are named after the method: `vtctldata`'s, of our own RPCs `vtflow`'s.
     pub path: &'static str,
     /// Whether it changes anything. Equal reads that are under way at once may be one.
     pub effect: Effect,
@@ -44,7 +46,7 @@ pub struct Served {
 /// The status that the RPC fails with: a message that cannot be decoded, a name that cannot exist.
 type Begin = fn(&Call, Timestamp, &mut Asks) -> Result<Box<dyn Operation>, Status>;
 
-/// Every RPC of Vitess's services that vtflow answers itself, by path.
+/// Every RPC that vtflow answers its clients itself, by path: of Vitess's services, and one of our own.
 pub const SERVED: &[Served] = &[
     Served {
         streams: true,
@@ -82,6 +84,7 @@ pub const SERVED: &[Served] = &[
     read("/vtctlservice.Vtctld/GetVSchema", topology::get_vschema),
     read(rpc::GET_VERSION, |call, _, asks| boxed(GetVersion::start(call, asks))),
     read(rpc::GET_WORKFLOWS, |call, now, asks| boxed(GetWorkflows::start(call, now, asks))),
+    read(rpc::DIAGNOSE, |call, now, asks| boxed(Diagnose::start(call, now, asks))),
     read(rpc::VDIFF_SHOW, |call, _, asks| boxed(VDiffShow::start(call, asks))),
     read(rpc::WORKFLOW_STATUS, |call, now, asks| boxed(WorkflowStatus::start(call, now, asks))),
     migration(rpc::CANCEL_SCHEMA_MIGRATION, |call, now, asks| {
@@ -100,6 +103,22 @@ pub const SERVED: &[Served] = &[
         begun(Migration::new(MigrationVerb::Launch, call)?, call, now, asks)
     }),
     migration(rpc::RETRY_SCHEMA_MIGRATION, |call, now, asks| begun(Migration::new(MigrationVerb::Retry, call)?, call, now, asks)),
+    Served {
+        performs: |request| is_known::<VDiffCreateRequest>(request, |_| true),
+        ..write(rpc::VDIFF_CREATE, |call, now, asks| begun(VDiffWrite::create(call, now)?, call, now, asks))
+    },
+    Served {
+        performs: |request| is_known::<VDiffDeleteRequest>(request, |_| true),
+        ..write(rpc::VDIFF_DELETE, |call, now, asks| begun(VDiffWrite::delete(call)?, call, now, asks))
+    },
+    Served {
+        performs: |request| is_known::<VDiffStopRequest>(request, |_| true),
+        ..write(rpc::VDIFF_RESUME, |call, now, asks| begun(VDiffWrite::resume(call)?, call, now, asks))
+    },
+    Served {
+        performs: |request| is_known::<VDiffStopRequest>(request, |_| true),
+        ..write(rpc::VDIFF_STOP, |call, now, asks| begun(VDiffWrite::stop(call)?, call, now, asks))
+    },
     Served {
         part: "one application's throttling",
         // Its bytes are kept where its fields are not known.

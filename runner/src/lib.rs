@@ -7,6 +7,8 @@ pub mod cli;
 pub mod deadline;
 pub mod drive;
 pub mod error;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod observe;
 pub mod output;
 pub mod planner_host;
@@ -20,7 +22,7 @@ mod log;
 mod net;
 mod reloaded;
 
-pub use net::tls;
+pub use net::{network, tls};
 #[cfg(feature = "embedded")]
 pub use vtflow_embedded as embedded;
 #[cfg(feature = "embedded")]

@@ -159,7 +159,11 @@ pub fn read(path: &Path) -> Result<Vec<Trace>, String> {
     Ok(traces)
 }
 
-fn parse(line: &str) -> Result<Trace, String> {
+/// Reads one line of such a file.
+///
+/// # Errors
+/// It is no trace, a later form of one, or a damaged one: a text that says which.
+pub fn parse(line: &str) -> Result<Trace, String> {
     let value: serde_json::Value = serde_json::from_str(line).map_err(|error| format!("no trace: {error}"))?;
     match value.get("vtflow_trace").and_then(serde_json::Value::as_u64) {
         None => return Err("no trace: it has no vtflow_trace".to_owned()),

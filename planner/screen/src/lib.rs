@@ -11,6 +11,7 @@ mod around;
 mod asks;
 mod cover;
 mod describe;
+mod diagnose;
 mod failures;
 mod health;
 mod logs;
@@ -33,6 +34,7 @@ pub use answer_rows::{AnswerRows, answer_rows};
 pub use around::{SourceShards, Surroundings, forward, forward_is_there};
 pub use asks::{Answered, Asked, Outcome, answered, asked, waited_for};
 pub use describe::{Description, Progress, Reading, StreamLine, TableLine, copy_table, describe, stream_table};
+pub use diagnose::{DeviationLines, DiagnosedPart, DiagnosisScreen, Verdict, diagnosis};
 pub use failures::{Missing, MissingPart, missing, next_step};
 pub use logs::LogLine;
 pub use migrations::{Beside, MigrationLine, ShardState, migration_table, migrations};
@@ -49,8 +51,8 @@ pub use topology::{
     KeyspaceLine, ShardLine, TabletLine, keyspace_names, keyspace_table, keyspaces, shard_table, shards, tablet_table, tablets,
 };
 pub use vdiff::{
-    VDiffLine, VDiffShard, VDiffSummary, VDiffTable, vdiff_is_under_way, vdiff_list, vdiff_list_table, vdiff_summary,
-    vdiff_tables,
+    VDiffLine, VDiffReports, VDiffShard, VDiffSummary, VDiffTable, vdiff_is_under_way, vdiff_list, vdiff_list_table,
+    vdiff_summary, vdiff_tables,
 };
 pub use words::{duration, visible_name};
 pub use workflows::{WorkflowLine, source_keyspaces, workflow_table, workflows, workflows_of, workflows_with};

@@ -12,6 +12,7 @@ pub mod source;
 pub mod tablet_types;
 pub mod text_format;
 pub mod time;
+pub mod uuid;
 
 /// Why a row, or a whole result, cannot be read. One line when displayed: the column, what was wrong, how the value begins.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

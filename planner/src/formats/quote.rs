@@ -90,11 +90,22 @@ mod tests {
             ("empty", &b""[..], String::new()),
             ("plain", b"select 'x'", "select 'x'".to_owned()),
             ("control and quote", b"a\n\x00\x7f\"\\", r#"a\n\x00\x7f\"\\"#.to_owned()),
+            ("each with Go's own escape", b"\x07\x08\t\n\x0b\x0c\r\x1b", r"\a\b\t\n\v\f\r\x1b".to_owned()),
             ("not UTF-8", b"a\xffb", r"a\xffb".to_owned()),
             ("exactly the limit", &[b'a'; EXCERPT_BYTES], "a".repeat(EXCERPT_BYTES)),
             ("one more", &[b'a'; EXCERPT_BYTES + 1], "a".repeat(EXCERPT_BYTES) + "…"),
             ("cut at a character", long.as_bytes(), "é".repeat(EXCERPT_BYTES / 2) + "…"),
             ("cut inside a character", &long.as_bytes()[1..], r"\xa9".to_owned() + &"é".repeat(29) + "…"),
+            (
+                "cut behind what is no character",
+                &[&[b'a'; EXCERPT_BYTES - 1][..], b"\xff\xff"].concat(),
+                "a".repeat(EXCERPT_BYTES - 1) + r"\xff…",
+            ),
+            (
+                "cut in one of four bytes",
+                &[&[b'a'; EXCERPT_BYTES - 3][..], "😀".as_bytes()].concat(),
+                "a".repeat(EXCERPT_BYTES - 3) + "…",
+            ),
             ("right-to-left override", "\u{202e}x".as_bytes(), r"\u202ex".to_owned()),
         ] {
             assert_eq!(excerpt(value), want, "{name}");

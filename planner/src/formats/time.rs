@@ -133,7 +133,7 @@ fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
 const LONGEST_SHOWN: usize = crate::limits::EXCERPT_BYTES;
 
 /// Unix seconds as `Mon Jan _2 15:04:05 2006`, UTC: Go's `time.ANSIC`.
-pub(crate) fn ansic(seconds: i64) -> String {
+pub fn ansic(seconds: i64) -> String {
     let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
     // Days since 0000-03-01, in cycles of 400 years: the leap day is the last of its year.
     let shifted = days + 719_468;
@@ -217,6 +217,9 @@ mod tests {
             assert_eq!(parse_datetime(text), Err(unreadable(text, value, layout)), "{text:?}");
         }
         assert_eq!(parse_datetime("x\"y\\é\n"), Err(unreadable(r#"x\"y\\\xc3\xa9\x0a"#, r#"x\"y\\\xc3\xa9\x0a"#, "2006")));
+        let shown = |length: usize| parse_datetime(&"x".repeat(length)).unwrap_err();
+        assert!(shown(LONGEST_SHOWN).contains(&format!("\"{}\"", "x".repeat(LONGEST_SHOWN))), "all of it");
+        assert!(shown(LONGEST_SHOWN + 2).contains(&format!("\"{}…\"", "x".repeat(LONGEST_SHOWN))), "cut, and said so");
         for (text, why) in [
             ("2025-01-02 03:04:05.", "extra text: \".\""),
             ("2025-01-02 03:04:05 UTC", "extra text: \" UTC\""),
@@ -226,6 +229,10 @@ mod tests {
             ("2025-01-32 03:04:05", "day out of range"),
             ("2025-02-29 03:04:05", "day out of range"),
             ("1900-02-29 00:00:00", "day out of range"),
+            ("2025-04-31 03:04:05", "day out of range"),
+            ("2025-06-31 03:04:05", "day out of range"),
+            ("2025-09-31 03:04:05", "day out of range"),
+            ("2025-11-31 03:04:05", "day out of range"),
             ("2025-04-31 99:04:05", "hour out of range"),
             ("2025-01-02 24:04:05", "hour out of range"),
             ("2025-01-02 23:60:05", "minute out of range"),

@@ -3,6 +3,7 @@
 //! Every operation sees the targets in ascending order of shard and their rows in ascending order of id when it makes its reply,
 //! whatever order the answers came in: that is what makes replies order-free.
 
+pub(crate) mod diagnose;
 pub(crate) mod get_version;
 pub(crate) mod get_workflows;
 pub(crate) mod legacy;

@@ -205,6 +205,11 @@ impl Survey {
         self.waiting.is_empty() && self.targets.is_done()
     }
 
+    /// Whether an ask is one of the survey's.
+    pub(crate) fn waits_for(&self, id: AskId) -> bool {
+        self.waiting.contains_key(&id) || self.targets.waits_for(id)
+    }
+
     /// A target by its index.
     pub(crate) fn target(&self, index: usize) -> Option<&Target> {
         self.asked.get(index).map(|asked| &asked.target)
@@ -325,7 +330,7 @@ impl Survey {
                     Found::Seen(index)
                 }
             },
-            Event::NoKeyspace { .. } | Event::NoShards(_) | Event::Fatal(_) => Found::Nobody(event),
+            Event::NoKeyspace { .. } | Event::NoShards(_) | Event::NoShard { .. } | Event::Fatal(_) => Found::Nobody(event),
         }
     }
 }

@@ -84,8 +84,13 @@ pub(crate) struct Unreached {
 pub(crate) enum Event {
     Target(Target),
     Unreached(Unreached),
-    /// The request cannot be served: no such shard, no topology.
+    /// The request cannot be served: no topology.
     Fatal(Status),
+    /// The request names a shard that the keyspace does not have.
+    NoShard {
+        shard: String,
+        status: Status,
+    },
     /// There is nobody to ask: the keyspace has no shards.
     NoShards(Status),
     /// There is nobody to ask: there is no such keyspace. `node` is the directory that would have its shards, under its full name.
@@ -98,7 +103,7 @@ impl Event {
     /// The status of a request that has nobody to ask; `None` for an event about one shard.
     pub(crate) fn status(&self) -> Option<Status> {
         match self {
-            Self::Fatal(status) | Self::NoShards(status) => Some(status.clone()),
+            Self::Fatal(status) | Self::NoShards(status) | Self::NoShard { status, .. } => Some(status.clone()),
             Self::NoKeyspace { node } => Some(Status::unknown(format!("node doesn't exist: {node}"))),
             Self::Target(_) | Self::Unreached(_) => None,
         }
@@ -145,6 +150,11 @@ impl Targets {
         self.count
     }
 
+    /// Whether an ask is one of the search's.
+    pub(crate) fn waits_for(&self, id: AskId) -> bool {
+        self.waiting.contains_key(&id)
+    }
+
     /// Whether every target has been found or has turned out to be none.
     pub(crate) fn is_done(&self) -> bool {
         self.waiting.is_empty()
@@ -189,8 +199,8 @@ impl Targets {
             return self.no_shards(prefix, asks);
         }
         if let Some(absent) = self.wanted.iter().find(|shard| !shards.contains_key(*shard)) {
-            let text = format!("shard {absent} not found in keyspace {}", self.keyspace);
-            return vec![Event::Fatal(Status::unknown(text))];
+            let status = Status::unknown(format!("shard {absent} not found in keyspace {}", self.keyspace));
+            return vec![Event::NoShard { shard: absent.clone(), status }];
         }
         if !self.wanted.is_empty() {
             let wanted: BTreeSet<&String> = self.wanted.iter().collect();

@@ -115,8 +115,6 @@ mechanisms! {
     DeletionInterrupted "deletion_interrupted": "a cancellation ended half-way, or an old client stopped the workflow",
     /// Shards of the target without streams that all others have.
     StreamsOnSomeShards "streams_on_some_shards": "a deletion ended half-way, or shards were added",
-    /// [H-S13] Source primaries that serve although their shards were switched away.
-    OldPrimariesServe "old_primaries_serve": "switching clears what kept them closed: they serve since they last read it",
     /// A stream that needs binary logs which its source has no more.
     BinlogsGone "binlogs_gone": "it stood still for longer than its source keeps binary logs",
 }

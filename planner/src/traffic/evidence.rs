@@ -3,13 +3,13 @@
 //! Each piece says whether it is known, known not to be there, or not known and why. Whoever concludes from it must say the third.
 //! Facts: `go/vt/vtctl/workflow/server.go:buildTrafficSwitcher` and `traffic_switcher.go`, v24, for what a switch looks at.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{kind::Kind, names::reverse_of};
-use crate::proto::{
-    topodata::{Shard, SrvKeyspace},
-    vschema::{KeyspaceRoutingRules, MirrorRules, RoutingRules, ShardRoutingRules, SrvVSchema},
-};
+use crate::proto::topodata::{Shard, SrvKeyspace};
 
 /// One thing that was read.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,27 +39,42 @@ impl<T> Piece<T> {
     }
 }
 
+/// Rules of one kind: where each key leads. Of two rules with one key the first counts, as for vtctld.
+pub type Keys = BTreeMap<String, Vec<String>>;
+
 /// The rule records of the whole cluster. One that is missing has no rules.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rules {
-    /// Record `RoutingRules`: by table, with a keyspace or a tablet type or both, where it leads.
-    pub tables: Piece<RoutingRules>,
-    /// Record `ShardRoutingRules`.
-    pub shards: Piece<ShardRoutingRules>,
-    /// Record `routing_rules/keyspace/Rules`.
-    pub keyspaces: Piece<KeyspaceRoutingRules>,
-    /// Record `MirrorRules`.
-    pub mirror: Piece<MirrorRules>,
+    /// Record `RoutingRules`. Keys are tables, with a keyspace or a tablet type or both: `commerce.corder@replica`.
+    pub tables: Piece<Keys>,
+    /// Record `ShardRoutingRules`. Keys are shards, `commerce.-80`; they lead to keyspaces.
+    pub shards: Piece<Keys>,
+    /// Record `routing_rules/keyspace/Rules`. Keys are keyspaces, with a tablet type or none.
+    pub keyspaces: Piece<Keys>,
+    /// Record `MirrorRules`. Keys are as those of `tables`.
+    pub mirror: Piece<Keys>,
 }
 
 /// What one cell serves to its vtgates.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cell {
-    /// Its record `SrvVSchema`, whose copies of the rules are what vtgates go by.
-    pub vschema: Piece<SrvVSchema>,
+    /// The rules in its record `SrvVSchema`, which are what vtgates go by.
+    pub rules: Piece<ServedRules>,
     /// By keyspace, its record `SrvKeyspace`: which shards serve.
     pub keyspaces: BTreeMap<String, Piece<SrvKeyspace>>,
 }
+
+/// Copies of the rules, as [`Rules`] has them.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[allow(missing_docs, reason = "the fields are those of the rules")]
+pub struct ServedRules {
+    pub tables: Keys,
+    pub shards: Keys,
+    pub keyspaces: Keys,
+}
+
+/// By name, what every cell serves.
+pub type Cells = BTreeMap<String, Cell>;
 
 /// One side: the keyspace that traffic leaves, or the one that it goes to.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -195,9 +210,9 @@ pub struct Evidence {
     /// Shards of the target that serve and have no stream of a workflow that must be on all of them.
     pub without_streams: BTreeSet<String>,
     /// Global rules.
-    pub rules: Rules,
+    pub rules: Arc<Rules>,
     /// By cell.
-    pub cells: Piece<BTreeMap<String, Cell>>,
+    pub cells: Arc<Piece<Cells>>,
     /// Those on the workflow in either direction and on both keyspaces.
     pub locks: Piece<Vec<Lock>>,
     /// Records that were changed while all this was read, twice: somebody is at work.

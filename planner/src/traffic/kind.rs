@@ -65,6 +65,12 @@ pub(crate) fn is_partial(source: &[impl AsRef<str>], target: &[impl AsRef<str>])
     matches!((source, target), (Some(source), Some(target)) if source == target && !(source.1.is_empty() && source.2.is_empty()))
 }
 
+/// Whether both sides are the same part of the key range.
+pub(crate) fn is_whole<'a>(source: impl IntoIterator<Item = &'a String>, target: impl IntoIterator<Item = &'a String>) -> bool {
+    let (source, target): (Vec<_>, Vec<_>) = (source.into_iter().collect(), target.into_iter().collect());
+    matches!((whole(&source), whole(&target)), (Some(source), Some(target)) if (&source.1, &source.2) == (&target.1, &target.2))
+}
+
 /// How many shards, and the range from the start of the first to the end of the last. `None`: no key range.
 fn whole(shards: &[impl AsRef<str>]) -> Option<(usize, String, String)> {
     let mut ranges: Vec<_> = shards.iter().filter_map(|shard| shard.as_ref().split_once('-')).collect();

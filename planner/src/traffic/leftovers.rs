@@ -3,15 +3,18 @@
 //!
 //! That something belongs to nobody is said only where the streams of both keyspaces are known.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
     deviation::{Deviation, Mechanism as M},
-    evidence::{Cell, Evidence, Piece, Rules},
+    evidence::{Cells, Evidence, Keys, Piece, Rules},
     kind::Kind,
     partition,
     repair::{self, Action},
-    routing::{Keys, Unknown, denial, keyspace_keys, mirror_keys, shard_keys, table_keys},
+    routing::{NO_KEYS, Unknown, denial},
     text::listed,
 };
 use crate::proto::topodata::Shard;
@@ -33,11 +36,11 @@ pub struct Keyspace {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cluster {
     /// Global rules.
-    pub rules: Rules,
+    pub rules: Arc<Rules>,
     /// By name, those that were read, and [`Piece::Missing`] for those that rules lead to and that are not there.
     pub keyspaces: BTreeMap<String, Piece<Keyspace>>,
     /// By cell.
-    pub cells: Piece<BTreeMap<String, Cell>>,
+    pub cells: Arc<Piece<Cells>>,
     /// Every workflow that moves traffic between them.
     pub workflows: Vec<Evidence>,
 }
@@ -67,22 +70,17 @@ impl Cluster {
     pub fn leftovers(&self) -> (Vec<Deviation>, BTreeSet<String>) {
         let mut unknown = Unknown::default();
         let mut found = Vec::new();
-        if let Some(rules) = unknown.or_empty(&self.rules.tables) {
-            found.extend(self.rules_of_tables(&table_keys(&rules), M::LeftoverRoutingRules, "RoutingRules", &mut unknown));
+        if let Some(keys) = unknown.or(&self.rules.tables, &NO_KEYS) {
+            found.extend(self.rules_of_tables(keys, M::LeftoverRoutingRules, "RoutingRules", &mut unknown));
         }
-        if let Some(rules) = unknown.or_empty(&self.rules.mirror) {
-            found.extend(self.rules_of_tables(&mirror_keys(&rules), M::LeftoverMirrorRules, "MirrorRules", &mut unknown));
+        if let Some(keys) = unknown.or(&self.rules.mirror, &NO_KEYS) {
+            found.extend(self.rules_of_tables(keys, M::LeftoverMirrorRules, "MirrorRules", &mut unknown));
         }
-        if let Some(rules) = unknown.or_empty(&self.rules.shards) {
-            found.extend(self.rules_of_keyspaces(&shard_keys(&rules), Kind::Partial, "ShardRoutingRules", &mut unknown));
+        if let Some(keys) = unknown.or(&self.rules.shards, &NO_KEYS) {
+            found.extend(self.rules_of_keyspaces(keys, Kind::Partial, "ShardRoutingRules", &mut unknown));
         }
-        if let Some(rules) = unknown.or_empty(&self.rules.keyspaces) {
-            found.extend(self.rules_of_keyspaces(
-                &keyspace_keys(&rules),
-                Kind::MultiTenant,
-                "routing_rules/keyspace/Rules",
-                &mut unknown,
-            ));
+        if let Some(keys) = unknown.or(&self.rules.keyspaces, &NO_KEYS) {
+            found.extend(self.rules_of_keyspaces(keys, Kind::MultiTenant, "routing_rules/keyspace/Rules", &mut unknown));
         }
         for (name, keyspace) in &self.keyspaces {
             let Some(keyspace) = keyspace.known().filter(|keyspace| keyspace.is_wanted) else { continue };
@@ -120,9 +118,14 @@ impl Cluster {
         is_known
     }
 
-    fn moves(&self, keyspaces: &Pair, table: &str) -> bool {
-        let is_between = |it: &&Evidence| pair(&it.source.keyspace, &it.target.keyspace) == *keyspaces;
-        self.workflows.iter().filter(is_between).any(|it| it.tables.contains(table) || it.tables.is_empty())
+    /// The workflows between two keyspaces.
+    fn between(&self, keyspaces: &Pair) -> Vec<&Evidence> {
+        let (one, other) = (&keyspaces.0, &keyspaces.1);
+        let is_between = |it: &&Evidence| {
+            let (source, target) = (&it.source.keyspace, &it.target.keyspace);
+            (source, target) == (one, other) || (source, target) == (other, one)
+        };
+        self.workflows.iter().filter(is_between).collect()
     }
 
     fn lacks(&self, keyspace: &str) -> bool {
@@ -143,7 +146,9 @@ impl Cluster {
         let what = if mechanism == M::LeftoverMirrorRules { "mirror rules" } else { "routing rules" };
         let mut found = Vec::new();
         for (keyspaces, tables) in between {
-            let left: BTreeSet<String> = tables.into_iter().filter(|table| !self.moves(&keyspaces, table)).collect();
+            let workflows = self.between(&keyspaces);
+            let is_moved = |table: &String| workflows.iter().any(|it| it.tables.contains(table) || it.tables.is_empty());
+            let left: BTreeSet<String> = tables.into_iter().filter(|table| !is_moved(table)).collect();
             if left.is_empty() || !self.are_known(&keyspaces, what, unknown) {
                 continue;
             }
@@ -194,8 +199,7 @@ impl Cluster {
         }
         let mut found = Vec::new();
         for (keyspaces, rules) in between {
-            let is_own = |it: &Evidence| it.kind == kind && pair(&it.source.keyspace, &it.target.keyspace) == keyspaces;
-            if self.workflows.iter().any(is_own) || !self.are_known(&keyspaces, "rules", unknown) {
+            if self.between(&keyspaces).iter().any(|it| it.kind == kind) || !self.are_known(&keyspaces, "rules", unknown) {
                 continue;
             }
             let hurts = format!(

@@ -100,8 +100,9 @@ pub fn may_be_at_work(evidence: &Evidence, now: i64) -> bool {
 
 /// Locks whose process is gone.
 pub(crate) fn deviations(facts: &Facts<'_>, now: i64, unknown: &mut Unknown) -> Vec<Deviation> {
-    let Some(locks) = unknown.or_empty(&facts.evidence.locks) else { return Vec::new() };
-    let gone = locks.iter().filter(|lock| process(lock, &locks, now) == Process::Gone);
+    let none = Vec::new();
+    let Some(locks) = unknown.or(&facts.evidence.locks, &none) else { return Vec::new() };
+    let gone = locks.iter().filter(|lock| process(lock, locks, now) == Process::Gone);
     let deviation = |lock: &Lock| {
         let left = (lock.since + NAMED_LEASE_SECONDS - now).max(0);
         let hurts = format!(

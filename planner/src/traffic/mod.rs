@@ -27,6 +27,7 @@ pub use phase::{Phase, phase};
 use deviation::Deviation;
 use evidence::Evidence;
 use phase::Facts;
+use repair::Direction;
 
 /// What there is to say of one workflow.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,6 +52,12 @@ pub fn diagnose(evidence: &Evidence, now: i64) -> Diagnosis {
     deviations.extend(tables::deviations(&facts, &mut unknown));
     deviations.extend(shards::deviations(&facts, &mut unknown));
     deviations.extend(locks::deviations(&facts, now, &mut unknown));
+    // Where a journal is, or may be, nothing leads back: the other side may have been told of it.
+    if !facts.knows_no_journal() {
+        for deviation in &mut deviations {
+            deviation.repairs.retain(|repair| repair.direction != Direction::Back);
+        }
+    }
     deviations.sort_by(|a, b| (a.mechanism, &a.places).cmp(&(b.mechanism, &b.places)));
     Diagnosis { phase, deviations, unknown: unknown.0 }
 }

@@ -98,6 +98,11 @@ impl<'a> Facts<'a> {
         matches!(self.journals, Some(Share::Some | Share::All))
     }
 
+    /// Whether it is certain that no switch has passed its point of no return.
+    pub(crate) fn knows_no_journal(&self) -> bool {
+        self.journals == Some(Share::None) && self.unknown.0.is_empty()
+    }
+
     pub(crate) fn frozen(&self) -> Share {
         Share::of(self.forward.iter().map(|(_, stream)| stream.is_frozen()))
     }
@@ -241,7 +246,7 @@ pub fn reads_switched(evidence: &Evidence) -> Vec<String> {
         let name = super::routing::type_name(of);
         match cells.len() {
             0 => {}
-            all if all == ways.len() && matches!(evidence.cells, Piece::Known(_)) => switched.push(name),
+            all if all == ways.len() && matches!(*evidence.cells, Piece::Known(_)) => switched.push(name),
             _ => switched.push(format!("{name} in {}", cells.join(", "))),
         }
     }

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    evidence::{Cell, Evidence, Piece, Side},
+    evidence::{Cell, Evidence, Keys, Piece, ServedRules, Side},
     kind::Kind,
 };
 use crate::proto::{
@@ -29,11 +29,11 @@ impl Unknown {
         None
     }
 
-    /// A piece whose lack means that it is empty.
-    pub(crate) fn or_empty<T: Clone + Default>(&mut self, piece: &Piece<T>) -> Option<T> {
+    /// A piece whose lack means this.
+    pub(crate) fn or<'a, T>(&mut self, piece: &'a Piece<T>, absent: &'a T) -> Option<&'a T> {
         match piece {
-            Piece::Known(value) => Some(value.clone()),
-            Piece::Missing => Some(T::default()),
+            Piece::Known(value) => Some(value),
+            Piece::Missing => Some(absent),
             Piece::Unknown(why) => {
                 self.0.insert(why.clone());
                 None
@@ -97,8 +97,8 @@ pub(crate) fn suffix(of: TabletType) -> String {
     if of == TabletType::Primary { String::new() } else { format!("@{}", type_name(of)) }
 }
 
-/// Rules as keys with where they lead: all four kinds alike. Of two rules with one key the first counts, as for vtctld.
-pub(crate) type Keys = BTreeMap<String, Vec<String>>;
+/// No rules.
+pub(crate) static NO_KEYS: Keys = Keys::new();
 
 pub(crate) fn table_keys(rules: &RoutingRules) -> Keys {
     rules.rules.iter().rev().map(|rule| (rule.from_table.clone(), rule.to_tables.clone())).collect()
@@ -122,6 +122,15 @@ pub(crate) fn mirror_keys(rules: &MirrorRules) -> Keys {
     keys
 }
 
+/// The rules in what a cell serves.
+pub(crate) fn served_rules(vschema: &SrvVSchema) -> ServedRules {
+    ServedRules {
+        tables: vschema.routing_rules.as_ref().map(table_keys).unwrap_or_default(),
+        shards: vschema.shard_routing_rules.as_ref().map(shard_keys).unwrap_or_default(),
+        keyspaces: vschema.keyspace_routing_rules.as_ref().map(keyspace_keys).unwrap_or_default(),
+    }
+}
+
 /// The PRIMARY control of a shard's record: its denied tables, and whether they may be read.
 pub(crate) fn denial(controls: &[TabletControl]) -> Option<&TabletControl> {
     controls.iter().find(|control| control.tablet_type() == TabletType::Primary)
@@ -129,24 +138,23 @@ pub(crate) fn denial(controls: &[TabletControl]) -> Option<&TabletControl> {
 
 impl Evidence {
     /// The rules by which this kind of workflow is switched, as they are in the global record.
-    pub(crate) fn global_keys(&self, unknown: &mut Unknown) -> Option<Keys> {
+    pub(crate) fn global_keys(&self, unknown: &mut Unknown) -> Option<&Keys> {
         match self.kind {
-            Kind::Standard => unknown.or_empty(&self.rules.tables).as_ref().map(table_keys),
-            Kind::Partial => unknown.or_empty(&self.rules.shards).as_ref().map(shard_keys),
-            Kind::MultiTenant => unknown.or_empty(&self.rules.keyspaces).as_ref().map(keyspace_keys),
-            Kind::Migrate | Kind::Reshard => Some(Keys::new()),
+            Kind::Standard => unknown.or(&self.rules.tables, &NO_KEYS),
+            Kind::Partial => unknown.or(&self.rules.shards, &NO_KEYS),
+            Kind::MultiTenant => unknown.or(&self.rules.keyspaces, &NO_KEYS),
+            Kind::Migrate | Kind::Reshard => Some(&NO_KEYS),
         }
     }
 
     /// The same as a cell has them.
-    pub(crate) fn cell_keys(&self, vschema: &SrvVSchema) -> Keys {
+    pub(crate) fn cell_keys<'a>(&self, rules: &'a ServedRules) -> &'a Keys {
         match self.kind {
-            Kind::Standard => vschema.routing_rules.as_ref().map(table_keys),
-            Kind::Partial => vschema.shard_routing_rules.as_ref().map(shard_keys),
-            Kind::MultiTenant => vschema.keyspace_routing_rules.as_ref().map(keyspace_keys),
-            Kind::Migrate | Kind::Reshard => None,
+            Kind::Standard => &rules.tables,
+            Kind::Partial => &rules.shards,
+            Kind::MultiTenant => &rules.keyspaces,
+            Kind::Migrate | Kind::Reshard => &NO_KEYS,
         }
-        .unwrap_or_default()
     }
 
     /// Its own keys among these rules, of one tablet type; a partial workflow has none for reads.
@@ -197,7 +205,7 @@ impl Evidence {
     pub(crate) fn writes(&self, unknown: &mut Unknown) -> Option<Way> {
         if self.kind != Kind::Reshard {
             let keys = self.global_keys(unknown)?;
-            return Some(self.way(&keys, TabletType::Primary));
+            return Some(self.way(keys, TabletType::Primary));
         }
         let source = serving(&self.source, unknown);
         let target = serving(&self.target, unknown);
@@ -215,7 +223,7 @@ impl Evidence {
             let way = if self.kind == Kind::Reshard {
                 self.srv_keyspace(name, cell, unknown).and_then(|served| self.partition_way(served, of))
             } else {
-                unknown.of(&cell.vschema, || format!("SrvVSchema in cell {name}")).map(|it| self.way(&self.cell_keys(it), of))
+                unknown.of(&cell.rules, || format!("SrvVSchema in cell {name}")).map(|it| self.way(self.cell_keys(it), of))
             };
             ways.extend(way.map(|way| (name.as_str(), way)));
         }
@@ -263,10 +271,10 @@ impl Evidence {
 fn journals(side: &Side, other: &Side, workflow: &str, unknown: &mut Unknown) -> Option<Share> {
     let streams = other.streams_of(workflow).into_iter().map(|(shard, stream)| (shard, stream.id));
     let id = super::journal::migration_id(&other.keyspace, streams);
-    let mut each = Vec::new();
+    let (mut each, none) = (Vec::new(), BTreeMap::new());
     // Without its record a shard is gone, and its database with it.
     for shard in side.shards.values().filter(|shard| !shard.record.is_missing()) {
-        each.push(unknown.or_empty(&shard.journals).map(|found| found.contains_key(&id)));
+        each.push(unknown.or(&shard.journals, &none).map(|found| found.contains_key(&id)));
     }
     each.into_iter().collect::<Option<Vec<bool>>>().map(Share::of)
 }

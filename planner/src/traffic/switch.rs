@@ -8,7 +8,7 @@ use super::{
     kind::Kind,
     phase::Facts,
     repair::{self, Action, Change, Direction, Repair, streams},
-    routing::{Share, Unknown, Way},
+    routing::{NO_KEYS, Share, Unknown, Way},
     text::{listed, of_streams},
 };
 
@@ -225,7 +225,7 @@ fn directions(facts: &Facts<'_>) -> Vec<Deviation> {
     if facts.writes == Some(Way::Split) && evidence.kind != Kind::Reshard {
         let hurts = format!("writes to {} go to both keyspaces, some here and some there", evidence.moved());
         let mut unknown = Unknown::default();
-        let keys = evidence.global_keys(&mut unknown).unwrap_or_default();
+        let keys = evidence.global_keys(&mut unknown).unwrap_or(&NO_KEYS);
         let own = evidence.own_keys(crate::proto::topodata::TabletType::Primary);
         let places = own.into_iter().filter_map(|key| keys.get(&key).map(|to| format!("{key} -> {}", to.join(", "))));
         found.push(Deviation::new(M::RoutedDifferentWays, hurts).at(places));
@@ -259,7 +259,8 @@ fn finishing(facts: &Facts<'_>) -> Vec<Deviation> {
         }
         Share::None | Share::All => {}
     }
-    if facts.forward.is_empty() || facts.reverse_frozen() != Share::None {
+    let is_done = facts.has_journal() || facts.frozen() != Share::None;
+    if facts.forward.is_empty() || facts.reverse_frozen() != Share::None || !is_done {
         return found;
     }
     // Each forward stream reads a source: that source gets one back.
@@ -270,8 +271,8 @@ fn finishing(facts: &Facts<'_>) -> Vec<Deviation> {
         if facts.reverse.iter().any(is_there) || shard.is_none_or(|shard| shard.streams.known().is_none()) {
             continue;
         }
-        let journals = shard.and_then(|shard| shard.journals.known()).into_iter().flat_map(|it| it.values());
-        let position = journals.filter_map(|journal| journal.positions.get(*target)).next().cloned().unwrap_or_default();
+        let mut journals = shard.and_then(|shard| shard.journals.known()).into_iter().flat_map(|it| it.values());
+        let position = journals.find_map(|journal| journal.positions.get(*target)).cloned().unwrap_or_default();
         let (keyspace, shard, reads) = (evidence.source.keyspace.clone(), forward.source_shard.clone(), (*target).to_owned());
         missing.push(Action::CreateReverseStream { keyspace, shard, reads, position });
     }

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use super::{
     deviation::{Deviation, Mechanism as M, Rerun},
-    evidence::{Evidence, Side},
+    evidence::{Evidence, Keys, Side},
     kind::Kind,
     phase::Facts,
-    repair::{self, Action},
-    routing::{self, Keys, READS, Share, Unknown, Way, denial, type_name},
+    repair::{self, Action, Direction},
+    routing::{self, NO_KEYS, READS, Share, Unknown, Way, denial, type_name},
     text::listed,
 };
 use crate::proto::topodata::TabletType;
@@ -22,9 +22,9 @@ pub(crate) fn deviations(facts: &Facts<'_>, unknown: &mut Unknown) -> Vec<Deviat
     }
     if let Some(keys) = evidence.global_keys(unknown) {
         let served = served_keys(evidence, unknown);
-        found.extend(writes_served(facts, &keys, &served));
-        found.extend(READS.into_iter().filter_map(|of| reads_served(evidence, of, &keys, &served)));
-        for of in READS.into_iter().filter(|of| evidence.way(&keys, *of) == Way::Split) {
+        found.extend(writes_served(facts, keys, &served));
+        found.extend(reads_served(evidence, keys, &served));
+        for of in READS.into_iter().filter(|of| evidence.way(keys, *of) == Way::Split) {
             let hurts = format!(
                 "reads of {} on {} tablets go to both keyspaces, some here and some there",
                 evidence.moved(),
@@ -69,20 +69,20 @@ pub(crate) fn deviations(facts: &Facts<'_>, unknown: &mut Unknown) -> Vec<Deviat
 }
 
 /// By cell, the rules that it serves.
-fn served_keys(evidence: &Evidence, unknown: &mut Unknown) -> BTreeMap<String, Keys> {
+fn served_keys<'a>(evidence: &'a Evidence, unknown: &mut Unknown) -> BTreeMap<&'a String, &'a Keys> {
     let mut served = BTreeMap::new();
     for (name, cell) in unknown.of(&evidence.cells, || "cell".into()).into_iter().flatten() {
-        let vschema = unknown.of(&cell.vschema, || format!("SrvVSchema in cell {name}"));
-        served.extend(vschema.map(|vschema| (name.clone(), evidence.cell_keys(vschema))));
+        let rules = unknown.of(&cell.rules, || format!("SrvVSchema in cell {name}"));
+        served.extend(rules.map(|rules| (name, evidence.cell_keys(rules))));
     }
     served
 }
 
 /// The cells that serve other rules of one tablet type than the global ones.
-fn behind<'a>(evidence: &Evidence, of: TabletType, keys: &Keys, served: &'a BTreeMap<String, Keys>) -> Vec<&'a String> {
+fn behind<'a>(evidence: &Evidence, of: TabletType, keys: &Keys, served: &BTreeMap<&'a String, &Keys>) -> Vec<&'a String> {
     let own = evidence.own_keys(of);
     let differs = |cell: &Keys| own.iter().any(|key| cell.get(key) != keys.get(key));
-    served.iter().filter(|(_, cell)| differs(cell)).map(|(name, _)| name).collect()
+    served.iter().filter(|(_, cell)| differs(cell)).map(|(name, _)| *name).collect()
 }
 
 fn rebuild(cells: &[&String]) -> Vec<Action> {
@@ -93,7 +93,7 @@ fn cell_places(cells: &[&String]) -> Vec<String> {
     cells.iter().map(|cell| format!("SrvVSchema of cell {cell}")).collect()
 }
 
-fn writes_served(facts: &Facts<'_>, keys: &Keys, served: &BTreeMap<String, Keys>) -> Option<Deviation> {
+fn writes_served(facts: &Facts<'_>, keys: &Keys, served: &BTreeMap<&String, &Keys>) -> Option<Deviation> {
     let evidence = facts.evidence;
     let cells = behind(evidence, TabletType::Primary, keys, served);
     if cells.is_empty() {
@@ -112,43 +112,36 @@ fn writes_served(facts: &Facts<'_>, keys: &Keys, served: &BTreeMap<String, Keys>
     Some(deviation.rerun(Rerun::Heals).by(repair::in_place(rebuild(&cells))))
 }
 
-fn reads_served(evidence: &Evidence, of: TabletType, keys: &Keys, served: &BTreeMap<String, Keys>) -> Option<Deviation> {
-    let cells = behind(evidence, of, keys, served);
-    if cells.is_empty() {
-        return None;
+/// Reads of which the cells serve other rules than the global ones: of both tablet types at once where it is the same cells.
+fn reads_served(evidence: &Evidence, keys: &Keys, served: &BTreeMap<&String, &Keys>) -> Vec<Deviation> {
+    let mut by_cells: BTreeMap<Vec<&String>, Vec<TabletType>> = BTreeMap::new();
+    for of in READS {
+        by_cells.entry(behind(evidence, of, keys, served)).or_default().push(of);
     }
-    let name = type_name(of);
-    let side = |way| match way {
-        Way::Source => evidence.source.keyspace.as_str(),
-        Way::Target => evidence.target.keyspace.as_str(),
-        Way::Split => "both keyspaces",
+    let one = |(cells, types): (&Vec<&String>, &Vec<TabletType>)| {
+        let names: Vec<String> = types.iter().map(|of| type_name(*of)).collect();
+        let side = |way| match way {
+            Way::Source => evidence.source.keyspace.as_str(),
+            Way::Target => evidence.target.keyspace.as_str(),
+            Way::Split => "both keyspaces",
+        };
+        let first = *types.first()?;
+        let (moved, wanted) = (evidence.moved(), side(evidence.way(keys, first)));
+        let (names, list) = (listed(&names), listed(cells.iter().copied()));
+        let hurts = format!("nobody now; the next rebuild by anybody moves {names} reads of {moved} in {list} to {wanted}");
+        let is_everywhere = cells.len() == served.len();
+        let mechanism = if is_everywhere { M::ReadRulesNotServed } else { M::ReadRulesServedInSomeCells };
+        let deviation = Deviation::new(mechanism, hurts).at(cell_places(cells)).rerun(Rerun::Heals);
+        let deviation = deviation.by(repair::Repair { direction: Direction::Forward, actions: rebuild(cells) });
+        let (Some(cell), Some(record), true) = (served.values().next(), record_of(evidence.kind), is_everywhere) else {
+            return Some(deviation);
+        };
+        // Back: the rules become what the cells serve.
+        let own = types.iter().flat_map(|of| evidence.own_keys(*of));
+        let rules = own.map(|key| (key.clone(), cell.get(&key).cloned().unwrap_or_default())).collect();
+        Some(deviation.by(repair::back([vec![Action::PutRules { record, rules }]])))
     };
-    let wanted = side(evidence.way(keys, of));
-    if cells.len() < served.len() {
-        let hurts = format!(
-            "nobody now; the next rebuild by anybody moves {name} reads of {} in {} to {wanted}",
-            evidence.moved(),
-            listed(cells.iter().copied())
-        );
-        let deviation = Deviation::new(M::ReadRulesServedInSomeCells, hurts).at(cell_places(&cells));
-        return Some(deviation.rerun(Rerun::Heals).by(repair::in_place(rebuild(&cells))));
-    }
-    let is = served.values().next().map_or(Way::Source, |cell| evidence.way(cell, of));
-    let hurts = format!(
-        "nobody now; {name} reads of {} go to {}, and the next rebuild by anybody moves them to {wanted}",
-        evidence.moved(),
-        side(is)
-    );
-    let deviation = Deviation::new(M::ReadRulesNotServed, hurts).at(cell_places(&cells)).rerun(Rerun::Heals);
-    let deviation = deviation.by(repair::Repair { direction: repair::Direction::Forward, actions: rebuild(&cells) });
-    // Back: the rules become what the cells serve.
-    let served = served.values().next()?;
-    let rules = evidence.own_keys(of).into_iter().map(|key| {
-        let to = served.get(&key).cloned().unwrap_or_default();
-        (key, to)
-    });
-    let record = record_of(evidence.kind)?;
-    Some(deviation.by(repair::back([vec![Action::PutRules { record, rules: rules.collect() }]])))
+    by_cells.iter().filter(|(cells, _)| !cells.is_empty()).filter_map(one).collect()
 }
 
 /// The record by which a kind of workflow is switched.
@@ -203,8 +196,7 @@ fn mirror(evidence: &Evidence, unknown: &mut Unknown) -> Option<Deviation> {
     if evidence.kind != Kind::Standard {
         return None;
     }
-    let rules = unknown.or_empty(&evidence.rules.mirror)?;
-    let keys = routing::mirror_keys(&rules);
+    let keys = unknown.or(&evidence.rules.mirror, &NO_KEYS)?;
     let (source, target) = (&evidence.source.keyspace, &evidence.target.keyspace);
     let leads = |table: &String, of| {
         keys.get(&format!("{source}.{table}{}", routing::suffix(of))).is_some_and(|to| to.contains(&format!("{target}.{table}")))

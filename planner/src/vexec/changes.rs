@@ -45,7 +45,8 @@ impl Parser<'_> {
             if self.accept("partition") {
                 let (_, partitions) = (self.accept_sign(&Token::LParen), self.at);
                 let (end, _) = self.find("");
-                let partitions: Vec<&str> = self.text(self.between(partitions, end)).split(',').map(str::trim).collect();
+                let partitions = self.excerpt(self.between(partitions, end));
+                let partitions: Vec<&str> = partitions.split(',').map(str::trim).collect();
                 let message = format!(
                     "unsupported query construct: DELETE must not have explicit partitions (have: [{}])",
                     partitions.join(" ")
@@ -128,7 +129,7 @@ impl Parser<'_> {
             return Ok(());
         }
         let text = |parts: &Range<usize>| {
-            if parts.is_empty() { "" } else { self.text(self.between(parts.start, parts.end)) }
+            if parts.is_empty() { String::new() } else { self.excerpt(self.between(parts.start, parts.end)) }
         };
         let message = format!(
             "unsupported query construct: {verb} must not have explicit ordering (have: [{}]) or limit clauses (have: [{}])",

@@ -33,8 +33,8 @@ pub(super) fn parts(sql: &str) -> Result<Vec<Part>, Refusal> {
     let mut places = Places { rest: sql.chars(), at: Location { line: 1, column: 1 } };
     let tokens = Tokenizer::new(&Words(MySqlDialect {}), sql).tokenize_with_location().map_err(|error| {
         let at = places.byte(sql, error.location);
-        let accepted = error.message;
-        Refusal { accepted, ..syntax_error(sql, at..sql.trim_end().len().max(at)) }
+        let Refusal { span, message, .. } = syntax_error(sql, at..sql.trim_end().len().max(at));
+        Refusal::new(span, message, excerpt(&error.message))
     })?;
     let parts = tokens.into_iter().map(|token| {
         let start = places.byte(sql, token.span.start);

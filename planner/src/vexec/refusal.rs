@@ -21,7 +21,7 @@ pub struct Refusal {
 
 impl Refusal {
     pub(super) fn new(span: Range<usize>, message: impl Into<String>, accepted: impl Into<String>) -> Self {
-        Self { message: message.into(), span, accepted: accepted.into() }
+        Self { message: one_line(message.into()), span, accepted: one_line(accepted.into()) }
     }
 
     /// The message; below it the line of the statement that it is about, with carets under the place and what would be accepted
@@ -51,6 +51,11 @@ impl Refusal {
         }
         text
     }
+}
+
+/// What a statement has in it may stand in a text that people read: not what would move their cursor.
+fn one_line(text: String) -> String {
+    if text.contains(char::is_control) { text.replace(char::is_control, " ") } else { text }
 }
 
 /// The nearest character boundary at or before a byte.

@@ -24,6 +24,8 @@ pub(crate) struct Change {
     /// What the plan says.
     pub(crate) planned: PlannedWrite,
     pub(super) ask: What,
+    /// What takes it back.
+    pub(super) undo: Option<What>,
 }
 
 /// When a change is sent, and what has to have been made before. Each stage waits for the one before.
@@ -54,13 +56,19 @@ impl Change {
             statement: query.statement.clone(),
             rows,
         };
-        Self { target, stage: Stage::First, planned, ask: query.ask(tablet) }
+        Self { target, stage: Stage::First, planned, ask: query.ask(tablet), undo: None }
     }
 
     /// The same, but the request succeeds without it.
     #[must_use]
     pub(crate) fn that_is_best_effort(self) -> Self {
         Self { stage: Stage::BestEffort, ..self }
+    }
+
+    /// The same, but it is taken back if it is certain that another change was not made.
+    #[must_use]
+    pub(crate) fn that_is_undone_by(self, seen: &Seen, query: Query) -> Self {
+        Self { undo: Some(query.that_writes().ask(&seen.target)), ..self }
     }
 
     /// Whether a record of the topology is written.

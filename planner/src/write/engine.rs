@@ -1,4 +1,4 @@
-//! The engine of every write: lock, look, decide, change, look again, judge, unlock.
+//! The engine of every write: lock, look, decide, change, look again, judge, take back what has to be, unlock.
 //!
 //! Each step waits for all of the one before: what one target shows may be the reason to leave all of them alone. Knows no kind
 //! of write, nor whether tablets or records are its targets; a [`TargetSet`] does.
@@ -28,6 +28,7 @@ enum Phase {
     Looking,
     Changing,
     LookingAgain,
+    Undoing,
     Ending,
 }
 
@@ -120,6 +121,7 @@ impl Write {
         }
         match self.phase {
             Phase::Locking | Phase::Ending => {}
+            Phase::Undoing => self.end(asks),
             Phase::Looking => match self.targets.look_on(asks) {
                 Ok(true) => {}
                 Ok(false) => self.decide(asks),
@@ -128,7 +130,7 @@ impl Write {
             Phase::Changing => self.send(asks),
             Phase::LookingAgain => {
                 self.judge();
-                self.end(asks);
+                self.undo(asks);
             }
         }
     }
@@ -203,6 +205,12 @@ impl Write {
     }
 
     fn changed(&mut self, place: usize, answer: Answer) {
+        if self.phase == Phase::Undoing {
+            if let Some(done) = self.done.get_mut(&place) {
+                done.undone(answer);
+            }
+            return;
+        }
         let Some(change) = self.changes.get(place) else { return };
         if change.stage != Stage::BestEffort {
             self.done.insert(place, Done::new(change.clone(), answer));
@@ -230,6 +238,19 @@ impl Write {
                 done.judge(shown);
             }
         }
+    }
+
+    /// Takes back what can be, if it is certain that a change was not made. Where nobody can tell, it may have been made everywhere.
+    fn undo(&mut self, asks: &mut Asks) {
+        self.phase = Phase::Undoing;
+        if !self.targets_of(|verdict| verdict == Verdict::NotApplied).is_empty() {
+            for (&place, done) in self.done.iter().filter(|(_, done)| done.verdict == Verdict::Applied) {
+                if let Some(undo) = &done.change.undo {
+                    self.waiting.insert(asks.release(undo.clone()), place);
+                }
+            }
+        }
+        self.advance(asks);
     }
 
     fn refuse(&mut self, status: Status, asks: &mut Asks) {

@@ -4,7 +4,7 @@ use prost::Message;
 
 use crate::{
     contract::{Answer, FailureKind, Outcome, Verdict},
-    proto::tabletmanagerdata::VReplicationExecResponse,
+    proto::tabletmanagerdata::{VDiffResponse, VReplicationExecResponse},
     rpc,
     topo::targets::unexpected,
     write::change::Change,
@@ -52,7 +52,7 @@ impl Done {
             Answer::Stored { .. } if is_of_record => verdict = Verdict::Applied,
             Answer::Missing { node } if is_of_record => error = format!("node doesn't exist: {node}"),
             other if is_of_record => (error, may_be_at_work) = (unexpected("a write", &other), true),
-            Answer::Called(bytes) => match rows_changed(&change.planned.rpc, &bytes) {
+            Answer::Called(bytes) => match rows_changed(&change, &bytes) {
                 Ok(changed) => (verdict, rows) = (Verdict::Applied, changed),
                 Err(text) => error = text,
             },
@@ -87,6 +87,18 @@ impl Done {
         };
     }
 
+    /// Takes what became of taking it back.
+    pub(super) fn undone(&mut self, answer: Answer) {
+        (self.verdict, self.error) = match answer {
+            Answer::Called(_) => (Verdict::NotApplied, "made, and taken back, since it was not made everywhere".into()),
+            Answer::Failed { kind, message } if ends_before_the_work(kind) => {
+                (Verdict::Unknown, format!("made; whether it was taken back is not known: {message}"))
+            }
+            Answer::Failed { message, .. } => (Verdict::Applied, format!("made, and not taken back: {message}")),
+            other => (Verdict::Unknown, unexpected("a write", &other)),
+        };
+    }
+
     /// The same, for people and clients.
     pub(super) fn outcome(&self) -> Outcome {
         let planned = &self.change.planned;
@@ -107,10 +119,15 @@ impl Done {
     }
 }
 
-/// How many rows a tablet says it has changed; `None`: it does not say. The answers of all calls that write rows have this form.
-fn rows_changed(path: &str, response: &[u8]) -> Result<Option<u64>, String> {
-    let response =
-        VReplicationExecResponse::decode(response).map_err(|error| format!("the tablet's answer cannot be read: {error}"))?;
+/// How many rows a tablet says it has changed; `None`: it does not say. The answers of all calls that write rows have this form, but for
+/// that of [`rpc::VDIFF`], which has no number: it is all of them or an error.
+fn rows_changed(change: &Change, response: &[u8]) -> Result<Option<u64>, String> {
+    let unreadable = |error| format!("the tablet's answer cannot be read: {error}");
+    let path = change.planned.rpc.as_str();
+    if path == rpc::VDIFF {
+        return VDiffResponse::decode(response).map(|_| Some(change.planned.rows.len() as u64)).map_err(unreadable);
+    }
+    let response = VReplicationExecResponse::decode(response).map_err(unreadable)?;
     match response.result {
         Some(result) => Ok(Some(result.rows_affected)),
         None if path == rpc::UPDATE_VREPLICATION_WORKFLOW => Err("the tablet has no stream of the workflow any more".into()),

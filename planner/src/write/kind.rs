@@ -28,6 +28,11 @@ pub(crate) trait TabletWrite: Send {
     /// What clients expect to read when the keyspace has no shards or is none.
     fn no_targets(&self, why: NoTargets) -> Status;
 
+    /// The same where the keyspace has no shard of a name that was given. `status`: what most requests say.
+    fn no_shard(&self, _shard: &str, status: Status) -> Status {
+        status
+    }
+
     /// What to look at on a target before anything is changed.
     fn looks(&self, target: &Target) -> Vec<Look>;
 

@@ -23,12 +23,16 @@ mod tablets;
 mod targets;
 pub(crate) mod throttler;
 mod traffic;
+mod vdiff;
+mod vdiff_options;
+mod vdiff_rows;
 mod vexec;
 mod workflow_delete;
 mod workflow_update;
 
 pub(crate) use migration::Migration;
 pub(crate) use throttler::Throttle;
+pub(crate) use vdiff::VDiffWrite;
 pub(crate) use vexec::VExecWrite;
 pub(crate) use workflow_delete::WorkflowDelete;
 pub(crate) use workflow_update::WorkflowUpdate;

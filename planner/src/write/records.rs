@@ -112,6 +112,7 @@ impl Records {
         Change {
             target,
             stage: if cell == GLOBAL { Stage::First } else { Stage::Derived },
+            undo: None,
             planned: PlannedWrite {
                 keyspace: self.kind.keyspace().to_string(),
                 shard: String::new(),

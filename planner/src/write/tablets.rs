@@ -1,6 +1,6 @@
 //! The targets of a write of rows: the primaries of a keyspace's shards, and what else a kind of write asks before it decides.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     contract::{Answer, AskId, Code, Failure, Lost, Status, Timestamp},
@@ -63,6 +63,7 @@ impl Tablets {
             Found::Unreached(unreached) => self.unreached.push(unreached),
             Found::Nobody(Event::NoShards(status)) => self.fail(self.kind.no_targets(NoTargets::NoShards(status))),
             Found::Nobody(Event::NoKeyspace { node }) => self.fail(self.kind.no_targets(NoTargets::NoKeyspace { node })),
+            Found::Nobody(Event::NoShard { shard, status }) => self.fail(self.kind.no_shard(&shard, status)),
             Found::Nobody(why) => why.status().into_iter().for_each(|status| self.fail(status)),
         }
     }
@@ -81,8 +82,8 @@ impl Tablets {
         }
         let failures = self.failures();
         if !failures.is_empty() {
-            let few = if self.kind.shards().is_empty() { "; name the other shards to leave it out" } else { "" };
-            return Err(refused(&failures, failures.len() > 1, few));
+            let hint = if self.kind.shards().is_empty() { without(&failures) } else { String::new() };
+            return Err(refused(&failures, failures.len() > 1, &hint));
         }
         let asked = self.survey.take().map(Survey::into_asked).unwrap_or_default();
         let seen = asked.into_iter().map(|asked| Seen { target: asked.target, looked: asked.looked.into_values().collect() });
@@ -112,6 +113,22 @@ impl Tablets {
         }
     }
 }
+
+/// How to go on without the shards that could not be seen. They are named here: what a topology or a tablet says of itself has no shard.
+fn without(failures: &[Failure]) -> String {
+    let shards: BTreeSet<&str> =
+        failures.iter().map(|failure| failure.shard.as_str()).filter(|shard| !shard.is_empty()).collect();
+    let named: Vec<&str> = shards.iter().copied().take(SHARDS_NAMED).collect();
+    let more = match shards.len().saturating_sub(SHARDS_NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let named = named.join(", ");
+    if named.is_empty() { String::new() } else { format!("; name the other shards to leave {named}{more} out") }
+}
+
+/// Names of shards in a line.
+const SHARDS_NAMED: usize = 4;
 
 impl TargetSet for Tablets {
     fn locks(&self) -> Vec<Lock> {

@@ -176,11 +176,11 @@ impl WorkflowDelete {
             return Err(Status { code: Code::FailedPrecondition, message });
         }
         if kinds.contains(&Ok(true)) {
-            let text = format!(
-                "belongs to a schema migration; nothing was changed. Use: vtflow migration cancel {} {}",
-                shell::quoted(keyspace),
-                shell::quoted(workflow)
-            );
+            // A migration's stream outlives it until its tablet cleans up after it: what cancels it does nothing then.
+            let [keyspace, uuid] = [keyspace, workflow].map(|name| shell::quoted(name));
+            let use_instead = format!("Use: vtflow migration cancel {keyspace} {uuid}");
+            let ended = format!("or, if it has ended: vtflow migration cleanup {keyspace} {uuid}");
+            let text = format!("belongs to a schema migration; nothing was changed. {use_instead}, {ended}");
             let message = format!("the {workflow} workflow {text}");
             return Err(Status { code: Code::FailedPrecondition, message });
         }

@@ -239,6 +239,25 @@ fn texts_and_numbers_of_failures_are_bounded() {
     assert_eq!(reply.failures.last().map(|failure| failure.message.as_str()), Some("and 70 more failures"));
 }
 
+/// A status may come without a text; then there is one all the same.
+#[test]
+fn a_failure_without_a_text_says_what_is_known() {
+    for (kind, want) in [
+        (FailureKind::Status(13), "gRPC code 13, and no text with it"),
+        (FailureKind::Unreachable, "no answer, and no word why"),
+        (FailureKind::TimedOut, "no answer in time"),
+        (FailureKind::NotSent, "it was not asked"),
+    ] {
+        for message in ["", " \n"] {
+            let mut cluster = two();
+            cluster.answer(200, "streams", Answer::Failed { kind, message: message.into() });
+            let (workflows, reply) = cluster.workflows(&all());
+            assert_eq!((reply.failures.len(), reply.failures[0].message.as_str()), (1, want));
+            assert!(workflows[0].shard_streams["80-/zone1-0000000200"].streams[0].message.contains(want));
+        }
+    }
+}
+
 /// What one tablet says of its failure stands beside every workflow of the keyspace, or beside every stream of its own.
 #[test]
 fn a_long_failure_is_told_whole_once_and_not_in_every_workflow() {

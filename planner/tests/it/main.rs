@@ -1,6 +1,7 @@
 //! The tests of the planner from outside, as one program: every file is a module, what they share is in `support`.
 
 mod bounds;
+mod diagnose;
 mod get_workflows;
 mod hostile;
 mod legacy;
@@ -17,7 +18,9 @@ mod switch_shards;
 mod throttler;
 mod topology;
 mod trace;
+mod traffic;
 mod vdiff_show;
+mod vdiff_writes;
 mod vexec;
 mod workflow_status;
 mod write_sources;

@@ -17,18 +17,20 @@ use vtflow_planner::{
         },
         vschema,
         vtctldata::*,
-        vtflow::{SnapshotRequest, VExecRequest},
+        vtflow::{DiagnoseRequest, SnapshotRequest, VExecRequest},
         vttime::Time,
     },
     rpc, serve,
 };
 
 use crate::support::{
-    Cluster, THEN, alias, alias_text, copy_states, logs, place, refused, rows, same_in_every_order, same_in_some_orders,
-    scattered, silent, stream, streams,
+    Cluster, THEN, VDIFF_COLUMNS, alias, alias_text, copy_states, logs, place, refused, rows, same_in_every_order,
+    same_in_some_orders, scattered, silent, stream, streams, vdiff_row,
 };
 
 const UUID: &str = "82fa54ac_e83e_11ea_96b7_f875a4d24e90";
+/// Of a `VDiff` that compares.
+const OTHER_UUID: &str = "b3f59678-5241-41ee-be56-0242ac120002";
 
 /// Sets of faults by chance for each request.
 const FAULTS: u64 = 24;
@@ -98,6 +100,10 @@ fn cluster() -> Cluster {
             .answer(uid, "vdiff", Answer::Called(vdiff.encode_to_vec()))
             .answer(uid, "migrations", rows(&columns, &[text(&["1", UUID, "running", "1", "1", "0", "86400", THEN])]))
             .answer(uid, "migration", changed());
+        cluster
+            .answer(uid, "vdiffs", rows(&VDIFF_COLUMNS, &[vdiff_row(UUID, "stopped"), vdiff_row(OTHER_UUID, "started")]))
+            .answer(uid, "vdiff tables", rows(&["state"], &[text(&["stopped"])]))
+            .answer(uid, "vdiff undone", Answer::Called(Vec::new()));
         cluster.answer(uid, "v18", Answer::Called(vec![])).answer(uid, "other databases", rows(&["#id"], &[]));
         for subject in ["update", "delete", "log"] {
             cluster.answer(uid, subject, changed());
@@ -108,6 +114,9 @@ fn cluster() -> Cluster {
         cluster.answer(900, subject, rows(&[], &[]));
     }
     cluster.answer(900, "table sizes", sizes()).answer(900, "journal", rows(&["val"], &[]));
+    for uid in [100, 200, 900] {
+        cluster.answer(uid, "journals", rows(&["#id", "val"], &[]));
+    }
     cluster
 }
 
@@ -140,6 +149,10 @@ fn calls() -> Vec<Call> {
     let legacy = |line: &str| Call {
         path: rpc::EXECUTE_VTCTL_COMMAND.into(),
         ..rpc("", &ExecuteVtctlCommandRequest { args: line.split(' ').map(str::to_owned).collect(), action_timeout: 0 })
+    };
+    let diagnose = |keyspace: &str, workflow: &str| {
+        let request = DiagnoseRequest { keyspace: keyspace.into(), workflow: workflow.into() };
+        Call { path: rpc::DIAGNOSE.into(), ..rpc("", &request) }
     };
     let vexec = |sql: &str, dry_run| {
         let request = VExecRequest { keyspace: keyspace(), workflow: workflow(), sql: sql.into(), dry_run, shards: vec![] };
@@ -177,6 +190,12 @@ fn calls() -> Vec<Call> {
         let throttled_app = Some(rule(until));
         rpc("UpdateThrottlerConfig", &UpdateThrottlerConfigRequest { keyspace: keyspace(), throttled_app, ..Default::default() })
     };
+    let vdiff = |uuid: &str| VDiffStopRequest {
+        target_keyspace: keyspace(),
+        workflow: workflow(),
+        uuid: uuid.into(),
+        ..VDiffStopRequest::default()
+    };
     let workflows = GetWorkflowsRequest { keyspace: keyspace(), include_logs: true, ..Default::default() };
     // Refused once everything is seen, for it is in the middle of the copy; `switch` has those that are not.
     let switch = WorkflowSwitchTrafficRequest {
@@ -187,6 +206,8 @@ fn calls() -> Vec<Call> {
     };
     let far = i64::from(u32::MAX);
     vec![
+        diagnose("", ""),
+        diagnose("src", "wf"),
         legacy("Workflow ks listall"),
         legacy("Workflow ks.wf show"),
         legacy("OnlineDDL ks show"),
@@ -224,6 +245,10 @@ fn calls() -> Vec<Call> {
         rpc("GetVersion", &GetVersionRequest { tablet_alias: Some(alias(100)) }),
         rpc("GetWorkflows", &workflows),
         rpc("GetWorkflows", &GetWorkflowsRequest { name_only: true, ..workflows }),
+        rpc("VDiffCreate", &VDiffCreateRequest { target_keyspace: keyspace(), workflow: "other".into(), ..Default::default() }),
+        rpc("VDiffDelete", &VDiffDeleteRequest { target_keyspace: keyspace(), workflow: workflow(), arg: "all".into() }),
+        rpc("VDiffResume", &vdiff(UUID)),
+        rpc("VDiffStop", &vdiff(OTHER_UUID)),
         rpc("VDiffShow", &VDiffShowRequest { target_keyspace: keyspace(), workflow: workflow(), arg: "last".into() }),
         rpc("WorkflowStatus", &WorkflowStatusRequest { keyspace: keyspace(), workflow: workflow(), shards: vec![] }),
         migration(rpc::CANCEL_SCHEMA_MIGRATION, "all"),

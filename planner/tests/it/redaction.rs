@@ -4,7 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::support::{Cluster, NOW, StreamOf, THEN, alias, copy_states, logs, refused, rows, silent, stream, streams};
+use crate::support::{
+    Cluster, NOW, StreamOf, THEN, VDIFF_COLUMNS, alias, copy_states, logs, refused, rows, silent, stream, streams, vdiff_row,
+};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use prost::Message;
 use vtflow_planner::{
@@ -15,8 +17,8 @@ use vtflow_planner::{
         topodata::{Keyspace, Shard, Tablet, ThrottledAppRule},
         vtctldata::{
             CancelSchemaMigrationRequest, ExecuteVtctlCommandRequest, GetSchemaMigrationsRequest, GetTabletsRequest,
-            GetVersionRequest, UpdateThrottlerConfigRequest, VDiffShowRequest, WorkflowDeleteRequest, WorkflowStatusRequest,
-            WorkflowUpdateRequest,
+            GetVersionRequest, UpdateThrottlerConfigRequest, VDiffCreateRequest, VDiffDeleteRequest, VDiffShowRequest,
+            VDiffStopRequest, WorkflowDeleteRequest, WorkflowStatusRequest, WorkflowUpdateRequest,
         },
         vtflow::{SnapshotRequest, VExecRequest},
         vttime::Time,
@@ -171,6 +173,10 @@ fn cluster() -> Cluster {
         let output = UpdateVReplicationWorkflowResponse::decode(output.as_slice()).unwrap().result;
         let response = VDiffResponse { id: 7, output, vdiff_uuid: UUID.into() };
         cluster.answer(uid, "vdiff", Answer::Called(response.encode_to_vec()));
+        cluster
+            .answer(uid, "vdiffs", rows(&VDIFF_COLUMNS, &[vdiff_row(UUID, "started")]))
+            .answer(uid, "vdiff tables", rows(&["state"], &[vec![Some("started".into())]]))
+            .answer(uid, "vdiff undone", Answer::Called(Vec::new()));
         let row = ["pl4nt3d", "pl4nt3d", "7"].map(|text| Some(text.to_owned())).to_vec();
         cluster.answer(uid, "vexec", rows(&["workflow", "concat('pl4nt3d', 1)", "#id"], &[row]));
         for table in
@@ -233,6 +239,12 @@ fn command(args: &[&str]) -> Call {
 fn calls() -> Vec<Call> {
     let migrations = GetSchemaMigrationsRequest { keyspace: "ks".into(), ..GetSchemaMigrationsRequest::default() };
     let vdiff = VDiffShowRequest { workflow: "wf".into(), target_keyspace: "ks".into(), arg: "last".into() };
+    let stop = VDiffStopRequest {
+        workflow: "wf".into(),
+        target_keyspace: "ks".into(),
+        uuid: UUID.into(),
+        ..VDiffStopRequest::default()
+    };
     let status = WorkflowStatusRequest { keyspace: "ks".into(), workflow: "wf".into(), shards: Vec::new() };
     let delete = WorkflowDeleteRequest {
         keyspace: "ks".into(),
@@ -262,6 +274,12 @@ fn calls() -> Vec<Call> {
         crate::support::call(&crate::support::all()),
         call(rpc::GET_SCHEMA_MIGRATIONS, &migrations),
         call(rpc::VDIFF_SHOW, &vdiff),
+        call(
+            rpc::VDIFF_CREATE,
+            &VDiffCreateRequest { workflow: "wf".into(), target_keyspace: "ks".into(), ..Default::default() },
+        ),
+        call(rpc::VDIFF_STOP, &stop),
+        call(rpc::VDIFF_DELETE, &VDiffDeleteRequest { workflow: "wf".into(), target_keyspace: "ks".into(), arg: "all".into() }),
         call(rpc::WORKFLOW_STATUS, &status),
         call(rpc::GET_VERSION, &GetVersionRequest { tablet_alias: Some(alias(100)) }),
         call("/vtctlservice.Vtctld/GetTablets", &GetTabletsRequest::default()),

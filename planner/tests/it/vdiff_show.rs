@@ -63,7 +63,8 @@ fn the_tablets_answers_are_the_reply() {
     for ask in calls {
         let What::TabletCall { path, request, .. } = &ask.what else { panic!("a call") };
         let request = VDiffRequest::decode(request.as_slice()).unwrap();
-        let VDiffRequest { keyspace, workflow, action, action_arg, vdiff_uuid } = request;
+        let VDiffRequest { keyspace, workflow, action, action_arg, vdiff_uuid, options } = request;
+        assert_eq!(options, None);
         assert_eq!((&**path, keyspace.as_str(), workflow.as_str()), (rpc::VDIFF, "ks", "wf"));
         assert_eq!((action.as_str(), action_arg.as_str(), vdiff_uuid.as_str()), ("show", "last", ""));
     }

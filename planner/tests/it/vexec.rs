@@ -292,6 +292,27 @@ fn a_typing_error_is_shown_in_its_place() {
 }
 
 #[test]
+fn a_refusal_is_one_short_line_whatever_the_statement_holds() {
+    let long = "x".repeat(60_000);
+    for sql in [
+        "delete from _vt.vreplication order by a\0b".to_owned(),
+        "delete from _vt.vreplication order by a\n, \u{1b}[31m limit 1".to_owned(),
+        "delete from _vt.vreplication partition (p\0, q)".to_owned(),
+        format!("delete from _vt.vreplication order by {long}"),
+        format!("delete from _vt.vreplication where id = 1 limit {long}"),
+        format!("delete from _vt.vreplication partition ({long})"),
+        "select \0".to_owned(),
+        "select '\0".to_owned(),
+        "select `\n".to_owned(),
+    ] {
+        let refusal = refusal(&sql);
+        for text in [&refusal.message, &refusal.accepted] {
+            assert!(text.len() < 1_000 && !text.contains(char::is_control), "{sql:.60}: {text:?}");
+        }
+    }
+}
+
+#[test]
 fn only_what_can_mean_nothing_else_counts_as_scope() {
     let scope = "db_name = 'vt_ks' and workflow = 'wf'";
     for said in [

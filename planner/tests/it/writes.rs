@@ -219,7 +219,12 @@ fn what_one_target_cannot_take_no_target_gets() {
         (
             running().answer(200, "streams", refused("no")).clone(),
             state(STOPPED),
-            "no\nnothing was changed; name the other shards",
+            "no\nnothing was changed; name the other shards to leave 80- out",
+        ),
+        (
+            running().break_topo("zone1", "tablets/zone1-0000000200/Tablet", "no such host").clone(),
+            state(STOPPED),
+            "no such host\nnothing was changed; name the other shards to leave 80- out",
         ),
         (running().answer(200, "v18", silent(200)).clone(), state(STOPPED), "did not answer in 10s"),
         (running().answer(200, "v21", unknown_method()).clone(), overrides, "is older than v21"),
@@ -776,7 +781,11 @@ fn what_must_not_be_deleted_is_refused_before_anything_is_touched() {
             deletion(|_| {}, false),
             "its vindex was externalized; nothing was changed. To delete its streams, whatever its source says: vtflow workflow delete ks wf --ignore-source",
         ),
-        (of_type("5", ""), deletion(|_| {}, true), "Use: vtflow migration cancel ks wf"),
+        (
+            of_type("5", ""),
+            deletion(|_| {}, true),
+            "Use: vtflow migration cancel ks wf, or, if it has ended: vtflow migration cleanup ks wf",
+        ),
         (
             frozen.clone(),
             deletion(|_| {}, false),

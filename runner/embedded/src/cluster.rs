@@ -110,6 +110,7 @@ impl Cluster {
             .thread_stack_size(bounds::STACK_BYTES)
             .enable_all()
             .build()?;
+        let cells: Arc<str> = cells(&snapshot.topo).into();
         let running = Arc::new(Semaphore::new(STATEMENTS_AT_ONCE));
         let mut refusing = Vec::new();
         let mut ports = BTreeMap::new();
@@ -136,6 +137,7 @@ impl Cluster {
                 db_name: db_name(record),
                 is_primary: record.r#type() == TabletType::Primary,
                 release: engine.release(),
+                cells: Arc::clone(&cells),
                 delay: delay + if let Fault::Delay(more) = fault { more } else { Duration::ZERO },
                 garbage: fault == Fault::Garbage,
                 on_write: if let Fault::OnWrite(what) = fault { Some(what) } else { None },
@@ -178,6 +180,17 @@ impl Drop for Cluster {
             runtime.shutdown_background();
         }
     }
+}
+
+/// The cells of a topology, with commas.
+fn cells(topo: &[CellRecord]) -> String {
+    let of = |record: &CellRecord| {
+        let cell = record.path.strip_prefix("cells/")?.strip_suffix("/CellInfo")?;
+        (record.cell == "global").then(|| cell.to_owned())
+    };
+    let mut cells: Vec<String> = topo.iter().filter_map(of).collect();
+    cells.sort();
+    cells.join(",")
 }
 
 fn serve(handle: &Handle, listener: TcpListener, tablet: Tablet, fault: Fault) {

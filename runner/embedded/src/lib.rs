@@ -10,6 +10,8 @@
 mod bounds;
 pub mod cluster;
 pub mod fault;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod generate;
 pub mod mysql;
 pub mod raw;

@@ -9,7 +9,7 @@ use super::snapshot;
 use super::{
     change,
     cluster::open::OpenCluster,
-    read::{describe, migrations, plan, topology, vdiff, workflows},
+    read::{describe, diagnose, migrations, plan, topology, vdiff, workflows},
     vexec,
 };
 
@@ -31,6 +31,9 @@ pub(crate) enum ChangeCommand {
     /// Cancel, complete, launch, retry or clean up schema migrations, after showing what that touches
     #[command(subcommand)]
     Migration(change::migration::MigrationCommand),
+    /// Compare the rows of a workflow's source and target: create, stop, resume or delete a comparison
+    #[command(subcommand, name = "vdiff")]
+    VDiff(change::vdiff::VDiffCommand),
     /// Do what a plan says that was made with --dry-run -o json, or nothing if anything is different now
     Apply(change::apply::ApplyArgs),
 }
@@ -44,6 +47,8 @@ pub(crate) enum ReadCommand {
     /// Show all there is to say of one thing
     #[command(subcommand)]
     Describe(DescribeCommand),
+    /// Tell what changes of traffic have left behind, whom it hurts, and the ways out; exit code 0 healthy, 1 deviations, 2 could not look
+    Diagnose(diagnose::DiagnoseArgs),
     /// Show what a request would ask, without calling any tablet (the topology is read)
     #[command(subcommand)]
     Plan(PlanCommand),
@@ -101,6 +106,8 @@ pub(crate) enum PlanCommand {
     /// What `get vdiff` would ask
     #[command(name = "vdiff")]
     VDiff(plan::PlanArgs<vdiff::VDiffArgs>),
+    /// What `diagnose` would ask first; what follows depends on the streams
+    Diagnose(plan::PlanArgs<diagnose::DiagnosedArgs>),
     /// What `describe workflow` would ask beside `get workflows --logs`
     Status(plan::PlanArgs<describe::WorkflowArgs>),
 }
@@ -118,6 +125,7 @@ pub(crate) async fn run_on(cluster: &OpenCluster, command: ClusterCommand) -> an
         ClusterCommand::Read(command) => run_read(cluster, command).await,
         ClusterCommand::Change(ChangeCommand::Workflow(command)) => change::workflow::run(cluster, command).await,
         ClusterCommand::Change(ChangeCommand::Migration(command)) => change::migration::run(cluster, command).await,
+        ClusterCommand::Change(ChangeCommand::VDiff(command)) => change::vdiff::run(cluster, command).await,
         ClusterCommand::Change(ChangeCommand::Apply(args)) => change::apply::run(cluster, args).await,
     }
 }
@@ -131,12 +139,14 @@ async fn run_read(cluster: &OpenCluster, command: ReadCommand) -> anyhow::Result
         ReadCommand::Get(GetCommand::Tablets(args)) => topology::tablets(cluster, args).await,
         ReadCommand::Get(GetCommand::VDiff(args)) => vdiff::run(cluster, args).await,
         ReadCommand::Describe(DescribeCommand::Workflow(args)) => describe::run(cluster, args).await,
+        ReadCommand::Diagnose(args) => diagnose::run(cluster, args).await,
         ReadCommand::Plan(command) => match command {
             PlanCommand::Workflows(args) => plan::run(cluster, args).await,
             PlanCommand::Migrations(args) => plan::run(cluster, args).await,
             PlanCommand::Shards(args) => plan::run(cluster, args).await,
             PlanCommand::Tablets(args) => plan::run(cluster, args).await,
             PlanCommand::VDiff(args) => plan::run(cluster, args).await,
+            PlanCommand::Diagnose(args) => plan::run(cluster, args).await,
             PlanCommand::Status(args) => plan::run(cluster, args).await,
         },
         #[cfg(feature = "embedded")]

@@ -17,7 +17,7 @@ mod demo;
 mod duration;
 mod failures;
 mod man;
-mod read;
+pub(crate) mod read;
 mod replay;
 mod serve;
 #[cfg(feature = "embedded")]

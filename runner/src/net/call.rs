@@ -118,7 +118,7 @@ fn request(path: &str, message: &[u8], terms: &Terms<'_>) -> Result<Request<Body
 }
 
 /// Refuses a message as soon as its length is known, before its bytes are here.
-fn check_length(received: &BytesMut, limit: usize) -> Result<(), CallError> {
+pub(crate) fn check_length(received: &BytesMut, limit: usize) -> Result<(), CallError> {
     let Some(Prefix { length, .. }) = prefix(received) else { return Ok(()) };
     if length > limit {
         return Err(CallError::TooLarge(format!("the answer has {length} bytes, a message may have {limit}")));
@@ -129,7 +129,8 @@ fn check_length(received: &BytesMut, limit: usize) -> Result<(), CallError> {
     Ok(())
 }
 
-fn unframed(mut received: BytesMut) -> Result<Bytes, CallError> {
+/// The message of an answer that is all there.
+pub(crate) fn unframed(mut received: BytesMut) -> Result<Bytes, CallError> {
     let Some(Prefix { is_compressed, length }) = prefix(&received) else {
         return Err(CallError::Broken("the answer has no message".to_owned()));
     };
@@ -144,7 +145,7 @@ fn unframed(mut received: BytesMut) -> Result<Bytes, CallError> {
 }
 
 /// `None`: no status here.
-fn status_in(headers: &HeaderMap) -> Option<Result<(), CallError>> {
+pub(crate) fn status_in(headers: &HeaderMap) -> Option<Result<(), CallError>> {
     let text = headers.get("grpc-status")?.as_bytes();
     let code = std::str::from_utf8(text).ok().and_then(|text| text.parse::<i32>().ok()).unwrap_or(code::UNKNOWN);
     if code == 0 {

@@ -20,7 +20,6 @@ use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
 use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
     time::{Instant, sleep_until, timeout},
 };
 use tonic::transport::{Channel, Endpoint};
@@ -29,6 +28,7 @@ use tower::{ServiceExt, service_fn};
 use super::{
     call::{CallError, Terms, unary},
     cause::root_cause,
+    network::{Network, Stream},
 };
 
 /// A connection. Clones are the same one.
@@ -66,7 +66,12 @@ impl Link {
     ///
     /// # Errors
     /// Why there is no connection.
-    pub(crate) async fn dial(endpoint: &Endpoint, connect: Option<Duration>, unconfirmed: Duration) -> Result<Self, String> {
+    pub(crate) async fn dial(
+        network: &Network,
+        endpoint: &Endpoint,
+        connect: Option<Duration>,
+        unconfirmed: Duration,
+    ) -> Result<Self, String> {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -75,12 +80,17 @@ impl Link {
         tcp.set_keepalive_interval(Some(KEEPALIVE / 4));
         tcp.set_keepalive_retries(Some(3));
         let heard = Heard(Arc::new(Mutex::new(Instant::now())));
-        let listened = heard.clone();
+        let (listened, other) = (heard.clone(), network.other().cloned());
         let connector = service_fn(move |uri: Uri| {
-            let (tcp, heard) = (tcp.clone(), listened.clone());
+            let (tcp, heard, other) = (tcp.clone(), listened.clone(), other.clone());
             async move {
-                let stream = tcp.oneshot(uri).await?.into_inner();
-                SockRef::from(&stream).set_tcp_user_timeout(Some(unconfirmed))?;
+                let stream: Box<dyn Stream> = if let Some(other) = other {
+                    other.dial(uri.authority().map_or("", |authority| authority.as_str())).await?
+                } else {
+                    let stream = tcp.oneshot(uri).await?.into_inner();
+                    SockRef::from(&stream).set_tcp_user_timeout(Some(unconfirmed))?;
+                    Box::new(stream)
+                };
                 Ok::<_, Box<dyn std::error::Error + Send + Sync>>(TokioIo::new(Listened { stream, heard }))
             }
         });
@@ -160,7 +170,7 @@ impl Heard {
 
 /// A stream that notes when bytes come.
 struct Listened {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     heard: Heard,
 }
 

@@ -7,5 +7,6 @@ pub(crate) mod credentials;
 pub(crate) mod endpoint;
 pub(crate) mod grpc;
 pub(crate) mod link;
+pub mod network;
 pub(crate) mod room;
 pub mod tls;

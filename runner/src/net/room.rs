@@ -33,7 +33,7 @@ impl Room {
         Share { room: self, held: AtomicUsize::new(0) }
     }
 
-    #[cfg(test)]
+    /// Bytes that are taken.
     pub(crate) fn taken(&self) -> usize {
         self.taken.load(Ordering::Relaxed)
     }

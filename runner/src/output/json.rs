@@ -130,10 +130,12 @@ impl Serialize for Printed<'_> {
         let mut map = serializer.serialize_map(None)?;
         for field in fields(&self.0.descriptor()) {
             let is_message = matches!(field.kind(), Kind::Message(_)) && !field.is_list() && !field.is_map();
+            // Of several of which one is there, the others are not there to be seen.
+            let is_one_of = field.containing_oneof().is_some_and(|of| !of.is_synthetic());
             if self.0.has_field(&field) {
                 let value = &self.0.get_field(&field);
                 map.serialize_entry(field.name(), &PrintedValue { field: &field, value, style: self.1 })?;
-            } else if self.1 == Style::Plain {
+            } else if self.1 == Style::Plain || is_one_of {
                 // Left out.
             } else if is_message {
                 map.serialize_entry(field.name(), &())?;

@@ -52,7 +52,7 @@ pub(super) struct Room(Option<OwnedSemaphorePermit>);
 
 impl Admission {
     pub(super) fn new(flows: usize, message_bytes: usize, metrics: Arc<Metrics>) -> Self {
-        let units = |bytes: usize| Arc::new(Semaphore::new(bytes.max(2 * message_bytes).div_ceil(UNIT).min(u32::MAX as usize)));
+        let units = |bytes: usize| Arc::new(Semaphore::new(units(bytes, message_bytes)));
         let flows = flows.clamp(1, 1 << 16);
         Self {
             flows,
@@ -164,8 +164,36 @@ impl Admission {
     }
 
     fn unsent_units(&self) -> u32 {
-        u32::try_from(UNSENT.max(2 * self.message_bytes).div_ceil(UNIT)).unwrap_or(u32::MAX)
+        u32::try_from(units(UNSENT, self.message_bytes)).unwrap_or(u32::MAX)
     }
+
+    /// What is taken of all this.
+    pub(super) fn occupied(&self) -> Occupied {
+        let taken = |of: &Semaphore, all: usize| all.saturating_sub(of.available_permits());
+        Occupied {
+            flows: taken(&self.turns, self.flows),
+            waiting: self.waiting.load(Ordering::Relaxed),
+            request_kib: taken(&self.requests, units(REQUESTS, self.message_bytes)),
+            reply_kib: taken(&self.unsent, units(UNSENT, self.message_bytes)),
+        }
+    }
+}
+
+/// A budget of so many bytes, in units.
+fn units(bytes: usize, message_bytes: usize) -> usize {
+    bytes.max(2 * message_bytes).div_ceil(UNIT).min(u32::MAX as usize)
+}
+
+/// What is taken of a server's budgets.
+pub(super) struct Occupied {
+    /// Turns that are given.
+    pub(super) flows: usize,
+    /// Those who wait for one.
+    pub(super) waiting: usize,
+    /// Of requests that are here.
+    pub(super) request_kib: usize,
+    /// Of replies that wait for their clients.
+    pub(super) reply_kib: usize,
 }
 
 struct Counted {

@@ -21,13 +21,12 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpListener, TcpStream},
     sync::Notify,
     time::{Instant, Sleep, sleep},
 };
 
 use super::metrics::Metrics;
-use crate::log::sparing::Sparing;
+use crate::{log::sparing::Sparing, net::network::Listener};
 
 /// How long a write may make no progress.
 const WRITE_TIME: Duration = Duration::from_secs(20);
@@ -110,10 +109,10 @@ impl Connections {
     ///
     /// # Errors
     /// The socket is no socket any more: nobody will ever come.
-    pub(super) async fn accept(self: &Arc<Self>, listener: &TcpListener) -> io::Result<(TcpStream, Slot)> {
+    pub(super) async fn accept<L: Listener>(self: &Arc<Self>, listener: &L) -> io::Result<(L::Incoming, Slot)> {
         loop {
             match listener.accept().await {
-                Ok((stream, _)) => {
+                Ok(stream) => {
                     let mut room = self.room();
                     while matches!(room, Room::Soon) {
                         sleep(FIRST_TIME / 3).await;
@@ -156,6 +155,11 @@ impl Connections {
     /// Whether there is room for one more, made if need be.
     fn room(&self) -> Room {
         if self.open().held.len() < self.cap { Room::Now } else { self.evict() }
+    }
+
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.open().held.len()
     }
 
     fn slot(self: &Arc<Self>) -> Slot {

@@ -15,7 +15,6 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
     time::timeout,
 };
 use tokio_rustls::{
@@ -32,7 +31,7 @@ use tonic::transport::server::Connected;
 use vtflow_files::given_file;
 
 use super::subject::subject;
-use crate::{error::OptionError, reloaded::Reloaded};
+use crate::{error::OptionError, net::network::Incoming, reloaded::Reloaded};
 
 /// PEM files of the server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -83,14 +82,14 @@ struct Acceptors {
 }
 
 /// A connection that is let in.
-pub(super) struct Connection {
-    stream: Stream,
+pub(super) struct Connection<S> {
+    stream: Stream<S>,
     peer: Peer,
 }
 
-enum Stream {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+enum Stream<S> {
+    Plain(S),
+    Tls(Box<TlsStream<S>>),
 }
 
 impl Door {
@@ -119,10 +118,8 @@ impl Door {
     ///
     /// # Errors
     /// No handshake, none within [`HANDSHAKE_TIME`], or a certificate that is not good.
-    pub(super) async fn welcome(&self, stream: TcpStream, speaks: Speaks) -> io::Result<Connection> {
-        // Without it each answer waits 40 ms for the client's acknowledgement.
-        stream.set_nodelay(true)?;
-        let address = stream.peer_addr().ok();
+    pub(super) async fn welcome<S: Incoming>(&self, stream: S, speaks: Speaks) -> io::Result<Connection<S>> {
+        let address = stream.greet()?;
         let Some(tls) = &self.tls else {
             return Ok(Connection { stream: Stream::Plain(stream), peer: Peer { address, ..Peer::default() } });
         };
@@ -186,7 +183,7 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, OptionError
     }
 }
 
-impl Connected for Connection {
+impl<S: Incoming> Connected for Connection<S> {
     type ConnectInfo = Peer;
 
     fn connect_info(&self) -> Peer {
@@ -194,7 +191,7 @@ impl Connected for Connection {
     }
 }
 
-impl AsyncRead for Connection {
+impl<S: Incoming> AsyncRead for Connection<S> {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match &mut self.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
@@ -203,7 +200,7 @@ impl AsyncRead for Connection {
     }
 }
 
-impl AsyncWrite for Connection {
+impl<S: Incoming> AsyncWrite for Connection<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match &mut self.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_write(context, bytes),

@@ -9,16 +9,16 @@ use crate::net::grpc::{code, encoded_size, percent_encoded};
 
 /// Bytes of all headers and trailers of an answer together, each with its name and 32 bytes more, as HTTP/2 counts them (RFC 9113,
 /// section 10.5.1). Clients of gRPC's C library refuse answers with more than 8 KiB.
-pub(super) const METADATA_BYTES: usize = 8 * 1024;
+pub(crate) const METADATA_BYTES: usize = 8 * 1024;
 /// Of these, what the answer's own headers and the status code take, with room for proxies: `content-type`, `date`, the id.
-pub(super) const RESERVED_BYTES: usize = 768;
+pub(crate) const RESERVED_BYTES: usize = 768;
 /// Of these, what the status message leaves to the other trailers, where there are any.
 const MORE_BYTES: usize = 2 * 1024;
 /// What HTTP/2 counts for each header besides its letters.
 const ENTRY_BYTES: usize = 32;
 
 /// The end of a call: the status and whatever goes with it, which leaves the message less room.
-pub(super) fn trailers(result: Result<(), &Refusal>, more: &HeaderMap) -> HeaderMap {
+pub(crate) fn trailers(result: Result<(), &Refusal>, more: &HeaderMap) -> HeaderMap {
     let mut trailers = more.clone();
     let code = result.err().map_or(code::OK, |refusal| refusal.code);
     trailers.insert("grpc-status", HeaderValue::from(code));
@@ -37,7 +37,7 @@ fn size(headers: &HeaderMap) -> usize {
 }
 
 /// Bytes that a status message takes as it travels, cut or not; at most what leaves [`MORE_BYTES`] to the other trailers.
-pub(super) fn message_size(text: &str) -> usize {
+pub(crate) fn message_size(text: &str) -> usize {
     let most = METADATA_BYTES - RESERVED_BYTES - MORE_BYTES;
     (size_of_text(text) + ENTRY_BYTES + "grpc-message".len()).min(most)
 }

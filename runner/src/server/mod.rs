@@ -21,19 +21,23 @@ mod connections;
 mod door;
 mod grpc;
 mod http;
-mod metadata;
+mod load;
+pub(crate) mod metadata;
 mod metrics;
 mod perform;
-mod refusal;
+pub(crate) mod refusal;
 mod rpc_log;
 mod single_flight;
 mod subject;
-mod trailers;
+pub(crate) mod trailers;
 pub mod vitess_rpcs;
+
+pub(crate) use grpc::message;
 
 pub use access::AuthOptions;
 pub use door::ServerTls;
 pub use grpc::forward::ForwardTo;
+pub use load::Load;
 pub use perform::Clock;
 
 use self::{
@@ -52,6 +56,7 @@ use crate::{
     drive::ClusterIo,
     error::OptionError,
     log::sparing::Sparing,
+    net::network::Listener,
     observe::{Nobody, Observer},
     planner_host::PlannerHost,
     trace_file::TraceFile,
@@ -155,6 +160,8 @@ pub struct Server {
     /// `None` once it is known to have ended.
     grpc: Option<JoinHandle<io::Result<()>>>,
     http: Option<HttpPort>,
+    performer: Arc<Performer>,
+    connections: Arc<Connections>,
 }
 
 /// Held by a port: however that ends, the server is not well any more.
@@ -191,8 +198,22 @@ impl Server {
         Self::serve_on(grpc, http, options, io, now, observer)
     }
 
+    /// The same on a listener that is there already, which may be another than the kernel's. There is no HTTP.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub fn start_on(
+        listener: impl Listener,
+        options: ServerOptions,
+        io: ClusterIo,
+        now: Clock,
+        observer: Option<Arc<dyn Observer>>,
+    ) -> Result<Self, ServerError> {
+        Self::serve_on(listener, None, options, io, now, observer)
+    }
+
     fn serve_on(
-        grpc: TcpListener,
+        grpc: impl Listener,
         http: Option<TcpListener>,
         options: ServerOptions,
         io: ClusterIo,
@@ -211,9 +232,9 @@ impl Server {
             return Err(OptionError::Tls { cause }.into());
         }
         let reflection = Reflection::new()?;
-        let address = |listener: &TcpListener| listener.local_addr().map_err(|cause| unheard("a socket", cause));
-        let grpc_address = address(&grpc)?;
-        let http_address = http.as_ref().map(address).transpose()?;
+        let unknown = |cause| unheard("a socket", cause);
+        let grpc_address = grpc.address().map_err(unknown)?;
+        let http_address = http.as_ref().map(TcpListener::local_addr).transpose().map_err(unknown)?;
 
         let (serving, is_serving) = watch::channel(true);
         let metrics = Arc::new(Metrics::new());
@@ -258,7 +279,7 @@ impl Server {
             None => None,
         };
         let service = Arc::new(Service {
-            performer,
+            performer: Arc::clone(&performer),
             auth,
             rpc_logs,
             forward,
@@ -267,13 +288,24 @@ impl Server {
             reflection,
             kept_out: Sparing::new(),
         });
-        let places = Connections::new("grpc", grpc_cap, metrics);
+        let connections = Connections::new("grpc", grpc_cap, metrics);
+        let places = Arc::clone(&connections);
         let ending = Ending(serving.clone());
         let grpc = tokio::spawn(async move {
             let _ending = ending;
             grpc::serve(grpc, door, places, service, is_serving).await
         });
-        Ok(Self { grpc_address, http_address, grace: options.grace, serving, writing, grpc: Some(grpc), http })
+        Ok(Self {
+            grpc_address,
+            http_address,
+            grace: options.grace,
+            serving,
+            writing,
+            grpc: Some(grpc),
+            http,
+            performer,
+            connections,
+        })
     }
 
     /// Ends only if a port cannot be served any more, and says which and why. The process must not live on then as if it were well:
@@ -318,6 +350,11 @@ impl Server {
     /// Where it takes HTTP requests; `None` without a port for them.
     pub fn http_address(&self) -> Option<SocketAddr> {
         self.http_address
+    }
+
+    /// What is under way now, and what it holds.
+    pub fn load(&self) -> Load {
+        Load::of(&self.performer, &self.connections)
     }
 
     /// Takes no more connections or RPCs, lets those under way end, and returns whether all of them did within the grace.

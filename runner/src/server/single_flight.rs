@@ -82,8 +82,7 @@ impl<T: Clone + Send + Sync + 'static> SingleFlight<T> {
     }
 
     /// How many reads are under way that could be found.
-    #[cfg(test)]
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         lock(&self.state).flights.len()
     }
 }

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue};
 use vtflow_planner::Failure;
 
 /// The failures as trailers: a JSON array of as many as fit into `room` bytes, in ASCII, and how many did not.
-pub(super) fn failure_trailers(failures: &[Failure], room: usize) -> HeaderMap {
+pub(crate) fn failure_trailers(failures: &[Failure], room: usize) -> HeaderMap {
     let bytes = FAILURES_BYTES.min(room.saturating_sub(FAILURES_RESERVED_BYTES));
     let mut trailers = HeaderMap::new();
     if failures.is_empty() {

@@ -27,10 +27,16 @@ pub fn all() -> Vec<(String, Answerer)> {
         .iter()
         .map(|method| format!("/{VTCTLD}/{method}"))
         .chain([format!("/{VTCTL}/{LEGACY}")])
+        .chain(own().map(|served| served.path.to_owned()))
         .map(with_answerer)
         .collect();
     all.sort();
     all
+}
+
+/// The RPCs of our own that are offered to clients.
+fn own() -> impl Iterator<Item = &'static serve::Served> {
+    serve::SERVED.iter().filter(|served| served.path.starts_with("/vtflow."))
 }
 
 fn with_answerer(path: String) -> (String, Answerer) {
@@ -51,7 +57,7 @@ pub(super) fn known(path: &str) -> Option<&str> {
         VTCTL => method == LEGACY,
         "grpc.health.v1.Health" => matches!(method, "Check" | "Watch"),
         "grpc.reflection.v1.ServerReflection" | "grpc.reflection.v1alpha.ServerReflection" => method == "ServerReflectionInfo",
-        _ => false,
+        _ => own().any(|served| served.path == path),
     };
     is_known.then_some(name)
 }
@@ -60,7 +66,7 @@ pub(super) fn known(path: &str) -> Option<&str> {
 /// here knows. A command line may be anything.
 pub(super) fn only_reads(path: &str) -> bool {
     let Some((VTCTLD, method)) = path.strip_prefix('/').and_then(|path| path.split_once('/')) else {
-        return path.starts_with("/grpc.");
+        return path.starts_with("/grpc.") || own().any(|served| served.path == path && served.effect == Effect::Read);
     };
     ["Get", "Find", "Validate", "Ping", "Check"].iter().any(|prefix| method.starts_with(prefix))
         || matches!(

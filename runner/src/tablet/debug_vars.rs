@@ -11,7 +11,11 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use vtflow_planner::FailureKind;
 
-use crate::net::{cause::root_cause, grpc::code};
+use crate::net::{
+    cause::root_cause,
+    grpc::code,
+    network::{Network, Stream},
+};
 
 /// Bytes of a page at most. A tablet with thousands of tables shows about one MiB of variables.
 const PAGE_BYTES: usize = 8 << 20;
@@ -20,9 +24,13 @@ const PAGE_BYTES: usize = 8 << 20;
 ///
 /// # Errors
 /// What kind of failure, and its cause.
-pub(crate) async fn get(address: &str, path: &str) -> Result<Vec<u8>, (FailureKind, String)> {
+pub(crate) async fn get(network: &Network, address: &str, path: &str) -> Result<Vec<u8>, (FailureKind, String)> {
     let unreachable = |cause: String| (FailureKind::Unreachable, cause);
-    let stream = TcpStream::connect(address).await.map_err(|error| unreachable(root_cause(&error)))?;
+    let dialed = match network.other() {
+        Some(other) => other.dial(address).await,
+        None => TcpStream::connect(address).await.map(|stream| Box::new(stream) as Box<dyn Stream>),
+    };
+    let stream = dialed.map_err(|error| unreachable(root_cause(&error)))?;
     let (mut sender, connection) =
         http1::handshake(TokioIo::new(stream)).await.map_err(|error| unreachable(root_cause(&error)))?;
     let request = Request::get(path)

@@ -33,6 +33,7 @@ use crate::{
         endpoint::{Pace, endpoint, with_tls},
         grpc::code,
         link::{GONE, Link, Patience},
+        network::Network,
         room::{Room, Share},
     },
     reloaded::Reloaded,
@@ -43,6 +44,7 @@ pub use options::{DEFAULT_CONCURRENCY, DEFAULT_CONCURRENCY_PER_CELL, TabletOptio
 /// The connections to tablets.
 pub struct Tablets {
     options: TabletOptions,
+    network: Network,
     tls: Option<Reloaded<ClientTlsConfig>>,
     credentials: Option<Reloaded<HeaderMap>>,
     turns: Semaphore,
@@ -64,6 +66,14 @@ impl Tablets {
     ///
     /// A file that cannot be read or understood.
     pub fn new(options: TabletOptions) -> Result<Self, OptionError> {
+        Self::over(Network::default(), options)
+    }
+
+    /// The same over a network that may be another than the kernel's.
+    ///
+    /// # Errors
+    /// As [`Tablets::new`].
+    pub fn over(network: Network, options: TabletOptions) -> Result<Self, OptionError> {
         let tls = options.tls.is_given()?.then(|| options.tls.reloaded("the certificates for tablets")).transpose()?;
         let credentials = options
             .credentials
@@ -71,12 +81,18 @@ impl Tablets {
             .map(|path| Reloaded::new("the credentials for tablets", vec![path.clone()], move || static_credentials(&path)));
         let credentials = credentials.transpose()?;
         let turns = Semaphore::new(options.concurrency.clamp(1, Semaphore::MAX_PERMITS));
-        Ok(Self { options, tls, credentials, turns, cells: Mutex::default(), peers: Mutex::default(), room: Room::default() })
+        let (cells, peers, room) = (Mutex::default(), Mutex::default(), Room::default());
+        Ok(Self { options, network, tls, credentials, turns, cells, peers, room })
     }
 
     /// Bounds the bytes of answers that all requests together may have; `refused` is told of every read that finds no room.
     pub(crate) fn bound_answers(&self, bytes: usize, refused: impl Fn() + Send + Sync + 'static) {
         self.room.bound(bytes, refused);
+    }
+
+    /// The bytes of answers that all requests together have now.
+    pub(crate) fn answer_bytes(&self) -> usize {
+        self.room.taken()
     }
 
     /// What one request has of that.
@@ -194,7 +210,7 @@ impl Tablets {
         let got = timeout_at(deadline, async {
             // Semaphores of this struct are never closed.
             let _turns = (cell.acquire().await, self.turns.acquire().await);
-            debug_vars::get(&tablet.address(), path).await
+            debug_vars::get(&self.network, &tablet.address(), path).await
         });
         match got.await {
             Ok(Ok(body)) => Answer::Called(body),
@@ -275,7 +291,8 @@ impl Tablets {
             .connect_timeout(self.options.connect_timeout)
             .user_agent(concat!("vtflow/", env!("CARGO_PKG_VERSION")))
             .map_err(|error| root_cause(&error))?;
-        Link::dial(&with_tls(&endpoint, self.tls.as_ref())?, Some(self.options.connect_timeout), UNCONFIRMED).await
+        let endpoint = with_tls(&endpoint, self.tls.as_ref())?;
+        Link::dial(&self.network, &endpoint, Some(self.options.connect_timeout), UNCONFIRMED).await
     }
 
     fn cell(&self, name: &str) -> Arc<Semaphore> {

@@ -67,7 +67,7 @@ fn a_source_that_is_gone_is_said_and_what_needs_it_is_not_offered() {
         let text = described("13-source-pruned", workflow);
         assert!(text.contains(&format!("trouble its source is gone: {source}")), "{text}");
         assert!(text.contains(&format!("vtflow workflow delete customer {workflow} --ignore-source")), "{text}");
-        for needs_it in ["workflow start", "SwitchTraffic", "VDiff", " complete --"] {
+        for needs_it in ["workflow start", "SwitchTraffic", "vdiff create", " complete --"] {
             assert!(!text.contains(needs_it), "{needs_it}: {text}");
         }
         assert!(!text.contains("100%"), "what a source that is gone holds is not known: {text}");

@@ -36,7 +36,7 @@ use vtflow_planner::{
         vtctldata::{
             CancelSchemaMigrationRequest, GetWorkflowsRequest, GetWorkflowsResponse, WorkflowDeleteRequest, WorkflowUpdateRequest,
         },
-        vtflow::VExecRequest,
+        vtflow::{DiagnoseRequest, VExecRequest},
     },
     rpc,
     trace::{Trace, replay},
@@ -52,7 +52,14 @@ fn calls(snapshot: &Path) -> Vec<(String, Call)> {
     let mut files: Vec<_> = fs::read_dir(snapshot.join("expect")).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     let mut all = Vec::new();
-    let mut keyspaces = BTreeSet::new();
+    let topo: Value = serde_json::from_slice(&fs::read(snapshot.join("topo.json")).unwrap()).unwrap();
+    let paths = topo.as_array().unwrap().iter().filter_map(|record| record["path"].as_str());
+    let names = paths.filter_map(|path| path.strip_prefix("keyspaces/")?.strip_suffix("/Keyspace"));
+    let mut keyspaces: BTreeSet<String> = names.map(str::to_owned).collect();
+    for keyspace in &keyspaces {
+        let diagnose = DiagnoseRequest { keyspace: keyspace.clone(), ..DiagnoseRequest::default() };
+        all.push((format!("diagnose {keyspace}"), call(rpc::DIAGNOSE, diagnose.encode_to_vec(), Mode::Perform)));
+    }
     let mut workflows = BTreeSet::new();
     for file in files.iter().filter(|file| file.extension().is_some_and(|kind| kind == "json")) {
         let value: Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();

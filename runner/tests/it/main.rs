@@ -4,8 +4,10 @@
 
 mod cases;
 mod cases_migrations;
+mod cli_diagnose;
 mod cli_etcd;
 mod cli_reads;
+mod cli_vdiff;
 mod cli_writes;
 mod faults;
 mod given_files;

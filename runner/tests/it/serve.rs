@@ -347,6 +347,7 @@ async fn reflection_lists_what_is_served() {
     let asks = futures_util::stream::iter([ask, symbol]);
     let mut answers = client.server_reflection_info(Request::new(asks)).await.unwrap().into_inner();
     let listed = format!("{:?}", answers.message().await.unwrap().unwrap());
+    assert!(listed.contains("\"vtflow.Vtflow\""), "{listed}");
     assert!(listed.contains("\"vtctlservice.Vtctld\"") && !listed.contains("TabletManager"), "{listed}");
     let Some(v1::server_reflection_response::MessageResponse::FileDescriptorResponse(files)) =
         answers.message().await.unwrap().unwrap().message_response

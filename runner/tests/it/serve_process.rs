@@ -112,6 +112,7 @@ fn the_rpcs_are_listed_without_a_cluster() {
     let line = |method: &str| stdout.lines().find(|line| line.split(' ').next() == Some(method)).unwrap().to_owned();
     assert!(line("vtctlservice.Vtctld/GetWorkflows").ends_with(" vtflow"));
     assert!(line("vtctlservice.Vtctld/PlannedReparentShard").ends_with(" forwarded to vtctld:15999"));
+    assert!(line("vtflow.Vtflow/Diagnose").ends_with(" vtflow"));
     assert!(stdout.lines().count() > 120);
 }
 

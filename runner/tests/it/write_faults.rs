@@ -195,7 +195,9 @@ async fn goes_wrong(verb: &Verb, targets: [(&str, &str); 3], k: usize, (fault, v
             assert_eq!((outcome.verdict, outcome.rows), (Verdict::Applied, 1), "{what}: {outcome}");
             assert_eq!(outcome.message, "", "{what}");
         }
-        assert_eq!(running.cluster.writes(alias), 1, "{what}: {alias} was called once");
+        // Where the streams are gone, the workflow's comparisons go with them.
+        let calls = if verb.name == "delete" && alias != faulty { 2 } else { 1 };
+        assert_eq!(running.cluster.writes(alias), calls, "{what}: {alias} was called as often");
         let now = running.value(alias, verb.query).await;
         let is_done = alias != faulty || fault == OnWrite::LoseAnswer;
         let want =

@@ -9,5 +9,7 @@ mod purity;
 mod recordings;
 mod replay;
 mod snapshots;
+mod switched;
 mod throttler;
+mod vdiff;
 mod writes;

@@ -58,6 +58,7 @@ const NOT_REPLAYED: &[(&str, &str)] = &[
 const ELSEWHERE: &[(&str, &str)] = &[
     ("/vtctlservice.Vtctl/ExecuteVtctlCommand", "a stream of texts, whose recorded calls `legacy.rs` compares"),
     ("/vtctlservice.Vtctld/GetVersion", "no client was recorded with it"),
+    ("/vtflow.Vtflow/Diagnose", "our own: recorded moments are in the planner's tests, `diagnose.rs`"),
 ];
 
 /// Rows of `docs/compat.md` that calls meet, and how many do.

@@ -153,7 +153,11 @@ impl<'ast> Visit<'ast> for Names {
     }
 
     fn visit_macro(&mut self, it: &'ast Macro) {
-        self.tokens(&it.tokens, false);
+        // These make code of another crate: what it names there is not named here.
+        let makes_code = it.path.segments.last().is_some_and(|last| last.ident == "quote" || last.ident == "parse_quote");
+        if !makes_code {
+            self.tokens(&it.tokens, false);
+        }
         visit::visit_macro(self, it);
     }
 

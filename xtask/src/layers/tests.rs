@@ -263,7 +263,7 @@ fn macros_and_attributes_name_things_too() {
     ] {
         assert_eq!(imported(&files(user)), [want], "{user}");
     }
-    let none = "/// See [`crate::a::N`].\npub(in crate::user) fn f() { x.a::<u8>(); ::a::N; println!(\"crate::a\"); }";
+    let none = "/// See [`crate::a::N`].\npub(in crate::user) fn f() { x.a::<u8>(); ::a::N; println!(\"crate::a\"); syn::parse_quote!(crate::a::N); }";
     assert_eq!(imported(&files(none)), [""; 0]);
 }
 

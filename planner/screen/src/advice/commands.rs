@@ -50,7 +50,6 @@ pub(super) fn command(what: Do, workflow: &Workflow, whole: &Whole<'_>, kind: Ki
             Kind::Migrate => "Migrate",
             _ => "MoveTables",
         };
-        let family = if verb == "create" { "VDiff" } else { family };
         let command = Command::new(&format!("vtctldclient {family}")).flag("--target-keyspace", &target).flag("--workflow", name);
         command.words(verb).text()
     };
@@ -80,7 +79,7 @@ pub(super) fn command(what: Do, workflow: &Workflow, whole: &Whole<'_>, kind: Ki
             vexec("update _vt.vreplication set state = 'Running', message = '', stop_pos = null where stop_pos is not null")
         }
         Do::Freeze => vexec("update _vt.vreplication set state = 'Stopped', message = 'FROZEN' where message != 'FROZEN'"),
-        Do::VDiff => theirs("create"),
+        Do::VDiff => ours("vtflow vdiff create", ""),
         Do::SwitchTraffic => theirs("SwitchTraffic --dry-run"),
         Do::SwitchReads => theirs("SwitchTraffic --tablet-types rdonly,replica --dry-run"),
         Do::ReverseTraffic => theirs("ReverseTraffic --dry-run"),

@@ -6,6 +6,7 @@
 
 mod columns;
 mod progress;
+mod reports;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,7 @@ use serde::Serialize;
 
 pub use self::{
     columns::{vdiff_list_table, vdiff_tables},
+    reports::VDiffReports,
     tables::VDiffTable,
 };
 use self::{
@@ -110,6 +112,9 @@ pub struct VDiffSummary {
     /// Each table's part, ascending.
     #[serde(skip)]
     pub tables: Vec<VDiffTable>,
+    /// What differs, by shard and table, with samples of the rows. Without anything where no rows differ.
+    #[serde(flatten)]
+    pub reports: VDiffReports,
     /// What shards say that failed: `-80: text`, with commas and line ends between.
     #[serde(rename = "Errors", skip_serializing_if = "BTreeMap::is_empty")]
     pub errors: BTreeMap<String, String>,
@@ -185,6 +190,7 @@ pub fn vdiff_summary(
 ) -> Option<VDiffSummary> {
     let mut sum = VDiffSummary { workflow: workflow.into(), keyspace: keyspace.into(), ..VDiffSummary::default() };
     let mut tables = Tables::default();
+    let mut reports = VDiffReports::default();
     let mut starts: Vec<String> = Vec::new();
     let mut ends: Vec<String> = Vec::new();
     let mut compared: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
@@ -207,6 +213,7 @@ pub fn vdiff_summary(
                     part.rows_compared = part.rows_compared.saturating_add(rows);
                     part.rows_total = part.rows_total.saturating_add(number(&row, "table_rows"));
                     let (differs, unread) = tables.add(&row, rows);
+                    reports.add(shard, &row);
                     part.has_mismatch |= differs;
                     notes.extend(unread);
                     compared.entry(shard).or_default().insert(row.text("table_name"));
@@ -302,6 +309,9 @@ pub fn vdiff_summary(
     notes.append(&mut sum.notes);
     sum.notes = notes;
     sum.tables = tables.lines();
+    if sum.has_mismatch {
+        sum.reports = reports;
+    }
     Some(sum)
 }
 

@@ -97,3 +97,37 @@ fn one_that_does_not_start_says_for_how_long() {
     assert_eq!(of("0000-00-00 00:00:00"), ("has not started".into(), vec![], false));
     assert!(vdiff_is_under_way(&reply(&[("-80", pending.clone())])), "when it was created is in another reply");
 }
+
+#[test]
+fn where_rows_differ_the_document_has_what_the_client_prints() {
+    let report = |counts: &str| format!(r#"{{"TableName":"t1","ProcessedRows":3,{counts}}}"#);
+    let sample = r#""MatchingRows":2,"MismatchedRows":1,"MismatchedRowsSample":[{"Source":{"Row":{"b":"1","a":"0x41"},"LosslessValues":true},"Target":{"Row":{"a":"0x41"}}}]"#;
+    let (one, other) = (report(sample), report(r#""MatchingRows":3,"ExtraRowsSource":1"#));
+    let columns = ["uuid", "vdiff_state", "table_name", "table_state", "report", "has_mismatch", "started_at", "completed_at"];
+    let of = |report: &str, differs: &str| {
+        let times = ["2027-01-15 02:00:00", "2027-01-15 02:00:09"];
+        result(&columns, &[[&[UUID, "completed", "t1", "completed", report, differs], times.as_slice()].concat()])
+    };
+    let document = |sum: &VDiffSummary| serde_json::to_value(sum).unwrap();
+    let sum = document(&shown(&[("-80", of(&one, "1")), ("80-", of(&other, "0"))], None));
+    let mut wanted: serde_json::Value = serde_json::from_str(&one).unwrap();
+    wanted["ExtraRowsSource"] = 0.into();
+    wanted["ExtraRowsTarget"] = 0.into();
+    assert_eq!(sum["Reports"]["t1"]["-80"], wanted);
+    assert_eq!(
+        sum["TableSummary"]["t1"],
+        serde_json::json!({"TableName": "t1", "State": "completed", "RowsCompared": 6, "MatchingRows": 5, "MismatchedRows": 1,
+            "ExtraRowsSource": 1, "ExtraRowsTarget": 0})
+    );
+    assert_eq!(
+        sum["ShardSummaries"]["80-"],
+        serde_json::json!({"State": "completed", "StartedAt": "2027-01-15 02:00:00", "CompletedAt": "2027-01-15 02:00:09",
+            "TableStates": {"t1": {"TableName": "t1", "State": "completed", "RowsCompared": 3, "MatchingRows": 3, "MismatchedRows": 0,
+                "ExtraRowsSource": 1, "ExtraRowsTarget": 0, "HasMismatch": false}}})
+    );
+    // Without a difference there is nothing of it.
+    let same = document(&shown(&[("-80", of(&report(r#""MatchingRows":3"#), "0"))], None));
+    for name in ["Reports", "TableSummary", "ShardSummaries"] {
+        assert_eq!(same.get(name), None, "{name}");
+    }
+}

@@ -221,6 +221,17 @@ impl Cluster {
         self.run_in_order(call, |_| 0)
     }
 
+    /// The reply at another moment.
+    pub(crate) fn run_at(&self, call: &Call, now: Timestamp) -> Reply {
+        let mut flow = Flow::start(call, now);
+        let mut waiting = flow.asks();
+        while let Some(ask) = waiting.pop() {
+            assert!(flow.answer(ask.id, self.perform(&ask, 0)));
+            waiting.extend(flow.asks());
+        }
+        flow.into_reply().expect("nothing is outstanding")
+    }
+
     /// Runs GetWorkflows and expects a reply.
     pub(crate) fn workflows(&self, request: &GetWorkflowsRequest) -> (Vec<Workflow>, Reply) {
         let (reply, _) = self.run(&call(request));
@@ -385,6 +396,16 @@ pub(crate) fn logs(list: &[(i64, i64, &str)]) -> Answer {
         })
         .collect();
     rows(&["#id", "#vrepl_id", "type", "state", "created_at", "updated_at", "message", "#count"], &values)
+}
+
+/// The columns of a `VDiff` that writes look at.
+pub(crate) const VDIFF_COLUMNS: [&str; 6] = ["vdiff_uuid", "keyspace", "workflow", "state", "started_at", "completed_at"];
+
+/// One of `ks.wf`.
+pub(crate) fn vdiff_row(uuid: &str, state: &str) -> Vec<Option<String>> {
+    let ended = if state == "completed" { Some(THEN.to_owned()) } else { None };
+    let started = if state == "pending" { None } else { Some(THEN.to_owned()) };
+    vec![Some(uuid.into()), Some("ks".into()), Some("wf".into()), Some(state.into()), started, ended]
 }
 
 pub(crate) const THEN: &str = "2006-01-02 15:04:05";

@@ -312,6 +312,9 @@ fn parent(places: &[ShardPlace], index: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use prost::Message;
+    use vtflow_planner::proto::vschema;
+
     use super::*;
 
     #[test]
@@ -329,6 +332,22 @@ mod tests {
         let at = Timestamp { seconds: 1_795_424_044, nanos: 0 };
         assert_eq!(generate(Shape::default(), at), generate(Shape::default(), at));
         assert_eq!(demo(at), demo(at));
+    }
+
+    #[test]
+    fn every_keyspace_has_its_vschema() {
+        let topo = demo(Timestamp { seconds: 1_795_424_044, nanos: 0 }).topo;
+        for (keyspace, sharded) in [("commerce", false), ("customer", true)] {
+            let path = format!("keyspaces/{keyspace}/VSchema");
+            let record = topo.iter().find(|record| record.cell == "global" && record.path == path).expect("a record");
+            let stored = vschema::Keyspace::decode(record.value.as_slice()).expect("a vschema");
+            assert_eq!(stored.sharded, sharded);
+            for served in topo.iter().filter(|record| record.path == "SrvVSchema") {
+                let served = vschema::SrvVSchema::decode(served.value.as_slice()).expect("a vschema");
+                assert_eq!(served.keyspaces[keyspace], stored, "{}", record.cell);
+                assert!(served.routing_rules.is_some() && served.shard_routing_rules.is_some());
+            }
+        }
     }
 
     #[test]

@@ -40,6 +40,8 @@ pub(super) fn records(cells: &[&'static str], places: &[ShardPlace], since: i64)
     for keyspace in keyspaces {
         let record = Keyspace { durability_policy: "none".to_owned(), sidecar_db_name: "_vt".to_owned() };
         records.add("global", format!("keyspaces/{keyspace}/Keyspace"), &record);
+        // CreateKeyspace makes one for every keyspace, and vtctld fails without it: `go/vt/vtctl/grpcvtctldserver/server.go`.
+        records.add("global", format!("keyspaces/{keyspace}/VSchema"), &vschema(places, keyspace));
         let of_keyspace: Vec<&ShardPlace> = places.iter().filter(|place| place.keyspace == keyspace).collect();
         for cell in cells {
             records.add(cell, format!("keyspaces/{keyspace}/SrvKeyspace"), &srv_keyspace(&of_keyspace));
@@ -112,10 +114,23 @@ impl Records {
     }
 }
 
-/// What a cell's vtgates serve: every keyspace, without vindexes and without rules.
+/// A keyspace's vschema, without vindexes and tables.
+fn vschema(places: &[ShardPlace], keyspace: &str) -> vschema::Keyspace {
+    let sharded = places.iter().any(|place| place.keyspace == keyspace && place.range.is_some());
+    vschema::Keyspace { sharded, ..vschema::Keyspace::default() }
+}
+
+/// What a cell's vtgates serve: every keyspace's vschema, and rules, of which there are none but which are there: vtctld and vtgate rely
+/// on it (`go/vt/topo/srv_vschema.go:RebuildSrvVSchema`).
 fn served_vschema(places: &[ShardPlace]) -> SrvVSchema {
-    let keyspaces = places.iter().map(|place| (place.keyspace.to_owned(), vschema::Keyspace::default())).collect();
-    SrvVSchema { keyspaces, ..SrvVSchema::default() }
+    let keyspaces = places.iter().map(|place| (place.keyspace.to_owned(), vschema(places, place.keyspace))).collect();
+    SrvVSchema {
+        keyspaces,
+        routing_rules: Some(vschema::RoutingRules::default()),
+        shard_routing_rules: Some(vschema::ShardRoutingRules::default()),
+        keyspace_routing_rules: Some(vschema::KeyspaceRoutingRules::default()),
+        mirror_rules: Some(vschema::MirrorRules::default()),
+    }
 }
 
 fn srv_keyspace(places: &[&ShardPlace]) -> SrvKeyspace {

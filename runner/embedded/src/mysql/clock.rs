@@ -1,9 +1,9 @@
-//! Time inside an embedded cluster: it begins at the moment the snapshot was taken and runs on at normal speed.
+//! Time inside an embedded cluster: it begins at the moment the snapshot was taken and runs on with tokio's clock: at normal speed,
+//! unless a test has stopped that.
 //!
 //! Also the little calendar that MySQL's time functions need. Everything is UTC.
 
-use std::time::Instant;
-
+use tokio::time::Instant;
 use vtflow_planner::Timestamp;
 
 /// The clock of one embedded cluster.

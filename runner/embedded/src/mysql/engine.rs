@@ -3,7 +3,7 @@
 //! It runs what it is given and answers as MySQL does. Statements of any kind come by `execute.rs`; what may be run is decided by
 //! `controller_plan.rs`, the wording of failures on the wire by `service.rs`.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeSet, fmt::Write as _};
 
 use rusqlite::{
     Connection, ffi, params_from_iter,
@@ -41,6 +41,8 @@ pub struct Engine {
     pub(crate) connection: Connection,
     pub(crate) catalog: Catalog,
     pub(crate) release: Release,
+    /// The `VDiff`s that compare, by id.
+    pub(crate) comparing: BTreeSet<i64>,
     stop: Stop,
 }
 
@@ -98,7 +100,7 @@ impl Engine {
         catalog.insert(format!("{INFORMATION_SCHEMA}.tables"), describe_tables(&connection, rows)?);
         connection.execute_batch("COMMIT")?;
         let stop = fence::for_statements(&mut connection)?;
-        Ok(Self { connection, catalog, release, stop })
+        Ok(Self { connection, catalog, release, comparing: BTreeSet::new(), stop })
     }
 
     /// What ends the statements of a call, from another thread.

@@ -1,9 +1,11 @@
 //! What vttablet decides: which RPCs and statements a release takes, what a change causes besides, and how failures are worded.
 
 pub mod controller_plan;
+pub mod local;
 mod migrations;
 pub mod service;
-mod source_text;
+pub(crate) mod source_text;
 mod streams;
 mod vdiff;
+mod vdiff_writes;
 mod workflow_writes;

@@ -32,7 +32,10 @@ use vtflow_planner::proto::{
     tabletmanagerdata as data,
 };
 
-use super::migrations::{self, Place};
+use super::{
+    migrations::{self, Place},
+    vdiff,
+};
 use crate::{
     bounds,
     fault::OnWrite,
@@ -67,6 +70,8 @@ pub struct Tablet {
     pub is_primary: bool,
     /// What it imitates.
     pub release: Release,
+    /// The cluster's cells, with commas.
+    pub cells: Arc<str>,
     /// How long every answer takes.
     pub delay: Duration,
     /// Whether it answers random bytes.
@@ -151,14 +156,7 @@ impl Tablet {
             // A field number 0 in front: no message begins like that.
             return Ok(Bytes::from_static(b"\x00\xff\xfe garbage \x9f\x92\x96\x01\x02"));
         }
-        let method = match path.trim_start_matches('/').split_once('/') {
-            Some((SERVICE, method)) if self.release.has_rpc(method) => method.to_owned(),
-            Some((SERVICE, method)) => {
-                return Err(Status::unimplemented(format!("unknown method {method} for service {SERVICE}")));
-            }
-            Some((service, _)) => return Err(Status::unimplemented(format!("unknown service {service}"))),
-            None => return Err(Status::unimplemented(format!("malformed method name: {path:?}"))),
-        };
+        let method = method_of(path, self.release)?;
         let is_write = is_write(&method, &request);
         if is_write {
             self.writes.fetch_add(1, Ordering::SeqCst);
@@ -175,6 +173,7 @@ impl Tablet {
             db_name: self.db_name.clone(),
             is_primary: self.is_primary,
             release: self.release,
+            cells: Arc::clone(&self.cells),
             method,
         };
         if on_write == Some(OnWrite::Refuse) {
@@ -206,18 +205,29 @@ impl Tablet {
     }
 }
 
+/// The method that a path names, if a tablet of this release has it.
+pub(super) fn method_of(path: &str, release: Release) -> Result<String, Status> {
+    match path.trim_start_matches('/').split_once('/') {
+        Some((SERVICE, method)) if release.has_rpc(method) => Ok(method.to_owned()),
+        Some((SERVICE, method)) => Err(Status::unimplemented(format!("unknown method {method} for service {SERVICE}"))),
+        Some((service, _)) => Err(Status::unimplemented(format!("unknown service {service}"))),
+        None => Err(Status::unimplemented(format!("malformed method name: {path:?}"))),
+    }
+}
+
 /// One call, on a thread that may block.
-struct Call {
-    alias: String,
-    shard: String,
-    db_name: String,
-    is_primary: bool,
-    release: Release,
-    method: String,
+pub(super) struct Call {
+    pub(super) alias: String,
+    pub(super) shard: String,
+    pub(super) db_name: String,
+    pub(super) is_primary: bool,
+    pub(super) release: Release,
+    pub(super) cells: Arc<str>,
+    pub(super) method: String,
 }
 
 impl Call {
-    fn perform(&self, engine: &mut Engine, request: &[u8]) -> Result<Bytes, Status> {
+    pub(super) fn perform(&self, engine: &mut Engine, request: &[u8]) -> Result<Bytes, Status> {
         match self.method.as_str() {
             "Ping" => {
                 let request: data::PingRequest = decode(request)?;
@@ -302,12 +312,10 @@ impl Call {
             }
             "VDiff" => {
                 let request: data::VDiffRequest = decode(request)?;
-                if request.action != "show" {
-                    let text = format!("VDiff {} is not served by an embedded tablet: it compares nothing", request.action);
-                    return Err(Status::unimplemented(text));
-                }
                 let is_open = if self.is_primary { Ok(()) } else { Err(TabletError::plain("vdiff engine is closed")) };
-                let result = is_open.and_then(|()| engine.vdiff_show(&self.db_name, &request));
+                let Self { alias, shard, db_name, cells, .. } = self;
+                let place = vdiff::Place { alias, shard, db_name, cells };
+                let result = is_open.and_then(|()| engine.vdiff(&place, &request));
                 self.finish(result, |response| response)
             }
             "PrimaryPosition" => Ok(encode(&data::PrimaryPositionResponse { position: self.position() })),
@@ -328,6 +336,7 @@ impl Call {
             db_name: self.db_name.clone(),
             is_primary: self.is_primary,
             release: self.release,
+            cells: Arc::clone(&self.cells),
             method: self.method.clone(),
         }
     }
@@ -420,10 +429,11 @@ impl Call {
 }
 
 /// Whether a call would change something.
-fn is_write(method: &str, request: &[u8]) -> bool {
+pub(super) fn is_write(method: &str, request: &[u8]) -> bool {
     let is_query = |text: &str| text.trim_start().get(..6).is_some_and(|verb| verb.eq_ignore_ascii_case("select"));
     match method {
         "UpdateVReplicationWorkflow" | "DeleteVReplicationWorkflow" => true,
+        "VDiff" => data::VDiffRequest::decode(request).is_ok_and(|request| request.action != "show"),
         "VReplicationExec" => data::VReplicationExecRequest::decode(request).is_ok_and(|request| !is_query(&request.query)),
         "ExecuteQuery" => {
             data::ExecuteQueryRequest::decode(request).is_ok_and(|request| !is_query(&String::from_utf8_lossy(&request.query)))

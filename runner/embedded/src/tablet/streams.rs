@@ -129,7 +129,7 @@ impl Engine {
     }
 
     /// All or nothing.
-    fn atomically<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T, TabletError>) -> Result<T, TabletError> {
+    pub(super) fn atomically<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T, TabletError>) -> Result<T, TabletError> {
         let failed = |error: rusqlite::Error| TabletError::plain(error.to_string());
         self.connection.execute_batch("BEGIN").map_err(failed)?;
         let result = work(self);
@@ -158,7 +158,7 @@ impl Engine {
             .collect())
     }
 
-    fn change(&self, sql: &str, params: Vec<SqliteValue>) -> Result<(), MysqlError> {
+    pub(super) fn change(&self, sql: &str, params: Vec<SqliteValue>) -> Result<(), MysqlError> {
         let done = self.check_stop().and_then(|()| self.connection.execute(sql, rusqlite::params_from_iter(params)));
         done.map(|_| ()).map_err(|error| from_sqlite(&error, None))
     }
@@ -399,7 +399,7 @@ impl NamedRow<'_> {
     }
 }
 
-fn as_bytes(value: &SqliteValue) -> Vec<u8> {
+pub(super) fn as_bytes(value: &SqliteValue) -> Vec<u8> {
     match value {
         SqliteValue::Null => Vec::new(),
         SqliteValue::Integer(number) => number.to_string().into_bytes(),

@@ -52,7 +52,7 @@ async fn exec(cluster: &Cluster, alias: &str, query: &str) -> Result<QueryResult
 }
 
 /// The values of a result's rows, NULL as `NULL`.
-fn values(result: &QueryResult) -> Vec<Vec<String>> {
+pub(crate) fn values(result: &QueryResult) -> Vec<Vec<String>> {
     let row = |row: &vtflow_planner::proto::query::Row| {
         let mut at = 0;
         let value = |length: &i64| match usize::try_from(*length) {

@@ -4,5 +4,6 @@
 
 mod cluster;
 mod strangers;
+mod vdiff;
 mod vexec_scope;
 mod wire;

@@ -25,6 +25,13 @@ use crate::{
     output::terminal::{self, Style},
 };
 
+/// Exit code: everything is applied, or there was nothing to do.
+const ALL_WELL: u8 = 0;
+/// Exit code: something is not applied, or nobody can tell.
+const IN_PART: u8 = 1;
+/// Exit code: nothing was changed.
+const REFUSED: u8 = 2;
+
 /// How a change is decided on, and how it is shown.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ChangeArgs {
@@ -77,15 +84,20 @@ pub(crate) struct Change {
 
 /// Plans the request, shows the plan, asks, performs it.
 pub(crate) async fn run(cluster: &OpenCluster, change: Change, args: ChangeArgs) -> anyhow::Result<ExitCode> {
+    run_to_its_end(cluster, change, args).await.map(ExitCode::from)
+}
+
+/// The same, for a command that has more to do: the exit code as a number.
+pub(crate) async fn run_to_its_end(cluster: &OpenCluster, change: Change, args: ChangeArgs) -> anyhow::Result<u8> {
     let options = CallOptions { force: change.force, shards: args.shards, ..CallOptions::default() };
     let call = Call { path: change.path, request: change.request, options };
-    let Some(plan) = preview(cluster, &call).await? else { return Ok(ExitCode::from(2)) };
+    let Some(plan) = preview(cluster, &call).await? else { return Ok(REFUSED) };
     if args.dry_run {
         terminal::print(&match args.confirm.output {
             Format::Text => printable(&plan),
             Format::Json => serde_json::to_string_pretty(&plan)? + "\n",
         });
-        return Ok(ExitCode::SUCCESS);
+        return Ok(ALL_WELL);
     }
     go_on(cluster, call, plan, &args.confirm, change.word.as_deref()).await
 }
@@ -104,7 +116,7 @@ pub(crate) async fn apply(cluster: &OpenCluster, earlier: WritePlan, confirm: &C
         // What is done would be right, but whoever read the file has read something else.
         anyhow::bail!("the plan was edited: its digest is not that of its content; nothing was changed, make a new one");
     }
-    go_on(cluster, call, plan, confirm, None).await
+    go_on(cluster, call, plan, confirm, None).await.map(ExitCode::from)
 }
 
 /// The calls of a plan, without what people read and what changes by itself.
@@ -135,7 +147,7 @@ async fn go_on(
     plan: WritePlan,
     confirm: &ConfirmArgs,
     word: Option<&str>,
-) -> anyhow::Result<ExitCode> {
+) -> anyhow::Result<u8> {
     if plan.writes.is_empty() {
         for text in plan.kept.iter().chain(&plan.warnings) {
             terminal::error_line(&terminal::printable(text));
@@ -153,7 +165,7 @@ async fn go_on(
         anyhow::bail!("the plan cannot be shown: {error}; nothing was changed");
     }
     if !confirm.yes && !confirmed(word).await? {
-        return Ok(ExitCode::from(2));
+        return Ok(REFUSED);
     }
     if cluster.is_embedded() {
         terminal::error_line("This cluster is embedded in the process: what is changed is gone when it ends.");
@@ -165,14 +177,14 @@ async fn go_on(
             // The flow is dropped by now; its locks are being given back in the background.
             tokio::time::sleep(GIVING_BACK).await;
             terminal::error_line("interrupted: what had been sent by then may be applied; look before you repeat it");
-            return Ok(ExitCode::from(1));
+            return Ok(IN_PART);
         }
     };
     let error = reply.result.err().map(|status| status.message);
     match reply.written {
         Some(written) if written.plan.digest != plan.digest => {
             changed(&written.plan, &plan);
-            Ok(ExitCode::from(2))
+            Ok(REFUSED)
         }
         written => report(confirm.output, written.map(|written| *written), error),
     }
@@ -185,7 +197,7 @@ async fn perform(cluster: &OpenCluster, call: &Call, mode: Mode) -> Reply {
 }
 
 /// Prints what became of it.
-fn report(format: Format, written: Option<Written>, error: Option<String>) -> anyhow::Result<ExitCode> {
+fn report(format: Format, written: Option<Written>, error: Option<String>) -> anyhow::Result<u8> {
     let Written { plan, outcomes, notes } = match (written, &error) {
         (Some(written), _) => written,
         (None, Some(error)) => anyhow::bail!("{error}"),
@@ -206,11 +218,11 @@ fn report(format: Format, written: Option<Written>, error: Option<String>) -> an
         let text = format!("what became of it cannot be printed: {unprinted}");
         terminal::error_line(&format!("{} {text}", terminal::on_stderr(Style::Trouble, "error:")));
         terminal::error_line(outcomes.iter().map(line).collect::<String>().trim_end());
-        return Ok(ExitCode::from(1));
+        return Ok(IN_PART);
     }
     let missing = outcomes.iter().filter(|outcome| outcome.verdict != Verdict::Applied).count();
     match error {
-        None => Ok(ExitCode::SUCCESS),
+        None => Ok(ALL_WELL),
         Some(error) if outcomes.is_empty() => anyhow::bail!("{error}"),
         Some(_) => {
             let text = format!("{missing} of {} changes not applied, or not known to be", outcomes.len());
@@ -218,7 +230,7 @@ fn report(format: Format, written: Option<Written>, error: Option<String>) -> an
             terminal::error_line(
                 "  look before you repeat it: a change that was made would be made again; --shards names what is left",
             );
-            Ok(ExitCode::from(1))
+            Ok(IN_PART)
         }
     }
 }
@@ -296,10 +308,9 @@ mod tests {
             let outcomes = outcomes.iter().copied().map(outcome).collect();
             report(Format::Text, Some(Written { plan: plan.clone(), outcomes, notes: Vec::new() }), error.map(str::to_owned))
         };
-        let code = |code: ExitCode| format!("{code:?}");
-        assert_eq!(code(ended(&[Verdict::Applied], None).unwrap()), code(ExitCode::SUCCESS));
+        assert_eq!(ended(&[Verdict::Applied], None).unwrap(), ALL_WELL);
         for half in [Verdict::NotApplied, Verdict::Unknown] {
-            assert_eq!(code(ended(&[Verdict::Applied, half], Some("x")).unwrap()), code(ExitCode::from(1)));
+            assert_eq!(ended(&[Verdict::Applied, half], Some("x")).unwrap(), IN_PART);
         }
         assert_eq!(ended(&[], Some("refused")).unwrap_err().to_string(), "refused");
     }

@@ -3,4 +3,5 @@
 pub(crate) mod apply;
 pub(crate) mod confirm;
 pub(crate) mod migration;
+pub(crate) mod vdiff;
 pub(crate) mod workflow;

@@ -1,6 +1,7 @@
 //! The commands that read a cluster, and show what they have read.
 
 pub(crate) mod describe;
+pub(crate) mod diagnose;
 pub(crate) mod migrations;
 pub(crate) mod overview;
 pub(crate) mod plan;

@@ -1,6 +1,6 @@
 //! `vtflow get vdiff KEYSPACE WORKFLOW [last|all|UUID]`: comparisons of source and target rows.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use clap::Args;
 use prost::Message;
@@ -16,7 +16,10 @@ use super::{
     topology::unread,
     view::{self, Format, Reading, Screen, ShowArgs, View},
 };
-use crate::{cli::cluster::open::OpenCluster, output::terminal};
+use crate::{
+    cli::{cluster::open::OpenCluster, failures, serve},
+    output::terminal,
+};
 
 /// Which `VDiff` of which workflow.
 #[derive(Args, Clone, Debug)]
@@ -145,4 +148,53 @@ fn screen(of: &str, summary: &screen::VDiffSummary, width: Option<usize>) -> Str
 pub(crate) async fn run(cluster: &OpenCluster, args: GetVDiffArgs) -> anyhow::Result<ExitCode> {
     args.vdiff.call()?;
     view::run(cluster, &args, args.show.watch, args.show.is_for_people()).await
+}
+
+/// Looks every so often until one ends, and shows what came of it. Unlike the client's, it ends with an error or a stop, too.
+pub(crate) async fn wait(
+    cluster: &OpenCluster,
+    keyspace: String,
+    workflow: String,
+    uuid: String,
+    every: Duration,
+) -> anyhow::Result<ExitCode> {
+    let args = GetVDiffArgs {
+        vdiff: VDiffArgs { keyspace, workflow, which: uuid },
+        show: ShowArgs { output: Format::Table, watch: None },
+    };
+    let ended = async {
+        let mut said = String::new();
+        loop {
+            let now = cluster.now();
+            let reading = args.read(cluster, now).await;
+            let read = match reading.result {
+                Ok(read) => read,
+                Err(status) => {
+                    failures::print_error(&anyhow::anyhow!("{}", status.message));
+                    failures::print(&reading.failures);
+                    return Ok(ExitCode::from(1));
+                }
+            };
+            let VDiffArgs { keyspace, workflow, .. } = &args.vdiff;
+            let summary = screen::vdiff_summary(keyspace, workflow, &read.reply, read.all.as_ref(), now).unwrap_or_default();
+            if !matches!(summary.state.as_str(), "pending" | "started") {
+                terminal::print(&render(&args.vdiff, Format::Table, &read, now, terminal::width())?);
+                let is_well = summary.state == "completed" && !summary.has_mismatch;
+                return Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::from(1) });
+            }
+            let line = format!("{}, {} rows compared", summary.state, summary.rows_compared);
+            if line != said {
+                terminal::error_line(&terminal::printable(&line));
+                said = line;
+            }
+            tokio::time::sleep(every).await;
+        }
+    };
+    tokio::select! {
+        ended = ended => ended,
+        () = serve::stopped() => {
+            terminal::error_line("not waited for any longer: it goes on; vtflow vdiff stop stops it");
+            Ok(ExitCode::from(1))
+        }
+    }
 }

@@ -22,6 +22,7 @@ use crate::{
         endpoint::{Pace, endpoint, with_tls},
         grpc::code,
         link::{Link, Patience},
+        network::Network,
         tls::TlsFiles,
     },
     reloaded::Reloaded,
@@ -125,7 +126,7 @@ impl Forward {
     async fn connected(&self) -> Result<Leased<Link>, Refusal> {
         let dial = || async {
             let endpoint = with_tls(&self.endpoint, self.tls.as_ref())?;
-            Link::dial(&endpoint, Some(CONNECT_TIMEOUT), UNCONFIRMED).await
+            Link::dial(&Network::default(), &endpoint, Some(CONNECT_TIMEOUT), UNCONFIRMED).await
         };
         let connect = async {
             let connected = self.connection.lease(dial()).await?;

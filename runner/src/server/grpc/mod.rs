@@ -11,10 +11,9 @@ pub(crate) mod service;
 use std::{convert::Infallible, io, pin::pin, sync::Arc, time::Duration};
 
 use http::{Request, Response};
-use hyper::{body::Incoming, server::conn::http2, service::service_fn};
+use hyper::{body, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{
-    net::{TcpListener, TcpStream},
     sync::watch,
     task::JoinSet,
     time::{interval, sleep},
@@ -26,6 +25,7 @@ use super::{
     connections::{Connections, Outgoing, Slot, Watched},
     door::{Door, Speaks},
 };
+use crate::net::network::{Incoming, Listener};
 
 /// How long a connection may take until it has said that it speaks HTTP/2.
 const PREFACE_TIME: Duration = Duration::from_secs(10);
@@ -49,7 +49,7 @@ const HEADER_BYTES: u32 = 1 << 18;
 /// # Errors
 /// Nobody can come any more.
 pub(crate) async fn serve(
-    listener: TcpListener,
+    listener: impl Listener,
     door: Arc<Door>,
     connections: Arc<Connections>,
     service: Arc<Service>,
@@ -61,37 +61,41 @@ pub(crate) async fn serve(
     let mut next = Box::pin(connections.accept(&listener));
     loop {
         tokio::select! {
+            // The same every time. Who comes is last: any number of them keep nothing else from its turn.
+            biased;
             () = stopped(&mut serving) => break,
+            _ = tick.tick() => connections.sweep(service.performer.admission.is_crowded()),
+            _ = open.join_next(), if !open.is_empty() => {}
             accepted = &mut next => {
                 let (stream, slot) = accepted?;
                 open.spawn(one(stream, slot, Arc::clone(&door), Arc::clone(&service), serving.clone()));
                 next.set(connections.accept(&listener));
             }
-            _ = tick.tick() => connections.sweep(service.performer.admission.is_crowded()),
-            _ = open.join_next(), if !open.is_empty() => {}
         }
     }
     drop(next);
     drop(listener);
     loop {
         tokio::select! {
+            biased;
             ended = open.join_next() => if ended.is_none() { return Ok(()) },
             _ = tick.tick() => connections.sweep(service.performer.admission.is_crowded()),
         }
     }
 }
 
-async fn one(stream: TcpStream, slot: Slot, door: Arc<Door>, service: Arc<Service>, serving: watch::Receiver<bool>) {
+async fn one(stream: impl Incoming, slot: Slot, door: Arc<Door>, service: Arc<Service>, serving: watch::Receiver<bool>) {
     tokio::select! {
+        biased;
         () = slot.held.ended() => {}
         () = converse(stream, &slot, &door, service, serving) => {}
     }
 }
 
-async fn converse(stream: TcpStream, slot: &Slot, door: &Door, service: Arc<Service>, mut serving: watch::Receiver<bool>) {
+async fn converse(stream: impl Incoming, slot: &Slot, door: &Door, service: Arc<Service>, mut serving: watch::Receiver<bool>) {
     let Ok(connection) = door.welcome(stream, Speaks::Grpc).await else { return };
     let (peer, held) = (connection.connect_info(), Arc::clone(&slot.held));
-    let answer = service_fn(|request: Request<Incoming>| {
+    let answer = service_fn(|request: Request<body::Incoming>| {
         let (service, held, busy, peer) = (Arc::clone(&service), Arc::clone(&held), held.work(), peer.clone());
         async move {
             let mut request = request.map(Body::new);
@@ -118,8 +122,7 @@ async fn converse(stream: TcpStream, slot: &Slot, door: &Door, service: Arc<Serv
     let (mut is_known, mut is_stopping) = (false, false);
     loop {
         tokio::select! {
-            // A client that breaks off is no event.
-            _ = talk.as_mut() => return,
+            biased;
             () = stopped(&mut serving), if !is_stopping => {
                 is_stopping = true;
                 talk.as_mut().graceful_shutdown();
@@ -130,6 +133,8 @@ async fn converse(stream: TcpStream, slot: &Slot, door: &Door, service: Arc<Serv
                     return;
                 }
             }
+            // A client that breaks off is no event.
+            _ = talk.as_mut() => return,
         }
     }
 }

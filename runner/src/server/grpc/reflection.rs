@@ -49,18 +49,27 @@ impl Reflection {
     }
 }
 
-/// The services with the methods that are served, in a file of their own.
+/// The services with the methods that are served, a file for each package: Vitess's, and our own.
 fn files() -> Result<FileDescriptorSet, Error> {
     let known = FileDescriptorSet::decode(DESCRIPTORS)?;
+    let of = |service: &str, messages: &str, file: &str| services(&known, service, messages, file);
+    Ok(FileDescriptorSet {
+        file: vec![of("vtctlservice", "vtctldata", "vtctlservice.proto"), of("vtflow", "vtflow", "vtflowservice.proto")],
+    })
+}
+
+/// The services of one package, whose methods' messages are of another.
+fn services(known: &FileDescriptorSet, package: &str, of_messages: &str, name: &str) -> FileDescriptorProto {
     let messages: BTreeSet<String> = known
         .file
         .iter()
-        .filter(|file| file.package() == "vtctldata")
+        .filter(|file| file.package() == of_messages)
         .flat_map(|file| file.message_type.iter().map(|message| message.name().to_owned()))
         .collect();
     let mut services: BTreeMap<String, Vec<MethodDescriptorProto>> = BTreeMap::new();
     for served in serve::SERVED {
         let Some((service, method)) = served.path.strip_prefix('/').and_then(|path| path.split_once('/')) else { continue };
+        let Some(service) = service.strip_prefix(package).and_then(|service| service.strip_prefix('.')) else { continue };
         let (input, output) = (format!("{method}Request"), format!("{method}Response"));
         // A name that nobody can look up would make clients refuse the whole file.
         if !messages.contains(&input) || !messages.contains(&output) {
@@ -68,24 +77,23 @@ fn files() -> Result<FileDescriptorSet, Error> {
         }
         services.entry(service.to_owned()).or_default().push(MethodDescriptorProto {
             name: Some(method.to_owned()),
-            input_type: Some(format!(".vtctldata.{input}")),
-            output_type: Some(format!(".vtctldata.{output}")),
+            input_type: Some(format!(".{of_messages}.{input}")),
+            output_type: Some(format!(".{of_messages}.{output}")),
             server_streaming: served.streams.then_some(true),
             ..MethodDescriptorProto::default()
         });
     }
     let service = services.into_iter().map(|(name, method)| ServiceDescriptorProto {
-        name: name.rsplit('.').next().map(str::to_owned),
+        name: Some(name),
         method,
         ..ServiceDescriptorProto::default()
     });
-    let file = FileDescriptorProto {
-        name: Some("vtctlservice.proto".to_owned()),
-        package: Some("vtctlservice".to_owned()),
-        dependency: vec!["vtctldata.proto".to_owned()],
+    FileDescriptorProto {
+        name: Some(name.to_owned()),
+        package: Some(package.to_owned()),
+        dependency: vec![format!("{of_messages}.proto")],
         service: service.collect(),
         syntax: Some("proto3".to_owned()),
         ..FileDescriptorProto::default()
-    };
-    Ok(FileDescriptorSet { file: vec![file] })
+    }
 }

@@ -13,7 +13,10 @@ use std::{
     time::Duration,
 };
 
-use etcd_client::{Client, ConnectOptions, Error, GetResponse, KvClient, LeaseClient, ResponseHeader, TxnResponse};
+use etcd_client::{
+    Client, ConnectOptions, Error, GetResponse, KvClient, LeaseClient, LeaseGrantResponse, LeaseRevokeResponse, ResponseHeader,
+    TxnResponse,
+};
 use futures_util::{FutureExt, future::select_ok};
 use tokio::time::{Instant, sleep, timeout_at};
 use tonic::{
@@ -31,6 +34,7 @@ use crate::{
         connection::{Leased, SharedConnection},
         endpoint::{Pace, endpoint, with_tls},
         link::{GONE, Link, Patience},
+        network::Network,
     },
     reloaded::Reloaded,
     secret::{Credentials, shown_address},
@@ -39,6 +43,7 @@ use crate::{
 /// How any cluster is dialed.
 #[derive(Clone)]
 pub(super) struct Dialing {
+    pub(super) network: Network,
     pub(super) tls: Arc<Reloaded<ClientTlsConfig>>,
     /// Who says to be asking, where etcd wants to know.
     pub(super) credentials: Option<Arc<Reloaded<Credentials>>>,
@@ -227,7 +232,7 @@ impl Cluster {
                     return Ok((Link::dial_here(&member.endpoint).await?, index));
                 }
                 let endpoint = with_tls(&member.endpoint, tls)?;
-                let link = Link::dial(&endpoint, None, self.dialing.timeout / 2).await?;
+                let link = Link::dial(&self.dialing.network, &endpoint, None, self.dialing.timeout / 2).await?;
                 Ok::<_, String>((link, index))
             }
             .boxed()
@@ -272,8 +277,20 @@ impl Headed for TxnResponse {
     }
 }
 
+impl Headed for LeaseGrantResponse {
+    fn revision(&self) -> i64 {
+        self.header().map_or(0, ResponseHeader::revision)
+    }
+}
+
+impl Headed for LeaseRevokeResponse {
+    fn revision(&self) -> i64 {
+        self.header().map_or(0, ResponseHeader::revision)
+    }
+}
+
 /// No bytes at all are a message, too: one in which there is nothing. Whoever sends that has not looked.
-fn answered<T: Headed>(answer: T) -> Result<T, EtcdError> {
+pub(super) fn answered<T: Headed>(answer: T) -> Result<T, EtcdError> {
     if answer.revision() == 0 { Err(EtcdError::Broken(NO_ETCD.to_owned())) } else { Ok(answer) }
 }
 
@@ -305,7 +322,8 @@ mod tests {
     fn dialing() -> Dialing {
         let tls = Arc::new(TlsFiles::default().reloaded("").unwrap());
         let timeout = Duration::from_secs(1);
-        Dialing { tls, credentials: None, plaintext_credentials: false, timeout, answer_bytes: 1 << 20 }
+        let network = Network::default();
+        Dialing { network, tls, credentials: None, plaintext_credentials: false, timeout, answer_bytes: 1 << 20 }
     }
 
     #[tokio::test]

@@ -19,7 +19,7 @@ use tonic::Code;
 use vtflow_planner::{Answer, FailureKind};
 
 use super::{
-    cluster::Cluster,
+    cluster::{Cluster, answered},
     error::EtcdError,
     place::{Place, readable, record_node},
 };
@@ -175,7 +175,8 @@ impl HeldLock for EtcdLock {
 impl Lease {
     async fn grant(cluster: &Arc<Cluster>, ttl: Duration, deadline: Instant) -> Result<Self, EtcdError> {
         let seconds = i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX).max(1);
-        let granted = cluster.lease(deadline, |mut etcd| async move { etcd.grant(seconds, None).await }).await?;
+        // A lease without a number is none: a key that is written with it would stay for ever.
+        let granted = answered(cluster.lease(deadline, |mut etcd| async move { etcd.grant(seconds, None).await }).await?)?;
         let (id, is_lost) = (granted.id(), Arc::new(AtomicBool::new(false)));
         let keeping = tokio::spawn(keep(Arc::clone(cluster), id, ttl, Arc::clone(&is_lost)));
         Ok(Self { cluster: Arc::clone(cluster), id, is_lost, is_revoked: AtomicBool::new(false), keeping })
@@ -227,7 +228,7 @@ async fn renew(cluster: &Cluster, id: i64, deadline: Instant) -> Result<bool, Et
 }
 
 async fn revoke(cluster: &Cluster, id: i64, deadline: Instant) -> Result<(), EtcdError> {
-    cluster.lease(deadline, |mut etcd| async move { etcd.revoke(id).await.map(drop) }).await
+    answered(cluster.lease(deadline, |mut etcd| async move { etcd.revoke(id).await }).await?).map(drop)
 }
 
 /// Vitess's text for a lock that is gone. Source: `go/vt/topo/etcd2topo/lock.go:Check`.

@@ -42,7 +42,7 @@ use super::{
 };
 use crate::{
     error::OptionError,
-    net::{credentials, tls::TlsFiles},
+    net::{credentials, network::Network, tls::TlsFiles},
     reloaded::Reloaded,
     secret::Credentials,
 };
@@ -134,8 +134,17 @@ impl EtcdTopology {
     ///
     /// A file that cannot be read, or an address that is none.
     pub fn new(config: &EtcdConfig) -> Result<Self, OptionError> {
+        Self::over(Network::default(), config)
+    }
+
+    /// The same over a network that may be another than the kernel's.
+    ///
+    /// # Errors
+    /// As [`EtcdTopology::new`].
+    pub fn over(network: Network, config: &EtcdConfig) -> Result<Self, OptionError> {
         let credentials = config.credentials.clone().map(EtcdCredentials::reloaded).transpose()?;
         let dialing = Dialing {
+            network,
             tls: Arc::new(config.tls.reloaded("the certificates for etcd")?),
             credentials: credentials.map(Arc::new),
             plaintext_credentials: config.plaintext_credentials,

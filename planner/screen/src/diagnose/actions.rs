@@ -1,0 +1,47 @@
+//! What a repair does, in words.
+
+use crate::words::some;
+use vtflow_planner::proto::vtflow::{RepairAction, repair_action::Action};
+
+/// Keys, tables or cells in a line.
+const SHOWN: usize = 6;
+
+fn list(names: &[String]) -> String {
+    some(&names.iter().map(String::as_str).collect::<Vec<_>>(), SHOWN)
+}
+
+/// One thing that is done.
+pub(super) fn action(of: &RepairAction) -> String {
+    match &of.action {
+        Some(Action::DenyTables(it)) => {
+            let what = match (it.deny, it.allow_reads) {
+                (false, _) => "no longer denies",
+                (true, true) => "denies writes to",
+                (true, false) => "denies",
+            };
+            format!("{}/{} {what} {}; its tablets read that", it.keyspace, it.shard, list(&it.tables))
+        }
+        Some(Action::PutRules(it)) => {
+            let goes = |to: &[String]| if to.is_empty() { "gone".to_owned() } else { to.join(", ") };
+            let rules: Vec<String> = it.rules.iter().map(|rule| format!("{} -> {}", rule.from, goes(&rule.to))).collect();
+            format!("record {}: {}", it.record, list(&rules))
+        }
+        Some(Action::RebuildVschemas(it)) => format!("SrvVSchema of {} is made anew from the global records", list(&it.cells)),
+        Some(Action::Statement(it)) => format!("{}/{} {}: {}", it.keyspace, it.shard, it.tablet, it.statement),
+        Some(Action::CreateReverseStream(it)) => {
+            let from = if it.position.is_empty() { "a position that somebody has to find".into() } else { it.position.clone() };
+            format!("{}/{}: a stream of the reverse workflow that reads {} from {from}", it.keyspace, it.shard, it.reads)
+        }
+        Some(Action::QueryService(it)) => {
+            let on = if it.enabled { "on" } else { "off" };
+            format!(
+                "{}/{}: the query service of its {} tablets is {on} in every cell; they read that",
+                it.keyspace, it.shard, it.tablet_type
+            )
+        }
+        Some(Action::RunAgain(it)) if it.at_any_lag => "run the command again, and allow the lag since it stopped".into(),
+        Some(Action::RunAgain(_)) => "run the command again".into(),
+        Some(Action::Unlock(it)) => format!("delete the lock {}, once nobody on its host works on it", it.path),
+        None => "something that this version does not know".into(),
+    }
+}

@@ -1,0 +1,112 @@
+use super::*;
+use vtflow_planner::proto::vtflow::{Deviation, RepairAction, repair_action as wire};
+
+const NOW: Timestamp = Timestamp { seconds: 1_795_973_308, nanos: 0 };
+
+fn closed() -> DiagnosedWorkflow {
+    let deny = |keyspace: &str, shard: &str, deny| RepairAction {
+        action: Some(wire::Action::DenyTables(wire::DenyTables {
+            keyspace: keyspace.into(),
+            shard: shard.into(),
+            tables: vec!["corder".into(), "customer".into()],
+            deny,
+            allow_reads: false,
+        })),
+    };
+    let again = RepairAction { action: Some(wire::Action::RunAgain(wire::RunAgain { at_any_lag: false })) };
+    DiagnosedWorkflow {
+        keyspace: "customer".into(),
+        workflow: "c2c".into(),
+        source_keyspace: "commerce".into(),
+        kind: "standard".into(),
+        phase: "stopped_before_journal".into(),
+        source_shards: vec!["0".into()],
+        target_shards: vec!["-80".into(), "80-".into()],
+        deviations: vec![Deviation {
+            mechanism: "writes_closed".into(),
+            cause: "a switch of writes ended".into(),
+            hurts: "writes to corder and customer are refused".into(),
+            since: 1_795_919_308,
+            rerun: "heals".into(),
+            places: vec!["commerce/0".into()],
+            repairs: vec![
+                Repair { direction: "back".into(), actions: vec![deny("commerce", "0", false), deny("customer", "-80", true)] },
+                Repair { direction: "forward".into(), actions: vec![again] },
+            ],
+        }],
+        locks: vec![HeldLock {
+            path: "internal/named_locks/customer/c2c/locks/1".into(),
+            action: "WorkflowSwitchTraffic".into(),
+            holder: "vt@vm".into(),
+            since: 1_795_919_308,
+            process: "gone".into(),
+            until: 1_796_005_708,
+        }],
+        ..DiagnosedWorkflow::default()
+    }
+}
+
+#[test]
+fn trouble_comes_first_with_whom_it_hurts_and_the_ways_out() {
+    let well = DiagnosedWorkflow {
+        keyspace: "customer".into(),
+        workflow: "m2".into(),
+        kind: "standard".into(),
+        phase: "not_switched".into(),
+        source_keyspace: "commerce".into(),
+        ..DiagnosedWorkflow::default()
+    };
+    let found = DiagnoseResponse { workflows: vec![well, closed()], ..DiagnoseResponse::default() };
+    let screen = diagnosis(&found, &[], NOW);
+    assert_eq!(screen.verdict, Verdict::Deviations);
+    assert_eq!(screen.summary, "1 deviation, 1 of 2 workflows affected");
+    assert_eq!(screen.well, ["customer.m2  standard  commerce (0 shards) -> customer (0 shards)  not switched"]);
+    let [part] = screen.parts.as_slice() else { panic!("{:?}", screen.parts) };
+    assert!(
+        part.heading
+            .starts_with("customer.c2c  standard  commerce/0 -> customer (2 shards)  a switch of writes stopped half-way")
+    );
+    let [deviation] = part.deviations.as_slice() else { panic!("{part:?}") };
+    assert_eq!(deviation.heading, "writes to corder and customer are refused, since 02:28:28 UTC (15h ago)");
+    let lines: Vec<String> = deviation.lines.iter().map(|(label, text)| format!("{label}: {text}")).collect();
+    assert_eq!(
+        lines,
+        [
+            "what: writes closed",
+            "where: commerce/0",
+            "cause: a switch of writes ended",
+            "again: running the command again puts it right",
+            "back: 1. commerce/0 no longer denies corder, customer; its tablets read that",
+            "back: 2. customer/-80 denies corder, customer; its tablets read that",
+            "forward: run the command again",
+        ]
+    );
+    let locked = "internal/named_locks/customer/c2c/locks/1 by vt@vm for WorkflowSwitchTraffic since 02:28:28 UTC (15h ago): \
+                  its process is gone, its lease ends in 9h at the latest";
+    assert_eq!(part.lines, [("locked".to_owned(), locked.to_owned())]);
+}
+
+#[test]
+fn what_could_not_be_read_is_never_healthy() {
+    let none = DiagnoseResponse::default();
+    assert_eq!(diagnosis(&none, &[], NOW).verdict, Verdict::Healthy);
+    let unknown = DiagnoseResponse { unknown: vec!["down".into()], ..DiagnoseResponse::default() };
+    assert_eq!(diagnosis(&unknown, &[], NOW).verdict, Verdict::CouldNotLook);
+    let doubtful = DiagnosedWorkflow { unknown: vec!["down".into()], ..DiagnosedWorkflow::default() };
+    let found = DiagnoseResponse { workflows: vec![doubtful], ..DiagnoseResponse::default() };
+    assert_eq!(diagnosis(&found, &[], NOW).verdict, Verdict::CouldNotLook);
+    let failure = Failure {
+        keyspace: "ks".into(),
+        shard: String::new(),
+        tablet: String::new(),
+        workflow: String::new(),
+        lost: vtflow_planner::Lost::Record,
+        message: "down".into(),
+    };
+    assert_eq!(diagnosis(&none, &[failure], NOW).verdict, Verdict::CouldNotLook);
+}
+
+#[test]
+fn another_day_is_told() {
+    assert_eq!(since(NOW.seconds - 90_000, NOW), "Sat Nov 28 16:28:28 2026 UTC (25h ago)");
+}

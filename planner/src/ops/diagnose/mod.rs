@@ -1,0 +1,242 @@
+//! `Diagnose`: where every workflow's traffic stands and what is wrong, also with what belongs to no workflow. It never writes.
+//!
+//! In this order, because nothing locks what is read: the topology; then the streams on the primaries of all keyspaces that have to do
+//! with each other; then their journals; then the versions of the records again. If one has changed, all is read once more; if it happens
+//! again, somebody is at work, which is said. Of one keyspace, those are read, too, to which rules and streams lead from it.
+//!
+//! What could not be read is a failure, and makes unknown what depends on it: [`crate::traffic`] concludes.
+
+mod assemble;
+mod reading;
+mod records;
+mod reply;
+mod rows;
+
+use std::collections::BTreeSet;
+
+use prost::Message;
+
+use self::{
+    reading::{Reading, Stage},
+    records::Asked,
+};
+use crate::{
+    contract::{Answer, AskId, Call, Code, Failure, Lost, Reply, Status, Timestamp},
+    limits,
+    operation::{Asks, Operation, conclude, decode},
+    proto::vtflow::{DiagnoseRequest, DiagnoseResponse},
+    topo::names::{self, KeyspaceName},
+    traffic::leftovers,
+};
+
+/// What is never looked at, so that nobody takes silence for an answer.
+const NOT_LOOKED_AT: [&str; 3] = [
+    "sequences behind their tables: that takes the largest value of each table",
+    "binary logs that were purged, unless a stream has complained of it",
+    "whether old primaries of a resharded keyspace serve again: no record says it",
+];
+
+pub(crate) struct Diagnose {
+    request: DiagnoseRequest,
+    strict: bool,
+    now: Timestamp,
+    /// Of the request; `None`: all.
+    keyspace: Option<KeyspaceName>,
+    /// Found in an earlier reading to have to do with it.
+    related: BTreeSet<KeyspaceName>,
+    /// How often all was read because it had changed, and because there was more to read.
+    changes: usize,
+    growths: usize,
+    reading: Reading,
+    fatal: Option<Status>,
+}
+
+impl Diagnose {
+    pub(crate) fn start(call: &Call, now: Timestamp, asks: &mut Asks) -> Result<Self, Status> {
+        let request: DiagnoseRequest = decode(call)?;
+        let invalid = |message: String| Status { code: Code::InvalidArgument, message };
+        if request.workflow.len() > limits::WORKFLOW_NAME_BYTES {
+            return Err(invalid(format!("no workflow can have a name of {} bytes", request.workflow.len())));
+        }
+        if request.keyspace.is_empty() && !request.workflow.is_empty() {
+            return Err(invalid("a workflow is one of a keyspace: name it, too".into()));
+        }
+        let keyspace = if request.keyspace.is_empty() { None } else { Some(KeyspaceName::of_request(&request.keyspace)?) };
+        let mut this = Self {
+            request,
+            strict: call.options.strict,
+            now,
+            keyspace,
+            related: BTreeSet::new(),
+            changes: 0,
+            growths: 0,
+            reading: Reading::default(),
+            fatal: None,
+        };
+        this.begin(asks);
+        Ok(this)
+    }
+
+    /// Begins to read, for the first time or again.
+    fn begin(&mut self, asks: &mut Asks) {
+        self.reading = Reading::default();
+        for asked in Asked::RULES.into_iter().chain([Asked::Cells, Asked::Names, Asked::NamedLocks]) {
+            self.reading.ask(asked, asks);
+        }
+    }
+
+    fn next_stage(&mut self, asks: &mut Asks) {
+        while self.fatal.is_none() && self.reading.is_idle() {
+            match self.reading.stage {
+                Stage::Cluster => self.cluster_is_read(asks),
+                Stage::Keyspaces => self.reading.look_at_streams(asks),
+                Stage::Streams => {
+                    if self.grows() {
+                        self.begin(asks);
+                    } else {
+                        self.reading.look_at_journals(asks);
+                    }
+                }
+                Stage::Journals => self.reading.look_at_versions(asks),
+                Stage::Versions => {
+                    let changed = self.reading.records.changed(&self.reading.later);
+                    if !changed.is_empty() && self.changes == 0 {
+                        self.changes += 1;
+                        self.begin(asks);
+                    } else {
+                        self.reading.stage = Stage::Done;
+                    }
+                }
+                Stage::Done => return,
+            }
+        }
+    }
+
+    fn cluster_is_read(&mut self, asks: &mut Asks) {
+        let names = match self.reading.records.keyspace_names() {
+            Ok(names) => names,
+            Err(why) => return self.fatal = Some(Status::unknown(why)),
+        };
+        let cells = self.reading.records.cell_names();
+        let wanted: BTreeSet<KeyspaceName> = match &self.keyspace {
+            Some(keyspace) if !names.contains(&**keyspace) => {
+                return self.fatal = Some(Status::unknown(format!("node doesn't exist: {}", keyspace.record_path())));
+            }
+            Some(keyspace) => {
+                let rules = assemble::related(&self.reading.records.rules(), keyspace);
+                let related = rules.iter().filter_map(|name| KeyspaceName::parse(name).ok()).chain(self.related.iter().cloned());
+                related.chain([keyspace.clone()]).filter(|it| names.contains(&**it)).collect()
+            }
+            None => names.iter().filter_map(|name| self.reading.name(name)).collect(),
+        };
+        self.reading.stage = Stage::Keyspaces;
+        let more = wanted.len().saturating_sub(limits::DIAGNOSED_KEYSPACES);
+        if more > 0 {
+            self.reading.fail("", "", "", Lost::Record, format!("{more} keyspaces are left out: name one"));
+        }
+        self.reading.keyspaces = wanted.into_iter().take(limits::DIAGNOSED_KEYSPACES).collect();
+        let mut cells: Vec<String> =
+            cells.unwrap_or_default().into_iter().filter(|cell| names::check_cell(cell).is_ok()).collect();
+        cells.truncate(limits::DIAGNOSED_RECORDS / self.reading.keyspaces.len().max(1));
+        for keyspace in self.reading.keyspaces.clone() {
+            self.reading.ask(Asked::Shards(keyspace.clone()), asks);
+            self.reading.ask(Asked::Locks(keyspace.clone()), asks);
+            for cell in &cells {
+                self.reading.ask(Asked::Served(cell.clone(), keyspace.clone()), asks);
+            }
+        }
+        for cell in cells {
+            self.reading.ask(Asked::VSchema(cell), asks);
+        }
+    }
+
+    /// Whether streams lead to keyspaces that were not read: then all is read again, so that all is of one moment.
+    fn grows(&mut self) -> bool {
+        let Some(keyspace) = &self.keyspace else { return false };
+        let names = self.reading.records.keyspace_names().unwrap_or_default();
+        let own = rows::workflows(self.reading.streams())
+            .into_keys()
+            .filter(|key| key.source == **keyspace || key.target == **keyspace);
+        let ends = own.flat_map(|key| [key.source, key.target]).filter_map(|name| KeyspaceName::parse(&name).ok());
+        let new: BTreeSet<KeyspaceName> =
+            ends.filter(|it| names.contains(&**it) && !self.reading.keyspaces.contains(it)).collect();
+        let grows = !new.is_empty() && self.growths < limits::DIAGNOSE_GROWTHS;
+        self.related.extend(new);
+        self.growths += usize::from(grows);
+        grows
+    }
+}
+
+impl Operation for Diagnose {
+    fn answered(&mut self, id: AskId, answer: Answer, asks: &mut Asks) {
+        let reading = &mut self.reading;
+        if let Some(asked) = reading.waiting.remove(&id) {
+            let records = if reading.stage == Stage::Versions { &mut reading.later } else { &mut reading.records };
+            records.take(asked, answer);
+        } else if let Some(keyspace) = reading.surveys.iter().find(|(_, survey)| survey.waits_for(id)).map(|(it, _)| it.clone()) {
+            let found = reading.surveys.get_mut(&keyspace).map(|survey| survey.answered(id, answer, asks)).unwrap_or_default();
+            for found in found {
+                reading.found(&keyspace, found, asks);
+            }
+        }
+        self.next_stage(asks);
+    }
+
+    fn failures(&self) -> Vec<Failure> {
+        self.all_failures()
+    }
+
+    fn finish(&mut self) -> Reply {
+        let failures = self.all_failures();
+        if let Some(status) = self.fatal.take() {
+            return Reply::new(Err(status), failures);
+        }
+        let reply = self.concluded();
+        conclude(reply.encode_to_vec(), false, self.strict, failures)
+    }
+}
+
+impl Diagnose {
+    fn all_failures(&self) -> Vec<Failure> {
+        let of_records = self.reading.records.failures().into_iter().chain(self.reading.later.failures());
+        let of_records = of_records.map(|(keyspace, message)| Failure {
+            keyspace,
+            shard: String::new(),
+            tablet: String::new(),
+            workflow: String::new(),
+            lost: Lost::Record,
+            message,
+        });
+        let mut failures: Vec<Failure> = of_records.chain(self.reading.failures.iter().cloned()).collect();
+        failures.sort();
+        failures.dedup();
+        failures
+    }
+
+    fn concluded(&self) -> DiagnoseResponse {
+        let assembled = assemble::Assembled::new(&self.reading, self.keyspace.as_ref());
+        let is_wanted = |evidence: &&crate::traffic::evidence::Evidence| {
+            let is_of = |name: &str| self.keyspace.as_ref().is_none_or(|keyspace| **keyspace == *name);
+            let is_it = self.request.workflow.is_empty()
+                || self.request.workflow == evidence.workflow
+                || self.request.workflow == evidence.reverse();
+            (is_of(&evidence.source.keyspace) || is_of(&evidence.target.keyspace)) && is_it
+        };
+        let now = self.now.seconds;
+        let mut workflows: Vec<_> = assembled.workflows.iter().filter(is_wanted).map(|it| reply::workflow(it, now)).collect();
+        if let Some(keyspace) = self.keyspace.as_ref().filter(|_| workflows.is_empty() && !self.request.workflow.is_empty()) {
+            workflows.push(reply::workflow(&assembled.without_streams(keyspace, &self.request.workflow), now));
+        }
+        let changed = assembled.changed.iter().map(|(asked, path)| if path.is_empty() { asked.name() } else { path.clone() });
+        let changed = changed.collect();
+        let not_looked_at = NOT_LOOKED_AT.map(str::to_owned).to_vec();
+        let (mut leftovers, mut unknown) = (Vec::new(), BTreeSet::new());
+        if self.request.workflow.is_empty() {
+            let cluster: leftovers::Cluster = assembled.cluster();
+            (leftovers, unknown) = cluster.leftovers();
+            unknown.extend(assembled.unread);
+        }
+        let leftovers = leftovers.into_iter().map(reply::deviation).collect();
+        DiagnoseResponse { workflows, leftovers, unknown: unknown.into_iter().collect(), not_looked_at, changed }
+    }
+}

@@ -1,0 +1,255 @@
+//! Differences that are known and meant. Each is a row of `docs/compat.md`, or what two builds of a client do differently; each must
+//! still occur.
+
+use serde_json::Value;
+
+use crate::output::{Body, Output};
+
+/// A difference, and how it is set aside.
+#[derive(Debug)]
+pub struct Known {
+    /// The heading in `docs/compat.md`, or how it begins. Empty for what is no doing of vtflow.
+    pub section: &'static str,
+    /// The row: its first column.
+    pub row: &'static str,
+    /// Takes it out of both sides, ours first; leaves them alone where it is not.
+    pub set_aside: fn(&mut Output, &mut Output),
+}
+
+/// What stands for an error's text that was not recorded.
+pub const NOT_RECORDED: &str = "(not recorded)";
+
+/// All of them. The first that make both sides the same are counted.
+pub const KNOWN: &[Known] = &[
+    Known { section: "GetSchemaMigrations", row: "`cancelled_at`", set_aside: cancelled_at },
+    Known { section: "WorkflowStatus", row: "`VStream Lag` in `info`", set_aside: stream_lag },
+    Known { section: "Topology reads", row: "`GetTablets` by alias, primaries of several shards", set_aside: tablets_by_alias },
+    Known { section: "GetWorkflows", row: "tablets older than v20", set_aside: older_tablets },
+    Known { section: "GetSchemaMigrations", row: "columns", set_aside: columns_of_mixed_releases },
+    Known { section: "Legacy commands", row: "`OnlineDDL show`, tablets whose columns differ", set_aside: legacy_columns },
+    Known { section: "Legacy commands", row: "a shard without primary, a tablet that does not answer", set_aside: warnings },
+    Known { section: "VDiffShow", row: "who is asked", set_aside: no_source },
+    Known { section: "WorkflowUpdate", row: "`start`, `stop` (`in_order:`)", set_aside: in_order },
+    Known { section: "WorkflowUpdate", row: "refused before anything is changed", set_aside: unknown_migration },
+    Known { section: "GetWorkflows", row: "a shard without primary (no alias, or an empty one)", set_aside: no_primary },
+    Known { section: "", row: "a snapshot has no statistics of its tables", set_aside: table_statistics },
+    Known { section: "", row: "a refused connection is told in the words of Go's HTTP library", set_aside: refused_pages },
+];
+
+/// vtctld never says when a migration was cancelled.
+fn cancelled_at(ours: &mut Output, theirs: &mut Output) {
+    const NAMES: &[&str] = &["cancelled_at", "cancelled_timestamp"];
+    fn walk(ours: &mut Value, theirs: &Value) {
+        match (ours, theirs) {
+            (Value::Object(ours), Value::Object(theirs)) => {
+                for (name, field) in ours.iter_mut() {
+                    match theirs.get(name) {
+                        Some(nothing @ Value::Null) if NAMES.contains(&name.as_str()) => *field = nothing.clone(),
+                        Some(Value::String(text)) if NAMES.contains(&name.as_str()) && text.is_empty() => {
+                            *field = Value::from("");
+                        }
+                        Some(theirs) => walk(field, theirs),
+                        None => {}
+                    }
+                }
+                if theirs.contains_key("uuid") {
+                    ours.retain(|name, _| !NAMES.contains(&name.as_str()) || theirs.contains_key(name));
+                }
+            }
+            (Value::Array(ours), Value::Array(theirs)) => {
+                ours.iter_mut().zip(theirs).for_each(|(ours, theirs)| walk(ours, theirs));
+            }
+            _ => {}
+        }
+    }
+    if let (Body::Json(ours), Body::Json(theirs)) = (&mut ours.body, &theirs.body) {
+        walk(ours, theirs);
+    }
+}
+
+/// How far behind a stream is depends on the moment, and vtctld counts from another one.
+fn stream_lag(ours: &mut Output, theirs: &mut Output) {
+    fn without_lag(text: &str) -> Option<String> {
+        const SAYS: [&str; 2] = ["VStream Lag: ", "VStream may not be running"];
+        let at = SAYS.iter().filter_map(|says| text.find(says)).min()?;
+        let is_lag = |part: &&str| part.is_empty() || SAYS.iter().any(|says| part.starts_with(says));
+        let parts = text[at..].trim_end_matches('.').split("; ").filter(|part| !is_lag(part));
+        Some(text[..at].to_owned() + &parts.collect::<Vec<_>>().join("; "))
+    }
+    fn walk(value: &mut Value) {
+        match value {
+            Value::String(text) => {
+                if let Some(without) = without_lag(text) {
+                    *text = without;
+                }
+            }
+            Value::Object(fields) => fields.values_mut().for_each(walk),
+            Value::Array(items) => items.iter_mut().for_each(walk),
+            _ => {}
+        }
+    }
+    for body in [&mut ours.body, &mut theirs.body] {
+        match body {
+            Body::Json(value) => walk(value),
+            Body::Text(lines) => {
+                for line in lines.iter_mut() {
+                    if let Some(without) = without_lag(line) {
+                        *line = without;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// vtctld believes in one primary of all tablets that it is asked for.
+fn tablets_by_alias(ours: &mut Output, theirs: &mut Output) {
+    if let (Body::Text(ours), Body::Text(theirs)) = (&ours.body, &mut theirs.body) {
+        for (ours, theirs) in ours.iter().zip(theirs.iter_mut()) {
+            if ours.replacen(" primary ", " unknown ", 1) == *theirs {
+                theirs.clone_from(ours);
+            }
+        }
+    }
+}
+
+/// vtctld fails where vtflow goes on, to an answer or to an error that comes later: what it answers is tested elsewhere, by the
+/// tablets' rows.
+fn goes_on(ours: &mut Output, theirs: &Output, says: &[&str]) {
+    if theirs.exit != 0 && says.iter().any(|text| theirs.stderr.contains(text)) {
+        *ours = theirs.clone();
+    }
+}
+
+fn older_tablets(ours: &mut Output, theirs: &mut Output) {
+    goes_on(ours, theirs, &["unknown method ReadVReplicationWorkflow"]);
+}
+
+/// Which tablet's columns vtctld takes is chance: it fails over a row of another release, or garbles it.
+fn columns_of_mixed_releases(ours: &mut Output, theirs: &mut Output) {
+    const MIXED: &str = "mixed";
+    fn migrations(body: &Body) -> Option<usize> {
+        let Body::Json(value) = body else { return None };
+        let rows = value["migrations"].as_array().or(value.as_array())?;
+        (!rows.is_empty() && rows.iter().all(|row| row["keyspace"] == MIXED)).then_some(rows.len())
+    }
+    if theirs.stderr.contains("parsing time \"") && theirs.stderr.contains(" as \"2006-01-02 15:04:05\"") {
+        goes_on(ours, theirs, &["parsing time"]);
+    } else if theirs.exit == 0 && migrations(&ours.body).is_some_and(|rows| Some(rows) == migrations(&theirs.body)) {
+        theirs.body = ours.body.clone();
+    }
+}
+
+/// The legacy command puts one tablet's headings over everybody's cells: how many rows there are is the same.
+fn legacy_columns(ours: &mut Output, theirs: &mut Output) {
+    const NAMES: [&str; 2] = ["Tablet", "migration_uuid"];
+    let rows = |body: &Body| match body {
+        Body::Json(Value::Array(rows)) if rows.iter().all(|row| NAMES.iter().all(|name| row[name].is_string())) => {
+            Some(rows.len())
+        }
+        _ => None,
+    };
+    if let (Some(our_rows), Some(their_rows)) = (rows(&ours.body), rows(&theirs.body))
+        && our_rows == their_rows
+    {
+        ours.body = theirs.body.clone();
+    }
+}
+
+fn no_primary(ours: &mut Output, theirs: &mut Output) {
+    goes_on(ours, theirs, &["no primary found for shard", "doesn't have a primary set", NOT_RECORDED]);
+}
+
+/// What is missing in the answer to a legacy command is logged by the client.
+fn warnings(ours: &mut Output, _: &mut Output) {
+    let lines = ours.stderr.lines().filter(|line| !(line.starts_with('W') && line.contains(" vtflow:0] ")));
+    ours.stderr = lines.collect::<Vec<_>>().join("\n");
+}
+
+/// vtctld loses the order of tablet types where a workflow is stopped or started; who takes it away later changes nothing more.
+fn in_order(ours: &mut Output, theirs: &mut Output) {
+    fn walk(ours: &Value, theirs: &mut Value) {
+        match (ours, theirs) {
+            (Value::Object(ours), Value::Object(theirs)) => {
+                for (name, field) in theirs.iter_mut() {
+                    match ours.get(name) {
+                        Some(kept) if name == "tablet_selection_preference" && kept == "INORDER" && *field == "ANY" => {
+                            field.clone_from(kept);
+                        }
+                        Some(Value::Bool(true)) if name == "changed" => *field = Value::from(true),
+                        Some(ours) => walk(ours, field),
+                        None => {}
+                    }
+                }
+            }
+            (Value::Array(ours), Value::Array(theirs)) => ours.iter().zip(theirs).for_each(|(ours, theirs)| walk(ours, theirs)),
+            _ => {}
+        }
+    }
+    if let (Body::Json(ours), Body::Json(theirs)) = (&ours.body, &mut theirs.body) {
+        walk(ours, theirs);
+    }
+}
+
+fn unknown_migration(ours: &mut Output, theirs: &mut Output) {
+    let says = "migration not found";
+    if ours.exit == theirs.exit && ours.stderr.contains(says) && theirs.stderr.contains(says) {
+        ours.stderr.clone_from(&theirs.stderr);
+    }
+}
+
+/// A workflow whose source is gone.
+fn no_source(ours: &mut Output, theirs: &mut Output) {
+    let is_shard = theirs.stderr.contains("node doesn't exist: ") && theirs.stderr.trim_end().ends_with("/Shard");
+    if ours.exit == 0 && theirs.exit != 0 && is_shard {
+        *ours = theirs.clone();
+    }
+}
+
+fn refused_pages(ours: &mut Output, theirs: &mut Output) {
+    let refused = "connection refused";
+    if theirs.stderr.contains("/debug/vars\": dial tcp") && theirs.stderr.ends_with(refused) && ours.stderr.ends_with(refused) {
+        ours.stderr.clone_from(&theirs.stderr);
+    }
+}
+
+/// What a copy's tables hold is no part of a snapshot: vtflow is told nothing by the tablets of one.
+fn table_statistics(ours: &mut Output, theirs: &mut Output) {
+    match (&mut ours.body, &mut theirs.body) {
+        (Body::Json(ours), Body::Json(theirs)) => {
+            // VTAdmin puts a reply into a field, and leaves numbers out that are 0.
+            let is_wrapped = ours["result"].is_object() && theirs["result"].is_object();
+            let (ours, theirs) =
+                if is_wrapped { (&mut ours["result"], &mut theirs["result"]) } else { (&mut *ours, &mut *theirs) };
+            let is_unknown = ours["table_copy_state"].as_object().is_some_and(|tables| {
+                tables.values().all(|table| table["bytes_total"] == "0" || table["bytes_total"].is_null()) && !tables.is_empty()
+            });
+            if is_unknown && let (Some(ours), Some(theirs)) = (ours.as_object_mut(), theirs.as_object_mut()) {
+                ours.remove("table_copy_state");
+                theirs.remove("table_copy_state");
+            }
+        }
+        (Body::Text(ours), Body::Text(theirs)) if ours.iter().any(|line| line.contains("BytesTotal:0,")) => {
+            for lines in [ours, theirs] {
+                lines.retain(|line| !line.is_empty() && !line.starts_with("Table Copy Status:") && !line.contains("BytesTotal:"));
+            }
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::KNOWN;
+
+    #[test]
+    fn every_known_difference_is_a_row_of_compat_md() {
+        let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/compat.md");
+        let text = std::fs::read_to_string(file).expect("docs/compat.md");
+        for known in KNOWN.iter().filter(|known| !known.section.is_empty()) {
+            let section = text.split("\n## ").find(|section| section.starts_with(known.section));
+            let rows = section.unwrap_or_else(|| panic!("docs/compat.md has no section {}", known.section));
+            assert!(rows.contains(&format!("\n| {} |", known.row)), "{}: {}", known.section, known.row);
+        }
+    }
+}

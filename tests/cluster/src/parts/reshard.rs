@@ -1,0 +1,71 @@
+//! Reshard of one of two shards into two, on tablets that are added for it, by vtctld; vtflow looks on.
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    cluster::{NEW_SHARDS, seconds},
+    process::wait_until,
+    reads::Workflow,
+    suite::Suite,
+};
+
+const SPLIT: Workflow = Workflow { keyspace: "customer", name: "split1", kind: "Reshard" };
+const REVERSE: Workflow = Workflow { keyspace: "customer", name: "split1_reverse", kind: "Reshard" };
+
+const CREATE: &str = "Reshard --workflow split1 --target-keyspace customer create --source-shards 80- --target-shards 80-c0,c0- --tablet-types primary";
+
+pub(crate) fn run(suite: &mut Suite) -> anyhow::Result<()> {
+    let started = Instant::now();
+    suite.cluster.add_tablets(&NEW_SHARDS)?;
+    suite.report.note(&format!("two more primaries after {:.1} s", seconds(started)));
+    suite.stage("new shards")?;
+    let told = suite.vtflow("get shards customer")?;
+    suite.says("vtflow says which shards serve", &told, 0, &["80-c0", "c0-"]);
+
+    suite.vtctld(CREATE)?;
+    suite.workflows = vec![SPLIT];
+    suite.wait_for_streams(SPLIT, "Running", 2)?;
+    suite.stage("Reshard running")?;
+    suite.vtctld("Reshard --workflow split1 --target-keyspace customer SwitchTraffic --tablet-types replica,rdonly")?;
+    suite.stage("Reshard reads switched")?;
+    suite.vtctld("Reshard --workflow split1 --target-keyspace customer SwitchTraffic")?;
+    suite.workflows = vec![SPLIT, REVERSE];
+    suite.stage("Reshard switched")?;
+    let told = suite.vtflow("workflow start customer split1 --yes")?;
+    suite.says("vtflow does not start what is frozen", &told, 2, &["frozen"]);
+    let told = suite.vtflow("workflow delete customer split1 --yes")?;
+    suite.says("vtflow does not delete what has the traffic", &told, 2, &[]);
+    suite.vtctld("Reshard --workflow split1 --target-keyspace customer ReverseTraffic")?;
+    suite.stage("Reshard reversed")?;
+    suite.vtctld("Reshard --workflow split1 --target-keyspace customer cancel")?;
+    suite.workflows.clear();
+    suite.stage("Reshard cancelled")?;
+    suite.cluster.remove_shards(&NEW_SHARDS)?;
+    suite.stage("shards removed")
+}
+
+/// The same to its end, as the last part: the shard that is split is gone afterwards.
+pub(crate) fn complete(suite: &mut Suite) -> anyhow::Result<()> {
+    // Streams of migrations that were cancelled stay for a day, and Vitess switches no shard that has a stream that is stopped.
+    let list = "Workflow --keyspace customer list";
+    let left = |suite: &Suite| -> anyhow::Result<Vec<String>> { Ok(serde_json::from_str(&suite.vtctld(list)?.stdout)?) };
+    for workflow in left(suite)? {
+        let told = suite.vtflow(&format!("workflow delete customer {workflow} --force --yes"))?;
+        suite.says("vtflow says what to do with what is left of a migration", &told, 2, &["vtflow migration cleanup customer"]);
+        let told = suite.vtflow(&format!("migration cleanup customer {workflow} --yes"))?;
+        suite.says("and does it", &told, 0, &["applied, 1 row"]);
+    }
+    let gone = wait_until("nothing is left of the migrations", Duration::from_secs(90), || Ok(left(suite)?.is_empty()));
+    suite.report.check("what was left of migrations is gone", gone.err().map(|error| error.to_string()));
+    suite.cluster.add_tablets(&NEW_SHARDS)?;
+    suite.vtctld(CREATE)?;
+    suite.workflows = vec![SPLIT];
+    suite.wait_for_streams(SPLIT, "Running", 2)?;
+    suite.vtctld("Reshard --workflow split1 --target-keyspace customer SwitchTraffic")?;
+    suite.vtctld("Reshard --workflow split1 --target-keyspace customer complete")?;
+    suite.workflows.clear();
+    suite.stage("Reshard completed")?;
+    let counted = suite.cluster.vtgate("customer", "select count(*) from note")?;
+    suite.check("the rows are there", counted.contains("500"), || counted.clone());
+    Ok(())
+}

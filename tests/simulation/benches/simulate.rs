@@ -1,0 +1,90 @@
+//! `make simulate`: seed after seed, and what came of them.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a program for people who build vtflow")]
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use vtflow_simulation::{Settings, journal::Record, sabotage::Sabotage, simulate};
+
+const USAGE: &str = "simulate [--seeds N] [--from SEED] [--requests N] [--log] [--break locks]";
+
+fn run(seed: u64, settings: Settings) -> Record {
+    let thread = std::thread::Builder::new().stack_size(64 << 20).spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
+        let record = runtime.block_on(simulate(seed, settings));
+        runtime.shutdown_timeout(Duration::from_secs(1));
+        record
+    });
+    thread
+        .expect("a thread")
+        .join()
+        .unwrap_or_else(|_| Record { violations: vec!["the run panicked".to_owned()], ..Record::default() })
+}
+
+fn main() {
+    let (mut seeds, mut from, mut requests, mut log, mut sabotage) = (100, 0, 60, false, Sabotage::None);
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        let mut number = || arguments.next().and_then(|text| text.parse::<u64>().ok()).expect(USAGE);
+        match argument.as_str() {
+            "--seeds" => seeds = number(),
+            "--from" => from = number(),
+            "--requests" => requests = number(),
+            "--log" => log = true,
+            "--break" => {
+                sabotage = if arguments.next().as_deref() == Some("locks") { Sabotage::DropsLocks } else { panic!("{USAGE}") }
+            }
+            // Cargo's own.
+            "--bench" => {}
+            other => panic!("{other}? {USAGE}"),
+        }
+    }
+    let begun = Instant::now();
+    let mut counts: BTreeMap<(&'static str, String), u64> = BTreeMap::new();
+    let (mut simulated, mut events, mut failed) = (Duration::ZERO, 0, Vec::new());
+    for seed in from..from + seeds {
+        let record = run(seed, Settings { requests, keeps_lines: log, sabotage });
+        for line in &record.lines {
+            println!("{line}");
+        }
+        if !record.violations.is_empty() {
+            failed.push(seed);
+            println!(
+                "seed {seed} fails after {:.1} s; again with the log of events: make simulate SEEDS=1 FROM={seed} LOG=1",
+                begun.elapsed().as_secs_f64()
+            );
+            for violation in &record.violations {
+                println!("    {violation}");
+            }
+        }
+        if log {
+            println!("seed {seed}: hash {:016x} of {} events", record.hash, record.events);
+        }
+        simulated += record.simulated;
+        events += record.events;
+        for (name, count) in record.counts {
+            *counts.entry(name).or_default() += count;
+        }
+    }
+    let took = begun.elapsed();
+    println!(
+        "{seeds} seeds from {from} on: {:.1} h simulated in {:.1} s, {:.2} days a minute, {events} events",
+        simulated.as_secs_f64() / 3_600.0,
+        took.as_secs_f64(),
+        simulated.as_secs_f64() / 86_400.0 / (took.as_secs_f64() / 60.0)
+    );
+    for kind in ["fault", "request", "reply", "verdict", "violation"] {
+        let of_kind: Vec<_> = counts.iter().filter(|((of, _), _)| *of == kind).collect();
+        println!("{kind}: {}", of_kind.iter().map(|(_, count)| **count).sum::<u64>());
+        for ((_, name), count) in of_kind {
+            println!("    {count:>9}  {name}");
+        }
+    }
+    if !failed.is_empty() {
+        println!("seeds that failed: {failed:?}");
+        std::process::exit(1);
+    }
+}

@@ -1,0 +1,79 @@
+//! Deliberate breaks around the real code, to see that the checkers notice.
+
+use std::sync::Arc;
+
+use tokio::time::{Duration, Instant};
+use vtflow::topo::{Answering, HeldLock, Topology};
+use vtflow_planner::Answer;
+
+/// What is broken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sabotage {
+    /// Nothing.
+    #[default]
+    None,
+    /// Locks are given back as soon as they are had, and whoever asks is told that they are held.
+    DropsLocks,
+}
+
+impl Sabotage {
+    pub(crate) fn topology(self, topology: Arc<dyn Topology>) -> Arc<dyn Topology> {
+        match self {
+            Self::None => topology,
+            Self::DropsLocks => Arc::new(Unlocked(topology)),
+        }
+    }
+}
+
+struct Unlocked(Arc<dyn Topology>);
+
+struct Pretended;
+
+impl HeldLock for Pretended {
+    fn check(&self, _: Instant) -> Answering<'_, Result<(), String>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn release(&self, _: Instant) -> Answering<'_, Answer> {
+        Box::pin(std::future::ready(Answer::Unlocked))
+    }
+}
+
+impl Topology for Unlocked {
+    fn records<'a>(&'a self, cell: &'a str, paths: &'a [String], deadline: Instant) -> Answering<'a, Vec<Answer>> {
+        self.0.records(cell, paths, deadline)
+    }
+
+    fn range<'a>(&'a self, cell: &'a str, prefix: &'a str, deadline: Instant) -> Answering<'a, Answer> {
+        self.0.range(cell, prefix, deadline)
+    }
+
+    fn list<'a>(&'a self, cell: &'a str, prefix: &'a str, deadline: Instant) -> Answering<'a, Answer> {
+        self.0.list(cell, prefix, deadline)
+    }
+
+    fn put<'a>(
+        &'a self,
+        cell: &'a str,
+        path: &'a str,
+        value: &'a [u8],
+        version: i64,
+        deadline: Instant,
+    ) -> Answering<'a, Answer> {
+        self.0.put(cell, path, value, version, deadline)
+    }
+
+    fn lock<'a>(
+        &'a self,
+        path: &'a str,
+        action: &'a str,
+        is_named: bool,
+        deadline: Instant,
+    ) -> Answering<'a, Result<Arc<dyn HeldLock>, Answer>> {
+        Box::pin(async move {
+            let held = self.0.lock(path, action, is_named, deadline).await?;
+            held.release(Instant::now() + Duration::from_secs(5)).await;
+            Ok(Arc::new(Pretended) as Arc<dyn HeldLock>)
+        })
+    }
+}
