@@ -304,6 +304,11 @@ fn a_refusal_is_one_short_line_whatever_the_statement_holds() {
         "select \0".to_owned(),
         "select '\0".to_owned(),
         "select `\n".to_owned(),
+        "select * from _vt.`a\nb`".to_owned(),
+        "select * from `a\nb`.vreplication".to_owned(),
+        "update _vt.vreplication set `a\nb` = 1".to_owned(),
+        "select `f\u{1b}`(1) from _vt.vreplication".to_owned(),
+        "select `t\u{1b}`.id from _vt.vreplication".to_owned(),
     ] {
         let refusal = refusal(&sql);
         for text in [&refusal.message, &refusal.accepted] {
