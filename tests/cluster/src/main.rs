@@ -14,6 +14,7 @@ mod run;
 mod settings;
 mod suite;
 mod tools;
+mod writer;
 
 use std::{
     env,

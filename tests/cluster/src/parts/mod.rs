@@ -1,5 +1,6 @@
 //! What is done to the cluster, part by part. A part goes by what the parts before it left: tables and rows, and no workflow.
 
+mod cutover;
 mod data;
 mod faults;
 mod materialize;
@@ -23,6 +24,7 @@ pub(crate) struct Part {
 pub(crate) const PARTS: &[Part] = &[
     Part { name: "data", run: data::run, is_first: true },
     Part { name: "move-tables", run: move_tables::run, is_first: false },
+    Part { name: "cutover", run: cutover::run, is_first: false },
     Part { name: "materialize", run: materialize::run, is_first: false },
     Part { name: "vdiff", run: vdiff::run, is_first: false },
     Part { name: "reparent", run: reparent::run, is_first: false },
