@@ -10,6 +10,7 @@ use crate::{
     contract::{Answer, AskId, Code, Status, Timestamp, What},
     cutover::{
         edit::RULE_PATHS,
+        reopen,
         request::{Direction, Goal, not_ours},
         scene::{Member, Scene, Stored, Story, Stream, member, no_streams},
     },
@@ -238,7 +239,7 @@ impl Look {
             let ended = self.inquiring.take().map(Inquiring::end);
             match self.stage {
                 Stage::Workflow => {
-                    let workflow = self.found(ended, &self.goal.workflow)?;
+                    let workflow = Self::found(ended, &self.goal.workflow)?;
                     let workflow =
                         workflow.ok_or_else(|| Status::unknown(no_streams(&self.goal.keyspace, &self.goal.workflow)))?;
                     let story = Story::read(&self.goal.keyspace, &workflow).map_err(Status::unknown)?;
@@ -266,7 +267,7 @@ impl Look {
                     self.stage = Stage::Other;
                 }
                 Stage::Other => {
-                    self.other = self.found(ended, &reverse_of(&self.goal.workflow))?;
+                    self.other = Self::found(ended, &reverse_of(&self.goal.workflow))?;
                     self.stage = if self.depth == Depth::Full { Stage::Others } else { Stage::Done };
                     if self.depth == Depth::Full && self.story()?.kind == Kind::Reshard {
                         self.inquiring = Some(workflows(&self.goal.keyspace, "").begin(self.now, asks)?);
@@ -304,7 +305,7 @@ impl Look {
         Err(Status::unknown(format!("{text}\nnothing was changed")))
     }
 
-    fn found(&self, ended: Option<Inquired>, workflow: &str) -> Result<Option<Workflow>, Status> {
+    fn found(ended: Option<Inquired>, workflow: &str) -> Result<Option<Workflow>, Status> {
         match ended {
             Some(Inquired::Workflows(Ok(workflows))) => Ok(workflows
                 .into_iter()
@@ -367,10 +368,14 @@ impl Look {
     }
 
     /// Whether traffic goes back by the reverse workflow: it was switched, or a switch back is unfinished or done.
-    fn is_reversal(&self, other: Option<&Story>) -> bool {
+    /// `is_closed`: whether the source of the forward direction takes no writes, as far as that is known.
+    fn is_reversal(&self, forward: &Story, other: Option<&Story>, is_closed: bool) -> bool {
         let has_begun = |it: &Stream| it.is_frozen() || it.is_stopped_for_cutover();
         let is_begun = other.is_some_and(|story| story.streams.iter().any(has_begun));
-        self.goal.direction == Direction::Backward && (self.are_writes_switched() || self.goal.writes && is_begun)
+        // Streams of an earlier switch back are frozen still while the next switch forward is under way.
+        let is_forward = is_closed || forward.streams.iter().any(Stream::is_stopped_for_cutover);
+        let is_back = self.are_writes_switched() || self.goal.writes && is_begun && !is_forward;
+        self.goal.direction == Direction::Backward && is_back
     }
 
     /// What a light look shows.
@@ -380,7 +385,11 @@ impl Look {
     pub(crate) fn light(&self) -> Result<Found, Status> {
         let story = self.story()?;
         let other = self.other_story(&story)?;
-        Ok(Found { kind: story.kind, is_reversal: self.is_reversal(other.as_ref()), source_keyspace: story.source_keyspace })
+        Ok(Found {
+            kind: story.kind,
+            is_reversal: self.is_reversal(&story, other.as_ref(), false),
+            source_keyspace: story.source_keyspace,
+        })
     }
 
     /// What a full look shows.
@@ -399,10 +408,19 @@ impl Look {
         }
         let forward = self.story()?;
         let other = self.other_story(&forward)?;
-        let is_reversal = self.is_reversal(other.as_ref());
         let (forward_name, reverse_name) = (self.goal.workflow.clone(), reverse_of(&self.goal.workflow));
         let (source_keyspace, target_keyspace) = (forward.source_keyspace.clone(), self.goal.keyspace.clone());
         let options = self.workflow.as_ref().and_then(|workflow| workflow.options.clone()).unwrap_or_default();
+        let members = |keyspace: &str, shards: BTreeSet<&str>, is_source| -> Result<BTreeMap<String, Member>, Status> {
+            let of = |shard: &str| {
+                let stored = self.shards.get(&(keyspace.to_owned(), shard.to_owned()));
+                member(keyspace, shard, is_source, stored, &self.tablets).map(|member| (shard.to_owned(), member))
+            };
+            shards.into_iter().map(of).collect::<Result<_, _>>().map_err(Status::unknown)
+        };
+        let read_from = members(&source_keyspace, forward.streams.iter().map(|it| it.source.shard.as_str()).collect(), true)?;
+        let is_closed = reopen::is_closed(forward.kind, &forward.tables, &read_from, &self.srv_keyspaces);
+        let is_reversal = self.is_reversal(&forward, other.as_ref(), is_closed);
         let workflow = if is_reversal { &self.other } else { &self.workflow };
         let lag = workflow.as_ref().map_or(0, |workflow| workflow.max_v_replication_transaction_lag);
         let own_options = workflow.as_ref().and_then(|workflow| workflow.options.clone()).unwrap_or(options);
@@ -411,13 +429,6 @@ impl Look {
             (story, Some(forward), reverse_name, forward_name, target_keyspace, source_keyspace)
         } else {
             (forward, other, forward_name, reverse_name, source_keyspace, target_keyspace)
-        };
-        let members = |keyspace: &str, shards: BTreeSet<&str>, is_source| -> Result<BTreeMap<String, Member>, Status> {
-            let of = |shard: &str| {
-                let stored = self.shards.get(&(keyspace.to_owned(), shard.to_owned()));
-                member(keyspace, shard, is_source, stored, &self.tablets).map(|member| (shard.to_owned(), member))
-            };
-            shards.into_iter().map(of).collect::<Result<_, _>>().map_err(Status::unknown)
         };
         let sources = members(&source_keyspace, story.streams.iter().map(|it| it.source.shard.as_str()).collect(), true)?;
         let targets = members(&target_keyspace, story.streams.iter().map(|it| it.shard.as_str()).collect(), false)?;

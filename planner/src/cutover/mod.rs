@@ -11,6 +11,7 @@ pub(crate) mod engine;
 mod look;
 mod perform;
 mod refusals;
+mod reopen;
 mod report;
 mod request;
 mod reverse;
