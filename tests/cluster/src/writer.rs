@@ -36,6 +36,9 @@ pub(crate) struct Written {
 /// How long it waits after each row, and after it was refused.
 const PAUSE: Duration = Duration::from_millis(5);
 
+/// How long it goes on trying to write one row.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 impl Writer {
     /// Begins to insert orders with the numbers from `first` on, and never gives one up before it is in: what is refused is sent
     /// again. To vtgate without a keyspace, as whatever rules are there route it.
@@ -77,7 +80,7 @@ impl Session {
     /// Runs a statement; what went wrong, if it did. Then the session is over.
     fn run(&mut self, statement: &str, number: u64) -> Result<(), String> {
         let input = self.child.stdin.as_mut().ok_or("no input")?;
-        writeln!(input, "{statement}; select 'done {number}';").map_err(|error| error.to_string())?;
+        writeln!(input, "{statement}; select 'done {number}' as said;").map_err(|error| error.to_string())?;
         let (mut line, wanted) = (String::new(), format!("done {number}\n"));
         while line != wanted {
             line.clear();
@@ -86,9 +89,6 @@ impl Session {
                 Ok(_) => {}
             }
         }
-        // The name of the column is the text, too.
-        line.clear();
-        let _ = self.output.read_line(&mut line);
         Ok(())
     }
 
@@ -114,7 +114,7 @@ fn write(stops: &AtomicBool, first: u64, session: impl Fn() -> anyhow::Result<Se
     let mut written = Written { rows: 0, refused: 0, texts: Vec::new(), longest: Duration::ZERO };
     let (mut open, mut last) = (None, Instant::now());
     let mut was_refused = false;
-    while !stops.load(Ordering::Relaxed) || was_refused {
+    while !stops.load(Ordering::Relaxed) || was_refused && last.elapsed() < PATIENCE {
         let number = first + written.rows;
         let statement =
             format!("insert into corder(order_id, customer_id, sku, price) values ({number}, {}, 'w', 1)", number % 1000 + 1);
