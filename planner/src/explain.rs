@@ -248,7 +248,7 @@ mod tests {
                 path: crate::rpc::VREPLICATION_EXEC.into(),
                 request: Vec::new(),
                 effect: Effect::Read,
-                wait_seconds: 0,
+                limit_ms: 0,
                 about: About {
                     keyspace: "ks".into(),
                     shard: shard.into(),

@@ -27,7 +27,7 @@ export type What =
   | { kind: "topo_put"; cell: string; path: string; value: Bytes; version: number }
   | { kind: "topo_lock"; path: string; action: string; is_named: boolean }
   | { kind: "topo_unlock"; lock: number }
-  | { kind: "tablet_call"; tablet: TabletAddress; path: string; request: Bytes; effect: Effect; wait_seconds?: number; about: About }
+  | { kind: "tablet_call"; tablet: TabletAddress; path: string; request: Bytes; effect: Effect; limit_ms?: number; about: About }
   | { kind: "tablet_page"; tablet: PageAddress; path: string };
 export interface Ask { id: number; round: number; what: What }
 export interface TopologyRecord { path: string; value: Bytes; version?: number }

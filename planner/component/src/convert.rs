@@ -25,7 +25,7 @@ impl From<p::Ask> for w::Ask {
             p::What::TopoPut { cell, path, value, version } => w::What::TopoPut(w::TopoPut { cell, path, value, version }),
             p::What::TopoLock { path, action, is_named } => w::What::TopoLock(w::TopoLock { path, action, is_named }),
             p::What::TopoUnlock { lock } => w::What::TopoUnlock(lock.0),
-            p::What::TabletCall { tablet, path, request, effect, wait_seconds, about } => w::What::TabletCall(w::TabletCall {
+            p::What::TabletCall { tablet, path, request, effect, limit_ms, about } => w::What::TabletCall(w::TabletCall {
                 tablet: w::Address { alias: tablet.alias, cell: tablet.cell, host: tablet.host, port: tablet.grpc_port },
                 path: path.into_owned(),
                 request,
@@ -33,7 +33,7 @@ impl From<p::Ask> for w::Ask {
                     p::Effect::Read => w::Effect::Read,
                     p::Effect::Write => w::Effect::Write,
                 },
-                wait_seconds,
+                limit_ms,
                 about: w::About {
                     keyspace: about.keyspace,
                     shard: about.shard,
@@ -60,7 +60,7 @@ impl From<w::Ask> for p::Ask {
             w::What::TopoPut(w::TopoPut { cell, path, value, version }) => p::What::TopoPut { cell, path, value, version },
             w::What::TopoLock(w::TopoLock { path, action, is_named }) => p::What::TopoLock { path, action, is_named },
             w::What::TopoUnlock(lock) => p::What::TopoUnlock { lock: p::AskId(lock) },
-            w::What::TabletCall(w::TabletCall { tablet, path, request, effect, wait_seconds, about }) => p::What::TabletCall {
+            w::What::TabletCall(w::TabletCall { tablet, path, request, effect, limit_ms, about }) => p::What::TabletCall {
                 tablet: p::TabletAddress { alias: tablet.alias, cell: tablet.cell, host: tablet.host, grpc_port: tablet.port },
                 path: path.into(),
                 request,
@@ -68,7 +68,7 @@ impl From<w::Ask> for p::Ask {
                     w::Effect::Read => p::Effect::Read,
                     w::Effect::Write => p::Effect::Write,
                 },
-                wait_seconds,
+                limit_ms,
                 about: p::About {
                     keyspace: about.keyspace,
                     shard: about.shard,

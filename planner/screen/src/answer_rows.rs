@@ -52,7 +52,7 @@ mod tests {
             path: path.into(),
             request: Vec::new(),
             effect: Effect::Read,
-            wait_seconds: 0,
+            limit_ms: 0,
             about: About {
                 keyspace: String::new(),
                 shard: String::new(),

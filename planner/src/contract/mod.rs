@@ -55,7 +55,7 @@ fn is_zero(number: &u64) -> bool {
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference over")]
-fn is_no_wait(seconds: &u32) -> bool {
+fn is_hosts_limit(seconds: &u32) -> bool {
     *seconds == 0
 }
 
@@ -176,10 +176,9 @@ pub enum What {
         request: Vec<u8>,
         /// Whether the call changes anything. A write is never sent twice.
         effect: Effect,
-        /// Seconds that the tablet itself may wait before it answers, for a position to be reached: the host waits for as much longer
-        /// than it usually does. 0: it answers as soon as it can.
-        #[serde(default, skip_serializing_if = "is_no_wait")]
-        wait_seconds: u32,
+        /// How long the call may take once it has its turn, in milliseconds. 0: as long as the host lets any call of a tablet take.
+        #[serde(default, skip_serializing_if = "is_hosts_limit")]
+        limit_ms: u32,
         /// What people read about this call.
         about: About,
     },

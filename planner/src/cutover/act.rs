@@ -45,8 +45,8 @@ pub(crate) struct Call {
     pub(crate) db_name: String,
     pub(crate) tablet: TabletAddress,
     pub(crate) query: Query,
-    /// Seconds that the tablet itself may wait.
-    pub(crate) wait: u32,
+    /// How long it may take, in milliseconds; 0: as long as any call.
+    pub(crate) limit_ms: u32,
     /// What its answer is for.
     pub(crate) then: Then,
     /// What shows that it is done; `None`: nothing has to be shown, or nothing can.
@@ -69,6 +69,11 @@ pub(crate) enum Then {
     TargetPosition(String),
     /// The rights of the tablet's user.
     Permissions,
+    /// That a stream has come to a position, for which so many seconds are allowed; so often was a wait too short before.
+    Reached {
+        seconds: u32,
+        waits: usize,
+    },
 }
 
 /// What rows show that a call has done its work.
@@ -190,7 +195,7 @@ impl Call {
             db_name: on.db_name.clone(),
             tablet: on.primary.clone(),
             query,
-            wait: 0,
+            limit_ms: 0,
             then: Then::Nothing,
             shown_by: None,
             undo: None,
@@ -201,7 +206,7 @@ impl Call {
 
     /// The ask that makes it.
     pub(crate) fn ask(&self) -> What {
-        self.asked(&self.query, self.wait)
+        self.asked(&self.query, self.limit_ms)
     }
 
     /// The ask that looks what became of it.
@@ -209,13 +214,25 @@ impl Call {
         self.shown_by.as_ref().map(|(query, _)| self.asked(query, 0))
     }
 
-    fn asked(&self, query: &Query, wait: u32) -> What {
+    fn asked(&self, query: &Query, limit_ms: u32) -> What {
         match query.call(&self.tablet, &self.keyspace, &self.shard, &self.db_name) {
             What::TabletCall { tablet, path, request, effect, about, .. } => {
-                What::TabletCall { tablet, path, request, effect, wait_seconds: wait, about }
+                What::TabletCall { tablet, path, request, effect, limit_ms, about }
             }
             other => other,
         }
+    }
+
+    /// The same call once more, if it waits for a position and its time was one of the first ones, which are short.
+    pub(crate) fn waits_on(&self) -> Option<Self> {
+        let Then::Reached { seconds, waits } = self.then else { return None };
+        if waits >= FIRST_WAITS_MS.len() {
+            return None;
+        }
+        let waits = waits + 1;
+        let limit_ms = FIRST_WAITS_MS.get(waits).copied();
+        let limit_ms = limit_ms.unwrap_or_else(|| seconds.saturating_mul(1000).saturating_add(WAY_MS));
+        Some(Self { limit_ms, then: Then::Reached { seconds, waits }, ..self.clone() })
     }
 
     fn boxed(self) -> Act {
@@ -275,12 +292,22 @@ pub(crate) fn position(on: &Member, then: Then) -> Act {
     Call { then, failure, ..Call::new(on, Query::typed(rpc::PRIMARY_POSITION, &PrimaryPositionRequest {}, "position")) }.boxed()
 }
 
+/// How long a tablet is let wait for a position each time before it is asked anew. A tablet looks when it is asked, and then once a
+/// second (`go/vt/vttablet/tabletmanager/vreplication/engine.go:WaitForPos`), while a stream that is a few transactions behind is there
+/// within milliseconds: and writes are refused all that time. In the end it is let wait for as long as the request allows.
+const FIRST_WAITS_MS: [u32; 12] = [25, 25, 50, 50, 100, 100, 150, 150, 200, 200, 300, 300];
+
+/// What is allowed for the way to a tablet and back when it waits for long, in milliseconds.
+const WAY_MS: u32 = 10_000;
+
 /// Waits until a stream has come to a position.
 pub(crate) fn wait_for_position(on: &Member, stream: i64, position: &str, seconds: i64) -> Act {
     let id = i32::try_from(stream).unwrap_or(i32::MAX);
     let request = VReplicationWaitForPosRequest { id, position: position.into() };
     let query = Query::typed(rpc::VREPLICATION_WAIT_FOR_POS, &request, "wait for position");
-    Call { wait: u32::try_from(seconds).unwrap_or(u32::MAX), ..Call::new(on, query) }.boxed()
+    let limit_ms = FIRST_WAITS_MS.first().copied().unwrap_or_default();
+    let then = Then::Reached { seconds: u32::try_from(seconds).unwrap_or(u32::MAX), waits: 0 };
+    Call { limit_ms, then, ..Call::new(on, query) }.boxed()
 }
 
 /// Whether a tablet's user may manage streams.
@@ -418,7 +445,8 @@ impl Act {
         let method = query.path().rsplit('/').next().unwrap_or_default();
         let what = match VReplicationWaitForPosRequest::decode(query.request().as_slice()) {
             Ok(VReplicationWaitForPosRequest { id, position }) if query.path() == rpc::VREPLICATION_WAIT_FOR_POS => {
-                format!(" of stream {id} for {position}, {} seconds at most", call.wait)
+                let seconds = if let Then::Reached { seconds, .. } = call.then { seconds } else { 0 };
+                format!(" of stream {id} for {position}, {seconds} seconds at most")
             }
             _ if query.statement.is_empty() => String::new(),
             _ => format!(" {}", query.statement),

@@ -305,7 +305,7 @@ impl Performing {
             }
         };
         match &call.then {
-            Then::Nothing => {}
+            Then::Nothing | Then::Reached { .. } => {}
             Then::SourcePosition(shard) | Then::TargetPosition(shard) => {
                 match PrimaryPositionResponse::decode(response.as_slice()) {
                     Ok(said) if !said.position.is_empty() => {
@@ -365,6 +365,12 @@ impl Performing {
         if call.then == Then::Permissions && matches!(kind, FailureKind::Status(code) if knows_no(code)) {
             // A tablet before v21 cannot say.
             return;
+        }
+        // Short of time, the tablet may say so itself.
+        let is_late =
+            matches!(kind, FailureKind::TimedOut | FailureKind::Status(4)) || message.ends_with("context deadline exceeded");
+        if is_late && let Some(again) = call.waits_on() {
+            return self.wait(at, again.ask(), Waiting::Sent(Box::new(again)), asks);
         }
         let is_refresh = call.query.path() == crate::rpc::REFRESH_STATE;
         if is_refresh && self.force {

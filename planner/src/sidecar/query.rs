@@ -126,7 +126,7 @@ impl Query {
             path: self.path().into(),
             request: self.request(),
             effect: self.effect,
-            wait_seconds: 0,
+            limit_ms: 0,
             about,
         }
     }

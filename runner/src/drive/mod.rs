@@ -266,8 +266,8 @@ async fn call(
         let answer = Answer::Failed { kind: FailureKind::NotSent, message };
         return vec![Done::new(ask, answer, started.elapsed())];
     }
-    let What::TabletCall { tablet, path, request, effect, wait_seconds, .. } = &ask.what else { return Vec::new() };
-    let wait = cluster.deadlines.tablet + Duration::from_secs(u64::from(*wait_seconds));
+    let What::TabletCall { tablet, path, request, effect, limit_ms, .. } = &ask.what else { return Vec::new() };
+    let wait = if *limit_ms == 0 { cluster.deadlines.tablet } else { Duration::from_millis(u64::from(*limit_ms)) };
     let sent = || observer.sent(&ask);
     let answer = cluster.tablets.call_in_turn(tablet, path, request, *effect, wait, until, share, sent).await;
     vec![Done::new(ask, answer, started.elapsed())]

@@ -108,7 +108,7 @@ fn call(alias: &str, grpc_port: u16) -> What {
         path: "/tabletmanagerservice.TabletManager/VReplicationExec".into(),
         request: vec![1, 2, 3],
         effect: Effect::Read,
-        wait_seconds: 0,
+        limit_ms: 0,
         about: About {
             keyspace: String::new(),
             shard: String::new(),
@@ -234,8 +234,8 @@ async fn the_callers_deadline_ends_everything() {
 
 fn write(alias: &str, grpc_port: u16) -> What {
     match call(alias, grpc_port) {
-        What::TabletCall { tablet, path, request, wait_seconds, about, .. } => {
-            What::TabletCall { tablet, path, request, effect: Effect::Write, wait_seconds, about }
+        What::TabletCall { tablet, path, request, limit_ms, about, .. } => {
+            What::TabletCall { tablet, path, request, effect: Effect::Write, limit_ms, about }
         }
         other => other,
     }

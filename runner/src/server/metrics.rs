@@ -270,7 +270,7 @@ mod tests {
             statement: String::new(),
         };
         let (path, request) = ("/a/b".into(), Vec::new());
-        let what = What::TabletCall { tablet, path, request, effect: Effect::Read, wait_seconds: 0, about };
+        let what = What::TabletCall { tablet, path, request, effect: Effect::Read, limit_ms: 0, about };
         Ask { id: AskId(0), round: 1, what }
     }
 
