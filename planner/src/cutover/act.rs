@@ -278,6 +278,17 @@ pub(crate) fn pause(on: &Member) -> Act {
     Call::new(on, Query::by(how, "pause", "select sleep(0.1)".into())).boxed()
 }
 
+/// A statement that changes nothing and is in the binary log, so that every stream has something to note its position for. A stream
+/// whose filter takes none of the last transactions notes it after a second without any
+/// (`go/vt/vttablet/tabletmanager/vreplication/vplayer.go:applyEvents`); a `FLUSH` goes to each of them, whatever its filter
+/// (`go/vt/vttablet/tabletserver/vstreamer/vstreamer.go:parseEvent`), and is noted at once. Where it fails, the wait is longer.
+pub(crate) fn nudge(on: &Member) -> Act {
+    let statement = "FLUSH OPTIMIZER_COSTS".to_owned();
+    let request = ExecuteFetchAsDbaRequest { query: statement.clone().into_bytes(), max_rows: 1, ..Default::default() };
+    let query = Query { statement, ..Query::typed(rpc::EXECUTE_FETCH_AS_DBA, &request, "nudge streams") };
+    Call { is_best_effort: true, limit_ms: NUDGE_LIMIT_MS, ..Call::new(on, query.that_writes()) }.boxed()
+}
+
 /// Where a primary is.
 pub(crate) fn position(on: &Member, then: Then) -> Act {
     let failure = match &then {
@@ -296,6 +307,9 @@ pub(crate) fn position(on: &Member, then: Then) -> Act {
 /// second (`go/vt/vttablet/tabletmanager/vreplication/engine.go:WaitForPos`), while a stream that is a few transactions behind is there
 /// within milliseconds: and writes are refused all that time. In the end it is let wait for as long as the request allows.
 const FIRST_WAITS_MS: [u32; 12] = [25, 25, 50, 50, 100, 100, 150, 150, 200, 200, 300, 300];
+
+/// How long a nudge may take, in milliseconds: as much as it saves.
+const NUDGE_LIMIT_MS: u32 = 1_000;
 
 /// What is allowed for the way to a tablet and back when it waits for long, in milliseconds.
 const WAY_MS: u32 = 10_000;

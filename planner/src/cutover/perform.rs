@@ -366,9 +366,9 @@ impl Performing {
             // A tablet before v21 cannot say.
             return;
         }
-        // Short of time, the tablet may say so itself.
+        // Short of time, the tablet may be the first to say so.
         let is_late =
-            matches!(kind, FailureKind::TimedOut | FailureKind::Status(4)) || message.ends_with("context deadline exceeded");
+            matches!(kind, FailureKind::TimedOut | FailureKind::Status(1 | 4)) || message.contains("error waiting for pos: ");
         if is_late && let Some(again) = call.waits_on() {
             return self.wait(at, again.ask(), Waiting::Sent(Box::new(again)), asks);
         }

@@ -286,14 +286,17 @@ impl Basis<'_> {
             Step::Close if scene.kind == Kind::Reshard => vec![self.close_shards()],
             Step::Close => self.close(planned.way),
             Step::Drain if scene.kind == Kind::Reshard => {
-                sources().map(|on| vec![vec![act::position(on, Then::SourcePosition(on.shard.clone()))]]).collect()
+                let lane =
+                    |on: &Member| vec![vec![act::nudge(on)], vec![act::position(on, Then::SourcePosition(on.shard.clone()))]];
+                sources().map(lane).collect()
             }
             Step::Drain => {
                 let tables = &scene.tables;
                 let lane = |on: &Member| {
                     let position = act::position(on, Then::SourcePosition(on.shard.clone()));
-                    let cycle = [act::lock_tables(on, tables, 1), act::pause(on), act::lock_tables(on, tables, 2), position];
-                    cycle.into_iter().map(|act| vec![act]).collect()
+                    let locks = [act::lock_tables(on, tables, 1), act::pause(on), act::lock_tables(on, tables, 2)];
+                    let cycle = locks.into_iter().chain([act::nudge(on), position]);
+                    cycle.map(|act| vec![act]).collect()
                 };
                 sources().map(lane).collect()
             }
