@@ -15,7 +15,7 @@ use crate::{
         scene::{Member, Scene, Stored, Story, Stream, member, no_streams},
     },
     operation::Asks,
-    ops::workflow_status::traffic::{Traffic, reverse_of},
+    ops::workflow_status::traffic::{Traffic, forward_of, reverse_of},
     proto::{
         topodata::{CellsAlias, Tablet},
         vtctldata::{GetWorkflowsRequest, Workflow, WorkflowStatusRequest},
@@ -352,6 +352,10 @@ impl Look {
         let shards: BTreeSet<&str> = streams.map(|stream| stream.shard.as_str()).collect();
         let shards: Vec<&str> = shards.into_iter().collect();
         let traffic = Traffic::of(Some(&self.state), &shards, false);
+        // Of a workflow by the name of a way back, clients are told where the traffic of the way forth is.
+        if forward_of(&self.goal.workflow).is_some() {
+            return matches!(traffic, Traffic::NotSwitched | Traffic::Reads);
+        }
         matches!(traffic, Traffic::Switched | Traffic::Writes)
     }
 

@@ -13,7 +13,7 @@ use crate::{
         served,
         steps::{Basis, listed},
     },
-    proto::topodata::TabletType,
+    proto::{binlogdata::VReplicationWorkflowState as State, topodata::TabletType},
     traffic::kind::Kind,
 };
 
@@ -33,10 +33,16 @@ pub(super) fn is_closed(
     })
 }
 
+/// Whether a stream of the other direction was created by a switch that did not come to start it.
+pub(super) fn is_left(stream: &Stream) -> bool {
+    stream.state == State::Stopped.as_str_name() && stream.message.is_empty()
+}
+
 /// Whether a request for the way back finds a switch that was begun and has no journal yet.
 pub(super) fn is_wanted(goal: &Goal, scene: &Scene) -> bool {
     let is_back = goal.direction == Direction::Backward && goal.writes && !scene.is_reversal && !scene.are_writes_switched;
     let is_begun = scene.streams.iter().any(Stream::is_stopped_for_cutover)
+        || scene.reverse_streams.iter().any(is_left)
         || is_closed(scene.kind, &scene.tables, &scene.sources, &scene.srv_keyspaces);
     is_back && is_begun && scene.journals.is_empty()
 }
@@ -63,7 +69,7 @@ impl Basis<'_> {
     /// The streams of the other direction that the switch had created go.
     pub(super) fn drop_reverse(&self) -> Vec<Lane> {
         let mut ids: BTreeMap<&str, BTreeSet<i64>> = BTreeMap::new();
-        for stream in &self.scene.reverse_streams {
+        for stream in self.scene.reverse_streams.iter().filter(|stream| is_left(stream)) {
             ids.entry(&stream.shard).or_default().insert(stream.id);
         }
         let lane = |(shard, ids): (&str, BTreeSet<i64>)| {

@@ -14,6 +14,7 @@ use crate::{
         edit::{Edit, KEYSPACE_RULES, MIRROR_RULES, SHARD_RULES, TABLE_RULES, control, keyspace_keys},
         look::journal_query,
         refusals::{Resolved, is_switched, serves},
+        reopen::is_left,
         request::Goal,
         reverse,
         scene::{FROZEN, Member, STOPPED_FOR_CUTOVER, Scene, Stream, suffix},
@@ -98,7 +99,7 @@ pub(crate) fn left(goal: &Goal, resolved: &Resolved, scene: &Scene) -> Result<Ve
         let steps = [
             Some(Step::Reopen),
             has_stopped.then_some(Step::Resume),
-            (!scene.reverse_streams.is_empty()).then_some(Step::DropReverse),
+            scene.reverse_streams.iter().any(is_left).then_some(Step::DropReverse),
         ];
         planned.extend(steps.into_iter().flatten().map(|step| Planned { step, way: Way::Forward }));
     }
