@@ -9,8 +9,8 @@ use prost::Message;
 use crate::{
     contract::{Answer, AskId, Code, Status, Timestamp, What},
     cutover::{
+        begun,
         edit::RULE_PATHS,
-        reopen,
         request::{Direction, Goal, not_ours},
         scene::{Member, Scene, Stored, Story, Stream, member, no_streams},
     },
@@ -423,7 +423,7 @@ impl Look {
             shards.into_iter().map(of).collect::<Result<_, _>>().map_err(Status::unknown)
         };
         let read_from = members(&source_keyspace, forward.streams.iter().map(|it| it.source.shard.as_str()).collect(), true)?;
-        let is_closed = reopen::is_closed(forward.kind, &forward.tables, &read_from, &self.srv_keyspaces);
+        let is_closed = begun::is_closed(forward.kind, &forward.tables, &read_from, &self.srv_keyspaces);
         let is_reversal = self.is_reversal(&forward, other.as_ref(), is_closed);
         let workflow = if is_reversal { &self.other } else { &self.workflow };
         let lag = workflow.as_ref().map_or(0, |workflow| workflow.max_v_replication_transaction_lag);

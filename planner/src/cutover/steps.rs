@@ -11,10 +11,10 @@ use crate::{
     contract::StepWay as Way,
     cutover::{
         act::{self, Act, Lane, Run, Sign, Then, Undo, statement},
+        begun::is_left,
         edit::{Edit, KEYSPACE_RULES, MIRROR_RULES, SHARD_RULES, TABLE_RULES, control, keyspace_keys},
         look::journal_query,
         refusals::{Resolved, is_switched, serves},
-        reopen::is_left,
         request::Goal,
         reverse,
         scene::{FROZEN, Member, STOPPED_FOR_CUTOVER, Scene, Stream, suffix},
