@@ -149,3 +149,69 @@ fn by_target(writes: &[PlannedWrite], out: &mut String) {
 fn is_same_target(a: &PlannedWrite, b: &PlannedWrite) -> bool {
     a.shard == b.shard && (!a.shard.is_empty() || a.tablet == b.tablet)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A tablet and a record, told and written in two steps.
+    fn in_steps() -> WritePlan {
+        let write = |tablet: &str, shard: &str, address: &str, rpc: &str, statement: &str, step: &str, basis: &str| {
+            serde_json::json!({
+                "keyspace": "commerce", "shard": shard, "tablet": tablet, "address": address, "db_name": "", "rpc": rpc, "request": "",
+                "statement": statement, "rows": [{ "name": step, "about": "", "basis": basis }]
+            })
+        };
+        serde_json::from_value(serde_json::json!({
+            "planner": "", "rpc": "", "request": "", "summary": "This moves writes", "locks": ["keyspaces/commerce"], "kept": [],
+            "warnings": [], "digest": "",
+            "writes": [
+                write("zone1-100", "0", "h:1", "/t.TabletManager/RefreshState", "", "refresh", ""),
+                write("global", "0", "keyspaces/commerce/shards/0/Shard", "", "deny tables t", "close", "version 7"),
+                write("zone1-100", "0", "h:1", "/t.TabletManager/RefreshState", "", "close", ""),
+                write("zone1-100", "0", "h:1", "/t.TabletManager/VReplicationExec", "insert", "journal", ""),
+            ],
+            "steps": [
+                { "name": "refresh", "way": "back", "writes": 1, "reads": [] },
+                { "name": "close", "way": "back", "writes": 2, "reads": ["zone2-200  customer/-80  VReplicationWaitForPos of stream 1"] },
+                { "name": "journal", "way": "point_of_no_return", "writes": 1, "reads": [] },
+                { "name": "drop", "way": "forward", "writes": 0, "reads": [] },
+            ]
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_plan_in_steps_shows_each_call_at_its_step_and_from_where_there_is_no_way_back() {
+        let want = "\
+This moves writes
+  1. refresh
+     zone1-100  commerce/0  RefreshState
+  2. close
+     global  keyspaces/commerce/shards/0/Shard deny tables t
+     zone1-100  commerce/0  RefreshState
+     zone2-200  customer/-80  VReplicationWaitForPos of stream 1
+  ---- up to here a failure takes back what was done; from here it goes on, or is finished by the same command
+  3. journal
+     zone1-100  commerce/0  VReplicationExec insert
+  4. drop
+     nothing to do
+Locked meanwhile: keyspaces/commerce
+";
+        assert_eq!(text(&in_steps()), want);
+    }
+
+    #[test]
+    fn what_has_changed_of_a_plan_in_steps_is_told_step_by_step() {
+        let (plan, earlier) = (in_steps(), in_steps());
+        assert_eq!(changes_since(&plan, &earlier), Vec::<String>::new());
+        let mut written = in_steps();
+        written.writes[1].rows[0].basis = "version 8".into();
+        let line = "close: global 0 deny tables t: was version 7, is version 8";
+        assert_eq!(changes_since(&written, &earlier), [line]);
+        let mut shorter = in_steps();
+        shorter.writes.remove(0);
+        assert_eq!(changes_since(&shorter, &earlier), ["refresh: zone1-100 0: would not be done any more"]);
+        assert_eq!(changes_since(&earlier, &shorter), ["refresh: zone1-100 0: would be done, too"]);
+    }
+}

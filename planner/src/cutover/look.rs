@@ -9,13 +9,13 @@ use prost::Message;
 use crate::{
     contract::{Answer, AskId, Code, Status, Timestamp, What},
     cutover::{
+        begun,
         edit::RULE_PATHS,
-        reopen,
         request::{Direction, Goal, not_ours},
         scene::{Member, Scene, Stored, Story, Stream, member, no_streams},
     },
     operation::Asks,
-    ops::workflow_status::traffic::{Traffic, reverse_of},
+    ops::workflow_status::traffic::{Traffic, forward_of, reverse_of},
     proto::{
         topodata::{CellsAlias, Tablet},
         vtctldata::{GetWorkflowsRequest, Workflow, WorkflowStatusRequest},
@@ -352,6 +352,10 @@ impl Look {
         let shards: BTreeSet<&str> = streams.map(|stream| stream.shard.as_str()).collect();
         let shards: Vec<&str> = shards.into_iter().collect();
         let traffic = Traffic::of(Some(&self.state), &shards, false);
+        // Of a workflow by the name of a way back, clients are told where the traffic of the way forth is.
+        if forward_of(&self.goal.workflow).is_some() {
+            return matches!(traffic, Traffic::NotSwitched | Traffic::Reads);
+        }
         matches!(traffic, Traffic::Switched | Traffic::Writes)
     }
 
@@ -419,7 +423,7 @@ impl Look {
             shards.into_iter().map(of).collect::<Result<_, _>>().map_err(Status::unknown)
         };
         let read_from = members(&source_keyspace, forward.streams.iter().map(|it| it.source.shard.as_str()).collect(), true)?;
-        let is_closed = reopen::is_closed(forward.kind, &forward.tables, &read_from, &self.srv_keyspaces);
+        let is_closed = begun::is_closed(forward.kind, &forward.tables, &read_from, &self.srv_keyspaces);
         let is_reversal = self.is_reversal(&forward, other.as_ref(), is_closed);
         let workflow = if is_reversal { &self.other } else { &self.workflow };
         let lag = workflow.as_ref().map_or(0, |workflow| workflow.max_v_replication_transaction_lag);

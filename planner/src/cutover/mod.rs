@@ -5,6 +5,7 @@
 //! those of Vitess, whose clients know them; `docs/compat.md` lists what differs.
 
 mod act;
+mod begun;
 mod dry_run;
 mod edit;
 pub(crate) mod engine;

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     contract::{Code, Status},
     cutover::{
-        reopen,
+        begun,
         request::{Direction, Goal},
         reverse,
         scene::{Member, Scene, suffix},
@@ -52,7 +52,7 @@ pub(crate) fn resolve(goal: &Goal, scene: &Scene) -> Result<Resolved, Status> {
     let only_reads_back = goal.direction == Direction::Backward && !scene.is_reversal;
     let writes = goal.writes && !only_reads_back;
     let is_back = goal.direction == Direction::Backward;
-    let reopens = reopen::is_wanted(goal, scene);
+    let reopens = begun::is_wanted(goal, scene);
     if scene.kind == Kind::MultiTenant && is_back && !reopens && (goal.writes || scene.are_writes_switched) {
         return Err(Status::unknown("cannot reverse write traffic for multi-tenant migrations"));
     }

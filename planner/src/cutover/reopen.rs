@@ -7,39 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     cutover::{
         act::{self, Lane, Sign, statement},
+        begun::is_left,
         edit::Edit,
-        request::{Direction, Goal},
-        scene::{Member, Scene, Stored, Stream},
-        served,
         steps::{Basis, listed},
     },
     proto::topodata::TabletType,
     traffic::kind::Kind,
 };
-
-/// Whether the source's shards, or some of them, take no writes.
-pub(super) fn is_closed(
-    kind: Kind,
-    tables: &[String],
-    sources: &BTreeMap<String, Member>,
-    srv_keyspaces: &BTreeMap<String, Stored>,
-) -> bool {
-    if kind != Kind::Reshard {
-        return sources.values().any(|on| tables.iter().any(|table| on.denied().contains(table)));
-    }
-    srv_keyspaces.values().any(|stored| {
-        let partitions = served::partitions(&stored.value).unwrap_or_default();
-        sources.values().any(|on| served::is_off(&partitions, TabletType::Primary, &on.reference()) == Some(true))
-    })
-}
-
-/// Whether a request for the way back finds a switch that was begun and has no journal yet.
-pub(super) fn is_wanted(goal: &Goal, scene: &Scene) -> bool {
-    let is_back = goal.direction == Direction::Backward && goal.writes && !scene.is_reversal && !scene.are_writes_switched;
-    let is_begun = scene.streams.iter().any(Stream::is_stopped_for_cutover)
-        || is_closed(scene.kind, &scene.tables, &scene.sources, &scene.srv_keyspaces);
-    is_back && is_begun && scene.journals.is_empty()
-}
 
 impl Basis<'_> {
     /// The source takes writes again; what the switch had opened is closed.
@@ -63,7 +37,7 @@ impl Basis<'_> {
     /// The streams of the other direction that the switch had created go.
     pub(super) fn drop_reverse(&self) -> Vec<Lane> {
         let mut ids: BTreeMap<&str, BTreeSet<i64>> = BTreeMap::new();
-        for stream in &self.scene.reverse_streams {
+        for stream in self.scene.reverse_streams.iter().filter(|stream| is_left(stream)) {
             ids.entry(&stream.shard).or_default().insert(stream.id);
         }
         let lane = |(shard, ids): (&str, BTreeSet<i64>)| {

@@ -11,6 +11,7 @@ use crate::{
     contract::StepWay as Way,
     cutover::{
         act::{self, Act, Lane, Run, Sign, Then, Undo, statement},
+        begun::is_left,
         edit::{Edit, KEYSPACE_RULES, MIRROR_RULES, SHARD_RULES, TABLE_RULES, control, keyspace_keys},
         look::journal_query,
         refusals::{Resolved, is_switched, serves},
@@ -98,7 +99,7 @@ pub(crate) fn left(goal: &Goal, resolved: &Resolved, scene: &Scene) -> Result<Ve
         let steps = [
             Some(Step::Reopen),
             has_stopped.then_some(Step::Resume),
-            (!scene.reverse_streams.is_empty()).then_some(Step::DropReverse),
+            scene.reverse_streams.iter().any(is_left).then_some(Step::DropReverse),
         ];
         planned.extend(steps.into_iter().flatten().map(|step| Planned { step, way: Way::Forward }));
     }

@@ -13,6 +13,7 @@ mod schema_migrations;
 mod snapshot;
 mod support;
 mod switch;
+mod switch_back;
 mod switch_kinds;
 mod switch_shards;
 mod throttler;

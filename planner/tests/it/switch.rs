@@ -20,21 +20,21 @@ use vtflow_planner::{
 
 use crate::support::live::{Fault, Live};
 
-const PRIMARY: i32 = TabletType::Primary as i32;
-const REPLICA: i32 = TabletType::Replica as i32;
-const RDONLY: i32 = TabletType::Rdonly as i32;
-const ALL: [i32; 3] = [PRIMARY, REPLICA, RDONLY];
+pub(crate) const PRIMARY: i32 = TabletType::Primary as i32;
+pub(crate) const REPLICA: i32 = TabletType::Replica as i32;
+pub(crate) const RDONLY: i32 = TabletType::Rdonly as i32;
+pub(crate) const ALL: [i32; 3] = [PRIMARY, REPLICA, RDONLY];
 
-const COMMERCE: &str = "zone1-0000000100";
-const LEFT: &str = "zone1-0000000200";
-const RIGHT: &str = "zone2-0000000300";
+pub(crate) const COMMERCE: &str = "zone1-0000000100";
+pub(crate) const LEFT: &str = "zone1-0000000200";
+pub(crate) const RIGHT: &str = "zone2-0000000300";
 
 const COMMERCE_UUID: &str = "65b309ae-eb92-11f1-97ea-02fc00000001";
 const LEFT_UUID: &str = "6e3175aa-eb92-11f1-84af-02fc00000001";
 const RIGHT_UUID: &str = "72fd47cd-eb92-11f1-b48a-02fc00000001";
 
 /// `corder` and `customer` move from commerce/0 to customer/-80,80-: the cluster of the recordings.
-fn cluster() -> Live {
+pub(crate) fn cluster() -> Live {
     let mut live = Live::default();
     live.cell("zone1");
     live.cell("zone2");
@@ -100,7 +100,7 @@ fn route(live: &mut Live, rules: &[(String, String)]) {
     }
 }
 
-fn request(types: &[i32]) -> WorkflowSwitchTrafficRequest {
+pub(crate) fn request(types: &[i32]) -> WorkflowSwitchTrafficRequest {
     WorkflowSwitchTrafficRequest {
         keyspace: "customer".into(),
         workflow: "c2c".into(),
@@ -112,11 +112,11 @@ fn request(types: &[i32]) -> WorkflowSwitchTrafficRequest {
     }
 }
 
-fn back(types: &[i32]) -> WorkflowSwitchTrafficRequest {
+pub(crate) fn back(types: &[i32]) -> WorkflowSwitchTrafficRequest {
     WorkflowSwitchTrafficRequest { direction: 1, ..request(types) }
 }
 
-fn call(request: &WorkflowSwitchTrafficRequest) -> Call {
+pub(crate) fn call(request: &WorkflowSwitchTrafficRequest) -> Call {
     Call { path: rpc::WORKFLOW_SWITCH_TRAFFIC.into(), request: request.encode_to_vec(), options: CallOptions::default() }
 }
 
@@ -125,11 +125,11 @@ fn response(reply: &Reply) -> WorkflowSwitchTrafficResponse {
     WorkflowSwitchTrafficResponse::decode(bytes.as_slice()).unwrap()
 }
 
-fn done(live: &mut Live, request: &WorkflowSwitchTrafficRequest) -> WorkflowSwitchTrafficResponse {
+pub(crate) fn done(live: &mut Live, request: &WorkflowSwitchTrafficRequest) -> WorkflowSwitchTrafficResponse {
     response(&live.run(&call(request)).unwrap())
 }
 
-fn refused(live: &mut Live, request: &WorkflowSwitchTrafficRequest) -> String {
+pub(crate) fn refused(live: &mut Live, request: &WorkflowSwitchTrafficRequest) -> String {
     live.run(&call(request)).unwrap().result.unwrap_err().message
 }
 
@@ -168,9 +168,9 @@ fn denied(live: &Live) -> [Vec<String>; 3] {
 }
 
 /// What a client would notice: rules, denied tables, and the streams without their ids, positions and times.
-type Seen = (BTreeMap<String, String>, [Vec<String>; 3], BTreeMap<&'static str, Vec<Vec<String>>>, usize);
+pub(crate) type Seen = (BTreeMap<String, String>, [Vec<String>; 3], BTreeMap<&'static str, Vec<Vec<String>>>, usize);
 
-fn seen(live: &Live) -> Seen {
+pub(crate) fn seen(live: &Live) -> Seen {
     let columns = ["workflow", "source", "state", "message", "cell", "tablet_types", "workflow_type", "options"];
     let streams = |alias: &'static str| {
         let mut rows = [live.rows(alias, "c2c", &columns), live.rows(alias, "c2c_reverse", &columns)].concat();
@@ -441,7 +441,7 @@ fn steps_are_in_order() {
 }
 
 /// The number of the first write after which there is a journal.
-fn journal_at(before: &Live, request: &WorkflowSwitchTrafficRequest) -> usize {
+pub(crate) fn journal_at(before: &Live, request: &WorkflowSwitchTrafficRequest) -> usize {
     for at in 0.. {
         let mut live = before.clone();
         live.faults.insert(at, Fault::Killed);
@@ -455,7 +455,7 @@ fn journal_at(before: &Live, request: &WorkflowSwitchTrafficRequest) -> usize {
     unreachable!()
 }
 
-fn writes_of(before: &Live, request: &WorkflowSwitchTrafficRequest) -> usize {
+pub(crate) fn writes_of(before: &Live, request: &WorkflowSwitchTrafficRequest) -> usize {
     let mut live = before.clone();
     live.writes = 0;
     done(&mut live, request);
@@ -614,7 +614,7 @@ fn what_speaks_against_it_is_refused_before_anything_is_touched() {
         ),
         (
             |live, set| {
-                ["transaction_timestamp", "time_updated", "time_heartbeat"].map(|it| set(live, LEFT, it, "999900"));
+                ["transaction_timestamp", "time_updated", "time_heartbeat"].iter().for_each(|it| set(live, LEFT, it, "999900"));
             },
             request(&ALL),
             "cannot switch traffic for workflow c2c at this time: replication lag 100s is higher than allowed lag 30s",

@@ -1,0 +1,92 @@
+//! `vtflow workflow switch` and `reverse` as people run them, on recorded clusters.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::fs;
+
+use crate::support::program::{Ran, vtflow};
+
+fn on(snapshot: &str, command: &str) -> Ran {
+    let folder = format!("{}/../tests/snapshots/{snapshot}", env!("CARGO_MANIFEST_DIR"));
+    let args: Vec<&str> = ["--snapshot", &folder].into_iter().chain(command.split(' ')).collect();
+    vtflow(&args)
+}
+
+const READS: &str = "movetables-reads-switched";
+const SWITCHED: &str = "movetables-switched";
+
+#[test]
+fn a_preview_has_every_step_with_its_calls_and_where_the_way_back_ends() {
+    let ran = on(READS, "workflow switch customer move1 --tablet-types primary --dry-run");
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let steps: Vec<&str> = ran.stdout.lines().filter(|line| line.starts_with("  ") && !line.starts_with("   ")).collect();
+    let want = [
+        "  1. refresh tablets",
+        "  2. check permissions",
+        "  3. stop writes on the source",
+        "  4. wait for running statements",
+        "  5. wait for the streams and stop them",
+        "  6. read the target's positions",
+        "  7. create the reverse streams",
+        "  ---- up to here a failure takes back what was done; from here it goes on, or is finished by the same command",
+        "  8. write the journal",
+        "  9. switch writes",
+        "  10. delete old reverse streams",
+        "  11. start the reverse streams",
+        "  12. freeze the streams",
+    ];
+    assert_eq!(steps, want, "{}", ran.stdout);
+    for line in [
+        "This moves writes of customer.move1 to customer, in 12 steps",
+        "     global  keyspaces/commerce/shards/0/Shard deny tables corder, customer",
+        "     zone1-0000000100  commerce/0  ExecuteFetchAsDba LOCK TABLES `corder` READ,`customer` READ",
+        "     zone1-0000000200  customer/-80  VReplicationWaitForPos of stream 1 for <position of commerce/0>, 30 seconds at most",
+        "     zone1  SrvVSchema made anew from the vschemas and the rules",
+        "Locked meanwhile: internal/named_locks/customer/move1",
+    ] {
+        assert!(ran.stdout.lines().any(|printed| printed == line), "{line}\n{}", ran.stdout);
+    }
+}
+
+#[test]
+fn what_was_shown_is_done_and_only_that() {
+    let command = "workflow switch customer move1 --tablet-types primary";
+    let done = on(READS, &format!("{command} --yes -o json"));
+    assert_eq!(done.code, 0, "{done:?}");
+    let document = done.json();
+    let (writes, outcomes) = (&document["plan"]["writes"], document["outcomes"].as_array().unwrap());
+    assert_eq!((outcomes.len(), &document["error"]), (writes.as_array().unwrap().len(), &serde_json::Value::Null));
+    assert!(outcomes.iter().all(|outcome| outcome["verdict"] == "applied"), "{outcomes:?}");
+    // The plan of another cluster, and one that somebody has changed.
+    let folder = tempfile::TempDir::new().unwrap();
+    let file = folder.path().join("plan.json");
+    let plan = on(READS, &format!("{command} --dry-run -o json"));
+    fs::write(&file, &plan.stdout).unwrap();
+    let elsewhere = on(SWITCHED, &format!("apply {} --yes", file.display()));
+    assert_eq!(elsewhere.code, 2, "{elsewhere:?}");
+    assert!(elsewhere.stderr.contains("the plan is not the one any more: nothing was changed"), "{elsewhere:?}");
+}
+
+#[test]
+fn traffic_comes_back() {
+    let ran = on(SWITCHED, "workflow reverse customer move1 --max-replication-lag-allowed 5m --yes");
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(
+        ran.stdout.starts_with("This moves replica, rdonly reads and writes of customer.move1 back to commerce"),
+        "{}",
+        ran.stdout
+    );
+    let nothing = on(READS, "workflow reverse customer move1 --tablet-types primary --yes");
+    assert_eq!(nothing.code, 2);
+    assert!(nothing.stderr.contains("no streams found in keyspace commerce for move1_reverse"), "{nothing:?}");
+}
+
+#[test]
+fn what_is_not_done_yet_is_said_before_anything_is_touched() {
+    let ran = on(READS, "workflow switch customer move1 --initialize-target-sequences --yes");
+    assert_eq!(ran.code, 2, "{ran:?}");
+    assert!(ran.stderr.contains("vtflow does not switch traffic with initialize_target_sequences"), "{ran:?}");
+    let short = on(READS, "workflow switch customer move1 --timeout 500ms --dry-run");
+    assert_eq!((short.code, short.stdout.as_str()), (2, ""));
+    assert!(short.stderr.contains("timeout must be at least 1 second"), "{short:?}");
+}
