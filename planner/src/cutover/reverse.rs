@@ -184,13 +184,14 @@ pub(crate) fn insert(scene: &Scene, source: &str, stream: &Stream, position: &st
     )
 }
 
-/// The cells to read from: where the target's primary is in one of them and the source's is not, it has the source's cell instead.
+/// The cells to read from, which are the stream's own: where the target's primary is in one of them and the source's is not, it has the
+/// source's cell instead.
 fn cells(scene: &Scene, stream: &Stream, on: &Member) -> String {
-    let Some(target) = scene.targets.get(&stream.shard) else { return scene.stream_cells.clone() };
+    let Some(target) = scene.targets.get(&stream.shard) else { return stream.cells.clone() };
     let (of_target, of_source) = (&target.alias.cell, &on.alias.cell);
-    let mut cells: Vec<&str> = scene.stream_cells.split(',').collect();
+    let mut cells: Vec<&str> = stream.cells.split(',').collect();
     if cells.contains(&of_source.as_str()) {
-        return scene.stream_cells.clone();
+        return stream.cells.clone();
     }
     if let Some(cell) = cells.iter_mut().find(|cell| *cell == of_target) {
         *cell = of_source;

@@ -84,6 +84,8 @@ pub(crate) struct Stream {
     /// As clients see it: `Running`, `Copying`, `Error`.
     pub(crate) state: String,
     pub(crate) message: String,
+    /// Cells to read from, joined by commas; empty: none is named.
+    pub(crate) cells: String,
 }
 
 impl Stream {
@@ -264,7 +266,8 @@ impl Story {
                 return Err(format!("{text}: [{}] vs [{}]", of_first.join(" "), own.join(" ")));
             }
             let (state, message) = (stream.state.clone(), stream.message.clone());
-            streams.push(Stream { shard: stream.shard.clone(), id: stream.id, source, state, message });
+            let cells = stream.cells.join(",");
+            streams.push(Stream { shard: stream.shard.clone(), id: stream.id, source, state, message, cells });
         }
         streams.sort_by(|a, b| (&a.shard, a.id).cmp(&(&b.shard, b.id)));
         let sources: BTreeSet<&str> = streams.iter().map(|stream| stream.source.shard.as_str()).collect();

@@ -779,3 +779,22 @@ fn no_bytes_panic() {
         )
         .unwrap();
 }
+
+#[test]
+fn each_stream_of_a_tablet_has_its_own_cells() {
+    let mut cluster = two_shards();
+    let columns = ["#id", "workflow", "source", "pos", "state", "message", "cell", "tablet_types", "#time_updated"];
+    let source = stream(1, "wf").source;
+    let of_cell = |id: &str, cell: &str| {
+        [id, "wf", &source, "", "Running", "", cell, "primary", "1795000000"].map(|text| Some(text.to_owned())).to_vec()
+    };
+    cluster.answer(100, "streams", rows(&columns, &[of_cell("1", "zone1"), of_cell("2", "zone2,zone3")]));
+    let (workflows, _) = cluster.workflows(&all());
+    let shown = workflows.iter().flat_map(|workflow| workflow.shard_streams.values()).flat_map(|shard| &shard.streams);
+    let mut cells: Vec<(i64, Vec<String>)> = shown
+        .filter(|stream| stream.tablet.as_ref().is_some_and(|tablet| tablet.uid == 100))
+        .map(|stream| (stream.id, stream.cells.clone()))
+        .collect();
+    cells.sort();
+    assert_eq!(cells, [(1, vec!["zone1".to_owned()]), (2, vec!["zone2".to_owned(), "zone3".to_owned()])]);
+}
