@@ -404,9 +404,14 @@ impl Cluster {
 
     /// Runs vtflow's command line.
     pub(crate) fn vtflow<'a>(&self, words: impl IntoIterator<Item = &'a str>) -> anyhow::Result<Ran> {
+        run(self.vtflow_command(words)?, COMMAND_LIMIT)
+    }
+
+    /// vtflow's command line, to be run.
+    pub(crate) fn vtflow_command<'a>(&self, words: impl IntoIterator<Item = &'a str>) -> anyhow::Result<Command> {
         let mut command = Command::new(&self.settings.vtflow);
         command.args(self.vtflow_flags()?).args(words);
-        run(command, COMMAND_LIMIT)
+        Ok(command)
     }
 
     /// Runs vtflow's command line on a recorded cluster.

@@ -1,6 +1,6 @@
 //! Traffic switched by vtflow, there and back and there again, while an application writes all the time; and by vtctld beside it.
 
-use std::{thread, time::Duration};
+use std::{process::Stdio, thread, time::Duration};
 
 use crate::{process::wait_until, reads::Workflow, suite::Suite, writer::Writer};
 
@@ -12,6 +12,12 @@ const FIRST: u64 = 1_000_000;
 
 /// How often each of the two programs switches, and goes back.
 const TIMES: usize = 5;
+
+/// When switches are killed, in milliseconds: one takes about 700.
+const KILLED_AFTER_MS: [u64; 8] = [220, 380, 420, 460, 500, 540, 600, 660];
+
+/// Which of them is finished by vtctld.
+const BY_VTCTLD: usize = 3;
 
 /// How long the application writes before and after a switch.
 const AROUND: Duration = Duration::from_millis(700);
@@ -65,14 +71,68 @@ pub(crate) fn run(suite: &mut Suite) -> anyhow::Result<()> {
             suite.report.note(&format!("{direction} by {who}, the longest pause between two rows: {}", times.join(", ")));
         }
     }
+    // vtctld writes and shows one stream's cells for all: from here on all have the same.
+    suite.vtctld("Workflow --keyspace customer update --workflow move2 --cells zone1,zone2")?;
     suite.served("MoveTables --workflow move2 --target-keyspace customer SwitchTraffic")?;
     suite.workflows = vec![MOVE, REVERSE];
     suite.stage("switched by vtflow")?;
     suite.vtctld("MoveTables --workflow move2 --target-keyspace customer ReverseTraffic")?;
+    suite.workflows = vec![MOVE];
+    next = killed(suite, next)?;
+    suite.check("something was written", next > FIRST, String::new);
     suite.vtctld("MoveTables --workflow move2 --target-keyspace customer cancel")?;
     suite.workflows.clear();
-    suite.cluster.vtgate("commerce", &format!("delete from corder where order_id >= {FIRST}"))?;
+    // A tablet changes ten thousand rows at once at most.
+    for last in (FIRST..next).step_by(5_000).map(|first| first + 5_000) {
+        suite.cluster.vtgate("commerce", &format!("delete from corder where order_id between {FIRST} and {last}"))?;
+    }
     Ok(())
+}
+
+/// Switches are killed, each a little later, and finished by the same command, or by vtctld; then the traffic goes back. The number of
+/// the next row.
+fn killed(suite: &mut Suite, mut next: u64) -> anyhow::Result<u64> {
+    for (round, after) in KILLED_AFTER_MS.into_iter().enumerate() {
+        let writer = Writer::start(&suite.cluster, next);
+        let mut command = suite.cluster.vtflow_command(["workflow", "switch", "customer", "move2", "--yes"])?;
+        let mut switch = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        thread::sleep(Duration::from_millis(after));
+        let _ = switch.kill();
+        let was_killed = !switch.wait()?.success();
+        let seen = suite.vtflow("diagnose customer move2")?;
+        let phase = seen.stdout.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().trim().to_owned();
+        let by_vtctld = round == BY_VTCTLD;
+        let what =
+            format!("a switch that was killed after {after} ms is finished by {}", if by_vtctld { "vtctld" } else { "vtflow" });
+        // The lock of the dead one ends with its lease.
+        let ended = wait_until(&what, Duration::from_secs(60), || {
+            let told = if by_vtctld {
+                suite.cluster.vtctldclient("MoveTables --workflow move2 --target-keyspace customer SwitchTraffic".split(' '))?
+            } else {
+                suite.vtflow("workflow switch customer move2 --yes")?
+            };
+            Ok(told.code == Some(0) || told.stderr.contains("already switched"))
+        });
+        suite.report.note(&format!("killed after {after} ms: {was_killed}; then: {phase}"));
+        suite.report.check(&what, ended.err().map(|error| error.to_string()));
+        let told = suite.vtflow("diagnose customer move2")?;
+        suite.says("and is healthy", &told, 0, &[]);
+        let status = suite.vtctld("MoveTables --workflow move2 --target-keyspace customer status")?;
+        let has_state = status.stdout.contains("All Reads Switched. Writes Switched");
+        suite.check("and is switched, as vtctld sees it", has_state, || status.stdout.clone());
+        thread::sleep(AROUND);
+        let written = writer.stop()?;
+        next += written.rows;
+        suite.report.note(&format!(
+            "the longest pause between two rows: {} ms ({} refused)",
+            written.longest.as_millis(),
+            written.refused
+        ));
+        has_all(suite, next, true)?;
+        suite.vtflow("workflow reverse customer move2 --yes")?.must_succeed()?;
+        has_all(suite, next, false)?;
+    }
+    Ok(next)
 }
 
 /// What vtgate and tablets say while a table has no place that takes writes.
