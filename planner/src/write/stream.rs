@@ -34,7 +34,7 @@ pub(crate) struct Stream {
 pub(crate) fn streams(pages: &[RowSet]) -> Result<Vec<Stream>, String> {
     let mut streams = pages.iter().flat_map(RowSet::rows).map(|row| Stream::read(&row)).collect::<Result<Vec<_>, _>>()?;
     streams.sort_by_key(|stream| stream.id);
-    match streams.windows(2).find_map(|pair| matches!(pair, [one, next] if one.id == next.id).then_some(pair)) {
+    match streams.windows(2).find(|pair| matches!(pair, [one, next] if one.id == next.id)) {
         Some([twice, ..]) => Err(format!("stream {} is in the rows twice", twice.id)),
         _ => Ok(streams),
     }
