@@ -6,7 +6,7 @@
 //! Facts: `go/vt/vtctl/grpcvtctldserver/query.go:alterSchemaMigrationQuery`, `go/vt/vttablet/onlineddl/executor.go`,
 //! `go/vt/schemamanager/tablet_executor.go`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message;
 use serde::Serialize;
@@ -162,15 +162,22 @@ fn look(target: &Target, condition: &str) -> Look {
 }
 
 /// The rows of a target's only look. Each says which migration it is and in which state: without those nobody can tell whether there
-/// is anything to do, or whether it has been done.
+/// is anything to do, or whether it has been done. Each is there once: the table has no two of one name, and a change of one that is
+/// read twice would be sent twice.
 fn rows(seen: &Seen) -> Result<RowSet, String> {
     let set = stored(seen)?;
+    let mut names = BTreeSet::new();
     for row in set.rows() {
         for column in ["migration_uuid", "migration_status"] {
             if row.value(column).flatten().is_none_or(<[u8]>::is_empty) {
                 return Err(format!("a migration without {column}: what is to be done about it is not known"));
             }
         }
+        let name = row.text("migration_uuid");
+        if names.contains(&name) {
+            return Err(format!("migration {name} is in the rows twice"));
+        }
+        names.insert(name);
     }
     Ok(set)
 }
@@ -296,7 +303,7 @@ impl TabletWrite for Migration {
         }
         migrations.sort();
         migrations.dedup();
-        let shards = changes.iter().map(|change| change.target).collect::<std::collections::BTreeSet<_>>().len();
+        let shards = changes.iter().map(|change| change.target).collect::<BTreeSet<_>>().len();
         let summary =
             format!("This {} {} on {}:", self.action.verb(), plural(migrations.len(), "migration"), plural(shards, "shard"));
         let warnings = if is_known || self.is_all() {

@@ -30,11 +30,14 @@ pub(crate) struct Stream {
 ///
 /// # Errors
 /// A row without an id that can be read: nobody could say which stream would be changed. Or one without a column that every release
-/// has.
+/// has. Or two with one id, which is the table's key: one change would become two.
 pub(crate) fn streams(pages: &[RowSet]) -> Result<Vec<Stream>, String> {
     let mut streams = pages.iter().flat_map(RowSet::rows).map(|row| Stream::read(&row)).collect::<Result<Vec<_>, _>>()?;
     streams.sort_by_key(|stream| stream.id);
-    Ok(streams)
+    match streams.windows(2).find(|pair| matches!(pair, [one, next] if one.id == next.id)) {
+        Some([twice, ..]) => Err(format!("stream {} is in the rows twice", twice.id)),
+        _ => Ok(streams),
+    }
 }
 
 impl Stream {

@@ -1145,6 +1145,26 @@ fn a_migration_without_a_state_is_left_alone() {
 }
 
 #[test]
+fn a_row_that_a_tablet_shows_twice_is_not_changed_twice() {
+    let twice = migrations(&[(UUID, "complete"), (UUID, "complete")]);
+    for path in [rpc::CLEANUP_SCHEMA_MIGRATION, rpc::RETRY_SCHEMA_MIGRATION, rpc::CANCEL_SCHEMA_MIGRATION] {
+        for uuid in [UUID, "all"].iter().take(if path == rpc::RETRY_SCHEMA_MIGRATION { 1 } else { 2 }) {
+            let (reply, asks) = migrating(twice.clone()).run(&migration(path, uuid));
+            let want = format!("ks/80-: migration {UUID} is in the rows twice\nnothing was changed");
+            assert!(error(&reply).ends_with(&want), "{}", error(&reply));
+            assert!(writes(&asks).is_empty());
+        }
+    }
+    let mut cluster = deletable();
+    cluster.answer(100, "streams", streams(&[stream(7, "wf"), stream(8, "wf"), stream(7, "wf")]));
+    for call in [deletion(|_| {}, true), update(state(STOPPED), CallOptions::default())] {
+        let (reply, asks) = cluster.run(&call);
+        assert!(error(&reply).contains("stream 7 is in the rows twice"), "{}", error(&reply));
+        assert!(writes(&asks).is_empty());
+    }
+}
+
+#[test]
 fn only_mysqls_own_number_says_that_no_migration_ever_ran() {
     let none = refused("Table '_vt.schema_migrations' doesn't exist (errno 1146) (sqlstate 42S02) during query: select 1");
     let (reply, asks) = migrating(none).run(&migration(rpc::CANCEL_SCHEMA_MIGRATION, UUID));

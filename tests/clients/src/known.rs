@@ -14,6 +14,16 @@ pub struct Known {
     pub row: &'static str,
     /// Takes it out of both sides, ours first; leaves them alone where it is not.
     pub set_aside: fn(&mut Output, &mut Output),
+    /// Whether it is chance if vtctld prints it: it need not occur.
+    pub is_chance: bool,
+}
+
+const fn known(section: &'static str, row: &'static str, set_aside: fn(&mut Output, &mut Output)) -> Known {
+    Known { section, row, set_aside, is_chance: false }
+}
+
+const fn chance(section: &'static str, row: &'static str, set_aside: fn(&mut Output, &mut Output)) -> Known {
+    Known { section, row, set_aside, is_chance: true }
 }
 
 /// What stands for an error's text that was not recorded.
@@ -21,19 +31,19 @@ pub const NOT_RECORDED: &str = "(not recorded)";
 
 /// All of them. The first that make both sides the same are counted.
 pub const KNOWN: &[Known] = &[
-    Known { section: "GetSchemaMigrations", row: "`cancelled_at`", set_aside: cancelled_at },
-    Known { section: "WorkflowStatus", row: "`VStream Lag` in `info`", set_aside: stream_lag },
-    Known { section: "Topology reads", row: "`GetTablets` by alias, primaries of several shards", set_aside: tablets_by_alias },
-    Known { section: "GetWorkflows", row: "tablets older than v20", set_aside: older_tablets },
-    Known { section: "GetSchemaMigrations", row: "columns", set_aside: columns_of_mixed_releases },
-    Known { section: "Legacy commands", row: "`OnlineDDL show`, tablets whose columns differ", set_aside: legacy_columns },
-    Known { section: "Legacy commands", row: "a shard without primary, a tablet that does not answer", set_aside: warnings },
-    Known { section: "VDiffShow", row: "who is asked", set_aside: no_source },
-    Known { section: "WorkflowUpdate", row: "`start`, `stop` (`in_order:`)", set_aside: in_order },
-    Known { section: "WorkflowUpdate", row: "refused before anything is changed", set_aside: unknown_migration },
-    Known { section: "GetWorkflows", row: "a shard without primary (no alias, or an empty one)", set_aside: no_primary },
-    Known { section: "", row: "a snapshot has no statistics of its tables", set_aside: table_statistics },
-    Known { section: "", row: "a refused connection is told in the words of Go's HTTP library", set_aside: refused_pages },
+    known("GetSchemaMigrations", "`cancelled_at`", cancelled_at),
+    known("WorkflowStatus", "`VStream Lag` in `info`", stream_lag),
+    known("Topology reads", "`GetTablets` by alias, primaries of several shards", tablets_by_alias),
+    known("GetWorkflows", "tablets older than v20", older_tablets),
+    chance("GetSchemaMigrations", "columns", columns_of_mixed_releases),
+    chance("Legacy commands", "`OnlineDDL show`, tablets whose columns differ", legacy_columns),
+    known("Legacy commands", "a shard without primary, a tablet that does not answer", warnings),
+    known("VDiffShow", "who is asked", no_source),
+    known("WorkflowUpdate", "`start`, `stop` (`in_order:`)", in_order),
+    known("WorkflowUpdate", "refused before anything is changed", unknown_migration),
+    known("GetWorkflows", "a shard without primary (no alias, or an empty one)", no_primary),
+    known("", "a snapshot has no statistics of its tables", table_statistics),
+    known("", "a refused connection is told in the words of Go's HTTP library", refused_pages),
 ];
 
 /// vtctld never says when a migration was cancelled.

@@ -11,7 +11,7 @@ use std::{
 
 use tokio::time::Instant;
 use vtflow::observe::Observer;
-use vtflow_planner::{Answer, Ask, Effect, FailureKind, What};
+use vtflow_planner::{Answer, Ask, Effect, FailureKind, What, rpc};
 
 use crate::{
     etcd::{Etcd, Watcher, messages::PutRequest, store::Lock},
@@ -74,9 +74,10 @@ impl Checks {
         write.arrived += 1;
         let Write { sent, arrived, asked } = *write;
         let text = String::from_utf8_lossy(request);
-        let sum = |words: &BTreeMap<String, u64>| -> u64 {
-            words.iter().filter(|(word, _)| text.contains(word.as_str())).map(|(_, count)| count).sum()
-        };
+        // One who wants all migrations names none of them.
+        let is_in = |word: &str| text.contains(word) || word == "all" && text.contains("alter vitess_migration ");
+        let sum =
+            |words: &BTreeMap<String, u64>| -> u64 { words.iter().filter(|(word, _)| is_in(word)).map(|(_, count)| count).sum() };
         let wanted = Some(sum(&state.marks)).filter(|sum| *sum > 0).unwrap_or_else(|| sum(&state.names));
         let known = wanted > 0;
         drop(state);
@@ -172,7 +173,10 @@ impl Observer for Checks {
         let What::TabletCall { tablet, path, request, effect: Effect::Write, about, .. } = &ask.what else { return };
         self.state().writes.entry((format!("{} {path}", tablet.alias), request.clone())).or_default().sent += 1;
         self.journal.event("vtflow", format_args!("{} {path} leaves, which writes", tablet.alias));
-        self.must_be_locked(&about.keyspace, &format!("{} {path}", tablet.alias));
+        // A VDiff reads and compares: nothing of the workflow is changed. Neither does vtctld lock anything for one.
+        if path != rpc::VDIFF {
+            self.must_be_locked(&about.keyspace, &format!("{} {path}", tablet.alias));
+        }
     }
 
     fn answered(&self, ask: &Ask, _: &Answer, _: Duration) {

@@ -30,15 +30,11 @@ pub(crate) struct Request {
     pub(crate) is_whole: bool,
 }
 
-/// Changes that are not made up: they take no lock, and no row says who made them, so that the checks would not know them.
-const LEFT_OUT: [&str; 4] = [rpc::VDIFF_CREATE, rpc::VDIFF_DELETE, rpc::VDIFF_RESUME, rpc::VDIFF_STOP];
-
 /// Makes one up. `number` is its own.
 pub(crate) fn make(world: &World, random: &mut Random, number: u64, writes_percent: u64) -> Request {
     use vtflow_planner::Effect;
     let effect = if random.percent(writes_percent) { Effect::Write } else { Effect::Read };
-    let of_effect: Vec<&'static Served> =
-        SERVED.iter().filter(|served| served.effect == effect && !LEFT_OUT.contains(&served.path)).collect();
+    let of_effect: Vec<&'static Served> = SERVED.iter().filter(|served| served.effect == effect).collect();
     // Half of them are what people look at all day, or the change that is known by a mark.
     let usual = match effect {
         Effect::Read => random.pick(&[rpc::GET_WORKFLOWS, rpc::GET_WORKFLOWS, rpc::GET_SCHEMA_MIGRATIONS]),
@@ -131,6 +127,34 @@ pub(crate) fn make(world: &World, random: &mut Random, number: u64, writes_perce
             };
             data::UpdateThrottlerConfigRequest { keyspace, throttled_app: Some(rule), ..Default::default() }.encode_to_vec()
         }
+        rpc::VDIFF_CREATE => {
+            let uuid = vdiff(number);
+            request.name.clone_from(&uuid);
+            let auto_start = Some(random.percent(80));
+            data::VDiffCreateRequest { workflow, target_keyspace: keyspace, uuid, auto_start, ..Default::default() }
+                .encode_to_vec()
+        }
+        rpc::VDIFF_STOP | rpc::VDIFF_RESUME | rpc::VDIFF_DELETE => {
+            // Of one that may have been made not long ago.
+            let uuid = vdiff(number.saturating_sub(random.between(1, 8)));
+            request.name.clone_from(&uuid);
+            let target_keyspace = keyspace;
+            match served.path {
+                rpc::VDIFF_STOP => {
+                    data::VDiffStopRequest { workflow, target_keyspace, uuid, ..Default::default() }.encode_to_vec()
+                }
+                rpc::VDIFF_RESUME => {
+                    data::VDiffResumeRequest { workflow, target_keyspace, uuid, ..Default::default() }.encode_to_vec()
+                }
+                _ => {
+                    let arg = if random.percent(20) { "all".to_owned() } else { uuid };
+                    if arg == "all" {
+                        request.name.clone_from(&workflow);
+                    }
+                    data::VDiffDeleteRequest { workflow, target_keyspace, arg }.encode_to_vec()
+                }
+            }
+        }
         path if served.effect == Effect::Write => {
             debug_assert!(path.ends_with("SchemaMigration"), "{path}");
             let uuid = if random.percent(20) { "all".to_owned() } else { uuid };
@@ -140,6 +164,11 @@ pub(crate) fn make(world: &World, random: &mut Random, number: u64, writes_perce
         path => topology(path, keyspace, shard, alias, cell, cells),
     };
     request
+}
+
+/// The name of the `VDiff` that a request with this number makes.
+fn vdiff(number: u64) -> String {
+    format!("00000000-0000-4000-8000-{number:012}")
 }
 
 /// A request for records alone.
