@@ -155,8 +155,8 @@ mod tests {
         Goal::of_switch(&call).map_err(|status| status.message)
     }
 
-    fn long(seconds: i64, nanos: i32) -> Option<Duration> {
-        Some(Duration { seconds, nanos })
+    fn long(seconds: i64, nanos: i32) -> Duration {
+        Duration { seconds, nanos }
     }
 
     #[test]
@@ -171,10 +171,10 @@ mod tests {
         type Wanted = WorkflowSwitchTrafficRequest;
         for (wanted, want) in [
             (Wanted { tablet_types: vec![TabletType::Spare.into()], ..Wanted::default() }, "invalid tablet type passed SPARE"),
-            (Wanted { timeout: long(0, 999_999_999), ..Wanted::default() }, "timeout must be at least 1 second"),
-            (Wanted { timeout: long(-5, 0), ..Wanted::default() }, "timeout must be at least 1 second"),
+            (Wanted { timeout: Some(long(0, 999_999_999)), ..Wanted::default() }, "timeout must be at least 1 second"),
+            (Wanted { timeout: Some(long(-5, 0)), ..Wanted::default() }, "timeout must be at least 1 second"),
             (
-                Wanted { timeout: long(i64::MAX, 0), ..Wanted::default() },
+                Wanted { timeout: Some(long(i64::MAX, 0)), ..Wanted::default() },
                 "unable to parse Timeout into a valid duration: duration: seconds:9223372036854775807 nanos:0 is out of range for time.Duration",
             ),
             (Wanted { direction: 2, ..Wanted::default() }, "direction 2 is neither forward (0) nor backward (1)"),

@@ -52,8 +52,8 @@ fn denied(live: &Live, keyspace: &str, shard: &str) -> Vec<String> {
     record.tablet_controls.into_iter().flat_map(|control| control.denied_tables).collect()
 }
 
-fn range(start: &[u8], end: &[u8]) -> Option<KeyRange> {
-    Some(KeyRange { start: start.to_vec(), end: end.to_vec() })
+fn range(start: &[u8], end: &[u8]) -> KeyRange {
+    KeyRange { start: start.to_vec(), end: end.to_vec() }
 }
 
 fn sharded() -> Keyspace {
@@ -70,10 +70,10 @@ fn sharded() -> Keyspace {
 fn partial() -> Live {
     let mut live = Live::default();
     live.cell("zone1");
-    live.shard("src", "-80", "zone1", 100, "a", range(&[], &[0x80]));
-    live.shard("src", "80-", "zone1", 110, "b", range(&[0x80], &[]));
-    live.shard("tgt", "-80", "zone1", 200, "c", range(&[], &[0x80]));
-    live.shard("tgt", "80-", "zone1", 210, "d", range(&[0x80], &[]));
+    live.shard("src", "-80", "zone1", 100, "a", Some(range(&[], &[0x80])));
+    live.shard("src", "80-", "zone1", 110, "b", Some(range(&[0x80], &[])));
+    live.shard("tgt", "-80", "zone1", 200, "c", Some(range(&[], &[0x80])));
+    live.shard("tgt", "80-", "zone1", 210, "d", Some(range(&[0x80], &[])));
     for keyspace in ["src", "tgt"] {
         live.put("global", &format!("keyspaces/{keyspace}/VSchema"), sharded().encode_to_vec());
     }

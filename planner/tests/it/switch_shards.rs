@@ -48,8 +48,8 @@ fn reference(name: &str, start: &[u8], end: &[u8]) -> ShardReference {
 /// `-80` is split into `-40` and `40-80`; `80-` stays as it is.
 fn cluster() -> Live {
     let mut live = Live::default();
-    let shards: [(&str, &[u8], &[u8], u32, bool); 4] = [
-        ("-80", &[], &[0x80], 200, true),
+    let shards = [
+        ("-80", &[][..], &[0x80][..], 200, true),
         ("80-", &[0x80], &[], 300, true),
         ("-40", &[], &[0x40], 400, false),
         ("40-80", &[0x40], &[0x80], 500, false),
