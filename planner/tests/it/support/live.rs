@@ -204,7 +204,7 @@ impl Live {
 
     /// Performs one ask; `None`: whoever asks dies before it.
     pub(crate) fn perform(&mut self, ask: &Ask) -> Option<Answer> {
-        let is_write = matches!(ask.what, What::TopoPut { .. } | What::TabletCall { effect: Effect::Write, .. });
+        let is_write = matches!(ask.what, What::TopoPut { .. } | What::TopoDelete { .. } | What::TabletCall { effect: Effect::Write, .. });
         if !is_write {
             return Some(self.answer(ask));
         }
@@ -256,6 +256,20 @@ impl Live {
                 self.log.push(format!("put {cell} {path}"));
                 self.put(cell, path, value.clone());
                 Answer::Stored { version: self.revision }
+            }
+            What::TopoDelete { cell, path, version } => {
+                let key = (cell.clone(), path.clone());
+                match self.topo.get(&key) {
+                    None => Answer::Missing { node: format!("/vitess/{cell}/{path}") },
+                    Some((_, now)) if now != version => {
+                        Answer::Failed { kind: FailureKind::Status(9), message: format!("bad node version: {path}") }
+                    }
+                    Some(_) => {
+                        self.log.push(format!("delete {cell} {path}"));
+                        self.topo.remove(&key);
+                        Answer::Deleted
+                    }
+                }
             }
             What::TabletCall { tablet, path, request, about, .. } => {
                 self.call(&tablet.alias, path.rsplit('/').next().unwrap_or(path), request, &about.statement)

@@ -154,6 +154,7 @@ impl Cluster {
                 None => Answer::Locked,
             },
             What::TopoUnlock { .. } => Answer::Unlocked,
+            What::TopoDelete { .. } => Answer::Deleted,
             What::TopoPut { version, .. } => Answer::Stored { version: version + 1 },
             What::TabletCall { tablet, about, .. } => {
                 let pages = &self.tablets[&(tablet.alias.clone(), about.subject.to_string())];
@@ -249,6 +250,7 @@ pub(crate) fn ask_name(ask: &Ask) -> String {
     match &ask.what {
         What::TopoGet { path, .. } | What::TopoRange { prefix: path, .. } | What::TopoList { prefix: path, .. } => path.clone(),
         What::TopoPut { cell, path, .. } => format!("put {cell} {path}"),
+        What::TopoDelete { cell, path, .. } => format!("delete {cell} {path}"),
         What::TopoLock { path, .. } => format!("lock {path}"),
         What::TopoUnlock { .. } => "unlock".into(),
         What::TabletCall { tablet, about, .. } => format!("{} {}", tablet.alias, about.subject),
