@@ -204,7 +204,8 @@ impl Live {
 
     /// Performs one ask; `None`: whoever asks dies before it.
     pub(crate) fn perform(&mut self, ask: &Ask) -> Option<Answer> {
-        let is_write = matches!(ask.what, What::TopoPut { .. } | What::TopoDelete { .. } | What::TabletCall { effect: Effect::Write, .. });
+        let is_write =
+            matches!(ask.what, What::TopoPut { .. } | What::TopoDelete { .. } | What::TabletCall { effect: Effect::Write, .. });
         if !is_write {
             return Some(self.answer(ask));
         }
