@@ -24,7 +24,6 @@ use crate::{
     traffic::{
         journal::migration_id,
         kind::{Described, Kind},
-        names::reverse_of,
     },
 };
 
@@ -298,11 +297,6 @@ impl Story {
             cells: first.cells.join(","),
             tablet_types: types.join(","),
         })
-    }
-
-    /// Whether these streams are the other direction of those.
-    pub(crate) fn reverses(&self, forward: &str, keyspace: &str, workflow: &str) -> bool {
-        reverse_of(forward) == workflow && self.source_keyspace == keyspace
     }
 }
 

@@ -34,7 +34,7 @@ const LEFT_UUID: &str = "6e3175aa-eb92-11f1-84af-02fc00000001";
 const RIGHT_UUID: &str = "72fd47cd-eb92-11f1-b48a-02fc00000001";
 
 /// `corder` and `customer` move from commerce/0 to customer/-80,80-: the cluster of the recordings.
-fn cluster() -> Live {
+pub(crate) fn cluster() -> Live {
     let mut live = Live::default();
     live.cell("zone1");
     live.cell("zone2");
@@ -181,7 +181,7 @@ fn seen(live: &Live) -> Seen {
     (rules(live), denied(live), [COMMERCE, LEFT, RIGHT].map(streams).into(), journals)
 }
 
-fn switched() -> Live {
+pub(crate) fn switched() -> Live {
     let mut live = cluster();
     done(&mut live, &request(&ALL));
     live.log.clear();
@@ -614,7 +614,7 @@ fn what_speaks_against_it_is_refused_before_anything_is_touched() {
         ),
         (
             |live, set| {
-                ["transaction_timestamp", "time_updated", "time_heartbeat"].map(|it| set(live, LEFT, it, "999900"));
+                ["transaction_timestamp", "time_updated", "time_heartbeat"].iter().for_each(|it| set(live, LEFT, it, "999900"));
             },
             request(&ALL),
             "cannot switch traffic for workflow c2c at this time: replication lag 100s is higher than allowed lag 30s",

@@ -5,7 +5,8 @@
 use crate::support::{Cluster, NOW, rows};
 use prost::Message;
 use vtflow_planner::{
-    Answer, Ask, AskId, Call, CallOptions, FailureKind, Flow, FlowHandle, Plan, Reply, What,
+    Answer, Ask, AskId, Call, CallOptions, FailureKind, Flow, FlowHandle, Reply, What,
+    explain::Plan,
     proto::vtctldata::GetWorkflowsRequest,
     trace::{FORMAT, Planner, Replayed, Trace, Traced, replay},
 };

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::{
     cutover::{
         act::{self, Act, Call, Deletion, Lane, RecordEdit, Sign, statement},
-        edit::Edit,
+        edit::{self, Edit},
         leaving::{Leaving, Versioned},
         scene::{Member, Scene, Stored},
     },
@@ -111,11 +111,15 @@ pub(super) fn vschema(scene: &Scene, keyspace: &str, gone: &[String], there: &[S
     Some(vec![vec![Act::Edit(Box::new(RecordEdit { cell, path, keyspace, shard, edit, base, back: None }))]])
 }
 
-/// The tables are denied no more on a shard that denies any of them.
-pub(super) fn allow(on: &Member, tables: &[String]) -> Option<Lane> {
-    let is_denied = tables.iter().any(|table| on.denied().contains(table));
-    let edit = Edit::Deny { tables: tables.to_vec(), is_denied: false, allow_reads: false };
-    is_denied.then(|| act::edit_shard(on, edit, None))
+/// The tables are denied no more on a shard, and its tablets are told: also where the record says so already, for whoever wrote it may
+/// have told nobody.
+pub(super) fn allow(on: &Member, tables: &[String]) -> Lane {
+    let control = edit::control(&on.record.value).ok().flatten().unwrap_or_default();
+    let is_denied = tables.iter().any(|table| control.denied_tables.contains(table));
+    // What is left in the control is another workflow's.
+    let edit = Edit::Deny { tables: tables.to_vec(), is_denied: false, allow_reads: control.allow_reads };
+    let lane = act::edit_shard(on, edit, None);
+    if is_denied { lane } else { lane.into_iter().skip(1).collect() }
 }
 
 /// Streams of a workflow on one shard stop where they are.

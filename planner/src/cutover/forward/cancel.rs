@@ -54,17 +54,17 @@ pub(super) fn stages(task: &Task, batch: i64, scene: &Scene, copied: &[(String, 
     }
     // Others deny tables for reasons of their own.
     if standing::moves_traffic(scene) && scene.kind != Kind::Reshard {
-        stages.add("allow the tables on the source", scene.sources.values().filter_map(|on| acts::allow(on, tables)));
-        stages.add("allow the tables on the target", targets().filter_map(|on| acts::allow(on, tables)));
+        stages.add("allow the tables on the source", scene.sources.values().map(|on| acts::allow(on, tables)));
+        stages.add("allow the tables on the target", targets().map(|on| acts::allow(on, tables)));
     }
     let has_reverse = |shard: &str| scene.reverse_streams.iter().any(|stream| stream.shard == shard);
     let reversed = scene.sources.values().filter(|on| has_reverse(&on.shard));
     stages.add("delete the reverse streams", reversed.map(|on| acts::delete(on, &scene.reverse, false)));
-    let rules = Rules::of(scene).map_err(Status::unknown)?;
-    let rules = if task.keep_rules { None } else { Some(rules) };
-    match rules {
-        Some(rules) => stages.add("delete the routing rules", [rules.delete(scene)]),
-        None => stages.add("serve the vschemas", [vec![rebuild(scene)]]),
+    if task.keep_rules {
+        stages.add("serve the vschemas", [vec![rebuild(scene)]]);
+    } else {
+        let rules = Rules::of(scene).map_err(Status::unknown)?;
+        stages.add("delete the routing rules", [rules.delete(scene)]);
     }
     stages.add("delete the streams", targets().map(|on| acts::delete(on, &scene.workflow, false)));
     Ok(stages)

@@ -44,8 +44,8 @@ pub(super) fn stages(task: &Task, renames: bool, scene: &Scene) -> Result<Stages
         }
     }
     if moves_tables {
-        stages.add("allow the tables on the source", scene.sources.values().filter_map(|on| acts::allow(on, tables)));
-        stages.add("allow the tables on the target", scene.targets.values().filter_map(|on| acts::allow(on, tables)));
+        stages.add("allow the tables on the source", scene.sources.values().map(|on| acts::allow(on, tables)));
+        stages.add("allow the tables on the target", scene.targets.values().map(|on| acts::allow(on, tables)));
     }
     // Of shards that go with everything on them, nothing has to be left behind.
     let is_best_effort = !moves_tables && !task.keep_data;
@@ -151,7 +151,7 @@ fn migrate(scene: &Scene) -> Result<Stages, Status> {
     }
     let (mut stages, tables) = (Stages::default(), &scene.tables);
     let targets = || scene.targets.values();
-    stages.failing("allow the tables", prefix.clone(), targets().filter_map(|on| acts::allow(on, tables)));
+    stages.failing("allow the tables", prefix.clone(), targets().map(|on| acts::allow(on, tables)));
     if !vschema.sharded {
         stages.failing("edit the vschema", prefix.clone(), acts::vschema(scene, &scene.target_keyspace, &[], tables));
     }

@@ -24,12 +24,16 @@ use crate::{
     operation::{Asks, Operation},
     proto::{
         binlogdata::VReplicationWorkflowType as Type,
+        topodata::TabletAlias,
         vtctldata::{
             MoveTablesCompleteResponse, WorkflowDeleteResponse, WorkflowMirrorTrafficResponse, WorkflowStatusRequest,
             workflow_delete_response::TabletInfo,
         },
     },
-    sidecar::{query::Query, result::RowSet},
+    sidecar::{
+        query::Query,
+        result::{Row, RowSet},
+    },
     topo::{
         names::{alias_text, check_object},
         targets::unexpected,
@@ -209,11 +213,11 @@ impl Forward {
             other => return Err(unexpected("a read of tables", &other)),
         };
         let rows = RowSet::new(rows.unwrap_or_default()).map_err(|error| error.to_string())?;
-        let name = |row: &crate::sidecar::result::Row<'_>, column: &str| match row.text(column) {
+        let name = |row: &Row<'_>, column: &str| match row.text(column) {
             text if text.is_empty() => row.text(&column.to_uppercase()),
             text => text,
         };
-        let one = |row: crate::sidecar::result::Row<'_>| (name(&row, "table_name"), name(&row, "table_type") == "VIEW");
+        let one = |row: Row<'_>| (name(&row, "table_name"), name(&row, "table_type") == "VIEW");
         self.copied = rows.rows().map(one).filter(|(table, _)| !table.is_empty() && !acts::is_internal(table)).collect();
         // Views first: what they show is there as long as they are.
         self.copied.sort_by(|a, b| (!a.1, &a.0).cmp(&(!b.1, &b.0)));
@@ -395,8 +399,11 @@ fn cancelled(task: &Task, scene: &Scene) -> WorkflowDeleteResponse {
     if scene.kind == Kind::Migrate {
         return WorkflowDeleteResponse::default();
     }
-    let info = |(shard, alias): (&String, _)| TabletInfo { tablet: Some(alias), deleted: scene.targets.contains_key(shard) };
-    let mut details: Vec<TabletInfo> = scene.primaries.iter().map(|(shard, alias)| info((shard, alias.clone()))).collect();
+    let info = |(shard, alias): (&String, &TabletAlias)| {
+        let deleted = scene.targets.contains_key(shard);
+        TabletInfo { tablet: Some(alias.clone()), deleted }
+    };
+    let mut details: Vec<TabletInfo> = scene.primaries.iter().map(info).collect();
     details.sort_by_key(|info| alias_text(info.tablet.as_ref()));
     let summary = format!("Successfully cancelled the {} workflow in the {} keyspace", task.workflow, task.keyspace);
     WorkflowDeleteResponse { summary, details }

@@ -81,8 +81,8 @@ fn let_reads(on: &Member, scene: &Scene, allow_reads: bool) -> Option<Lane> {
     let control = edit::control(&on.record.value).ok().flatten()?;
     let denied = on.denied();
     let tables: Vec<String> = scene.tables.iter().filter(|table| denied.contains(*table)).cloned().collect();
-    let changes = !tables.is_empty() && control.allow_reads != allow_reads;
-    changes.then(|| act::edit_shard(on, Edit::Deny { tables, is_denied: true, allow_reads }, None))
+    // Told also where the record says so already: whoever wrote it may have told nobody.
+    (!tables.is_empty()).then(|| act::edit_shard(on, Edit::Deny { tables, is_denied: true, allow_reads }, None))
 }
 
 fn refuse(types: &[TabletType], scene: &Scene) -> Result<(), Status> {

@@ -16,6 +16,7 @@ use crate::{
 
 /// What is wanted of a workflow.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::struct_excessive_bools, reason = "flags of the request, each by itself")]
 pub(crate) struct Task {
     /// The keyspace of its target.
     pub(crate) keyspace: String,
