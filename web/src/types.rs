@@ -53,9 +53,11 @@ export interface PlannedWrite {
   keyspace: string; shard: string; tablet: string; address: string; db_name: string;
   rpc: string; request: string; statement: string; rows: PlannedRow[];
 }
+/** One step of a change: `writes` is how many of the plan's it has, in their order; `reads` are its calls that change nothing. */
+export interface PlannedStep { name: string; way: "back" | "point_of_no_return" | "forward"; writes: number; reads: string[] }
 export interface WritePlan {
   planner: string; rpc: string; request: string; force: boolean; shards: string[]; summary: string; locks: string[];
-  writes: PlannedWrite[]; kept: string[]; warnings: string[]; digest: string;
+  writes: PlannedWrite[]; kept: string[]; warnings: string[]; steps?: PlannedStep[]; digest: string;
 }
 export interface Outcome {
   keyspace: string; shard: string; tablet: string; verdict: "applied" | "not_applied" | "unknown"; rows: number; message?: string;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use vtflow_planner::contract::{PlannedRow, PlannedWrite, WritePlan, shard_text};
+use vtflow_planner::contract::{PlannedRow, PlannedWrite, StepWay, WritePlan, shard_text};
 
 use crate::words::plural;
 
@@ -14,6 +14,10 @@ pub fn changes_since(plan: &WritePlan, earlier: &WritePlan) -> Vec<String> {
         lines.push(format!("the plan was made by planner {}, this is {}", earlier.planner, plan.planner));
     }
     let place = |write: &PlannedWrite| format!("{} {}", shard_text(&write.keyspace, &write.shard), write.tablet);
+    if !plan.steps.is_empty() || !earlier.steps.is_empty() {
+        changes_in_steps(plan, earlier, &mut lines);
+        return lines;
+    }
     for was in &earlier.writes {
         let place = place(was);
         // The same statement, or what has come in its place.
@@ -46,11 +50,82 @@ pub fn changes_since(plan: &WritePlan, earlier: &WritePlan) -> Vec<String> {
     lines
 }
 
+/// The same of changes that are made in steps: one tablet or record may be in several of them, with the same call.
+fn changes_in_steps(plan: &WritePlan, earlier: &WritePlan, lines: &mut Vec<String>) {
+    let step = |write: &PlannedWrite| write.rows.first().map(|row| row.name.clone()).unwrap_or_default();
+    let place = |write: &PlannedWrite| {
+        let at = if write.shard.is_empty() { &write.address } else { &write.shard };
+        format!("{}: {} {at} {}", step(write), write.tablet, write.statement)
+    };
+    let is_same = |a: &PlannedWrite, b: &PlannedWrite| {
+        (&a.keyspace, &a.shard, &a.tablet, &a.address, &a.rpc, &a.statement, step(a))
+            == (&b.keyspace, &b.shard, &b.tablet, &b.address, &b.rpc, &b.statement, step(b))
+    };
+    for was in &earlier.writes {
+        match plan.writes.iter().find(|now| is_same(now, was)) {
+            None => lines.push(format!("{}: would not be done any more", place(was).trim_end())),
+            Some(now) if now.rows != was.rows => {
+                let basis = |write: &PlannedWrite| write.rows.first().map(|row| row.basis.clone()).unwrap_or_default();
+                lines.push(format!("{}: was {}, is {}", place(was).trim_end(), basis(was), basis(now)));
+            }
+            Some(_) => {}
+        }
+    }
+    let is_new = |now: &&PlannedWrite| !earlier.writes.iter().any(|was| is_same(now, was));
+    lines.extend(plan.writes.iter().filter(is_new).map(|now| format!("{}: would be done, too", place(now).trim_end())));
+}
+
 /// The plan as people read it, every statement in full; a statement that several tablets get is printed once.
 pub fn text(plan: &WritePlan) -> String {
     let mut out = format!("{}\n", plan.summary);
+    if plan.steps.is_empty() {
+        by_target(&plan.writes, &mut out);
+    } else {
+        by_step(plan, &mut out);
+    }
+    for (title, texts) in [("Locked meanwhile", &plan.locks), ("Kept", &plan.kept), ("Note", &plan.warnings)] {
+        for text in texts {
+            let _ = writeln!(out, "{title}: {text}");
+        }
+    }
+    out
+}
+
+/// Step after step, each call and each record of it in its order; where there is no way back any more is marked.
+fn by_step(plan: &WritePlan, out: &mut String) {
+    let mut writes = plan.writes.iter();
+    let mut is_past = false;
+    for (number, step) in (1..).zip(&plan.steps) {
+        let is_forward = step.way != StepWay::Back;
+        if is_forward && !is_past && number > 1 {
+            let _ = writeln!(
+                out,
+                "  ---- up to here a failure takes back what was done; from here it goes on, or is finished by the same command"
+            );
+        }
+        is_past = is_forward;
+        let _ = writeln!(out, "  {number}. {}", step.name);
+        let own: Vec<&PlannedWrite> = writes.by_ref().take(step.writes).collect();
+        for PlannedWrite { keyspace, shard, tablet, address, rpc, statement, .. } in &own {
+            let method = rpc.rsplit('/').next().unwrap_or_default();
+            let (what, space) = if rpc.is_empty() { (address.as_str(), "") } else { (method, shard.as_str()) };
+            let place = if rpc.is_empty() { tablet.clone() } else { format!("{tablet}  {}", shard_text(keyspace, space)) };
+            let statement = if statement.is_empty() { String::new() } else { format!(" {statement}") };
+            let _ = writeln!(out, "     {place}  {what}{statement}");
+        }
+        for read in &step.reads {
+            let _ = writeln!(out, "     {read}");
+        }
+        if own.is_empty() && step.reads.is_empty() {
+            let _ = writeln!(out, "     nothing to do");
+        }
+    }
+}
+
+/// Target after target.
+fn by_target(writes: &[PlannedWrite], out: &mut String) {
     let mut last: Vec<&str> = Vec::new();
-    for writes in plan.writes.chunk_by(|a, b| (&a.tablet, &a.shard) == (&b.tablet, &b.shard)) {
+    for writes in writes.chunk_by(|a, b| (&a.tablet, &a.shard) == (&b.tablet, &b.shard)) {
         let Some(PlannedWrite { keyspace, shard, tablet, .. }) = writes.first() else { continue };
         let rows: Vec<&PlannedRow> = writes.iter().flat_map(|write| &write.rows).collect();
         let things = if shard.is_empty() { "record" } else { "row" };
@@ -68,12 +143,6 @@ pub fn text(plan: &WritePlan) -> String {
         }
         last = statements;
     }
-    for (title, texts) in [("Locked meanwhile", &plan.locks), ("Kept", &plan.kept), ("Note", &plan.warnings)] {
-        for text in texts {
-            let _ = writeln!(out, "{title}: {text}");
-        }
-    }
-    out
 }
 
 /// Whether two writes are of one shard, or of one record.

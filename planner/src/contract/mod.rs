@@ -15,7 +15,7 @@ mod write_plan;
 
 pub use error::{Code, Failure, Lost, Status};
 pub use outcome::{Outcome, Verdict, Written};
-pub use write_plan::{PlannedRow, PlannedWrite, WritePlan, shard_text};
+pub use write_plan::{PlannedRow, PlannedStep, PlannedWrite, StepWay, WritePlan, shard_text};
 
 /// One request: an RPC path, its protobuf message, and what the caller wants besides.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -31,7 +31,10 @@ pub struct WritePlan {
     pub kept: Vec<String>,
     /// What one should know before.
     pub warnings: Vec<String>,
-    /// SHA-256 over all of the above but what is only for people (summary, kept, what is told of rows), in hex.
+    /// Of a change that has to be made in steps: each, in their order, with its part of the writes. Empty: all writes are one step.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<PlannedStep>,
+    /// SHA-256 over all of the above but what is only for people (summary, kept, steps, what is told of rows), in hex.
     pub digest: String,
 }
 
@@ -57,6 +60,32 @@ pub struct PlannedWrite {
     pub statement: String,
     /// The rows that it touches.
     pub rows: Vec<PlannedRow>,
+}
+
+/// One step: begun when the one before has ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedStep {
+    /// What it does: `stop writes on the source`.
+    pub name: String,
+    /// What becomes of it when a later one fails.
+    pub way: StepWay,
+    /// How many of the plan's writes it has; they follow those of the step before.
+    pub writes: usize,
+    /// Its calls that change nothing: what is waited for, and what is asked.
+    #[serde(default)]
+    pub reads: Vec<String>,
+}
+
+/// What becomes of a step when a later one fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepWay {
+    /// It is taken back.
+    Back,
+    /// As long as nothing of it is there, everything before is taken back.
+    PointOfNoReturn,
+    /// It stays, and so does everything before.
+    Forward,
 }
 
 /// One row that a write touches.

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use prost::Message;
+
 use crate::{
     contract::{FailureKind, PlannedRow, PlannedWrite, TabletAddress, What},
     cutover::{
@@ -439,6 +441,24 @@ impl Act {
                 })
             }
         }
+    }
+
+    /// What a plan says of a call that changes nothing; `None`: it is not one.
+    pub(crate) fn read(&self) -> Option<String> {
+        let Self::Call(call) = self else { return None };
+        if call.query.effect == crate::Effect::Write {
+            return None;
+        }
+        let Call { keyspace, shard, tablet, query, .. } = &**call;
+        let method = query.path().rsplit('/').next().unwrap_or_default();
+        let what = match VReplicationWaitForPosRequest::decode(query.request().as_slice()) {
+            Ok(VReplicationWaitForPosRequest { id, position }) if query.path() == rpc::VREPLICATION_WAIT_FOR_POS => {
+                format!(" of stream {id} for {position}, {} seconds at most", call.wait)
+            }
+            _ if query.statement.is_empty() => String::new(),
+            _ => format!(" {}", query.statement),
+        };
+        Some(format!("{}  {keyspace}/{shard}  {method}{what}", tablet.alias))
     }
 
     /// Writes into the run of a plan what the act would write: later steps are made from it.

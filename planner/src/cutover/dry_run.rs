@@ -24,6 +24,15 @@ pub(crate) fn lines(goal: &Goal, resolved: &Resolved, scene: &Scene, positions: 
     if resolved.writes && !scene.is_frozen() {
         writes(goal, scene, positions, &mut lines);
     }
+    if resolved.reopens {
+        let (source, target) = (&scene.source_keyspace, &scene.target_keyspace);
+        locked(source, target, &mut lines, |lines| {
+            let tables = scene.tables.join(",");
+            lines.push(format!("Enable writes on keyspace {source} for tables [{tables}]"));
+            let on = list(&scene.targets, |on| format!("tablet:{}", on.alias.uid));
+            lines.push(format!("Start vreplication streams that were stopped for cutover on: [{on}]"));
+        });
+    }
     if lines.is_empty() {
         lines.push("No changes required".into());
     }

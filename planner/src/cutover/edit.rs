@@ -84,7 +84,9 @@ impl Edit {
             }),
             Self::Mirror(rules) => {
                 let mut record = Self::Unmirror(rules.iter().map(key).collect()).apply(record)?;
-                rules.iter().for_each(|rule| put_bytes(&mut record, RULES, &rule.encode_to_vec()));
+                for rule in rules {
+                    put_bytes(&mut record, RULES, &rule.encode_to_vec());
+                }
                 Ok(record)
             }
         }
@@ -250,11 +252,13 @@ fn with_control(record: &[u8], change: impl FnOnce(Option<TabletControl>) -> Opt
             out.extend_from_slice(field.1);
         } else if !is_there {
             is_there = true;
-            after.iter().for_each(|control| put_bytes(&mut out, TABLET_CONTROLS, &control.encode_to_vec()));
+            if let Some(control) = &after {
+                put_bytes(&mut out, TABLET_CONTROLS, &control.encode_to_vec());
+            }
         }
     }
-    if !is_there {
-        after.iter().for_each(|control| put_bytes(&mut out, TABLET_CONTROLS, &control.encode_to_vec()));
+    if let Some(control) = after.filter(|_| !is_there) {
+        put_bytes(&mut out, TABLET_CONTROLS, &control.encode_to_vec());
     }
     Ok(out)
 }

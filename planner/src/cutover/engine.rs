@@ -9,7 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use prost::Message;
 
 use crate::{
-    contract::{Answer, AskId, Call, Code, Failure, Mode, Reply, Status, Timestamp, WritePlan, Written},
+    contract::{
+        Answer, AskId, Call, Code, Failure, Mode, PlannedStep, Reply, Status, StepWay as Way, Timestamp, WritePlan, Written,
+    },
     cutover::{
         act::{Lane, Run},
         dry_run,
@@ -17,9 +19,9 @@ use crate::{
         perform::{Failed, Performing},
         refusals::{Resolved, resolve},
         report::{Ended, outcomes, texts},
-        request::Goal,
-        scene::Scene,
-        steps::{Basis, Planned, Way, left},
+        request::{Direction, Goal},
+        scene::{Member, Scene},
+        steps::{Basis, Planned, left},
     },
     operation::{Asks, Operation},
     proto::{
@@ -226,34 +228,33 @@ impl Switch {
     fn write_plan(&mut self, scene: &Scene, resolved: &Resolved) -> Result<(), Status> {
         let basis = Basis { goal: &self.goal, resolved, scene };
         let mut run = Run::planned(scene);
-        let (mut writes, mut kept) = (Vec::new(), Vec::new());
+        let (mut writes, mut steps) = (Vec::new(), Vec::new());
         for (place, planned) in self.steps.iter().enumerate() {
-            let before = writes.len();
+            let (before, mut reads) = (writes.len(), Vec::new());
             for act in basis.lanes(planned, &run).map_err(Status::unknown)?.into_iter().flatten().flatten() {
                 writes.extend(act.planned(scene, &run, planned.step.name()));
+                reads.extend(act.read());
                 act.foresee(&mut run);
             }
-            self.step_of.resize(self.step_of.len() + writes.len() - before, place);
-            kept.extend((writes.len() == before).then(|| format!("{}: changes nothing", planned.step.name())));
+            self.step_of.resize(writes.len(), place);
+            let (name, way) = (planned.step.name().to_owned(), planned.way);
+            steps.push(PlannedStep { name, way, writes: writes.len() - before, reads });
         }
         let source = if scene.is_reversal { &scene.target_keyspace } else { &scene.source_keyspace };
         let (kind, is_reversal) = (scene.kind, scene.is_reversal);
         let found = Found { kind, source_keyspace: source.clone(), is_reversal, workflow_type: scene.workflow_type };
-        let names: Vec<&str> = self.steps.iter().map(|planned| planned.step.name()).collect();
         let plan = WritePlan {
             planner: format!("{} {}", crate::VERSION, crate::DIGEST),
             rpc: self.call.path.clone(),
             request: self.call.request.clone(),
             force: self.call.options.force,
             shards: self.call.options.shards.clone(),
-            summary: match names.as_slice() {
-                [] => "Nothing is to be done".into(),
-                names => format!("{} steps: {}", names.len(), names.join(", ")),
-            },
+            summary: self.summary(scene, resolved),
             locks: wanted_locks(&self.goal, &found).into_iter().map(|lock| lock.path).collect(),
             writes,
-            kept,
+            kept: Vec::new(),
             warnings: Vec::new(),
+            steps,
             digest: String::new(),
         }
         .sealed();
@@ -264,6 +265,33 @@ impl Switch {
             return Err(Status { code: Code::FailedPrecondition, message: text });
         }
         Ok(())
+    }
+
+    /// One line of what is going to be done.
+    fn summary(&self, scene: &Scene, resolved: &Resolved) -> String {
+        let Goal { keyspace, workflow, .. } = &self.goal;
+        if self.steps.is_empty() {
+            return format!("The traffic of {keyspace}.{workflow} is where it is to be");
+        }
+        if resolved.reopens {
+            let source = &scene.source_keyspace;
+            return format!("This takes back a switch of {keyspace}.{workflow} that has stopped: {source} takes writes again");
+        }
+        let reads: Vec<String> = resolved.reads.iter().map(|of| of.as_str_name().to_lowercase()).collect();
+        let mut parts = Vec::new();
+        parts.extend((!reads.is_empty()).then(|| format!("{} reads", reads.join(", "))));
+        parts.extend(resolved.writes.then(|| "writes".to_owned()));
+        let back = if self.goal.direction == Direction::Backward { " back" } else { "" };
+        let to = if resolved.are_reads_back { &resolved.reads_to } else { &scene.target_keyspace };
+        let to = if scene.kind == Kind::Reshard {
+            let to = if resolved.are_reads_back { &scene.sources } else { &scene.targets };
+            to.values().map(Member::place).collect::<Vec<_>>().join(", ")
+        } else {
+            to.clone()
+        };
+        let count = self.steps.len();
+        let steps = if count == 1 { "step" } else { "steps" };
+        format!("This moves {} of {keyspace}.{workflow}{back} to {to}, in {count} {steps}", parts.join(" and "))
     }
 
     /// The lines of a dry run.
@@ -478,7 +506,7 @@ impl Operation for Switch {
             notes.push("what had been done was taken back".into());
         }
         let written = plan.map(|plan| {
-            let undone = self.was_undone.then(|| self.undo_failures.is_empty());
+            let undone = self.was_undone.then_some(self.undo_failures.is_empty());
             let outcomes = outcomes(&plan, &self.step_of, &self.steps, &self.ended, undone);
             Box::new(Written { plan, outcomes, notes })
         });

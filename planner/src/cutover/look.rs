@@ -11,6 +11,7 @@ use crate::{
     cutover::{
         edit::RULE_PATHS,
         leaving::{Left, primaries},
+        reopen,
         request::{Direction, Goal, not_ours},
         scene::{Member, Scene, Stored, Story, Stream, member, no_streams},
     },
@@ -267,7 +268,7 @@ impl Look {
             let ended = self.inquiring.take().map(Inquiring::end);
             match self.stage {
                 Stage::Workflow => {
-                    let workflow = self.found(ended, &self.goal.workflow)?;
+                    let workflow = Self::found(ended, &self.goal.workflow)?;
                     let workflow =
                         workflow.ok_or_else(|| Status::unknown(no_streams(&self.goal.keyspace, &self.goal.workflow)))?;
                     let story = Story::read(&self.goal.keyspace, &workflow).map_err(Status::unknown)?;
@@ -305,7 +306,7 @@ impl Look {
                     self.stage = Stage::Other;
                 }
                 Stage::Other => {
-                    let other = self.found(ended, &reverse_of(&self.goal.workflow));
+                    let other = Self::found(ended, &reverse_of(&self.goal.workflow));
                     // The shards that a reshard has split may be gone, and what was on them with them.
                     let may_be_gone = self.reach == Reach::Any && self.story()?.kind == Kind::Reshard;
                     self.other = if may_be_gone { other.unwrap_or_default() } else { other? };
@@ -349,7 +350,7 @@ impl Look {
         Err(Status::unknown(format!("{text}\nnothing was changed")))
     }
 
-    fn found(&self, ended: Option<Inquired>, workflow: &str) -> Result<Option<Workflow>, Status> {
+    fn found(ended: Option<Inquired>, workflow: &str) -> Result<Option<Workflow>, Status> {
         match ended {
             Some(Inquired::Workflows(Ok(workflows))) => Ok(workflows
                 .into_iter()
@@ -420,10 +421,14 @@ impl Look {
     }
 
     /// Whether traffic goes back by the reverse workflow: it was switched, or a switch back is unfinished or done.
-    fn is_reversal(&self, other: Option<&Story>) -> bool {
+    /// `is_closed`: whether the source of the forward direction takes no writes, as far as that is known.
+    fn is_reversal(&self, forward: &Story, other: Option<&Story>, is_closed: bool) -> bool {
         let has_begun = |it: &Stream| it.is_frozen() || it.is_stopped_for_cutover();
         let is_begun = other.is_some_and(|story| story.streams.iter().any(has_begun));
-        self.goal.direction == Direction::Backward && (self.are_writes_switched() || self.goal.writes && is_begun)
+        // Streams of an earlier switch back are frozen still while the next switch forward is under way.
+        let is_forward = is_closed || forward.streams.iter().any(Stream::is_stopped_for_cutover);
+        let is_back = self.are_writes_switched() || self.goal.writes && is_begun && !is_forward;
+        self.goal.direction == Direction::Backward && is_back
     }
 
     /// What a light look shows.
@@ -434,7 +439,7 @@ impl Look {
         let story = self.story()?;
         let other = self.other_story(&story)?;
         let (kind, workflow_type) = (story.kind, story.workflow_type);
-        let is_reversal = self.is_reversal(other.as_ref());
+        let is_reversal = self.is_reversal(&story, other.as_ref(), false);
         Ok(Found { kind, is_reversal, source_keyspace: story.source_keyspace, workflow_type })
     }
 
@@ -455,10 +460,36 @@ impl Look {
         }
         let forward = self.story()?;
         let other = self.other_story(&forward)?;
-        let is_reversal = self.is_reversal(other.as_ref());
         let (forward_name, reverse_name) = (self.goal.workflow.clone(), reverse_of(&self.goal.workflow));
         let (source_keyspace, target_keyspace) = (forward.source_keyspace.clone(), self.goal.keyspace.clone());
         let options = self.workflow.as_ref().and_then(|workflow| workflow.options.clone()).unwrap_or_default();
+        let members = |keyspace: &str, shards: BTreeSet<&str>, is_source| -> Result<BTreeMap<String, Member>, Status> {
+            let of = |shard: &str| {
+                let stored = self.shards.get(&(keyspace.to_owned(), shard.to_owned()));
+                member(keyspace, shard, is_source, stored, &self.tablets).map(|member| (shard.to_owned(), member))
+            };
+            shards.into_iter().map(of).collect::<Result<_, _>>().map_err(Status::unknown)
+        };
+        let leaving = if self.reach == Reach::Any && forward.kind == Kind::Reshard {
+            let shards = forward.streams.iter().map(|it| it.source.shard.as_str());
+            self.left.of(&source_keyspace, shards, &self.shards, &self.srv_keyspaces, &self.tablets)
+        } else {
+            BTreeMap::new()
+        };
+        let is_there = |shard: &&str| match (self.reach, leaving.get(*shard)) {
+            (Reach::Traffic, _) | (Reach::Any, None) => true,
+            (Reach::Any, Some(leaving)) => leaving.has_primary,
+            (Reach::Target, _) => false,
+        };
+        let read_shards = |story: &Story| -> BTreeSet<String> {
+            story.streams.iter().map(|it| it.source.shard.as_str()).filter(is_there).map(str::to_owned).collect()
+        };
+        let members = |keyspace: &str, shards: BTreeSet<String>, is_source| {
+            members(keyspace, shards.iter().map(String::as_str).collect(), is_source)
+        };
+        let read_from = members(&source_keyspace, read_shards(&forward), true)?;
+        let is_closed = reopen::is_closed(forward.kind, &forward.tables, &read_from, &self.srv_keyspaces);
+        let is_reversal = self.is_reversal(&forward, other.as_ref(), is_closed);
         let workflow = if is_reversal { &self.other } else { &self.workflow };
         let lag = workflow.as_ref().map_or(0, |workflow| workflow.max_v_replication_transaction_lag);
         let own_options = workflow.as_ref().and_then(|workflow| workflow.options.clone()).unwrap_or(options);
@@ -468,28 +499,8 @@ impl Look {
         } else {
             (forward, other, forward_name, reverse_name, source_keyspace, target_keyspace)
         };
-        let leaving = if self.reach == Reach::Any && story.kind == Kind::Reshard {
-            let shards = story.streams.iter().map(|it| it.source.shard.as_str());
-            self.left.of(&source_keyspace, shards, &self.shards, &self.srv_keyspaces, &self.tablets)
-        } else {
-            BTreeMap::new()
-        };
-        let members = |keyspace: &str, shards: BTreeSet<&str>, is_source| -> Result<BTreeMap<String, Member>, Status> {
-            let of = |shard: &str| {
-                let stored = self.shards.get(&(keyspace.to_owned(), shard.to_owned()));
-                member(keyspace, shard, is_source, stored, &self.tablets).map(|member| (shard.to_owned(), member))
-            };
-            shards.into_iter().map(of).collect::<Result<_, _>>().map_err(Status::unknown)
-        };
-        let is_there = |shard: &&str| match (self.reach, leaving.get(*shard)) {
-            (Reach::Traffic, _) => true,
-            (Reach::Any, Some(leaving)) => leaving.has_primary,
-            (Reach::Any, None) => story.kind != Kind::Reshard,
-            (Reach::Target, _) => false,
-        };
-        let shards = story.streams.iter().map(|it| it.source.shard.as_str()).filter(is_there).collect();
-        let sources = members(&source_keyspace, shards, true)?;
-        let targets = members(&target_keyspace, story.streams.iter().map(|it| it.shard.as_str()).collect(), false)?;
+        let sources = members(&source_keyspace, read_shards(&story), true)?;
+        let targets = members(&target_keyspace, story.streams.iter().map(|it| it.shard.clone()).collect(), false)?;
         let mut all_shards: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for (keyspace, shard) in self.shards.keys() {
             all_shards.entry(keyspace.clone()).or_default().insert(shard.clone());

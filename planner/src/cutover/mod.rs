@@ -14,6 +14,7 @@ mod leaving;
 mod look;
 mod perform;
 mod refusals;
+mod reopen;
 mod report;
 mod request;
 mod reverse;

@@ -384,7 +384,7 @@ impl Performing {
             (Some(Undo::Inserted), None, Some((look, Sign::NewSource(source, known)))) => {
                 let of = look.statement.split_once(" where ").map_or("", |(_, of)| of);
                 let source = crate::sidecar::literal::quote(source);
-                let known = known.iter().map(|id| format!(" and id != {id}")).collect::<String>();
+                let known = known.iter().map(|id| format!(" and id != {id}")).collect::<Vec<_>>().concat();
                 delete(format!("{of} and source = {source}{known}"))
             }
             _ => return,

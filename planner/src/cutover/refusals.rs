@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     contract::{Code, Status},
     cutover::{
+        reopen,
         request::{Direction, Goal},
         reverse,
         scene::{Member, Scene, suffix},
@@ -28,6 +29,8 @@ pub(crate) struct Resolved {
     pub(crate) reads_to: String,
     /// Cells that serve the new rules for reads at once; all of them where writes move as well.
     pub(crate) cells: Vec<String>,
+    /// Whether a switch that stopped before its journal is taken back.
+    pub(crate) reopens: bool,
     /// Whether writes move to the target of the scene.
     pub(crate) writes: bool,
     /// Texts of `source` for the streams of the other direction, in the order of the scene's streams.
@@ -49,15 +52,17 @@ pub(crate) fn resolve(goal: &Goal, scene: &Scene) -> Result<Resolved, Status> {
     let only_reads_back = goal.direction == Direction::Backward && !scene.is_reversal;
     let writes = goal.writes && !only_reads_back;
     let is_back = goal.direction == Direction::Backward;
-    if scene.kind == Kind::MultiTenant && is_back && (goal.writes || scene.are_writes_switched) {
+    let reopens = reopen::is_wanted(goal, scene);
+    if scene.kind == Kind::MultiTenant && is_back && !reopens && (goal.writes || scene.are_writes_switched) {
         return Err(Status::unknown("cannot reverse write traffic for multi-tenant migrations"));
     }
     let (reads, reads_to) = reads(goal, scene, only_reads_back)?;
-    if only_reads_back && goal.writes && reads.is_empty() && scene.reverse_streams.is_empty() {
-        let text = super::scene::no_streams(&scene.source_keyspace, &scene.reverse);
-        return Err(Status::unknown(text));
+    if only_reads_back && goal.writes && !reopens {
+        refuse_forward(scene, &reads)?;
     }
-    can_switch(scene, goal, writes)?;
+    if !reopens {
+        can_switch(scene, goal, writes)?;
+    }
     if writes {
         refuse_old_journal(scene)?;
         if !scene.others.is_empty() && !scene.is_frozen() {
@@ -73,8 +78,15 @@ pub(crate) fn resolve(goal: &Goal, scene: &Scene) -> Result<Resolved, Status> {
         validate(scene).map_err(|text| Status::unknown(format!("{before}{text}")))?;
         refuse_denied(scene)?;
     }
-    let mut resolved =
-        Resolved { reads, are_reads_back: only_reads_back, reads_to, cells: cells(goal, scene)?, writes, ..Resolved::default() };
+    let mut resolved = Resolved {
+        reads,
+        are_reads_back: only_reads_back,
+        reads_to,
+        cells: cells(goal, scene)?,
+        reopens,
+        writes,
+        ..Resolved::default()
+    };
     if writes && !scene.is_frozen() {
         let vschema = vschemas(scene)?;
         let made = scene.streams.iter().map(|stream| reverse::source(scene, &vschema, stream)).collect::<Result<_, _>>();
@@ -85,6 +97,24 @@ pub(crate) fn resolve(goal: &Goal, scene: &Scene) -> Result<Resolved, Status> {
         }
     }
     Ok(resolved)
+}
+
+/// Writes are to come back that have not gone.
+fn refuse_forward(scene: &Scene, reads: &[TabletType]) -> Result<(), Status> {
+    let workflow = format!("{}.{}", scene.target_keyspace, scene.workflow);
+    let message = if !scene.journals.is_empty() {
+        format!(
+            "a switch of {workflow} has stopped after its journal was written, and cannot be taken back: switch its traffic again to finish \
+             that, then reverse it"
+        )
+    } else if !reads.is_empty() {
+        return Ok(());
+    } else if scene.reverse_streams.is_empty() {
+        return Err(Status::unknown(super::scene::no_streams(&scene.source_keyspace, &scene.reverse)));
+    } else {
+        format!("the traffic of {workflow} has not been switched: there is nothing to bring back")
+    };
+    Err(Status { code: Code::FailedPrecondition, message })
 }
 
 /// Types whose reads move, and where to.
@@ -116,19 +146,29 @@ fn reads(goal: &Goal, scene: &Scene, only_reads_back: bool) -> Result<(Vec<Table
         if scene.kind == Kind::Reshard {
             return scene.srv_keyspaces.values().any(|stored| serves(&stored.value, *of, &scene.targets));
         }
-        // In any cell, as the cells serve it.
+        // In any cell, as the cells serve it; or as they will, when they next do: a switch that stopped may have got as far.
         scene.served.keys().any(|cell| is_served(scene, cell, *of, &scene.target_keyspace))
+            || is_ruled(scene, *of, &scene.target_keyspace)
     };
     if goal.writes {
         // Everything is to go back, and only reads have gone: these.
         types.retain(is_switched);
     }
-    for of in goal.reads.iter().filter(|of| types.contains(of) && !is_switched(of)) {
+    if let Some(of) = goal.reads.iter().find(|of| types.contains(of) && !is_switched(of)) {
         let name = of.as_str_name();
         let text = format!("requesting reversal of read traffic for {name}s but {name} reads have not been switched");
         return Err(Status::unknown(format!("invalid request: {text}")));
     }
     Ok((types, scene.source_keyspace.clone()))
+}
+
+/// Whether the rules send reads of one type of all tables to a keyspace, whatever the cells serve.
+fn is_ruled(scene: &Scene, of: TabletType, keyspace: &str) -> bool {
+    let keys = scene.table_keys().unwrap_or_default();
+    let leads = |table: &String| {
+        keys.get(&format!("{table}{}", suffix(of))).is_some_and(|to| to.contains(&format!("{keyspace}.{table}")))
+    };
+    !scene.tables.is_empty() && scene.tables.iter().all(leads)
 }
 
 /// Whether a cell sends reads of one type of all tables to a keyspace.
@@ -314,7 +354,7 @@ fn can_stream_from(goal: &Goal, scene: &Scene) -> Result<(), Status> {
     };
     let has_tablet = |member: &Member| {
         let mut cells: BTreeSet<&str> = named.iter().map(String::as_str).collect();
-        cells.extend(named.iter().flat_map(|name| scene.aliases.get(name)).flatten().map(String::as_str));
+        cells.extend(named.iter().filter_map(|name| scene.aliases.get(name)).flatten().map(String::as_str));
         cells.insert(&member.alias.cell);
         let beside = scene.aliases.values().filter(|of| of.contains(&member.alias.cell)).flatten();
         cells.extend(beside.map(String::as_str));

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    contract::{Outcome, PlannedWrite, Verdict, WritePlan},
+    contract::{Outcome, PlannedWrite, StepWay as Way, Verdict, WritePlan},
     cutover::{
         perform::Failed,
         scene::Scene,
-        steps::{Planned, Step, Way},
+        steps::{Planned, Step},
     },
 };
 

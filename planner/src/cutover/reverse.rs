@@ -3,7 +3,7 @@
 //!
 //! Facts: `go/vt/vtctl/workflow/traffic_switcher.go` (`createReverseVReplication`, `createJournals`), v24; protobuf text as Go prints it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use prost::Message;
 use serde::Serialize;
@@ -140,7 +140,7 @@ fn identifier(name: &str) -> String {
 fn key_range(member: &Member) -> String {
     let range = Shard::decode(member.record.value.as_slice()).ok().and_then(|shard| shard.key_range);
     let KeyRange { start, end } = range.unwrap_or_default();
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
     format!("{}-{}", hex(&start), hex(&end))
 }
 
@@ -154,7 +154,7 @@ fn text(field: &str, value: &str) -> String {
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
-            c if c < ' ' || c == '\u{7f}' => out.push_str(&format!("\\x{:02x}", u32::from(c))),
+            c if c < ' ' || c == '\u{7f}' => drop(write!(out, "\\x{:02x}", u32::from(c))),
             c => out.push(c),
         }
     }

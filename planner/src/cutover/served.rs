@@ -28,7 +28,9 @@ fn with_partitions(record: &[u8], change: impl FnOnce(&mut Vec<KeyspacePartition
         return Ok(record.to_vec());
     }
     let mut out = Vec::with_capacity(record.len());
-    after.iter().for_each(|partition| put_bytes(&mut out, PARTITIONS, &partition.encode_to_vec()));
+    for partition in &after {
+        put_bytes(&mut out, PARTITIONS, &partition.encode_to_vec());
+    }
     for (number, field) in wire::fields(record).map_err(|error| error.to_string())? {
         if number != PARTITIONS {
             out.extend_from_slice(field);
@@ -118,7 +120,7 @@ pub(crate) fn serve(
 
 /// What is wrong with the parts: each has to be the whole key range, each piece once. Texts of the reference.
 pub(crate) fn fault(partitions: &[KeyspacePartition], cell: &str) -> Option<String> {
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
     for partition in partitions {
         let of = partition.served_type().as_str_name();
         let mut shards: Vec<&ShardReference> = partition.shard_references.iter().collect();

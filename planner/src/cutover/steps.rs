@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
+    contract::StepWay as Way,
     cutover::{
         act::{self, Act, Lane, Run, Sign, Then, Undo, statement},
         edit::{Edit, KEYSPACE_RULES, MIRROR_RULES, SHARD_RULES, TABLE_RULES, control, keyspace_keys},
@@ -41,6 +42,10 @@ pub(crate) enum Step {
     Drain,
     /// The target has all of it, and its streams stop.
     CatchUp,
+    /// The source takes writes again, which a switch that stopped had closed.
+    Reopen,
+    /// Streams of the other direction that this switch has created go.
+    DropReverse,
     /// Where the target is.
     TargetPositions,
     /// Streams of the other direction, which stand still.
@@ -57,17 +62,6 @@ pub(crate) enum Step {
     StartReverse,
     /// The streams that have done their work cannot be started any more.
     Freeze,
-}
-
-/// What becomes of a step when a later one fails.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
-    /// It is taken back.
-    Back,
-    /// As long as no entry of it is there, everything before is taken back.
-    PointOfNoReturn,
-    /// It stays, and so does everything before.
-    Forward,
 }
 
 /// A step, and what becomes of it.
@@ -98,6 +92,16 @@ pub(crate) fn left(goal: &Goal, resolved: &Resolved, scene: &Scene) -> Result<Ve
     steps.extend(unmirrored(&resolved.reads)?);
     steps.extend((!are_reads_there(resolved, scene)?).then_some(Step::Reads));
     let mut planned: Vec<Planned> = steps.into_iter().map(|step| Planned { step, way: Way::Back }).collect();
+    if resolved.reopens {
+        planned.retain(|planned| planned.step != Step::Refresh);
+        let has_stopped = scene.streams.iter().any(Stream::is_stopped_for_cutover);
+        let steps = [
+            Some(Step::Reopen),
+            has_stopped.then_some(Step::Resume),
+            (!scene.reverse_streams.is_empty()).then_some(Step::DropReverse),
+        ];
+        planned.extend(steps.into_iter().flatten().map(|step| Planned { step, way: Way::Forward }));
+    }
     if !writes {
         return Ok(planned);
     }
@@ -226,7 +230,7 @@ fn old_reverse(scene: &Scene, is_past: bool) -> BTreeMap<&str, BTreeSet<i64>> {
     old
 }
 
-fn listed(ids: &BTreeSet<i64>) -> String {
+pub(super) fn listed(ids: &BTreeSet<i64>) -> String {
     ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
@@ -297,6 +301,8 @@ impl Basis<'_> {
                 let missing = sources().filter(|on| !scene.journals.contains_key(&on.shard));
                 missing.map(|on| vec![vec![act::position(on, Then::SourcePosition(on.shard.clone()))]]).collect()
             }
+            Step::Reopen => self.reopen(),
+            Step::DropReverse => self.drop_reverse(),
             Step::CatchUp => self.catch_up(run)?,
             Step::TargetPositions => {
                 targets().map(|on| vec![vec![act::position(on, Then::TargetPosition(on.shard.clone()))]]).collect()
@@ -447,6 +453,8 @@ impl Step {
             Self::Close => "stop writes on the source",
             Self::Drain => "wait for running statements",
             Self::CatchUp => "wait for the streams and stop them",
+            Self::Reopen => "let the source take writes again",
+            Self::DropReverse => "delete the reverse streams",
             Self::TargetPositions => "read the target's positions",
             Self::SourcePositions => "read the source's positions",
             Self::CreateReverse => "create the reverse streams",
@@ -483,6 +491,8 @@ impl Step {
             Self::Reads => "failed to switch read traffic for the tables: ".into(),
             Self::Close if way == Way::Forward => format!("failed to allow writes in the {target} keyspace: "),
             Self::Close => format!("failed to stop writes in the {source} keyspace: "),
+            Self::Reopen => format!("failed to allow writes in the {source} keyspace: "),
+            Self::DropReverse => format!("failed to delete the streams of {}: ", scene.reverse),
             // The acts say it.
             Self::Drain => String::new(),
             Self::SourcePositions => "failed to gather replication positions: ".into(),

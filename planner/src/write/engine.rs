@@ -158,6 +158,7 @@ impl Write {
             writes: prepared.changes.iter().map(|change| change.planned.clone()).collect(),
             kept: prepared.kept,
             warnings: prepared.warnings.into_iter().chain(self.locks.warnings()).collect(),
+            steps: Vec::new(),
             digest: String::new(),
         };
         let plan = plan.sealed();

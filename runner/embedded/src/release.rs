@@ -165,6 +165,7 @@ const RPCS: &[(&str, u8, u8)] = &[
     ("Ping", 10, 24),
     ("VReplicationExec", 10, 24),
     ("VReplicationWaitForPos", 10, 24),
+    ("RefreshState", 10, 24),
     ("ExecuteFetchAsDba", 10, 24),
     ("ExecuteFetchAsAllPrivs", 10, 24),
     ("ExecuteFetchAsApp", 10, 24),

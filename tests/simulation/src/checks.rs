@@ -169,7 +169,7 @@ impl Observer for Checks {
     }
 
     fn sent(&self, ask: &Ask) {
-        let What::TabletCall { tablet, path, request, effect: Effect::Write, about } = &ask.what else { return };
+        let What::TabletCall { tablet, path, request, effect: Effect::Write, about, .. } = &ask.what else { return };
         self.state().writes.entry((format!("{} {path}", tablet.alias), request.clone())).or_default().sent += 1;
         self.journal.event("vtflow", format_args!("{} {path} leaves, which writes", tablet.alias));
         self.must_be_locked(&about.keyspace, &format!("{} {path}", tablet.alias));

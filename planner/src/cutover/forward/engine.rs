@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use prost::Message;
 
 use crate::{
-    contract::{Answer, AskId, Call, Code, Failure, Mode, Reply, Status, Timestamp, WritePlan, Written},
+    contract::{Answer, AskId, Call, Code, Failure, Mode, PlannedStep, Reply, Status, StepWay, Timestamp, WritePlan, Written},
     cutover::{
         act::Run,
         dry_run::rfc822,
@@ -39,6 +39,7 @@ use crate::{
         targets::unexpected,
     },
     traffic::kind::Kind,
+    words::plural,
     write::{
         inquiry::{Inquired, Inquiring, Inquiry},
         kind::Lock,
@@ -250,14 +251,16 @@ impl Forward {
 
     fn write_plan(&mut self, scene: &Scene) -> Result<(), Status> {
         let mut run = Run::planned(scene);
-        let (mut writes, mut kept) = (Vec::new(), Vec::new());
+        let (mut writes, mut kept, mut steps) = (Vec::new(), Vec::new(), Vec::new());
         for (place, stage) in self.stages.iter().enumerate() {
             let before = writes.len();
             for act in stage.lanes.iter().flatten().flatten() {
                 writes.extend(act.planned(scene, &run, stage.name));
                 act.foresee(&mut run);
             }
-            self.part_of.resize(self.part_of.len() + writes.len() - before, place);
+            self.part_of.resize(writes.len(), place);
+            let (name, way) = (stage.name.to_owned(), StepWay::Forward);
+            steps.push(PlannedStep { name, way, writes: writes.len() - before, reads: Vec::new() });
         }
         if self.task.keep_data {
             kept.push("the tables".to_owned());
@@ -267,21 +270,18 @@ impl Forward {
         }
         let (kind, source_keyspace) = (scene.kind, scene.source_keyspace.clone());
         let found = Found { kind, source_keyspace, is_reversal: false, workflow_type: scene.workflow_type };
-        let names: Vec<&str> = self.stages.iter().map(|stage| stage.name).collect();
         let plan = WritePlan {
             planner: format!("{} {}", crate::VERSION, crate::DIGEST),
             rpc: self.call.path.clone(),
             request: self.call.request.clone(),
             force: self.call.options.force,
             shards: self.call.options.shards.clone(),
-            summary: match names.as_slice() {
-                [] => "Nothing is to be done".into(),
-                names => format!("{} steps: {}", names.len(), names.join(", ")),
-            },
+            summary: self.summary(),
             locks: wanted_locks(&self.task, &found).into_iter().map(|lock| lock.path).collect(),
             writes,
             kept,
             warnings: Vec::new(),
+            steps,
             digest: String::new(),
         }
         .sealed();
@@ -292,6 +292,18 @@ impl Forward {
             return Err(Status { code: Code::FailedPrecondition, message });
         }
         Ok(())
+    }
+
+    /// One line of what is going to be done.
+    fn summary(&self) -> String {
+        let Task { keyspace, workflow, .. } = &self.task;
+        let what = match &self.task.verb {
+            Verb::Complete { .. } => "completes",
+            Verb::Cancel { .. } => "cancels",
+            Verb::Mirror { percent, .. } if *percent <= 0.0 => "ends mirroring of",
+            Verb::Mirror { .. } => "mirrors traffic of",
+        };
+        format!("This {what} {keyspace}.{workflow}, in {}", plural(self.stages.len(), "step"))
     }
 
     fn dry_reply(&self, scene: &Scene) -> Vec<u8> {

@@ -83,6 +83,25 @@ const WORDS: &[&str] = &[
 const NAMES_OF_A_SOURCE: &[&str] =
     &["keyspace", "shard", "match", "tables", "external_cluster", "external_mysql", "source_time_zone", "target_time_zone"];
 
+/// What streams say that are stopped for a change of traffic. Source: `go/vt/vtctl/workflow/traffic_switcher.go`, `stream_migrator.go`.
+const CUTOVER: &[&str] = &["stopped for cutover", "for cutover", "synchronizing for cutover"];
+
+/// Fields of a journal, and values that are words. Source: `binlogdata.proto:Journal`.
+const OF_A_JOURNAL: &[&str] = &[
+    "id",
+    "migration_type",
+    "TABLES",
+    "SHARDS",
+    "tables",
+    "local_position",
+    "shard_gtids",
+    "keyspace",
+    "shard",
+    "gtid",
+    "participants",
+    "source_workflows",
+];
+
 /// Texts within JSON that are names.
 const NAMES_IN_JSON: &[&str] = &["shards", "lookup_vindexes", "global_keyspace", "TableName"];
 
@@ -152,8 +171,9 @@ pub(super) fn value_of(column: &str, kind: i32, value: &[u8], hidden: &mut Hidde
         _ if PLAIN_NAMES.contains(&column) => is_all(|byte| byte.is_ascii_alphanumeric() || b"_-.,:".contains(&byte)),
         _ if STATES.contains(&column) => WORDS.iter().any(|word| word.as_bytes() == value),
         "pos" | "stop_pos" => position::decode(value).is_ok(),
-        // A stream whose traffic has been switched is told by it.
-        "message" => value.eq_ignore_ascii_case(b"FROZEN"),
+        // A stream whose traffic has been switched, or is being, is told by it.
+        "message" => value.eq_ignore_ascii_case(b"FROZEN") || CUTOVER.iter().any(|text| text.as_bytes() == value),
+        "val" => std::str::from_utf8(value).is_ok_and(is_journal),
         _ => false,
     };
     if is_kept {
@@ -168,6 +188,14 @@ pub(super) fn value_of(column: &str, kind: i32, value: &[u8], hidden: &mut Hidde
         _ => None,
     };
     replaced.unwrap_or_else(|| hidden.text(value)).into_bytes()
+}
+
+/// Whether it is the text of a journal and nothing else: names and positions.
+fn is_journal(text: &str) -> bool {
+    // Outside of quotes there are only fields. No name or position has a quote in it.
+    let outside = text.split('"').step_by(2);
+    let is_word = |word: &str| word.is_empty() || word.bytes().all(|byte| byte.is_ascii_digit()) || OF_A_JOURNAL.contains(&word);
+    outside.into_iter().all(|part| part.split([':', ' ', '{', '}']).all(is_word))
 }
 
 /// The text of a `BinlogSource` with every text in it replaced but for names; `None`: it is no such text.
@@ -256,6 +284,18 @@ mod tests {
         let row = rows(row(&columns, &values), false, &mut Hidden::default()).rows.remove(0);
         assert_eq!(String::from_utf8_lossy(&row.values), r#"7wf(redacted 1)99{"a":1,"b":"(redacted 2)"}"#);
         assert_eq!(row.lengths, [1, 2, 12, -1, 2, 26]);
+    }
+
+    #[test]
+    fn a_journal_stays_and_what_is_none_goes() {
+        let journal = "id:7 migration_type:SHARDS tables:\"/.*\" local_position:\"MySQL56/a:1-5\" shard_gtids:{keyspace:\"c\" shard:\"-80\" \
+                       gtid:\"MySQL56/b:1\"} participants:{keyspace:\"c\" shard:\"0\"} source_workflows:\"w\"";
+        for text in [journal, "id:7"] {
+            assert!(is_journal(text), "{text}");
+        }
+        for text in ["my secret", "id:7 secret:\"x\"", "tables:'x'"] {
+            assert!(!is_journal(text), "{text}");
+        }
     }
 
     #[test]

@@ -5,11 +5,12 @@ use prost::Message;
 use super::{columns::rows, hidden::Hidden, sql};
 use crate::{
     contract::{Answer, Call, What},
+    formats::position,
     proto::{
         query::QueryResult,
         tabletmanagerdata::{
-            DeleteVReplicationWorkflowResponse, ExecuteFetchAsDbaResponse, ExecuteQueryResponse,
-            UpdateVReplicationWorkflowResponse, VDiffResponse, VReplicationExecResponse,
+            DeleteVReplicationWorkflowResponse, ExecuteFetchAsDbaResponse, ExecuteQueryResponse, PrimaryPositionResponse,
+            UpdateVReplicationWorkflowResponse, VDiffResponse, VReplicationExecResponse, ValidateVReplicationPermissionsResponse,
         },
         topodata::CellInfo,
         vtctldata::{ExecuteVtctlCommandRequest, UpdateThrottlerConfigRequest, WorkflowUpdateRequest},
@@ -76,6 +77,18 @@ pub(super) fn response(path: &str, bytes: &[u8], is_persons: bool, hidden: &mut 
             .map(|response| DeleteVReplicationWorkflowResponse { result: kept(response.result) }.encode_to_vec()),
         rpc::VDIFF => VDiffResponse::decode(bytes)
             .map(|response| VDiffResponse { output: kept(response.output), ..response }.encode_to_vec()),
+        rpc::PRIMARY_POSITION => PrimaryPositionResponse::decode(bytes).map(|mut response| {
+            if position::decode(response.position.as_bytes()).is_err() {
+                response.position = hidden.text(response.position.as_bytes());
+            }
+            response.encode_to_vec()
+        }),
+        rpc::VALIDATE_VREPLICATION_PERMISSIONS => ValidateVReplicationPermissionsResponse::decode(bytes).map(|mut response| {
+            for text in [&mut response.user, &mut response.error].into_iter().filter(|text| !text.is_empty()) {
+                *text = hidden.text(text.as_bytes());
+            }
+            response.encode_to_vec()
+        }),
         _ => Ok(Vec::new()),
     }
     .unwrap_or_else(|_| NO_MESSAGE.to_vec())

@@ -3,7 +3,7 @@
 //! The rewriting (`rewrite.rs`) is what calls them; nothing here parses SQL. JSON functions take each value after its
 //! kind: see [`Kind`].
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use rusqlite::{
@@ -40,6 +40,9 @@ impl Kind {
     }
 }
 
+/// The longest that a call of `sleep` takes, in seconds.
+const LONGEST_SLEEP: f64 = 1.0;
+
 /// Makes the functions known to a connection.
 ///
 /// # Errors
@@ -60,6 +63,13 @@ pub(crate) fn register(connection: &Connection, clock: Clock) -> Result<()> {
             return Ok(Some(clock.now().seconds));
         }
         Ok(text(context, 0).map(|text| clock::from_text(&text).map_or(0, |at| at.seconds)))
+    })?;
+    // Seconds. What sleeps for long is ended by the tablet's limit on statements, but only between two rows.
+    connection.create_scalar_function("vt_sleep", 1, changing, |context| {
+        let seconds = context.get::<Option<f64>>(0)?.filter(|seconds| *seconds >= 0.0);
+        let seconds = seconds.ok_or_else(|| user("Incorrect arguments to sleep."))?;
+        std::thread::sleep(Duration::from_secs_f64(seconds.min(LONGEST_SLEEP)));
+        Ok(0)
     })?;
     connection.create_scalar_function("vt_from_unixtime", 1, flags, |context| {
         Ok(context.get::<Option<i64>>(0)?.map(|seconds| clock::to_text(Timestamp { seconds, nanos: 0 }, 0)))

@@ -217,7 +217,7 @@ impl Rewriter<'_> {
                 };
                 shift(time.clone(), interval, name.ends_with("sub") || name.starts_with("sub")).map(Some)
             }
-            "unix_timestamp" | "from_unixtime" | "left" | "concat" | "compress" | "uncompress" | "hex" => {
+            "unix_timestamp" | "from_unixtime" | "left" | "concat" | "compress" | "uncompress" | "hex" | "sleep" => {
                 renamed(&format!("vt_{name}"))
             }
             "if" => renamed("iif"),

@@ -364,6 +364,7 @@ impl<'a> Scopes<'a> {
             }
             "from_unixtime" | "date_add" | "date_sub" => fields::of_expression(types::DATETIME, 19, flags::BINARY, 0),
             "unix_timestamp" | "length" | "char_length" | "instr" | "octet_length" => integer(12),
+            "sleep" => integer(21),
             "concat" | "left" if args.iter().any(|arg| self.field_of(arg).r#type == types::VARBINARY) => {
                 fields::of_expression(types::VARBINARY, 0, flags::BINARY, DECIMALS_NOT_FIXED)
             }

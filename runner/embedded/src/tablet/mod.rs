@@ -3,6 +3,7 @@
 pub mod controller_plan;
 pub mod local;
 mod migrations;
+mod positions;
 pub mod service;
 pub(crate) mod source_text;
 mod streams;

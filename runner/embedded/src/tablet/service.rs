@@ -34,7 +34,7 @@ use vtflow_planner::proto::{
 
 use super::{
     migrations::{self, Place},
-    vdiff,
+    positions, vdiff,
 };
 use crate::{
     bounds,
@@ -318,7 +318,15 @@ impl Call {
                 let result = is_open.and_then(|()| engine.vdiff(&place, &request));
                 self.finish(result, |response| response)
             }
-            "PrimaryPosition" => Ok(encode(&data::PrimaryPositionResponse { position: self.position() })),
+            "PrimaryPosition" => Ok(encode(&data::PrimaryPositionResponse { position: positions::of_primary(&self.alias) })),
+            "VReplicationWaitForPos" => {
+                let request: data::VReplicationWaitForPosRequest = decode(request)?;
+                let result = self.open().and_then(|()| engine.wait_for_position(&request));
+                // An empty message.
+                self.finish(result, |()| ())
+            }
+            // Nobody sends it queries, so that it has nothing to refuse by its shard's record.
+            "RefreshState" => Ok(Bytes::new()),
             "GetMaxValueForSequences" | "DeleteTableData" if request.is_empty() => Ok(Bytes::new()),
             "VExec" => {
                 let request: data::VExecRequest = decode(request)?;
@@ -417,22 +425,13 @@ impl Call {
             _ => Err(TabletError::plain(format!("table not supported by vexec: {table}"))),
         }
     }
-
-    /// A position of the tablet's own: snapshots hold none, so it is made from the alias and never moves.
-    fn position(&self) -> String {
-        let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
-        for byte in self.alias.bytes() {
-            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-        format!("MySQL56/{:08x}-0000-4000-8000-{:012x}:1-1000", hash >> 32, hash & 0xffff_ffff_ffff)
-    }
 }
 
 /// Whether a call would change something.
 pub(super) fn is_write(method: &str, request: &[u8]) -> bool {
     let is_query = |text: &str| text.trim_start().get(..6).is_some_and(|verb| verb.eq_ignore_ascii_case("select"));
     match method {
-        "UpdateVReplicationWorkflow" | "DeleteVReplicationWorkflow" => true,
+        "UpdateVReplicationWorkflow" | "DeleteVReplicationWorkflow" | "RefreshState" => true,
         "VDiff" => data::VDiffRequest::decode(request).is_ok_and(|request| request.action != "show"),
         "VReplicationExec" => data::VReplicationExecRequest::decode(request).is_ok_and(|request| !is_query(&request.query)),
         "ExecuteQuery" => {

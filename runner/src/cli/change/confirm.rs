@@ -65,6 +65,11 @@ enum Format {
 }
 
 impl ChangeArgs {
+    /// For a command that cannot be restricted to some shards.
+    pub(crate) fn whole(dry_run: bool, confirm: ConfirmArgs) -> Self {
+        Self { shards: Vec::new(), dry_run, confirm }
+    }
+
     /// For a command with flags of its own for some of these; it prints for people, or as JSON.
     pub(crate) fn new(shards: Vec<String>, dry_run: bool, yes: bool, is_json: bool) -> Self {
         let output = if is_json { Format::Json } else { Format::Text };
@@ -224,6 +229,12 @@ fn report(format: Format, written: Option<Written>, error: Option<String>) -> an
     match error {
         None => Ok(ALL_WELL),
         Some(error) if outcomes.is_empty() => anyhow::bail!("{error}"),
+        Some(error) if !plan.steps.is_empty() => {
+            // What failed may be none of the changes: a position that was not reached.
+            let error = error.lines().map(terminal::printable).collect::<Vec<_>>().join("\n  ");
+            terminal::error_line(&format!("{} {error}", terminal::on_stderr(Style::Trouble, "error:")));
+            Ok(IN_PART)
+        }
         Some(_) => {
             let text = format!("{missing} of {} changes not applied, or not known to be", outcomes.len());
             terminal::error_line(&format!("{} {text}", terminal::on_stderr(Style::Trouble, "error:")));

@@ -3,5 +3,6 @@
 pub(crate) mod apply;
 pub(crate) mod confirm;
 pub(crate) mod migration;
+mod switch;
 pub(crate) mod vdiff;
 pub(crate) mod workflow;

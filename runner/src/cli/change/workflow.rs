@@ -1,4 +1,4 @@
-//! `vtflow workflow start|stop|update|delete KEYSPACE NAME`: which request each is. The way of it is `confirm.rs`.
+//! `vtflow workflow start|stop|update|delete|switch|reverse KEYSPACE NAME`: which request each is, but for traffic (`switch.rs`). The way of it is `confirm.rs`.
 //!
 //! Source: `go/cmd/vtctldclient/command/vreplication/common/update.go`, `workflow/update.go`, `workflow/state.go`.
 
@@ -18,7 +18,10 @@ use vtflow_planner::{
     rpc,
 };
 
-use super::confirm::{self, Change, ChangeArgs};
+use super::{
+    confirm::{self, Change, ChangeArgs},
+    switch::{SwitchArgs, TrafficArgs},
+};
 use crate::cli::{cluster::open::OpenCluster, read::topology::tablet_type};
 
 #[derive(Clone, Debug, Subcommand)]
@@ -31,6 +34,10 @@ pub(crate) enum WorkflowCommand {
     Update(UpdateArgs),
     /// Delete the streams of a workflow, their copy states and comparisons; tables and routing rules are kept
     Delete(DeleteArgs),
+    /// Move reads and writes of a workflow's tables or shards to the target
+    Switch(SwitchArgs),
+    /// Move them back to the source
+    Reverse(TrafficArgs),
 }
 
 #[derive(Args, Clone, Debug)]
@@ -92,6 +99,8 @@ pub(crate) async fn run(cluster: &OpenCluster, command: WorkflowCommand) -> anyh
     let (which, action, args) = match command {
         WorkflowCommand::Delete(args) => return delete(cluster, args).await,
         WorkflowCommand::Update(args) => return update(cluster, args).await,
+        WorkflowCommand::Switch(args) => return traffic(cluster, args.change()).await,
+        WorkflowCommand::Reverse(args) => return traffic(cluster, args.back()).await,
         WorkflowCommand::Start(args) => (args.which, StateChange::Start, args.change),
         WorkflowCommand::Stop(args) => (args.which, StateChange::Stop, args.change),
     };
@@ -99,6 +108,10 @@ pub(crate) async fn run(cluster: &OpenCluster, command: WorkflowCommand) -> anyh
     let wanted = Request::Update { keyspace, workflow, action, shards: Vec::new() };
     let Call { path, request, .. } = wanted.call(CallOptions::default());
     confirm::run(cluster, Change { path, request, force, word: None }, args).await
+}
+
+async fn traffic(cluster: &OpenCluster, (change, how): (Change, ChangeArgs)) -> anyhow::Result<ExitCode> {
+    confirm::run(cluster, change, how).await
 }
 
 async fn update(cluster: &OpenCluster, args: UpdateArgs) -> anyhow::Result<ExitCode> {

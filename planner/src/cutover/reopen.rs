@@ -1,0 +1,77 @@
+//! The way back from a switch that stopped before its journal: the source takes writes again, and its rows are copied as before.
+//!
+//! Every step finds its work done or does it, so that none has to be taken back: what fails is finished by the same request.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    cutover::{
+        act::{self, Lane, Sign, statement},
+        edit::Edit,
+        request::{Direction, Goal},
+        scene::{Member, Scene, Stored, Stream},
+        served,
+        steps::{Basis, listed},
+    },
+    proto::topodata::TabletType,
+    traffic::kind::Kind,
+};
+
+/// Whether the source's shards, or some of them, take no writes.
+pub(super) fn is_closed(
+    kind: Kind,
+    tables: &[String],
+    sources: &BTreeMap<String, Member>,
+    srv_keyspaces: &BTreeMap<String, Stored>,
+) -> bool {
+    if kind != Kind::Reshard {
+        return sources.values().any(|on| tables.iter().any(|table| on.denied().contains(table)));
+    }
+    srv_keyspaces.values().any(|stored| {
+        let partitions = served::partitions(&stored.value).unwrap_or_default();
+        sources.values().any(|on| served::is_off(&partitions, TabletType::Primary, &on.reference()) == Some(true))
+    })
+}
+
+/// Whether a request for the way back finds a switch that was begun and has no journal yet.
+pub(super) fn is_wanted(goal: &Goal, scene: &Scene) -> bool {
+    let is_back = goal.direction == Direction::Backward && goal.writes && !scene.is_reversal && !scene.are_writes_switched;
+    let is_begun = scene.streams.iter().any(Stream::is_stopped_for_cutover)
+        || is_closed(scene.kind, &scene.tables, &scene.sources, &scene.srv_keyspaces);
+    is_back && is_begun && scene.journals.is_empty()
+}
+
+impl Basis<'_> {
+    /// The source takes writes again; what the switch had opened is closed.
+    pub(super) fn reopen(&self) -> Vec<Lane> {
+        let scene = self.scene;
+        if scene.kind == Kind::Reshard {
+            let shards = scene.sources.values().map(|on| (on.reference(), Some(false))).collect();
+            let edit = Edit::QueryService { of: TabletType::Primary, shards };
+            let cells = scene.srv_keyspaces.keys();
+            let edits = cells.filter_map(|cell| act::edit_served(scene, cell, edit.clone(), None)).collect();
+            return vec![vec![edits, scene.sources.values().map(|on| act::refresh(on, &on.primary)).collect()]];
+        }
+        let deny = |is_denied| Edit::Deny { tables: scene.tables.clone(), is_denied, allow_reads: false };
+        let open = scene.sources.values().map(|on| act::edit_shard(on, deny(false), None));
+        // Targets of other kinds deny nothing before their first switch.
+        let closed = scene.targets.values().filter(|_| scene.kind == Kind::Standard);
+        let closed = closed.map(|on| act::edit_shard(on, deny(true), None));
+        open.chain(closed).collect()
+    }
+
+    /// The streams of the other direction that the switch had created go.
+    pub(super) fn drop_reverse(&self) -> Vec<Lane> {
+        let mut ids: BTreeMap<&str, BTreeSet<i64>> = BTreeMap::new();
+        for stream in &self.scene.reverse_streams {
+            ids.entry(&stream.shard).or_default().insert(stream.id);
+        }
+        let lane = |(shard, ids): (&str, BTreeSet<i64>)| {
+            let on = self.scene.sources.get(shard)?;
+            let text = format!("delete from _vt.vreplication where id in ({})", listed(&ids));
+            let look = format!("select id from _vt.vreplication where id in ({})", listed(&ids));
+            Some(vec![vec![statement(on, "delete streams", text, (look, Sign::None), None)]])
+        };
+        ids.into_iter().filter_map(lane).collect()
+    }
+}

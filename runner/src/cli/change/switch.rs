@@ -1,0 +1,168 @@
+//! `vtflow workflow switch|reverse KEYSPACE NAME`: which request each is. The way of it is `confirm.rs`.
+//!
+//! Source of flags and defaults: `go/cmd/vtctldclient/command/vreplication/common/switchtraffic.go`, v24.
+
+use std::time::Duration;
+
+use clap::{ArgAction, Args};
+use prost::Message;
+use vtflow_planner::{
+    proto::{topodata::TabletType, vtctldata::WorkflowSwitchTrafficRequest, vttime},
+    rpc,
+};
+
+use super::confirm::{Change, ChangeArgs, ConfirmArgs};
+use crate::cli::{duration, read::topology::tablet_type};
+
+#[derive(Args, Clone, Debug)]
+#[allow(clippy::doc_markdown, reason = "the texts are shown as help")]
+pub(crate) struct SwitchArgs {
+    #[command(flatten)]
+    traffic: TrafficArgs,
+    /// Set the sequences that the target's tables use to what the tables need; vtflow does not do this yet
+    #[arg(long)]
+    initialize_target_sequences: bool,
+}
+
+/// What both directions take.
+#[derive(Args, Clone, Debug)]
+#[allow(clippy::doc_markdown, reason = "the texts are shown as help")]
+pub(crate) struct TrafficArgs {
+    /// The target keyspace of the workflow, also when traffic goes back
+    keyspace: String,
+    /// The workflow's name, without _reverse
+    name: String,
+    /// Whose traffic is moved: primary is that of writes
+    #[arg(long, value_name = "TYPE,...", value_delimiter = ',', default_value = "primary,replica,rdonly", value_parser = tablet_type)]
+    tablet_types: Vec<TabletType>,
+    /// Cells, or aliases of cells, whose reads are moved; all without it. Writes are moved in all
+    #[arg(short, long, value_name = "CELL,...", value_delimiter = ',')]
+    cells: Vec<String>,
+    /// How far the streams may be behind: nothing is begun if they are further
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration::parse)]
+    max_replication_lag_allowed: Duration,
+    /// How long it is waited for the streams, while writes are refused; what was done is taken back if it takes longer
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration::parse)]
+    timeout: Duration,
+    /// Whether rows are copied in the other direction afterwards, so that traffic can come back
+    #[arg(long, value_name = "BOOL", action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value = "true",
+        default_missing_value = "true")]
+    enable_reverse_replication: bool,
+    /// Go on although a tablet cannot be told to read its records again
+    #[arg(long)]
+    force: bool,
+    /// Print the steps with every call and change nothing; with -o json it is what `vtflow apply` takes
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    confirm: ConfirmArgs,
+}
+
+impl SwitchArgs {
+    /// The request, and how it is decided on.
+    pub(crate) fn change(self) -> (Change, ChangeArgs) {
+        let sequences = self.initialize_target_sequences;
+        self.traffic.change(0, sequences)
+    }
+}
+
+impl TrafficArgs {
+    /// Back to the source.
+    pub(crate) fn back(self) -> (Change, ChangeArgs) {
+        self.change(1, false)
+    }
+
+    fn change(self, direction: i32, initialize_target_sequences: bool) -> (Change, ChangeArgs) {
+        let request = WorkflowSwitchTrafficRequest {
+            keyspace: self.keyspace,
+            workflow: self.name,
+            cells: self.cells,
+            tablet_types: self.tablet_types.into_iter().map(i32::from).collect(),
+            max_replication_lag_allowed: Some(message(self.max_replication_lag_allowed)),
+            enable_reverse_replication: self.enable_reverse_replication,
+            direction,
+            timeout: Some(message(self.timeout)),
+            // A preview has no effects, and needs no field of the message for it.
+            dry_run: false,
+            initialize_target_sequences,
+            shards: Vec::new(),
+            force: self.force,
+        };
+        let (path, request) = (rpc::WORKFLOW_SWITCH_TRAFFIC.into(), request.encode_to_vec());
+        (Change { path, request, force: false, word: None }, ChangeArgs::whole(self.dry_run, self.confirm))
+    }
+}
+
+fn message(duration: Duration) -> vttime::Duration {
+    let seconds = i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+    vttime::Duration { seconds, nanos: duration.subsec_nanos().cast_signed() }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Parser, Subcommand};
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(subcommand)]
+        verb: Verb,
+    }
+
+    #[derive(Clone, Debug, Subcommand)]
+    enum Verb {
+        Switch(SwitchArgs),
+        Reverse(TrafficArgs),
+    }
+
+    fn wanted(args: &[&str]) -> Result<WorkflowSwitchTrafficRequest, clap::Error> {
+        let line = Line::try_parse_from([&["vtflow"], args].concat())?;
+        let (change, _) = match line.verb {
+            Verb::Switch(args) => args.change(),
+            Verb::Reverse(args) => args.back(),
+        };
+        assert_eq!(change.path, rpc::WORKFLOW_SWITCH_TRAFFIC);
+        Ok(WorkflowSwitchTrafficRequest::decode(change.request.as_slice()).unwrap())
+    }
+
+    #[test]
+    fn the_defaults_are_the_clients() {
+        // As vtctldclient v24 sends it.
+        let thirty = Some(vttime::Duration { seconds: 30, nanos: 0 });
+        let want = WorkflowSwitchTrafficRequest {
+            keyspace: "customer".into(),
+            workflow: "c2c".into(),
+            tablet_types: vec![1, 2, 3],
+            max_replication_lag_allowed: thirty,
+            enable_reverse_replication: true,
+            timeout: thirty,
+            ..WorkflowSwitchTrafficRequest::default()
+        };
+        assert_eq!(wanted(&["switch", "customer", "c2c"]).unwrap(), want);
+        let back = WorkflowSwitchTrafficRequest { direction: 1, ..want };
+        assert_eq!(wanted(&["reverse", "customer", "c2c"]).unwrap(), back);
+    }
+
+    #[test]
+    fn flags_are_those_of_the_client() {
+        let flags = [
+            "--tablet-types=REPLICA,rdonly",
+            "--cells=zone1,zone2",
+            "--max-replication-lag-allowed=1m",
+            "--timeout=1500ms",
+            "--enable-reverse-replication=false",
+            "--initialize-target-sequences",
+            "--force",
+        ];
+        let some = wanted(&[&["switch", "customer", "c2c"], &flags[..]].concat()).unwrap();
+        assert_eq!((some.tablet_types, some.cells), (vec![2, 3], vec!["zone1".to_owned(), "zone2".to_owned()]));
+        assert_eq!(some.max_replication_lag_allowed, Some(vttime::Duration { seconds: 60, nanos: 0 }));
+        assert_eq!(some.timeout, Some(vttime::Duration { seconds: 1, nanos: 500_000_000 }));
+        assert!(!some.enable_reverse_replication && some.initialize_target_sequences && some.force);
+        for wrong in [&["--timeout=-1s"][..], &["--tablet-types=nope"], &["--shards=-80"], &["--timeout=1000h"]] {
+            assert!(wanted(&[&["switch", "customer", "c2c"], wrong].concat()).is_err(), "{wrong:?}");
+        }
+        assert!(wanted(&["reverse", "customer", "c2c", "--initialize-target-sequences"]).is_err());
+    }
+}
