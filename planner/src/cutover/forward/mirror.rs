@@ -78,7 +78,6 @@ fn is_same(a: &[u8], b: &[u8]) -> bool {
 
 /// The tables that a shard denies, of the workflow's: whether reads of them are let through.
 fn let_reads(on: &Member, scene: &Scene, allow_reads: bool) -> Option<Lane> {
-    let control = edit::control(&on.record.value).ok().flatten()?;
     let denied = on.denied();
     let tables: Vec<String> = scene.tables.iter().filter(|table| denied.contains(*table)).cloned().collect();
     // Told also where the record says so already: whoever wrote it may have told nobody.
