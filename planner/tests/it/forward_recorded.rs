@@ -272,9 +272,9 @@ fn a_reshard_is_completed_to_the_recorded_records_and_rows() {
         "lock keyspaces/customer",
         "zone1-0000000200 VReplicationExec delete from _vt.vreplication where db_name = 'vt_customer' and workflow = 'r1_reverse'",
         "zone1-0000000200 VDiff",
-        "delete zone1 tablets/zone1-0000000200/Tablet",
         "delete zone1 keyspaces/customer/shards/-80/ShardReplication",
         "delete global keyspaces/customer/shards/-80/Shard",
+        "delete zone1 tablets/zone1-0000000200/Tablet",
     ];
     assert_eq!(log(&live)[..want.len()], want);
 }

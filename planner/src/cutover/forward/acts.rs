@@ -143,7 +143,8 @@ pub(super) fn delete(on: &Member, workflow: &str, is_best_effort: bool) -> Lane 
     vec![vec![act], vec![act::forget_vdiffs(on, workflow)]]
 }
 
-/// Every record of a shard: its tablets', what the cells say of its replication, then its own.
+/// Every record of a shard: what the cells say of its replication, its own, then its tablets'. The other way around, as the reference
+/// does, a shard would name a primary that is not there if this ends in the middle, and nobody could read the keyspace's workflows.
 pub(super) fn delete_shard(keyspace: &str, shard: &str, leaving: &Leaving) -> Lane {
     let record = |(cell, path, version): &Versioned| {
         let (cell, path, version) = (cell.clone(), path.clone(), *version);
@@ -151,9 +152,9 @@ pub(super) fn delete_shard(keyspace: &str, shard: &str, leaving: &Leaving) -> La
     };
     let own = |version| record(&(GLOBAL.to_owned(), format!("keyspaces/{keyspace}/shards/{shard}/Shard"), version));
     vec![
-        leaving.tablets.iter().map(record).collect(),
         leaving.replications.iter().map(record).collect(),
         leaving.record.map(own).into_iter().collect(),
+        leaving.tablets.iter().map(record).collect(),
     ]
 }
 
