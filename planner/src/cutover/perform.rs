@@ -323,7 +323,8 @@ impl Performing {
         };
         let is_there = now.version != 0 && now.value == after;
         // Others have made it anew meanwhile, perhaps with vschemas that are newer than ours.
-        let wanted = run.srv_vschema(scene, (now.version != 0).then_some(now.value.as_slice()));
+        let is_anothers = now.version != 0 && run.served.get(&cell).is_none_or(|before| before.version != now.version);
+        let wanted = run.srv_vschema(scene, is_anothers.then_some(now.value.as_slice()));
         run.served.insert(cell.clone(), now);
         match wanted {
             _ if is_there => {}
