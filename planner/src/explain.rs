@@ -67,6 +67,13 @@ pub enum Planned {
         /// Relative to the cell's root.
         path: String,
     },
+    /// One topology record, deleted.
+    Delete {
+        /// A cell's name, or `global`.
+        cell: String,
+        /// Relative to the cell's root.
+        path: String,
+    },
     /// A lock on a directory of the global topology.
     Lock {
         /// The directory.
@@ -128,6 +135,7 @@ impl Plan {
                 Planned::List { cell, path } => (ask.round, "list", cell, path),
                 Planned::Get { cell, path } => (ask.round, "get", cell, path),
                 Planned::Put { cell, path } => (ask.round, "put", cell, path),
+                Planned::Delete { cell, path } => (ask.round, "del", cell, path),
                 Planned::Lock { path } => (ask.round, "lock", &global, path),
                 Planned::Unlock | Planned::Call { .. } | Planned::Page { .. } => continue,
             };
@@ -147,7 +155,9 @@ impl Plan {
             }
         }
         let calls = self.asks.iter().filter(|ask| matches!(ask.what, Planned::Call { .. })).count();
-        let is_write = |what: &Planned| matches!(what, Planned::Put { .. } | Planned::Call { effect: Effect::Write, .. });
+        let is_write = |what: &Planned| {
+            matches!(what, Planned::Put { .. } | Planned::Delete { .. } | Planned::Call { effect: Effect::Write, .. })
+        };
         let writes = self.asks.iter().filter(|ask| is_write(&ask.what)).count();
         let mut tablets: Vec<&str> = self.calls().map(|(_, tablet, ..)| tablet).collect();
         tablets.dedup();
@@ -201,7 +211,7 @@ fn place(ask: &Ask) -> (u8, String, String) {
     match &ask.what {
         What::TopoRange { cell, prefix } | What::TopoList { cell, prefix } => (0, cell.clone(), prefix.clone()),
         What::TopoGet { cell, path } => (1, cell.clone(), path.clone()),
-        What::TopoPut { cell, path, .. } => (2, cell.clone(), path.clone()),
+        What::TopoPut { cell, path, .. } | What::TopoDelete { cell, path, .. } => (2, cell.clone(), path.clone()),
         What::TopoLock { path, .. } => (0, String::new(), path.clone()),
         What::TopoUnlock { .. } => (3, String::new(), String::new()),
         What::TabletCall { tablet, about, .. } => (2, about.shard.clone(), tablet.alias.clone()),
@@ -215,6 +225,7 @@ fn planned(ask: &Ask) -> Planned {
         What::TopoList { cell, prefix } => Planned::List { cell: cell.clone(), path: prefix.clone() },
         What::TopoGet { cell, path } => Planned::Get { cell: cell.clone(), path: path.clone() },
         What::TopoPut { cell, path, .. } => Planned::Put { cell: cell.clone(), path: path.clone() },
+        What::TopoDelete { cell, path, .. } => Planned::Delete { cell: cell.clone(), path: path.clone() },
         What::TopoLock { path, .. } => Planned::Lock { path: path.clone() },
         What::TopoUnlock { .. } => Planned::Unlock,
         What::TabletCall { tablet, path, effect, about, .. } => Planned::Call {

@@ -62,6 +62,6 @@ fn answer(records: &Records, ask: &Ask) -> Option<Answer> {
         }
         What::TopoLock { .. } => Some(Answer::Locked),
         What::TopoUnlock { .. } => Some(Answer::Unlocked),
-        What::TopoPut { .. } | What::TabletCall { .. } | What::TabletPage { .. } => None,
+        What::TopoPut { .. } | What::TopoDelete { .. } | What::TabletCall { .. } | What::TabletPage { .. } => None,
     }
 }

@@ -61,6 +61,12 @@ pub const RETRY_SCHEMA_MIGRATION: &str = "/vtctlservice.Vtctld/RetrySchemaMigrat
 /// `vtctlservice.Vtctld/WorkflowSwitchTraffic`, both directions: [`crate::cutover`].
 pub const WORKFLOW_SWITCH_TRAFFIC: &str = "/vtctlservice.Vtctld/WorkflowSwitchTraffic";
 
+/// `vtctlservice.Vtctld/WorkflowMirrorTraffic`: [`crate::cutover`].
+pub const WORKFLOW_MIRROR_TRAFFIC: &str = "/vtctlservice.Vtctld/WorkflowMirrorTraffic";
+
+/// `vtctlservice.Vtctld/MoveTablesComplete`, of a Reshard and a Migrate, too: [`crate::cutover`].
+pub const MOVE_TABLES_COMPLETE: &str = "/vtctlservice.Vtctld/MoveTablesComplete";
+
 /// Our own, and served to clients: what changes of traffic have left behind. [`crate::ops`], `diagnose`.
 pub const DIAGNOSE: &str = "/vtflow.Vtflow/Diagnose";
 
@@ -100,6 +106,10 @@ pub const EXECUTE_QUERY: &str = "/tabletmanagerservice.TabletManager/ExecuteQuer
 /// The tablet RPC that deletes the streams of one workflow, v18 on. Source:
 /// `go/vt/vttablet/tabletmanager/rpc_vreplication.go:DeleteVReplicationWorkflow`.
 pub const DELETE_VREPLICATION_WORKFLOW: &str = "/tabletmanagerservice.TabletManager/DeleteVReplicationWorkflow";
+
+/// The tablet RPC that deletes rows of tables in batches, v22 on. Source:
+/// `go/vt/vttablet/tabletmanager/rpc_vreplication.go:DeleteTableData`.
+pub const DELETE_TABLE_DATA: &str = "/tabletmanagerservice.TabletManager/DeleteTableData";
 
 /// The tablet RPC that makes a tablet read its shard's record and what its cell serves. Source:
 /// `go/vt/vttablet/tabletmanager/rpc_actions.go:RefreshState`.

@@ -6,7 +6,10 @@ use prost::Message;
 
 use crate::{
     contract::{Call, Code, Effect, Status, Timestamp},
-    cutover::engine::Switch,
+    cutover::{
+        engine::Switch,
+        forward::{Deletion, Forward, Task},
+    },
     limits,
     operation::{Asks, Operation},
     ops::{
@@ -14,14 +17,13 @@ use crate::{
         snapshot::Snapshot, topology, vdiff_show::VDiffShow, vexec::VExec, workflow_status::WorkflowStatus,
     },
     proto::vtctldata::{
-        CancelSchemaMigrationRequest, GetSchemaMigrationsRequest, GetTopologyPathRequest, VDiffCreateRequest, VDiffDeleteRequest,
-        VDiffStopRequest, WorkflowDeleteRequest, WorkflowSwitchTrafficRequest, WorkflowUpdateRequest,
+        CancelSchemaMigrationRequest, GetSchemaMigrationsRequest, GetTopologyPathRequest, MoveTablesCompleteRequest,
+        VDiffCreateRequest, VDiffDeleteRequest, VDiffStopRequest, WorkflowDeleteRequest, WorkflowMirrorTrafficRequest,
+        WorkflowSwitchTrafficRequest, WorkflowUpdateRequest,
     },
     request::MigrationVerb,
     rpc,
-    write::{
-        Migration, Throttle, VDiffWrite, VExecWrite, WorkflowDelete, WorkflowUpdate, engine::Write, kind::TabletWrite, throttler,
-    },
+    write::{Migration, Throttle, VDiffWrite, VExecWrite, WorkflowUpdate, engine::Write, kind::TabletWrite, throttler},
 };
 
 /// One RPC that vtflow answers.
@@ -128,9 +130,21 @@ pub const SERVED: &[Served] = &[
         })
     },
     Served {
-        part: "deletions that keep tables and routing rules",
-        performs: |request| is_known(request, |wanted: &WorkflowDeleteRequest| wanted.keep_data && wanted.keep_routing_rules),
-        ..write(rpc::WORKFLOW_DELETE, |call, now, asks| begun(WorkflowDelete::new(call)?, call, now, asks))
+        performs: |request| is_known::<MoveTablesCompleteRequest>(request, |_| true),
+        ..write(rpc::MOVE_TABLES_COMPLETE, |call, now, asks| boxed(Forward::start(Task::of_complete(call)?, call, now, asks)))
+    },
+    Served {
+        part: "of some shards, deletions that keep tables and routing rules",
+        performs: |request| {
+            is_known(request, |wanted: &WorkflowDeleteRequest| {
+                wanted.shards.is_empty() || wanted.keep_data && wanted.keep_routing_rules
+            })
+        },
+        ..write(rpc::WORKFLOW_DELETE, |call, now, asks| boxed(Deletion::start(call, now, asks)))
+    },
+    Served {
+        performs: |request| is_known::<WorkflowMirrorTrafficRequest>(request, |_| true),
+        ..write(rpc::WORKFLOW_MIRROR_TRAFFIC, |call, now, asks| boxed(Forward::start(Task::of_mirror(call)?, call, now, asks)))
     },
     Served {
         part: "MoveTables without sequences, Reshard without streams of other workflows",
@@ -230,8 +244,9 @@ mod tests {
         };
         for (name, path, request, want) in [
             ("kept", rpc::WORKFLOW_DELETE, deletion(true, true), true),
-            ("tables go", rpc::WORKFLOW_DELETE, deletion(false, true), false),
-            ("rules go", rpc::WORKFLOW_DELETE, deletion(true, false), false),
+            ("tables go", rpc::WORKFLOW_DELETE, deletion(false, true), true),
+            ("tables go on some shards", rpc::WORKFLOW_DELETE, [deletion(false, true), vec![0x2a, 1, b'0']].concat(), false),
+            ("streams go on some shards", rpc::WORKFLOW_DELETE, [deletion(true, true), vec![0x2a, 1, b'0']].concat(), true),
             ("a field of a later release", rpc::WORKFLOW_DELETE, [deletion(true, true), vec![0xf8, 0x07, 1]].concat(), false),
             ("no message", rpc::WORKFLOW_DELETE, vec![0x0a, 0x7f], true),
             ("a field of a later release", rpc::RETRY_SCHEMA_MIGRATION, vec![0xf8, 0x07, 1], false),

@@ -128,7 +128,7 @@ impl Observer for Counts {
             match &ask.what {
                 What::TopoGet { .. } => sums.topology_gets += 1,
                 What::TopoRange { .. } | What::TopoList { .. } => sums.topology_ranges += 1,
-                What::TopoPut { .. } => sums.topology_puts += 1,
+                What::TopoPut { .. } | What::TopoDelete { .. } => sums.topology_puts += 1,
                 What::TopoLock { .. } | What::TopoUnlock { .. } => sums.topology_locks += 1,
                 What::TabletCall { request, .. } => {
                     sums.tablet_calls += 1;
@@ -144,7 +144,12 @@ impl Observer for Counts {
             Answer::Found { value, .. } => value.len() as u64,
             Answer::Range(records) => records.iter().map(|record| record.value.len() as u64).sum(),
             Answer::Called(response) => response.len() as u64,
-            Answer::Missing { .. } | Answer::Failed { .. } | Answer::Locked | Answer::Unlocked | Answer::Stored { .. } => 0,
+            Answer::Missing { .. }
+            | Answer::Failed { .. }
+            | Answer::Locked
+            | Answer::Unlocked
+            | Answer::Stored { .. }
+            | Answer::Deleted => 0,
         };
         self.count(|sums| sums.answer_bytes += bytes);
     }

@@ -133,6 +133,7 @@ async fn send_and_throw_away(io: &ClusterIo, asks: &[Ask]) {
                 }
                 What::TopoGet { .. }
                 | What::TopoPut { .. }
+                | What::TopoDelete { .. }
                 | What::TopoLock { .. }
                 | What::TopoUnlock { .. }
                 | What::TabletPage { .. } => {}

@@ -25,6 +25,7 @@ export type What =
   | { kind: "topo_get"; cell: string; path: string }
   | { kind: "topo_range" | "topo_list"; cell: string; prefix: string }
   | { kind: "topo_put"; cell: string; path: string; value: Bytes; version: number }
+  | { kind: "topo_delete"; cell: string; path: string; version: number }
   | { kind: "topo_lock"; path: string; action: string; is_named: boolean }
   | { kind: "topo_unlock"; lock: number }
   | { kind: "tablet_call"; tablet: TabletAddress; path: string; request: Bytes; effect: Effect; limit_ms?: number; about: About }
@@ -39,6 +40,7 @@ export type Answer =
   | { called: Bytes }
   | { stored: { version: number } }
   | { failed: { kind: FailureKind; message: string } }
+  | "deleted"
   | "locked"
   | "unlocked";
 /** What a reply lacks, and why. */

@@ -23,6 +23,7 @@ impl From<p::Ask> for w::Ask {
             p::What::TopoRange { cell, prefix } => w::What::TopoRange(w::TopoPath { cell, path: prefix }),
             p::What::TopoList { cell, prefix } => w::What::TopoList(w::TopoPath { cell, path: prefix }),
             p::What::TopoPut { cell, path, value, version } => w::What::TopoPut(w::TopoPut { cell, path, value, version }),
+            p::What::TopoDelete { cell, path, version } => w::What::TopoDelete(w::TopoDelete { cell, path, version }),
             p::What::TopoLock { path, action, is_named } => w::What::TopoLock(w::TopoLock { path, action, is_named }),
             p::What::TopoUnlock { lock } => w::What::TopoUnlock(lock.0),
             p::What::TabletCall { tablet, path, request, effect, limit_ms, about } => w::What::TabletCall(w::TabletCall {
@@ -58,6 +59,7 @@ impl From<w::Ask> for p::Ask {
             w::What::TopoRange(w::TopoPath { cell, path }) => p::What::TopoRange { cell, prefix: path },
             w::What::TopoList(w::TopoPath { cell, path }) => p::What::TopoList { cell, prefix: path },
             w::What::TopoPut(w::TopoPut { cell, path, value, version }) => p::What::TopoPut { cell, path, value, version },
+            w::What::TopoDelete(w::TopoDelete { cell, path, version }) => p::What::TopoDelete { cell, path, version },
             w::What::TopoLock(w::TopoLock { path, action, is_named }) => p::What::TopoLock { path, action, is_named },
             w::What::TopoUnlock(lock) => p::What::TopoUnlock { lock: p::AskId(lock) },
             w::What::TabletCall(w::TabletCall { tablet, path, request, effect, limit_ms, about }) => p::What::TabletCall {
@@ -97,6 +99,7 @@ impl From<w::Answer> for p::Answer {
             w::Answer::Called(bytes) => Self::Called(bytes),
             w::Answer::Stored(version) => Self::Stored { version },
             w::Answer::Locked => Self::Locked,
+            w::Answer::Deleted => Self::Deleted,
             w::Answer::Unlocked => Self::Unlocked,
             w::Answer::Failed(w::Failed { kind, message }) => Self::Failed { kind: kind.into(), message },
         }

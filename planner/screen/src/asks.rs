@@ -26,6 +26,7 @@ pub fn asked(what: &What) -> Asked {
         What::TopoRange { cell, prefix } => of(cell, format!("range {prefix}")),
         What::TopoList { cell, prefix } => of(cell, format!("list {prefix}")),
         What::TopoPut { cell, path, .. } => of(cell, format!("put {path}")),
+        What::TopoDelete { cell, path, .. } => of(cell, format!("delete {path}")),
         What::TopoLock { path, .. } => of(GLOBAL, format!("lock {path}")),
         What::TopoUnlock { .. } => of(GLOBAL, "unlock".into()),
         What::TabletCall { tablet, about, .. } => {
@@ -41,9 +42,11 @@ pub fn waited_for(what: &What) -> String {
         What::TabletCall { tablet, .. } => tablet.alias.clone(),
         What::TabletPage { tablet, .. } => tablet.alias.clone(),
         What::TopoLock { .. } | What::TopoUnlock { .. } => "a lock of the topology".into(),
-        What::TopoGet { cell, .. } | What::TopoPut { cell, .. } | What::TopoRange { cell, .. } | What::TopoList { cell, .. } => {
-            format!("topology of {cell}")
-        }
+        What::TopoGet { cell, .. }
+        | What::TopoPut { cell, .. }
+        | What::TopoDelete { cell, .. }
+        | What::TopoRange { cell, .. }
+        | What::TopoList { cell, .. } => format!("topology of {cell}"),
     }
 }
 
@@ -88,6 +91,7 @@ pub fn answered(answer: Option<&Answer>) -> Answered {
         Some(Answer::Locked) => ok("locked"),
         Some(Answer::Unlocked) => ok("unlocked"),
         Some(Answer::Stored { .. }) => ok("stored"),
+        Some(Answer::Deleted) => ok("deleted"),
         Some(Answer::Failed { message, .. }) => Answered { outcome: Outcome::Failed, ..ok(message) },
     }
 }

@@ -158,6 +158,16 @@ pub enum What {
         /// The version that the record must still have, as it was `Found`; 0: there must be no such record.
         version: i64,
     },
+    /// One record of the topology, deleted as the version that was read. It changes something: never sent twice. Answer: `Deleted`,
+    /// `Missing` (there is no such record) or `Failed`, with status 9 if the record has another version by now.
+    TopoDelete {
+        /// A cell's name, or `global`.
+        cell: String,
+        /// Relative to the cell's root, without a slash in front.
+        path: String,
+        /// The version that the record must still have, as it was `Found`; never 0.
+        version: i64,
+    },
     /// The names of all records below a directory, at any depth. Answer: as for `TopoRange`, with empty values.
     TopoList {
         /// A cell's name, or `global`.
@@ -287,6 +297,8 @@ pub enum Answer {
         /// Its new version.
         version: i64,
     },
+    /// The record was there up to now, and is no more.
+    Deleted,
     /// The lock is held.
     Locked,
     /// The lock was held up to now, and is no more.

@@ -31,6 +31,8 @@ pub(crate) enum Act {
     Call(Box<Call>),
     /// A record becomes another.
     Edit(Box<RecordEdit>),
+    /// A record goes.
+    Delete(Box<Deletion>),
     /// What a cell serves to vtgates is made anew from the vschemas and the rules as they are by then.
     Rebuild {
         cell: String,
@@ -57,6 +59,8 @@ pub(crate) struct Call {
     pub(crate) is_best_effort: bool,
     /// In front of what the tablet says of a failure.
     pub(crate) failure: String,
+    /// Numbers of MySQL's with which a refusal says that there is nothing left to do.
+    pub(crate) done_by: &'static [u16],
 }
 
 /// What an answer is for.
@@ -134,6 +138,18 @@ pub(crate) struct RecordEdit {
     pub(crate) back: Option<Edit>,
 }
 
+/// A record that goes.
+#[derive(Clone, Debug)]
+pub(crate) struct Deletion {
+    pub(crate) cell: String,
+    pub(crate) path: String,
+    /// Whose it is.
+    pub(crate) keyspace: String,
+    pub(crate) shard: String,
+    /// As it was read.
+    pub(crate) version: i64,
+}
+
 /// What has been learned and written in this run; of a plan, what stands for it.
 #[derive(Clone, Debug)]
 pub(crate) struct Run {
@@ -180,15 +196,22 @@ impl Run {
     /// # Errors
     /// What it serves is no such record.
     pub(crate) fn srv_vschema(&self, scene: &Scene, is_again: Option<&[u8]>) -> Result<Vec<u8>, String> {
+        let of = |name: &str| self.records.get(&(GLOBAL.to_owned(), format!("keyspaces/{name}/VSchema"))).map(|it| &it.value);
         match is_again {
-            None => Ok(edit::srv_vschema(&scene.vschemas, &self.rules)),
-            Some(record) => edit::srv_vschema_again(record, &self.rules),
+            None => {
+                let keyspaces = scene.vschemas.iter().map(|(name, vschema)| (name, of(name).unwrap_or(vschema)));
+                Ok(edit::srv_vschema(keyspaces, &self.rules))
+            }
+            Some(record) => {
+                let own = scene.vschemas.keys().filter_map(|name| Some((name.as_str(), of(name)?))).collect();
+                edit::srv_vschema_again(record, &own, &self.rules)
+            }
         }
     }
 }
 
 impl Call {
-    fn new(on: &Member, query: Query) -> Self {
+    pub(super) fn new(on: &Member, query: Query) -> Self {
         Self {
             keyspace: on.keyspace.clone(),
             shard: on.shard.clone(),
@@ -201,6 +224,7 @@ impl Call {
             undo: None,
             is_best_effort: false,
             failure: String::new(),
+            done_by: &[],
         }
     }
 
@@ -235,7 +259,7 @@ impl Call {
         Some(Self { limit_ms, then: Then::Reached { seconds, waits }, ..self.clone() })
     }
 
-    fn boxed(self) -> Act {
+    pub(super) fn boxed(self) -> Act {
         Act::Call(Box::new(self))
     }
 }
@@ -431,6 +455,17 @@ impl Act {
                     rows: row(format!("version {}", record.base.version)),
                 })
             }
+            Self::Delete(record) => Some(PlannedWrite {
+                keyspace: record.keyspace.clone(),
+                shard: record.shard.clone(),
+                tablet: record.cell.clone(),
+                address: record.path.clone(),
+                db_name: String::new(),
+                rpc: String::new(),
+                request: Vec::new(),
+                statement: "delete the record".into(),
+                rows: row(format!("version {}", record.version)),
+            }),
             Self::Rebuild { cell } => {
                 let before = run.served.get(cell).cloned().unwrap_or_default();
                 let after = run.srv_vschema(scene, None).unwrap_or_default();

@@ -25,8 +25,9 @@ pub(crate) fn lines(goal: &Goal, resolved: &Resolved, scene: &Scene, positions: 
         writes(goal, scene, positions, &mut lines);
     }
     if resolved.reopens {
-        locked(scene, &mut lines, |lines| {
-            let (source, tables) = (&scene.source_keyspace, scene.tables.join(","));
+        let (source, target) = (&scene.source_keyspace, &scene.target_keyspace);
+        locked(source, target, &mut lines, |lines| {
+            let tables = scene.tables.join(",");
             lines.push(format!("Enable writes on keyspace {source} for tables [{tables}]"));
             let on = list(&scene.targets, |on| format!("tablet:{}", on.alias.uid));
             lines.push(format!("Start vreplication streams that were stopped for cutover on: [{on}]"));
@@ -39,8 +40,7 @@ pub(crate) fn lines(goal: &Goal, resolved: &Resolved, scene: &Scene, positions: 
 }
 
 /// What stands around both.
-fn locked(scene: &Scene, lines: &mut Vec<String>, inside: impl FnOnce(&mut Vec<String>)) {
-    let (source, target) = (&scene.source_keyspace, &scene.target_keyspace);
+pub(crate) fn locked(source: &str, target: &str, lines: &mut Vec<String>, inside: impl FnOnce(&mut Vec<String>)) {
     lines.push(format!("Lock keyspace {source}"));
     if source != target {
         lines.push(format!("Lock keyspace {target}"));
@@ -68,7 +68,7 @@ fn unmirror(scene: &Scene, of: &[TabletType], lines: &mut Vec<String>) {
 
 fn reads(goal: &Goal, resolved: &Resolved, scene: &Scene, lines: &mut Vec<String>) {
     let (tables, to) = (scene.tables.join(","), &resolved.reads_to);
-    locked(scene, lines, |lines| {
+    locked(&scene.source_keyspace, &scene.target_keyspace, lines, |lines| {
         unmirror(scene, &resolved.reads, lines);
         if scene.kind == Kind::Partial {
             return;
@@ -102,14 +102,15 @@ fn by_uid(members: &BTreeMap<String, Member>) -> Vec<&Member> {
     members
 }
 
-fn list(members: &BTreeMap<String, Member>, text: impl Fn(&Member) -> String) -> String {
+/// The members by the numbers of their primaries, as a list.
+pub(crate) fn list(members: &BTreeMap<String, Member>, text: impl Fn(&Member) -> String) -> String {
     by_uid(members).into_iter().map(text).collect::<Vec<_>>().join(",")
 }
 
 fn writes(goal: &Goal, scene: &Scene, positions: &BTreeMap<String, String>, lines: &mut Vec<String>) {
     let (source, target, tables) = (&scene.source_keyspace, &scene.target_keyspace, scene.tables.join(","));
     let tablet = |on: &Member| format!("tablet:{}", on.alias.uid);
-    locked(scene, lines, |lines| {
+    locked(source, target, lines, |lines| {
         unmirror(scene, &[TabletType::Primary], lines);
         if scene.journals.is_empty() {
             let at = |on: &Member| {

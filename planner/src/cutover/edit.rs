@@ -13,7 +13,7 @@ use std::{
 use prost::Message;
 
 use crate::{
-    cutover::served,
+    cutover::{served, vschema},
     proto::{
         topodata::{Shard, ShardReference, TabletType, shard::TabletControl},
         vschema::{KeyspaceRoutingRule, MirrorRule, RoutingRule, ShardRoutingRule},
@@ -54,8 +54,10 @@ pub(crate) enum Edit {
     All(Vec<Self>),
     /// Mirror rules that go: from and to.
     Unmirror(BTreeSet<(String, String)>),
-    /// Mirror rules that come back.
+    /// Mirror rules that are there, in place of those from and to the same.
     Mirror(Vec<MirrorRule>),
+    /// Tables of a keyspace's vschema: those that go, and those that are there, with nothing said of them where they are new.
+    VSchema { gone: BTreeSet<String>, there: BTreeSet<String> },
 }
 
 impl Edit {
@@ -75,6 +77,7 @@ impl Edit {
             Self::Serve { of, added, removed, clears } => served::serve(record, *of, added, removed, *clears),
             Self::Serving(serves) => serving(record, *serves),
             Self::All(edits) => edits.iter().try_fold(record.to_vec(), |record, edit| edit.apply(&record)),
+            Self::VSchema { gone, there } => vschema::with_tables(record, gone, there),
             Self::Unmirror(gone) => each_rule(record, |raw| {
                 let rule = MirrorRule::decode(raw).map_err(|error| error.to_string())?;
                 Ok(if gone.contains(&(rule.from_table, rule.to_table)) { None } else { Some(raw.to_vec()) })
@@ -139,6 +142,8 @@ impl Edit {
                 Self::Mirror(mirror_rules(before)?.into_iter().filter(|rule| gone.contains(&key(rule))).collect())
             }
             Self::Mirror(rules) => Self::Unmirror(rules.iter().map(key).collect()),
+            // What was said of a table is not known any more: nothing is taken back after that.
+            Self::VSchema { .. } => Self::VSchema { gone: BTreeSet::new(), there: BTreeSet::new() },
         })
     }
 }
@@ -189,7 +194,16 @@ impl fmt::Display for Edit {
                 let rules: Vec<String> = rules.iter().map(|(from, to)| format!("{from} -> {to}")).collect();
                 write!(f, "no mirroring of {}", rules.join("; "))
             }
-            Self::Mirror(_) => f.write_str("mirroring as before"),
+            Self::Mirror(rules) => {
+                let text = |rule: &MirrorRule| format!("{} -> {} {}%", rule.from_table, rule.to_table, rule.percent);
+                write!(f, "mirror {}", rules.iter().map(text).collect::<Vec<_>>().join("; "))
+            }
+            Self::VSchema { gone, there } => {
+                let names = |tables: &BTreeSet<String>| tables.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+                let parts = [(gone, "without tables "), (there, "with tables ")];
+                let parts = parts.into_iter().filter(|(tables, _)| !tables.is_empty());
+                f.write_str(&parts.map(|(tables, what)| format!("{what}{}", names(tables))).collect::<Vec<_>>().join("; "))
+            }
         }
     }
 }
@@ -331,7 +345,10 @@ fn shard_rules(record: &[u8], wanted: &BTreeMap<(String, String), Option<String>
 }
 
 /// Routing rules of shards by keyspace and shard.
-fn shard_keys(record: &[u8]) -> Result<BTreeMap<(String, String), String>, String> {
+///
+/// # Errors
+/// The bytes are no such record.
+pub(crate) fn shard_keys(record: &[u8]) -> Result<BTreeMap<(String, String), String>, String> {
     let rules = crate::proto::vschema::ShardRoutingRules::decode(record).map_err(|error| error.to_string())?.rules;
     Ok(rules.into_iter().rev().map(|rule| ((rule.from_keyspace, rule.shard), rule.to_keyspace)).collect())
 }
@@ -389,24 +406,35 @@ pub(crate) fn srv_vschema<'a>(
 ) -> Vec<u8> {
     let mut out = Vec::new();
     for (name, vschema) in keyspaces {
-        wire::put_message(&mut out, 1, |entry| {
-            wire::put_text(entry, 1, name);
-            put_bytes(entry, 2, vschema);
-        });
+        put_keyspace(&mut out, name, vschema);
     }
     put_rules(&mut out, rules);
     out
 }
 
-/// The same as somebody else has made it meanwhile, with the records of rules as they are now.
+fn put_keyspace(out: &mut Vec<u8>, name: &str, vschema: &[u8]) {
+    wire::put_message(out, 1, |entry| {
+        wire::put_text(entry, 1, name);
+        put_bytes(entry, 2, vschema);
+    });
+}
+
+/// The same as somebody else has made it meanwhile, with the records of rules as they are now, and the vschemas that were written here.
 ///
 /// # Errors
 /// The bytes are no message.
-pub(crate) fn srv_vschema_again(record: &[u8], rules: &BTreeMap<&'static str, Vec<u8>>) -> Result<Vec<u8>, String> {
+pub(crate) fn srv_vschema_again(
+    record: &[u8],
+    own: &BTreeMap<&str, &Vec<u8>>,
+    rules: &BTreeMap<&'static str, Vec<u8>>,
+) -> Result<Vec<u8>, String> {
     let mut out = Vec::with_capacity(record.len());
-    for (number, field) in wire::fields(record).map_err(|error| error.to_string())? {
-        if !(2..=5).contains(&number) {
-            out.extend_from_slice(field);
+    for field in wire::fields(record).map_err(|error| error.to_string())? {
+        let name = (field.0 == 1).then(|| vschema::entry_key(field)).flatten();
+        match name.as_deref().and_then(|name| own.get_key_value(name)) {
+            Some((name, vschema)) => put_keyspace(&mut out, name, vschema),
+            None if !(2..=5).contains(&field.0) => out.extend_from_slice(field.1),
+            None => {}
         }
     }
     put_rules(&mut out, rules);
@@ -495,6 +523,9 @@ mod tests {
         assert_eq!(served.keyspaces.keys().collect::<Vec<_>>(), ["a", "b"]);
         assert!(served.routing_rules.is_some() && served.mirror_rules.is_some() && served.keyspace_routing_rules.is_none());
         assert!(made.windows(3).any(|part| part == FUTURE));
-        assert_eq!(srv_vschema_again(&made, &rules).unwrap(), made);
+        assert_eq!(srv_vschema_again(&made, &BTreeMap::new(), &rules).unwrap(), made);
+        let own = BTreeMap::from([("b", &keyspaces["a"])]);
+        let again = SrvVSchema::decode(srv_vschema_again(&made, &own, &rules).unwrap().as_slice()).unwrap();
+        assert_eq!(again.keyspaces["a"], again.keyspaces["b"], "what was written here is served");
     }
 }

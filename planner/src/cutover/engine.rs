@@ -242,7 +242,7 @@ impl Switch {
         }
         let source = if scene.is_reversal { &scene.target_keyspace } else { &scene.source_keyspace };
         let (kind, is_reversal) = (scene.kind, scene.is_reversal);
-        let found = Found { kind, source_keyspace: source.clone(), is_reversal };
+        let found = Found { kind, source_keyspace: source.clone(), is_reversal, workflow_type: scene.workflow_type };
         let plan = WritePlan {
             planner: format!("{} {}", crate::VERSION, crate::DIGEST),
             rpc: self.call.path.clone(),
@@ -431,7 +431,7 @@ impl Switch {
 
 /// All locks of the change, in the order of the reference: those on the workflow in both directions, then the keyspaces.
 fn wanted_locks(goal: &Goal, found: &Found) -> Vec<Lock> {
-    let Found { kind, source_keyspace, is_reversal } = found;
+    let Found { kind, source_keyspace, is_reversal, .. } = found;
     let (source, target) = (source_keyspace.as_str(), goal.keyspace.as_str());
     let mut wanted: Vec<Lock> = Vec::new();
     let mut names = vec![(target, goal.workflow.clone())];

@@ -11,6 +11,7 @@ use crate::{
     cutover::{
         begun,
         edit::RULE_PATHS,
+        leaving::{Left, primaries},
         request::{Direction, Goal, not_ours},
         scene::{Member, Scene, Stored, Story, Stream, member, no_streams},
     },
@@ -38,6 +39,17 @@ pub(crate) enum Depth {
     Full,
 }
 
+/// What the look is for, which says what has to be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// Traffic is to be moved: of kinds that have traffic, with everything known of where it is.
+    Traffic,
+    /// A workflow of any kind, as far as it is there: of a reshard's source what is left.
+    Any,
+    /// The target alone.
+    Target,
+}
+
 /// What is waited for.
 enum Wanted {
     Keyspaces,
@@ -49,6 +61,7 @@ enum Wanted {
     Served(String),
     SrvKeyspace(String),
     Tablets(String),
+    Replication(String),
     Journal(String),
 }
 
@@ -67,6 +80,7 @@ enum Stage {
 pub(crate) struct Look {
     goal: Goal,
     depth: Depth,
+    reach: Reach,
     now: Timestamp,
     stage: Stage,
     inquiring: Option<Inquiring>,
@@ -81,12 +95,13 @@ pub(crate) struct Look {
     aliases: BTreeMap<String, Vec<String>>,
     rules: BTreeMap<&'static str, Stored>,
     shards: BTreeMap<(String, String), Stored>,
-    vschemas: BTreeMap<String, Vec<u8>>,
+    vschemas: BTreeMap<String, Stored>,
     served: BTreeMap<String, Stored>,
     srv_keyspaces: BTreeMap<String, Stored>,
     /// All workflows of a keyspace that is resharded.
     all: Vec<Workflow>,
     tablets: BTreeMap<String, Tablet>,
+    left: Left,
     journals: BTreeMap<String, Vec<u8>>,
     /// What could not be read.
     failures: BTreeSet<String>,
@@ -97,6 +112,8 @@ pub(crate) struct Found {
     pub(crate) kind: Kind,
     pub(crate) source_keyspace: String,
     pub(crate) is_reversal: bool,
+    /// Number of the type.
+    pub(crate) workflow_type: i32,
 }
 
 impl Look {
@@ -105,9 +122,18 @@ impl Look {
     /// # Errors
     /// A name that cannot exist.
     pub(crate) fn start(goal: &Goal, depth: Depth, now: Timestamp, asks: &mut Asks) -> Result<Self, Status> {
+        Self::start_for(Reach::Traffic, goal, depth, now, asks)
+    }
+
+    /// Begins a look for something else than moving traffic.
+    ///
+    /// # Errors
+    /// A name that cannot exist.
+    pub(crate) fn start_for(reach: Reach, goal: &Goal, depth: Depth, now: Timestamp, asks: &mut Asks) -> Result<Self, Status> {
         let mut look = Self {
             goal: goal.clone(),
             depth,
+            reach,
             now,
             stage: Stage::Workflow,
             inquiring: None,
@@ -127,6 +153,7 @@ impl Look {
             srv_keyspaces: BTreeMap::new(),
             all: Vec::new(),
             tablets: BTreeMap::new(),
+            left: Left::default(),
             journals: BTreeMap::new(),
             failures: BTreeSet::new(),
         };
@@ -205,14 +232,16 @@ impl Look {
                 }
             }),
             Wanted::VSchema(keyspace) => {
-                record(answer).map(|stored| drop(self.vschemas.insert(keyspace, stored.unwrap_or_default().value)))
+                record(answer).map(|stored| drop(self.vschemas.insert(keyspace, stored.unwrap_or_default())))
             }
+            Wanted::Replication(cell) => records(answer).map(|records| self.left.replications(&cell, records)),
             Wanted::SrvKeyspace(cell) => {
                 record(answer).map(|stored| drop(self.srv_keyspaces.insert(cell, stored.unwrap_or_default())))
             }
             Wanted::Served(cell) => record(answer).map(|stored| drop(self.served.insert(cell, stored.unwrap_or_default()))),
             Wanted::Tablets(cell) => records(answer).map(|records| {
                 for record in records {
+                    self.left.tablets.insert((cell.clone(), record.path.clone()), record.version);
                     let name = record.path.strip_prefix(TABLETS_PREFIX).and_then(|rest| rest.strip_suffix("/Tablet"));
                     match (name, Tablet::decode(record.value.as_slice())) {
                         (Some(name), Ok(tablet)) => drop(self.tablets.insert(name.to_owned(), tablet)),
@@ -243,22 +272,32 @@ impl Look {
                     let workflow =
                         workflow.ok_or_else(|| Status::unknown(no_streams(&self.goal.keyspace, &self.goal.workflow)))?;
                     let story = Story::read(&self.goal.keyspace, &workflow).map_err(Status::unknown)?;
-                    refuse_kind(&self.goal, &story, &workflow)?;
+                    if self.reach == Reach::Traffic {
+                        refuse_kind(&self.goal, &story, &workflow)?;
+                    } else if story.kind == Kind::Migrate {
+                        // Its source is in another cluster.
+                        self.reach = Reach::Target;
+                    }
                     self.workflow = Some(workflow);
+                    if self.depth == Depth::Full {
+                        self.read_records(&story, asks)?;
+                    }
+                    self.stage = Stage::Status;
+                    if self.reach == Reach::Target {
+                        self.stage = if self.depth == Depth::Full { Stage::Others } else { Stage::Done };
+                        continue;
+                    }
                     let request = WorkflowStatusRequest {
                         keyspace: self.goal.keyspace.clone(),
                         workflow: self.goal.workflow.clone(),
                         shards: Vec::new(),
                     };
                     self.inquiring = Some(Inquiry::Status(request).begin(self.now, asks)?);
-                    if self.depth == Depth::Full {
-                        self.read_records(&story, asks)?;
-                    }
-                    self.stage = Stage::Status;
                 }
                 Stage::Status => {
                     if let Some(Inquired::Status(status, failures)) = ended {
-                        self.state = status.map_err(Status::unknown)?.traffic_state;
+                        let status = status.map_err(Status::unknown);
+                        self.state = if self.reach == Reach::Any { status.unwrap_or_default() } else { status? }.traffic_state;
                         self.splits =
                             failures.iter().filter(|it| it.lost == crate::Lost::Traffic).map(|it| it.message.clone()).collect();
                     }
@@ -267,9 +306,12 @@ impl Look {
                     self.stage = Stage::Other;
                 }
                 Stage::Other => {
-                    self.other = Self::found(ended, &reverse_of(&self.goal.workflow))?;
+                    let other = Self::found(ended, &reverse_of(&self.goal.workflow));
+                    // The shards that a reshard has split may be gone, and what was on them with them.
+                    let may_be_gone = self.reach == Reach::Any && self.story()?.kind == Kind::Reshard;
+                    self.other = if may_be_gone { other.unwrap_or_default() } else { other? };
                     self.stage = if self.depth == Depth::Full { Stage::Others } else { Stage::Done };
-                    if self.depth == Depth::Full && self.story()?.kind == Kind::Reshard {
+                    if self.depth == Depth::Full && self.reach == Reach::Traffic && self.story()?.kind == Kind::Reshard {
                         self.inquiring = Some(workflows(&self.goal.keyspace, "").begin(self.now, asks)?);
                     }
                 }
@@ -280,7 +322,10 @@ impl Look {
                         _ => {}
                     }
                     let scene = self.build()?;
-                    self.ask_journals(&scene, asks);
+                    // A switch that was begun may have got past the point where it can be given up.
+                    if self.reach == Reach::Traffic || scene.streams.iter().any(Stream::is_stopped_for_cutover) {
+                        self.ask_journals(&scene, asks);
+                    }
                     self.scene = Some(scene);
                     self.stage = Stage::Journals;
                 }
@@ -326,7 +371,8 @@ impl Look {
 
     /// All records that are going to be written, and what they are made from.
     fn read_records(&mut self, story: &Story, asks: &mut Asks) -> Result<(), Status> {
-        for keyspace in BTreeSet::from([story.source_keyspace.clone(), self.goal.keyspace.clone()]) {
+        let source = (self.reach != Reach::Target).then(|| story.source_keyspace.clone());
+        for keyspace in source.into_iter().chain([self.goal.keyspace.clone()]).collect::<BTreeSet<_>>() {
             let prefix = KeyspaceName::of_request(&keyspace)?.shards_prefix();
             self.range(GLOBAL, prefix, Wanted::Shards(keyspace), asks);
         }
@@ -340,6 +386,10 @@ impl Look {
             if story.kind == Kind::Reshard {
                 let path = KeyspaceName::of_request(&self.goal.keyspace)?.srv_keyspace_path();
                 self.get(&cell, path, Wanted::SrvKeyspace(cell.clone()), asks);
+            }
+            if story.kind == Kind::Reshard && self.reach != Reach::Traffic {
+                let prefix = format!("keyspaces/{}/shards/", self.goal.keyspace);
+                self.range(&cell, prefix, Wanted::Replication(cell.clone()), asks);
             }
             self.range(&cell, TABLETS_PREFIX.into(), Wanted::Tablets(cell.clone()), asks);
         }
@@ -363,6 +413,9 @@ impl Look {
     fn other_story(&self, forward: &Story) -> Result<Option<Story>, Status> {
         let Some(other) = &self.other else { return Ok(None) };
         let story = Story::read(&forward.source_keyspace, other).map_err(Status::unknown)?;
+        if story.source_keyspace != self.goal.keyspace && self.reach == Reach::Any {
+            return Ok(None);
+        }
         if story.source_keyspace != self.goal.keyspace {
             let (name, from) = (&other.name, &story.source_keyspace);
             let text = format!("workflow {}.{name} reads from {from}, so it is not the other direction", forward.source_keyspace);
@@ -389,11 +442,9 @@ impl Look {
     pub(crate) fn light(&self) -> Result<Found, Status> {
         let story = self.story()?;
         let other = self.other_story(&story)?;
-        Ok(Found {
-            kind: story.kind,
-            is_reversal: self.is_reversal(&story, other.as_ref(), false),
-            source_keyspace: story.source_keyspace,
-        })
+        let (kind, workflow_type) = (story.kind, story.workflow_type);
+        let is_reversal = self.is_reversal(&story, other.as_ref(), false);
+        Ok(Found { kind, is_reversal, source_keyspace: story.source_keyspace, workflow_type })
     }
 
     /// What a full look shows.
@@ -404,10 +455,11 @@ impl Look {
     fn build(&mut self) -> Result<Scene, Status> {
         self.refuse_unread()?;
         let failed = |message: String| Status { code: Code::FailedPrecondition, message };
-        if self.state.starts_with("Unknown") {
+        let moves = self.reach == Reach::Traffic;
+        if moves && self.state.starts_with("Unknown") {
             return Err(failed(format!("where the traffic is cannot be told: {}; nothing was changed", self.state)));
         }
-        if !self.splits.is_empty() {
+        if moves && !self.splits.is_empty() {
             return Err(failed(format!("{}; nothing was changed", self.splits.join("\n"))));
         }
         let forward = self.story()?;
@@ -422,7 +474,24 @@ impl Look {
             };
             shards.into_iter().map(of).collect::<Result<_, _>>().map_err(Status::unknown)
         };
-        let read_from = members(&source_keyspace, forward.streams.iter().map(|it| it.source.shard.as_str()).collect(), true)?;
+        let leaving = if self.reach == Reach::Any && forward.kind == Kind::Reshard {
+            let shards = forward.streams.iter().map(|it| it.source.shard.as_str());
+            self.left.of(&source_keyspace, shards, &self.shards, &self.srv_keyspaces, &self.tablets)
+        } else {
+            BTreeMap::new()
+        };
+        let is_there = |shard: &&str| match (self.reach, leaving.get(*shard)) {
+            (Reach::Traffic, _) | (Reach::Any, None) => true,
+            (Reach::Any, Some(leaving)) => leaving.has_primary,
+            (Reach::Target, _) => false,
+        };
+        let read_shards = |story: &Story| -> BTreeSet<String> {
+            story.streams.iter().map(|it| it.source.shard.as_str()).filter(is_there).map(str::to_owned).collect()
+        };
+        let members = |keyspace: &str, shards: BTreeSet<String>, is_source| {
+            members(keyspace, shards.iter().map(String::as_str).collect(), is_source)
+        };
+        let read_from = members(&source_keyspace, read_shards(&forward), true)?;
         let is_closed = begun::is_closed(forward.kind, &forward.tables, &read_from, &self.srv_keyspaces);
         let is_reversal = self.is_reversal(&forward, other.as_ref(), is_closed);
         let workflow = if is_reversal { &self.other } else { &self.workflow };
@@ -434,8 +503,8 @@ impl Look {
         } else {
             (forward, other, forward_name, reverse_name, source_keyspace, target_keyspace)
         };
-        let sources = members(&source_keyspace, story.streams.iter().map(|it| it.source.shard.as_str()).collect(), true)?;
-        let targets = members(&target_keyspace, story.streams.iter().map(|it| it.shard.as_str()).collect(), false)?;
+        let sources = members(&source_keyspace, read_shards(&story), true)?;
+        let targets = members(&target_keyspace, story.streams.iter().map(|it| it.shard.clone()).collect(), false)?;
         let mut all_shards: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for (keyspace, shard) in self.shards.keys() {
             all_shards.entry(keyspace.clone()).or_default().insert(shard.clone());
@@ -471,7 +540,10 @@ impl Look {
             lag,
             journals: BTreeMap::new(),
             rules: self.rules.clone(),
-            vschemas: self.vschemas.clone(),
+            vschemas: self.vschemas.iter().map(|(keyspace, stored)| (keyspace.clone(), stored.value.clone())).collect(),
+            vschema_versions: self.vschemas.iter().map(|(keyspace, stored)| (keyspace.clone(), stored.version)).collect(),
+            primaries: primaries(&self.goal.keyspace, &self.shards),
+            leaving,
             served: self.served.clone(),
             srv_keyspaces: self.srv_keyspaces.clone(),
             others,

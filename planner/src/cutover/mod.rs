@@ -1,7 +1,8 @@
 //! Moving traffic between two keyspaces: what is looked at, what is refused, and the steps, each with what takes it back.
 //!
 //! [`look`] reads everything into a [`scene`]; [`refusals`] holds a [`request`] against it; [`steps`] says what is left to do; [`engine`]
-//! does it by [`perform`], or says what it would do ([`dry_run`]). The parts are [`act`]s and [`edit`]s of records. Facts and texts are
+//! does it by [`perform`], or says what it would do ([`dry_run`]). What is not taken back once it was begun (completing, cancelling,
+//! mirroring) is [`forward`]'s. The parts are [`act`]s and [`edit`]s of records. Facts and texts are
 //! those of Vitess, whose clients know them; `docs/compat.md` lists what differs.
 
 mod act;
@@ -9,6 +10,8 @@ mod begun;
 mod dry_run;
 mod edit;
 pub(crate) mod engine;
+pub(crate) mod forward;
+mod leaving;
 mod look;
 mod perform;
 mod refusals;
@@ -20,3 +23,4 @@ mod scene;
 mod served;
 mod shards;
 mod steps;
+mod vschema;

@@ -10,8 +10,8 @@ use prost::Message;
 use crate::{
     contract::{Answer, AskId, FailureKind, What},
     cutover::{
-        act::{Act, Call, Lane, RecordEdit, Run, Sign, Then, Undo, may_be_done},
-        edit::RULE_PATHS,
+        act::{Act, Call, Deletion, Lane, RecordEdit, Run, Sign, Then, Undo, may_be_done},
+        edit::{KEYSPACE_RULES, RULE_PATHS},
         scene::{Scene, Stored},
     },
     operation::Asks,
@@ -29,6 +29,8 @@ enum Waiting {
     Looked(Box<Call>, String, bool),
     Put { edit: Box<RecordEdit>, before: Stored, after: Vec<u8>, attempt: usize },
     Read { edit: Box<RecordEdit>, first: Stored, after: Vec<u8>, attempt: usize, why: String },
+    Deleted { record: Box<Deletion>, attempt: usize },
+    ReadDeleted { record: Box<Deletion>, attempt: usize, why: String },
     PutServed { cell: String, after: Vec<u8>, attempt: usize },
     ReadServed { cell: String, after: Vec<u8>, attempt: usize, why: String },
 }
@@ -126,6 +128,7 @@ impl Performing {
                 let before = run.record(&edit);
                 self.put(at, edit, before, 1, run, asks);
             }
+            Act::Delete(record) => self.delete(at, record, 1, asks),
             Act::Rebuild { cell } => match run.srv_vschema(scene, None) {
                 Ok(after) => self.put_served(at, cell, after, 1, run, asks),
                 Err(text) => self.fail(at, (String::new(), String::new(), cell), text, false, false),
@@ -142,6 +145,12 @@ impl Performing {
                 }
                 run.keep(&edit, before);
             }
+            // No rule is left: so is no record.
+            Ok(after) if after.is_empty() && before.version != 0 && is_deleted_when_empty(&edit) => {
+                let (cell, path) = (edit.cell.clone(), edit.path.clone());
+                let what = What::TopoDelete { cell, path, version: before.version };
+                self.wait(at, what, Waiting::Put { edit, before, after, attempt }, asks);
+            }
             Ok(after) => {
                 let what = What::TopoPut {
                     cell: edit.cell.clone(),
@@ -153,6 +162,12 @@ impl Performing {
             }
             Err(error) => self.fail(at, place(&edit), format!("the record {} cannot be read: {error}", edit.path), false, false),
         }
+    }
+
+    fn delete(&mut self, at: usize, record: Box<Deletion>, attempt: usize, asks: &mut Asks) {
+        let (cell, path) = (record.cell.clone(), record.path.clone());
+        let what = What::TopoDelete { cell, path, version: record.version };
+        self.wait(at, what, Waiting::Deleted { record, attempt }, asks);
     }
 
     fn put_served(&mut self, at: usize, cell: String, after: Vec<u8>, attempt: usize, run: &Run, asks: &mut Asks) {
@@ -176,6 +191,7 @@ impl Performing {
             Waiting::Looked(call, why, was_sent) => self.looked(at, &call, &why, was_sent, answer),
             Waiting::Put { edit, before, after, attempt } => match answer {
                 Answer::Stored { version } => self.stored(at, &edit, &before, after, version, run),
+                Answer::Deleted => self.stored(at, &edit, &before, after, 0, run),
                 Answer::Failed { kind: FailureKind::NotSent, message } => self.fail(at, place(&edit), message, false, true),
                 other => {
                     let why = said(&edit.path, other);
@@ -186,6 +202,28 @@ impl Performing {
             Waiting::Read { edit, first, after, attempt, why } => {
                 self.read_again(at, edit, &first, after, attempt, why, answer, run, asks);
             }
+            Waiting::Deleted { record, attempt } => match answer {
+                Answer::Deleted | Answer::Missing { .. } => self.done.push((whose_record(&record), "deleted".into())),
+                Answer::Failed { kind: FailureKind::NotSent, message } => {
+                    self.fail(at, whose_record(&record), message, false, true);
+                }
+                other => {
+                    let why = said(&record.path, other);
+                    let what = What::TopoGet { cell: record.cell.clone(), path: record.path.clone() };
+                    self.wait(at, what, Waiting::ReadDeleted { record, attempt, why }, asks);
+                }
+            },
+            Waiting::ReadDeleted { record, attempt, why } => match answer {
+                Answer::Missing { .. } => self.done.push((whose_record(&record), "deleted".into())),
+                Answer::Found { version, .. } if attempt < ATTEMPTS => {
+                    self.delete(at, Box::new(Deletion { version, ..*record }), attempt + 1, asks);
+                }
+                Answer::Found { .. } => self.fail(at, whose_record(&record), why, false, false),
+                other => {
+                    let text = format!("{why}; looking again: {}", said(&record.path, other));
+                    self.fail(at, whose_record(&record), text, true, false);
+                }
+            },
             Waiting::PutServed { cell, after, attempt } => match answer {
                 Answer::Stored { version } => drop(run.served.insert(cell, Stored { value: after, version })),
                 Answer::Failed { kind: FailureKind::NotSent, message } => {
@@ -285,7 +323,8 @@ impl Performing {
         };
         let is_there = now.version != 0 && now.value == after;
         // Others have made it anew meanwhile, perhaps with vschemas that are newer than ours.
-        let wanted = run.srv_vschema(scene, (now.version != 0).then_some(now.value.as_slice()));
+        let is_anothers = now.version != 0 && run.served.get(&cell).is_none_or(|before| before.version != now.version);
+        let wanted = run.srv_vschema(scene, is_anothers.then_some(now.value.as_slice()));
         run.served.insert(cell.clone(), now);
         match wanted {
             _ if is_there => {}
@@ -361,6 +400,10 @@ impl Performing {
             self.notes.insert(format!("{} was not done, and does not matter to the rest: {message}", call.query.subject));
             return;
         }
+        if said::errno(&message).is_some_and(|number| call.done_by.contains(&number)) {
+            self.done.push((whose(&call), call.query.statement.clone()));
+            return;
+        }
         let knows_no = |code| said::knows_no_method(code, &message);
         if call.then == Then::Permissions && matches!(kind, FailureKind::Status(code) if knows_no(code)) {
             // A tablet before v21 cannot say.
@@ -397,6 +440,7 @@ impl Performing {
         let text = format!("{}{why}", call.failure);
         let Some((_, sign)) = &call.shown_by else { return };
         let rows = match answer {
+            // Both ways to ask have the rows in the same place.
             Answer::Called(response) => RowSet::from_vreplication_exec(&response).map_err(|error| error.to_string()),
             Answer::Failed { message, .. } => Err(message),
             other => Err(unexpected("looking again", &other)),
@@ -441,12 +485,21 @@ fn is_repeated(act: &Act) -> bool {
     match act {
         Act::Rebuild { .. } => true,
         Act::Call(call) => call.query.path() == crate::rpc::REFRESH_STATE,
-        Act::Edit(_) => false,
+        Act::Edit(_) | Act::Delete(_) => false,
     }
 }
 
 fn place(edit: &RecordEdit) -> (String, String, String) {
     (edit.keyspace.clone(), edit.shard.clone(), edit.cell.clone())
+}
+
+fn whose_record(record: &Deletion) -> (String, String, String) {
+    (record.keyspace.clone(), record.shard.clone(), record.cell.clone())
+}
+
+/// Whether the record is no more when nothing is left in it. Source: `go/vt/topo/vschema.go`; that of keyspaces' rules stays.
+fn is_deleted_when_empty(edit: &RecordEdit) -> bool {
+    edit.cell == GLOBAL && edit.path != KEYSPACE_RULES && RULE_PATHS.contains(&edit.path.as_str())
 }
 
 fn whose(call: &Call) -> (String, String, String) {
@@ -470,10 +523,11 @@ impl Run {
     }
 
     fn keep(&mut self, edit: &RecordEdit, stored: Stored) {
-        if let Some(path) = RULE_PATHS.into_iter().find(|path| edit.cell == GLOBAL && edit.path == *path)
-            && stored.version != 0
-        {
-            self.rules.insert(path, stored.value.clone());
+        if let Some(path) = RULE_PATHS.into_iter().find(|path| edit.cell == GLOBAL && edit.path == *path) {
+            match stored.version {
+                0 => drop(self.rules.remove(path)),
+                _ => drop(self.rules.insert(path, stored.value.clone())),
+            }
         }
         self.records.insert((edit.cell.clone(), edit.path.clone()), stored);
     }

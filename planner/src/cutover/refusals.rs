@@ -270,7 +270,10 @@ pub(crate) fn is_switched(scene: &Scene) -> bool {
 }
 
 /// Whether the streams are those of whole keyspaces. Source: `traffic_switcher.go:validate`.
-fn validate(scene: &Scene) -> Result<(), String> {
+///
+/// # Errors
+/// What is missing, or too much.
+pub(crate) fn validate(scene: &Scene) -> Result<(), String> {
     if scene.kind == Kind::Reshard {
         return validate_shards(scene);
     }

@@ -63,11 +63,20 @@ pub(super) fn outcomes(
 
 /// The texts of what has failed, joined as the reference does.
 pub(super) fn texts(step: &Step, failures: &BTreeSet<Failed>, scene: &Scene) -> String {
+    let is_checked = matches!(step, Step::Refresh | Step::Close);
+    let end = if *step == Step::Refresh { "\n" } else { "" };
+    let texts = grouped(failures, scene, is_checked, end);
+    texts.join(if *step == Step::Refresh { "" } else { "\n" })
+}
+
+/// The texts of what has failed, each once. `is_checked`: tablets that could not be told are those of a shard, which is named; `end`:
+/// what is behind each of these.
+pub(super) fn grouped(failures: &BTreeSet<Failed>, scene: &Scene, is_checked: bool, end: &str) -> Vec<String> {
     let is_source = |keyspace: &str| keyspace == scene.source_keyspace;
     let mut by_shard: BTreeMap<(&str, &str), String> = BTreeMap::new();
     let mut texts = Vec::new();
     for failed in failures {
-        if failed.is_refresh && matches!(step, Step::Refresh | Step::Close) {
+        if failed.is_refresh && is_checked {
             let (keyspace, shard, _) = &failed.place;
             by_shard.entry((keyspace, shard)).or_default().push_str(&failed.text);
         } else {
@@ -76,12 +85,11 @@ pub(super) fn texts(step: &Step, failures: &BTreeSet<Failed>, scene: &Scene) -> 
     }
     for ((keyspace, shard), details) in by_shard {
         let side = if is_source(keyspace) { "source" } else { "target" };
-        let end = if *step == Step::Refresh { "\n" } else { "" };
         let text = format!(
             "failed to successfully refresh all tablets in the {keyspace}/{shard} {side} shard (<nil>):\n  {details}{end}"
         );
         texts.push(text);
     }
     texts.sort();
-    texts.join(if *step == Step::Refresh { "" } else { "\n" })
+    texts
 }

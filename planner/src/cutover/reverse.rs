@@ -95,7 +95,10 @@ fn select(scene: &Scene, vschema: &Keyspace, table: &str, range: &str) -> Result
 }
 
 /// The condition by which rows are those of the tenant that is moved, if one is.
-fn tenant(scene: &Scene) -> Result<Option<String>, String> {
+///
+/// # Errors
+/// The options or the vschema of the target do not say which.
+pub(crate) fn tenant(scene: &Scene) -> Result<Option<String>, String> {
     let id = scene.options.tenant_id.as_str();
     if id.is_empty() {
         return Ok(None);

@@ -10,7 +10,7 @@ use prost::Message;
 
 use crate::{
     contract::TabletAddress,
-    cutover::edit,
+    cutover::{edit, leaving::Leaving},
     proto::{
         binlogdata::{BinlogSource, VReplicationWorkflowState as State, VReplicationWorkflowSubType, VReplicationWorkflowType},
         topodata::{Shard, ShardReference, Tablet, TabletAlias, TabletType},
@@ -144,6 +144,12 @@ pub(crate) struct Scene {
     pub(crate) rules: BTreeMap<&'static str, Stored>,
     /// By keyspace; one without a record is empty.
     pub(crate) vschemas: BTreeMap<String, Vec<u8>>,
+    /// By keyspace; 0: it has no such record.
+    pub(crate) vschema_versions: BTreeMap<String, i64>,
+    /// By shard of the target's keyspace: primaries, with and without streams.
+    pub(crate) primaries: BTreeMap<String, TabletAlias>,
+    /// Of a reshard that ends, by shard of the source: what is left of it.
+    pub(crate) leaving: BTreeMap<String, Leaving>,
     /// By cell, what it serves to vtgates.
     pub(crate) served: BTreeMap<String, Stored>,
     /// Of a reshard, by cell: which shards it serves of the keyspace.

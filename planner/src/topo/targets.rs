@@ -339,7 +339,7 @@ pub(crate) fn unexpected(asked: &str, answer: &Answer) -> String {
         Answer::Missing { .. } => "nothing",
         Answer::Called(_) => "a tablet's message",
         Answer::Locked | Answer::Unlocked => "a lock",
-        Answer::Stored { .. } => "a write",
+        Answer::Stored { .. } | Answer::Deleted => "a write",
         Answer::Failed { .. } => "a failure",
     };
     format!("{asked} was answered with {got}")

@@ -161,6 +161,7 @@ fn name(what: &What) -> String {
             format!("the read of {cell}:{path}")
         }
         What::TopoPut { cell, path, .. } => format!("the write of {cell}:{path}"),
+        What::TopoDelete { cell, path, .. } => format!("the deletion of {cell}:{path}"),
         What::TopoLock { path, .. } => format!("the lock of {path}"),
         What::TopoUnlock { .. } => "a lock that is given back".into(),
         What::TabletCall { tablet, path, about, .. } => {

@@ -111,7 +111,8 @@ fn is_same_place(a: &What, b: &What) -> bool {
         (What::TabletCall { tablet, path, about, .. }, What::TabletCall { tablet: t, path: p, about: other, .. }) => {
             tablet.alias == t.alias && path == p && about.subject == other.subject
         }
-        (What::TopoPut { cell, path, .. }, What::TopoPut { cell: c, path: p, .. }) => cell == c && path == p,
+        (What::TopoPut { cell, path, .. }, What::TopoPut { cell: c, path: p, .. })
+        | (What::TopoDelete { cell, path, .. }, What::TopoDelete { cell: c, path: p, .. }) => cell == c && path == p,
         (What::TopoUnlock { .. }, What::TopoUnlock { .. }) => true,
         (What::TopoLock { path, .. }, What::TopoLock { path: p, .. }) => path == p,
         _ => a == b,

@@ -1,7 +1,7 @@
 //! `WorkflowDelete`: the streams of a workflow, with their copy states, log entries and comparisons, and nothing else.
 //!
-//! Copied tables and routing rules are kept: a request that asks for them to go is refused before anything is touched, and so is
-//! a workflow whose write traffic has been switched, one that still has reverse streams, and one that belongs to a schema
+//! Copied tables and routing rules are kept: what asks for them to go, and a workflow that still has reverse streams, is for
+//! `cutover`. Refused before anything is touched are a workflow whose write traffic has been switched and one that belongs to a schema
 //! migration. One whose source cannot be looked at (gone, down, in another cluster) is deleted if the request says that its source
 //! is to be left as it is (`ignore_source_keyspace`), or if it is forced.
 //!
@@ -59,7 +59,7 @@ impl WorkflowDelete {
     /// Reads the request.
     ///
     /// # Errors
-    /// It asks for more than streams to go, or names no workflow that can exist.
+    /// It names no workflow that can exist.
     pub(crate) fn new(call: &Call) -> Result<Self, Status> {
         let mut request: WorkflowDeleteRequest = crate::operation::decode(call)?;
         let refused = |code, message: String| Err(Status { code, message });
@@ -99,24 +99,6 @@ impl WorkflowDelete {
         let all = streams.iter().flat_map(|(seen, streams)| streams.iter().map(move |stream| (*seen, stream)));
         // One that does not say what it is may have another side.
         Sources::of(all.filter(|(_, stream)| stream.is_of_type(LOOKUP_INDEX) != Ok(true)))
-    }
-
-    /// The request asks for more than streams to go: refused, but only where there is something to delete.
-    fn check_scope(&self) -> Result<(), Status> {
-        let WorkflowDeleteRequest { keyspace, workflow, keep_data, keep_routing_rules, .. } = &self.request;
-        let drops: Vec<&str> =
-            [(!keep_data, "the copied tables (keep_data)"), (!keep_routing_rules, "routing rules (keep_routing_rules)")]
-                .into_iter()
-                .filter_map(|(drops, what)| drops.then_some(what))
-                .collect();
-        if drops.is_empty() {
-            return Ok(());
-        }
-        let message = format!(
-            "deleting {keyspace}.{workflow} would drop {}, which vtflow does not do: keep them, or send this to a vtctld; nothing was changed",
-            drops.join(" and ")
-        );
-        Err(Status { code: Code::Unimplemented, message })
     }
 
     /// Why a source that cannot be looked at forbids it.
@@ -278,7 +260,7 @@ impl TabletWrite for WorkflowDelete {
     fn inquiry(&self, seen: &[Seen], replies: &[Inquired]) -> Option<Inquiry> {
         let WorkflowDeleteRequest { keyspace, workflow, ignore_source_keyspace, .. } = &self.request;
         let streams = Self::streams(seen).ok()?;
-        if streams.iter().all(|(_, streams)| streams.is_empty()) || self.check_scope().is_err() {
+        if streams.iter().all(|(_, streams)| streams.is_empty()) {
             return None;
         }
         let Some(asked) = replies.len().checked_sub(1) else {
@@ -305,7 +287,6 @@ impl TabletWrite for WorkflowDelete {
         if streams_in_all == 0 {
             return Err(self.no_streams());
         }
-        self.check_scope()?;
         for (_, streams) in &all {
             self.refusal(streams, force)?;
         }

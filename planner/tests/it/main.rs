@@ -2,6 +2,9 @@
 
 mod bounds;
 mod diagnose;
+mod forward;
+mod forward_faults;
+mod forward_recorded;
 mod get_workflows;
 mod hostile;
 mod legacy;

@@ -204,6 +204,18 @@ fn calls() -> Vec<Call> {
         tablet_types: vec![1, 2, 3],
         ..WorkflowSwitchTrafficRequest::default()
     };
+    // As the switch; `forward` has those that are not refused.
+    let complete = vtflow_planner::proto::vtctldata::MoveTablesCompleteRequest {
+        target_keyspace: keyspace(),
+        workflow: workflow(),
+        ..Default::default()
+    };
+    let mirror = vtflow_planner::proto::vtctldata::WorkflowMirrorTrafficRequest {
+        keyspace: keyspace(),
+        workflow: workflow(),
+        tablet_types: vec![1],
+        percent: 500.0,
+    };
     let far = i64::from(u32::MAX);
     vec![
         diagnose("", ""),
@@ -264,6 +276,8 @@ fn calls() -> Vec<Call> {
         update(Some(2), &["NULL"]),
         update(None, &["zone1", "zone2"]),
         rpc("WorkflowSwitchTraffic", &switch),
+        rpc("MoveTablesComplete", &complete),
+        rpc("WorkflowMirrorTraffic", &mirror),
         vexec("select id, workflow from _vt.vreplication", false),
         vexec("select * from _vt.schema_migrations", false),
         vexec("update _vt.vreplication set state = 'Stopped'", false),
@@ -315,7 +329,13 @@ fn healthy_answers_in_every_order() {
             for force in [false, true] {
                 let options = CallOptions { mode: mode.clone(), force, ..CallOptions::default() };
                 let reply = same_in_every_order(&cluster_for(&call), &Call { options, ..call.clone() });
-                let expects_refusal = [rpc::RETRY_SCHEMA_MIGRATION, rpc::WORKFLOW_SWITCH_TRAFFIC].contains(&call.path.as_str());
+                let expects_refusal = [
+                    rpc::RETRY_SCHEMA_MIGRATION,
+                    rpc::WORKFLOW_SWITCH_TRAFFIC,
+                    rpc::MOVE_TABLES_COMPLETE,
+                    rpc::WORKFLOW_MIRROR_TRAFFIC,
+                ]
+                .contains(&call.path.as_str());
                 assert!(reply.result.is_ok() || expects_refusal, "{}: {reply:?}", call.path);
             }
         }

@@ -250,6 +250,8 @@ fn calls() -> Vec<Call> {
         keyspace: "ks".into(),
         workflow: "wf".into(),
         keep_data: true,
+        // For a vtctld: whatever else is to go, `forward` has.
+        shards: vec!["-80".into()],
         ..WorkflowDeleteRequest::default()
     };
     let cancel =

@@ -181,7 +181,7 @@ pub(crate) fn seen(live: &Live) -> Seen {
     (rules(live), denied(live), [COMMERCE, LEFT, RIGHT].map(streams).into(), journals)
 }
 
-fn switched() -> Live {
+pub(crate) fn switched() -> Live {
     let mut live = cluster();
     done(&mut live, &request(&ALL));
     live.log.clear();

@@ -24,7 +24,7 @@ use crate::support::live::{Fault, Live};
 const ALL: [i32; 3] = [TabletType::Primary as i32, TabletType::Replica as i32, TabletType::Rdonly as i32];
 const READS: [i32; 2] = [TabletType::Replica as i32, TabletType::Rdonly as i32];
 
-fn call(types: &[i32], direction: i32, dry_run: bool) -> Call {
+pub(crate) fn call(types: &[i32], direction: i32, dry_run: bool) -> Call {
     let request = WorkflowSwitchTrafficRequest {
         keyspace: "tgt".into(),
         workflow: "w".into(),
@@ -67,7 +67,7 @@ fn sharded() -> Keyspace {
 }
 
 /// src/-80 moves to tgt/-80; the other half stays.
-fn partial() -> Live {
+pub(crate) fn partial() -> Live {
     let mut live = Live::default();
     live.cell("zone1");
     live.shard("src", "-80", "zone1", 100, "a", Some(range(&[], &[0x80])));
@@ -141,7 +141,7 @@ fn a_failure_of_some_shards_denies_nothing_that_was_not_denied() {
 }
 
 /// Tenant 7 of `src` moves into `tgt`, which has many.
-fn tenant() -> Live {
+pub(crate) fn tenant() -> Live {
     let mut live = Live::default();
     live.cell("zone1");
     live.cell("zone2");

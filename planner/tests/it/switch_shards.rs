@@ -22,7 +22,7 @@ const REPLICA: TabletType = TabletType::Replica;
 const RDONLY: TabletType = TabletType::Rdonly;
 const ALL: [TabletType; 3] = [REPLICA, RDONLY, PRIMARY];
 
-fn call(types: &[TabletType], direction: i32, dry_run: bool) -> Call {
+pub(crate) fn call(types: &[TabletType], direction: i32, dry_run: bool) -> Call {
     let request = WorkflowSwitchTrafficRequest {
         keyspace: "ks".into(),
         workflow: "r".into(),
@@ -46,7 +46,7 @@ fn reference(name: &str, start: &[u8], end: &[u8]) -> ShardReference {
 }
 
 /// `-80` is split into `-40` and `40-80`; `80-` stays as it is.
-fn cluster() -> Live {
+pub(crate) fn cluster() -> Live {
     let mut live = Live::default();
     let shards = [
         ("-80", &[][..], &[0x80][..], 200, true),

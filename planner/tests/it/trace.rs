@@ -5,7 +5,8 @@
 use crate::support::{Cluster, NOW, rows};
 use prost::Message;
 use vtflow_planner::{
-    Answer, Call, CallOptions, FailureKind, Flow, FlowHandle, Reply,
+    Answer, Ask, AskId, Call, CallOptions, FailureKind, Flow, FlowHandle, Reply, What,
+    explain::Plan,
     proto::vtctldata::GetWorkflowsRequest,
     trace::{FORMAT, Planner, Replayed, Trace, Traced, replay},
 };
@@ -77,6 +78,17 @@ fn bytes_are_text_where_people_can_read_them() {
         assert_eq!(read, Answer::Called(bytes.to_vec()));
     }
     assert!(serde_json::from_str::<Answer>(r#"{"called":{"base64":"*"}}"#).is_err());
+}
+
+#[test]
+fn a_deletion_is_written_down_and_planned_as_what_it_is() {
+    let what = What::TopoDelete { cell: "global".into(), path: "RoutingRules".into(), version: 7 };
+    let json = serde_json::to_string(&what).unwrap();
+    assert_eq!(json, r#"{"kind":"topo_delete","cell":"global","path":"RoutingRules","version":7}"#);
+    assert_eq!(serde_json::from_str::<What>(&json).unwrap(), what);
+    assert_eq!(serde_json::to_string(&Answer::Deleted).unwrap(), r#""deleted""#);
+    let plan = Plan::new("/x", &[Ask { id: AskId(0), round: 1, what }], Vec::new());
+    assert_eq!(plan.text(), "1  global            del    RoutingRules\n1 round, 0 tablets, 0 statements, 1 writes\n");
 }
 
 #[test]

@@ -100,5 +100,5 @@ impl FlowHandle for Flow {
 }
 
 fn is_write(ask: &Ask) -> bool {
-    matches!(ask.what, What::TopoPut { .. } | What::TabletCall { effect: Effect::Write, .. })
+    matches!(ask.what, What::TopoPut { .. } | What::TopoDelete { .. } | What::TabletCall { effect: Effect::Write, .. })
 }

@@ -294,7 +294,7 @@ mod tests {
         let deletion = |text: &str| text.lines().find(|line| line.contains("Vtctld/WorkflowDelete ")).unwrap().to_owned();
         assert!(deletion(&text).ends_with("refused (no --allow-writes)"));
         assert!(deletion(&list(Some("vtctld:15999"), false)).ends_with("  forwarded to vtctld:15999"));
-        let partly = "vtflow: deletions that keep tables and routing rules; else forwarded to vtctld:15999";
+        let partly = "vtflow: of some shards, deletions that keep tables and routing rules; else forwarded to vtctld:15999";
         assert!(deletion(&list(Some("vtctld:15999"), true)).ends_with(partly));
     }
 }

@@ -154,7 +154,9 @@ impl<'a> Running<'a> {
                     gets.entry(cell).or_default().push((ask, path));
                 }
                 What::TopoLock { .. } => self.futures.push(Box::pin(lock(ask, cluster, until))),
-                What::TopoPut { .. } => self.futures.push(Box::pin(put(ask, checked.clone(), cluster, until))),
+                What::TopoPut { .. } | What::TopoDelete { .. } => {
+                    self.futures.push(Box::pin(put(ask, checked.clone(), cluster, until)))
+                }
                 What::TopoUnlock { lock } => {
                     let held = self.held.remove(lock).map(|(_, held)| held);
                     self.futures.push(Box::pin(unlock(ask, held, cluster)));
@@ -205,7 +207,7 @@ impl<'a> Running<'a> {
 }
 
 fn is_write(ask: &Ask) -> bool {
-    matches!(ask.what, What::TopoPut { .. } | What::TabletCall { effect: Effect::Write, .. })
+    matches!(ask.what, What::TopoPut { .. } | What::TopoDelete { .. } | What::TabletCall { effect: Effect::Write, .. })
 }
 
 async fn records(cell: String, asks: Vec<(Ask, String)>, cluster: &ClusterIo, until: Option<Instant>) -> Vec<Done> {
@@ -281,9 +283,12 @@ async fn put(ask: Ask, checked: Option<Checked>, cluster: &ClusterIo, until: Opt
         let answer = Answer::Failed { kind: FailureKind::NotSent, message };
         return vec![Done::new(ask, answer, started.elapsed())];
     }
-    let What::TopoPut { cell, path, value, version } = &ask.what else { return Vec::new() };
     let deadline = bounded(started, cluster.deadlines.topology, until);
-    let answer = cluster.topology.put(cell, path, value, *version, deadline).await;
+    let answer = match &ask.what {
+        What::TopoPut { cell, path, value, version } => cluster.topology.put(cell, path, value, *version, deadline).await,
+        What::TopoDelete { cell, path, version } => cluster.topology.delete(cell, path, *version, deadline).await,
+        _ => return Vec::new(),
+    };
     vec![Done::new(ask, answer, started.elapsed())]
 }
 

@@ -87,6 +87,7 @@ fn name(what: &What) -> String {
         What::TopoGet { cell, path } => format!("{cell}:{path}"),
         What::TopoRange { cell, prefix } | What::TopoList { cell, prefix } => format!("{cell}:{prefix}"),
         What::TopoPut { cell, path, .. } => format!("put:{cell}:{path}"),
+        What::TopoDelete { cell, path, .. } => format!("delete:{cell}:{path}"),
         What::TopoLock { path, .. } => format!("lock:{path}"),
         What::TopoUnlock { .. } => "unlock".to_owned(),
         What::TabletCall { tablet, .. } => tablet.alias.clone(),

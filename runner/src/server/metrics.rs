@@ -190,6 +190,7 @@ impl Metrics {
             What::TopoGet { .. } => "topo_get",
             What::TopoRange { .. } => "topo_range",
             What::TopoPut { .. } => "topo_put",
+            What::TopoDelete { .. } => "topo_delete",
             What::TopoLock { .. } | What::TopoUnlock { .. } => "topo_lock",
             What::TopoList { .. } => "topo_list",
             What::TabletCall { .. } => "tablet_call",

@@ -169,6 +169,22 @@ impl MemoryTopology {
         }
     }
 
+    fn remove(&self, cell: &str, path: &str, version: i64) -> Answer {
+        let node = match self.root(cell) {
+            Ok(root) => node::join(&[&root, path]),
+            Err(answer) => return answer,
+        };
+        let (mut records, key) = (self.records(), (cell.to_owned(), path.to_owned()));
+        match records.get(&key) {
+            None => Answer::Missing { node },
+            Some((_, current)) if *current != version => bad_version(&node),
+            Some(_) => {
+                records.remove(&key);
+                Answer::Deleted
+            }
+        }
+    }
+
     fn records(&self) -> MutexGuard<'_, Records> {
         self.records.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -224,6 +240,10 @@ impl Topology for MemoryTopology {
         Box::pin(async move {
             if self.delayed(deadline).await { self.write(cell, path, value, version) } else { self.too_late(path) }
         })
+    }
+
+    fn delete<'a>(&'a self, cell: &'a str, path: &'a str, version: i64, deadline: Instant) -> Answering<'a, Answer> {
+        Box::pin(async move { if self.delayed(deadline).await { self.remove(cell, path, version) } else { self.too_late(path) } })
     }
 
     fn lock<'a>(

@@ -64,6 +64,14 @@ pub trait Topology: Send + Sync {
         Box::pin(std::future::ready(Answer::Failed { kind: FailureKind::Status(code::UNIMPLEMENTED), message }))
     }
 
+    /// Deletes a record as the version that was read: `Deleted`, `Missing` or `Failed`, with `FAILED_PRECONDITION` and Vitess's text if
+    /// it has another version by now. Sent once, whatever happens.
+    fn delete<'a>(&'a self, cell: &'a str, path: &'a str, version: i64, deadline: Instant) -> Answering<'a, Answer> {
+        let _ = (cell, path, version, deadline);
+        let message = "this topology cannot be written".to_owned();
+        Box::pin(std::future::ready(Answer::Failed { kind: FailureKind::Status(code::UNIMPLEMENTED), message }))
+    }
+
     /// Locks a directory of the global topology, waiting for those who hold it now. What comes back instead of a lock:
     /// `Missing` (no such directory, unless `is_named`) or `Failed`.
     ///

@@ -399,7 +399,9 @@ async fn what_vtflow_does_not_do_itself_is_forwarded_whatever_the_flags() {
     let workflow = || "move_orders_1".to_owned();
     let deletion = |workflow: String, keep_data, keep_routing_rules| {
         let keyspace = "customer".to_owned();
-        WorkflowDeleteRequest { keyspace, workflow, keep_data, keep_routing_rules, ..WorkflowDeleteRequest::default() }
+        // Of all shards they are vtflow's, too.
+        let shards = vec!["-80".to_owned()];
+        WorkflowDeleteRequest { keyspace, workflow, keep_data, keep_routing_rules, shards, ..WorkflowDeleteRequest::default() }
             .encode_to_vec()
     };
     let throttler = |enable| UpdateThrottlerConfigRequest { keyspace: "customer".to_owned(), enable, ..Default::default() };
@@ -416,8 +418,8 @@ async fn what_vtflow_does_not_do_itself_is_forwarded_whatever_the_flags() {
             { UpdateThrottlerConfigRequest { threshold: 5.0, ..throttler(false) }.encode_to_vec() },
             true,
         ),
-        ("tables go", rpc::WORKFLOW_DELETE, deletion(workflow(), false, true), true),
-        ("rules go", rpc::WORKFLOW_DELETE, deletion(workflow(), true, false), true),
+        ("tables go on some shards", rpc::WORKFLOW_DELETE, deletion(workflow(), false, true), true),
+        ("rules go with some shards", rpc::WORKFLOW_DELETE, deletion(workflow(), true, false), true),
         ("a message", rpc::WORKFLOW_UPDATE, update(Some("text".to_owned())), true),
         ("a field of a later release", rpc::WORKFLOW_DELETE, of_a_later_release(deletion("nope".to_owned(), true, true)), true),
         ("migrations of all keyspaces", rpc::GET_SCHEMA_MIGRATIONS, vec![], true),

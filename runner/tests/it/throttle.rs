@@ -128,3 +128,21 @@ async fn a_record_that_somebody_changed_is_not_written_over() {
     let Answer::Missing { .. } = topology.put("zone2", "../global/x", b"", 1, later()).await else { panic!("outside") };
     let Answer::Failed { .. } = topology.put("nowhere", &path, b"", 1, later()).await else { panic!("no such cell") };
 }
+
+#[tokio::test]
+async fn a_record_is_deleted_as_it_was_read_or_not_at_all() {
+    let (_etcd, topology) = start().await;
+    let path = "keyspaces/customer/SrvKeyspace".to_owned();
+    let node = "/vitess/zone2/keyspaces/customer/SrvKeyspace";
+    let found = topology.records("zone2", std::slice::from_ref(&path), later()).await.pop();
+    let Some(Answer::Found { version, .. }) = found else { panic!("{found:?}") };
+    let refused = Answer::Failed { kind: FailureKind::Status(9), message: format!("bad node version: {node}") };
+    assert_eq!(topology.delete("zone2", &path, version + 1, later()).await, refused);
+    assert_eq!(topology.delete("zone2", &path, version, later()).await, Answer::Deleted);
+    let missing = Answer::Missing { node: node.to_owned() };
+    assert_eq!(topology.delete("zone2", &path, version, later()).await, missing);
+    assert_eq!(topology.delete("zone2", &path, 0, later()).await, missing);
+    let Answer::Stored { .. } = topology.put("zone2", &path, b"", 0, later()).await else { panic!("made again") };
+    let Answer::Missing { .. } = topology.delete("zone2", "../global/x", 1, later()).await else { panic!("outside") };
+    let Answer::Failed { .. } = topology.delete("nowhere", &path, 1, later()).await else { panic!("no such cell") };
+}

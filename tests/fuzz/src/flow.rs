@@ -76,6 +76,7 @@ fn place(ask: &Ask, before: &[(Ask, Option<(usize, Answer)>)]) -> String {
         What::TopoRange { cell, prefix } => format!("range {cell} {prefix}"),
         What::TopoList { cell, prefix } => format!("list {cell} {prefix}"),
         What::TopoPut { cell, path, .. } => format!("put {cell} {path}"),
+        What::TopoDelete { cell, path, .. } => format!("delete {cell} {path}"),
         What::TopoLock { path, .. } => format!("lock {path}"),
         What::TopoUnlock { lock } => {
             // Its number is another one in every order.
@@ -177,7 +178,7 @@ impl Driven {
         let effect = serve::SERVED.iter().find(|served| served.path == call.path).map(|served| served.effect);
         let may_write = call.path == rpc::VEXEC || effect == Some(Effect::Write);
         let is_write = |what: &What| match what {
-            What::TopoPut { .. } => true,
+            What::TopoPut { .. } | What::TopoDelete { .. } => true,
             What::TabletCall { effect, .. } => *effect == Effect::Write,
             _ => false,
         };
@@ -274,7 +275,7 @@ impl Driven {
             Answer::Range(records) => records.iter().map(|record| record.path.len() + record.value.len()).sum(),
             Answer::Missing { node } => node.len(),
             Answer::Failed { message, .. } => message.len().min(limits::FAILURE_BYTES),
-            Answer::Stored { .. } | Answer::Locked | Answer::Unlocked => 0,
+            Answer::Stored { .. } | Answer::Deleted | Answer::Locked | Answer::Unlocked => 0,
         };
         let read: usize = self.asks.iter().filter_map(|(_, told)| told.as_ref()).map(|(_, answer)| size(answer)).sum();
         let replied = match &reply.result {

@@ -78,6 +78,7 @@ impl World {
             What::TopoList { cell, prefix } => self.below(cell, prefix, false),
             What::TopoLock { .. } => Answer::Locked,
             What::TopoUnlock { .. } => Answer::Unlocked,
+            What::TopoDelete { .. } => Answer::Deleted,
             What::TopoPut { version, .. } => Answer::Stored { version: version.wrapping_add(1) },
             What::TabletCall { tablet, path, request, about, .. } => {
                 let key = (tablet.alias.clone(), path.to_string(), about.subject.to_string());

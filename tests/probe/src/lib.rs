@@ -28,6 +28,7 @@ pub unsafe extern "C" fn flow(bytes: *const u8, length: usize, seconds: i64) -> 
                         Record { path: format!("{prefix}zone1/CellInfo"), value: answer.to_vec(), version: 1 },
                         Record { path: format!("{prefix}zone1-0000000100/Tablet"), value: answer.to_vec(), version: 1 },
                     ]),
+                    What::TopoDelete { .. } => Answer::Deleted,
                     What::TopoPut { version, .. } => Answer::Stored { version: *version },
                     What::TopoLock { .. } => Answer::Locked,
                     What::TopoUnlock { .. } => Answer::Unlocked,

@@ -199,7 +199,9 @@ fn record_name(path: &str) -> String {
 
 fn short(ask: &Ask) -> String {
     match &ask.what {
-        What::TopoGet { cell, path } | What::TopoPut { cell, path, .. } => format!("{cell} {path}"),
+        What::TopoGet { cell, path } | What::TopoPut { cell, path, .. } | What::TopoDelete { cell, path, .. } => {
+            format!("{cell} {path}")
+        }
         What::TopoRange { cell, prefix } | What::TopoList { cell, prefix } => format!("{cell} {prefix}"),
         What::TopoLock { path, .. } => format!("lock of {path}"),
         What::TopoUnlock { lock } => format!("unlock {}", lock.0),

@@ -63,6 +63,10 @@ impl Topology for Unlocked {
         self.0.put(cell, path, value, version, deadline)
     }
 
+    fn delete<'a>(&'a self, cell: &'a str, path: &'a str, version: i64, deadline: Instant) -> Answering<'a, Answer> {
+        self.0.delete(cell, path, version, deadline)
+    }
+
     fn lock<'a>(
         &'a self,
         path: &'a str,

@@ -50,7 +50,9 @@ fn answer(ask: &Ask, tablets: &Value, workflow: &str) -> Answer {
                 .filter(|record| record.path.starts_with(prefix))
                 .collect(),
         ),
-        What::TopoPut { .. } | What::TopoLock { .. } | What::TopoUnlock { .. } => panic!("a read locks nothing"),
+        What::TopoPut { .. } | What::TopoDelete { .. } | What::TopoLock { .. } | What::TopoUnlock { .. } => {
+            panic!("a read locks nothing")
+        }
         What::TopoGet { path, .. } => {
             let is_it = |cell: &str, uid: u32| *path == format!("tablets/{cell}-{uid:010}/Tablet");
             let (keyspace, shard, cell, uid) = SHARDS.iter().find(|(_, _, cell, uid)| is_it(cell, *uid)).expect("a tablet");

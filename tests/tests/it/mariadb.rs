@@ -139,7 +139,9 @@ fn run(call: &Call, topo: &[CellRecord], mut perform: impl FnMut(&str, &str) -> 
                     perform(&tablet.alias, &sql)
                 }
                 What::TabletPage { .. } => panic!("no page is asked for"),
-                What::TopoLock { .. } | What::TopoUnlock { .. } | What::TopoPut { .. } => panic!("reads change nothing"),
+                What::TopoLock { .. } | What::TopoUnlock { .. } | What::TopoPut { .. } | What::TopoDelete { .. } => {
+                    panic!("reads change nothing")
+                }
             };
             assert!(flow.answer(id, answer));
         }

@@ -36,12 +36,15 @@ const PLAIN_NAMES: &[&str] = &[
 ];
 
 /// Columns whose texts are one of [`WORDS`].
-const STATES: &[&str] = &["ddl_action", "migration_status", "state", "strategy", "table_state", "type", "vdiff_state"];
+const STATES: &[&str] =
+    &["ddl_action", "migration_status", "state", "strategy", "table_state", "table_type", "type", "vdiff_state"];
 
 /// States, kinds of log entries, strategies. Source: `go/vt/binlog/binlogplayer`, `go/vt/vttablet/tabletmanager/vreplication/utils.go`,
 /// `go/vt/schema`, `go/vt/vttablet/tabletmanager/vdiff`.
 const WORDS: &[&str] = &[
     "Unknown",
+    "BASE TABLE",
+    "VIEW",
     "Init",
     "Stopped",
     "Copying",

@@ -11,15 +11,16 @@ use vtflow_planner::{
     proto::{
         query::{Field, QueryResult, Row},
         tabletmanagerdata::{
-            ExecuteFetchAsDbaRequest, PrimaryPositionResponse, VReplicationExecRequest, VReplicationExecResponse,
-            VReplicationWaitForPosRequest, ValidateVReplicationPermissionsResponse,
+            DeleteVReplicationWorkflowRequest, ExecuteFetchAsDbaRequest, ExecuteFetchAsDbaResponse, PrimaryPositionResponse,
+            VReplicationExecRequest, VReplicationExecResponse, VReplicationWaitForPosRequest,
+            ValidateVReplicationPermissionsResponse,
         },
         topodata::{CellInfo, KeyRange, Shard, Tablet, TabletAlias},
     },
     rpc,
 };
 
-use super::NOW;
+use super::{NOW, tables};
 
 /// What becomes of one write instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +48,8 @@ pub(crate) struct Server {
     pub(crate) streams: Vec<Stored>,
     pub(crate) journals: BTreeMap<i64, String>,
     pub(crate) denied: Vec<String>,
+    /// Tables and views of its database, and whether each is a view.
+    pub(crate) tables: BTreeMap<String, bool>,
     pub(crate) next_id: i64,
 }
 
@@ -64,7 +67,7 @@ pub(crate) struct Live {
     revision: i64,
 }
 
-const COLUMNS: [&str; 23] = [
+pub(crate) const COLUMNS: [&str; 23] = [
     "id",
     "workflow",
     "source",
@@ -204,7 +207,8 @@ impl Live {
 
     /// Performs one ask; `None`: whoever asks dies before it.
     pub(crate) fn perform(&mut self, ask: &Ask) -> Option<Answer> {
-        let is_write = matches!(ask.what, What::TopoPut { .. } | What::TabletCall { effect: Effect::Write, .. });
+        let is_write =
+            matches!(ask.what, What::TopoPut { .. } | What::TopoDelete { .. } | What::TabletCall { effect: Effect::Write, .. });
         if !is_write {
             return Some(self.answer(ask));
         }
@@ -257,6 +261,20 @@ impl Live {
                 self.put(cell, path, value.clone());
                 Answer::Stored { version: self.revision }
             }
+            What::TopoDelete { cell, path, version } => {
+                let key = (cell.clone(), path.clone());
+                match self.topo.get(&key) {
+                    None => Answer::Missing { node: format!("/vitess/{cell}/{path}") },
+                    Some((_, now)) if now != version => {
+                        Answer::Failed { kind: FailureKind::Status(9), message: format!("bad node version: {path}") }
+                    }
+                    Some(_) => {
+                        self.log.push(format!("delete {cell} {path}"));
+                        self.topo.remove(&key);
+                        Answer::Deleted
+                    }
+                }
+            }
             What::TabletCall { tablet, path, request, about, .. } => {
                 self.call(&tablet.alias, path.rsplit('/').next().unwrap_or(path), request, &about.statement)
             }
@@ -304,7 +322,22 @@ impl Live {
             }
             rpc::EXECUTE_FETCH_AS_DBA => {
                 let wanted = ExecuteFetchAsDbaRequest::decode(request).expect("a request");
-                assert!(wanted.db_name.starts_with("vt_"), "tables are named without their database");
+                let query = String::from_utf8(wanted.query).expect("text");
+                let is_named = wanted.db_name.starts_with("vt_") || query.contains("_vt.");
+                assert!(is_named, "tables are named without their database");
+                let server = self.servers.get_mut(alias).expect("a primary");
+                match tables::execute(&mut server.tables, &query) {
+                    Ok(rows) => {
+                        let result = rows.map(|(columns, rows)| result(&columns, rows));
+                        Answer::Called(ExecuteFetchAsDbaResponse { result }.encode_to_vec())
+                    }
+                    Err(message) => Answer::Failed { kind: FailureKind::Status(2), message },
+                }
+            }
+            rpc::DELETE_TABLE_DATA | rpc::READ_VREPLICATION_WORKFLOW => done(),
+            rpc::DELETE_VREPLICATION_WORKFLOW => {
+                let wanted = DeleteVReplicationWorkflowRequest::decode(request).expect("a request");
+                self.servers.get_mut(alias).expect("a primary").streams.retain(|row| row["workflow"] != wanted.workflow);
                 done()
             }
             rpc::VALIDATE_VREPLICATION_PERMISSIONS => {

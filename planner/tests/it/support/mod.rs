@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 
 pub(crate) mod live;
 mod order;
+pub(crate) mod recorded;
+mod tables;
 
 pub(crate) use order::{place, same_in_every_order, same_in_some_orders, scattered};
 
@@ -154,6 +156,7 @@ impl Cluster {
                 None => Answer::Locked,
             },
             What::TopoUnlock { .. } => Answer::Unlocked,
+            What::TopoDelete { .. } => Answer::Deleted,
             What::TopoPut { version, .. } => Answer::Stored { version: version + 1 },
             What::TabletCall { tablet, about, .. } => {
                 let pages = &self.tablets[&(tablet.alias.clone(), about.subject.to_string())];
@@ -249,6 +252,7 @@ pub(crate) fn ask_name(ask: &Ask) -> String {
     match &ask.what {
         What::TopoGet { path, .. } | What::TopoRange { prefix: path, .. } | What::TopoList { prefix: path, .. } => path.clone(),
         What::TopoPut { cell, path, .. } => format!("put {cell} {path}"),
+        What::TopoDelete { cell, path, .. } => format!("delete {cell} {path}"),
         What::TopoLock { path, .. } => format!("lock {path}"),
         What::TopoUnlock { .. } => "unlock".into(),
         What::TabletCall { tablet, about, .. } => format!("{} {}", tablet.alias, about.subject),

@@ -55,6 +55,7 @@ pub(crate) fn place(ask: &Ask) -> String {
         What::TopoRange { cell, prefix } => format!("range {cell} {prefix}"),
         What::TopoList { cell, prefix } => format!("list {cell} {prefix}"),
         What::TopoPut { cell, path, .. } => format!("put {cell} {path}"),
+        What::TopoDelete { cell, path, .. } => format!("delete {cell} {path}"),
         What::TopoLock { path, .. } => format!("lock {path}"),
         What::TopoUnlock { lock } => format!("unlock {}", lock.0),
         What::TabletCall { tablet, about, .. } => format!("call {} {}", tablet.alias, about.subject),

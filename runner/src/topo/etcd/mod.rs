@@ -312,6 +312,18 @@ impl Topology for EtcdTopology {
         })
     }
 
+    fn delete<'a>(&'a self, cell: &'a str, path: &'a str, version: i64, deadline: Instant) -> Answering<'a, Answer> {
+        Box::pin(async move {
+            if cell == GLOBAL {
+                return self.global.delete_over(path, version, deadline).await;
+            }
+            match self.cell_record(cell, deadline).await.and_then(|record| self.place(cell, record)) {
+                Ok(place) => place.delete_over(path, version, deadline).await,
+                Err(answer) => answer,
+            }
+        })
+    }
+
     fn lock<'a>(
         &'a self,
         path: &'a str,

@@ -101,7 +101,7 @@ fn changed(answer: Answer, ask: &Ask, change: &Change, world: &World) -> Option<
     Some(match change {
         Change::Never => return None,
         Change::Fail(kind, message) => Answer::Failed { kind: *kind, message: message.clone() },
-        Change::Kind(kind, bytes) => match kind % 8 {
+        Change::Kind(kind, bytes) => match kind % 9 {
             0 => Answer::Found { value: bytes.clone(), version: i64::MAX },
             1 => {
                 Answer::Range(vec![Record { path: String::from_utf8_lossy(bytes).into(), value: bytes.clone(), version: -1 }; 2])
@@ -111,6 +111,7 @@ fn changed(answer: Answer, ask: &Ask, change: &Change, world: &World) -> Option<
             4 => Answer::Stored { version: i64::MIN },
             5 => Answer::Locked,
             6 => Answer::Unlocked,
+            7 => Answer::Deleted,
             _ => Answer::Range(Vec::new()),
         },
         Change::Another(which) => world.any_answer(usize::from(*which)).unwrap_or(answer),
