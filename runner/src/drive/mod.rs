@@ -155,7 +155,7 @@ impl<'a> Running<'a> {
                 }
                 What::TopoLock { .. } => self.futures.push(Box::pin(lock(ask, cluster, until))),
                 What::TopoPut { .. } | What::TopoDelete { .. } => {
-                    self.futures.push(Box::pin(put(ask, checked.clone(), cluster, until)))
+                    self.futures.push(Box::pin(put(ask, checked.clone(), cluster, until)));
                 }
                 What::TopoUnlock { lock } => {
                     let held = self.held.remove(lock).map(|(_, held)| held);

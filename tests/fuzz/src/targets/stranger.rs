@@ -145,6 +145,7 @@ fn size(what: &What) -> usize {
             cell.len() + path.len()
         }
         What::TopoPut { cell, path, value, .. } => cell.len() + path.len() + value.len(),
+        What::TopoDelete { cell, path, .. } => cell.len() + path.len(),
         What::TopoLock { path, action, .. } => path.len() + action.len(),
         What::TopoUnlock { .. } => 4,
         What::TabletCall { tablet, path, request, about, .. } => {

@@ -69,7 +69,10 @@ pub(super) fn run(data: &[u8]) {
         // Whatever records say, no ask leaves its directory.
         for (ask, _) in &driven.asks {
             let path = match &ask.what {
-                What::TopoGet { path, .. } | What::TopoPut { path, .. } | What::TopoLock { path, .. } => path,
+                What::TopoGet { path, .. }
+                | What::TopoPut { path, .. }
+                | What::TopoDelete { path, .. }
+                | What::TopoLock { path, .. } => path,
                 What::TopoRange { prefix, .. } | What::TopoList { prefix, .. } => prefix,
                 What::TabletCall { tablet, .. } => {
                     assert!(names::parse_alias(&tablet.alias).is_ok(), "{tablet:?}");
