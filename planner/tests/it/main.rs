@@ -2,10 +2,12 @@
 
 mod bounds;
 mod diagnose;
+mod flow;
 mod get_workflows;
 mod hostile;
 mod legacy;
 mod orders;
+mod preview;
 mod redaction;
 mod reference_cases;
 mod rows;
