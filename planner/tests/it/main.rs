@@ -10,6 +10,7 @@ mod orders;
 mod preview;
 mod redaction;
 mod reference_cases;
+mod reply_bytes;
 mod rows;
 mod schema_migrations;
 mod snapshot;
