@@ -608,4 +608,20 @@ mod tests {
             assert_eq!(state(controls), want, "{controls:?}");
         }
     }
+
+    #[test]
+    fn each_type_of_tablet_is_read_where_its_own_partition_says() {
+        let shards = moved(&workflow("wf1", ("ks", &["80-"]), ("ks", &["80-c0", "c0-"])));
+        let partition = |served: TabletType, shard: &str| KeyspacePartition {
+            served_type: served.into(),
+            shard_references: vec![ShardReference { name: shard.into(), key_range: None }],
+            shard_tablet_controls: vec![],
+        };
+        let partitions = vec![partition(TabletType::Rdonly, "80-c0"), partition(TabletType::Replica, "80-")];
+        let keyspace = Ok(SrvKeyspace { partitions, ..SrvKeyspace::default() });
+        let cells = Ok(BTreeMap::from([("zone1".to_owned(), Serving { keyspace, ..Serving::default() })]));
+        let routing = Routing { cells, is_representative_serving: Ok(true), ..Routing::default() };
+        let want = "Reads partially switched. Replica not switched. All Rdonly Reads Switched. Writes Not Switched";
+        assert_eq!(state(&shards, &routing), want);
+    }
 }
