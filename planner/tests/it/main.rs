@@ -2,12 +2,15 @@
 
 mod bounds;
 mod diagnose;
+mod flow;
 mod get_workflows;
 mod hostile;
 mod legacy;
 mod orders;
+mod preview;
 mod redaction;
 mod reference_cases;
+mod reply_bytes;
 mod rows;
 mod schema_migrations;
 mod snapshot;
