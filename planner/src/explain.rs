@@ -248,7 +248,7 @@ fn planned(ask: &Ask) -> Planned {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contract::{About, AskId, TabletAddress};
+    use crate::contract::{About, AskId, PageAddress, TabletAddress};
 
     fn call(id: u32, shard: &str, alias: &str, subject: &'static str) -> Ask {
         Ask {
@@ -279,11 +279,11 @@ mod tests {
             what: What::TopoRange { cell: "global".into(), prefix: "keyspaces/ks/shards/".into() },
         };
         let asks = [
-            call(3, "80-", "zone1-2", "streams"),
-            call(4, "80-", "zone1-2", "logs"),
+            call(1, "80-", "zone1-2", "streams"),
+            call(2, "80-", "zone1-2", "logs"),
             range,
-            call(1, "-80", "zone1-1", "streams"),
-            call(2, "-80", "zone1-1", "logs"),
+            call(3, "-80", "zone1-1", "streams"),
+            call(4, "-80", "zone1-1", "logs"),
         ];
         let plan = Plan::new("/x", &asks, Vec::new());
         assert_eq!(
@@ -298,5 +298,58 @@ mod tests {
         let mut backwards = asks.clone();
         backwards.reverse();
         assert_eq!(Plan::new("/x", &backwards, Vec::new()), plan);
+    }
+
+    /// Whatever was released first.
+    #[test]
+    fn within_a_round_records_come_before_tablets_and_tablets_by_shard() {
+        let (global, zone1) = ("global".to_owned(), "zone1".to_owned());
+        let page = PageAddress { alias: "zone1-1".into(), cell: zone1.clone(), host: "h".into(), port: 15100 };
+        let put = |cell: &str, path: &str| What::TopoPut { cell: cell.into(), path: path.into(), value: vec![], version: 1 };
+        let whats = [
+            What::TopoUnlock { lock: AskId(9) },
+            What::TabletPage { tablet: page, path: "/debug/vars".into() },
+            call(0, "80-", "zone1-3", "streams").what,
+            call(0, "-80", "zone1-5", "streams").what,
+            call(0, "-80", "zone1-4", "names").what,
+            call(0, "-80", "zone1-4", "logs").what,
+            put("-", "SrvVSchema"),
+            What::TopoGet { cell: zone1.clone(), path: "b".into() },
+            What::TopoGet { cell: zone1.clone(), path: "a".into() },
+            What::TopoGet { cell: global.clone(), path: "c".into() },
+            What::TopoList { cell: zone1, prefix: "keyspaces/".into() },
+            What::TopoRange { cell: global, prefix: "cells/".into() },
+            What::TopoLock { path: "keyspaces/ks".into(), action: String::new(), is_named: false },
+        ];
+        let asks: Vec<Ask> = (0..).zip(whats).map(|(id, what)| Ask { id: AskId(id), round: 2, what }).collect();
+        let plan = Plan::new("/x", &asks, Vec::new());
+        let shown = |planned: &PlannedAsk| match &planned.what {
+            Planned::Range { cell, path } => format!("range {cell} {path}"),
+            Planned::List { cell, path } => format!("list {cell} {path}"),
+            Planned::Get { cell, path } => format!("get {cell} {path}"),
+            Planned::Put { cell, path } => format!("put {cell} {path}"),
+            Planned::Lock { path } => format!("lock {path}"),
+            Planned::Unlock => "unlock".to_owned(),
+            Planned::Call { tablet, subject, .. } => format!("{tablet} {subject}"),
+            Planned::Page { tablet, path, .. } => format!("{tablet} {path}"),
+        };
+        assert_eq!(
+            plan.asks.iter().map(shown).collect::<Vec<_>>(),
+            [
+                "lock keyspaces/ks",
+                "range global cells/",
+                "list zone1 keyspaces/",
+                "get global c",
+                "get zone1 a",
+                "get zone1 b",
+                "put - SrvVSchema",
+                "zone1-4 names",
+                "zone1-4 logs",
+                "zone1-5 streams",
+                "zone1-3 streams",
+                "unlock",
+                "zone1-1 /debug/vars",
+            ]
+        );
     }
 }

@@ -10,8 +10,11 @@ pub(crate) trait Operation: Send {
     /// Takes one answer; may release more asks.
     fn answered(&mut self, id: AskId, answer: Answer, asks: &mut Asks);
 
-    /// Shards that have already turned out to have nobody to ask, before the request has ended.
-    fn failures(&self) -> Vec<Failure>;
+    /// What has already turned out to be missing, such as shards that have nobody to ask, before the request has ended. Of a read of one
+    /// thing there is nothing to say before.
+    fn failures(&self) -> Vec<Failure> {
+        Vec::new()
+    }
 
     /// The reply, once nothing is outstanding. Called once.
     fn finish(&mut self) -> Reply;
@@ -97,10 +100,6 @@ pub(crate) struct Ended;
 
 impl Operation for Ended {
     fn answered(&mut self, _id: AskId, _answer: Answer, _asks: &mut Asks) {}
-
-    fn failures(&self) -> Vec<Failure> {
-        Vec::new()
-    }
 
     fn finish(&mut self) -> Reply {
         Reply::new(Err(Status::unknown("the request has ended")), Vec::new())

@@ -190,3 +190,115 @@ pub fn unchanged() -> UpdateVReplicationWorkflowRequest {
         ..UpdateVReplicationWorkflowRequest::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn called<M: Message + Default>(request: Request) -> (String, M, Vec<String>) {
+        let options = CallOptions { strict: true, shards: vec!["option".into()], ..CallOptions::default() };
+        let Call { path, request, options } = request.call(options);
+        assert!(options.strict, "{path}: the options are kept");
+        (path, M::decode(request.as_slice()).unwrap(), options.shards)
+    }
+
+    fn asked<M: Message + Default + PartialEq + std::fmt::Debug>(request: Request, path: &str, want: &M) {
+        let (got, message, shards) = called::<M>(request);
+        assert_eq!((got.as_str(), &message, shards), (path, want, vec!["option".to_owned()]));
+    }
+
+    /// Every field that a person fills in is in the message.
+    #[test]
+    fn a_request_is_the_message_of_its_rpc() {
+        let (keyspace, workflow, shards) = ("ks".to_owned(), "wf".to_owned(), vec!["-80".to_owned(), "80-".to_owned()]);
+        asked(
+            Request::Workflows {
+                keyspace: keyspace.clone(),
+                workflow: workflow.clone(),
+                logs: true,
+                active_only: true,
+                shards: shards.clone(),
+            },
+            "/vtctlservice.Vtctld/GetWorkflows",
+            &GetWorkflowsRequest {
+                keyspace: keyspace.clone(),
+                active_only: true,
+                name_only: false,
+                workflow: workflow.clone(),
+                include_logs: true,
+                shards: shards.clone(),
+            },
+        );
+        asked(
+            Request::Migrations { keyspace: keyspace.clone(), uuid: "u".into() },
+            "/vtctlservice.Vtctld/GetSchemaMigrations",
+            &GetSchemaMigrationsRequest { keyspace: keyspace.clone(), uuid: "u".into(), ..GetSchemaMigrationsRequest::default() },
+        );
+        asked(
+            Request::Shards { keyspace: keyspace.clone() },
+            "/vtctlservice.Vtctld/FindAllShardsInKeyspace",
+            &FindAllShardsInKeyspaceRequest { keyspace: keyspace.clone() },
+        );
+        let sql = "select 1".to_owned();
+        asked(
+            Request::Vexec { keyspace: keyspace.clone(), workflow: workflow.clone(), sql: sql.clone(), shards: shards.clone() },
+            "/vtflow.VExec/Execute",
+            &VExecRequest { keyspace: keyspace.clone(), workflow: workflow.clone(), sql, shards: shards.clone(), dry_run: true },
+        );
+        for (action, state) in
+            [(StateChange::Start, VReplicationWorkflowState::Running), (StateChange::Stop, VReplicationWorkflowState::Stopped)]
+        {
+            let wanted = UpdateVReplicationWorkflowRequest {
+                workflow: workflow.clone(),
+                state: Some(state.into()),
+                shards: shards.clone(),
+                // As Vitess's clients say that these stay as they are.
+                cells: vec!["NULL".into()],
+                tablet_types: vec![-1],
+                ..UpdateVReplicationWorkflowRequest::default()
+            };
+            asked(
+                Request::Update { keyspace: keyspace.clone(), workflow: workflow.clone(), action, shards: shards.clone() },
+                "/vtctlservice.Vtctld/WorkflowUpdate",
+                &WorkflowUpdateRequest { keyspace: keyspace.clone(), tablet_request: Some(wanted) },
+            );
+        }
+        asked(
+            Request::Delete {
+                keyspace: keyspace.clone(),
+                workflow: workflow.clone(),
+                ignore_source: true,
+                shards: shards.clone(),
+            },
+            "/vtctlservice.Vtctld/WorkflowDelete",
+            &WorkflowDeleteRequest {
+                keyspace,
+                workflow,
+                keep_data: true,
+                keep_routing_rules: true,
+                ignore_source_keyspace: true,
+                shards,
+                ..WorkflowDeleteRequest::default()
+            },
+        );
+    }
+
+    /// Its message has no field for shards: they are an option.
+    #[test]
+    fn each_verb_of_migrations_is_an_rpc_of_its_own() {
+        for (verb, method) in [
+            (MigrationVerb::Cancel, "CancelSchemaMigration"),
+            (MigrationVerb::Cleanup, "CleanupSchemaMigration"),
+            (MigrationVerb::Complete, "CompleteSchemaMigration"),
+            (MigrationVerb::ForceCutover, "ForceCutOverSchemaMigration"),
+            (MigrationVerb::Launch, "LaunchSchemaMigration"),
+            (MigrationVerb::Retry, "RetrySchemaMigration"),
+        ] {
+            let request = Request::Migration { keyspace: "ks".into(), uuid: "u".into(), verb, shards: vec!["-80".into()] };
+            let (path, message, shards) = called::<CancelSchemaMigrationRequest>(request);
+            assert_eq!(path, format!("/vtctlservice.Vtctld/{method}"));
+            assert_eq!(message, CancelSchemaMigrationRequest { keyspace: "ks".into(), uuid: "u".into(), caller_id: None });
+            assert_eq!(shards, ["option", "-80"]);
+        }
+    }
+}

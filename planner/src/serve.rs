@@ -261,4 +261,45 @@ mod tests {
             assert_eq!(serves(path, &request), want, "{name} of {path}");
         }
     }
+
+    /// Each asks for more than vtflow would do.
+    #[test]
+    fn no_write_with_a_field_of_a_later_release_is_vtflows() {
+        let writes: Vec<&str> = SERVED.iter().filter(|one| one.effect == Effect::Write).map(|one| one.path).collect();
+        assert_eq!(writes.len(), 13);
+        for path in writes {
+            assert!(!serves(path, &[0xf8, 0x07, 1]), "{path}");
+        }
+    }
+
+    #[test]
+    fn an_update_of_messages_or_filter_rules_is_a_vtctlds() {
+        use crate::proto::tabletmanagerdata::UpdateVReplicationWorkflowRequest as Update;
+        let serves = |update: Update| {
+            let request = WorkflowUpdateRequest { keyspace: "ks".into(), tablet_request: Some(update) };
+            serves(rpc::WORKFLOW_UPDATE, &request.encode_to_vec())
+        };
+        let update = || Update { workflow: "w".into(), ..Update::default() };
+        assert!(serves(update()) && serves(Update { state: Some(1), ..update() }));
+        assert!(!serves(Update { message: Some(String::new()), ..update() }));
+        assert!(!serves(Update { filter_rules: vec![crate::proto::binlogdata::Rule::default()], ..update() }));
+    }
+
+    #[test]
+    fn people_are_told_which_requests_of_an_rpc_are_served() {
+        let part = |served: &Served| (!served.part.is_empty()).then_some((served.path, served.part));
+        assert_eq!(
+            SERVED.iter().filter_map(part).collect::<Vec<_>>(),
+            [
+                (rpc::EXECUTE_VTCTL_COMMAND, "Workflow show and listall, OnlineDDL show"),
+                (rpc::GET_SCHEMA_MIGRATIONS, "of one keyspace"),
+                (rpc::GET_TOPOLOGY_PATH, "the current version"),
+                (rpc::UPDATE_THROTTLER_CONFIG, "one application's throttling"),
+                (rpc::WORKFLOW_DELETE, "deletions that keep tables and routing rules"),
+                (rpc::WORKFLOW_UPDATE, "all but messages and filter rules"),
+            ]
+        );
+        let streams: Vec<&str> = SERVED.iter().filter(|served| served.streams).map(|served| served.path).collect();
+        assert_eq!(streams, [rpc::EXECUTE_VTCTL_COMMAND]);
+    }
 }

@@ -66,13 +66,13 @@ pub(crate) fn put_bytes(out: &mut Vec<u8>, field: u32, value: &[u8]) {
 
 /// Adds what stands before the content of a field of so many bytes.
 pub(crate) fn put_head(out: &mut Vec<u8>, field: u32, bytes: usize) {
-    put_varint(out, (u64::from(field) << 3) | 2);
+    put_varint(out, key(field));
     put_varint(out, bytes as u64);
 }
 
 /// Adds a field whose content is written in its place: it is moved on by the few bytes that its length may need.
 pub(crate) fn put_message(out: &mut Vec<u8>, field: u32, write: impl FnOnce(&mut Vec<u8>)) {
-    put_varint(out, (u64::from(field) << 3) | 2);
+    put_varint(out, key(field));
     let at = out.len();
     write(out);
     let length = out.len() - at;
@@ -86,7 +86,12 @@ pub(crate) fn put_message(out: &mut Vec<u8>, field: u32, write: impl FnOnce(&mut
 
 /// Bytes of a field of so many bytes, with what stands before them.
 pub(crate) fn field_bytes(field: u32, bytes: usize) -> usize {
-    encoded_len_varint((u64::from(field) << 3) | 2) + encoded_len_varint(bytes as u64) + bytes
+    encoded_len_varint(key(field)) + encoded_len_varint(bytes as u64) + bytes
+}
+
+/// What a length-delimited field begins with: its number, and wire type 2.
+fn key(field: u32) -> u64 {
+    (u64::from(field) << 3) + 2
 }
 
 fn put_varint(out: &mut Vec<u8>, value: u64) {
@@ -158,6 +163,22 @@ mod tests {
         let bytes = Message::new().entry(1, "all", &alias.encode_to_vec()).entry(1, "", &[]).into_bytes();
         let aliases = GetCellsAliasesResponse::decode(bytes.as_slice()).unwrap().aliases;
         assert_eq!(aliases.into_iter().collect::<Vec<_>>(), [(String::new(), CellsAlias::default()), ("all".into(), alias)]);
+    }
+
+    #[test]
+    fn a_field_takes_the_bytes_that_are_reckoned_with() {
+        for field in [1, 15, 16, 3_000] {
+            for bytes in [0, 1, 127, 128, 20_000] {
+                let mut out = Vec::new();
+                put_bytes(&mut out, field, &vec![7; bytes]);
+                assert_eq!(out.len(), field_bytes(field, bytes), "field {field} of {bytes} bytes");
+                let mut moved = Vec::new();
+                put_message(&mut moved, field, |out| out.extend(vec![7; bytes]));
+                assert_eq!(out, moved);
+                assert_eq!(fields(&out), Ok(vec![(field, out.as_slice())]));
+                assert_eq!(content((field, &out)), Some(vec![7; bytes].as_slice()));
+            }
+        }
     }
 
     #[test]

@@ -28,3 +28,23 @@ pub fn duration(seconds: i64) -> String {
         _ => format!("{}d", seconds / 86_400),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_cut_between_characters_and_says_how_much_is_missing() {
+        for (text, bytes, want) in [
+            ("aéé", 5, "aéé"),
+            ("aéé", 6, "aéé"),
+            ("aéé", 4, "aé… and 2 bytes more"),
+            ("aéé", 3, "aé… and 2 bytes more"),
+            ("aéé", 2, "a… and 4 bytes more"),
+            ("aéé", 0, "… and 5 bytes more"),
+            ("", 0, ""),
+        ] {
+            assert_eq!(cut(text.to_owned(), bytes), want, "{bytes} bytes");
+        }
+    }
+}

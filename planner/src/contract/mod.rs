@@ -364,3 +364,35 @@ impl Reply {
         Self { stream: Vec::new(), result, failures, written: None }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As traces and the page have them: what is not said is not there.
+    #[test]
+    fn options_and_replies_come_back_from_json() {
+        let any = CallOptions::default();
+        let text = r#"{"strict":false,"mode":"perform","force":false,"shards":[]}"#;
+        assert_eq!(serde_json::to_string(&any).unwrap(), text);
+        let limited = CallOptions { reply_bytes: 7, ..any };
+        let text = r#"{"strict":false,"mode":"perform","force":false,"shards":[],"reply_bytes":7}"#;
+        assert_eq!(serde_json::to_string(&limited).unwrap(), text);
+        assert_eq!(serde_json::from_str::<CallOptions>(text).unwrap(), limited);
+
+        let stream = vec![b"a line".to_vec(), vec![0xff, 0], Vec::new()];
+        let reply = Reply { stream, ..Reply::new(Ok(b"end".to_vec()), Vec::new()) };
+        let text = r#"{"stream":[{"text":"a line"},{"base64":"/wA="},{"text":""}],"result":{"ok":{"text":"end"}},"failures":[]}"#;
+        assert_eq!(serde_json::to_string(&reply).unwrap(), text);
+        assert_eq!(serde_json::from_str::<Reply>(text).unwrap(), reply);
+    }
+
+    #[test]
+    fn a_moment_before_1970_has_nanoseconds_of_its_second() {
+        for (nanos, seconds, rest) in
+            [(0, 0, 0), (1_000_000_000, 1, 0), (1_700_000_000_000_000_007, 1_700_000_000, 7), (-1, -1, 999_999_999)]
+        {
+            assert_eq!(Timestamp::from_unix_nanos(nanos), Timestamp { seconds, nanos: rest });
+        }
+    }
+}

@@ -164,3 +164,37 @@ mod base64_text {
         BASE64_STANDARD.decode(String::deserialize(from)?).map_err(D::Error::custom)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tablet_that_gets_several_writes_is_one_tablet() {
+        let write = |tablet: &str| PlannedWrite {
+            keyspace: "ks".into(),
+            shard: "0".into(),
+            tablet: tablet.into(),
+            address: String::new(),
+            db_name: String::new(),
+            rpc: String::new(),
+            request: Vec::new(),
+            statement: String::new(),
+            rows: Vec::new(),
+        };
+        let plan = |tablets: &[&str]| WritePlan {
+            planner: String::new(),
+            rpc: String::new(),
+            request: Vec::new(),
+            force: false,
+            shards: Vec::new(),
+            summary: String::new(),
+            locks: Vec::new(),
+            writes: tablets.iter().map(|tablet| write(tablet)).collect(),
+            kept: Vec::new(),
+            warnings: Vec::new(),
+            digest: String::new(),
+        };
+        assert_eq!((plan(&[]).tablets(), plan(&["b"]).tablets(), plan(&["b", "a", "b"]).tablets()), (0, 1, 2));
+    }
+}

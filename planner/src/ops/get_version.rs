@@ -8,7 +8,7 @@ use prost::Message;
 use serde_json::Value;
 
 use crate::{
-    contract::{Answer, AskId, Call, Code, Failure, PageAddress, Reply, Status, What},
+    contract::{Answer, AskId, Call, Code, PageAddress, Reply, Status, What},
     operation::{Asks, Operation},
     proto::{
         topodata::Tablet,
@@ -76,10 +76,6 @@ impl Operation for GetVersion {
             other => targets::unexpected("a read of one record", &other),
         };
         self.result = Err(Status::unknown(text));
-    }
-
-    fn failures(&self) -> Vec<Failure> {
-        Vec::new()
     }
 
     fn finish(&mut self) -> Reply {

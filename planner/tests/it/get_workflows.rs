@@ -13,7 +13,7 @@ use vtflow_planner::{
     Answer, Call, CallOptions, Code, FailureKind, Flow, Lost, What, limits,
     proto::{
         topodata::{Shard, Tablet, shard::TabletControl},
-        vtctldata::{GetWorkflowsRequest, GetWorkflowsResponse},
+        vtctldata::{GetWorkflowsRequest, GetWorkflowsResponse, Workflow, WorkflowOptions, workflow::ReplicationLocation},
         vttime::Time,
     },
     rpc,
@@ -797,4 +797,101 @@ fn each_stream_of_a_tablet_has_its_own_cells() {
         .collect();
     cells.sort();
     assert_eq!(cells, [(1, vec!["zone1".to_owned()]), (2, vec!["zone2".to_owned(), "zone3".to_owned()])]);
+}
+
+/// Every field that the streams of a workflow make together, and of a reply its very bytes.
+#[test]
+fn a_workflow_is_what_its_streams_say_together() {
+    let mut cluster = Cluster::new(&["-40", "40-80", "80-c0", "c0-"]);
+    let of = |id: i64, options: &'static str, ago: i64| crate::support::StreamOf {
+        options,
+        time_updated: NOW.seconds - ago,
+        ..stream(id, "a")
+    };
+    cluster
+        .answer(200, "streams", streams(&[of(1, r#"{"tenant_id":"t1","shards":["x"]}"#, 7), stream(2, "b"), of(3, "", 3)]))
+        .answer(300, "streams", streams(&[of(1, r#"{"tenant_id":"t2"}"#, 2), of(5, "{}", 1)]));
+    // Shards without an answer stand in the order of their keys, before and after those with one.
+    cluster.answer(100, "streams", silent(100)).answer(400, "streams", silent(400));
+    let (workflows, reply) = cluster.workflows(&all());
+    let bytes = reply.result.unwrap();
+    assert_eq!(GetWorkflowsResponse { workflows: workflows.clone() }.encode_to_vec(), bytes, "in the order of fields and keys");
+    let a = &workflows[0];
+    let side = |keyspace: &str, shards: &[&str]| ReplicationLocation {
+        keyspace: keyspace.into(),
+        shards: shards.iter().map(|&shard| shard.into()).collect(),
+    };
+    let want = Workflow {
+        name: "a".into(),
+        source: Some(side("src", &["0"])),
+        target: Some(side("ks", &["40-80", "80-c0"])),
+        max_v_replication_lag: 7,
+        shard_streams: a.shard_streams.clone(),
+        workflow_type: "MoveTables".into(),
+        workflow_sub_type: "None".into(),
+        max_v_replication_transaction_lag: 7,
+        defer_secondary_keys: true,
+        options: Some(WorkflowOptions { tenant_id: "t2".into(), shards: vec!["x".into()], ..WorkflowOptions::default() }),
+    };
+    assert_eq!(a, &want);
+    let ids: Vec<Vec<i64>> =
+        a.shard_streams.values().map(|shard| shard.streams.iter().map(|stream| stream.id).collect()).collect();
+    assert_eq!(ids, [vec![0], vec![1, 3], vec![1, 5], vec![0]]);
+}
+
+/// Two shards whose records name one tablet, which is a primary of the first: at one look at it, it does not answer.
+#[test]
+fn streams_stand_where_a_stand_in_of_the_same_tablet_would() {
+    let mut cluster = Cluster::new(&["-80", "80-"]);
+    let record = Shard { primary_alias: Some(alias(100)), is_primary_serving: true, ..Shard::default() };
+    cluster.global("keyspaces/ks/shards/80-/Shard", record.encode_to_vec());
+    cluster.answer(100, "streams", streams(&[stream(1, "a")]));
+    let at = format!("get zone1 tablets/{}/Tablet", alias_text(100));
+    cluster.faults.insert((at, 0), silent(100));
+    let (workflows, reply) = cluster.workflows(&all());
+    assert_eq!((reply.failures.len(), reply.failures[0].shard.as_str()), (1, "-80"));
+    let bytes = reply.result.unwrap();
+    assert_eq!(GetWorkflowsResponse { workflows: workflows.clone() }.encode_to_vec(), bytes, "a key is there once");
+    assert_eq!(workflows[0].shard_streams.keys().collect::<Vec<_>>(), ["-80/zone1-0000000100"]);
+    assert_eq!(workflows[0].shard_streams["-80/zone1-0000000100"].streams[0].id, 1);
+}
+
+/// A type that cannot be read is none that contradicts another; two that can be read are.
+#[test]
+fn only_types_that_can_be_read_contradict_each_other() {
+    let typed = |kind: &str, sub_type: &str| {
+        let values = ["1", "a", r#"keyspace:"src" shard:"0""#, "pos", "Running", kind, sub_type];
+        let columns = ["#id", "workflow", "source", "pos", "state", "#workflow_type", "#workflow_sub_type"];
+        rows(&columns, &[values.map(|text| Some(text.to_owned())).to_vec()])
+    };
+    let contradicted = |kind: &str, sub_type: &str| {
+        let mut cluster = Cluster::new(&["-80", "80-"]);
+        cluster.answer(100, "streams", typed("1", "1")).answer(200, "streams", typed(kind, sub_type));
+        let failures = cluster.workflows(&all()).1.failures;
+        failures.into_iter().filter(|failure| failure.lost == Lost::Workflow).map(|failure| failure.message).collect::<Vec<_>>()
+    };
+    let text = "workflow = a, type1 = MoveTables (Partial), type2 = Reshard (Partial): multiple types for a single workflow";
+    assert_eq!(contradicted("4", "1"), [text]);
+    assert_eq!(contradicted("1", "1"), [""; 0]);
+    assert_eq!(contradicted("x", "1"), [""; 0], "its type is not known");
+    assert_eq!(contradicted("4", "x"), [""; 0], "its sub type is not known");
+}
+
+/// What the reads of one table may bring in all is shared alike by the shards, so it does not matter which of them says too much first.
+#[test]
+fn of_many_shards_each_may_say_its_share() {
+    let names: Vec<String> = (0..400).map(|at| format!("s{at:03}")).collect();
+    let mut cluster = Cluster::new(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    let share = limits::READS_BYTES / 400;
+    let large = |bytes: usize| {
+        rows(&["#id", "workflow", "message"], &[vec![Some("1".into()), Some("a".into()), Some("x".repeat(bytes))]])
+    };
+    cluster.answer(100, "streams", large(share - 500)).answer(200, "streams", large(share));
+    let (workflows, reply) = cluster.workflows(&GetWorkflowsRequest { include_logs: false, ..all() });
+    let want = format!("the streams of zone1-0000000200 have more than {share} bytes: ask for one workflow, or for fewer shards");
+    let lost: Vec<&str> =
+        reply.failures.iter().filter(|failure| failure.lost == Lost::Shard).map(|failure| failure.message.as_str()).collect();
+    assert_eq!(lost, [want]);
+    let states = ["s000/zone1-0000000100", "s001/zone1-0000000200"].map(|key| workflows[0].shard_streams[key].streams[0].id);
+    assert_eq!(states, [1, 0]);
 }

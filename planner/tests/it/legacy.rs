@@ -260,3 +260,22 @@ fn a_version_is_read_from_the_tablets_page() {
     let nobody = Call { path: rpc::GET_VERSION.into(), request: Vec::new(), options: CallOptions::default() };
     assert_eq!(cluster.run(&nobody).0.result.unwrap_err().message, "tablet_alias is required");
 }
+
+#[test]
+fn one_shard_that_is_asked_for_is_all_that_is_listed() {
+    let mut cluster = Cluster::new(&["-80", "80-"]);
+    cluster.answer(100, "names", names(&["a"])).answer(200, "names", names(&["b"]));
+    let (reply, asks) = cluster.run(&command("Workflow --shards -80 ks listall"));
+    assert_eq!(printed(&reply), "Following workflow(s) found in keyspace ks: a\n");
+    assert!(asks.iter().all(|ask| !crate::support::ask_name(ask).contains(&alias_text(200))));
+}
+
+/// A text stays a text, whatever is in it.
+#[test]
+fn texts_of_migrations_are_quoted_in_json_and_numbers_are_not() {
+    let mut cluster = Cluster::new(&["0"]);
+    let row = ["7", "7", "{}", "x"].map(|value| Some(value.to_owned())).to_vec();
+    cluster.answer(100, "migrations", rows(&["#id", "message", "options", "#eta"], &[row]));
+    let shown: Value = serde_json::from_str(&printed(&cluster.run(&command("OnlineDDL --json ks show")).0)).unwrap();
+    assert_eq!(shown["rows"], serde_json::json!([[alias_text(100), 7, "7", "{}", "x"]]));
+}

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod diagnose;
+mod flow;
 mod forward;
 mod forward_faults;
 mod forward_recorded;
@@ -9,8 +10,10 @@ mod get_workflows;
 mod hostile;
 mod legacy;
 mod orders;
+mod preview;
 mod redaction;
 mod reference_cases;
+mod reply_bytes;
 mod rows;
 mod schema_migrations;
 mod snapshot;

@@ -113,10 +113,12 @@ fn full_pages_are_followed_up_to_the_limit() {
     let (reply, asks) = cluster.run(&call(&all()));
     assert_eq!(uuids(&reply), ["m1", "m2"]);
     assert!(statements(&asks)[1].ends_with(&format!("LIMIT 0,{}", size / 8)));
-    cluster.answer(100, "migrations", too_large);
+    cluster.answer(100, "migrations", too_large.clone());
     assert_eq!(cluster.run(&call(&all())).0.result.unwrap_err().message, "too large");
-    // Pages without end.
-    cluster.pages(100, "migrations", (0..250).map(|page| ids(page * size + 1..=(page + 1) * size)).collect());
+    // Pages without end, and small ones.
+    let small = size / 8 / 8;
+    let pages = (0..250).map(|page| ids(page * small + 1..=(page + 1) * small));
+    cluster.pages(100, "migrations", [too_large.clone(), too_large].into_iter().chain(pages).collect());
     let (reply, asks) = cluster.run(&call(&all()));
     assert_eq!(statements(&asks).len(), limits::STATEMENTS_PER_READ);
     assert!(reply.failures[0].message.starts_with("the migrations need more than "));
@@ -262,4 +264,69 @@ fn no_answer_panics() {
             Ok(())
         })
         .unwrap();
+}
+
+/// So it does not matter which of them says too much first.
+#[test]
+fn of_many_shards_each_may_say_its_share() {
+    let names: Vec<String> = (0..400).map(|at| format!("s{at:03}")).collect();
+    let mut cluster = Cluster::new(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    let share = limits::MIGRATIONS_BYTES / 400;
+    let large = |bytes: usize| page(&["#id", "migration_uuid", "message"], &[&["1", "m", &"x".repeat(bytes)]]);
+    for uid in (300..=40_000).step_by(100) {
+        cluster.answer(uid, "migrations", ids(0..0));
+    }
+    cluster.answer(100, "migrations", large(share - 500)).answer(200, "migrations", large(share));
+    let (reply, _) = cluster.run(&call(&all()));
+    assert_eq!((uuids(&reply), reply.failures.len()), (vec!["m".to_owned()], 1));
+    assert!(reply.failures[0].message.contains(&format!("more than {share} bytes")), "{}", reply.failures[0].message);
+    assert_eq!(reply.failures[0].tablet, "zone1-0000000200");
+}
+
+/// The largest first, until the rest fits to the byte. What was wrong with their rows is no news any more.
+#[test]
+fn shards_are_left_out_of_a_reply_that_has_no_room_for_them() {
+    let mut cluster = Cluster::new(&["-40", "40-80", "80-"]);
+    let columns = ["#id", "migration_uuid", "message", "added_timestamp"];
+    for (uid, bytes) in [(100, 100), (200, 300), (300, 200)] {
+        let text = "x".repeat(bytes);
+        cluster.answer(uid, "migrations", page(&columns, &[&["1", &format!("m{uid}"), &text, "yesterday"]]));
+    }
+    let within = |reply_bytes: usize| {
+        let options = CallOptions { reply_bytes: u64::try_from(reply_bytes).unwrap(), ..CallOptions::default() };
+        cluster.run(&Call { options, ..call(&all()) }).0
+    };
+    let said = |reply: &Reply| {
+        let said = reply.failures.iter().map(|failure| {
+            let text = failure.message.split([':', ';']).next().unwrap_or_default();
+            format!("{} {text}", failure.shard)
+        });
+        said.collect::<Vec<_>>()
+    };
+    let whole = within(0);
+    let bytes = whole.result.as_ref().unwrap().len();
+    let sizes: Vec<usize> =
+        migrations(&whole).iter().map(|migration| prost::encoding::message::encoded_len(1, migration)).collect();
+    assert_eq!((sizes.iter().sum::<usize>(), sizes[1] > sizes[2] && sizes[2] > sizes[0]), (bytes, true));
+    let told = ["-40 migration m100", "40-80 migration m200", "80- migration m300"];
+    assert_eq!((said(&whole), said(&within(bytes))), (told.map(str::to_owned).to_vec(), told.map(str::to_owned).to_vec()));
+    for (allowed, want, failures) in [
+        (bytes - 1, &["m100", "m300"][..], ["-40 migration m100", "40-80 left out", "80- migration m300"]),
+        (bytes - sizes[1], &["m100", "m300"], ["-40 migration m100", "40-80 left out", "80- migration m300"]),
+        (bytes - sizes[1] - 1, &["m100"], ["-40 migration m100", "40-80 left out", "80- left out"]),
+        (sizes[0], &["m100"], ["-40 migration m100", "40-80 left out", "80- left out"]),
+    ] {
+        let reply = within(allowed);
+        assert_eq!(
+            (uuids(&reply), said(&reply)),
+            (want.iter().map(|&uuid| uuid.to_owned()).collect(), failures.map(str::to_owned).to_vec())
+        );
+        let failure = reply.failures.iter().find(|failure| failure.shard == "40-80").unwrap();
+        let text = format!(
+            "left out: it makes {} bytes of a reply that may have {allowed} in all; ask for one migration, or for those of a time",
+            sizes[1]
+        );
+        assert_eq!((failure.lost, failure.message.as_str()), (Lost::Shard, text.as_str()));
+    }
+    assert!(within(sizes[0] - 1).result.is_err(), "an empty list would look as if there were none");
 }

@@ -4,10 +4,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::support::{Cluster, alias_text, refused, rows, same_in_every_order, silent};
+use crate::support::{Cluster, NOW, alias_text, refused, rows, same_in_every_order, silent};
 use prost::Message;
 use vtflow_planner::{
-    Answer, Call, CallOptions, FailureKind, Reply, limits,
+    Answer, Call, CallOptions, FailureKind, Flow, Record, Reply, What, limits,
     proto::{
         query::{Field, QueryResult, Row},
         tabletmanagerdata::ExecuteFetchAsDbaResponse,
@@ -200,14 +200,20 @@ fn a_tablet_that_never_ends_is_cut() {
     // Every page is full.
     let field = Field { name: b"id".to_vec(), r#type: 265, ..Field::default() };
     let page = |rows: usize, bytes: usize| {
-        let row = Row { lengths: vec![i64::try_from(bytes).unwrap()], values: vec![b'7'; bytes] };
-        let result = QueryResult { fields: vec![field.clone()], rows: vec![row; rows], ..QueryResult::default() };
+        let row = |bytes: usize| Row { lengths: vec![i64::try_from(bytes).unwrap()], values: vec![b'7'; bytes] };
+        // The last row has what the others leave over.
+        let mut list = vec![row(bytes / rows); rows - 1];
+        list.push(row(bytes / rows + bytes % rows));
+        let result = QueryResult { fields: vec![field.clone()], rows: list, ..QueryResult::default() };
         Answer::Called(ExecuteFetchAsDbaResponse { result: Some(result) }.encode_to_vec())
     };
     let too_large = Answer::Failed { kind: FailureKind::TooLarge, message: "16 MiB".into() };
-    for (pages, at_most) in [
-        (vec![page(limits::SNAPSHOT_PAGE_ROWS, 1)], limits::SNAPSHOT_TABLE_ROWS / limits::SNAPSHOT_PAGE_ROWS),
-        (vec![page(limits::SNAPSHOT_PAGE_ROWS, 4_000)], limits::SNAPSHOT_TABLE_BYTES / (limits::SNAPSHOT_PAGE_ROWS * 4_000) + 1),
+    for (pages, statements) in [
+        (
+            vec![page(limits::SNAPSHOT_PAGE_ROWS, limits::SNAPSHOT_PAGE_ROWS)],
+            limits::SNAPSHOT_TABLE_ROWS / limits::SNAPSHOT_PAGE_ROWS,
+        ),
+        (vec![page(limits::SNAPSHOT_PAGE_ROWS, limits::SNAPSHOT_TABLE_BYTES / 8)], 8),
         ([vec![too_large; 4], vec![page(1, 1)]].concat(), limits::SNAPSHOT_TABLE_STATEMENTS),
     ] {
         let mut cluster = cluster();
@@ -215,10 +221,129 @@ fn a_tablet_that_never_ends_is_cut() {
         let (reply, asks) = cluster.run(&call(&["ks"]));
         let sent =
             asks.iter().filter(|ask| crate::support::ask_name(ask) == format!("{} vreplication_log", alias_text(100))).count();
-        assert!(sent <= at_most && sent > 1, "{sent} statements");
+        assert_eq!(sent, statements);
         assert_eq!(failures(&reply).len(), 1);
         assert!(failures(&reply)[0].contains("_vt.vreplication_log: only the first "), "{:?}", failures(&reply));
         let tables = saved(&reply).tablets.remove(0).tables;
         assert!(tables.iter().any(|table| table.name == "vreplication_log" && !table.rows.is_empty()), "the front is kept");
+    }
+}
+
+fn statements(asks: &[vtflow_planner::Ask], uid: u32, table: &str) -> Vec<String> {
+    let statement = |ask: &vtflow_planner::Ask| match &ask.what {
+        What::TabletCall { tablet, about, .. } if tablet.alias == alias_text(uid) && about.subject == table => {
+            Some(about.statement.clone())
+        }
+        _ => None,
+    };
+    asks.iter().filter_map(statement).collect()
+}
+
+fn ids(range: std::ops::Range<usize>) -> Answer {
+    rows(&["#id", "message"], &range.map(|id| vec![Some(id.to_string()), None]).collect::<Vec<_>>())
+}
+
+#[test]
+fn a_table_is_read_page_after_page_and_a_null_stays_one() {
+    let size = limits::SNAPSHOT_PAGE_ROWS;
+    let mut cluster = cluster();
+    let too_large = Answer::Failed { kind: FailureKind::TooLarge, message: "16 MiB".into() };
+    cluster.pages(100, "vreplication", vec![ids(0..size), ids(size..2 * size), ids(0..1)]);
+    cluster.pages(100, "vdiff", vec![ids(0..size), too_large, ids(0..3)]);
+    let (reply, asks) = cluster.run(&call(&["ks"]));
+    assert!(reply.failures.is_empty(), "{:?}", reply.failures);
+    let page = |table: &str, from: usize, rows: usize| format!("select * from _vt.{table} order by 1, 2 limit {from}, {rows}");
+    assert_eq!(
+        statements(&asks, 100, "vreplication"),
+        [page("vreplication", 0, size), page("vreplication", size, size), page("vreplication", 2 * size, size)]
+    );
+    assert_eq!(
+        statements(&asks, 100, "vdiff"),
+        [page("vdiff", 0, size), page("vdiff", size, size), page("vdiff", size, size / 8)]
+    );
+    let tables = saved(&reply).tablets.remove(0).tables;
+    let of = |name: &str| tables.iter().find(|table| table.name == name).unwrap();
+    let rows = &of("vreplication").rows;
+    assert_eq!((rows.len(), of("vdiff").rows.len()), (2 * size + 1, size + 3));
+    assert_eq!((rows[size + 7].values.as_slice(), rows[size + 7].lengths.as_slice()), (&b"2007"[..], &[4, -1][..]));
+    let kinds: Vec<_> =
+        of("vreplication").columns.iter().map(|c| (c.name.as_str(), c.r#type.as_str(), c.nullable, c.integral)).collect();
+    assert_eq!(kinds, [("id", "bigint", true, true), ("message", "varbinary(0)", true, false)]);
+}
+
+#[test]
+fn what_does_not_go_on_as_it_began_is_cut_and_named() {
+    let size = limits::SNAPSHOT_PAGE_ROWS;
+    let mut cluster = cluster();
+    let other: Vec<_> = (0..size).map(|id| vec![Some(id.to_string()), None, None]).collect();
+    cluster.pages(100, "vreplication", vec![ids(0..size), rows(&["#id", "message", "more"], &other)]);
+    // Its pages shrink to 31 rows, and the last of its 500 statements is answered with one that is too large.
+    let too_large = Answer::Failed { kind: FailureKind::TooLarge, message: "16 MiB".into() };
+    let pages = [vec![too_large.clone(); 2], vec![ids(0..31); limits::SNAPSHOT_TABLE_STATEMENTS - 3], vec![too_large]].concat();
+    cluster.pages(100, "vdiff", pages);
+    // As many columns as a snapshot takes.
+    let many: Vec<String> = (0..limits::SNAPSHOT_COLUMNS).map(|number| format!("c{number}")).collect();
+    cluster.answer(100, "copy_state", one_row(&many.iter().map(String::as_str).collect::<Vec<_>>()));
+    let (reply, asks) = cluster.run(&call(&["ks"]));
+    assert_eq!(statements(&asks, 100, "vdiff").len(), limits::SNAPSHOT_TABLE_STATEMENTS);
+    assert_eq!(
+        failures(&reply),
+        [
+            "ks/-80 zone1-0000000100: _vt.vdiff: only the first 15407 rows are kept: 16 MiB",
+            "ks/-80 zone1-0000000100: _vt.vreplication: only the first 2000 rows are kept: a later page has other columns than the \
+             first one",
+        ]
+    );
+    let tables = saved(&reply).tablets.remove(0).tables;
+    let rows = |name: &str| tables.iter().find(|table| table.name == name).map(|table| (table.columns.len(), table.rows.len()));
+    assert_eq!((rows("vreplication"), rows("vdiff")), (Some((2, size)), Some((2, 15_407))));
+    assert_eq!(rows("copy_state"), Some((limits::SNAPSHOT_COLUMNS, 1)));
+}
+
+#[test]
+fn records_of_the_keyspaces_and_rules_are_kept_and_locks_are_not() {
+    let mut cluster = cluster();
+    let record = || CellInfo { server_address: "x".into(), root: String::new() };
+    for (cell, path) in [
+        ("global", "RoutingRules"),
+        ("global", "keyspaces/ks/VSchema"),
+        ("global", "keyspaces/ks/locks/1"),
+        ("global", "keyspaces/other/Keyspace"),
+        ("zone1", "SrvVSchema"),
+        ("zone1", "keyspaces/ks/SrvKeyspace"),
+    ] {
+        cluster.put(cell, path, &record());
+    }
+    let snapshot = saved(&cluster.run(&call(&["ks"])).0);
+    let places: Vec<_> = snapshot.topo.iter().map(|record| (record.cell.as_str(), record.path.as_str())).collect();
+    assert_eq!(
+        places,
+        [
+            ("global", "RoutingRules"),
+            ("global", "cells/zone1/CellInfo"),
+            ("global", "keyspaces/ks/Keyspace"),
+            ("global", "keyspaces/ks/VSchema"),
+            ("global", "keyspaces/ks/shards/-80/Shard"),
+            ("global", "keyspaces/ks/shards/80-/Shard"),
+            ("zone1", "SrvVSchema"),
+            ("zone1", "keyspaces/ks/SrvKeyspace"),
+            ("zone1", "tablets/zone1-0000000100/Tablet"),
+            ("zone1", "tablets/zone1-0000000200/Tablet"),
+        ]
+    );
+    let rules = &snapshot.topo[0];
+    assert_eq!((rules.version, rules.value.as_slice()), (1, record().encode_to_vec().as_slice()));
+}
+
+#[test]
+fn a_thousand_cells_are_read_and_the_others_are_counted() {
+    for (cells, want) in [(limits::CELLS, None), (limits::CELLS + 3, Some("3 cells are left out: no more than 1000 are read"))] {
+        let mut flow = Flow::start(&call(&["ks"]), NOW);
+        let listed = flow.asks().into_iter().find(|ask| crate::support::ask_name(ask) == "cells/").unwrap();
+        let record = |cell: usize| Record { path: format!("cells/c{cell:04}/CellInfo"), value: vec![], version: 1 };
+        flow.answer(listed.id, Answer::Range((0..cells).map(record).collect()));
+        let read = flow.asks().iter().filter(|ask| crate::support::ask_name(ask) == "tablets/").count();
+        let texts: Vec<String> = flow.failures().into_iter().map(|failure| failure.message).collect();
+        assert_eq!((read, texts.first().map(String::as_str), texts.len()), (limits::CELLS, want, want.iter().count()));
     }
 }

@@ -626,3 +626,99 @@ fn a_topology_with_very_many_cells_is_read_in_a_thousand_of_them() {
     let named = GetSrvVSchemasRequest { cells: vec!["zz2999".into(), "zone1".into()] };
     assert!(reply::<GetSrvVSchemasResponse>(&cluster, "GetSrvVSchemas", &named).1.failures.is_empty());
 }
+
+#[test]
+fn a_record_that_cannot_be_read_is_named_as_vitess_names_it() {
+    let mut cluster = cluster();
+    for path in ["keyspaces/ks/Keyspace", "keyspaces/ks/shards/-80/Shard", "keyspaces/ks/VSchema", "cells/zone2/CellInfo"] {
+        cluster.global(path, vec![0xff]);
+    }
+    let keyspace = "ks".to_owned();
+    for (got, want) in [
+        (error(&cluster, "GetKeyspace", &GetKeyspaceRequest { keyspace: keyspace.clone() }), "bad keyspace data: "),
+        (
+            error(&cluster, "GetShard", &GetShardRequest { keyspace: keyspace.clone(), shard_name: "-80".into() }),
+            "GetShard(ks,-80): bad shard data: ",
+        ),
+        (error(&cluster, "GetVSchema", &GetVSchemaRequest { keyspace }), "bad vschema data: keyspaces/ks/VSchema: "),
+        (
+            error(&cluster, "GetCellInfo", &GetCellInfoRequest { cell: "zone2".into() }),
+            "the record cells/zone2/CellInfo cannot be read: ",
+        ),
+    ] {
+        let cause = got.strip_prefix(want).unwrap_or_else(|| panic!("{got}"));
+        assert!(cause.starts_with("failed to decode Protobuf message: "), "{got}");
+    }
+}
+
+#[test]
+fn a_topology_without_cells_serves_nothing() {
+    let cluster = Cluster::default();
+    let served = ok::<GetSrvVSchemasResponse>(&cluster, "GetSrvVSchemas", &GetSrvVSchemasRequest::default());
+    assert!(served.srv_v_schemas.is_empty());
+    let request = GetSrvKeyspacesRequest { keyspace: "ks".into(), cells: vec![] };
+    assert!(ok::<GetSrvKeyspacesResponse>(&cluster, "GetSrvKeyspaces", &request).srv_keyspaces.is_empty());
+    let text = "node doesn't exist: /vitess/global/cells/";
+    assert_eq!(error(&cluster, "GetSrvKeyspaceNames", &GetSrvKeyspaceNamesRequest::default()), text, "as vtctld");
+}
+
+/// etcd says of a directory without keys that it has none; another back end may give an empty list.
+#[test]
+fn an_empty_list_is_no_directory() {
+    let mut cluster = cluster();
+    cluster.broken_topo.insert(("zone1".into(), "tablets/".into()), Answer::Range(Vec::new()));
+    let request = GetTopologyPathRequest { path: "/zone1".into(), ..Default::default() };
+    let shown = ok::<GetTopologyPathResponse>(&cluster, "GetTopologyPath", &request).cell.unwrap();
+    assert_eq!(shown.children, ["SrvVSchema", "keyspaces"]);
+}
+
+#[test]
+fn of_two_reasons_the_same_one_is_told_whichever_came_first() {
+    let mut cluster = cluster();
+    cluster.break_topo("global", "cells/", "gone").break_topo("global", "keyspaces/ks/shards/80-/Shard", "gone");
+    let request = GetTabletsRequest { keyspace: "ks".into(), shard: "80-".into(), ..Default::default() };
+    let call = call("GetTablets", &request);
+    for last_first in [false, true] {
+        let (reply, _) = cluster.run_in_order(&call, |waiting| if last_first { waiting - 1 } else { 0 });
+        assert_eq!(reply.result.unwrap_err().message, "GetTabletMapForShard(ks, 80-) failed: gone");
+    }
+}
+
+#[test]
+fn what_is_missing_of_a_shard_names_the_shard() {
+    let mut cluster = cluster();
+    cluster.break_topo("zone2", "keyspaces/ks/shards/80-/ShardReplication", "down");
+    let request = GetTabletsRequest { keyspace: "ks".into(), shard: "80-".into(), ..Default::default() };
+    let (found, said) = reply::<GetTabletsResponse>(&cluster, "GetTablets", &request);
+    assert_eq!(types(&found.tablets), [(alias_text(200), 1)]);
+    let failure = &said.failures[0];
+    let text = "GetShardReplication(zone2, ks, 80-) failed: down";
+    assert_eq!((failure.keyspace.as_str(), failure.shard.as_str(), failure.message.as_str()), ("ks", "80-", text));
+}
+
+#[test]
+fn tablets_that_are_named_are_shown_whatever_they_belong_to() {
+    let mut cluster = cluster();
+    let mut other = tablet("zone1", 0, "0", 2, None);
+    other.keyspace = "other".into();
+    cluster.put("zone1", &format!("tablets/{}/Tablet", alias_text(0)), &other);
+    let by_alias = GetTabletsRequest { keyspace: "ks".into(), tablet_aliases: vec![alias(0), alias(0)], ..Default::default() };
+    assert_eq!(types(&ok::<GetTabletsResponse>(&cluster, "GetTablets", &by_alias).tablets), [(alias_text(0), 2)]);
+    let scan = GetTabletsRequest { keyspace: "other".into(), ..Default::default() };
+    assert_eq!(types(&ok::<GetTabletsResponse>(&cluster, "GetTablets", &scan).tablets), [(alias_text(0), 2)]);
+}
+
+/// Its shard's record names another primary since the very same moment: a tablet's own word is no newer than that.
+#[test]
+fn a_term_that_began_with_the_shards_primary_is_no_newer() {
+    let mut cluster = cluster();
+    let since = |seconds| Some(Time { seconds, nanoseconds: 0 });
+    let record = Shard { primary_alias: Some(alias(200)), primary_term_start_time: since(5), ..Shard::default() };
+    cluster.put("global", "keyspaces/ks/shards/80-/Shard", &record);
+    let request = GetTabletsRequest { cells: vec!["zone2".into()], ..Default::default() };
+    for (term, want) in [(4, 0), (5, 0), (6, 1)] {
+        cluster.put("zone2", "tablets/zone2-0000000300/Tablet", &tablet("zone2", 300, "80-", 1, Some(term)));
+        let found: GetTabletsResponse = ok(&cluster, "GetTablets", &request);
+        assert_eq!(types(&found.tablets), [("zone2-0000000300".to_owned(), want)], "{term}");
+    }
+}

@@ -347,3 +347,158 @@ fn no_answer_panics() {
         })
         .unwrap();
 }
+
+/// One stream's row; what is not changed is that of a move of `t1` that runs.
+fn one_stream(changes: &[(&str, &str)]) -> Answer {
+    let source = r#"keyspace:"src" shard:"0" filter:{rules:{match:"t1" filter:"select * from t1"}}"#;
+    let (now, second) = (NOW.seconds.to_string(), (NOW.seconds - 1).to_string());
+    let mut row = vec![
+        ("#id", "1"),
+        ("workflow", "wf"),
+        ("source", source),
+        ("pos", "MySQL56/14b68925-696a-11ea-aee7-fec597a91f5e:1-3"),
+        ("state", "Running"),
+        ("message", ""),
+        ("#time_updated", &now),
+        ("#transaction_timestamp", &second),
+        ("#time_heartbeat", "0"),
+        ("#workflow_type", "1"),
+        ("#rows_copied", "5"),
+    ];
+    for &(name, value) in changes {
+        let cell = row.iter_mut().find(|(column, _)| column.trim_start_matches('#') == name).unwrap();
+        cell.1 = value;
+    }
+    let columns: Vec<&str> = row.iter().map(|(name, _)| *name).collect();
+    rows(&columns, &[row.iter().map(|(_, value)| Some((*value).to_owned())).collect()])
+}
+
+/// Silence begins after ten seconds; the lag is that of the last transaction, and without one that of the row.
+#[test]
+fn how_far_behind_a_stream_is() {
+    let info = |updated: i64, transaction: i64| {
+        let (updated, transaction) = ((NOW.seconds - updated).to_string(), transaction.to_string());
+        let row = one_stream(&[("time_updated", &updated), ("transaction_timestamp", &transaction)]);
+        let mut cluster = moving();
+        // Another stream is far behind.
+        let last = (NOW.seconds - 500).to_string();
+        cluster.answer(100, "streams", row).answer(200, "streams", one_stream(&[("transaction_timestamp", &last)]));
+        ok(&cluster, &wf("wf")).shard_streams["ks/-80"].streams[0].info.clone()
+    };
+    let at = |ago: i64| NOW.seconds - ago;
+    assert_eq!(info(10, at(4)), "VStream Lag: 4s; Tx time: Mon Jan 12 13:46:36 1970.");
+    assert_eq!(info(11, at(4)), "VStream may not be running; VStream Lag: 4s; Tx time: Mon Jan 12 13:46:36 1970.");
+    assert_eq!(info(3, at(4)), "VStream Lag: 4s; Tx time: Mon Jan 12 13:46:36 1970.");
+    assert_eq!(info(3, 0), "VStream Lag: 3s", "no transaction yet");
+    assert_eq!(info(3, -7), "VStream Lag: 3s", "a moment that is none");
+}
+
+#[test]
+fn only_the_workflow_is_read() {
+    let (_, asks) = moving().run(&call(&wf("wf")));
+    let statements = asks.iter().filter_map(|ask| match &ask.what {
+        What::TabletCall { about, .. } => Some(about.statement.as_str()),
+        _ => None,
+    });
+    assert!(statements.clone().count() == 4 && statements.clone().all(|text| text.contains("workflow = 'wf'")), "{asks:?}");
+}
+
+#[test]
+fn a_keyspace_without_shards_has_no_streams() {
+    let mut cluster = moving();
+    cluster.global("keyspaces/empty/Keyspace", vec![]);
+    let request = WorkflowStatusRequest { keyspace: "empty".into(), ..wf("wf") };
+    let text = "failed to get workflow state for empty.wf workflow: no streams found in keyspace empty for wf";
+    assert_eq!(error(&cluster, &request), text);
+}
+
+/// Which record cannot be read is said, by its name.
+#[test]
+fn a_record_that_cannot_be_read_is_named() {
+    let reshard = r#"keyspace:"ks" shard:"-" filter:{rules:{match:"/.*" filter:"-80"}}"#;
+    let partial = r#"keyspace:"src" shard:"-80" filter:{rules:{match:"t1" filter:"select * from t1"}}"#;
+    let tables = r#"keyspace:"src" shard:"0" filter:{rules:{match:"t1" filter:"select * from t1"}}"#;
+    for (cell, path, source, options, want) in [
+        ("global", "RoutingRules", tables, "", "the routing rules"),
+        ("global", "ShardRoutingRules", partial, "", "the shard routing rules"),
+        ("global", "routing_rules/keyspace/Rules", tables, r#"{"tenant_id":"7"}"#, "the keyspace routing rules"),
+        ("zone1", "SrvVSchema", tables, "", "the SrvVSchema of cell zone1"),
+        ("zone1", "keyspaces/ks/SrvKeyspace", reshard, "", "the SrvKeyspace of ks in cell zone1"),
+        ("global", "keyspaces/ks/shards/-/Shard", reshard, "", "the record of a source shard"),
+    ] {
+        let mut cluster = moving();
+        cluster.put("zone1", "keyspaces/ks/SrvKeyspace", &SrvKeyspace::default());
+        for uid in [100, 200] {
+            let source = if uid == 200 { source.replace(r#"shard:"-80""#, r#"shard:"80-""#) } else { source.to_owned() };
+            let of = StreamOf { source, options: if options.is_empty() { "{}" } else { options }, ..stream(1, "wf") };
+            cluster.answer(uid, "streams", streams(&[of]));
+        }
+        let shard = Shard { primary_alias: Some(alias(900)), ..Shard::default() };
+        cluster.answer(900, "streams", rows(&[], &[])).answer(900, "copy state", rows(&[], &[]));
+        if source == partial {
+            // On one shard of two.
+            cluster.answer(200, "streams", streams(&[]));
+        }
+        if source == reshard && !path.ends_with("/Shard") {
+            cluster.put("global", "keyspaces/ks/shards/-/Shard", &shard);
+        }
+        cluster.topo.insert((cell.into(), path.into()), vec![0xff]);
+        if path.ends_with("/Shard") {
+            // It can be read as long as the shards are listed, and not when it is read alone.
+            cluster.put("global", path, &shard);
+            cluster.later.insert(path.into(), vec![0xff]);
+        }
+        let state = status(&cluster.run(&call(&wf("wf"))).0).traffic_state;
+        assert!(state.starts_with(&format!("Unknown: {want} cannot be read: ")), "{path}: {state}");
+    }
+}
+
+/// What is copied from elsewhere: no source is asked, and of a migration nothing is shown.
+#[test]
+fn sources_that_are_no_tablets_are_not_asked() {
+    for far in [r#"external_cluster:"c2""#, r#"external_mysql:"m""#] {
+        let source = format!(r#"keyspace:"src" shard:"0" filter:{{rules:{{match:"t1" filter:"select * from t1"}}}} {far}"#);
+        let mut cluster = copying();
+        for uid in [100, 200] {
+            cluster.answer(uid, "streams", one_stream(&[("source", &source)]));
+        }
+        let (reply, asks) = cluster.run(&call(&wf("wf")));
+        assert!(
+            asks.iter().all(|ask| !ask_name(ask).contains("keyspaces/src/") && !ask_name(ask).contains("0000000900")),
+            "{far}"
+        );
+        let table = status(&reply).table_copy_state.remove("t1").unwrap();
+        assert_eq!((table.rows_copied, table.rows_total, table.rows_percentage), (20, 0, 0.0), "{far}");
+    }
+    let mut migrate = copying();
+    for uid in [100, 200] {
+        migrate.answer(uid, "streams", one_stream(&[("workflow_type", "3")]));
+    }
+    let (reply, asks) = migrate.run(&call(&wf("wf")));
+    assert!(status(&reply).table_copy_state.is_empty() && asks.iter().all(|ask| !ask_name(ask).contains("sizes")));
+}
+
+/// Of two source shards one does not say: what the other one has is not all.
+#[test]
+fn what_one_source_of_two_says_is_not_the_total() {
+    let mut cluster = copying();
+    cluster.put("global", "keyspaces/src/shards/1/Shard", &Shard { primary_alias: Some(alias(950)), ..Shard::default() });
+    cluster.tablet(950, "1");
+    for uid in [100, 200] {
+        let source = if uid == 100 { "0" } else { "1" };
+        let source = format!(r#"keyspace:"src" shard:"{source}" filter:{{rules:{{match:"t1" filter:"select * from t1"}}}}"#);
+        cluster.answer(uid, "streams", one_stream(&[("source", &source)]));
+    }
+    let total = |cluster: &Cluster| {
+        let (reply, _) = cluster.run(&call(&wf("wf")));
+        let table = status(&reply).table_copy_state.remove("t1").unwrap();
+        (table.rows_total, table.rows_percentage, reply.failures.len())
+    };
+    cluster.answer(950, "table sizes", sizes(&[("t1", 30, 100)]));
+    assert_eq!(total(&cluster), (80, 25.0, 0));
+    cluster.answer(950, "table sizes", refused("no"));
+    assert_eq!(total(&cluster), (0, 0.0, 1));
+    // And a target that does not say does not make a source say.
+    cluster.answer(100, "table sizes", refused("no"));
+    assert_eq!(total(&cluster), (0, 0.0, 2));
+}

@@ -27,8 +27,12 @@ pub(crate) fn transaction_lag(now: Timestamp, stream: &StreamRow<'_>) -> i64 {
         return i64::MAX;
     }
     let (transaction, updated) = (stream.transaction_timestamp, stream.time_updated);
-    let is_idle = updated == stream.time_heartbeat && updated > transaction;
-    now.seconds.saturating_sub(if transaction == 0 || is_idle { updated } else { transaction })
+    let last = match transaction {
+        0 => updated,
+        _ if updated == stream.time_heartbeat => updated.max(transaction),
+        _ => transaction,
+    };
+    now.seconds.saturating_sub(last)
 }
 
 #[cfg(test)]

@@ -142,7 +142,7 @@ impl Merge {
             };
             building.add(&target, &stream);
             match building.parts.last_mut() {
-                Some(last) if last.target == index && last.bytes.end == stream.bytes.start => last.bytes.end = stream.bytes.end,
+                Some(last) if (last.target, last.bytes.end) == (index, stream.bytes.start) => last.bytes.end = stream.bytes.end,
                 _ => building.parts.push(Part { key, target: index, bytes: stream.bytes }),
             }
         }
@@ -459,15 +459,16 @@ impl Merged {
             keys.insert(key);
             for at in workflows {
                 let (Some((_, building)), Some((own, keys))) = (self.workflows.get_mut(at), left.get_mut(at)) else { continue };
-                let before = *own;
-                if *keys > 0 && building.target_shards.remove(&target.shard) {
-                    *own = own.saturating_sub(target.shard.len() + ENTRY_BYTES);
+                if building.target_shards.remove(&target.shard) {
+                    let bytes = target.shard.len() + ENTRY_BYTES;
+                    *own = own.saturating_sub(bytes);
+                    total = total.saturating_sub(bytes);
                 }
                 *keys = keys.saturating_sub(1);
-                let now = if *keys > 0 { *own } else { 0 };
-                total = total.saturating_sub(before) + now;
-                if *keys == 0 && gone.insert(at) {
+                if *keys == 0 {
+                    total = total.saturating_sub(*own);
                     count -= 1;
+                    gone.insert(at);
                 }
             }
             let message = format!(
@@ -475,13 +476,11 @@ impl Merged {
             );
             left_out.push(Unreached { place: target.place.clone(), lost: Lost::Shard, message });
         };
-        if !keys.is_empty() {
-            for (_, building) in &mut self.workflows {
-                building.parts.retain(|part| !keys.contains(&part.key));
-            }
-            let mut at = 0..;
-            self.workflows.retain(|_| at.next().is_none_or(|at| !gone.contains(&at)));
+        for (_, building) in &mut self.workflows {
+            building.parts.retain(|part| !keys.contains(&part.key));
         }
+        let mut at = 0..;
+        self.workflows.retain(|_| at.next().is_none_or(|at| !gone.contains(&at)));
         (left_out, room)
     }
 

@@ -124,6 +124,7 @@ mod tests {
         let flags = parse("--dry-run=false --limit 7 -- --x - -").unwrap();
         assert_eq!((flags.is_set("dry-run"), flags.integer("limit")), (false, 7));
         assert_eq!(flags.arguments, ["--x", "-", "-"]);
+        assert_eq!(parse("ks - --limit 7").unwrap().arguments, ["ks", "-"], "a dash alone is no flag");
         assert!(parse("ks -h --nope").unwrap().wants_help && parse("--help").unwrap().wants_help);
     }
 

@@ -111,10 +111,6 @@ struct PrintOnly(Option<Reply>);
 impl Operation for PrintOnly {
     fn answered(&mut self, _id: AskId, _answer: Answer, _asks: &mut Asks) {}
 
-    fn failures(&self) -> Vec<Failure> {
-        Vec::new()
-    }
-
     fn finish(&mut self) -> Reply {
         self.0.take().unwrap_or_else(|| Output::new(Timestamp::default()).reply(Ok(()), Vec::new()))
     }
@@ -217,10 +213,8 @@ impl Operation for Migrations {
                 }
                 output.reply(Ok(()), failures)
             }
-            Err(status) => {
-                let Reply { stream, result, .. } = output.reply(Err(status), Vec::new());
-                Reply { stream, ..Reply::new(result, failures) }
-            }
+            // The status says what the failures say.
+            Err(status) => Reply::new(Err(status), failures),
         }
     }
 }

@@ -60,28 +60,26 @@ fn wrapped_line(text: &str) -> Vec<String> {
     let mut best: Vec<(usize, usize)> = vec![(0, 0); words.len() + 1];
     for first in (0..words.len()).rev() {
         let mut length = 0;
-        let mut choice = (usize::MAX, first + 1);
-        for (end, word) in words.iter().enumerate().skip(first) {
+        let choices = words.iter().enumerate().skip(first).map_while(|(end, word)| {
             length += width(word) + usize::from(end > first);
-            if length > limit {
-                break;
-            }
-            let lack = if end + 1 == words.len() { 0 } else { (limit - length).pow(2) };
-            let cost = best.get(end + 1).map_or(0, |(cost, _)| *cost).saturating_add(lack);
-            if cost < choice.0 {
-                choice = (cost, end + 1);
-            }
-        }
-        if let Some(slot) = best.get_mut(first) {
+            let lack = limit.checked_sub(length)?;
+            let lack = if end + 1 == words.len() { 0 } else { lack.pow(2) };
+            let (after, _) = best.get(end + 1)?;
+            Some((after.saturating_add(lack), end + 1))
+        });
+        // Of several that are alike the shortest line.
+        let choice = choices.min_by_key(|(cost, _)| *cost);
+        if let (Some(slot), Some(choice)) = (best.get_mut(first), choice) {
             *slot = choice;
         }
     }
     let mut lines = Vec::new();
-    let mut first = 0;
-    while first < words.len() {
-        let next = best.get(first).map_or(words.len(), |(_, next)| *next).max(first + 1);
-        lines.push(words.get(first..next).unwrap_or_default().join(" "));
-        first = next;
+    let mut next = 0;
+    for (first, (_, end)) in best.iter().enumerate().take(words.len()) {
+        if first == next {
+            lines.push(words.get(first..*end).unwrap_or_default().join(" "));
+            next = *end;
+        }
     }
     lines
 }
@@ -119,6 +117,11 @@ mod tests {
             ("", &[""]),
             ("one\ntwo", &["one", "two"]),
             ("a_word_of_more_than_thirty_characters and others", &["a_word_of_more_than_thirty_characters", "and others"]),
+            // Two ways that are as good: the shorter line comes first.
+            (
+                "aaaaaaaaaa bbbbbbbb cccccccccc dddddddddddddddddddddddddd",
+                &["aaaaaaaaaa", "bbbbbbbb cccccccccc", "dddddddddddddddddddddddddd"],
+            ),
             // Taking as many words as fit would leave the second line with nothing but "cc".
             (
                 "aaaaaaaaaaaaaaaaaaaaaaaaa bb cc dddddddddddddddddddddddddd e",

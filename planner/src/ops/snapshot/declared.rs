@@ -66,7 +66,12 @@ mod tests {
         for (kind, column_length, charset, want) in [
             (263, 11, 63, "int"),
             (778, 20, 63, "bigint unsigned"),
+            (778, 10, 63, "bigint unsigned"),
+            (776, 10, 63, "int unsigned"),
+            (265, 20, 63, "bigint"),
             (257, 1, 63, "tinyint(1)"),
+            (257, 4, 63, "tinyint"),
+            (770, 3, 63, "tinyint unsigned"),
             (10_262, 1000, 63, "varbinary(1000)"),
             (10_260, 65_535, 63, "blob"),
             (10_260, 16_777_215, 63, "mediumblob"),
@@ -77,11 +82,26 @@ mod tests {
             (6163, 1020, 255, "tinytext"),
             (2061, 19, 63, "timestamp"),
             (2061, 26, 63, "timestamp(6)"),
+            (2064, 19, 63, "datetime"),
+            (2064, 23, 63, "datetime(3)"),
             (2078, 4_294_967_295, 63, "json"),
             (1035, 12, 63, "float"),
+            (1036, 22, 63, "double"),
         ] {
             let field = Field { r#type: kind, column_length, charset, ..Field::default() };
             assert_eq!(declared_type(&field), want);
+        }
+    }
+
+    #[test]
+    fn flags_and_types_say_what_a_column_may_hold() {
+        // NOT NULL, PRI_KEY and BINARY, as MySQL sends them for a key and for a text.
+        for (flags, want) in [(0, true), (1, false), (3, false), (144, true), (145, false)] {
+            assert_eq!(is_nullable(&Field { flags, ..Field::default() }), want, "{flags}");
+        }
+        for (kind, want) in [(263, true), (778, true), (257, true), (1035, false), (6165, false), (10_262, false), (2061, false)]
+        {
+            assert_eq!(is_integral(&Field { r#type: kind, ..Field::default() }), want, "{kind}");
         }
     }
 }

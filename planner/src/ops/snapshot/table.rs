@@ -105,7 +105,7 @@ impl TableRead {
     fn page(&mut self, page: &RowSet) -> Result<Next, String> {
         let fields = page.fields();
         let names: Vec<Vec<u8>> = fields.iter().map(|field| field.name.clone()).collect();
-        if self.paging.sent() == 1 || self.kept.is_none() {
+        if self.kept.is_none() {
             self.kept = Some(self.columns(&fields, names)?);
         } else if self.kept.as_ref().is_some_and(|kept| kept.names != names) {
             return Err("a later page has other columns than the first one".into());

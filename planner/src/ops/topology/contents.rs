@@ -7,6 +7,7 @@
 
 use std::{collections::BTreeMap, fmt::Write};
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use prost::Message;
 use prost_types::{
     DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, FileDescriptorSet, MessageOptions,
@@ -256,7 +257,9 @@ fn varint(bytes: &[u8]) -> Result<(u64, &[u8]), String> {
 
 fn fixed(bytes: &[u8], width: usize) -> Result<(u64, &[u8]), String> {
     let (value, rest) = bytes.split_at_checked(width).ok_or(ENDS_EARLY)?;
-    Ok((value.iter().rev().fold(0, |sum, byte| sum << 8 | u64::from(*byte)), rest))
+    let mut whole = [0; 8];
+    whole.iter_mut().zip(value).for_each(|(to, from)| *to = *from);
+    Ok((u64::from_le_bytes(whole), rest))
 }
 
 const ENDS_EARLY: &str = "unexpected EOF";
@@ -364,7 +367,7 @@ fn json_value(out: &mut String, value: &Value, depth: usize) {
         Value::Number { text, is_wide: false } => out.push_str(text),
         Value::Number { text, .. } | Value::Enum(text) => drop(write!(out, "\"{text}\"")),
         Value::Text(text) => out.push_str(&serde_json::Value::from(String::from_utf8_lossy(text)).to_string()),
-        Value::Bytes(bytes) => drop(write!(out, "\"{}\"", base64(bytes))),
+        Value::Bytes(bytes) => drop(write!(out, "\"{}\"", BASE64_STANDARD.encode(bytes))),
         Value::Message(message) => json(out, message, depth),
     }
 }
@@ -383,110 +386,5 @@ fn bracketed(out: &mut String, [open, close]: [char; 2], items: impl Iterator<It
     out.push(close);
 }
 
-/// Base64 with padding. Source: RFC 4648, section 4.
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let byte = |index: usize| usize::from(chunk.get(index).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for digit in 0..4 {
-            let value = DIGITS.get(bits >> (18 - 6 * digit) & 0x3f).copied().unwrap_or(b'=');
-            out.push(if digit > chunk.len() { '=' } else { char::from(value) });
-        }
-    }
-    out
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::proto::{
-        topodata::{KeyRange, Keyspace, Shard, Tablet, TabletAlias, ThrottlerConfig, shard::TabletControl},
-        vttime::Time,
-    };
-
-    fn shard() -> Vec<u8> {
-        let control =
-            TabletControl { tablet_type: 1, denied_tables: vec!["a".into(), "b\"c".into()], ..TabletControl::default() };
-        let record = Shard {
-            primary_alias: Some(TabletAlias { cell: "zone1".into(), uid: 200 }),
-            primary_term_start_time: Some(Time { seconds: -5, nanoseconds: 7 }),
-            key_range: Some(KeyRange { start: vec![], end: vec![0x80] }),
-            tablet_controls: vec![control],
-            is_primary_serving: true,
-            vtorc_state: Some(crate::proto::vtorcdata::Shard::default()),
-            ..Shard::default()
-        };
-        record.encode_to_vec()
-    }
-
-    #[test]
-    fn text_is_what_prototext_prints() {
-        assert_eq!(
-            show("keyspaces/ks/shards/-80/Shard", &shard(), Form::Text).unwrap(),
-            r#"primary_alias:{cell:"zone1" uid:200} primary_term_start_time:{seconds:-5 nanoseconds:7} key_range:{end:"\x80"} tablet_controls:{tablet_type:PRIMARY denied_tables:"a" denied_tables:"b\"c"} is_primary_serving:true vtorc_state:{}"#
-        );
-        assert_eq!(show("Keyspace", &[], Form::Text).unwrap(), "");
-        assert_eq!(show("metadata/key", b"any text", Form::Text).unwrap(), "any text");
-    }
-
-    #[test]
-    fn json_is_what_protojson_prints() {
-        let want = r#"{
-  "primary_alias": {
-    "cell": "zone1",
-    "uid": 200
-  },
-  "primary_term_start_time": {
-    "seconds": "-5",
-    "nanoseconds": 7
-  },
-  "key_range": {
-    "end": "gA=="
-  },
-  "tablet_controls": [
-    {
-      "tablet_type": "PRIMARY",
-      "denied_tables": [
-        "a",
-        "b\"c"
-      ]
-    }
-  ],
-  "is_primary_serving": true,
-  "vtorc_state": {}
-}"#;
-        assert_eq!(show("Shard", &shard(), Form::Json).unwrap(), want);
-        assert_eq!(show("Keyspace", &[], Form::Json).unwrap(), "{}");
-        assert_eq!(show("metadata/key", b"x", Form::Json).unwrap_err(), "unknown topo protobuf type for key");
-        let tablet = Tablet { port_map: BTreeMap::from([("vt".into(), 1), ("grpc".into(), 0)]), r#type: 99, ..Tablet::default() };
-        let shown = show("Tablet", &tablet.encode_to_vec(), Form::Json).unwrap();
-        assert_eq!(shown, "{\n  \"port_map\": {\n    \"grpc\": 0,\n    \"vt\": 1\n  },\n  \"type\": 99\n}");
-        let config = ThrottlerConfig {
-            threshold: 1.5,
-            metric_thresholds: BTreeMap::from([("lag".into(), 5.0)]),
-            ..ThrottlerConfig::default()
-        };
-        let keyspace = Keyspace { throttler_config: Some(config), ..Keyspace::default() };
-        let shown = show("Keyspace", &keyspace.encode_to_vec(), Form::Text).unwrap();
-        assert_eq!(shown, r#"throttler_config:{threshold:1.5 metric_thresholds:{key:"lag" value:5}}"#);
-    }
-
-    #[test]
-    fn bytes_of_every_length_have_their_padding() {
-        for (bytes, want) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")] {
-            assert_eq!(base64(bytes.as_bytes()), want);
-        }
-        assert_eq!(base64(&[0xff, 0xfe, 0xfd]), "//79");
-    }
-
-    #[test]
-    fn records_that_are_none_are_errors() {
-        for bytes in [&[0xff][..], &[0x0a, 5, 1], &[0x0b], &[0x0a, 2, 0x08], &[0x08, 1], &[0x3a, 0]] {
-            assert!(show("Shard", bytes, Form::Json).is_err(), "{bytes:?}");
-        }
-        // Fields that nobody knows are not shown.
-        assert_eq!(show("Shard", &[0x9a, 0x06, 1, b'x'], Form::Json).unwrap(), "{}");
-    }
-}
+mod tests;

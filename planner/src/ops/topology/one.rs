@@ -2,7 +2,7 @@
 
 use super::records::{Read, check, check_cell, no_node};
 use crate::{
-    contract::{Answer, AskId, Call, Code, Failure, Reply, Status, What},
+    contract::{Answer, AskId, Call, Code, Reply, Status, What},
     operation::{Asks, Operation, decode},
     proto::{topodata, vschema, vtctldata as rpcs},
     topo::names::{self, GLOBAL, KeyspaceName, ShardName},
@@ -77,10 +77,6 @@ impl Operation for One {
             (Read::Missing(_), Missing::EmptyReply) => Ok(Vec::new()),
             (Read::Missing(text) | Read::Failed(text), _) => Err(Status::unknown(text)),
         };
-    }
-
-    fn failures(&self) -> Vec<Failure> {
-        Vec::new()
     }
 
     fn finish(&mut self) -> Reply {

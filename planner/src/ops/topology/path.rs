@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::records::{NoRecords, Read, check_cell, children, no_node, records};
 use crate::{
-    contract::{Answer, AskId, Call, Failure, Reply, Status, What},
+    contract::{Answer, AskId, Call, Reply, Status, What},
     operation::{Asks, Operation, decode},
     ops::topology::contents::{self, Form},
     proto::vtctldata::{GetTopologyPathRequest, GetTopologyPathResponse, TopologyCell},
@@ -164,10 +164,6 @@ impl Operation for Place {
             },
             None => {}
         }
-    }
-
-    fn failures(&self) -> Vec<Failure> {
-        Vec::new()
     }
 
     fn finish(&mut self) -> Reply {

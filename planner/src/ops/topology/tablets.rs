@@ -151,9 +151,11 @@ impl Tablets {
 
     /// Fails the request. Of two reasons the same one counts, whichever came first.
     fn end(&mut self, text: String) {
-        if self.fatal.as_ref().is_none_or(|status| text < status.message) {
-            self.fatal = Some(Status::unknown(text));
-        }
+        let first = match self.fatal.take() {
+            Some(status) => status.message.min(text),
+            None => text,
+        };
+        self.fatal = Some(Status::unknown(first));
     }
 
     fn record(&mut self, alias: &str, value: Vec<u8>) {

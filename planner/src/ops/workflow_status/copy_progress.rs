@@ -148,15 +148,14 @@ impl Sum {
 }
 
 /// The table that is being copied on a shard, and the rows of it that the streams have copied and the statistics do not show.
-/// `None`: nothing is missing, or it cannot be told to which table it belongs.
+/// `None`: it cannot be told to which table they belong.
 fn uncounted(shard: &ShardStream, counted: i64) -> Option<(String, i64)> {
     let copied: i64 = shard.streams.iter().map(|stream| stream.rows_copied).fold(0, i64::saturating_add);
     let states = shard.streams.iter().flat_map(|stream| &stream.copy_states);
     let mut under_way: BTreeSet<&str> =
         states.filter(|state| !state.last_pk.is_empty()).map(|state| state.table.as_str()).collect();
     let table = under_way.pop_first()?;
-    let missing = copied.saturating_sub(counted);
-    (under_way.is_empty() && missing > 0).then(|| (table.to_owned(), missing))
+    under_way.is_empty().then(|| (table.to_owned(), copied.saturating_sub(counted).max(0)))
 }
 
 /// Of an empty table everything is copied.
@@ -264,6 +263,25 @@ mod tests {
         let states = merge(&workflow, &read(&target, &[view]));
         assert_eq!((states["big"].rows_total, states["big"].rows_percentage, states["big"].bytes_percentage), (0, 0.0, 0.0));
         assert_eq!((states["next"].rows_total, states["next"].rows_percentage), (0, 0.0));
+    }
+
+    /// One tablet of two that does not say: the sum of the others is not the total.
+    #[test]
+    fn a_total_is_known_when_every_tablet_says_its_part() {
+        let workflow = copying(250, &[("big", "pk")]);
+        let whole = sizes_of(&[("big", 1000, 80)]);
+        let without = |rows, bytes| Sizes::from([("big".to_owned(), Size { rows, bytes })]);
+        let big = |sources: &[Sizes]| {
+            let state = merge(&workflow, &read(&[("big", 100, 20)], sources)).remove("big").unwrap();
+            (state.rows_total, state.rows_percentage, state.bytes_total, state.bytes_percentage)
+        };
+        assert_eq!(big(&[whole.clone(), whole.clone()]), (2000, 12.5, 160, 12.5));
+        for sources in [[whole.clone(), without(None, Some(80))], [without(None, Some(80)), whole.clone()]] {
+            assert_eq!(big(&sources), (0, 0.0, 160, 12.5), "rows");
+        }
+        for sources in [[whole.clone(), without(Some(1000), None)], [without(Some(1000), None), whole]] {
+            assert_eq!(big(&sources), (2000, 12.5, 0, 0.0), "bytes");
+        }
     }
 
     #[test]

@@ -403,6 +403,7 @@ mod tests {
         assert_eq!(unknown(&shards, &unread), "no record");
         let nothing = moved(&workflow("wf1", ("ks", &[]), ("ks", &["80-c0", "c0-"])));
         assert!(unknown(&nothing, &of_cells(&Serving::default())).contains("are not known"), "no shard is not a switched one");
+        assert_eq!((nothing.representative(), shards.representative()), (None, Some(("ks", "80-"))));
         let empty = TrafficSwitch::new(&workflow("wf1", ("src", &["0"]), ("dst", &["0"])), &BTreeSet::new());
         assert_eq!(unknown(&empty, &of_cells(&Serving::default())), "its streams name no tables");
     }
@@ -562,5 +563,65 @@ mod tests {
         assert_eq!(state(&["-80", "80-c0", "c0-"], None, false), "All Reads Switched. Writes Switched");
         // A keyspace into itself, shard by shard, is no reshard.
         assert_eq!(moved(&workflow("wf1", ("ks", &["0"]), ("ks", &["0"]))).representative(), None);
+    }
+
+    /// Rules of its own tables are another workflow's.
+    #[test]
+    fn a_lookup_index_moves_no_traffic() {
+        let index = Workflow {
+            workflow_type: VReplicationWorkflowType::CreateLookupIndex.as_str_name().into(),
+            ..workflow("idx", ("src", &["0"]), ("dst", &["0"]))
+        };
+        let switched = routing(&[("src.t1", "dst.t1"), ("src.t1@replica", "dst.t1"), ("src.t1@rdonly", "dst.t1")]);
+        assert_eq!(state(&moved(&index), &switched), "Reads Not Switched. Writes Not Switched");
+        let tables = moved(&workflow("wf", ("src", &["0"]), ("dst", &["0"])));
+        assert_eq!(state(&tables, &switched), "All Reads Switched. Writes Switched");
+    }
+
+    /// Of a shard whose queries are off it is not served; a control of another shard says nothing of it.
+    #[test]
+    fn a_shard_that_is_served_with_its_queries_off_is_switched() {
+        let shards = moved(&workflow("wf1", ("ks", &["80-"]), ("ks", &["80-c0", "c0-"])));
+        let control = |name: &str, query_service_disabled| ShardTabletControl {
+            name: name.into(),
+            key_range: None,
+            query_service_disabled,
+        };
+        let state = |controls: &[ShardTabletControl]| {
+            let partition = |served: TabletType| KeyspacePartition {
+                served_type: served.into(),
+                shard_references: vec![ShardReference { name: "80-".into(), key_range: None }],
+                shard_tablet_controls: controls.to_vec(),
+            };
+            let partitions = vec![partition(TabletType::Replica), partition(TabletType::Rdonly)];
+            let keyspace = Ok(SrvKeyspace { partitions, ..SrvKeyspace::default() });
+            let cells = Ok(BTreeMap::from([("zone1".to_owned(), Serving { keyspace, ..Serving::default() })]));
+            super::tests::state(&shards, &Routing { cells, is_representative_serving: Ok(true), ..Routing::default() })
+        };
+        let (on, off) = ("Reads Not Switched. Writes Not Switched", "All Reads Switched. Writes Not Switched");
+        for (controls, want) in [
+            (&[][..], on),
+            (&[control("80-", false), control("80-c0", true)], on),
+            (&[control("80-c0", false), control("80-", true)], off),
+            (&[control("80-c0", false)], off),
+        ] {
+            assert_eq!(state(controls), want, "{controls:?}");
+        }
+    }
+
+    #[test]
+    fn each_type_of_tablet_is_read_where_its_own_partition_says() {
+        let shards = moved(&workflow("wf1", ("ks", &["80-"]), ("ks", &["80-c0", "c0-"])));
+        let partition = |served: TabletType, shard: &str| KeyspacePartition {
+            served_type: served.into(),
+            shard_references: vec![ShardReference { name: shard.into(), key_range: None }],
+            shard_tablet_controls: vec![],
+        };
+        let partitions = vec![partition(TabletType::Rdonly, "80-c0"), partition(TabletType::Replica, "80-")];
+        let keyspace = Ok(SrvKeyspace { partitions, ..SrvKeyspace::default() });
+        let cells = Ok(BTreeMap::from([("zone1".to_owned(), Serving { keyspace, ..Serving::default() })]));
+        let routing = Routing { cells, is_representative_serving: Ok(true), ..Routing::default() };
+        let want = "Reads partially switched. Replica not switched. All Rdonly Reads Switched. Writes Not Switched";
+        assert_eq!(state(&shards, &routing), want);
     }
 }

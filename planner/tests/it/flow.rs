@@ -1,0 +1,187 @@
+//! A flow as its hosts see it: asks out, answers in, what is known before the end, and the reply once.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use crate::support::{Cluster, NOW, alias, all, call, place, refused};
+use prost::Message;
+use vtflow_planner::{
+    Ask, Call, CallOptions, Code, Failure, Flow, FlowHandle, Lost, Reply, limits,
+    proto::{
+        topodata::Shard,
+        vtctldata::{
+            GetKeyspacesRequest, GetSrvKeyspaceNamesRequest, GetSrvVSchemasRequest, GetTabletsRequest, GetWorkflowsRequest,
+            VDiffShowRequest,
+        },
+    },
+    rpc,
+};
+
+fn request(path: &str, request: &impl Message) -> Call {
+    Call { path: path.into(), request: request.encode_to_vec(), options: CallOptions::default() }
+}
+
+/// Two shards, of which 80- has no primary.
+fn half() -> Cluster {
+    let mut cluster = Cluster::new(&["-80", "80-"]);
+    cluster.global("keyspaces/ks/shards/80-/Shard", Shard::default().encode_to_vec());
+    cluster
+}
+
+/// As a host that runs planners of several kinds does: by the trait alone.
+fn driven(flow: &mut impl FlowHandle, cluster: &Cluster) -> (Vec<Failure>, Option<Reply>) {
+    let (mut waiting, mut known) = (flow.asks(), Vec::new());
+    while let Some(ask) = waiting.pop() {
+        known = flow.failures();
+        assert!(flow.answer(ask.id, cluster.perform(&ask, 0)), "{ask:?}");
+        assert!(!flow.answer(ask.id, cluster.perform(&ask, 0)), "an ask is answered once");
+        waiting.extend(flow.asks());
+    }
+    let reply = flow.end();
+    assert!(flow.end().is_none(), "a reply is given once");
+    (known, reply)
+}
+
+#[test]
+fn a_flow_behind_the_trait_is_the_flow() {
+    let cluster = half();
+    let (want, _) = cluster.run(&call(&all()));
+    assert_eq!(want.failures.len(), 1);
+    let boxed: Box<dyn FlowHandle> = Box::new(Flow::start(&call(&all()), NOW));
+    for (known, reply) in [driven(&mut Flow::start(&call(&all()), NOW), &cluster), driven(&mut { boxed }, &cluster)] {
+        assert_eq!(known, want.failures, "known before the last answer");
+        assert_eq!(reply.as_ref(), Some(&want));
+    }
+}
+
+#[test]
+fn failures_are_there_after_the_end_and_asks_are_counted() {
+    let cluster = half();
+    let mut flow = Flow::start(&call(&all()), NOW);
+    let mut waiting = flow.asks();
+    let mut counts = Vec::new();
+    while let Some(ask) = waiting.pop() {
+        assert_eq!(flow.outstanding(), waiting.len() + 1);
+        counts.push(flow.outstanding());
+        flow.answer(ask.id, cluster.perform(&ask, 0));
+        waiting.extend(flow.asks());
+    }
+    assert_eq!((flow.outstanding(), counts), (0, vec![1, 1, 3, 2, 1]), "shards, a record, and three reads of one tablet");
+    let texts: Vec<String> = flow.failures().into_iter().map(|failure| failure.message).collect();
+    assert_eq!(texts, ["no primary found for shard ks/80-"]);
+    assert_eq!(flow.failures(), flow.reply().unwrap().failures);
+}
+
+/// What is known when all is answered but the ask at this place, and the reply.
+fn before_the_end(cluster: &Cluster, call: &Call, held: &str) -> (Vec<Failure>, Reply) {
+    let mut flow = Flow::start(call, NOW);
+    let mut waiting = flow.asks();
+    let is_held = |ask: &Ask| place(ask) == held;
+    while let Some(at) = waiting.iter().position(|ask| !is_held(ask)) {
+        let ask = waiting.remove(at);
+        flow.answer(ask.id, cluster.perform(&ask, 0));
+        waiting.extend(flow.asks());
+    }
+    let known = flow.failures();
+    let ask = waiting.pop().expect("the ask is held back");
+    assert!(flow.reply().is_none() && waiting.is_empty());
+    waiting.push(ask);
+    while let Some(ask) = waiting.pop() {
+        flow.answer(ask.id, cluster.perform(&ask, 0));
+        waiting.extend(flow.asks());
+    }
+    (known, flow.into_reply().expect("nothing is outstanding"))
+}
+
+#[test]
+fn what_is_missing_is_known_before_the_last_record_is_read() {
+    let mut cluster = half();
+    cluster.cell("zone1").cell("zone2").global("keyspaces/../Keyspace", vec![]);
+    cluster.break_topo("zone2", "SrvVSchema", "down").break_topo("zone2", "tablets/", "down");
+    let cells = vec!["zone1".to_owned(), "zone2".to_owned()];
+    for (path, message, held, want) in [
+        (
+            "/vtctlservice.Vtctld/GetSrvVSchemas",
+            GetSrvVSchemasRequest { cells: cells.clone() }.encode_to_vec(),
+            "get zone1 SrvVSchema",
+            "cell zone2: down",
+        ),
+        (
+            rpc::GET_TABLETS,
+            GetTabletsRequest { cells, ..Default::default() }.encode_to_vec(),
+            "range zone1 tablets/",
+            "GetTabletsByCell(zone2) failed: down",
+        ),
+        (
+            rpc::GET_KEYSPACES,
+            GetKeyspacesRequest {}.encode_to_vec(),
+            "get global keyspaces/ks/Keyspace",
+            "keyspace \"..\" cannot exist: invalid character . in name ..",
+        ),
+    ] {
+        let call = Call { path: path.into(), request: message, options: CallOptions::default() };
+        let (known, reply) = before_the_end(&cluster, &call, held);
+        let texts: Vec<&str> = known.iter().map(|failure| failure.message.as_str()).collect();
+        assert_eq!(texts, [want], "{path}");
+        assert_eq!((known, reply.result.is_ok()), (reply.failures, true), "{path}");
+    }
+}
+
+/// Five tablets that each say as much as is kept of a failure: more than a status may have.
+#[test]
+fn a_status_is_cut_where_it_is_longer_than_people_read() {
+    let shards = ["-20", "20-40", "40-60", "60-80", "80-"];
+    let mut cluster = Cluster::new(&shards);
+    for uid in (100..=500).step_by(100) {
+        cluster.answer(uid, "streams", refused(&"x".repeat(limits::FAILURE_BYTES)));
+    }
+    let options = CallOptions { strict: true, ..CallOptions::default() };
+    let (reply, _) = cluster.run(&Call { options, ..call(&all()) });
+    let status = reply.result.unwrap_err();
+    assert!(status.message.len() < limits::STATUS_BYTES + 100, "{} bytes", status.message.len());
+    assert!(status.message.starts_with("ks/-20 zone1-0000000100: xxx") && status.message.ends_with(" bytes more"));
+    assert_eq!((status.code, reply.failures.len()), (Code::Unknown, 5));
+    assert!(reply.failures.iter().all(|failure| failure.message.len() == limits::FAILURE_BYTES && failure.lost == Lost::Shard));
+}
+
+/// Whether a request is refused before anything is asked.
+fn is_refused(call: &Call) -> bool {
+    let flow = Flow::start(call, NOW);
+    assert_eq!(flow.reply().is_some(), flow.outstanding() == 0);
+    flow.reply().is_some()
+}
+
+#[test]
+fn what_a_request_may_have_is_served_and_one_more_is_refused() {
+    let nobodys = |bytes: usize| {
+        let call = Call { path: "/nobody".into(), request: vec![0; bytes], options: CallOptions::default() };
+        Flow::start(&call, NOW).into_reply().unwrap().result.unwrap_err()
+    };
+    assert_eq!(nobodys(limits::REQUEST_BYTES).code, Code::Unimplemented, "its size is no reason");
+    let refused = nobodys(limits::REQUEST_BYTES + 1);
+    let text = "the request has 16777217 bytes, more than the 16777216 of a message";
+    assert_eq!((refused.code, refused.message.as_str()), (Code::InvalidArgument, text));
+
+    let name = |bytes: usize| "w".repeat(bytes);
+    let workflows = |bytes| call(&GetWorkflowsRequest { workflow: name(bytes), ..all() });
+    let vdiff = |bytes| {
+        let wanted = VDiffShowRequest { workflow: name(bytes), target_keyspace: "ks".into(), arg: "last".into() };
+        request(rpc::VDIFF_SHOW, &wanted)
+    };
+    let cells = |count: usize| (0..count).map(|cell| format!("c{cell}")).collect::<Vec<String>>();
+    let names = |count| request("/vtctlservice.Vtctld/GetSrvKeyspaceNames", &GetSrvKeyspaceNamesRequest { cells: cells(count) });
+    let in_cells = |count| request(rpc::GET_TABLETS, &GetTabletsRequest { cells: cells(count), ..Default::default() });
+    let tablets = |count: usize| {
+        let tablet_aliases = (0..count).map(|uid| alias(u32::try_from(uid).unwrap() + 1)).collect();
+        request(rpc::GET_TABLETS, &GetTabletsRequest { tablet_aliases, ..Default::default() })
+    };
+    for (what, limit, of) in [
+        ("the name of a workflow", limits::WORKFLOW_NAME_BYTES, &workflows as &dyn Fn(usize) -> Call),
+        ("the name of a workflow with a VDiff", limits::WORKFLOW_NAME_BYTES, &vdiff),
+        ("cells", limits::TARGETS, &names),
+        ("cells of tablets", limits::TARGETS, &in_cells),
+        ("tablets", limits::TARGETS, &tablets),
+    ] {
+        assert_eq!((is_refused(&of(limit)), is_refused(&of(limit + 1))), (false, true), "{what}");
+        assert!(is_refused(&of(limit + 500)), "{what}");
+    }
+}
