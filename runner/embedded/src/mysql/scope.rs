@@ -348,7 +348,7 @@ impl<'a> Scopes<'a> {
         let name = function.name.to_string().to_ascii_lowercase();
         let args = arguments(function);
         match name.as_str() {
-            "count" => integer(21),
+            "count" | "sleep" => integer(21),
             "max" | "min" | "ifnull" | "coalesce" | "nullif" => self.merged(&args.iter().collect::<Vec<_>>()),
             "if" => self.merged(&args.iter().skip(1).collect::<Vec<_>>()),
             "sum" | "avg" => fields::of_expression(types::DECIMAL, 41, flags::NUM | flags::BINARY, 0),
@@ -364,7 +364,6 @@ impl<'a> Scopes<'a> {
             }
             "from_unixtime" | "date_add" | "date_sub" => fields::of_expression(types::DATETIME, 19, flags::BINARY, 0),
             "unix_timestamp" | "length" | "char_length" | "instr" | "octet_length" => integer(12),
-            "sleep" => integer(21),
             "concat" | "left" if args.iter().any(|arg| self.field_of(arg).r#type == types::VARBINARY) => {
                 fields::of_expression(types::VARBINARY, 0, flags::BINARY, DECIMALS_NOT_FIXED)
             }
