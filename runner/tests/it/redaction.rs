@@ -44,7 +44,7 @@ use vtflow_planner::{
 const LETTERS: usize = 6;
 
 /// Columns whose values are names of things, states, times and positions, which stay (`docs/traces.md`): keyspaces, shards, tablets, cells,
-/// workflows, databases, tables and migrations are named by requests, statements and topology records, too.
+/// workflows, databases, tables and migrations are named by requests, statements and topology records, too. A journal (`val`) has nothing else.
 const KEPT: &[&str] = &[
     "action",
     "cell",
@@ -67,6 +67,7 @@ const KEPT: &[&str] = &[
     "tablet",
     "tablet_types",
     "type",
+    "val",
     "vdiff_uuid",
     "workflow",
 ];
@@ -119,6 +120,8 @@ fn in_json(key: &str, value: &Value, into: &mut BTreeSet<String>) {
     match value {
         // Some have a source within.
         Value::String(text) if text.contains("filter:") => secrets("source", text, into),
+        // A position, which stays in the columns of streams and in journals.
+        Value::String(text) if text.starts_with("MySQL56/") => {}
         Value::String(text) if !KEPT_IN_JSON.contains(&key) => drop(into.insert(text.clone())),
         Value::Array(values) => values.iter().for_each(|value| in_json(key, value, into)),
         Value::Object(entries) => entries.iter().for_each(|(key, value)| in_json(key, value, into)),
