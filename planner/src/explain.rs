@@ -328,6 +328,7 @@ mod tests {
             Planned::List { cell, path } => format!("list {cell} {path}"),
             Planned::Get { cell, path } => format!("get {cell} {path}"),
             Planned::Put { cell, path } => format!("put {cell} {path}"),
+            Planned::Delete { cell, path } => format!("delete {cell} {path}"),
             Planned::Lock { path } => format!("lock {path}"),
             Planned::Unlock => "unlock".to_owned(),
             Planned::Call { tablet, subject, .. } => format!("{tablet} {subject}"),

@@ -189,6 +189,7 @@ mod tests {
             force: false,
             shards: Vec::new(),
             summary: String::new(),
+            steps: Vec::new(),
             locks: Vec::new(),
             writes: tablets.iter().map(|tablet| write(tablet)).collect(),
             kept: Vec::new(),
