@@ -63,15 +63,18 @@ pub(super) const IMMUTABLE: &[&str] = &["id", "workflow", "db_name"];
 /// `go/vt/proto/binlogdata`, `VReplicationWorkflowState`.
 pub(super) const STATES: &[&str] = &["Init", "Stopped", "Copying", "Running", "Error"];
 
-/// Of some names the one that was probably meant: at most two letters off.
+/// Of some names the one that was probably meant: at most [`FURTHEST`] letters off. Names are ASCII.
 pub(super) fn nearest<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let wanted = wanted.to_ascii_lowercase();
-    if wanted.len() > 64 {
-        return None;
-    }
-    let near = names.into_iter().map(|name| (distance(&wanted, &name.to_ascii_lowercase()), name));
-    near.filter(|(distance, name)| *distance <= 2 && *distance < name.len()).min().map(|(_, name)| name)
+    let letters = wanted.chars().count();
+    // Names of another length need not be compared: a statement may have a very long one.
+    let alike = names.into_iter().filter(|name| name.len().abs_diff(letters) <= FURTHEST);
+    let near = alike.map(|name| (distance(&wanted, &name.to_ascii_lowercase()), name));
+    near.filter(|(distance, name)| *distance <= FURTHEST && *distance < name.len()).min().map(|(_, name)| name)
 }
+
+/// How many letters off a name may be.
+const FURTHEST: usize = 2;
 
 /// Letters to put in, take out or change.
 fn distance(a: &str, b: &str) -> usize {
@@ -195,6 +198,12 @@ mod tests {
             ("stete", Some("state")),
             ("STATE", Some("state")),
             ("wrkflow", Some("workflow")),
+            ("wrkflw", Some("workflow")),
+            ("xxstate", Some("state")),
+            ("stäte", Some("state")),
+            ("xxxstate", None),
+            ("xsta", None),
+            ("stxyz", None),
             ("di", None),
             ("nothing_like_it", None),
         ] {

@@ -19,6 +19,7 @@ mod traffic;
 mod vdiff_show;
 mod vdiff_writes;
 mod vexec;
+mod vexec_grammar;
 mod workflow_status;
 mod write_sources;
 mod writes;
