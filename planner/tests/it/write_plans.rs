@@ -25,8 +25,8 @@ use vtflow_planner::{
 use crate::{
     support::{Cluster, NOW, alias, refused, rows, silent, stream, streams},
     writes::{
-        RUNNING, STOPPED, UUID, cells, changed, cluster, deletable, deletion, error, migration, performed, plan, running, sent,
-        state, statements, unknown_method, update, vexec, writes,
+        RUNNING, STOPPED, UUID, cells, changed, deletable, deletion, error, migration, performed, plan, running, sent, state,
+        statements, unknown_method, update, vexec, writes,
     },
 };
 
@@ -559,13 +559,12 @@ fn a_deletion_that_is_refused_or_has_nothing_to_do_asks_nothing_more() {
 
 #[test]
 fn a_tablet_that_deleted_nothing_is_said_not_to_have() {
-    let mut cluster = cluster(stream(7, "wf"), stream(8, "wf"));
-    cluster.clone_from(&deletable());
     let deleted = |cluster: &Cluster| -> Vec<bool> {
         let bytes = cluster.run(&deletion(|_| {}, false)).0.result.expect("a reply");
         let details = WorkflowDeleteResponse::decode(bytes.as_slice()).expect("such a message").details;
         details.iter().map(|info| info.deleted).collect()
     };
+    let mut cluster = deletable();
     cluster.answer(200, "delete", changed(0));
     assert_eq!(deleted(&cluster), [true, false]);
     cluster.answer(200, "streams", streams(&[]));

@@ -49,7 +49,7 @@ fn cut_off(kind: FailureKind) -> Answer {
 }
 
 /// Two shards with a stream of `wf` each.
-pub(crate) fn cluster(first: StreamOf, second: StreamOf) -> Cluster {
+fn cluster(first: StreamOf, second: StreamOf) -> Cluster {
     let mut cluster = Cluster::new(&["-80", "80-"]);
     for (uid, stream) in [(100, first), (200, second)] {
         cluster.answer(uid, "streams", streams(&[stream]));
@@ -511,7 +511,7 @@ fn a_plan_changes_nothing_and_is_held_to() {
     }
 }
 
-pub(crate) fn migrations(list: &[(&str, &str)]) -> Answer {
+fn migrations(list: &[(&str, &str)]) -> Answer {
     let columns = [
         "#id",
         "migration_uuid",
