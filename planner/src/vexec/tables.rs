@@ -80,9 +80,9 @@ const FURTHEST: usize = 2;
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
+    for (i, from) in (1..).zip(a.chars()) {
+        let mut diagonal = i - 1;
+        let mut left = i;
         let mut next = vec![left];
         for (above, to) in row.iter().skip(1).zip(&b) {
             left = (diagonal + usize::from(from != *to)).min(above + 1).min(left + 1);

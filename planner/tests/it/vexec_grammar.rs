@@ -229,6 +229,13 @@ fn what_is_refused_is_shown_with_what_would_be_accepted() {
 }
 
 #[test]
+fn a_number_has_64_digits_at_most() {
+    let select = |digits: usize| format!("select {} from _vt.vreplication", "9".repeat(digits));
+    assert!(parse(&select(64)).is_ok());
+    assert_eq!(refusal(&select(65)).message, "this kind of literal is not supported by vexec");
+}
+
+#[test]
 fn comments_for_nobody_are_left_out() {
     let want = format!("select id from _vt.vreplication where {SCOPE}");
     for sql in [

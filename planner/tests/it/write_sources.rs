@@ -183,6 +183,8 @@ fn a_source_is_gone_when_all_of_its_shards_that_were_read_are() {
 #[test]
 fn one_source_shard_that_does_not_answer_may_have_the_other_direction() {
     let mut cluster = reading_shards(&["0", "1"], "");
+    // What the other one has is not all of it.
+    cluster.answer(900, "streams", streams(&[stream(1, "wf_reverse")]));
     let record = Shard { primary_alias: Some(alias(901)), is_primary_serving: true, ..Shard::default() };
     cluster.put("global", "keyspaces/src/shards/1/Shard", &record).tablet(901, "1");
     cluster.answer(901, "streams", silent(901)).answer(901, "copy state", rows(&[], &[]));
