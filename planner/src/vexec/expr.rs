@@ -387,8 +387,20 @@ fn chained(left: Expr, right: Expr, list: impl Fn(Expr) -> Result<Vec<Expr>, Exp
 
 /// Digits, one point, an exponent: what every parser reads as one number.
 fn is_number(text: &str) -> bool {
-    text.len() <= 64
-        && text.starts_with(|c: char| c.is_ascii_digit() || c == '.')
-        && text.bytes().all(|c| c.is_ascii_digit() || matches!(c, b'.' | b'e' | b'E' | b'+' | b'-'))
-        && text.parse::<f64>().is_ok()
+    text.len() <= 64 && text.starts_with(|c: char| c.is_ascii_digit() || c == '.') && text.parse::<f64>().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_what_every_parser_reads_as_one() {
+        for text in ["0", "12", "1.", ".5", "1.5", "1e3", "1E3", "1.5e+3", "1e-3", &"9".repeat(64)] {
+            assert!(is_number(text), "{text}");
+        }
+        for text in ["", ".", "e", "+1", "-1", "1.2.3", "1e", "0x1", "1_000", "1 2", "inf", "NaN", &"9".repeat(65)] {
+            assert!(!is_number(text), "{text}");
+        }
+    }
 }

@@ -20,8 +20,9 @@ pub struct Refusal {
 }
 
 impl Refusal {
+    /// What the texts have of the statement is an [`excerpt`](super::parts::excerpt) of it: on one line, without control characters.
     pub(super) fn new(span: Range<usize>, message: impl Into<String>, accepted: impl Into<String>) -> Self {
-        Self { message: one_line(message.into()), span, accepted: one_line(accepted.into()) }
+        Self { message: message.into(), span, accepted: accepted.into() }
     }
 
     /// The message; below it the line of the statement that it is about, with carets under the place and what would be accepted
@@ -53,11 +54,6 @@ impl Refusal {
     }
 }
 
-/// What a statement has in it may stand in a text that people read: not what would move their cursor.
-fn one_line(text: String) -> String {
-    if text.contains(char::is_control) { text.replace(char::is_control, " ") } else { text }
-}
-
 /// The nearest character boundary at or before a byte.
 fn floor(text: &str, at: usize) -> usize {
     (0..=at.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0)
@@ -73,6 +69,25 @@ mod tests {
         let at = sql.find("stete").unwrap();
         let text = Refusal::new(at..at + 5, "no column stete", "did you mean state?").with_caret(sql);
         assert_eq!(text, "no column stete\n  set stete='ü x' where id = 1\n      ^^^^^ did you mean state?");
+    }
+
+    #[test]
+    fn the_line_of_the_place_is_shown_and_not_those_around_it() {
+        let sql = "select id\nfrom x\nwhere id = 1";
+        let at = sql.find('x').unwrap();
+        assert_eq!(Refusal::new(at..at + 1, "m", "").with_caret(sql), "m\n  from x\n       ^");
+        // A place that goes on in the next line is marked up to the end of its own.
+        assert_eq!(Refusal::new(at..at + 5, "m", "").with_caret(sql), "m\n  from x\n       ^");
+        assert_eq!(Refusal::new(at..at, "m", "").with_caret(sql), "m\n  from x\n       ^");
+    }
+
+    #[test]
+    fn a_long_place_is_shown_up_to_a_bound() {
+        let most = limits::EXCERPT_BYTES;
+        let shown = |length: usize| Refusal::new(2..2 + length, "m", "").with_caret(&format!("a {} b", "x".repeat(length)));
+        let (x, carets) = ("x".repeat(most), "^".repeat(most));
+        assert_eq!(shown(most), format!("m\n  a {x} b\n    {carets}"));
+        assert_eq!(shown(most + 1), format!("m\n  a {x}…\n    {carets}"));
     }
 
     #[test]

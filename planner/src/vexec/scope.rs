@@ -158,7 +158,7 @@ fn names<'a>(parts: &'a [Expr], column: &'a str) -> impl Iterator<Item = &'a [Ex
     let is_column = move |expr: &Expr| matches!(expr, Expr::Column { table: None, name } if *name == column);
     parts.iter().filter_map(move |part| match part {
         Expr::Binary { left, op: "=", right } if is_column(left) => Some(std::slice::from_ref(&**right)),
-        Expr::InList { expr, negated: false, list } if is_column(expr) && !list.is_empty() => Some(list.as_slice()),
+        Expr::InList { expr, negated: false, list } if is_column(expr) => Some(list.as_slice()),
         _ => None,
     })
 }

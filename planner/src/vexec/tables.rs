@@ -63,23 +63,26 @@ pub(super) const IMMUTABLE: &[&str] = &["id", "workflow", "db_name"];
 /// `go/vt/proto/binlogdata`, `VReplicationWorkflowState`.
 pub(super) const STATES: &[&str] = &["Init", "Stopped", "Copying", "Running", "Error"];
 
-/// Of some names the one that was probably meant: at most two letters off.
+/// Of some names the one that was probably meant: at most [`FURTHEST`] letters off. Names are ASCII.
 pub(super) fn nearest<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let wanted = wanted.to_ascii_lowercase();
-    if wanted.len() > 64 {
-        return None;
-    }
-    let near = names.into_iter().map(|name| (distance(&wanted, &name.to_ascii_lowercase()), name));
-    near.filter(|(distance, name)| *distance <= 2 && *distance < name.len()).min().map(|(_, name)| name)
+    let letters = wanted.chars().count();
+    // Names of another length need not be compared: a statement may have a very long one.
+    let alike = names.into_iter().filter(|name| name.len().abs_diff(letters) <= FURTHEST);
+    let near = alike.map(|name| (distance(&wanted, &name.to_ascii_lowercase()), name));
+    near.filter(|(distance, name)| *distance <= FURTHEST && *distance < name.len()).min().map(|(_, name)| name)
 }
+
+/// How many letters off a name may be.
+const FURTHEST: usize = 2;
 
 /// Letters to put in, take out or change.
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
+    for (i, from) in (1..).zip(a.chars()) {
+        let mut diagonal = i - 1;
+        let mut left = i;
         let mut next = vec![left];
         for (above, to) in row.iter().skip(1).zip(&b) {
             left = (diagonal + usize::from(from != *to)).min(above + 1).min(left + 1);
@@ -195,6 +198,12 @@ mod tests {
             ("stete", Some("state")),
             ("STATE", Some("state")),
             ("wrkflow", Some("workflow")),
+            ("wrkflw", Some("workflow")),
+            ("xxstate", Some("state")),
+            ("stäte", Some("state")),
+            ("xxxstate", None),
+            ("xsta", None),
+            ("stxyz", None),
             ("di", None),
             ("nothing_like_it", None),
         ] {

@@ -72,6 +72,7 @@ pub(super) enum Expr {
     InList {
         expr: Box<Expr>,
         negated: bool,
+        /// At least one: `in ()` is none.
         list: Vec<Expr>,
     },
     InSelect {

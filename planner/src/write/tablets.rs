@@ -68,11 +68,9 @@ impl Tablets {
         }
     }
 
-    /// The request fails; of several reasons always the same one is told, whichever came first.
+    /// The request fails. A search for targets says so once at most.
     fn fail(&mut self, status: Status) {
-        if self.fatal.as_ref().is_none_or(|known| (&status.message, status.code as i32) < (&known.message, known.code as i32)) {
-            self.fatal = Some(status);
-        }
+        self.fatal = Some(status);
     }
 
     /// Every target has been looked at: what was seen, or why that is not enough.
@@ -182,12 +180,13 @@ impl TargetSet for Tablets {
         self.replies.extend(self.inquiry.take().map(Inquiring::end));
         while let Some(inquiry) = self.kind.inquiry(&self.seen, &self.replies) {
             let inquiry = inquiry.begin(self.now, asks)?;
-            if asks.outstanding() > 0 {
-                self.inquiry = Some(inquiry);
-                return Ok(true);
+            if asks.outstanding() == 0 {
+                // It had its reply at once.
+                self.replies.push(inquiry.end());
+                continue;
             }
-            // It had its reply at once.
-            self.replies.push(inquiry.end());
+            self.inquiry = Some(inquiry);
+            return Ok(true);
         }
         Ok(false)
     }

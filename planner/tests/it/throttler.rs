@@ -309,15 +309,67 @@ fn records_that_fail_in_several_ways_are_told_alike_in_every_order() {
 #[test]
 fn a_topology_with_very_many_cells_is_not_changed_in_some_of_them() {
     let mut cluster = Cluster::new(&[]);
-    for number in 0..1_001 {
+    for number in 0..1_000 {
         cluster.cell(&format!("zone{number}"));
     }
     let mut request = UpdateThrottlerConfigRequest::decode(&*bytes(THROTTLE)).unwrap();
     request.keyspace = "ks".into();
     let call =
         Call { path: rpc::UPDATE_THROTTLER_CONFIG.into(), request: request.encode_to_vec(), options: CallOptions::default() };
+    assert!(cluster.run(&call).0.result.is_ok(), "so many are read");
+    cluster.cell("zone1000");
     let (reply, _) = cluster.run(&call);
     let text = reply.result.unwrap_err().message;
     assert!(text.contains("the topology has 1001 cells, more than the 1000 that are read"), "{text}");
     assert!(text.ends_with("nothing was changed"), "{text}");
+}
+
+#[test]
+fn an_application_can_be_exempt_from_all_rules() {
+    let mut request = UpdateThrottlerConfigRequest::decode(&*bytes(THROTTLE)).unwrap();
+    for (name, exempt, whose, end) in [
+        (APP, true, format!("application {APP}"), ", exempt from all other rules"),
+        ("online-ddl", false, "all schema migrations".to_owned(), ""),
+    ] {
+        let rule = request.throttled_app.take().unwrap();
+        request.throttled_app = Some(ThrottledAppRule { name: name.into(), exempt, ..rule });
+        let (reply, ..) = Topology::new().run(&request.encode_to_vec(), mode(Mode::Preview));
+        let plan = reply.written.unwrap().plan;
+        let summary = format!("This throttles {whose} of customer: 1 of its requests, for 60m{end}, in 3 records");
+        assert_eq!(plan.summary, summary);
+        let statement = format!("throttled_apps[{name:?}] = ratio 1, until Mon Nov 23 09:26:36 2026 UTC{end}");
+        assert_eq!(plan.writes[0].statement, statement);
+    }
+    let (reply, ..) = Topology::new().run(&bytes(UNTHROTTLE), mode(Mode::Preview));
+    assert_eq!(reply.written.unwrap().plan.summary, format!("This lets application {APP} of customer go on, in 0 records"));
+}
+
+#[test]
+fn a_record_that_somebody_else_has_changed_tells_nothing_of_the_write() {
+    let failed = |kind| Answer::Failed { kind, message: "broke".into() };
+    let found = |value: &[u8], version| Answer::Found { value: value.to_vec(), version };
+    let mut request = UpdateThrottlerConfigRequest::decode(&*bytes(THROTTLE)).unwrap();
+    request.keyspace = "ks".into();
+    let path = rpc::UPDATE_THROTTLER_CONFIG.into();
+    let call = Call { path, request: request.encode_to_vec(), options: CallOptions::default() };
+    let (cut, refused) = (FailureKind::TimedOut, FailureKind::Status(9));
+    let other = "broke (somebody else has changed the record)";
+    let as_it_was = "broke (a second look shows the record as it was)";
+    let at_work = "broke (a second look shows the record as it was, but the write may still be at work)";
+    let gone = Answer::Missing { node: "x".into() };
+    for (kind, second_look, verdict, want) in [
+        (cut, found(b"", 2), Verdict::Unknown, other),
+        (refused, found(b"", 2), Verdict::NotApplied, other),
+        (cut, found(b"", 1), Verdict::Unknown, at_work),
+        (refused, found(b"", 1), Verdict::NotApplied, as_it_was),
+        (refused, gone, Verdict::Unknown, "broke (the record is gone)"),
+        (refused, failed(FailureKind::Unreachable), Verdict::Unknown, "broke (looking again: broke)"),
+    ] {
+        let mut cluster = Cluster::new(&[]);
+        cluster.faults.insert(("put global keyspaces/ks/Keyspace".into(), 0), failed(kind));
+        cluster.faults.insert(("get global keyspaces/ks/Keyspace".into(), 1), second_look);
+        let (reply, _) = cluster.run(&call);
+        let outcomes = reply.written.unwrap().outcomes;
+        assert_eq!((outcomes.len(), outcomes[0].verdict, outcomes[0].message.as_str()), (1, verdict, want), "{kind:?}");
+    }
 }

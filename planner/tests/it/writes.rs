@@ -29,16 +29,16 @@ use vtflow_planner::{
     rpc,
 };
 
-const STOPPED: i32 = 2;
-const RUNNING: i32 = 4;
-const UUID: &str = "82fa54ac_e83e_11ea_96b7_f875a4d24e90";
+pub(crate) const STOPPED: i32 = 2;
+pub(crate) const RUNNING: i32 = 4;
+pub(crate) const UUID: &str = "82fa54ac_e83e_11ea_96b7_f875a4d24e90";
 
-fn changed(rows: u64) -> Answer {
+pub(crate) fn changed(rows: u64) -> Answer {
     let result = Some(QueryResult { rows_affected: rows, ..QueryResult::default() });
     Answer::Called(UpdateVReplicationWorkflowResponse { result }.encode_to_vec())
 }
 
-fn unknown_method() -> Answer {
+pub(crate) fn unknown_method() -> Answer {
     let message = "unknown method ReadVReplicationWorkflow for service tabletmanagerservice.TabletManager".into();
     Answer::Failed { kind: FailureKind::Status(12), message }
 }
@@ -61,12 +61,12 @@ fn cluster(first: StreamOf, second: StreamOf) -> Cluster {
     cluster
 }
 
-fn running() -> Cluster {
+pub(crate) fn running() -> Cluster {
     cluster(stream(7, "wf"), stream(8, "wf"))
 }
 
 /// As the buttons and `stop` send it.
-fn state(state: i32) -> UpdateVReplicationWorkflowRequest {
+pub(crate) fn state(state: i32) -> UpdateVReplicationWorkflowRequest {
     UpdateVReplicationWorkflowRequest {
         workflow: "wf".into(),
         cells: vec!["NULL".into()],
@@ -76,7 +76,7 @@ fn state(state: i32) -> UpdateVReplicationWorkflowRequest {
     }
 }
 
-fn cells(cells: &[&str]) -> UpdateVReplicationWorkflowRequest {
+pub(crate) fn cells(cells: &[&str]) -> UpdateVReplicationWorkflowRequest {
     UpdateVReplicationWorkflowRequest {
         workflow: "wf".into(),
         cells: cells.iter().map(|&cell| cell.to_owned()).collect(),
@@ -85,17 +85,17 @@ fn cells(cells: &[&str]) -> UpdateVReplicationWorkflowRequest {
     }
 }
 
-fn update(request: UpdateVReplicationWorkflowRequest, options: CallOptions) -> Call {
+pub(crate) fn update(request: UpdateVReplicationWorkflowRequest, options: CallOptions) -> Call {
     let request = WorkflowUpdateRequest { keyspace: "ks".into(), tablet_request: Some(request) };
     Call { path: rpc::WORKFLOW_UPDATE.into(), request: request.encode_to_vec(), options }
 }
 
-fn performed(request: UpdateVReplicationWorkflowRequest) -> Call {
+pub(crate) fn performed(request: UpdateVReplicationWorkflowRequest) -> Call {
     update(request, CallOptions::default())
 }
 
 /// The calls that write, by tablet: path and request.
-fn writes(asks: &[Ask]) -> Vec<(String, String, Vec<u8>)> {
+pub(crate) fn writes(asks: &[Ask]) -> Vec<(String, String, Vec<u8>)> {
     asks.iter()
         .filter_map(|ask| match &ask.what {
             What::TabletCall { tablet, path, request, effect: Effect::Write, .. } => {
@@ -106,7 +106,7 @@ fn writes(asks: &[Ask]) -> Vec<(String, String, Vec<u8>)> {
         .collect()
 }
 
-fn sent(asks: &[Ask]) -> Vec<UpdateVReplicationWorkflowRequest> {
+pub(crate) fn sent(asks: &[Ask]) -> Vec<UpdateVReplicationWorkflowRequest> {
     writes(asks)
         .iter()
         .map(|(_, path, request)| {
@@ -116,11 +116,11 @@ fn sent(asks: &[Ask]) -> Vec<UpdateVReplicationWorkflowRequest> {
         .collect()
 }
 
-fn error(reply: &Reply) -> &str {
+pub(crate) fn error(reply: &Reply) -> &str {
     &reply.result.as_ref().expect_err("an error").message
 }
 
-fn plan(reply: &Reply) -> &WritePlan {
+pub(crate) fn plan(reply: &Reply) -> &WritePlan {
     &reply.written.as_ref().expect("a request that writes").plan
 }
 
@@ -544,12 +544,12 @@ fn migrating(second: Answer) -> Cluster {
     cluster
 }
 
-fn migration(path: &str, uuid: &str) -> Call {
+pub(crate) fn migration(path: &str, uuid: &str) -> Call {
     let request = CancelSchemaMigrationRequest { keyspace: "ks".into(), uuid: uuid.into(), caller_id: None };
     Call { path: path.into(), request: request.encode_to_vec(), options: CallOptions::default() }
 }
 
-fn statements(asks: &[Ask]) -> Vec<String> {
+pub(crate) fn statements(asks: &[Ask]) -> Vec<String> {
     asks.iter()
         .filter_map(|ask| match &ask.what {
             What::TabletCall { effect: Effect::Write, about, .. } => Some(about.statement.clone()),
@@ -653,7 +653,7 @@ fn a_failed_migration_verb_is_said_as_vtctld_says_it_and_by_target() {
 }
 
 /// `wf` of two shards, whose tablets know the typed RPC and whose traffic goes to the source.
-fn deletable() -> Cluster {
+pub(crate) fn deletable() -> Cluster {
     let mut cluster = running();
     cluster.cell("zone1").put("zone1", "SrvVSchema", &vtflow_planner::proto::vschema::SrvVSchema::default());
     for uid in [100, 200] {
@@ -671,7 +671,7 @@ fn deletable() -> Cluster {
     cluster
 }
 
-fn deletion(change: impl FnOnce(&mut WorkflowDeleteRequest), force: bool) -> Call {
+pub(crate) fn deletion(change: impl FnOnce(&mut WorkflowDeleteRequest), force: bool) -> Call {
     let mut request = WorkflowDeleteRequest {
         keyspace: "ks".into(),
         workflow: "wf".into(),
@@ -820,7 +820,7 @@ fn what_must_not_be_deleted_is_refused_before_anything_is_touched() {
     assert!(reply.result.is_ok(), "{reply:?}");
 }
 
-fn vexec(sql: &str, mode: Mode) -> Call {
+pub(crate) fn vexec(sql: &str, mode: Mode) -> Call {
     let request = VExecRequest { keyspace: "ks".into(), workflow: "wf".into(), sql: sql.into(), ..VExecRequest::default() };
     Call { path: rpc::VEXEC.into(), request: request.encode_to_vec(), options: CallOptions { mode, ..CallOptions::default() } }
 }
