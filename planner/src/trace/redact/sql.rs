@@ -102,10 +102,27 @@ mod tests {
             ("a = 'bob", "a = '(redacted 1)"),
             ("x - -- bob", "x - "),
             ("é = 'é'", "é = '(redacted 1)'"),
+            ("`b` = 'bob' and `bob` = 'bob'", "`b` = '(redacted 1)' and `bob` = '(redacted 1)'"),
+            ("`bob = 'bob'", "`bob = 'bob'"),
+            ("a = ax'bob' or b = _X\"bob\"", "a = ax'(redacted 1)' or b = _X\"(redacted 1)\""),
+            ("a / 2 * 10 + 0 + 0.5", "a / 2 * 10 + 0 + 0.5"),
+            ("a0xbob + _0xbob", "a0xbob + _0xbob"),
+            ("a = 0x626f62 and b = 'bob'", "a = 0x0000000000000001 and b = '(redacted 2)'"),
         ] {
             assert_eq!(without_values(sql, &mut Hidden::default()), want);
         }
-        let long = format!("select '{}'", "x".repeat(limits::STATEMENT_BYTES));
-        assert!(without_values(&long, &mut Hidden::default()).len() > limits::STATEMENT_BYTES);
+    }
+
+    #[test]
+    fn a_statement_is_too_long_afterwards_if_it_was() {
+        let length = |length: usize| {
+            let sql = format!("'{}'", "x".repeat(length - 2));
+            without_values(&sql, &mut Hidden::default()).len()
+        };
+        assert_eq!(length(limits::STATEMENT_BYTES), "'(redacted 1)'".len());
+        assert_eq!(length(limits::STATEMENT_BYTES + 1), limits::STATEMENT_BYTES + 1);
+        assert_eq!(length(2 * limits::STATEMENT_BYTES), limits::STATEMENT_BYTES + 1);
+        let words = "x".repeat(limits::STATEMENT_BYTES + 3);
+        assert_eq!(without_values(&words, &mut Hidden::default()), words);
     }
 }
