@@ -11,18 +11,16 @@ pub(super) fn without_values(sql: &str, hidden: &mut Hidden) -> String {
     while let Some(first) = rest.chars().next() {
         let length = match first {
             '\'' | '"' => {
-                let end = end_of_text(rest, first);
-                let inside = rest.get(1..end.saturating_sub(1)).unwrap_or("");
+                let quote = closing_quote(rest, first);
+                let inside = rest.get(1..quote.unwrap_or(rest.len())).unwrap_or("");
                 let is_hex = out.ends_with(['x', 'X'])
                     && !out.trim_end_matches(['x', 'X']).ends_with(|c: char| c.is_alphanumeric() || c == '_');
                 let shown = if is_hex { hidden.hex(inside) } else { hidden.text(inside.as_bytes()) };
                 out.push(first);
                 out.push_str(&shown);
                 // One without an end stays without.
-                if end >= 2 && rest.get(..end).is_some_and(|text| text.ends_with(first)) {
-                    out.push(first);
-                }
-                end
+                out.extend(quote.map(|_| first));
+                quote.map_or(rest.len(), |at| at + 1)
             }
             '`' => {
                 let end = rest.get(1..).and_then(|inside| inside.find('`')).map_or(rest.len(), |at| at + 2);
@@ -68,8 +66,8 @@ pub(super) fn without_values(sql: &str, hidden: &mut Hidden) -> String {
     out
 }
 
-/// Where the text ends that begins here: behind its quote. Two quotes and a backslash with a quote are within.
-fn end_of_text(from: &str, quote: char) -> usize {
+/// Where the quote stands that ends the text that begins here. Two quotes and a backslash with a quote are within. `None`: it has no end.
+fn closing_quote(from: &str, quote: char) -> Option<usize> {
     let mut chars = from.char_indices().skip(1).peekable();
     while let Some((at, c)) = chars.next() {
         if c == '\\' {
@@ -78,11 +76,11 @@ fn end_of_text(from: &str, quote: char) -> usize {
             if chars.peek().is_some_and(|(_, next)| *next == quote) {
                 chars.next();
             } else {
-                return at + 1;
+                return Some(at);
             }
         }
     }
-    from.len()
+    None
 }
 
 #[cfg(test)]
@@ -100,6 +98,15 @@ mod tests {
             ("select /* bob */ 1 -- bob\n, 2 # bob\n", "select /* */ 1 \n, 2 \n"),
             ("/*vt+ bob */ /*! bob */", "/*+*/ /*!*/"),
             ("a = 'bob", "a = '(redacted 1)"),
+            (r"a = 'bob\'", "a = '(redacted 1)"),
+            ("a = 'bob''", "a = '(redacted 1)"),
+            (r"a = 'bob\", "a = '(redacted 1)"),
+            ("a = 'bob' or b = 'bob", "a = '(redacted 1)' or b = '(redacted 1)"),
+            ("a = 'bo' or b = 'bob", "a = '(redacted 1)' or b = '(redacted 2)"),
+            ("ks's", "ks'(redacted 1)"),
+            ("a = 'é", "a = '(redacted 1)"),
+            ("a = '", "a = '"),
+            ("a = ''", "a = ''"),
             ("x - -- bob", "x - "),
             ("é = 'é'", "é = '(redacted 1)'"),
             ("`b` = 'bob' and `bob` = 'bob'", "`b` = '(redacted 1)' and `bob` = '(redacted 1)'"),
