@@ -180,7 +180,7 @@ impl<'a> Reader<'a> {
 
     fn varint(&mut self) -> Option<u64> {
         match self.bytes.get(self.at as usize) {
-            Some(byte) if *byte < 0x80 && self.at < self.end => {
+            Some(byte) if *byte < 0x80 && !self.is_at_end() => {
                 self.at += 1;
                 Some(u64::from(*byte))
             }
@@ -247,7 +247,7 @@ mod tests {
             fields: vec![field("a"), field("b")],
             rows: vec![
                 Row { lengths: vec![200, -1], values: vec![b'x'; 200] },
-                Row { lengths: vec![0, 1], values: b"y".to_vec() },
+                Row { lengths: vec![0, 64], values: vec![b'y'; 64] },
             ],
             rows_affected: 300,
             insert_id: 1,
@@ -258,7 +258,7 @@ mod tests {
         let bytes = ExecuteFetchAsDbaResponse { result: Some(result) }.encode_to_vec();
         let layout = of_response(&bytes).unwrap();
         let values: Vec<_> = layout.cells.iter().map(|cell| cell.value(&bytes)).collect();
-        assert_eq!(values, [Some(&[b'x'; 200][..]), None, Some(b""), Some(b"y")]);
+        assert_eq!(values, [Some(&[b'x'; 200][..]), None, Some(b""), Some(&[b'y'; 64])]);
         let columns: Vec<_> = layout.fields.iter().map(|field| (field.name(&bytes), field.kind)).collect();
         assert_eq!((columns, layout.rows), (vec![(&b"a"[..], 265), (b"b", 265)], 2));
     }

@@ -80,6 +80,22 @@ pub(super) fn left_over() -> Vec<(&'static str, Cluster, Vec<M>)> {
             }),
             vec![M::LeftoverRoutingRules],
         ),
+        (
+            "T12 rules among others",
+            with(&|it| {
+                for (from, to) in [
+                    ("customer.t9", "other.t9"),
+                    ("other.t9@replica", "customer.t9"),
+                    ("t9", "other.t9"),
+                    ("t9@replica", "commerce.t9"),
+                    ("commerce.t9", "commerce.t9"),
+                    ("customer.t8", "customer.t8"),
+                ] {
+                    add_rule(it, |it| &mut it.tables, from, to);
+                }
+            }),
+            vec![M::LeftoverRoutingRules],
+        ),
         ("T12 shards", with(&|it| add_rule(it, |it| &mut it.shards, "customer.-80", "commerce")), vec![M::LeftoverShardRules]),
         (
             "T12 keyspaces",
