@@ -410,8 +410,8 @@ mod tests {
         ] {
             assert_eq!(as_stored(&pos), want, "{name}");
         }
-        assert_eq!(as_stored(&[b'a'; POSITION_BYTES]).len(), POSITION_BYTES);
-        assert!(as_stored(&[b'a'; POSITION_BYTES + 1]).len() < 100, "cut");
+        assert_eq!(as_stored(&vec![b'a'; POSITION_BYTES]).len(), POSITION_BYTES);
+        assert!(as_stored(&vec![b'a'; POSITION_BYTES + 1]).len() < 100, "cut");
         let bomb = packed(&vec![b'a'; POSITION_BYTES + 1]);
         assert!(as_stored(&bomb).len() < 300, "cut");
     }

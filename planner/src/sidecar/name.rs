@@ -90,8 +90,10 @@ mod tests {
     #[test]
     fn a_name_is_compared_as_the_text_that_it_is() {
         let name = SqlName::parse("id").unwrap();
+        assert_eq!((&*name, name.to_string().as_str()), ("id", "id"));
         for (text, is_equal) in [("id", true), ("ID", false), ("i", false), ("", false)] {
-            assert_eq!((name == *text, name == text, name == text.to_owned()), (is_equal, is_equal, is_equal), "{text}");
+            let owned = text.to_owned();
+            assert_eq!((name == *text, name == text, name == owned), (is_equal, is_equal, is_equal), "{text}");
         }
     }
 

@@ -292,7 +292,7 @@ mod tests {
                 (Ok(set), Ok(rows)) => assert_eq!(set.len(), rows, "{name}"),
                 (Err(error), Err("")) => assert!(error.reason.starts_with("failed to decode"), "{name}: {error}"),
                 (got, want) => {
-                    assert_eq!(got.map(|set| set.len()).map_err(|error| error.reason), want.map_err(str::to_owned), "{name}")
+                    assert_eq!(got.map(|set| set.len()).map_err(|error| error.reason), want.map_err(str::to_owned), "{name}");
                 }
             }
         }

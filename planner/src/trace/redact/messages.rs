@@ -249,6 +249,8 @@ mod tests {
         assert_eq!(record("cells/z/CellsAlias", b"root:bob@".to_vec()), b"root:bob@");
     }
 
+    type Of = fn(Option<QueryResult>) -> Vec<u8>;
+
     /// A field 99 of a message, which this build does not know.
     const NEWER: &[u8] = &[0x98, 0x06, 1];
 
@@ -328,7 +330,7 @@ mod tests {
             let row = Row { lengths: vec![i64::try_from(value.len()).unwrap()], values: value.into() };
             Some(QueryResult { fields: vec![field], rows: vec![row], rows_affected: 7, ..QueryResult::default() })
         };
-        let answers: [(&str, fn(Option<QueryResult>) -> Vec<u8>); 6] = [
+        let answers: [(&str, Of); 6] = [
             (rpc::VREPLICATION_EXEC, |result| VReplicationExecResponse { result }.encode_to_vec()),
             (rpc::EXECUTE_FETCH_AS_DBA, |result| ExecuteFetchAsDbaResponse { result }.encode_to_vec()),
             (rpc::EXECUTE_QUERY, |result| ExecuteQueryResponse { result }.encode_to_vec()),

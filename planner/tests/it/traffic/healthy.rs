@@ -36,6 +36,21 @@ pub(super) fn healthy() -> Vec<(&'static str, Evidence, Phase)> {
             Phase::NotSwitched,
         ),
         ("stopped by hand", with(not_switched(), |it| forward(it, |it| it.state = StreamState::Stopped)), Phase::NotSwitched),
+        (
+            "without cells and tablet types",
+            with(not_switched(), |it| forward(it, |it| (it.cells, it.has_tablet_types) = (String::new(), false))),
+            Phase::NotSwitched,
+        ),
+        (
+            "stopped with a message, without cells and tablet types",
+            with(not_switched(), |it| {
+                forward(it, |it| {
+                    (it.cells, it.has_tablet_types) = (String::new(), false);
+                    (it.state, it.message) = (StreamState::Stopped, "by hand".into());
+                });
+            }),
+            Phase::NotSwitched,
+        ),
         ("reads switched", reads_switched(), Phase::ReadsSwitched),
         ("writes switched", writes_switched(), Phase::WritesSwitched),
         ("writes switched of two shards", with(two_sources(not_switched()), finish), Phase::WritesSwitched),

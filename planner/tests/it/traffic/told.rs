@@ -4,18 +4,24 @@
 
 use std::collections::BTreeSet;
 
-use vtflow_planner::traffic::{
-    Phase,
-    deviation::{Deviation, Mechanism as M, Rerun},
-    diagnose,
-    evidence::{Evidence, Piece},
-    phase,
-    repair::{Action, Direction},
+use vtflow_planner::{
+    proto::topodata::TabletType,
+    traffic::{
+        Phase,
+        deviation::{Deviation, Mechanism as M, Rerun},
+        diagnose,
+        evidence::{Evidence, Keys, Piece},
+        phase,
+        repair::{Action, Direction},
+    },
 };
 
 use super::{
     broken::broken,
-    evidence::{NOW, TABLES, before_journal, closed, forward, stop_for_cutover, streams, with, writes_switched},
+    evidence::{
+        ALL, NOW, TABLES, before_journal, closed, forward, not_switched, reads_switched, route, ruled, serve, stop_for_cutover,
+        streams, with, writes_switched,
+    },
     healthy::{healthy, lock},
     leftovers::left_over,
 };
@@ -83,9 +89,6 @@ fn every_case_is_told_in_these_words() {
         text += &format!("{name}\n{}", lines(&found));
         text.extend(unknown.iter().map(|why| format!("  not known: {why}\n")));
     }
-    if let Ok(path) = std::env::var("TOLD_INTO") {
-        std::fs::write(path, &text).unwrap();
-    }
     let differs = text.lines().zip(include_str!("told.txt").lines()).find(|(now, then)| now != then);
     assert_eq!(differs, None);
     assert_eq!(text, include_str!("told.txt"));
@@ -131,6 +134,26 @@ fn the_repairs_are_exact() {
     let partly = with(writes_switched(), |it| streams(&mut it.target, "80-")[0].message = "stopped for cutover".into());
     let freeze = "update _vt.vreplication set message = 'FROZEN' where id in (7) and db_name = 'vt' and workflow = 'c2c'";
     assert_eq!(actions(&partly, Direction::InPlace), [statement("customer", "80-", "zone1-0000000300", freeze)]);
+}
+
+#[test]
+fn reads_are_switched_by_tablet_type_and_cell() {
+    let one_cell = |served: &[TabletType]| {
+        let mut keys = Keys::new();
+        for of in ALL {
+            route(&mut keys, of, served.contains(&of));
+        }
+        with(not_switched(), |it| serve(it, &["zone2"], &keys))
+    };
+    for (evidence, want) in [
+        (not_switched(), &[][..]),
+        (reads_switched(), &["replica", "rdonly"]),
+        (with(not_switched(), |it| ruled(it, &[TabletType::Rdonly])), &["rdonly"]),
+        (one_cell(&[TabletType::Replica, TabletType::Rdonly]), &["replica in zone2", "rdonly in zone2"]),
+        (one_cell(&[TabletType::Primary]), &[]),
+    ] {
+        assert_eq!(vtflow_planner::traffic::phase::reads_switched(&evidence), want);
+    }
 }
 
 #[test]
