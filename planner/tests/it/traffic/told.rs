@@ -65,10 +65,10 @@ fn every_mechanism_is_told_by_its_name_with_its_ways_out() {
 fn lines(deviations: &[Deviation]) -> String {
     let mut text = String::new();
     for it in deviations {
-        text += &format!("  {} (rerun: {}, since {}): {}\n", it.mechanism.name(), it.rerun.name(), it.since, it.hurts);
+        text.extend([format!("  {} (rerun: {}, since {}): {}\n", it.mechanism.name(), it.rerun.name(), it.since, it.hurts)]);
         text.extend(it.places.iter().map(|place| format!("    at {place}\n")));
         for repair in &it.repairs {
-            text += &format!("    {}\n", repair.direction.name());
+            text.extend([format!("    {}\n", repair.direction.name())]);
             text.extend(repair.actions.iter().map(|action| format!("      {action:?}\n")));
         }
     }
@@ -81,12 +81,12 @@ fn every_case_is_told_in_these_words() {
     let mut text = String::new();
     for (name, evidence, ..) in broken() {
         let found = diagnose(&evidence, NOW);
-        text += &format!("{name}: {}\n{}", found.phase.name(), lines(&found.deviations));
+        text.extend([format!("{name}: {}\n{}", found.phase.name(), lines(&found.deviations))]);
         text.extend(found.unknown.iter().map(|why| format!("  not known: {why}\n")));
     }
     for (name, cluster, _) in left_over() {
         let (found, unknown) = cluster.leftovers();
-        text += &format!("{name}\n{}", lines(&found));
+        text.extend([format!("{name}\n{}", lines(&found))]);
         text.extend(unknown.iter().map(|why| format!("  not known: {why}\n")));
     }
     let differs = text.lines().zip(include_str!("told.txt").lines()).find(|(now, then)| now != then);
