@@ -365,6 +365,13 @@ mod tests {
     }
 
     #[test]
+    fn tablet_types_of_every_release_are_known() {
+        for (name, want) in [("MASTER", 1), ("PRIMARY", 1), ("REPLICA", 2), ("BATCH", 3), ("RDONLY", 3), ("8", 8)] {
+            assert_eq!(parse(format!("tablet_type:{name}").as_bytes()).unwrap().tablet_type, want, "{name}");
+        }
+    }
+
+    #[test]
     fn errors_have_gos_text_and_place() {
         for (text, want) in [
             ("garbage", "proto: (line 1:1): unknown field: garbage"),
@@ -392,6 +399,20 @@ mod tests {
             (
                 "filter:{rules:{convert_int_to_enum:{key:\"a\" key:\"b\"}}}",
                 "proto: (line 1:45): map entry \"key\" cannot be repeated",
+            ),
+            (
+                "filter:{rules:{convert_int_to_enum:{value:true value:false}}}",
+                "proto: (line 1:48): map entry \"value\" cannot be repeated",
+            ),
+            ("new:", "proto: unexpected EOF"),
+            ("on_ddl:'a\tb'", r"proto: (line 1:8): invalid value for enum type: 'a\tb'"),
+            (
+                &format!("keyspace:{}", "1".repeat(60)),
+                &format!("proto: (line 1:10): invalid value for string type: {}", "1".repeat(60)),
+            ),
+            (
+                &format!("keyspace:{}", "1".repeat(61)),
+                &format!("proto: (line 1:10): invalid value for string type: {}…", "1".repeat(60)),
             ),
             // The first mistake counts, not the worst.
             ("on_ddl:NEVER shard:\"", "proto: (line 1:8): invalid value for enum type: NEVER"),

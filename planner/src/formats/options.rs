@@ -295,7 +295,9 @@ mod tests {
     /// The texts were printed by Go 1.26.
     #[test]
     fn errors_are_those_of_go() {
-        let of = |kind: &str, field: &str, wanted: &str| mismatch(kind, field, wanted);
+        let of = |kind: &str, field: &str, wanted: &str| {
+            format!("json: cannot unmarshal {kind} into Go struct field WorkflowOptions.{field} of type {wanted}")
+        };
         let handling = ("sharded_auto_increment_handling", "vtctldata.ShardedAutoIncrementHandling");
         for (text, want) in [
             (r#"{"sharded_auto_increment_handling":"REPLACE"}"#, of("string", handling.0, handling.1)),

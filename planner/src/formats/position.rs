@@ -116,19 +116,20 @@ fn is_normal(set: &[u8]) -> bool {
 fn are_normal(intervals: &[u8]) -> bool {
     /// A number with no more digits fits an `i64`.
     const DIGITS: usize = 18;
-    let number = |text: &[u8]| {
+    // By how many digits and which: without zeros in front that is the order of the numbers.
+    fn number(text: &[u8]) -> Option<(usize, &[u8])> {
         let is_printed = text.len() <= DIGITS && text.first().is_some_and(|first| *first != b'0');
-        text.iter().try_fold(0, |value, byte| (is_printed && byte.is_ascii_digit()).then(|| value * 10 + u64::from(byte - b'0')))
-    };
-    let mut before = (0, 0);
+        (is_printed && text.iter().all(u8::is_ascii_digit)).then_some((text.len(), text))
+    }
+    let mut before = None;
     intervals.split(|byte| *byte == b':').all(|interval| {
         let mut ends = interval.splitn(2, |byte| *byte == b'-').map(number);
         let (Some(Some(first)), last) = (ends.next(), ends.next()) else { return false };
         let is_printed = last.is_none_or(|last| last.is_some_and(|last| first < last));
-        let this = (first, last.flatten().unwrap_or(first));
+        let this = Some((first, last.flatten().unwrap_or(first)));
         let ascends = before <= this;
         before = this;
-        first > 0 && is_printed && ascends
+        is_printed && ascends
     })
 }
 
@@ -200,7 +201,7 @@ fn server(text: &str) -> Result<[u8; 16], String> {
             format!("{}: encoding/hex: invalid byte: U+{byte:04X} {shown}", wrong())
         })?;
         if let Some(place) = uuid.get_mut(index / 2) {
-            *place = *place << 4 | digit;
+            *place = *place * 16 + digit;
         }
     }
     Ok(uuid)
@@ -288,6 +289,11 @@ mod tests {
             ("neighbours stay apart, as in vtctld", format!("MySQL56/{UUID}:1-3:4-5"), format!("{UUID}:1-3:4-5")),
             ("servers in order", format!("MySQL56/{LATER}:1, {UUID}:2\n"), format!("{UUID}:2,{LATER}:1")),
             ("a server twice", format!("MySQL56/{UUID}:9,{LATER}:1,{UUID}:2"), format!("{UUID}:2:9,{LATER}:1")),
+            ("a server twice in a row", format!("MySQL56/{UUID}:2,{UUID}:9"), format!("{UUID}:2:9")),
+            ("a backward interval of as many digits", format!("MySQL56/{UUID}:21-13"), String::new()),
+            ("intervals of as many digits", format!("MySQL56/{UUID}:21:13-20"), format!("{UUID}:13-20:21")),
+            ("intervals that begin alike", format!("MySQL56/{UUID}:1-4:1-3"), format!("{UUID}:1-3:1-4")),
+            ("zeros in front", format!("MySQL56/{UUID}:01-02"), format!("{UUID}:1-2")),
             ("backward intervals are none", format!("MySQL56/{UUID}:5-3,{LATER}:1:9-0"), format!("{LATER}:1")),
             ("empty parts", format!("MySQL56/,,{UUID}:1:,,{LATER}:"), format!("{UUID}:1")),
             ("MariaDB", "MariaDB/1-5-10,0-1-1083".to_owned(), "0-1-1083,1-5-10".to_owned()),
@@ -296,6 +302,11 @@ mod tests {
             ("MariaDB without any", "MariaDB/".to_owned(), String::new()),
             ("MariaDB with spaces", "MariaDB/0-1-5, 1-1-7".to_owned(), "0-1-5,1-1-7".to_owned()),
             ("file position in hex", "FilePos/a/b:0x1_0".to_owned(), "a/b:16".to_owned()),
+            ("file position in hex with a group in front", "FilePos/b.1:0X_fF".to_owned(), "b.1:255".to_owned()),
+            ("file position in binary", "FilePos/b.1:0b101".to_owned(), "b.1:5".to_owned()),
+            ("file position in octal", "FilePos/b.1:0o17".to_owned(), "b.1:15".to_owned()),
+            ("file position in old octal", "FilePos/b.1:017".to_owned(), "b.1:15".to_owned()),
+            ("file position zero", "FilePos/b.1:0".to_owned(), "b.1:0".to_owned()),
             ("file position past 32 bits", "FilePos/b.1:4294967296".to_owned(), "b.1:4294967296".to_owned()),
             ("the last file position", format!("FilePos/b.1:{}", u64::MAX), format!("b.1:{}", u64::MAX)),
         ] {
@@ -315,6 +326,12 @@ mod tests {
             ("Mysql56/x".to_owned(), "parse error: unknown GTIDSet flavor \"Mysql56\"".to_owned()),
             ("MySQL56/x".to_owned(), set("x") + ": expected uuid:interval"),
             ("MySQL56/x:1".to_owned(), set("x:1") + ": invalid MySQL 5.6 SID \"x\""),
+            (format!("MySQL56/{UUID}0:1"), set(&format!("{UUID}0:1")) + &format!(": invalid MySQL 5.6 SID \"{UUID}0\"")),
+            (
+                format!("MySQL56/{}:1", UUID.replacen('-', "0", 1)),
+                set(&format!("{}:1", UUID.replacen('-', "0", 1)))
+                    + &format!(": invalid MySQL 5.6 SID \"{}\"", UUID.replacen('-', "0", 1)),
+            ),
             (
                 format!("MySQL56/z{}:1", &UUID[1..]),
                 set(&format!("z{}:1", &UUID[1..]))
@@ -348,6 +365,10 @@ mod tests {
             ),
         ] {
             assert_eq!(reason(&pos), want, "{pos}");
+        }
+        for offset in ["", "0x", "_1", "1_", "1__0", "+5", "0b2", "08", "x"] {
+            let want = format!("invalid FilePos GTID (a:{offset}): expecting pos to be an integer");
+            assert_eq!(reason(&format!("FilePos/a:{offset}")), want);
         }
         let long = format!("MySQL56/{}", format!("{UUID}:1,").repeat(1000) + "x");
         assert!(reason(&long).len() < 200, "a long set is cut");
@@ -384,9 +405,13 @@ mod tests {
             ("a tag, compressed", packed(tagged.as_bytes()), &tagged),
             ("no flavor", b"pos".to_vec(), "pos"),
             ("bytes", b"\x01\xffpos".to_vec(), r"\x01\xffpos"),
+            ("a control character", b"pos\x01\n".to_vec(), r"pos\x01\n"),
+            ("lines", b"MySQL56/a,\nb".to_vec(), "MySQL56/a,\nb"),
         ] {
             assert_eq!(as_stored(&pos), want, "{name}");
         }
+        assert_eq!(as_stored(&vec![b'a'; POSITION_BYTES]).len(), POSITION_BYTES);
+        assert!(as_stored(&vec![b'a'; POSITION_BYTES + 1]).len() < 100, "cut");
         let bomb = packed(&vec![b'a'; POSITION_BYTES + 1]);
         assert!(as_stored(&bomb).len() < 300, "cut");
     }
@@ -399,8 +424,31 @@ mod tests {
                 .starts_with(&format!("compressed position of {} bytes: at most {POSITION_BYTES} are read", POSITION_BYTES + 1))
         );
         let mut liar = bomb;
-        liar[..4].copy_from_slice(&10_u32.to_le_bytes());
-        assert!(reason_of(&liar).starts_with("parse error: unknown GTIDSet flavor"));
+        for length in [10, u32::try_from(POSITION_BYTES).unwrap()] {
+            liar[..4].copy_from_slice(&length.to_le_bytes());
+            assert!(reason_of(&liar).starts_with("parse error: unknown GTIDSet flavor"), "{length}");
+        }
+    }
+
+    /// What a request may need for its positions is counted before any is inflated.
+    #[test]
+    fn only_compressed_positions_count_as_such() {
+        let plain = format!("MySQL56/{UUID}:1-3");
+        assert_eq!(inflated_bytes(&packed(plain.as_bytes())), plain.len());
+        assert_eq!(inflated_bytes(b"\xff\xff\xff\xff\x78\x9c"), POSITION_BYTES);
+        // The fifth letter of one is like zlib's first byte, the fifth and sixth of the other are like its check.
+        for text in [plain.as_str(), "bin.Host:1", "bin.39:1", "", "bin.H"] {
+            assert_eq!(inflated_bytes(text.as_bytes()), 0, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_set_as_mysql_prints_it_is_not_copied() {
+        let largest = "9".repeat(18);
+        for set in [format!("{UUID}:1"), format!("{UUID}:1-3:5:7-{largest}"), format!("{UUID}:9-10,{LATER}:{largest}")] {
+            let pos = format!("MySQL56/{set}");
+            assert!(matches!(normal(pos.as_bytes()), Ok(Cow::Borrowed(borrowed)) if borrowed == set), "{set}");
+        }
     }
 
     fn reason_of(pos: &[u8]) -> String {

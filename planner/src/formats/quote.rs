@@ -37,12 +37,9 @@ fn head(value: &[u8]) -> (&[u8], bool) {
         return (value, false);
     }
     // A character that the cut went through is left out; what is no character at all is not.
-    for at in (EXCERPT_BYTES - 3..EXCERPT_BYTES).rev() {
-        let Some((before, begun)) = head.split_at_checked(at) else { break };
-        if std::str::from_utf8(begun).is_err_and(|error| error.valid_up_to() == 0 && error.error_len().is_none()) {
-            head = before;
-            break;
-        }
+    let begun = head.utf8_chunks().last().map_or(&[][..], |chunk| chunk.invalid());
+    if std::str::from_utf8(begun).is_err_and(|error| error.error_len().is_none()) {
+        head = head.strip_suffix(begun).unwrap_or(head);
     }
     (head, true)
 }

@@ -68,6 +68,7 @@ mod tests {
             ("replica,primary", vec![2, 1], 0, None),
             ("MASTER,BATCH", vec![1, 3], 0, None),
             ("master,Rdonly,SPARE,experimental,backup,restore,drained,unknown", vec![1, 3, 4, 5, 6, 7, 8, 0], 0, None),
+            ("ſpare,PRıMARY", vec![4, 1], 0, None),
             ("replica, primary", vec![2, 0], 0, Some("unknown TabletType  primary")),
             ("IN_ORDER:replica", vec![0], 0, Some("unknown TabletType IN_ORDER:replica")),
             ("replica,", vec![2, 0], 0, Some("unknown TabletType ")),

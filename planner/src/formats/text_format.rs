@@ -306,18 +306,12 @@ impl<'a> Reader<'a> {
         let size = match code {
             b'0'..=b'7' => {
                 let digits = run(rest.get(1..4.min(rest.len())).unwrap_or_default(), |byte| matches!(byte, b'0'..=b'7'));
-                out.push(
-                    u8::try_from(digits_of("octal escape", rest, 1, digits, 8)?)
-                        .map_err(|_| Some(invalid("octal escape", rest, 1 + digits)))?,
-                );
+                out.push(digits_of("octal escape", rest, 1, digits, 8)?);
                 1 + digits
             }
             b'x' => {
                 let digits = run(rest.get(2..4.min(rest.len())).unwrap_or_default(), |byte| byte.is_ascii_hexdigit());
-                out.push(
-                    u8::try_from(digits_of("hex escape", rest, 2, digits, 16)?)
-                        .map_err(|_| Some(invalid("hex escape", rest, 2 + digits)))?,
-                );
+                out.push(digits_of("hex escape", rest, 2, digits, 16)?);
                 2 + digits
             }
             b'u' | b'U' => return self.unicode(if code == b'u' { 4 } else { 8 }, out),
@@ -344,13 +338,13 @@ impl<'a> Reader<'a> {
     fn unicode(&mut self, digits: usize, out: &mut Vec<u8>) -> Result<(), Option<String>> {
         let rest = self.text.get(self.at..).unwrap_or_default();
         let mut size = 2 + digits;
-        let mut value = digits_of("Unicode escape", rest, 2, digits, 16)?;
+        let mut value: u32 = digits_of("Unicode escape", rest, 2, digits, 16)?;
         if (0xd800..0xdc00).contains(&value) {
             let low = rest
                 .get(size..)
                 .filter(|low| low.starts_with(b"\\u"))
                 .ok_or_else(|| Some(invalid("Unicode escape", rest, size)))?;
-            let low = digits_of("Unicode escape", low, 2, 4, 16)?;
+            let low: u32 = digits_of("Unicode escape", low, 2, 4, 16)?;
             if (0xdc00..0xe000).contains(&low) {
                 value = 0x1_0000 + ((value - 0xd800) << 10) + (low - 0xdc00);
                 size += 6;
@@ -403,10 +397,13 @@ fn run(bytes: &[u8], is_in: impl Fn(u8) -> bool) -> usize {
     bytes.iter().position(|byte| !is_in(*byte)).unwrap_or(bytes.len())
 }
 
-fn digits_of(what: &str, rest: &[u8], from: usize, count: usize, base: u32) -> Result<u32, Option<String>> {
-    let digits = rest.get(from..from + count).ok_or(None)?;
-    let value = std::str::from_utf8(digits).ok().filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
-    value.and_then(|digits| u32::from_str_radix(digits, base).ok()).ok_or_else(|| Some(invalid(what, rest, from + count)))
+/// The number in `count` digits of an escape.
+fn digits_of<T: TryFrom<u32>>(what: &str, rest: &[u8], from: usize, count: usize, base: u32) -> Result<T, Option<String>> {
+    let end = from + count;
+    let digits = rest.get(from..end).ok_or(None)?;
+    let digits = std::str::from_utf8(digits).ok().filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
+    let value = digits.and_then(|digits| T::try_from(u32::from_str_radix(digits, base).ok()?).ok());
+    value.ok_or_else(|| Some(invalid(what, rest, end)))
 }
 
 fn invalid(what: &str, rest: &[u8], size: usize) -> String {
@@ -490,6 +487,7 @@ mod tests {
             ("a:0", Some(0)),
             ("a: -12", Some(-12)),
             ("a:- 5", Some(-5)),
+            ("a:-  15", Some(-15)),
             ("a:0x1F", Some(31)),
             ("a:-017", Some(-15)),
             ("a:18446744073709551615", Some(i128::from(u64::MAX))),
@@ -502,6 +500,15 @@ mod tests {
         ] {
             let Value::Scalar(scalar) = only(text) else { panic!("{text}: no scalar") };
             assert_eq!(scalar.integer(), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn words_are_no_numbers_and_no_strings() {
+        for (text, want) in [("a:EXEC", Some("EXEC")), ("a:_x1", Some("_x1")), ("a:7", None), ("a:-1", None), ("a:'EXEC'", None)]
+        {
+            let Value::Scalar(scalar) = only(text) else { panic!("{text}: no scalar") };
+            assert_eq!(scalar.word(), want, "{text}");
         }
     }
 
@@ -537,11 +544,13 @@ mod tests {
             ("a:1\nbé:'x'", "proto: syntax error (line 2:2): invalid scalar value: é"),
             ("x:'é' y:12ab", "proto: syntax error (line 1:9): invalid scalar value: 12ab"),
             ("a:09", "proto: syntax error (line 1:3): invalid scalar value: 09"),
+            ("a:[[1]]", "proto: syntax error (line 1:4): invalid scalar value: ["),
             ("a:[1;2]", "proto: syntax error (line 1:5): unexpected character ';'"),
             ("a:\"x\ny\"", "proto: syntax error (line 1:3): invalid character '\\n' in string"),
             ("a:\"\\q\"", "proto: syntax error (line 1:3): invalid escape code \"\\\\q\" in string"),
             ("a:\"\\777\"", "proto: syntax error (line 1:3): invalid octal escape code \"\\\\777\" in string"),
             ("a:\"\\ud800x\"", "proto: syntax error (line 1:3): invalid Unicode escape code \"\\\\ud800\" in string"),
+            ("a:\"\\u12x4\"", "proto: syntax error (line 1:3): invalid Unicode escape code \"\\\\u12x4\" in string"),
             ("a:\"\\xzz\"", "proto: syntax error (line 1:3): invalid hex escape code \"\\\\x\" in string"),
             ("a-b:1", "proto: syntax error (line 1:1): invalid field name: a-b"),
         ] {
@@ -550,11 +559,20 @@ mod tests {
     }
 
     #[test]
+    fn a_byte_that_is_no_character_is_a_column() {
+        let text = b"a:'\xc3' b:-";
+        assert_eq!(parse(text).1.unwrap().describe(text), "proto: syntax error (line 1:9): invalid scalar value: -");
+    }
+
+    #[test]
     fn depth_is_bounded() {
         let nested = |depth: usize| "a{".repeat(depth) + &"}".repeat(depth);
         assert_eq!(parse(nested(TEXT_FORMAT_DEPTH).as_bytes()).1, None);
         let fault = parse(nested(TEXT_FORMAT_DEPTH + 1).as_bytes()).1.unwrap();
         assert_eq!(fault.reason, "more than 32 messages in each other");
+        for one in ["a{}", "a:[]"] {
+            assert_eq!(parse(one.repeat(2 * TEXT_FORMAT_DEPTH).as_bytes()).1, None, "{one} after {one} is not in it");
+        }
         assert!(parse("a:<".repeat(100_000).as_bytes()).1.is_some());
         assert!(parse("a:[".repeat(100_000).as_bytes()).1.is_some());
     }

@@ -105,6 +105,7 @@ mod tests {
             row(Some(9), 7, "b", "9"),
             row(Some(3), 7, "a", "3"),
             row(Some(5), 8, "b", "5"),
+            row(Some(5), 8, "b", "again"),
         ];
         assert_eq!(newest(rows), [row(Some(9), 7, "b", "9"), row(Some(4), 7, "a", "4"), row(Some(5), 8, "b", "5")]);
     }

@@ -93,7 +93,7 @@ pub fn is_uuid(text: &str) -> bool {
 fn seconds(duration: &Duration) -> Result<i128, Status> {
     let Duration { seconds, nanos } = *duration;
     let total = i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
-    let has_one_sign = nanos == 0 || seconds == 0 || (seconds < 0) == (nanos < 0);
+    let has_one_sign = nanos == 0 || seconds == 0 || seconds.is_negative() == nanos.is_negative();
     if !has_one_sign || i64::try_from(total).is_err() {
         let message =
             format!("error parsing duration: duration: seconds:{seconds} nanos:{nanos} is out of range for time.Duration");
@@ -145,9 +145,14 @@ mod tests {
         ] {
             assert_eq!(statement(&request), want);
         }
-        for ((seconds, nanos), want) in
-            [((1, 500_000_000), "2"), ((2, 500_000_000), "2"), ((0, 499_999_999), "0"), ((-1, -500_000_000), "-2")]
-        {
+        for ((seconds, nanos), want) in [
+            ((1, 500_000_000), "2"),
+            ((2, 500_000_000), "2"),
+            ((0, 499_999_999), "0"),
+            ((-1, -500_000_000), "-2"),
+            ((-5, 0), "-5"),
+            ((0, -500_000_001), "-1"),
+        ] {
             let text = statement(&GetSchemaMigrationsRequest { recent: recent(seconds, nanos), ..all() });
             assert!(text.contains(&format!("interval {want} second")), "{seconds} {nanos}: {text}");
         }
@@ -170,7 +175,7 @@ mod tests {
             assert_eq!(error(&request), format!("{uuid} is not a valid UUID"));
         }
         assert!(is_uuid(&UUID.replace('e', "E")) && is_uuid(&UUID.replace('e', "_")), "as Vitess has it");
-        for (seconds, nanos) in [(1, -5), (i64::MAX, 0)] {
+        for (seconds, nanos) in [(1, -5), (-1, 5), (i64::MAX, 0)] {
             let request = GetSchemaMigrationsRequest { recent: Some(Duration { seconds, nanos }), ..all() };
             assert!(error(&request).starts_with("error parsing duration: "), "{seconds} {nanos}");
         }

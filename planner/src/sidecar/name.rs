@@ -88,6 +88,16 @@ mod tests {
     use super::SqlName;
 
     #[test]
+    fn a_name_is_compared_as_the_text_that_it_is() {
+        let name = SqlName::parse("id").unwrap();
+        assert_eq!((&*name, name.to_string().as_str()), ("id", "id"));
+        for (text, is_equal) in [("id", true), ("ID", false), ("i", false), ("", false)] {
+            let owned = text.to_owned();
+            assert_eq!((name == *text, name == text, name == owned), (is_equal, is_equal, is_equal), "{text}");
+        }
+    }
+
+    #[test]
     fn a_name_has_no_room_for_a_statement() {
         for name in ["id", "vreplication_log", "TABLE_ROWS", "a$1", "9"] {
             assert_eq!(SqlName::parse(name).unwrap().quoted(), format!("`{name}`"));

@@ -67,3 +67,36 @@ impl Paging {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failed(kind: FailureKind) -> Answer {
+        Answer::Failed { kind, message: "so it says".into() }
+    }
+
+    #[test]
+    fn answers_are_taken_up_to_the_bytes_of_one_read_of_many() {
+        let mut paging = Paging::new(2_000, 3, 100);
+        paging.within(10);
+        paging.within(50);
+        assert!(matches!(paging.take(Answer::Called(vec![7; 4])), Taken::Response(response) if response == [7; 4]));
+        assert!(matches!(paging.take(Answer::Called(vec![7; 6])), Taken::Response(_)), "ten bytes, and ten are allowed");
+        assert_eq!((paging.sent(), paging.may_ask()), (2, true));
+        assert!(matches!(paging.take(Answer::Called(vec![7])), Taken::TooMuch(10)));
+        assert_eq!((paging.sent(), paging.may_ask()), (3, false));
+    }
+
+    #[test]
+    fn what_is_too_large_is_asked_for_in_smaller_pages_down_to_one_row() {
+        let mut paging = Paging::new(100, 9, 0);
+        for rows in [12, 1] {
+            assert!(matches!(paging.take(failed(FailureKind::TooLarge)), Taken::Smaller(text) if text == "so it says"));
+            assert_eq!(paging.rows, rows);
+        }
+        assert!(matches!(paging.take(failed(FailureKind::TooLarge)), Taken::Failed(text) if text == "so it says"));
+        assert!(matches!(paging.take(failed(FailureKind::TimedOut)), Taken::Failed(_)));
+        assert!(matches!(paging.take(Answer::Locked), Taken::NoCall));
+    }
+}

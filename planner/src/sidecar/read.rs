@@ -269,3 +269,152 @@ impl Read {
 fn enough(rows: &BTreeMap<i64, usize>) -> Vec<i64> {
     rows.iter().filter(|&(_, &count)| count >= limits::LOG_ROWS_PER_STREAM).map(|(&stream, _)| stream).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{contract::FailureKind, sidecar::result::tests::answer};
+
+    const NO_ID: &str = "Unknown column 'id' in 'field list' (errno 1054) (sqlstate 42S22)";
+
+    fn failed(message: &str) -> Answer {
+        Answer::Failed { kind: FailureKind::Status(2), message: message.into() }
+    }
+
+    fn page(columns: &[&str], rows: &[&[&str]]) -> Answer {
+        let rows: Vec<_> = rows.iter().map(|row| row.iter().map(|value| (*value).to_owned()).collect()).collect();
+        answer(columns, &rows)
+    }
+
+    fn copies(rows: &[&[&str]]) -> Answer {
+        page(&["#vrepl_id", "table_name"], rows)
+    }
+
+    fn names(rows: &[&[&str]]) -> Answer {
+        page(&["workflow"], rows)
+    }
+
+    /// So many log rows with falling ids from `id` on, those of the streams in turn.
+    fn logs(id: i64, streams: &[i64], count: usize) -> Answer {
+        let rows = (0..id).rev().zip(streams.iter().cycle()).take(count);
+        answer(&["#id", "#vrepl_id"], &rows.map(|(id, stream)| vec![id.to_string(), stream.to_string()]).collect::<Vec<_>>())
+    }
+
+    /// What stands in the statements of a read behind the scope, and its end: how many rows came, or why not all did.
+    fn read(subject: Subject, rows: usize, statements: usize, answers: Vec<Answer>) -> (Vec<String>, Result<usize, String>) {
+        let scope = Scope { db_name: "d".into(), workflow: String::new(), active_only: false };
+        let mut read = Read::new("zone1-1", subject, scope);
+        read.paging = Paging::new(rows, statements, 1 << 20);
+        let mut sent = Vec::new();
+        for answer in answers {
+            sent.push(read.statement().rsplit_once("db_name = 'd'").unwrap().1.trim_start_matches(')').trim_start().to_owned());
+            match read.answered(answer) {
+                Next::Again => {}
+                Next::Done => return (sent, Ok(read.into_pages().iter().map(RowSet::len).sum())),
+                Next::Failed(text) => return (sent, Err(text)),
+            }
+        }
+        panic!("it goes on after {sent:?}");
+    }
+
+    #[test]
+    fn full_pages_lead_on() {
+        let streams = |ids: &[&str]| {
+            page(
+                &["#id", "workflow"],
+                &ids.iter().map(|id| vec![*id, "w"]).collect::<Vec<_>>().iter().map(Vec::as_slice).collect::<Vec<_>>(),
+            )
+        };
+        for (subject, answers, want, rows) in [
+            (
+                Subject::Streams,
+                vec![streams(&["1", "2"]), streams(&["4", "5"]), streams(&[])],
+                &["order by id limit 2", "and id > 2 order by id limit 2", "and id > 5 order by id limit 2"][..],
+                4,
+            ),
+            (
+                Subject::Names,
+                vec![names(&[&["a"], &["b"]]), names(&[&["c"], &["d"]]), names(&[&["e"]])],
+                &[
+                    "order by workflow limit 2",
+                    "and workflow > 'b' order by workflow limit 2",
+                    "and workflow > 'd' order by workflow limit 2",
+                ],
+                5,
+            ),
+            (
+                Subject::CopyState,
+                vec![failed(NO_ID), copies(&[&["1", "a"], &["2", "a"]]), copies(&[&["2", "b"], &["3", "a"]]), copies(&[])],
+                &[
+                    "group by vrepl_id, table_name) order by id limit 2",
+                    "order by vrepl_id, table_name limit 2",
+                    "and (vrepl_id > 2 or vrepl_id = 2 and table_name > 'a') order by vrepl_id, table_name limit 2",
+                    "and (vrepl_id > 3 or vrepl_id = 3 and table_name > 'a') order by vrepl_id, table_name limit 2",
+                ],
+                4,
+            ),
+        ] {
+            let (sent, end) = read(subject, 2, 9, answers);
+            assert_eq!((sent, end), (want.iter().map(|text| (*text).to_owned()).collect(), Ok(rows)), "{subject:?}");
+        }
+    }
+
+    #[test]
+    fn streams_that_have_their_log_rows_are_left_out_of_later_pages() {
+        let half = limits::LOG_ROWS_PER_STREAM / 2;
+        let answers = vec![logs(1_000, &[7, 8], half), logs(800, &[7], half), logs(600, &[7, 8], half), logs(300, &[8], 3)];
+        let (sent, end) = read(Subject::Logs, half, 9, answers);
+        let last = format!("order by id desc limit {half}");
+        assert_eq!(
+            sent,
+            [
+                last.clone(),
+                format!("and id < {} {last}", 1_000 - half),
+                format!("and id < {} {last}", 800 - half),
+                format!("and id < {} and vrepl_id not in (7) {last}", 600 - half),
+            ]
+        );
+        assert_eq!(end, Ok(3 * half + 3));
+    }
+
+    #[test]
+    fn a_page_that_does_not_lead_on_is_the_last() {
+        let back = |name: &str, text: &str| {
+            Err(format!("no next page of the {name} of zone1-1: the rows after {text} were asked for, and it came again"))
+        };
+        for (subject, answers, want) in [
+            (Subject::Names, vec![names(&[&["a"], &["b"]]), names(&[&["a"], &["b"]])], back("names", "\"b\"")),
+            (Subject::Names, vec![names(&[&["a"], &["b"]]), names(&[&["c"], &["a"]])], back("names", "\"b\"")),
+            (Subject::Logs, vec![logs(9, &[1], 2), logs(9, &[1], 2)], back("logs", "id 7")),
+            (Subject::Logs, vec![logs(9, &[1], 2), logs(10, &[1], 2)], back("logs", "id 7")),
+            (
+                Subject::CopyState,
+                vec![failed(NO_ID), copies(&[&["1", "a"], &["2", "b"]]), copies(&[&["1", "a"], &["2", "b"]])],
+                back("copy state", "table \"b\" of stream 2"),
+            ),
+        ] {
+            assert_eq!(read(subject, 2, 9, answers).1, want);
+        }
+    }
+
+    #[test]
+    fn a_tablet_is_asked_in_the_older_form_only_where_it_has_one() {
+        for subject in [Subject::Streams, Subject::Names, Subject::Logs] {
+            assert_eq!(read(subject, 2, 9, vec![failed(NO_ID)]).1, Err(NO_ID.to_owned()), "{subject:?}");
+        }
+        let copy_state = |answers: &[&str]| read(Subject::CopyState, 2, 9, answers.iter().map(|text| failed(text)).collect());
+        assert_eq!(
+            copy_state(&["boom"]),
+            (vec!["group by vrepl_id, table_name) order by id limit 2".into()], Err("boom".into()))
+        );
+        assert_eq!(copy_state(&[NO_ID, NO_ID]).1, Err(NO_ID.to_owned()), "and once");
+    }
+
+    #[test]
+    fn statements_are_counted() {
+        let needs_more = |statements: usize| Err(format!("the names of zone1-1 need more than {statements} statements"));
+        assert_eq!(read(Subject::Names, 1, 2, vec![names(&[&["a"]]), names(&[&["b"]])]).1, needs_more(2));
+        assert_eq!(read(Subject::Names, 1, 3, vec![names(&[&["a"]]), names(&[&["b"]]), names(&[&["c"]])]).1, needs_more(3));
+        assert_eq!(read(Subject::Names, 1, 3, vec![names(&[&["a"]]), names(&[&["b"]]), names(&[])]).1, Ok(2));
+    }
+}

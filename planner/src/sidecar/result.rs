@@ -284,7 +284,7 @@ fn check(row: &WireRow, columns: usize) -> Result<(), String> {
 const INTEGRAL: i32 = 256;
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     const INT64: i32 = 265;
@@ -296,6 +296,15 @@ mod tests {
             .map(|(name, kind)| Field { name: name.as_bytes().to_vec(), r#type: *kind, ..Field::default() })
             .collect();
         VReplicationExecResponse { result: Some(QueryResult { fields, rows, ..QueryResult::default() }) }.encode_to_vec()
+    }
+
+    /// What a tablet answers: columns with `#` in front are integers.
+    pub(crate) fn answer(columns: &[&str], rows: &[Vec<String>]) -> crate::contract::Answer {
+        let fields: Vec<_> =
+            columns.iter().map(|name| name.strip_prefix('#').map_or((*name, VARBINARY), |name| (name, INT64))).collect();
+        let length = |value: &String| i64::try_from(value.len()).unwrap();
+        let row = |values: &Vec<String>| row(&values.iter().map(length).collect::<Vec<_>>(), values.concat().as_bytes());
+        crate::contract::Answer::Called(response(&fields, rows.iter().map(row).collect()))
     }
 
     fn row(lengths: &[i64], values: &[u8]) -> WireRow {
@@ -380,7 +389,12 @@ mod tests {
         let error = RowSet::from_vreplication_exec(&wide.encode_to_vec()).unwrap_err();
         assert_eq!(error.reason, "4097 columns: a tablet answers at most 4096");
         // In two halves of one result, too.
-        let half = response(&[("id", INT64)], vec![empty.clone(); limits::TABLET_ROWS / 2 + 1]);
-        assert!(RowSet::from_execute_fetch(&[half.clone(), half].concat()).unwrap_err().reason.starts_with("10002 rows"));
+        let halves = |rows: usize| {
+            let first = response(&[("id", INT64)], vec![empty.clone(); limits::TABLET_ROWS / 2]);
+            let second = response(&[], vec![empty.clone(); rows - limits::TABLET_ROWS / 2]);
+            RowSet::from_execute_fetch(&[first, second].concat())
+        };
+        assert_eq!(halves(limits::TABLET_ROWS).unwrap().len(), limits::TABLET_ROWS);
+        assert_eq!(halves(limits::TABLET_ROWS + 1).unwrap_err().reason, "10001 rows: a tablet answers at most 10000");
     }
 }

@@ -180,7 +180,7 @@ impl<'a> Reader<'a> {
 
     fn varint(&mut self) -> Option<u64> {
         match self.bytes.get(self.at as usize) {
-            Some(byte) if *byte < 0x80 && self.at < self.end => {
+            Some(byte) if *byte < 0x80 && !self.is_at_end() => {
                 self.at += 1;
                 Some(u64::from(*byte))
             }
@@ -203,5 +203,98 @@ impl<'a> Reader<'a> {
         let value = read(&mut rest)?;
         self.at += u32::try_from(before - rest.len()).ok()?;
         Some(value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message;
+
+    use super::*;
+    use crate::{
+        proto::{
+            query::{self, QueryResult, Row},
+            tabletmanagerdata::ExecuteFetchAsDbaResponse,
+        },
+        sidecar::RowSet,
+    };
+
+    /// A field of a message with these bytes in it.
+    fn of(number: u8, content: &[u8]) -> Vec<u8> {
+        [&[number << 3 | 2, u8::try_from(content.len()).unwrap()], content].concat()
+    }
+
+    fn response(result: &[&[u8]]) -> Vec<u8> {
+        of(1, &result.concat())
+    }
+
+    #[test]
+    fn what_a_tablet_writes_is_found() {
+        let field = |name: &str| query::Field {
+            name: name.into(),
+            r#type: 265,
+            table: "t".into(),
+            org_table: "t".into(),
+            database: "d".into(),
+            org_name: name.into(),
+            column_length: 300,
+            charset: 63,
+            decimals: 1,
+            flags: 49_667,
+            column_type: "bigint".into(),
+        };
+        let result = QueryResult {
+            fields: vec![field("a"), field("b")],
+            rows: vec![
+                Row { lengths: vec![200, -1], values: vec![b'x'; 200] },
+                Row { lengths: vec![0, 64], values: vec![b'y'; 64] },
+            ],
+            rows_affected: 300,
+            insert_id: 1,
+            insert_id_changed: true,
+            info: b"Rows matched: 1".to_vec(),
+            session_state_changes: b"uuid:1".to_vec(),
+        };
+        let bytes = ExecuteFetchAsDbaResponse { result: Some(result) }.encode_to_vec();
+        let layout = of_response(&bytes).unwrap();
+        let values: Vec<_> = layout.cells.iter().map(|cell| cell.value(&bytes)).collect();
+        assert_eq!(values, [Some(&[b'x'; 200][..]), None, Some(b""), Some(&[b'y'; 64])]);
+        let columns: Vec<_> = layout.fields.iter().map(|field| (field.name(&bytes), field.kind)).collect();
+        assert_eq!((columns, layout.rows), (vec![(&b"a"[..], 265), (b"b", 265)], 2));
+    }
+
+    /// `Ok`: it has so many rows. What makes no such message is said in the decoder's words.
+    #[test]
+    fn what_no_tablet_writes_is_for_the_decoder() {
+        let (a, b) = (of(1, &of(1, b"a")), of(1, &of(1, b"b")));
+        let row = |parts: &[Vec<u8>]| of(4, &parts.concat());
+        let lengths = |lengths: &[u8]| of(1, lengths);
+        // A length is twice the number.
+        let one = row(&[lengths(&[2]), of(2, b"x")]);
+        for (name, bytes, want) in [
+            ("a row before its fields", response(&[&row(&[]), &a]), Err("row 0: 0 values for 1 columns")),
+            ("a column behind a row", response(&[&a, &one, &b]), Err("row 0: 1 values for 2 columns")),
+            ("a field that is not known", response(&[&a, &of(9, b"?"), &one]), Ok(1)),
+            ("a result in two parts", [response(&[&a]), response(&[&one])].concat(), Ok(1)),
+            ("lengths in two parts", response(&[&a, &b, &row(&[lengths(&[2]), lengths(&[2]), of(2, b"xy")])]), Ok(1)),
+            (
+                "lengths twice",
+                response(&[&a, &row(&[lengths(&[10]), lengths(&[2]), of(2, b"x")])]),
+                Err("row 0: 2 values for 1 columns"),
+            ),
+            ("values twice", response(&[&a, &row(&[lengths(&[2]), of(2, b"xyz"), of(2, b"x")])]), Ok(1)),
+            // A type without its number, which would be the first byte behind the column.
+            ("a column that is cut off", response(&[&of(1, &[0x0a, 1, b'a', 0x10]), &one]), Err("")),
+            ("a length that is cut off", response(&[&a, &row(&[lengths(&[0x80]), of(2, b"x")])]), Err("")),
+        ] {
+            assert_eq!(of_response(&bytes), None, "{name}");
+            match (RowSet::from_execute_fetch(&bytes), want) {
+                (Ok(set), Ok(rows)) => assert_eq!(set.len(), rows, "{name}"),
+                (Err(error), Err("")) => assert!(error.reason.starts_with("failed to decode"), "{name}: {error}"),
+                (got, want) => {
+                    assert_eq!(got.map(|set| set.len()).map_err(|error| error.reason), want.map_err(str::to_owned), "{name}");
+                }
+            }
+        }
     }
 }

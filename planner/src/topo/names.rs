@@ -100,7 +100,7 @@ pub fn hex(text: &str) -> Result<Vec<u8>, String> {
     if !rest.is_empty() {
         return Err("encoding/hex: odd length hex string".into());
     }
-    Ok(pairs.iter().map(|[high, low]| high << 4 | low).collect())
+    Ok(pairs.iter().map(|[high, low]| high * 16 + low).collect())
 }
 
 fn hex_text(bytes: &[u8]) -> String {

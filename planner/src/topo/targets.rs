@@ -344,3 +344,122 @@ pub(crate) fn unexpected(asked: &str, answer: &Answer) -> String {
     };
     format!("{asked} was answered with {got}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::{FailureKind, Record};
+
+    /// What comes of the answer to the range read of the shards: events, and the records that are asked for next.
+    fn shards(answer: Answer) -> (Vec<Event>, Vec<String>, usize) {
+        let mut asks = Asks::default();
+        let mut targets = Targets::start("ks", &[], &mut asks).unwrap();
+        let id = asks.take_released()[0].id;
+        let events = targets.answered(id, answer, &mut asks);
+        let next = asks.take_released().into_iter().map(|ask| match ask.what {
+            What::TopoGet { cell, path } => format!("{cell}:{path}"),
+            what => panic!("{what:?}"),
+        });
+        (events, next.collect(), targets.count())
+    }
+
+    fn record(shard: &str, primary: Option<TabletAlias>) -> Record {
+        let value = Shard { primary_alias: primary, ..Shard::default() }.encode_to_vec();
+        Record { path: format!("keyspaces/ks/shards/{shard}/Shard"), value, version: 1 }
+    }
+
+    #[test]
+    fn a_shard_has_the_primary_that_its_record_names() {
+        let alias = |cell: &str, uid: u32| Some(TabletAlias { cell: cell.into(), uid });
+        for (primary, asked, message) in [
+            (alias("z", 7), &["z:tablets/z-0000000007/Tablet"][..], ""),
+            (alias("z", 0), &["z:tablets/z-0000000000/Tablet"], ""),
+            (alias("", 7), &[], "the record of shard ks/0 names a primary in an impossible cell: "),
+            (alias("", 0), &[], "no primary found for shard ks/0"),
+            (None, &[], "no primary found for shard ks/0"),
+        ] {
+            let (events, next, count) = shards(Answer::Range(vec![record("0", primary.clone())]));
+            assert_eq!((next.as_slice(), count), (asked.iter().map(|ask| (*ask).to_owned()).collect::<Vec<_>>().as_slice(), 1));
+            match events.as_slice() {
+                [] => assert_eq!(message, "", "{primary:?}"),
+                [Event::Unreached(unreached)] => assert!(unreached.message.starts_with(message), "{unreached:?}"),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_keyspace_of_more_shards_than_one_request_may_ask_is_refused() {
+        let range = |count: usize| {
+            let record = |at| record(&format!("{at:08x}-{:08x}", at + 1), Some(TabletAlias { cell: "z".into(), uid: 1 }));
+            shards(Answer::Range((0..count).map(record).collect()))
+        };
+        let (events, next, count) = range(limits::TARGETS);
+        assert_eq!((events, next.len(), count), (Vec::new(), limits::TARGETS, limits::TARGETS));
+        let (events, next, _) = range(limits::TARGETS + 1);
+        let text = "keyspace ks has 4097 shards, more than the 4096 of one request: name some of them";
+        assert_eq!((events, next.len()), (vec![Event::Fatal(Status::unknown(text.to_owned()))], 0));
+    }
+
+    #[test]
+    fn an_answer_to_something_else_is_named() {
+        let found = || Answer::Found { value: Vec::new(), version: 1 };
+        let failed = || Answer::Failed { kind: FailureKind::TimedOut, message: "no answer".into() };
+        for (answer, want) in [
+            (found(), "a range read was answered with one record"),
+            (Answer::Called(Vec::new()), "a range read was answered with a tablet's message"),
+            (Answer::Locked, "a range read was answered with a lock"),
+            (Answer::Stored { version: 1 }, "a range read was answered with a write"),
+            (failed(), "no answer"),
+        ] {
+            assert_eq!(shards(answer).0, [Event::Fatal(Status::unknown(want.to_owned()))]);
+        }
+        for (answer, want) in [
+            (Answer::Range(Vec::new()), "a read of one record was answered with a range"),
+            (Answer::Unlocked, "a read of one record was answered with a lock"),
+            (failed(), "no answer"),
+        ] {
+            let place = Place { shard: "0".into(), alias: None, tablet_controls: Vec::new(), is_primary_serving: true };
+            let Event::Unreached(unreached) = tablet(place, answer) else { panic!("no target") };
+            assert_eq!((unreached.lost, unreached.message.as_str()), (Lost::Shard, want));
+        }
+        assert_eq!(unexpected("x", &Answer::Missing { node: String::new() }), "x was answered with nothing");
+        assert_eq!(unexpected("x", &failed()), "x was answered with a failure");
+    }
+
+    #[test]
+    fn a_tablet_listens_where_its_record_says() {
+        let record = |hostname: &str, mysql_hostname: &str, port: Option<(&str, i32)>, kind: i32| Tablet {
+            hostname: hostname.into(),
+            mysql_hostname: mysql_hostname.into(),
+            port_map: port.map(|(name, port)| (name.to_owned(), port)).into_iter().collect(),
+            r#type: kind,
+            ..Tablet::default()
+        };
+        for (tablet, want) in [
+            (record("h", "", Some(("grpc", 1)), 1), Ok(1)),
+            (record("h", "m", Some(("grpc", 65_535)), 0), Ok(65_535)),
+            (record("h", "m", Some(("grpc", 0)), 1), Err("invalid tablet grpc port: 0")),
+            (record("h", "m", Some(("grpc", -1)), 1), Err("invalid tablet grpc port: -1")),
+            (record("h", "m", Some(("grpc", 65_536)), 1), Err("invalid tablet grpc port: 65536")),
+            (record("h", "m", Some(("vt", 1)), 1), Err("invalid tablet grpc port: 0")),
+            (record("h", "", None, 1), Err("no tablet port map")),
+            (record("", "m", None, 1), Err("empty tablet hostname")),
+            (record("", "", Some(("grpc", 1)), 1), Err("empty tablet hostname")),
+            (record("", "", None, 0), Err("empty tablet hostname")),
+            (record("", "", None, 1), Err("tablet is shutdown")),
+            (
+                Tablet {
+                    tablet_shutdown_time: Some(crate::proto::vttime::Time::default()),
+                    ..record("h", "m", Some(("grpc", 1)), 1)
+                },
+                Err("tablet is shutdown"),
+            ),
+        ] {
+            let address = grpc_address("a-b-7", &tablet);
+            let want =
+                want.map(|grpc_port| TabletAddress { alias: "a-b-7".into(), cell: "a-b".into(), host: "h".into(), grpc_port });
+            assert_eq!(address, want.map_err(str::to_owned), "{tablet:?}");
+        }
+    }
+}

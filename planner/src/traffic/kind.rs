@@ -80,3 +80,52 @@ fn whole(shards: &[impl AsRef<str>]) -> Option<(usize, String, String)> {
     let end = if ranges.iter().any(|(_, end)| end.is_empty()) { "" } else { ranges.iter().map(|(_, end)| *end).max()? };
     Some((shards.len(), start, end.to_lowercase()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_decides_is_told_from_the_streams() {
+        let tables = Described { source_keyspace: "a", target_keyspace: "b", ..Described::default() };
+        let within = Described { source_keyspace: "a", target_keyspace: "a", ..Described::default() };
+        let (all, half): (&[&str], &[&str]) = (&["-"], &["-80"]);
+        for (stream, sources, targets, want) in [
+            (tables.clone(), all, all, Kind::Standard),
+            (tables.clone(), all, &["-80", "80-"][..], Kind::Standard),
+            (tables.clone(), half, half, Kind::Partial),
+            (tables.clone(), half, &["-40", "40-80"], Kind::Standard),
+            (Described { workflow_sub_type: "Partial", ..tables.clone() }, all, all, Kind::Partial),
+            (Described { has_tenant: true, ..tables.clone() }, half, half, Kind::MultiTenant),
+            (Described { is_external: true, has_tenant: true, ..tables.clone() }, all, all, Kind::Migrate),
+            (Described { workflow_type: "Migrate", ..within.clone() }, all, half, Kind::Migrate),
+            (within.clone(), all, &["-80", "80-"], Kind::Reshard),
+            (Described { has_tenant: true, ..within.clone() }, all, half, Kind::Reshard),
+            (within, half, half, Kind::Partial),
+        ] {
+            assert_eq!(Kind::of(&stream, sources, targets), want, "{stream:?} {sources:?} {targets:?}");
+        }
+    }
+
+    #[test]
+    fn two_sides_are_the_same_part_of_the_key_range_or_not() {
+        for (source, target, is_same, is_part) in [
+            ("-", "-", true, false),
+            ("-80 80-", "-", true, false),
+            ("-80", "-80", true, true),
+            ("40-C0", "40-c0", true, true),
+            ("40-80 80-c0", "80-c0 40-80", true, true),
+            ("-80", "40-80 -40", true, false),
+            ("-80", "80-", false, false),
+            ("-80", "-", false, false),
+            ("80-", "-", false, false),
+            ("0", "0", false, false),
+            ("0", "-", false, false),
+            ("", "", false, false),
+        ] {
+            let names = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+            let (a, b) = (names(source), names(target));
+            assert_eq!((is_whole(&a, &b), is_partial(&a, &b)), (is_same, is_part), "{source} {target}");
+        }
+    }
+}

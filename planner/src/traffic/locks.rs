@@ -138,7 +138,8 @@ mod tests {
         let keyspace = read("keyspaces/customer/locks/1", text);
         let other = Lock { action: "WorkflowDelete".into(), ..named.clone() };
         let unread = read("internal/named_locks/customer/c2c/locks/1", b"\xff");
-        let later = named.since + ALONE_SECONDS + 1;
+        let without_time = Lock { since: 0, ..named.clone() };
+        let later = named.since + 601;
         for (lock, all, now, want) in [
             (&named, vec![named.clone()], later, Process::Gone),
             (&named, vec![named.clone()], later - 1, Process::MayBeAlive),
@@ -146,6 +147,7 @@ mod tests {
             (&keyspace, vec![named.clone(), keyspace.clone()], later, Process::Alive),
             (&other, vec![other.clone()], later, Process::MayBeAlive),
             (&unread, vec![unread.clone()], later, Process::MayBeAlive),
+            (&without_time, vec![without_time.clone()], later, Process::MayBeAlive),
         ] {
             assert_eq!(process(lock, &all, now), want, "{lock:?} {now}");
         }

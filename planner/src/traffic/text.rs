@@ -25,3 +25,24 @@ pub(crate) fn of_streams(side: &Side, streams: &[(&str, &Stream)]) -> Vec<String
     let tablet = |shard: &str| side.shards.get(shard).map_or("", |shard| shard.tablet.as_str());
     streams.iter().map(|(shard, stream)| format!("{}/{shard} {} stream {}", side.keyspace, tablet(shard), stream.id)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::listed;
+
+    #[test]
+    fn five_names_are_listed_and_the_others_counted() {
+        for (names, want) in [
+            ("", ""),
+            ("a", "a"),
+            ("a b", "a and b"),
+            ("a b c", "a, b and c"),
+            ("a b c d e", "a, b, c, d and e"),
+            ("a b c d e f", "a, b, c, d, e and 1 more"),
+            ("a b c d e f g h", "a, b, c, d, e and 3 more"),
+        ] {
+            let names: Vec<String> = names.split_whitespace().map(str::to_owned).collect();
+            assert_eq!(listed(&names), want);
+        }
+    }
+}

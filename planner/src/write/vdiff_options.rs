@@ -158,6 +158,8 @@ mod tests {
             filtered_replication_wait_time: Some(wait(40, 9)),
             max_extra_rows_to_compare: 1000,
             auto_retry: true,
+            update_table_stats: true,
+            debug_query: true,
             only_p_ks: true,
             max_report_sample_rows: 10,
             max_diff_duration: Some(wait(60, 0)),
@@ -167,7 +169,7 @@ mod tests {
         };
         assert_eq!(
             json(&options(&request).unwrap()),
-            r#"{"picker_options":{"tablet_types":"in_order:rdonly,replica,primary","source_cell":"zone1","target_cell":"zone1,zone2"},"core_options":{"tables":"a\"b,c","auto_retry":true,"max_rows":5,"timeout_seconds":40,"max_extra_rows_to_compare":1000,"max_diff_seconds":60,"auto_start":false},"report_options":{"only_pks":true,"max_sample_rows":10,"row_diff_column_truncate_at":128}}"#
+            r#"{"picker_options":{"tablet_types":"in_order:rdonly,replica,primary","source_cell":"zone1","target_cell":"zone1,zone2"},"core_options":{"tables":"a\"b,c","auto_retry":true,"max_rows":5,"timeout_seconds":40,"max_extra_rows_to_compare":1000,"update_table_stats":true,"max_diff_seconds":60,"auto_start":false},"report_options":{"only_pks":true,"debug_query":true,"max_sample_rows":10,"row_diff_column_truncate_at":128}}"#
         );
     }
 

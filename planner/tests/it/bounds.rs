@@ -192,6 +192,26 @@ fn a_tablet_that_never_ends_costs_itself_and_a_bounded_number_of_bytes() {
     assert!(reply.result.is_ok(), "the other shard's streams are there");
 }
 
+/// All reads of a request share its bytes.
+#[test]
+fn of_many_shards_each_may_answer_less() {
+    let names: Vec<String> = (0..256).map(|at| format!("{at:02x}")).collect();
+    let mut cluster = Cluster::new(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    let answer = |bytes: usize| {
+        let row = |text: String| rows(&["#id", "workflow", "message"], &[vec![Some("1".into()), Some("w".into()), Some(text)]]);
+        let text = bytes - 100;
+        let Answer::Called(response) = row("x".repeat(text)) else { panic!("rows") };
+        row("x".repeat(text + bytes - response.len()))
+    };
+    let limit = limits::READS_BYTES / names.len();
+    cluster.answer(100, "streams", answer(limit)).answer(200, "streams", answer(limit + 1));
+    let reply = cluster.workflows(&all()).1;
+    let told = reply.failures.iter().filter(|failure| failure.lost == Lost::Shard);
+    let told: Vec<_> = told.map(|failure| (failure.tablet.as_str(), failure.message.as_str())).collect();
+    let want = format!("the streams of zone1-0000000200 have more than {limit} bytes: ask for one workflow, or for fewer shards");
+    assert_eq!(told, [("zone1-0000000200", want.as_str())]);
+}
+
 #[test]
 fn a_workflow_name_that_is_no_text_is_read_past() {
     let name = |last: u8| {

@@ -5,7 +5,7 @@
 use crate::support::{Cluster, NOW, rows};
 use prost::Message;
 use vtflow_planner::{
-    Answer, Ask, AskId, Call, CallOptions, FailureKind, Flow, FlowHandle, Reply, What,
+    Answer, Ask, AskId, Call, CallOptions, FailureKind, Flow, FlowHandle, PageAddress, Reply, What,
     explain::Plan,
     proto::vtctldata::GetWorkflowsRequest,
     trace::{FORMAT, Planner, Replayed, Trace, Traced, replay},
@@ -101,21 +101,38 @@ fn what_went_another_way_is_named() {
     let gone = lost.asks.remove(at);
     let replayed = again(&lost);
     assert_eq!(replayed.differences.len(), 2, "{:?}", replayed.differences);
-    assert!(replayed.differences[0].ends_with("is not in the trace"), "{:?}", replayed.differences);
+    assert_eq!(replayed.differences[0], "the call of VReplicationExec at zone1-0000000100 for streams is not in the trace");
     assert_eq!(replayed.differences[1], "the reply is another one than then");
     assert!(replayed.reply.unwrap().failures.iter().any(|failure| failure.message.contains("is not in the trace")));
 
     let mut more = trace.clone();
     let mut extra = gone.clone();
     extra.ask.id.0 += 1000;
-    more.asks.push(extra);
+    more.asks.push(extra.clone());
     let differences = again(&more).differences;
     assert_eq!(differences.len(), 1, "{differences:?}");
-    assert!(differences[0].ends_with("was asked then, and is not now"), "{differences:?}");
+    assert_eq!(differences[0], "the call of VReplicationExec at zone1-0000000100 for streams was asked then, and is not now");
 
     let mut unanswered = trace.clone();
     (unanswered.asks[at].answer, unanswered.asks[at].order) = (None, None);
     assert!(again(&unanswered).differences[0].ends_with("got no answer in the trace"));
+
+    // Whatever is asked.
+    let get = || What::TopoGet { cell: "zone1".into(), path: "a/b".into() };
+    let page = PageAddress { alias: "zone1-7".into(), cell: "zone1".into(), host: "h".into(), port: 15_100 };
+    for (what, want) in [
+        (get(), "the read of zone1:a/b"),
+        (What::TopoRange { cell: "global".into(), prefix: "a/".into() }, "the read of global:a/"),
+        (What::TopoList { cell: "global".into(), prefix: "a/".into() }, "the read of global:a/"),
+        (What::TopoPut { cell: "global".into(), path: "a/b".into(), value: Vec::new(), version: 1 }, "the write of global:a/b"),
+        (What::TopoLock { path: "a/b".into(), action: "x".into(), is_named: false }, "the lock of a/b"),
+        (What::TopoUnlock { lock: gone.ask.id }, "a lock that is given back"),
+        (What::TabletPage { tablet: page, path: "/debug/vars".into() }, "the page /debug/vars of zone1-7"),
+    ] {
+        let mut more = trace.clone();
+        more.asks.push(Traced { ask: Ask { what, ..extra.ask.clone() }, ..extra.clone() });
+        assert_eq!(again(&more).differences, [format!("{want} was asked then, and is not now")]);
+    }
 
     // The ids are another planner's: asks are told apart by what they ask.
     let mut renumbered = trace.clone();

@@ -257,6 +257,17 @@ fn one_is_only_created_where_every_stream_runs() {
     let frozen = "invalid VDiff run: writes have been already been switched for workflow ks.wf";
     let freeze = |stream: &mut StreamOf| (stream.state, stream.message) = ("Stopped", "FROZEN");
     is_refused(&with(&freeze), &create(&creation()), frozen);
+    // The streams of other workflows are not looked at.
+    let (_, asks) = cluster(&[]).run(&create(&creation()));
+    let statements: Vec<&str> = asks
+        .iter()
+        .filter_map(|ask| match &ask.what {
+            What::TabletCall { about, .. } if about.subject == "streams" => Some(about.statement.as_str()),
+            _ => None,
+        })
+        .collect();
+    assert!(!statements.is_empty());
+    assert!(statements.iter().all(|statement| statement.contains(" and workflow = 'wf'")), "{statements:?}");
     // The others are for workflows in any state.
     let mut cluster = with(&freeze);
     for uid in [200, 300] {

@@ -30,6 +30,7 @@ use crate::{
     },
 };
 
+#[expect(clippy::unnecessary_wraps, reason = "what a cell is, which may be NULL")]
 fn text(value: &str) -> Option<String> {
     Some(value.to_owned())
 }

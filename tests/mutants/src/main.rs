@@ -14,7 +14,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     env, fs,
     hash::{DefaultHasher, Hash, Hasher},
-    path::{Path, PathBuf},
+    path::{self, Path, PathBuf},
     time::Duration,
 };
 
@@ -105,7 +105,8 @@ fn options(root: &Path) -> anyhow::Result<Options> {
             "--tests" => options.tests.push(value),
             "--without-slower-than" => options.longest = Duration::from_secs(value.parse().context(USAGE)?),
             "--jobs" => options.jobs = value.parse().context(USAGE)?,
-            "--dir" => options.dir = value.into(),
+            // Tests run elsewhere, and write there.
+            "--dir" => options.dir = path::absolute(value)?,
             _ => bail!("{arg}? {USAGE}"),
         }
     }

@@ -163,7 +163,7 @@ pub(super) fn value_of(column: &str, kind: i32, value: &[u8], hidden: &mut Hidde
     if value.is_empty() {
         return Vec::new();
     }
-    let is_number = kind & (INTEGRAL | FLOAT) != 0 || kind == DECIMAL || kind == YEAR;
+    let is_number = kind & INTEGRAL != 0 || kind & FLOAT != 0 || kind == DECIMAL || kind == YEAR;
     let is_all = |is_it: fn(u8) -> bool| value.iter().all(|byte| is_it(*byte));
     let is_kept = match column {
         _ if is_number => is_all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte)),
@@ -310,6 +310,25 @@ mod tests {
             ("id", 265, "bob", "(redacted 1)"),
             ("created_at", 2_061, "2026-01-02 03:04:05", "2026-01-02 03:04:05"),
             ("created_at", 2_061, "bob", "(redacted 1)"),
+            ("a year", 785, "2026", "2026"),
+            ("a decimal", 18, "-1.50", "-1.50"),
+            ("a float", 1_036, "1e-5", "1e-5"),
+            ("a time", 2_064, "03:04:05", "03:04:05"),
+            ("completed_at", 10_262, "2026-01-02 03:04:05", "2026-01-02 03:04:05"),
+            ("ready_timestamp", 10_262, "2026-01-02 03:04:05", "2026-01-02 03:04:05"),
+            ("ready_timestamp", 10_262, "bob", "(redacted 1)"),
+            (
+                "source",
+                10_262,
+                r#"keyspace:"ks" external_mysql:"my" key_range:{start:"bob"}"#,
+                r#"keyspace:"ks" external_mysql:"my" key_range:{start:"(redacted 1)"}"#,
+            ),
+            (
+                "report",
+                2_078,
+                r#"{"Diffs":["bob",["bob"],{"a":"al"}]}"#,
+                r#"{"Diffs":["(redacted 1)",["(redacted 1)"],{"a":"(redacted 2)"}]}"#,
+            ),
             ("cell", 10_262, "zone1,zone2", "zone1,zone2"),
             ("cell", 10_262, "bob's", "(redacted 1)"),
             ("pos", 10_262, "FilePos/binlog.000001:4", "FilePos/binlog.000001:4"),

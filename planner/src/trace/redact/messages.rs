@@ -204,7 +204,18 @@ fn record(path: &str, value: Vec<u8>) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+    use crate::{
+        contract::CallOptions,
+        proto::{
+            binlogdata::Rule,
+            query::{Field, Row},
+            tabletmanagerdata::UpdateVReplicationWorkflowRequest,
+            vtctldata::GetWorkflowsRequest,
+        },
+    };
 
     #[test]
     fn failures_keep_what_decides_and_lose_what_they_quote() {
@@ -218,6 +229,10 @@ mod tests {
             ("unknown method VDiff for service bob", "(redacted 1) unknown method (redacted)"),
             ("bob not implemented", "(redacted 1) not implemented"),
             ("bob (errno bob)", "(redacted 1)"),
+            ("TabletManager.X 'bob' on zone1-1: no", "(redacted 1)"),
+            ("bob on zone1-1: no", "(redacted 1)"),
+            ("Unknown column 'bob' in 'field list' (errno 1054)", "(redacted 1) Unknown column (errno 1054)"),
+            ("vdiff engine is closed 'bobs_id'", "(redacted 1) vdiff engine is closed"),
         ] {
             assert_eq!(failure(text, &mut Hidden::default()), want);
         }
@@ -240,5 +255,110 @@ mod tests {
         let cell = CellInfo { server_address: "http://root:bob@etcd:2379,etcd2:2379".into(), root: "/r".into() };
         let after = CellInfo::decode(record("cells/z/CellInfo", cell.encode_to_vec()).as_slice()).unwrap();
         assert_eq!((after.server_address.as_str(), after.root.as_str()), ("(redacted)@etcd:2379,etcd2:2379", "/r"));
+        // One without stays as it is, with fields of a newer release.
+        let cell = CellInfo { server_address: "etcd:2379".into(), ..CellInfo::default() };
+        let newer = [cell.encode_to_vec(), NEWER.to_vec()].concat();
+        assert_eq!(record("cells/z/CellInfo", newer.clone()), newer);
+        assert_eq!(record("cells/z/CellsAlias", b"root:bob@".to_vec()), b"root:bob@");
+    }
+
+    type Of = fn(Option<QueryResult>) -> Vec<u8>;
+
+    /// A field 99 of a message, which this build does not know.
+    const NEWER: &[u8] = &[0x98, 0x06, 1];
+
+    fn requested(path: &str, request: Vec<u8>) -> Vec<u8> {
+        let mut call = Call { path: path.into(), request, options: CallOptions::default() };
+        super::request(&mut call, &mut Hidden::default());
+        call.request
+    }
+
+    fn command(args: &[&str]) -> Vec<u8> {
+        let args = args.iter().map(|arg| (*arg).to_owned()).collect();
+        ExecuteVtctlCommandRequest { args, action_timeout: 7 }.encode_to_vec()
+    }
+
+    #[test]
+    fn requests_keep_names_and_lose_values() {
+        let vexec =
+            |sql: &str| VExecRequest { keyspace: "ks".into(), sql: sql.into(), ..VExecRequest::default() }.encode_to_vec();
+        let update = |message: Option<&str>, value: &str, filter: &str| {
+            let rule = Rule { r#match: "t".into(), filter: filter.into(), ..Rule::default() };
+            let wanted = UpdateVReplicationWorkflowRequest {
+                workflow: "wf".into(),
+                message: message.map(str::to_owned),
+                config_overrides: BTreeMap::from([("a".to_owned(), value.to_owned())]),
+                filter_rules: vec![rule],
+                ..UpdateVReplicationWorkflowRequest::default()
+            };
+            WorkflowUpdateRequest { keyspace: "ks".into(), tablet_request: Some(wanted) }.encode_to_vec()
+        };
+        let throttle = |query: &str| {
+            UpdateThrottlerConfigRequest {
+                keyspace: "ks".into(),
+                custom_query: query.into(),
+                threshold: 3.5,
+                ..Default::default()
+            }
+            .encode_to_vec()
+        };
+        let with_newer = |request: Vec<u8>| [request, NEWER.to_vec()].concat();
+        let workflows = GetWorkflowsRequest { keyspace: "ks's".into(), ..GetWorkflowsRequest::default() }.encode_to_vec();
+        for (path, before, after) in [
+            (rpc::VEXEC, vexec("select 'bob'"), vexec("select '(redacted 1)'")),
+            (
+                rpc::EXECUTE_VTCTL_COMMAND,
+                command(&["ApplySchema", "--sql", "select 'bob' # bob", "'bob'", "a # bob", "ks"]),
+                command(&["ApplySchema", "--sql", "select '(redacted 1)' ", "'(redacted 1)'", "a ", "ks"]),
+            ),
+            // A command that is served has names only, whatever they look like.
+            (
+                rpc::EXECUTE_VTCTL_COMMAND,
+                command(&["Workflow", "ks.it's # it", "show"]),
+                command(&["Workflow", "ks.it's # it", "show"]),
+            ),
+            (
+                rpc::WORKFLOW_UPDATE,
+                update(Some("bob"), "al", "bob"),
+                update(Some("(redacted 2)"), "(redacted 1)", "(redacted 2)"),
+            ),
+            (rpc::WORKFLOW_UPDATE, update(Some("Frozen"), "", ""), update(Some("Frozen"), "", "")),
+            (rpc::WORKFLOW_UPDATE, update(None, "", "bob"), update(None, "", "(redacted 1)")),
+            (rpc::UPDATE_THROTTLER_CONFIG, throttle("select bob"), throttle("(redacted 1)")),
+            (rpc::UPDATE_THROTTLER_CONFIG, with_newer(throttle("")), with_newer(throttle(""))),
+            (rpc::GET_WORKFLOWS, with_newer(workflows.clone()), with_newer(workflows.clone())),
+            (rpc::SNAPSHOT, with_newer(Vec::new()), with_newer(Vec::new())),
+            ("/vtctlservice.Vtctld/ApplySchema", workflows, Vec::new()),
+            (rpc::VEXEC, NO_MESSAGE.to_vec(), NO_MESSAGE.to_vec()),
+            (rpc::WORKFLOW_UPDATE, vec![0xff, 0xff], NO_MESSAGE.to_vec()),
+        ] {
+            assert_eq!(requested(path, before), after, "{path}: {:?}", String::from_utf8_lossy(&after));
+        }
+    }
+
+    #[test]
+    fn answers_of_every_rpc_lose_the_texts_of_their_rows() {
+        let result = |value: &str| {
+            let field = Field { name: b"note".to_vec(), r#type: 10_262, ..Field::default() };
+            let row = Row { lengths: vec![i64::try_from(value.len()).unwrap()], values: value.into() };
+            Some(QueryResult { fields: vec![field], rows: vec![row], rows_affected: 7, ..QueryResult::default() })
+        };
+        let answers: [(&str, Of); 6] = [
+            (rpc::VREPLICATION_EXEC, |result| VReplicationExecResponse { result }.encode_to_vec()),
+            (rpc::EXECUTE_FETCH_AS_DBA, |result| ExecuteFetchAsDbaResponse { result }.encode_to_vec()),
+            (rpc::EXECUTE_QUERY, |result| ExecuteQueryResponse { result }.encode_to_vec()),
+            (rpc::UPDATE_VREPLICATION_WORKFLOW, |result| UpdateVReplicationWorkflowResponse { result }.encode_to_vec()),
+            (rpc::DELETE_VREPLICATION_WORKFLOW, |result| DeleteVReplicationWorkflowResponse { result }.encode_to_vec()),
+            (rpc::VDIFF, |output| VDiffResponse { id: 5, output, vdiff_uuid: "u".into() }.encode_to_vec()),
+        ];
+        for (path, answer) in answers {
+            let after = |bytes: &[u8]| response(path, bytes, false, &mut Hidden::default());
+            assert_eq!(after(&answer(result("bob"))), answer(result("(redacted 1)")), "{path}");
+            assert_eq!(after(&answer(None)), answer(None), "{path}");
+            assert_eq!(after(&[0xff, 0xff]), NO_MESSAGE, "{path}");
+        }
+        // Asked only whether a tablet has it.
+        let path = "/tabletmanagerservice.TabletManager/ReadVReplicationWorkflow";
+        assert_eq!(response(path, b"bob", false, &mut Hidden::default()), b"");
     }
 }

@@ -11,18 +11,16 @@ pub(super) fn without_values(sql: &str, hidden: &mut Hidden) -> String {
     while let Some(first) = rest.chars().next() {
         let length = match first {
             '\'' | '"' => {
-                let end = end_of_text(rest, first);
-                let inside = rest.get(1..end.saturating_sub(1)).unwrap_or("");
+                let quote = closing_quote(rest, first);
+                let inside = rest.get(1..quote.unwrap_or(rest.len())).unwrap_or("");
                 let is_hex = out.ends_with(['x', 'X'])
                     && !out.trim_end_matches(['x', 'X']).ends_with(|c: char| c.is_alphanumeric() || c == '_');
                 let shown = if is_hex { hidden.hex(inside) } else { hidden.text(inside.as_bytes()) };
                 out.push(first);
                 out.push_str(&shown);
                 // One without an end stays without.
-                if end >= 2 && rest.get(..end).is_some_and(|text| text.ends_with(first)) {
-                    out.push(first);
-                }
-                end
+                out.extend(quote.map(|_| first));
+                quote.map_or(rest.len(), |at| at + 1)
             }
             '`' => {
                 let end = rest.get(1..).and_then(|inside| inside.find('`')).map_or(rest.len(), |at| at + 2);
@@ -68,8 +66,8 @@ pub(super) fn without_values(sql: &str, hidden: &mut Hidden) -> String {
     out
 }
 
-/// Where the text ends that begins here: behind its quote. Two quotes and a backslash with a quote are within.
-fn end_of_text(from: &str, quote: char) -> usize {
+/// Where the quote stands that ends the text that begins here. Two quotes and a backslash with a quote are within. `None`: it has no end.
+fn closing_quote(from: &str, quote: char) -> Option<usize> {
     let mut chars = from.char_indices().skip(1).peekable();
     while let Some((at, c)) = chars.next() {
         if c == '\\' {
@@ -78,11 +76,11 @@ fn end_of_text(from: &str, quote: char) -> usize {
             if chars.peek().is_some_and(|(_, next)| *next == quote) {
                 chars.next();
             } else {
-                return at + 1;
+                return Some(at);
             }
         }
     }
-    from.len()
+    None
 }
 
 #[cfg(test)]
@@ -100,12 +98,38 @@ mod tests {
             ("select /* bob */ 1 -- bob\n, 2 # bob\n", "select /* */ 1 \n, 2 \n"),
             ("/*vt+ bob */ /*! bob */", "/*+*/ /*!*/"),
             ("a = 'bob", "a = '(redacted 1)"),
+            (r"a = 'bob\'", "a = '(redacted 1)"),
+            ("a = 'bob''", "a = '(redacted 1)"),
+            (r"a = 'bob\", "a = '(redacted 1)"),
+            ("a = 'bob' or b = 'bob", "a = '(redacted 1)' or b = '(redacted 1)"),
+            ("a = 'bo' or b = 'bob", "a = '(redacted 1)' or b = '(redacted 2)"),
+            ("ks's", "ks'(redacted 1)"),
+            ("a = 'é", "a = '(redacted 1)"),
+            ("a = '", "a = '"),
+            ("a = ''", "a = ''"),
             ("x - -- bob", "x - "),
             ("é = 'é'", "é = '(redacted 1)'"),
+            ("`b` = 'bob' and `bob` = 'bob'", "`b` = '(redacted 1)' and `bob` = '(redacted 1)'"),
+            ("`bob = 'bob'", "`bob = 'bob'"),
+            ("a = ax'bob' or b = _X\"bob\"", "a = ax'(redacted 1)' or b = _X\"(redacted 1)\""),
+            ("a / 2 * 10 + 0 + 0.5", "a / 2 * 10 + 0 + 0.5"),
+            ("a0xbob + _0xbob", "a0xbob + _0xbob"),
+            ("a = 0x626f62 and b = 'bob'", "a = 0x0000000000000001 and b = '(redacted 2)'"),
         ] {
             assert_eq!(without_values(sql, &mut Hidden::default()), want);
         }
-        let long = format!("select '{}'", "x".repeat(limits::STATEMENT_BYTES));
-        assert!(without_values(&long, &mut Hidden::default()).len() > limits::STATEMENT_BYTES);
+    }
+
+    #[test]
+    fn a_statement_is_too_long_afterwards_if_it_was() {
+        let length = |length: usize| {
+            let sql = format!("'{}'", "x".repeat(length - 2));
+            without_values(&sql, &mut Hidden::default()).len()
+        };
+        assert_eq!(length(limits::STATEMENT_BYTES), "'(redacted 1)'".len());
+        assert_eq!(length(limits::STATEMENT_BYTES + 1), limits::STATEMENT_BYTES + 1);
+        assert_eq!(length(2 * limits::STATEMENT_BYTES), limits::STATEMENT_BYTES + 1);
+        let words = "x".repeat(limits::STATEMENT_BYTES + 3);
+        assert_eq!(without_values(&words, &mut Hidden::default()), words);
     }
 }

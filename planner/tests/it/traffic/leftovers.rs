@@ -1,0 +1,161 @@
+//! Rules and denied tables that belong to no workflow.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use vtflow_planner::{
+    proto::topodata::{Shard, SrvKeyspace, shard::TabletControl},
+    traffic::{
+        deviation::Mechanism as M,
+        evidence::{Keys, Piece, Rules},
+        leftovers::{Cluster, Keyspace},
+    },
+};
+
+use super::{
+    evidence::{ALL, not_switched, two_cells},
+    reshard::{OLD, all_of, part},
+};
+
+/// A cluster with one workflow between `commerce` and `customer`, and with `other` and no workflow.
+fn cluster() -> Cluster {
+    let known = |shards: &[(&str, bool)]| {
+        let record = |(name, serving): &(&str, bool)| {
+            ((*name).to_owned(), Piece::Known(Shard { is_primary_serving: *serving, ..Shard::default() }))
+        };
+        Piece::Known(Keyspace { is_wanted: true, shards: shards.iter().map(record).collect(), ..Keyspace::default() })
+    };
+    let evidence = not_switched();
+    let served = SrvKeyspace { partitions: all_of(&OLD).to_vec(), ..SrvKeyspace::default() };
+    Cluster {
+        rules: evidence.rules.clone(),
+        keyspaces: BTreeMap::from([
+            ("commerce".into(), known(&[("-", true)])),
+            ("customer".into(), known(&[("-80", true), ("80-", true)])),
+            ("other".into(), known(&[("0", true)])),
+        ]),
+        cells: two_cells(&BTreeMap::from([("customer".into(), Piece::Known(served))])),
+        workflows: vec![evidence],
+    }
+}
+
+fn keyspace<'a>(cluster: &'a mut Cluster, name: &str) -> &'a mut Keyspace {
+    match cluster.keyspaces.get_mut(name) {
+        Some(Piece::Known(keyspace)) => keyspace,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn add_rule(cluster: &mut Cluster, of: fn(&mut Rules) -> &mut Piece<Keys>, from: &str, to: &str) {
+    let Piece::Known(keys) = of(Arc::make_mut(&mut cluster.rules)) else { panic!("rules") };
+    keys.insert(from.into(), vec![to.into()]);
+}
+
+pub(super) fn left_over() -> Vec<(&'static str, Cluster, Vec<M>)> {
+    let with = |change: &dyn Fn(&mut Cluster)| {
+        let mut cluster = cluster();
+        change(&mut cluster);
+        cluster
+    };
+    let denies = |cluster: &mut Cluster, name: &str, table: &str| {
+        for record in keyspace(cluster, name).shards.values_mut() {
+            let Piece::Known(record) = record else { panic!("a record") };
+            let control = TabletControl { tablet_type: 1, denied_tables: vec![table.into()], ..TabletControl::default() };
+            record.tablet_controls.push(control);
+        }
+    };
+    vec![
+        ("nothing", cluster(), vec![]),
+        ("rules within a keyspace are people's", with(&|it| add_rule(it, |it| &mut it.tables, "t9", "other.t9")), vec![]),
+        ("T12 rules", with(&|it| add_rule(it, |it| &mut it.tables, "customer.t9", "other.t9")), vec![M::LeftoverRoutingRules]),
+        (
+            "T12 rules to nowhere",
+            with(&|it| {
+                it.keyspaces.insert("gone".into(), Piece::Missing);
+                add_rule(it, |it| &mut it.tables, "customer.t9@replica", "gone.t9");
+            }),
+            vec![M::LeftoverRoutingRules],
+        ),
+        (
+            "T12 rules among others",
+            with(&|it| {
+                for (from, to) in [
+                    ("customer.t9", "other.t9"),
+                    ("other.t9@replica", "customer.t9"),
+                    ("t9", "other.t9"),
+                    ("t9@replica", "commerce.t9"),
+                    ("commerce.t9", "commerce.t9"),
+                    ("customer.t8", "customer.t8"),
+                ] {
+                    add_rule(it, |it| &mut it.tables, from, to);
+                }
+            }),
+            vec![M::LeftoverRoutingRules],
+        ),
+        ("T12 shards", with(&|it| add_rule(it, |it| &mut it.shards, "customer.-80", "commerce")), vec![M::LeftoverShardRules]),
+        (
+            "T12 keyspaces",
+            with(&|it| add_rule(it, |it| &mut it.keyspaces, "commerce@replica", "customer")),
+            vec![M::LeftoverShardRules],
+        ),
+        ("T12 denied", with(&|it| denies(it, "other", "t9")), vec![M::LeftoverDeniedTables]),
+        ("denied by a workflow", with(&|it| denies(it, "customer", "corder")), vec![]),
+        (
+            "T16",
+            with(&|it| add_rule(it, |it| &mut it.mirror, "commerce.t9@replica", "customer.t9")),
+            vec![M::LeftoverMirrorRules],
+        ),
+        (
+            "S10 gap",
+            with(&|it| {
+                let served = SrvKeyspace { partitions: vec![part(ALL[0], &["-40", "80-"], &[])], ..SrvKeyspace::default() };
+                let Piece::Known(cells) = Arc::make_mut(&mut it.cells) else { panic!("cells") };
+                cells.get_mut("zone1").unwrap().keyspaces.insert("customer".into(), Piece::Known(served));
+            }),
+            vec![M::PartitionInvalid],
+        ),
+        (
+            "binlogs",
+            with(&|it| {
+                let message = "Cannot replicate because the source purged required binary logs (errno 1236)";
+                keyspace(it, "customer").broken.push(("customer/-80 stream 9".into(), "m9".into(), message.into()));
+            }),
+            vec![M::BinlogsGone],
+        ),
+    ]
+}
+
+#[test]
+fn what_belongs_to_no_workflow_is_told() {
+    for (name, cluster, want) in left_over() {
+        let (found, unknown) = cluster.leftovers();
+        assert_eq!(found.iter().map(|it| it.mechanism).collect::<Vec<_>>(), want, "{name}");
+        assert_eq!(unknown, BTreeSet::new(), "{name}");
+        // Of keyspaces that are not asked about, nothing.
+        let mut unwanted = cluster.clone();
+        for keyspace in unwanted.keyspaces.values_mut() {
+            if let Piece::Known(keyspace) = keyspace {
+                keyspace.is_wanted = false;
+            }
+        }
+        assert_eq!(unwanted.leftovers(), (vec![], BTreeSet::new()), "{name}");
+    }
+}
+
+#[test]
+fn nothing_is_nobodys_while_streams_are_not_known() {
+    for (name, mut cluster, _) in left_over() {
+        for keyspace in cluster.keyspaces.values_mut() {
+            if let Piece::Known(keyspace) = keyspace {
+                keyspace.unread.insert("a tablet is down".into());
+            }
+        }
+        let (found, unknown) = cluster.leftovers();
+        assert!(!unknown.is_empty(), "{name}");
+        assert!(found.iter().all(|it| matches!(it.mechanism, M::PartitionInvalid | M::BinlogsGone)), "{name}: {found:?}");
+    }
+}

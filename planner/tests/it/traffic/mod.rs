@@ -1,0 +1,9 @@
+//! Phases and deviations, each from a healthy evidence with one thing changed.
+
+mod broken;
+mod evidence;
+mod healthy;
+mod leftovers;
+mod reshard;
+mod told;
+mod unread;
