@@ -266,7 +266,7 @@ mod tests {
     #[test]
     fn no_write_with_a_field_of_a_later_release_is_vtflows() {
         let writes: Vec<&str> = SERVED.iter().filter(|one| one.effect == Effect::Write).map(|one| one.path).collect();
-        assert_eq!(writes.len(), 13);
+        assert_eq!(writes.len(), 16);
         for path in writes {
             assert!(!serves(path, &[0xf8, 0x07, 1]), "{path}");
         }
@@ -295,7 +295,8 @@ mod tests {
                 (rpc::GET_SCHEMA_MIGRATIONS, "of one keyspace"),
                 (rpc::GET_TOPOLOGY_PATH, "the current version"),
                 (rpc::UPDATE_THROTTLER_CONFIG, "one application's throttling"),
-                (rpc::WORKFLOW_DELETE, "deletions that keep tables and routing rules"),
+                (rpc::WORKFLOW_DELETE, "of some shards, deletions that keep tables and routing rules"),
+                (rpc::WORKFLOW_SWITCH_TRAFFIC, "MoveTables without sequences, Reshard without streams of other workflows"),
                 (rpc::WORKFLOW_UPDATE, "all but messages and filter rules"),
             ]
         );

@@ -308,7 +308,8 @@ pub(crate) fn pause(on: &Member) -> Act {
 /// (`go/vt/vttablet/tabletserver/vstreamer/vstreamer.go:parseEvent`), and is noted at once. Where it fails, the wait is longer.
 pub(crate) fn nudge(on: &Member) -> Act {
     let statement = "FLUSH OPTIMIZER_COSTS".to_owned();
-    let request = ExecuteFetchAsDbaRequest { query: statement.clone().into_bytes(), max_rows: 1, ..Default::default() };
+    let (query, db_name) = (statement.clone().into_bytes(), on.db_name.clone());
+    let request = ExecuteFetchAsDbaRequest { query, db_name, max_rows: 1, ..Default::default() };
     let query = Query { statement, ..Query::typed(rpc::EXECUTE_FETCH_AS_DBA, &request, "nudge streams") };
     Call { is_best_effort: true, limit_ms: NUDGE_LIMIT_MS, ..Call::new(on, query.that_writes()) }.boxed()
 }
