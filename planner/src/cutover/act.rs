@@ -9,7 +9,8 @@ use crate::{
     contract::{FailureKind, PlannedRow, PlannedWrite, TabletAddress, What},
     cutover::{
         edit::{self, Edit},
-        scene::{Member, Scene, Stored},
+        scene::{Member, Scene},
+        stored::Stored,
     },
     proto::tabletmanagerdata::{
         ExecuteFetchAsDbaRequest, PrimaryPositionRequest, RefreshStateRequest, VReplicationWaitForPosRequest,

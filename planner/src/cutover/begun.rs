@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use crate::{
     cutover::{
         request::{Direction, Goal},
-        scene::{Member, Scene, Stored, Stream},
+        scene::{Member, Scene, Stream},
         served,
+        stored::Stored,
     },
     proto::{binlogdata::VReplicationWorkflowState as State, topodata::TabletType},
     traffic::kind::Kind,

@@ -8,7 +8,7 @@ use prost::Message;
 
 use crate::{
     contract::Record,
-    cutover::{scene::Stored, served},
+    cutover::{served, stored::Stored},
     proto::topodata::{Shard, Tablet, TabletAlias},
     topo::names::{TABLETS_PREFIX, alias_text},
 };

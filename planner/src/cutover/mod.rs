@@ -23,4 +23,5 @@ mod scene;
 mod served;
 mod shards;
 mod steps;
+mod stored;
 mod vschema;

@@ -12,7 +12,8 @@ use crate::{
     cutover::{
         act::{Act, Call, Deletion, Lane, RecordEdit, Run, Sign, Then, Undo, may_be_done},
         edit::{KEYSPACE_RULES, RULE_PATHS},
-        scene::{Scene, Stored},
+        scene::Scene,
+        stored::Stored,
     },
     operation::Asks,
     proto::tabletmanagerdata::{PrimaryPositionResponse, VReplicationExecResponse, ValidateVReplicationPermissionsResponse},

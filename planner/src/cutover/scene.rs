@@ -10,7 +10,7 @@ use prost::Message;
 
 use crate::{
     contract::TabletAddress,
-    cutover::{edit, leaving::Leaving},
+    cutover::{edit, leaving::Leaving, stored::Stored},
     proto::{
         binlogdata::{BinlogSource, VReplicationWorkflowState as State, VReplicationWorkflowSubType, VReplicationWorkflowType},
         topodata::{Shard, ShardReference, Tablet, TabletAlias, TabletType},
@@ -26,14 +26,6 @@ use crate::{
         kind::{Described, Kind},
     },
 };
-
-/// A record as it was read.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Stored {
-    pub(crate) value: Vec<u8>,
-    /// 0: it is not there.
-    pub(crate) version: i64,
-}
 
 /// A shard that takes part, with its primary.
 #[derive(Clone, Debug)]

@@ -8,9 +8,10 @@ use crate::{
     cutover::{
         act::{self, Act, Lane},
         edit::Edit,
-        scene::{Member, Stored},
+        scene::Member,
         served,
         steps::Basis,
+        stored::Stored,
     },
     proto::topodata::{ShardReference, TabletType},
 };

@@ -23,7 +23,7 @@ enum Wrong {
 /// Everything that comes once the change has begun: the writes, and what is waited for.
 fn counts(what: &What) -> bool {
     match what {
-        What::TopoPut { .. } => true,
+        What::TopoPut { .. } | What::TopoDelete { .. } => true,
         What::TabletCall { effect, path, .. } => {
             *effect == Effect::Write || path.ends_with("WaitForPos") || path.ends_with("PrimaryPosition")
         }
@@ -68,6 +68,7 @@ async fn asked(running: &Running, id: AskId, what: &What, held: &mut BTreeMap<As
         What::TopoRange { cell, prefix } => topology.range(cell, prefix, deadline).await,
         What::TopoList { cell, prefix } => topology.list(cell, prefix, deadline).await,
         What::TopoPut { cell, path, value, version } => topology.put(cell, path, value, *version, deadline).await,
+        What::TopoDelete { cell, path, version } => topology.delete(cell, path, *version, deadline).await,
         What::TopoLock { path, action, is_named } => match topology.lock(path, action, *is_named, deadline).await {
             Ok(lock) => {
                 held.insert(id, lock);

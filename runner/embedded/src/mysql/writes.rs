@@ -93,7 +93,7 @@ pub(crate) fn execute(engine: &Engine, statement: Statement, default_database: O
             Ok(QueryResult { rows_affected, ..QueryResult::default() })
         }
         // The connection ends with the statement, and its locks with it; whom they would wait for does not write here.
-        Statement::LockTables { .. } | Statement::UnlockTables => Ok(QueryResult::default()),
+        Statement::LockTables { .. } | Statement::UnlockTables | Statement::Flush { .. } => Ok(QueryResult::default()),
         other => {
             let text = other.to_string();
             Err(MysqlError::unsupported(text.split_whitespace().next().unwrap_or("this")))
