@@ -1,7 +1,7 @@
 //! The smallest parts of a change of traffic: a call, a record that is edited, a cell's copy that is made anew; each with how one sees that
 //! it is done when its answer was lost, and what takes it back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message;
 
@@ -58,6 +58,8 @@ pub(crate) struct Call {
     pub(crate) undo: Option<Undo>,
     /// A failure is only noted.
     pub(crate) is_best_effort: bool,
+    /// A failure counts also where others of its kind are excused.
+    pub(crate) is_vital: bool,
     /// In front of what the tablet says of a failure.
     pub(crate) failure: String,
     /// Numbers of MySQL's with which a refusal says that there is nothing left to do.
@@ -164,6 +166,8 @@ pub(crate) struct Run {
     pub(crate) records: BTreeMap<(String, String), Stored>,
     /// What cells serve, as it is now.
     pub(crate) served: BTreeMap<String, Stored>,
+    /// Records of which nobody knows whether they were written, by cell and path.
+    pub(crate) unclear: BTreeSet<(String, String)>,
 }
 
 impl Run {
@@ -179,6 +183,7 @@ impl Run {
             rules: scene.rule_values(),
             records: BTreeMap::new(),
             served: scene.served.clone(),
+            unclear: BTreeSet::new(),
         }
     }
 
@@ -224,6 +229,7 @@ impl Call {
             shown_by: None,
             undo: None,
             is_best_effort: false,
+            is_vital: false,
             failure: String::new(),
             done_by: &[],
         }
@@ -277,6 +283,25 @@ pub(crate) fn refresh(on: &Member, tablet: &TabletAddress) -> Act {
     let query = Query::typed(rpc::REFRESH_STATE, &RefreshStateRequest {}, "refresh").that_writes();
     let failure = format!("failed to refresh tablet {}: ", tablet.alias);
     Call { tablet: tablet.clone(), failure, ..Call::new(on, query) }.boxed()
+}
+
+/// The primary of a shard that is closed, or opened again, reads that: one that did not would take writes that nobody copies, or none
+/// although all is said to be taken back.
+pub(crate) fn close_primary(on: &Member) -> Act {
+    match refresh(on, &on.primary) {
+        Act::Call(call) => Call { is_vital: true, ..*call }.boxed(),
+        other => other,
+    }
+}
+
+/// A source's record becomes another, and its tablets are told, its primary without excuse.
+pub(crate) fn close_shard(on: &Member, edit: Edit, back: Option<Edit>) -> Lane {
+    let mut lane = edit_shard(on, edit, back);
+    if let Some(told) = lane.last_mut() {
+        let others = on.tablets.iter().filter(|tablet| tablet.alias != on.primary.alias);
+        *told = others.map(|tablet| refresh(on, tablet)).chain([close_primary(on)]).collect();
+    }
+    lane
 }
 
 /// Waits for statements that had begun before the tables were denied.

@@ -123,7 +123,13 @@ impl Edit {
             }
             // Query services that were cleared are not said again: nothing is taken back after that.
             Self::Serve { of, added, removed, .. } => {
-                Self::Serve { of: *of, added: removed.clone(), removed: added.clone(), clears: false }
+                // What served before, or did not, stays so: another request may have moved it.
+                let was = served::partitions(before)?;
+                let (served, unserved) = (
+                    removed.iter().filter(|shard| served::is_served(&was, *of, shard)),
+                    added.iter().filter(|shard| !served::is_served(&was, *of, shard)),
+                );
+                Self::Serve { of: *of, added: served.cloned().collect(), removed: unserved.cloned().collect(), clears: false }
             }
             Self::Serving(_) => {
                 let shard = Shard::decode(before).map_err(|error| error.to_string())?;

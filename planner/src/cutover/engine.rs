@@ -20,7 +20,7 @@ use crate::{
         refusals::{Resolved, resolve},
         report::{Ended, outcomes, texts},
         request::{Direction, Goal},
-        scene::{Member, Scene},
+        scene::{Member, Scene, Stream},
         steps::{Basis, Planned, left},
     },
     operation::{Asks, Operation},
@@ -50,6 +50,8 @@ enum Phase {
     /// A lock was lost: those that are left are given back, and all are taken again before anything is taken back.
     GivingBack,
     LockingAgain,
+    /// Whether another request has gone on with it meanwhile.
+    LookingAgain,
     Undoing,
     /// Where the traffic is now.
     State,
@@ -162,6 +164,7 @@ impl Switch {
                     self.locked(step, asks)?;
                 }
             }
+            Phase::LookingAgain => self.looked_again(asks)?,
             Phase::Undoing => self.undone(asks),
             Phase::State => self.told(asks),
             // Each waits for an answer.
@@ -181,7 +184,9 @@ impl Switch {
         let status = match step {
             locks::Step::Waiting | locks::Step::Free => return Ok(()),
             locks::Step::Held if self.phase == Phase::LockingAgain => {
-                self.take_back(asks);
+                self.phase = Phase::LookingAgain;
+                let look = Look::start(&self.goal, Depth::Full, self.now, asks);
+                self.look = Some(look.map_err(|status| self.not_taken_back(status))?);
                 return Ok(());
             }
             locks::Step::Held => {
@@ -193,11 +198,37 @@ impl Switch {
             locks::Step::Refused(status) => status,
         };
         if self.phase == Phase::LockingAgain {
-            let text =
-                format!("{}\n\ncancel migration failed, manual cleanup work may be necessary: {}", self.cause, status.message);
-            return Err(Status { message: text, ..status });
+            return Err(self.not_taken_back(status));
         }
         Err(status)
+    }
+
+    fn not_taken_back(&self, status: Status) -> Status {
+        let text = format!("{}\n\ncancel migration failed, manual cleanup work may be necessary: {}", self.cause, status.message);
+        Status { message: text, ..status }
+    }
+
+    /// All locks are held again: what was done is taken back, unless another request has finished it while they were not.
+    fn looked_again(&mut self, asks: &mut Asks) -> Result<(), Status> {
+        let Some(look) = &mut self.look else { return Ok(()) };
+        let is_done = look.go_on(asks);
+        if !is_done.map_err(|status| self.not_taken_back(status))? {
+            return Ok(());
+        }
+        let now = self.look.take().and_then(Look::into_scene);
+        let is_frozen = |scene: &Scene| scene.streams.iter().any(Stream::is_frozen);
+        let is_same = self.scene.as_ref().zip(now).is_some_and(|((scene, _), now)| {
+            scene.is_reversal == now.is_reversal
+                && scene.are_writes_switched == now.are_writes_switched
+                && now.journals.keys().all(|shard| scene.journals.contains_key(shard))
+                && is_frozen(&now) == is_frozen(scene)
+        });
+        if is_same {
+            self.take_back(asks);
+            return Ok(());
+        }
+        let text = "another request has gone on with this switch while the lock was lost: nothing was taken back";
+        Err(Status { code: Code::FailedPrecondition, message: format!("{}\n{text}", self.cause) })
     }
 
     /// Everything was seen: what is going to be done, or why nothing is.

@@ -127,7 +127,18 @@ impl Performing {
             Act::Call(call) => self.wait(at, call.ask(), Waiting::Sent(call), asks),
             Act::Edit(edit) => {
                 let before = run.record(&edit);
-                self.put(at, edit, before, 1, run, asks);
+                if !run.unclear.remove(&(edit.cell.clone(), edit.path.clone())) {
+                    return self.put(at, edit, before, 1, run, asks);
+                }
+                match edit.edit.apply(&before.value) {
+                    // It may not be as it is known to be.
+                    Ok(after) => {
+                        let what = What::TopoGet { cell: edit.cell.clone(), path: edit.path.clone() };
+                        let why = format!("whether {} was written is not known", edit.path);
+                        self.wait(at, what, Waiting::Read { edit, first: before, after, attempt: 1, why }, asks);
+                    }
+                    Err(_) => self.put(at, edit, before, 1, run, asks),
+                }
             }
             Act::Delete(record) => self.delete(at, record, 1, asks),
             Act::Rebuild { cell } => match run.srv_vschema(scene, None) {
@@ -262,6 +273,7 @@ impl Performing {
             other => {
                 // It may have been written: it is taken back like one that was.
                 self.undo_edit(at, &edit, first);
+                run.unclear.insert((edit.cell.clone(), edit.path.clone()));
                 return self.fail(at, place(&edit), format!("{why}; looking again: {}", said(&edit.path, other)), true, false);
             }
         };
@@ -270,6 +282,7 @@ impl Performing {
         }
         if attempt >= ATTEMPTS {
             self.undo_edit(at, &edit, first);
+            run.unclear.insert((edit.cell.clone(), edit.path.clone()));
             return self.fail(at, place(&edit), why, true, false);
         }
         match edit.edit.apply(&now.value) {
@@ -411,13 +424,14 @@ impl Performing {
             return;
         }
         // Short of time, the tablet may be the first to say so.
-        let is_late =
-            matches!(kind, FailureKind::TimedOut | FailureKind::Status(1 | 4)) || message.contains("error waiting for pos: ");
+        // So is a tablet that many streams are waited for with at once: no turn came in so short a time.
+        let is_late = matches!(kind, FailureKind::TimedOut | FailureKind::NotSent | FailureKind::Status(1 | 4))
+            || message.contains("error waiting for pos: ");
         if is_late && let Some(again) = call.waits_on() {
             return self.wait(at, again.ask(), Waiting::Sent(Box::new(again)), asks);
         }
         let is_refresh = call.query.path() == crate::rpc::REFRESH_STATE;
-        if is_refresh && self.force {
+        if is_refresh && self.force && !call.is_vital {
             self.notes.insert(format!("{}{message}", call.failure));
             return;
         }

@@ -246,12 +246,12 @@ fn can_switch(scene: &Scene, goal: &Goal, writes: bool) -> Result<(), Status> {
 
 /// A journal although nothing else looks as if a switch had been there: it is an older workflow's, whose streams had the same ids.
 fn refuse_old_journal(scene: &Scene) -> Result<(), Status> {
-    let has_begun = |it: &super::scene::Stream| it.is_frozen() || it.state == State::Stopped.as_str_name();
-    let is_closed = |on: &Member| scene.tables.iter().any(|table| on.denied().contains(table));
+    // Whoever creates a workflow and finds such a journal leaves streams that stand still and have copied nothing.
+    let has_begun = |it: &super::scene::Stream| it.is_frozen() || it.is_stopped_for_cutover();
     if scene.journals.is_empty()
         || is_switched(scene)
         || scene.streams.iter().any(has_begun)
-        || scene.sources.values().any(is_closed)
+        || begun::is_closed(scene.kind, &scene.tables, &scene.sources, &scene.srv_keyspaces)
     {
         return Ok(());
     }

@@ -55,6 +55,13 @@ pub(crate) fn is_off(partitions: &[KeyspacePartition], of: TabletType, shard: &S
     Some(control.query_service_disabled)
 }
 
+/// Whether a shard serves one type.
+pub(crate) fn is_served(partitions: &[KeyspacePartition], of: TabletType, shard: &ShardReference) -> bool {
+    let of_type = partitions.iter().filter(|partition| partition.served_type() == of);
+    let mut references = of_type.flat_map(|partition| &partition.shard_references);
+    references.any(|one| ends(one.key_range.as_ref()) == ends(shard.key_range.as_ref()))
+}
+
 /// The record with the query service of shards off or on; `None`: nothing is said of it.
 ///
 /// # Errors

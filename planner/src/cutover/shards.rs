@@ -59,7 +59,7 @@ impl Basis<'_> {
         let back = is_adopted.then(|| query_service(TabletType::Primary, &scene.sources, false));
         let cells = scene.srv_keyspaces.keys();
         let edits = cells.filter_map(|cell| act::edit_served(scene, cell, edit.clone(), back.clone())).collect();
-        vec![edits, scene.sources.values().map(|on| act::refresh(on, &on.primary)).collect()]
+        vec![edits, scene.sources.values().map(act::close_primary).collect()]
     }
 
     /// The target's primaries serve: by what the cells serve, and by the records of both sides.

@@ -78,7 +78,7 @@ pub(crate) fn left(goal: &Goal, resolved: &Resolved, scene: &Scene) -> Result<Ve
     let has_journal = !scene.journals.is_empty();
     let is_frozen = scene.is_frozen();
     let writes = resolved.writes && !is_frozen;
-    let is_past = writes && (has_journal || is_switched(scene) && scene.streams.iter().any(Stream::is_frozen));
+    let is_past = writes && is_past(scene);
     if !is_past && (writes || !resolved.reads.is_empty()) {
         steps.push(Step::Refresh);
         steps.extend((writes && goal.enable_reverse).then_some(Step::Permissions));
@@ -124,6 +124,11 @@ pub(crate) fn left(goal: &Goal, resolved: &Resolved, scene: &Scene) -> Result<Ve
     planned.extend(goal.enable_reverse.then(|| after(Step::StartReverse)));
     planned.push(after(Step::Freeze));
     Ok(planned)
+}
+
+/// Whether a switch of writes was begun that cannot be taken back any more.
+fn is_past(scene: &Scene) -> bool {
+    !scene.journals.is_empty() || is_switched(scene) && scene.streams.iter().any(Stream::is_frozen)
 }
 
 /// Whether the rules for reads are as they are to be, in the global record and in every cell that is to serve them.
@@ -358,7 +363,7 @@ impl Basis<'_> {
         let denies = |on: &Member| scene.tables.iter().any(|table| on.denied().contains(table));
         let is_adopted = way == Way::Back && scene.sources.values().any(denies);
         let back = |is_denied| is_adopted.then(|| deny(is_denied));
-        let closed = scene.sources.values().map(|on| act::edit_shard(on, deny(true), back(false)));
+        let closed = scene.sources.values().map(|on| act::close_shard(on, deny(true), back(false)));
         // Targets of other kinds deny nothing before their first switch.
         let denied = |on| act::edit_shard(on, deny(false), back(true).filter(|_| scene.kind == Kind::Standard));
         closed.chain(scene.targets.values().map(denied)).collect()
@@ -423,7 +428,7 @@ impl Basis<'_> {
 
     fn drop_old_reverse(&self) -> Vec<Lane> {
         let scene = self.scene;
-        let old = old_reverse(scene, !scene.journals.is_empty());
+        let old = old_reverse(scene, is_past(scene));
         let lane = |on: &Member| {
             let delete = old.get(on.shard.as_str()).map(|ids| {
                 let text = format!("delete from _vt.vreplication where id in ({})", listed(ids));

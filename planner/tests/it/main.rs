@@ -21,6 +21,7 @@ mod snapshot;
 mod support;
 mod switch;
 mod switch_back;
+mod switch_faults;
 mod switch_kinds;
 mod switch_shards;
 mod throttler;

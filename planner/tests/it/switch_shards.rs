@@ -222,3 +222,13 @@ fn whoever_dies_the_same_request_finishes() {
         assert_eq!(seen(&live), seen(&whole), "dead at {at}");
     }
 }
+
+#[test]
+fn reads_that_had_moved_before_stay_where_they_are_if_a_switch_is_taken_back() {
+    let mut live = cluster();
+    done(&mut live, &[RDONLY], 0, false);
+    let before = [REPLICA, RDONLY].map(|of| served(&live, of));
+    live.broken.push(("VReplicationWaitForPos".into(), "too slow".into()));
+    live.run(&call(&ALL, 0, false)).unwrap().result.unwrap_err();
+    assert_eq!([REPLICA, RDONLY].map(|of| served(&live, of)), before);
+}

@@ -1,0 +1,108 @@
+//! Faults of a switch of writes that would lose rows or leave nobody who takes them: each is refused, taken back or said.
+
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use vtflow_planner::{Answer, Ask, Call, FailureKind, Flow, Reply, What, proto::vtctldata::WorkflowSwitchTrafficRequest};
+
+use crate::{
+    support::{
+        NOW,
+        live::{Fault, Live},
+    },
+    switch::{ALL, COMMERCE, LEFT, RIGHT, call, cluster, done, journal_at, refused, request, seen, switched},
+};
+
+const SOURCE: &str = "keyspaces/commerce/shards/0/Shard";
+
+/// Runs a request; `meddle` sees each ask first and may answer it.
+fn run(live: &mut Live, call: &Call, mut meddle: impl FnMut(&mut Live, &Ask) -> Option<Answer>) -> Reply {
+    let mut flow = Flow::start(call, NOW);
+    let mut waiting = flow.asks();
+    while !waiting.is_empty() {
+        let ask = waiting.remove(0);
+        let answer = meddle(live, &ask).unwrap_or_else(|| live.perform(&ask).unwrap());
+        flow.answer(ask.id, answer);
+        waiting.extend(flow.asks());
+    }
+    flow.into_reply().unwrap()
+}
+
+/// As a creation of Vitess leaves it that has found the journal of an older workflow: streams that have copied nothing.
+#[test]
+fn an_old_journal_does_not_move_writes_to_streams_that_never_ran() {
+    let mut live = cluster();
+    live.servers.get_mut(COMMERCE).unwrap().journals = switched().servers[COMMERCE].journals.clone();
+    for alias in [LEFT, RIGHT] {
+        live.servers.get_mut(alias).unwrap().streams[0].insert("state", "Stopped".into());
+    }
+    let before = live.clone();
+    let text = refused(&mut live, &request(&ALL));
+    assert!(text.contains("found an entry from a previous run"), "{text}");
+    assert_eq!((live.topo, live.servers), (before.topo, before.servers));
+}
+
+#[test]
+fn what_another_request_has_finished_while_the_lock_was_lost_is_not_taken_back() {
+    let mut live = cluster();
+    let at = journal_at(&live, &request(&ALL));
+    live.faults.insert(at, Fault::NotSent);
+    let mut locks = 0;
+    let mut finished = None;
+    let reply = run(&mut live, &call(&request(&ALL)), |live, ask| {
+        locks += usize::from(matches!(ask.what, What::TopoLock { .. }));
+        // The first three were lost; until the fourth is had, another has them.
+        if locks == 4 && finished.is_none() {
+            live.faults.clear();
+            done(live, &request(&ALL));
+            finished = Some(seen(live));
+        }
+        None
+    });
+    assert_eq!(Some(seen(&live)), finished);
+    let text = reply.result.unwrap_err().message;
+    assert!(text.contains("nothing was taken back"), "{text}");
+}
+
+#[test]
+fn a_record_of_which_nobody_knows_whether_it_was_written_is_read_before_it_is_taken_back() {
+    let mut live = cluster();
+    let before = seen(&live);
+    let mut left = 1;
+    run(&mut live, &call(&request(&ALL)), |live, ask| match &ask.what {
+        What::TopoPut { path, .. } if path == SOURCE && left == 1 => {
+            live.faults.insert(live.writes, Fault::LostAfter);
+            None
+        }
+        What::TopoGet { path, .. } if path == SOURCE && left == 1 => {
+            left = 0;
+            Some(Answer::Failed { kind: FailureKind::Unreachable, message: "etcd is away".into() })
+        }
+        _ => None,
+    });
+    assert_eq!((left, seen(&live)), (0, before), "the source takes writes again");
+}
+
+#[test]
+fn a_source_whose_primary_does_not_know_that_it_is_closed_stops_even_what_is_forced() {
+    let mut live = cluster();
+    let before = seen(&live);
+    live.broken.push((format!("{COMMERCE} RefreshState"), "no topology".into()));
+    let text = refused(&mut live, &WorkflowSwitchTrafficRequest { force: true, ..request(&ALL) });
+    assert!(text.contains("no topology"), "{text}");
+    assert!(text.contains("cancel migration failed"), "it may be closed still, if it was told in between: {text}");
+    assert_eq!(seen(&live), before);
+}
+
+/// As where many streams end on one tablet, which takes so many calls at a time.
+#[test]
+fn a_stream_that_no_turn_came_for_is_waited_for_again() {
+    let mut live = cluster();
+    let mut is_busy = true;
+    let reply = run(&mut live, &call(&request(&ALL)), |_, ask| match &ask.what {
+        What::TabletCall { path, .. } if path.ends_with("/VReplicationWaitForPos") && std::mem::take(&mut is_busy) => {
+            Some(Answer::Failed { kind: FailureKind::NotSent, message: "not called in 25ms".into() })
+        }
+        _ => None,
+    });
+    assert!(!is_busy && reply.result.is_ok(), "{:?}", reply.result);
+}
