@@ -269,7 +269,7 @@ impl Look {
             let ended = self.inquiring.take().map(Inquiring::end);
             match self.stage {
                 Stage::Workflow => {
-                    let workflow = Self::found(ended, &self.goal.workflow)?;
+                    let workflow = self.found(ended, &self.goal.workflow)?;
                     let workflow =
                         workflow.ok_or_else(|| Status::unknown(no_streams(&self.goal.keyspace, &self.goal.workflow)))?;
                     let story = Story::read(&self.goal.keyspace, &workflow).map_err(Status::unknown)?;
@@ -307,7 +307,7 @@ impl Look {
                     self.stage = Stage::Other;
                 }
                 Stage::Other => {
-                    let other = Self::found(ended, &reverse_of(&self.goal.workflow));
+                    let other = self.found(ended, &reverse_of(&self.goal.workflow));
                     // The shards that a reshard has split may be gone, and what was on them with them.
                     let may_be_gone = self.reach == Reach::Any && self.story()?.kind == Kind::Reshard;
                     self.other = if may_be_gone { other.unwrap_or_default() } else { other? };
@@ -351,12 +351,20 @@ impl Look {
         Err(Status::unknown(format!("{text}\nnothing was changed")))
     }
 
-    fn found(ended: Option<Inquired>, workflow: &str) -> Result<Option<Workflow>, Status> {
+    fn found(&self, ended: Option<Inquired>, workflow: &str) -> Result<Option<Workflow>, Status> {
         match ended {
             Some(Inquired::Workflows(Ok(workflows))) => Ok(workflows
                 .into_iter()
                 .find(|it| it.name == workflow && it.shard_streams.values().any(|on| !on.streams.is_empty()))),
-            Some(Inquired::Workflows(Err(text))) => Err(Status::unknown(text)),
+            Some(Inquired::Workflows(Err(told))) => {
+                // A keyspace that is not there is told of in the words of whoever lists its shards.
+                let node = told.strip_prefix("node doesn't exist: ").filter(|node| node.ends_with("/shards/"));
+                let keyspace = &self.goal.keyspace;
+                let text = node.map(|node| {
+                    format!("FindAllShardsInKeyspace({keyspace}): List: node doesn't exist: {}", node.trim_end_matches('/'))
+                });
+                Err(Status::unknown(text.unwrap_or(told)))
+            }
             _ => Ok(None),
         }
     }

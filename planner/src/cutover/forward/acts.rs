@@ -7,7 +7,7 @@ use crate::{
         act::{self, Act, Call, Deletion, Lane, RecordEdit, Sign, statement},
         edit::{self, Edit},
         leaving::{Leaving, Versioned},
-        scene::{Member, Scene},
+        scene::{Member, Scene, Stream},
         stored::Stored,
     },
     proto::tabletmanagerdata::{DeleteTableDataRequest, ExecuteFetchAsDbaRequest},
@@ -132,8 +132,9 @@ pub(super) fn stop(on: &Member, workflow: &str) -> Lane {
     vec![vec![statement(on, "stop", text, (look, sign), None)]]
 }
 
-/// Streams of a workflow on one shard go, with their copy states, which the tablet deletes itself, and their comparisons.
-pub(super) fn delete(on: &Member, workflow: &str, is_best_effort: bool) -> Lane {
+/// Streams of a workflow on one shard go, with their copy states, which the tablet deletes itself, their comparisons and their log.
+/// `streams` are those of all shards.
+pub(super) fn delete(on: &Member, workflow: &str, streams: &[Stream], is_best_effort: bool) -> Lane {
     let of = format!("db_name = {} and workflow = {}", quote(&on.db_name), quote(workflow));
     let (text, look) =
         (format!("delete from _vt.vreplication where {of}"), format!("select id from _vt.vreplication where {of}"));
@@ -141,7 +142,18 @@ pub(super) fn delete(on: &Member, workflow: &str, is_best_effort: bool) -> Lane 
         Act::Call(call) => Call { is_best_effort, ..*call }.boxed(),
         other => other,
     };
-    vec![vec![act], vec![act::forget_vdiffs(on, workflow)]]
+    let own = streams.iter().filter(|stream| stream.shard == on.shard).map(|stream| stream.id.to_string());
+    let ids = own.collect::<Vec<_>>().join(", ");
+    let mut lane = vec![vec![act], vec![act::forget_vdiffs(on, workflow)]];
+    lane.extend((!ids.is_empty()).then(|| vec![forget_log(on, &ids)]));
+    lane
+}
+
+/// The log of streams that are gone: tablets keep it. The second condition: no stream that is there can lose its own.
+fn forget_log(on: &Member, ids: &str) -> Act {
+    let scope = format!("vrepl_id in ({ids}) and vrepl_id not in (select id from _vt.vreplication)");
+    let query = Query::dba("log", format!("delete from _vt.vreplication_log where {scope}"), &on.db_name).that_writes();
+    Call { is_best_effort: true, ..Call::new(on, query) }.boxed()
 }
 
 /// Every record of a shard: what the cells say of its replication, its own, then its tablets'. The other way around, as the reference

@@ -59,14 +59,14 @@ pub(super) fn stages(task: &Task, batch: i64, scene: &Scene, copied: &[(String, 
     }
     let has_reverse = |shard: &str| scene.reverse_streams.iter().any(|stream| stream.shard == shard);
     let reversed = scene.sources.values().filter(|on| has_reverse(&on.shard));
-    stages.add("delete the reverse streams", reversed.map(|on| acts::delete(on, &scene.reverse, false)));
+    stages.add("delete the reverse streams", reversed.map(|on| acts::delete(on, &scene.reverse, &scene.reverse_streams, false)));
     if task.keep_rules {
         stages.add("serve the vschemas", [vec![rebuild(scene)]]);
     } else {
         let rules = Rules::of(scene).map_err(Status::unknown)?;
         stages.add("delete the routing rules", [rules.delete(scene)]);
     }
-    stages.add("delete the streams", targets().map(|on| acts::delete(on, &scene.workflow, false)));
+    stages.add("delete the streams", targets().map(|on| acts::delete(on, &scene.workflow, &scene.streams, false)));
     Ok(stages)
 }
 

@@ -51,7 +51,10 @@ pub(super) fn stages(task: &Task, renames: bool, scene: &Scene) -> Result<Stages
     let is_best_effort = !moves_tables && !task.keep_data;
     let has_reverse = |shard: &str| scene.reverse_streams.iter().any(|stream| stream.shard == shard);
     let reversed = scene.sources.values().filter(|on| has_reverse(&on.shard));
-    stages.add("delete the reverse streams", reversed.map(|on| acts::delete(on, &scene.reverse, is_best_effort)));
+    stages.add(
+        "delete the reverse streams",
+        reversed.map(|on| acts::delete(on, &scene.reverse, &scene.reverse_streams, is_best_effort)),
+    );
     if !moves_tables && !task.keep_data {
         let shards = scene.leaving.iter();
         let keyspace = &scene.source_keyspace;
@@ -63,7 +66,7 @@ pub(super) fn stages(task: &Task, renames: bool, scene: &Scene) -> Result<Stages
         let rules = Rules::of(scene).map_err(Status::unknown)?;
         stages.add("delete the routing rules", [rules.delete(scene)]);
     }
-    stages.add("delete the streams", scene.targets.values().map(|on| acts::delete(on, &scene.workflow, false)));
+    stages.add("delete the streams", scene.targets.values().map(|on| acts::delete(on, &scene.workflow, &scene.streams, false)));
     Ok(stages)
 }
 
@@ -156,6 +159,6 @@ fn migrate(scene: &Scene) -> Result<Stages, Status> {
         stages.failing("edit the vschema", prefix.clone(), acts::vschema(scene, &scene.target_keyspace, &[], tables));
     }
     stages.failing("serve the vschemas", prefix.clone(), [vec![rebuild(scene)]]);
-    stages.failing("delete the streams", prefix, targets().map(|on| acts::delete(on, &scene.workflow, false)));
+    stages.failing("delete the streams", prefix, targets().map(|on| acts::delete(on, &scene.workflow, &scene.streams, false)));
     Ok(stages)
 }
