@@ -186,7 +186,7 @@ impl Switch {
             locks::Step::Held if self.phase == Phase::LockingAgain => {
                 self.phase = Phase::LookingAgain;
                 let look = Look::start(&self.goal, Depth::Full, self.now, asks);
-                self.look = Some(look.map_err(|status| self.not_taken_back(status))?);
+                self.look = Some(look.map_err(|status| self.not_taken_back(&status))?);
                 return Ok(());
             }
             locks::Step::Held => {
@@ -198,21 +198,21 @@ impl Switch {
             locks::Step::Refused(status) => status,
         };
         if self.phase == Phase::LockingAgain {
-            return Err(self.not_taken_back(status));
+            return Err(self.not_taken_back(&status));
         }
         Err(status)
     }
 
-    fn not_taken_back(&self, status: Status) -> Status {
+    fn not_taken_back(&self, status: &Status) -> Status {
         let text = format!("{}\n\ncancel migration failed, manual cleanup work may be necessary: {}", self.cause, status.message);
-        Status { message: text, ..status }
+        Status { code: status.code, message: text }
     }
 
     /// All locks are held again: what was done is taken back, unless another request has finished it while they were not.
     fn looked_again(&mut self, asks: &mut Asks) -> Result<(), Status> {
         let Some(look) = &mut self.look else { return Ok(()) };
         let is_done = look.go_on(asks);
-        if !is_done.map_err(|status| self.not_taken_back(status))? {
+        if !is_done.map_err(|status| self.not_taken_back(&status))? {
             return Ok(());
         }
         let now = self.look.take().and_then(Look::into_scene);

@@ -138,7 +138,7 @@ fn rules_that_others_have_written_and_served_meanwhile_are_served_still() {
     });
     for cell in ["zone1", "zone2"] {
         let served: SrvVSchema = live.record(cell, "SrvVSchema");
-        assert_eq!(served.shard_routing_rules.unwrap_or_default().rules, [rule.clone()], "{cell}");
+        assert_eq!(served.shard_routing_rules.unwrap_or_default().rules, std::slice::from_ref(&rule), "{cell}");
         let rules = served.routing_rules.unwrap_or_default().rules;
         assert!(rules.contains(&own), "{cell}");
         let moved = rules.iter().find(|rule| rule.from_table == "corder@replica").unwrap();
