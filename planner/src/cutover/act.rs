@@ -166,6 +166,10 @@ pub(crate) struct Run {
     pub(crate) records: BTreeMap<(String, String), Stored>,
     /// What cells serve, as it is now.
     pub(crate) served: BTreeMap<String, Stored>,
+    /// What this run has changed in the records of rules, in its order.
+    pub(crate) rule_edits: BTreeMap<&'static str, Vec<Edit>>,
+    /// Cells whose copy others have made anew since it was read: theirs is what is changed.
+    pub(crate) remade: BTreeSet<String>,
     /// Records of which nobody knows whether they were written, by cell and path.
     pub(crate) unclear: BTreeSet<(String, String)>,
 }
@@ -183,6 +187,8 @@ impl Run {
             rules: scene.rule_values(),
             records: BTreeMap::new(),
             served: scene.served.clone(),
+            rule_edits: BTreeMap::new(),
+            remade: BTreeSet::new(),
             unclear: BTreeSet::new(),
         }
     }
@@ -210,7 +216,7 @@ impl Run {
             }
             Some(record) => {
                 let own = scene.vschemas.keys().filter_map(|name| Some((name.as_str(), of(name)?))).collect();
-                edit::srv_vschema_again(record, &own, &self.rules)
+                edit::srv_vschema_again(record, &own, &self.rules, &self.rule_edits)
             }
         }
     }

@@ -425,7 +425,8 @@ fn put_keyspace(out: &mut Vec<u8>, name: &str, vschema: &[u8]) {
     });
 }
 
-/// The same as somebody else has made it meanwhile, with the records of rules as they are now, and the vschemas that were written here.
+/// The same as somebody else has made it meanwhile, with what was changed here: rules, and vschemas. Others' rules may be newer there than
+/// they were read here.
 ///
 /// # Errors
 /// The bytes are no message.
@@ -433,8 +434,17 @@ pub(crate) fn srv_vschema_again(
     record: &[u8],
     own: &BTreeMap<&str, &Vec<u8>>,
     rules: &BTreeMap<&'static str, Vec<u8>>,
+    edits: &BTreeMap<&'static str, Vec<Edit>>,
 ) -> Result<Vec<u8>, String> {
     let mut out = Vec::with_capacity(record.len());
+    let mut rules = rules.clone();
+    for field in wire::fields(record).map_err(|error| error.to_string())? {
+        if let Some((_, path)) = (2..).zip(RULE_PATHS).find(|(number, _)| *number == field.0) {
+            let theirs = wire::content(field).unwrap_or_default().to_vec();
+            let own = edits.get(path).map(Vec::as_slice).unwrap_or_default();
+            rules.insert(path, own.iter().try_fold(theirs, |record, edit| edit.apply(&record))?);
+        }
+    }
     for field in wire::fields(record).map_err(|error| error.to_string())? {
         let name = (field.0 == 1).then(|| vschema::entry_key(field)).flatten();
         match name.as_deref().and_then(|name| own.get_key_value(name)) {
@@ -443,7 +453,7 @@ pub(crate) fn srv_vschema_again(
             None => {}
         }
     }
-    put_rules(&mut out, rules);
+    put_rules(&mut out, &rules);
     Ok(out)
 }
 
@@ -529,9 +539,9 @@ mod tests {
         assert_eq!(served.keyspaces.keys().collect::<Vec<_>>(), ["a", "b"]);
         assert!(served.routing_rules.is_some() && served.mirror_rules.is_some() && served.keyspace_routing_rules.is_none());
         assert!(made.windows(3).any(|part| part == FUTURE));
-        assert_eq!(srv_vschema_again(&made, &BTreeMap::new(), &rules).unwrap(), made);
+        assert_eq!(srv_vschema_again(&made, &BTreeMap::new(), &rules, &BTreeMap::new()).unwrap(), made);
         let own = BTreeMap::from([("b", &keyspaces["a"])]);
-        let again = SrvVSchema::decode(srv_vschema_again(&made, &own, &rules).unwrap().as_slice()).unwrap();
+        let again = SrvVSchema::decode(srv_vschema_again(&made, &own, &rules, &BTreeMap::new()).unwrap().as_slice()).unwrap();
         assert_eq!(again.keyspaces["a"], again.keyspaces["b"], "what was written here is served");
     }
 }

@@ -205,7 +205,7 @@ impl Switch {
 
     fn not_taken_back(&self, status: &Status) -> Status {
         let text = format!("{}\n\ncancel migration failed, manual cleanup work may be necessary: {}", self.cause, status.message);
-        Status { message: text, ..status.clone() }
+        Status { code: status.code, message: text }
     }
 
     /// All locks are held again: what was done is taken back, unless another request has finished it while they were not.

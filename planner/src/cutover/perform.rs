@@ -141,7 +141,7 @@ impl Performing {
                 }
             }
             Act::Delete(record) => self.delete(at, record, 1, asks),
-            Act::Rebuild { cell } => match run.srv_vschema(scene, None) {
+            Act::Rebuild { cell } => match run.srv_vschema(scene, run.remade_copy(&cell)) {
                 Ok(after) => self.put_served(at, cell, after, 1, run, asks),
                 Err(text) => self.fail(at, (String::new(), String::new(), cell), text, false, false),
             },
@@ -338,8 +338,11 @@ impl Performing {
         let is_there = now.version != 0 && now.value == after;
         // Others have made it anew meanwhile, perhaps with vschemas that are newer than ours.
         let is_anothers = now.version != 0 && run.served.get(&cell).is_none_or(|before| before.version != now.version);
-        let wanted = run.srv_vschema(scene, is_anothers.then_some(now.value.as_slice()));
+        if is_anothers && !is_there {
+            run.remade.insert(cell.clone());
+        }
         run.served.insert(cell.clone(), now);
+        let wanted = run.srv_vschema(scene, run.remade_copy(&cell));
         match wanted {
             _ if is_there => {}
             Ok(wanted) if attempt < ATTEMPTS => self.put_served(at, cell, wanted, attempt + 1, run, asks),
@@ -537,8 +540,14 @@ impl Run {
         written.cloned().unwrap_or_else(|| edit.base.clone())
     }
 
+    /// What a cell serves, if others have made it.
+    fn remade_copy(&self, cell: &str) -> Option<&[u8]> {
+        self.served.get(cell).filter(|_| self.remade.contains(cell)).map(|stored| stored.value.as_slice())
+    }
+
     fn keep(&mut self, edit: &RecordEdit, stored: Stored) {
         if let Some(path) = RULE_PATHS.into_iter().find(|path| edit.cell == GLOBAL && edit.path == *path) {
+            self.rule_edits.entry(path).or_default().push(edit.edit.clone());
             match stored.version {
                 0 => drop(self.rules.remove(path)),
                 _ => drop(self.rules.insert(path, stored.value.clone())),

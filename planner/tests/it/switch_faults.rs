@@ -2,14 +2,21 @@
 
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use vtflow_planner::{Answer, Ask, Call, FailureKind, Flow, Reply, What, proto::vtctldata::WorkflowSwitchTrafficRequest};
+use prost::Message;
+use vtflow_planner::{
+    Answer, Ask, Call, FailureKind, Flow, Reply, What,
+    proto::{
+        vschema::{RoutingRule, RoutingRules, ShardRoutingRule, ShardRoutingRules, SrvVSchema},
+        vtctldata::WorkflowSwitchTrafficRequest,
+    },
+};
 
 use crate::{
     support::{
         NOW,
         live::{Fault, Live},
     },
-    switch::{ALL, COMMERCE, LEFT, RIGHT, call, cluster, done, journal_at, refused, request, seen, switched},
+    switch::{ALL, COMMERCE, LEFT, RDONLY, REPLICA, RIGHT, call, cluster, done, journal_at, refused, request, seen, switched},
 };
 
 const SOURCE: &str = "keyspaces/commerce/shards/0/Shard";
@@ -105,4 +112,36 @@ fn a_stream_that_no_turn_came_for_is_waited_for_again() {
         _ => None,
     });
     assert!(!is_busy && reply.result.is_ok(), "{:?}", reply.result);
+}
+
+/// Another workflow's switch writes its rules, and every cell serves them, between the look and what is served here.
+#[test]
+fn rules_that_others_have_written_and_served_meanwhile_are_served_still() {
+    let mut live = cluster();
+    let rule = ShardRoutingRule { from_keyspace: "a".into(), to_keyspace: "b".into(), shard: "-80".into() };
+    let own = RoutingRule { from_table: "other".into(), to_tables: vec!["commerce.other".into()] };
+    let mut is_changed = false;
+    run(&mut live, &call(&request(&[REPLICA, RDONLY])), |live, ask| {
+        if matches!(&ask.what, What::TopoPut { path, .. } if path == "SrvVSchema") && !std::mem::replace(&mut is_changed, true) {
+            let shards = ShardRoutingRules { rules: vec![rule.clone()] };
+            live.put("global", "ShardRoutingRules", shards.encode_to_vec());
+            let mut rules: RoutingRules = live.record("global", "RoutingRules");
+            rules.rules.push(own.clone());
+            live.put("global", "RoutingRules", rules.encode_to_vec());
+            for cell in ["zone1", "zone2"] {
+                let served: SrvVSchema = live.record(cell, "SrvVSchema");
+                let (routing_rules, shard_routing_rules) = (Some(rules.clone()), Some(shards.clone()));
+                live.put(cell, "SrvVSchema", SrvVSchema { routing_rules, shard_routing_rules, ..served }.encode_to_vec());
+            }
+        }
+        None
+    });
+    for cell in ["zone1", "zone2"] {
+        let served: SrvVSchema = live.record(cell, "SrvVSchema");
+        assert_eq!(served.shard_routing_rules.unwrap_or_default().rules, std::slice::from_ref(&rule), "{cell}");
+        let rules = served.routing_rules.unwrap_or_default().rules;
+        assert!(rules.contains(&own), "{cell}");
+        let moved = rules.iter().find(|rule| rule.from_table == "corder@replica").unwrap();
+        assert_eq!(moved.to_tables, ["customer.corder"], "{cell}");
+    }
 }
