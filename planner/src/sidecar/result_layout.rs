@@ -229,6 +229,20 @@ mod tests {
     }
 
     #[test]
+    fn values_are_found_whatever_number_of_bytes_their_length_takes() {
+        for length in [1, 2, 126, 127, 128, 129, 255, 256, 16_383, 16_384] {
+            let value = vec![b'x'; length];
+            let row = Row { lengths: vec![i64::try_from(length).unwrap()], values: value.clone() };
+            let fields = vec![query::Field { name: "a".into(), ..query::Field::default() }];
+            let result = QueryResult { fields, rows: vec![row], ..QueryResult::default() };
+            let bytes = ExecuteFetchAsDbaResponse { result: Some(result) }.encode_to_vec();
+            let layout = of_response(&bytes).unwrap();
+            let values: Vec<_> = layout.cells.iter().map(|cell| cell.value(&bytes)).collect();
+            assert_eq!(values, [Some(value.as_slice())], "{length}");
+        }
+    }
+
+    #[test]
     fn what_a_tablet_writes_is_found() {
         let field = |name: &str| query::Field {
             name: name.into(),

@@ -242,15 +242,27 @@ fn whatever_cannot_be_read_nothing_is_healthy_for_it() {
 
 /// A cluster whose rules have another version each time they are read, so many times.
 fn run_changing(cluster: &Cluster, times: i64) -> (DiagnoseResponse, usize) {
+    run_changing_record(cluster, "RoutingRules", times)
+}
+
+/// The same of any one record.
+fn run_changing_record(cluster: &Cluster, changing: &str, times: i64) -> (DiagnoseResponse, usize) {
     let mut flow = Flow::start(&call("", ""), NOW);
     let mut waiting = flow.asks();
     let (mut reads, mut asked) = (0, 0);
     while let Some(ask) = waiting.pop() {
         asked += 1;
         let answer = match (&ask.what, cluster.perform(&ask, 0)) {
-            (What::TopoGet { path, .. }, Answer::Found { value, .. }) if path == "RoutingRules" => {
+            (What::TopoGet { path, .. }, Answer::Found { value, .. }) if path == changing => {
                 reads += 1;
                 Answer::Found { value, version: reads.min(times) }
+            }
+            (_, Answer::Range(mut records)) => {
+                for record in records.iter_mut().filter(|record| record.path == changing) {
+                    reads += 1;
+                    record.version = reads.min(times);
+                }
+                Answer::Range(records)
             }
             (_, answer) => answer,
         };
@@ -291,4 +303,41 @@ fn asks_are_as_few_as_the_shards_and_cells_need() {
         What::TopoGet { .. } | What::TopoRange { .. } | What::TopoList { .. } => true,
         _ => false,
     }));
+}
+
+#[test]
+fn what_changes_meanwhile_concerns_the_workflows_of_its_keyspace() {
+    let mut moment = moment("06-mt-switch-writes after");
+    moment.cluster.global("keyspaces/other/Keyspace", vec![]);
+    moment.cluster.global("keyspaces/other/shards/0/Shard", vec![]);
+    for (record, phase) in [
+        ("keyspaces/other/shards/0/Shard", "writes_switched"),
+        ("keyspaces/commerce/shards/0/Shard", "unknown"),
+        ("keyspaces/customer/shards/-80/Shard", "unknown"),
+        ("keyspaces/customer/SrvKeyspace", "unknown"),
+    ] {
+        let (found, _) = run_changing_record(&moment.cluster, record, i64::MAX);
+        assert!(
+            !found.changed.is_empty() && found.changed.iter().all(|it| it.starts_with(record)),
+            "{record}: {:?}",
+            found.changed
+        );
+        let [workflow] = found.workflows.as_slice() else { panic!("{found:?}") };
+        assert_eq!(workflow.phase, phase, "{record}");
+        let is_told = workflow.unknown.iter().any(|why| why.starts_with(record) && why.contains("was changed"));
+        assert_eq!(is_told, phase == "unknown", "{record}: {:?}", workflow.unknown);
+    }
+}
+
+#[test]
+fn only_a_workflows_own_lock_with_a_time_ends_by_itself() {
+    let mut crashed = moment("20-mt-crash-after-denied after");
+    let with_time = r#"{"Action": "WorkflowSwitchTraffic", "HostName": "vm", "UserName": "vt", "Time": "2026-11-29T02:28:28Z"}"#;
+    let without = r#"{"Action": "WorkflowSwitchTraffic", "HostName": "vm", "UserName": "vt"}"#;
+    crashed.cluster.global("keyspaces/customer/locks/1", with_time.into());
+    crashed.cluster.global("internal/named_locks/customer/c2c/locks/2", with_time.into());
+    crashed.cluster.global("internal/named_locks/customer/c2c/locks/3", without.into());
+    let (found, _) = crashed.diagnose("customer", "c2c");
+    let until = |path: &str| found.workflows[0].locks.iter().find(|it| it.path.ends_with(path)).unwrap().until;
+    assert_eq!(["customer/locks/1", "c2c/locks/2", "c2c/locks/3"].map(until), [0, 1_795_919_308 + 86_400, 0]);
 }

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod diagnose;
+mod diagnose_scope;
 mod flow;
 mod forward;
 mod forward_faults;

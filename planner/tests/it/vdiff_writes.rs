@@ -459,6 +459,13 @@ fn an_answer_that_is_lost_is_told_as_what_a_second_look_shows() {
         (resume(), row("completed"), row("completed"), Verdict::Unknown, "may still be at work"),
         (delete(UUID), row("completed"), vec![], Verdict::Applied, "a second look shows the change"),
         (delete("all"), row("completed"), row("completed"), Verdict::Unknown, "may still be at work"),
+        (
+            delete("all"),
+            vec![vdiff_row(UUID, "completed"), vdiff_row(OTHER, "completed")],
+            row("completed"),
+            Verdict::Unknown,
+            "a second look shows 1 VDiff left",
+        ),
     ];
     for (call, before, after, verdict, words) in cases {
         let mut cluster = cluster(&before);
@@ -511,6 +518,53 @@ fn a_plan_is_held_to_what_it_rests_on() {
         &planned(stopped, &resume()),
         "the plan is not the one any more: nothing was changed",
     );
+}
+
+#[test]
+fn streams_that_cannot_be_read_are_named_where_one_is_to_be_created() {
+    let mut cluster = cluster(&[]);
+    cluster.answer(300, "streams", silent(300));
+    let (reply, asks) = cluster.run(&create(&creation()));
+    let text = error(&reply);
+    assert!(text.contains("zone1-0000000300 did not answer in 10s") && text.contains("nothing was changed"), "{text}");
+    assert_eq!(sent(&asks), []);
+}
+
+#[test]
+fn one_is_created_on_some_shards_by_the_streams_of_these() {
+    let options = CallOptions { shards: vec!["80-".into()], ..CallOptions::default() };
+    let some = Call { options, ..create(&creation()) };
+    let mut cluster = cluster(&[]);
+    cluster.answer(200, "streams", streams(&[StreamOf { state: "Stopped", ..stream(7, "wf") }]));
+    is_refused(&cluster, &create(&creation()), "not all streams are running in workflow ks.wf");
+    let (reply, asks) = cluster.run(&some);
+    assert!(reply.result.is_ok(), "{reply:?}");
+    assert_eq!(sent(&asks).iter().map(|(alias, _)| alias.as_str()).collect::<Vec<_>>(), ALIASES[1..]);
+}
+
+#[test]
+fn a_stop_before_the_first_table_says_that_it_may_begin_again() {
+    let plan = |call: &Call, state: &str, tables: &[&str]| {
+        let mut cluster = cluster(&[]);
+        for uid in [200, 300] {
+            let mut row = vdiff_row(UUID, state);
+            if state == "stopped" {
+                row[4] = None;
+            }
+            show(&mut cluster, uid, &[row], tables);
+        }
+        let options = CallOptions { mode: Mode::Preview, ..CallOptions::default() };
+        let (reply, _) = cluster.run(&Call { options, ..call.clone() });
+        vtflow_screen::plans::text(&reply.written.expect("a request that writes").plan)
+    };
+    let late = "started, no table yet: it may begin again when its tablet restarts";
+    assert!(plan(&stop(), "started", &[]).contains(late));
+    for (call, state, tables) in
+        [(stop(), "started", &["started"][..]), (resume(), "stopped", &[]), (delete(UUID), "started", &[])]
+    {
+        let text = plan(&call, state, tables);
+        assert!(text.contains(UUID) && !text.contains("may begin again"), "{text}");
+    }
 }
 
 #[test]

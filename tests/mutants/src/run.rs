@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 
 use crate::tree::{TestProgram, say};
 
@@ -67,7 +67,7 @@ enum Ended {
 /// than `longest`.
 ///
 /// # Errors
-/// A program cannot be started, or `dir` not be written.
+/// A program cannot be started, or `dir` not be written, or no test comes by any mutant.
 pub(crate) fn survey<'a>(
     programs: &'a [TestProgram],
     dir: &Path,
@@ -88,6 +88,10 @@ pub(crate) fn survey<'a>(
     for test in tests.iter().rev().take(12) {
         let note = if test.took > longest { " (left out)" } else { "" };
         say(&format!("  {:.1?} {}{note}", test.took, test.name));
+    }
+    // With mutants in them no tests come by none.
+    if tests.iter().all(|test| test.passes.is_empty()) {
+        bail!("no test comes by any mutant: the programs were built without them");
     }
     tests.retain(|test| test.took <= longest);
     Ok(tests)
@@ -146,7 +150,7 @@ fn in_parallel<I: Sync, T: Send>(
 /// The verdict for each of `ids`, in their order; `found` hears of each that is not caught at once.
 ///
 /// # Errors
-/// A program cannot be started.
+/// A program cannot be started, or is not the one that was built for this run any more.
 pub(crate) fn judge(
     tests: &[Test<'_>],
     ids: &[u32],
@@ -168,7 +172,10 @@ fn verdict(tests: &[Test<'_>], id: u32) -> anyhow::Result<Verdict> {
     let mut passing = 0;
     for test in tests.iter().filter(|test| test.passes.contains(&id)) {
         passing += 1;
-        match run(test.program, &test.name, &[("MUTANT_ON", &id.to_string())], test.took * TIMES + SLACK)? {
+        let ended = run(test.program, &test.name, &[("MUTANT_ON", &id.to_string())], test.took * TIMES + SLACK)?;
+        // Before this counts: a program without switches lets every mutant pass, and one that is gone fails with every one.
+        test.program.is_as_built()?;
+        match ended {
             Ended::Well => {}
             Ended::Failed => return Ok(Verdict::Caught),
             Ended::TimedOut => return Ok(Verdict::TimedOut),

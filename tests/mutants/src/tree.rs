@@ -2,9 +2,11 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    env, fs,
+    fs, io,
+    os::unix::fs::MetadataExt,
     path::{self, Path, PathBuf},
     process::{Command, Stdio},
+    time::SystemTime,
 };
 
 use anyhow::{Context, bail};
@@ -15,6 +17,9 @@ use crate::{
     instrument::instrument,
     list::Mutant,
 };
+
+/// The module of the mutated package in which the switches are.
+const SWITCHES: &str = "mutants.rs";
 
 /// Where the copy is, and what is compiled from it.
 pub(crate) struct Tree {
@@ -28,6 +33,7 @@ pub(crate) struct TestProgram {
     pub(crate) path: PathBuf,
     /// Where it expects to be started.
     pub(crate) dir: PathBuf,
+    stamp: Stamp,
 }
 
 #[derive(Deserialize)]
@@ -49,7 +55,11 @@ struct Profile {
 }
 
 impl Tree {
-    /// Copies what git knows, or would with the next `git add`, but for the mutated files, into `dir/tree`.
+    /// Copies what git knows, or would with the next `git add`, but for the mutated files, into `dir/tree`, and takes away what is
+    /// there of an earlier run and no longer in the project: of two files for one module neither compiles.
+    ///
+    /// Built is it in `dir/target`, whatever `CARGO_TARGET_DIR` says: a build of the project there would take the place of its
+    /// programs.
     ///
     /// # Errors
     /// git is missing, or a file cannot be read or written.
@@ -61,14 +71,17 @@ impl Tree {
             bail!("git ls-files: {}", String::from_utf8_lossy(&listed.stderr));
         }
         let names = String::from_utf8(listed.stdout).context("names of files")?;
+        let mut current: BTreeSet<PathBuf> = mutated.iter().map(|name| root.join(name)).collect();
         for name in names.split('\0').filter(|name| !name.is_empty() && !mutated.contains(name)) {
             // A file that is deleted, but not yet for git, is none.
             if let Ok(content) = fs::read(from.join(name)) {
                 write_if_other(&root.join(name), &content)?;
+                current.insert(root.join(name));
             }
         }
-        let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| dir.join("target"), PathBuf::from);
-        Ok(Self { root, target: path::absolute(target)?, package: package.to_owned() })
+        current.extend(mutated.iter().filter_map(|name| Some(root.join(name.strip_suffix("/lib.rs")?).join(SWITCHES))));
+        remove_others(&root, &current)?;
+        Ok(Self { root, target: path::absolute(dir.join("target"))?, package: package.to_owned() })
     }
 
     /// Writes the sources with those of `mutants` that compile, and returns which have a switch and which do not compile.
@@ -82,7 +95,7 @@ impl Tree {
         unviable: &mut BTreeSet<u32>,
     ) -> anyhow::Result<BTreeSet<u32>> {
         let dir = self.root.join(Self::crate_root(sources)?);
-        write_if_other(&dir.join("mutants.rs"), include_bytes!("switch.rs"))?;
+        write_if_other(&dir.join(SWITCHES), include_bytes!("switch.rs"))?;
         loop {
             let mut placed = BTreeSet::new();
             let mut ranges = BTreeMap::new();
@@ -164,10 +177,58 @@ impl Tree {
             bail!("the tests do not compile: {}", texts.concat());
         }
         let built = lines(&out.stdout).filter(|line| line.profile.as_ref().is_some_and(|profile| profile.test));
-        Ok(built
-            .filter_map(|line| Some(TestProgram { path: line.executable?, dir: line.manifest_path?.parent()?.to_owned() }))
-            .collect())
+        let places = built.filter_map(|line| Some((line.executable?, line.manifest_path?.parent()?.to_owned())));
+        places.map(|(path, dir)| Ok(TestProgram { stamp: Stamp::of(&path)?, path, dir })).collect()
     }
+}
+
+impl TestProgram {
+    /// Whether it is the one that was built for this run, as far as its file shows.
+    ///
+    /// # Errors
+    /// Something else has been put in its place, or it is gone: no verdict from it means anything.
+    pub(crate) fn is_as_built(&self) -> anyhow::Result<()> {
+        if Stamp::of(&self.path).is_ok_and(|now| now == self.stamp) {
+            return Ok(());
+        }
+        bail!(
+            "{} is not as it was built for this run: something else was built into its folder meanwhile. What is missed since then \
+             may not be missed at all",
+            self.path.display()
+        )
+    }
+}
+
+/// What changes with a file's content, without reading it.
+#[derive(PartialEq, Eq)]
+struct Stamp {
+    inode: u64,
+    bytes: u64,
+    modified: SystemTime,
+}
+
+impl Stamp {
+    fn of(path: &Path) -> anyhow::Result<Self> {
+        let of = || -> io::Result<Self> {
+            let file = fs::metadata(path)?;
+            Ok(Self { inode: file.ino(), bytes: file.len(), modified: file.modified()? })
+        };
+        of().with_context(|| path.display().to_string())
+    }
+}
+
+/// Removes every file below `dir` that is not one of `current`.
+fn remove_others(dir: &Path, current: &BTreeSet<PathBuf>) -> anyhow::Result<()> {
+    for entry in fs::read_dir(dir).with_context(|| dir.display().to_string())? {
+        let entry = entry?;
+        let path = entry.path();
+        if entry.file_type()?.is_dir() {
+            remove_others(&path, current)?;
+        } else if !current.contains(&path) {
+            fs::remove_file(&path).with_context(|| path.display().to_string())?;
+        }
+    }
+    Ok(())
 }
 
 fn lines(out: &[u8]) -> impl Iterator<Item = CargoLine> {
@@ -203,4 +264,46 @@ fn write_if_other(path: &Path, content: &[u8]) -> anyhow::Result<()> {
 #[allow(clippy::print_stdout, reason = "a program for the terminal")]
 pub(crate) fn say(line: &str) {
     println!("{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+    use super::*;
+
+    fn folder(name: &str) -> PathBuf {
+        let dir = std::env::temp_dir().join(format!("vtflow-mutants-{name}-{}", std::process::id()));
+        fs::create_dir_all(dir.join("src/within")).unwrap();
+        dir
+    }
+
+    #[test]
+    fn files_that_left_the_project_leave_its_copy() {
+        let dir = folder("copy");
+        let (stays, mutated, gone) =
+            (dir.join("src/stays.rs"), dir.join("src/within/mutated.rs"), dir.join("src/within/gone.rs"));
+        for file in [&stays, &mutated, &gone] {
+            fs::write(file, "").unwrap();
+        }
+        remove_others(&dir, &BTreeSet::from([stays.clone(), mutated.clone()])).unwrap();
+        assert!(stays.exists() && mutated.exists() && !gone.exists());
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn a_program_that_is_built_anew_is_noticed() {
+        let dir = folder("program");
+        let path = dir.join("it");
+        fs::write(&path, "with switches").unwrap();
+        let program = TestProgram { stamp: Stamp::of(&path).unwrap(), path: path.clone(), dir: dir.clone() };
+        program.is_as_built().unwrap();
+        fs::write(dir.join("new"), "with switches").unwrap();
+        fs::rename(dir.join("new"), &path).unwrap();
+        let error = program.is_as_built().unwrap_err().to_string();
+        assert!(error.contains("not as it was built"), "{error}");
+        fs::remove_file(&path).unwrap();
+        assert!(program.is_as_built().is_err());
+        fs::remove_dir_all(dir).unwrap();
+    }
 }

@@ -12,7 +12,7 @@ use vtflow_planner::{
     traffic::{
         deviation::Mechanism as M,
         evidence::{Keys, Piece, Rules},
-        leftovers::{Cluster, Keyspace},
+        leftovers::{Cluster, Keyspace, says_binlogs_are_gone},
     },
 };
 
@@ -157,5 +157,34 @@ fn nothing_is_nobodys_while_streams_are_not_known() {
         let (found, unknown) = cluster.leftovers();
         assert!(!unknown.is_empty(), "{name}");
         assert!(found.iter().all(|it| matches!(it.mechanism, M::PartitionInvalid | M::BinlogsGone)), "{name}: {found:?}");
+    }
+}
+
+#[test]
+fn what_is_not_known_is_told_by_the_kind_of_rule() {
+    for (what, of) in
+        [("mirror rules", (|it| &mut it.mirror) as fn(&mut Rules) -> &mut Piece<Keys>), ("routing rules", |it| &mut it.tables)]
+    {
+        let mut cluster = cluster();
+        add_rule(&mut cluster, of, "commerce.t9@replica", "customer.t9");
+        keyspace(&mut cluster, "customer").unread.insert("a tablet is down".into());
+        let (_, unknown) = cluster.leftovers();
+        let want = format!("whether {what} between commerce and customer belong to a workflow: a tablet is down");
+        assert!(unknown.contains(&want), "{unknown:?}");
+    }
+}
+
+#[test]
+fn purged_binary_logs_are_told_from_other_errors() {
+    for (message, is_it) in [
+        (
+            "vttablet: rpc error: Cannot replicate because the source purged required binary logs. (errno 1236) (sqlstate HY000)",
+            true,
+        ),
+        ("Could not find first log file name in binary log index file", true),
+        ("Duplicate entry '1' for key 'PRIMARY' (errno 1062) (sqlstate 23000)", false),
+        ("", false),
+    ] {
+        assert_eq!(says_binlogs_are_gone(message), is_it, "{message}");
     }
 }

@@ -1,5 +1,6 @@
 //! Phases and deviations, each from a healthy evidence with one thing changed.
 
+mod apart;
 mod broken;
 mod evidence;
 mod healthy;
