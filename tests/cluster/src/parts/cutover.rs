@@ -80,8 +80,15 @@ pub(crate) fn run(suite: &mut Suite) -> anyhow::Result<()> {
     suite.workflows = vec![MOVE];
     next = killed(suite, next)?;
     suite.check("something was written", next > FIRST, String::new);
-    suite.vtctld("MoveTables --workflow move2 --target-keyspace customer cancel")?;
+    let told = suite.served("MoveTables --workflow move2 --target-keyspace customer cancel")?;
+    suite.says("cancelled by vtflow", &told, 0, &["Successfully cancelled"]);
     suite.workflows.clear();
+    let tables = "select count(*) from information_schema.tables where table_schema = 'vt_customer' and table_name in ('corder', 'customer')";
+    suite.rows("the copies are gone", &[200, 300], tables, &["0"])?;
+    suite.rows("so are the streams", &[100, 200, 300], "select count(*) from _vt.vreplication", &["0"])?;
+    let told = suite.vtflow("diagnose")?;
+    suite.says("nothing is left behind", &told, 0, &[]);
+    suite.stage("cancelled by vtflow")?;
     // A tablet changes ten thousand rows at once at most.
     for last in (FIRST..next).step_by(5_000).map(|first| first + 5_000) {
         suite.cluster.vtgate("commerce", &format!("delete from corder where order_id between {FIRST} and {last}"))?;

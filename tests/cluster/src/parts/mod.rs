@@ -23,8 +23,8 @@ pub(crate) struct Part {
 /// In the order in which they are run.
 pub(crate) const PARTS: &[Part] = &[
     Part { name: "data", run: data::run, is_first: true },
-    Part { name: "move-tables", run: move_tables::run, is_first: false },
     Part { name: "cutover", run: cutover::run, is_first: false },
+    Part { name: "move-tables", run: move_tables::run, is_first: false },
     Part { name: "materialize", run: materialize::run, is_first: false },
     Part { name: "vdiff", run: vdiff::run, is_first: false },
     Part { name: "reparent", run: reparent::run, is_first: false },

@@ -1,4 +1,4 @@
-//! MoveTables, from its copy to its completion, by vtctld; vtflow looks on, and stops and changes it.
+//! MoveTables, from its copy to its completion, by vtctld; vtflow looks on, stops and changes it, and completes it.
 
 use crate::{reads::Workflow, suite::Suite};
 
@@ -32,8 +32,11 @@ pub(crate) fn run(suite: &mut Suite) -> anyhow::Result<()> {
     suite.vtctld("MoveTables --workflow move1 --target-keyspace customer ReverseTraffic")?;
     suite.stage("MoveTables reversed")?;
     suite.vtctld("MoveTables --workflow move1 --target-keyspace customer SwitchTraffic")?;
-    suite.vtctld("MoveTables --workflow move1 --target-keyspace customer complete")?;
+    let told = suite.served("MoveTables --workflow move1 --target-keyspace customer complete")?;
+    suite.says("completed by vtflow", &told, 0, &["Successfully completed"]);
     suite.workflows.clear();
+    let tables = "select count(*) from information_schema.tables where table_schema = 'vt_commerce' and table_name in ('corder', 'customer')";
+    suite.rows("the source's tables are gone", &[100], tables, &["0"])?;
     suite.stage("MoveTables completed")?;
     Ok(())
 }
