@@ -553,3 +553,36 @@ impl Act {
 pub(crate) fn may_be_done(kind: FailureKind) -> bool {
     !matches!(kind, FailureKind::NotSent)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tablet_waits_for_a_position_shortly_at_first_and_for_all_the_time_in_the_end() {
+        let tablet = TabletAddress { alias: "zone1-1".into(), cell: "zone1".into(), host: "h".into(), grpc_port: 1 };
+        let of = |then, limit_ms| Call {
+            keyspace: "ks".into(),
+            shard: "0".into(),
+            db_name: "vt_ks".into(),
+            tablet: tablet.clone(),
+            query: Query::vreplication("wait", String::new()),
+            limit_ms,
+            then,
+            shown_by: None,
+            undo: None,
+            is_best_effort: false,
+            is_vital: false,
+            done_by: &[],
+            failure: String::new(),
+        };
+        let mut limits = vec![FIRST_WAITS_MS[0]];
+        let mut call = of(Then::Reached { seconds: 30, waits: 0 }, FIRST_WAITS_MS[0]);
+        while let Some(next) = call.waits_on() {
+            limits.push(next.limit_ms);
+            call = next;
+        }
+        assert_eq!(limits, [25, 25, 50, 50, 100, 100, 150, 150, 200, 200, 300, 300, 40_000]);
+        assert!(of(Then::Nothing, 0).waits_on().is_none(), "nothing else is asked again");
+    }
+}

@@ -36,6 +36,7 @@ use crate::{
         inquiry::{Inquired, Inquiring, Inquiry},
         kind::Lock,
         locks::{self, Locks},
+        plan,
     },
 };
 
@@ -275,27 +276,13 @@ impl Switch {
         let (kind, is_reversal) = (scene.kind, scene.is_reversal);
         let found = Found { kind, source_keyspace: source.clone(), is_reversal, workflow_type: scene.workflow_type };
         let plan = WritePlan {
-            planner: format!("{} {}", crate::VERSION, crate::DIGEST),
-            rpc: self.call.path.clone(),
-            request: self.call.request.clone(),
-            force: self.call.options.force,
-            shards: self.call.options.shards.clone(),
             summary: self.summary(scene, resolved),
             locks: wanted_locks(&self.goal, &found).into_iter().map(|lock| lock.path).collect(),
             writes,
-            kept: Vec::new(),
-            warnings: Vec::new(),
             steps,
-            digest: String::new(),
-        }
-        .sealed();
-        let is_another = matches!(&self.call.options.mode, Mode::Planned(digest) if *digest != plan.digest);
-        self.plan = Some(plan);
-        if is_another {
-            let text = "the plan is not the one any more: nothing was changed".to_owned();
-            return Err(Status { code: Code::FailedPrecondition, message: text });
-        }
-        Ok(())
+            ..plan::begun(&self.call)
+        };
+        plan::check(self.plan.insert(plan.sealed()), &self.call)
     }
 
     /// One line of what is going to be done.

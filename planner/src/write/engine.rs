@@ -6,9 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    contract::{
-        Answer, AskId, Call, Code, Failure, Mode, Outcome, Reply, Status, Timestamp, Verdict, WritePlan, Written, shard_text,
-    },
+    contract::{Answer, AskId, Call, Failure, Mode, Outcome, Reply, Status, Timestamp, Verdict, WritePlan, Written, shard_text},
     operation::{Asks, Operation},
     topo::names::KeyspaceName,
     write::{
@@ -16,6 +14,7 @@ use crate::{
         judge::Done,
         kind::{RecordWrite, TabletWrite},
         locks::{Locks, Step},
+        plan,
         records::Records,
         tablets::Tablets,
         targets::TargetSet,
@@ -145,29 +144,16 @@ impl Write {
 
     /// What is to be done, which is what the plan says; an error if that is another plan than the one that was read.
     fn plan(&mut self) -> Result<Vec<Change>, Status> {
-        let Call { path, request, options } = &self.call;
-        let prepared = self.targets.prepare(options.force)?;
+        let prepared = self.targets.prepare(self.call.options.force)?;
         let plan = WritePlan {
-            planner: format!("{} {}", crate::VERSION, crate::DIGEST),
-            rpc: path.clone(),
-            request: request.clone(),
-            force: options.force,
-            shards: options.shards.clone(),
             summary: prepared.summary,
             locks: self.locks.paths(),
             writes: prepared.changes.iter().map(|change| change.planned.clone()).collect(),
             kept: prepared.kept,
             warnings: prepared.warnings.into_iter().chain(self.locks.warnings()).collect(),
-            steps: Vec::new(),
-            digest: String::new(),
+            ..plan::begun(&self.call)
         };
-        let plan = plan.sealed();
-        let is_another = matches!(&options.mode, Mode::Planned(digest) if *digest != plan.digest);
-        self.plan = Some(plan);
-        if is_another {
-            let text = "the plan is not the one any more: nothing was changed".to_owned();
-            return Err(Status { code: Code::FailedPrecondition, message: text });
-        }
+        plan::check(self.plan.insert(plan.sealed()), &self.call)?;
         Ok(prepared.changes)
     }
 

@@ -14,6 +14,7 @@ mod judge;
 pub(crate) mod kind;
 pub(crate) mod locks;
 mod migration;
+pub(crate) mod plan;
 mod records;
 mod seen;
 mod sources;

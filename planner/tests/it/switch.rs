@@ -419,6 +419,7 @@ fn steps_are_in_order() {
         "zone1-0000000101 RefreshState",
         "LOCK TABLES `corder` READ,`customer` READ",
         "LOCK TABLES `corder` READ,`customer` READ",
+        "FLUSH OPTIMIZER_COSTS",
         "zone1-0000000100 PrimaryPosition",
         "zone1-0000000200 waits with 1 for MySQL56/65b309ae-eb92-11f1-97ea-02fc00000001:1-100",
         "update _vt.vreplication set state='Stopped', message='stopped for cutover' where id=1",

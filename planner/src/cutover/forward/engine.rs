@@ -44,6 +44,7 @@ use crate::{
         inquiry::{Inquired, Inquiring, Inquiry},
         kind::Lock,
         locks::{self, Locks},
+        plan,
     },
 };
 
@@ -271,27 +272,14 @@ impl Forward {
         let (kind, source_keyspace) = (scene.kind, scene.source_keyspace.clone());
         let found = Found { kind, source_keyspace, is_reversal: false, workflow_type: scene.workflow_type };
         let plan = WritePlan {
-            planner: format!("{} {}", crate::VERSION, crate::DIGEST),
-            rpc: self.call.path.clone(),
-            request: self.call.request.clone(),
-            force: self.call.options.force,
-            shards: self.call.options.shards.clone(),
             summary: self.summary(),
             locks: wanted_locks(&self.task, &found).into_iter().map(|lock| lock.path).collect(),
             writes,
             kept,
-            warnings: Vec::new(),
             steps,
-            digest: String::new(),
-        }
-        .sealed();
-        let is_another = matches!(&self.call.options.mode, Mode::Planned(digest) if *digest != plan.digest);
-        self.plan = Some(plan);
-        if is_another {
-            let message = "the plan is not the one any more: nothing was changed".to_owned();
-            return Err(Status { code: Code::FailedPrecondition, message });
-        }
-        Ok(())
+            ..plan::begun(&self.call)
+        };
+        plan::check(self.plan.insert(plan.sealed()), &self.call)
     }
 
     /// One line of what is going to be done.
