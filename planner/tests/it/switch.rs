@@ -328,6 +328,18 @@ fn reverse_source(shard: &str) -> String {
 
 /// Records and rows as a vtctld of v24 left them on a cluster like this one.
 #[test]
+fn a_stream_of_the_other_direction_reads_from_the_cells_of_its_own_stream() {
+    let mut live = cluster();
+    for (alias, cells) in [(LEFT, "zone1,zone9"), (RIGHT, "zone2,zone8")] {
+        let server = live.servers.get_mut(alias).expect("a primary");
+        server.streams[0].insert("cell", cells.to_owned());
+    }
+    done(&mut live, &request(&ALL));
+    // The target's own cell becomes the source's, where that is none of them.
+    assert_eq!(live.rows(COMMERCE, "c2c_reverse", &["cell"]), [["zone1,zone9"], ["zone1,zone8"]]);
+}
+
+#[test]
 fn writes_move() {
     let mut live = cluster();
     let reply = done(&mut live, &request(&ALL));
