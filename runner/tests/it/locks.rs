@@ -11,17 +11,22 @@ use crate::support::{
 };
 use etcd_client::{Client, GetOptions, PutOptions};
 use prost::Message;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::{
+    sync::Notify,
+    task::JoinHandle,
+    time::{Instant, sleep, timeout},
+};
 use vtflow::{
     deadline::Deadlines,
     drive::{ClusterIo, drive},
     embedded::Snapshot,
-    observe::Nobody,
+    observe::Observer,
     tablet::{TabletOptions, Tablets},
     topo::{CellRecord, EtcdConfig, EtcdTopology, HeldLock, MemoryTopology, Topology},
 };
 use vtflow_planner::{
-    Answer, Call, CallOptions, Flow, Reply, Timestamp, contract::Verdict, proto::vtctldata::CancelSchemaMigrationRequest, rpc,
+    Answer, Ask, Call, CallOptions, Flow, Reply, Timestamp, contract::Verdict, proto::vtctldata::CancelSchemaMigrationRequest,
+    rpc,
 };
 
 const KEYSPACE: &str = "keyspaces/customer";
@@ -170,42 +175,59 @@ async fn a_lock_outlives_its_lease_and_a_lost_one_says_so() {
 struct Slow {
     live: Live,
     io: ClusterIo,
+    locked: Arc<Locked>,
+}
+
+/// Tells when the lock is held: that its key is there is not enough, as who asks for it must see that it is the first.
+#[derive(Default)]
+struct Locked(Notify);
+
+impl Observer for Locked {
+    fn answered(&self, _: &Ask, answer: &Answer, _: Duration) {
+        if matches!(answer, Answer::Locked) {
+            self.0.notify_one();
+        }
+    }
 }
 
 impl Slow {
-    async fn start() -> Self {
+    /// `delay`: how long each answer of a tablet takes.
+    async fn start(delay: Duration) -> Self {
         let mut live = Live::empty();
         let snapshot = Snapshot::load(&recorded("onlineddl-mixed")).unwrap();
-        live.become_slow(snapshot, BTreeMap::new(), Duration::from_millis(700)).await;
+        live.become_slow(snapshot, BTreeMap::new(), delay).await;
         let topology = Arc::new(etcd_topology(&live.etcd, 30));
         let tablets = Arc::new(Tablets::new(TabletOptions::default()).unwrap());
-        let deadlines = Deadlines { lock: Duration::from_millis(500), ..Deadlines::default() };
-        Self { live, io: ClusterIo { topology, tablets, deadlines } }
+        let deadlines = Deadlines::default();
+        Self { live, io: ClusterIo { topology, tablets, deadlines }, locked: Arc::default() }
     }
 
-    async fn cancel(io: ClusterIo) -> Reply {
+    /// The request, sent beside the test; it waits `lock` for the lock.
+    fn cancel(&self, lock: Duration) -> JoinHandle<Reply> {
+        let mut io = self.io.clone();
+        io.deadlines.lock = lock;
+        tokio::spawn(Self::cancelled(io, Arc::clone(&self.locked)))
+    }
+
+    async fn cancelled(io: ClusterIo, locked: Arc<Locked>) -> Reply {
         let request = CancelSchemaMigrationRequest { keyspace: "customer".into(), uuid: "all".into(), caller_id: None };
         let path = rpc::CANCEL_SCHEMA_MIGRATION.to_owned();
         let call = Call { path, request: request.encode_to_vec(), options: CallOptions::default() };
-        drive(Flow::start(&call, NOW), &io, None, &Nobody).await
+        drive(Flow::start(&call, NOW), &io, None, &*locked).await
     }
 
-    /// The lease of the lock, as soon as there is one.
+    /// The lease of the lock, once it is held.
     async fn lease(&self) -> i64 {
-        for _ in 0..100 {
-            if let Some((name, _)) = seen(&self.live.etcd).await.first() {
-                return name.parse().unwrap();
-            }
-            sleep(Duration::from_millis(10)).await;
-        }
-        panic!("nothing is locked");
+        timeout(Duration::from_secs(30), self.locked.0.notified()).await.expect("nothing is locked");
+        let [(name, _)] = &seen(&self.live.etcd).await[..] else { panic!("one lock") };
+        name.parse().unwrap()
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_sent_after_the_lock_is_lost() {
-    let slow = Slow::start().await;
-    let cancelling = tokio::spawn(Slow::cancel(slow.io.clone()));
+    let slow = Slow::start(Duration::from_secs(1)).await;
+    let cancelling = slow.cancel(Duration::from_secs(10));
     revoke(&slow.live.etcd, slow.lease().await).await;
     let reply = cancelling.await.unwrap();
     let written = reply.written.unwrap();
@@ -220,10 +242,10 @@ async fn nothing_is_sent_after_the_lock_is_lost() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_exclude_each_other_and_one_that_is_dropped_gives_its_lock_back() {
-    let slow = Slow::start().await;
-    let first = tokio::spawn(Slow::cancel(slow.io.clone()));
+    let slow = Slow::start(Duration::from_secs(1)).await;
+    let first = slow.cancel(Duration::from_secs(10));
     slow.lease().await;
-    let second = Slow::cancel(slow.io.clone()).await;
+    let second = slow.cancel(Duration::from_millis(300)).await.unwrap();
     let message = second.result.unwrap_err().message;
     let want = format!("lockErr in ApplySchemaKeyspace customer: deadline exceeded: {ROOT}/{KEYSPACE}/locks\nit is held by ");
     assert!(message.starts_with(&want), "{message}");
