@@ -60,7 +60,8 @@ pub(crate) fn resolve(goal: &Goal, scene: &Scene) -> Result<Resolved, Status> {
     if only_reads_back && goal.writes && !reopens {
         refuse_forward(scene, &reads)?;
     }
-    if !reopens {
+    // Reads that leave a target whose streams lag or have failed are what whoever asks for this wants.
+    if !reopens && !only_reads_back {
         can_switch(scene, goal, writes)?;
     }
     if writes {
@@ -213,8 +214,7 @@ fn can_switch(scene: &Scene, goal: &Goal, writes: bool) -> Result<(), Status> {
         return Ok(());
     }
     let cannot = |reason: String| {
-        let message = format!("cannot switch traffic for workflow {} at this time: {reason}", scene.workflow);
-        Err(Status { code: Code::FailedPrecondition, message })
+        Err(Status::unknown(format!("cannot switch traffic for workflow {} at this time: {reason}", scene.workflow)))
     };
     // Neither do these tell how far behind they are: they are started again first.
     let is_held = |it: &super::scene::Stream| it.is_stopped_for_cutover();

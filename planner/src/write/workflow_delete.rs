@@ -129,7 +129,7 @@ impl WorkflowDelete {
             (Traffic::Unknown, _) if excuse => Ok(()),
             (Traffic::Unknown, _) => unknown(&routed.state),
             (Traffic::Writes | Traffic::SomeShards | Traffic::Switched, "") => {
-                refused("cannot delete workflow because you have already switched write traffic".into())
+                Err(Status::unknown("cannot delete workflow because you have already switched write traffic"))
             }
             (_, "") => Ok(()),
             (Traffic::Writes | Traffic::SomeShards | Traffic::Switched, _) => refused(format!(

@@ -130,7 +130,10 @@ pub(crate) fn done(live: &mut Live, request: &WorkflowSwitchTrafficRequest) -> W
 }
 
 pub(crate) fn refused(live: &mut Live, request: &WorkflowSwitchTrafficRequest) -> String {
-    live.run(&call(request)).unwrap().result.unwrap_err().message
+    let status = live.run(&call(request)).unwrap().result.unwrap_err();
+    // Clients print the code, too.
+    assert!(!status.message.starts_with("cannot ") || status.code == vtflow_planner::Code::Unknown, "{status:?}");
+    status.message
 }
 
 fn lines(live: &mut Live, request: WorkflowSwitchTrafficRequest) -> Vec<String> {
@@ -299,6 +302,18 @@ fn reads_move_and_come_back() {
     assert_eq!(seen(&only_reads), before);
     let text = "invalid request: requesting reversal of read traffic for REPLICAs but REPLICA reads have not been switched";
     assert_eq!(refused(&mut only_reads, &back(&[REPLICA])), text);
+
+    // A target that is far behind, or has failed, is a reason to leave it.
+    let failed = |live: &mut Live, alias: &str, column: &'static str, value: &str| {
+        live.servers.get_mut(alias).unwrap().streams[0].insert(column, value.into());
+    };
+    for column in ["transaction_timestamp", "time_updated", "time_heartbeat"] {
+        failed(&mut live, LEFT, column, "999900");
+    }
+    failed(&mut live, RIGHT, "state", "Error");
+    let before = (before.0, before.1, seen(&live).2, before.3);
+    let mut of_one_type = live.clone();
+    done(&mut of_one_type, &back(&[RDONLY]));
 
     // The reference looks for a workflow that is not there yet.
     let reply = done(&mut live, &back(&ALL));

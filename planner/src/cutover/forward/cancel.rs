@@ -79,7 +79,9 @@ fn refuse(task: &Task, scene: &Scene) -> Result<(), Status> {
     let failed = |message: String| Err(Status { code: Code::FailedPrecondition, message });
     match standing::writes(scene).map_err(Status::unknown)? {
         Writes::NotSwitched => {}
-        Writes::Switched => return failed("cannot delete workflow because you have already switched write traffic".into()),
+        Writes::Switched => {
+            return Err(Status::unknown("cannot delete workflow because you have already switched write traffic"));
+        }
         Writes::Split => {
             return failed(
                 "cannot delete workflow because you have already switched write traffic of some of its tables or shards; nothing \

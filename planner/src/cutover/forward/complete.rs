@@ -88,7 +88,8 @@ fn refuse(task: &Task, scene: &Scene) -> Result<(), Status> {
         && of_type(TabletType::Replica)
         && of_type(TabletType::Rdonly);
     if !is_switched && !standing::is_completing(scene).map_err(Status::unknown)? {
-        return failed("cannot complete workflow because you have not yet switched all read and write traffic".into());
+        let text = "cannot complete workflow because you have not yet switched all read and write traffic";
+        return Err(Status::unknown(text));
     }
     let mut texts = BTreeSet::new();
     if scene.kind == Kind::Reshard {

@@ -3,7 +3,7 @@
 //! Facts: `go/vt/vtctl/workflow/server.go:WorkflowMirrorTraffic`, `traffic_switcher.go:mirrorTableTraffic`, v24.
 
 use crate::{
-    contract::{Code, Status},
+    contract::Status,
     cutover::{
         act::{self, Lane},
         edit::{self, Edit, MIRROR_RULES},
@@ -118,7 +118,7 @@ fn refuse(types: &[TabletType], scene: &Scene) -> Result<(), Status> {
         let text = format!(
             "cannot mirror [{switched}] traffic for workflow {workflow} at this time: traffic for those tablet types is switched"
         );
-        return Err(Status { code: Code::FailedPrecondition, message: text });
+        return Err(Status::unknown(text));
     }
     validate(scene).map_err(Status::unknown)
 }
