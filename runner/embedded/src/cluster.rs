@@ -37,7 +37,10 @@ use crate::{
     records::{db_name, has_address, one_line, patched, tablet_records},
     severable::Severable,
     snapshot::{Snapshot, TabletRows},
-    tablet::service::{Tablet, TabletService},
+    tablet::{
+        health,
+        service::{Tablet, TabletService},
+    },
 };
 
 /// The tablets of a snapshot, running. Dropping it stops them.
@@ -138,6 +141,7 @@ impl Cluster {
                 is_primary: record.r#type() == TabletType::Primary,
                 release: engine.release(),
                 cells: Arc::clone(&cells),
+                health: health::message(record),
                 delay: delay + if let Fault::Delay(more) = fault { more } else { Duration::ZERO },
                 garbage: fault == Fault::Garbage,
                 on_write: if let Fault::OnWrite(what) = fault { Some(what) } else { None },

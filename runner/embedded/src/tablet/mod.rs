@@ -1,6 +1,7 @@
 //! What vttablet decides: which RPCs and statements a release takes, what a change causes besides, and how failures are worded.
 
 pub mod controller_plan;
+pub(crate) mod health;
 pub mod local;
 mod migrations;
 mod positions;

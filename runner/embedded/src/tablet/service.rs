@@ -33,6 +33,7 @@ use vtflow_planner::proto::{
 };
 
 use super::{
+    health::{self, HealthStream},
     migrations::{self, Place},
     positions, vdiff,
 };
@@ -72,6 +73,8 @@ pub struct Tablet {
     pub release: Release,
     /// The cluster's cells, with commas.
     pub cells: Arc<str>,
+    /// What it says of its health, as `queryservice.Query` does.
+    pub(crate) health: Bytes,
     /// How long every answer takes.
     pub delay: Duration,
     /// Whether it answers random bytes.
@@ -107,6 +110,10 @@ impl tower::Service<http::Request<Body>> for TabletService {
         if request.method() == http::Method::GET {
             let (tablet, path) = (Arc::clone(&self.0), request.uri().path().to_owned());
             return Box::pin(async move { Ok(tablet.page(&path).await) });
+        }
+        if request.uri().path() == health::PATH && !self.0.garbage {
+            let health = HealthStream(self.0.health.clone());
+            return Box::pin(async move { Ok(Grpc::new(RawCodec).server_streaming(health, request).await) });
         }
         let method = Method { tablet: Arc::clone(&self.0), path: request.uri().path().to_owned() };
         Box::pin(async move {
