@@ -42,6 +42,8 @@ pub const KNOWN: &[Known] = &[
     known("WorkflowUpdate", "`start`, `stop` (`in_order:`)", in_order),
     known("WorkflowUpdate", "refused before anything is changed", unknown_migration),
     known("GetWorkflows", "a shard without primary (no alias, or an empty one)", no_primary),
+    chance("WorkflowSwitchTraffic", "reverse streams", reverse_streams),
+    known("WorkflowSwitchTraffic", "`timeout` below 1 s", short_timeout),
     known("", "a snapshot has no statistics of its tables", table_statistics),
     known("", "a refused connection is told in the words of Go's HTTP library", refused_pages),
 ];
@@ -198,6 +200,38 @@ fn in_order(ours: &mut Output, theirs: &mut Output) {
     }
     if let (Body::Json(ours), Body::Json(theirs)) = (&ours.body, &mut theirs.body) {
         walk(ours, theirs);
+    }
+}
+
+/// Which of the reverse streams vtctld makes first, and which stream's cells all get, is a race between shards.
+fn reverse_streams(ours: &mut Output, theirs: &mut Output) {
+    fn walk(value: &mut Value) {
+        match value {
+            Value::Object(fields) => {
+                if let Some(Value::Array(streams)) = fields.get_mut("streams") {
+                    for stream in streams.iter_mut().filter_map(Value::as_object_mut) {
+                        stream.remove("id");
+                        stream.remove("cells");
+                    }
+                    streams.sort_by_key(|stream| stream["binlog_source"].to_string());
+                }
+                fields.values_mut().for_each(walk);
+            }
+            Value::Array(items) => items.iter_mut().for_each(walk),
+            _ => {}
+        }
+    }
+    for body in [&mut ours.body, &mut theirs.body] {
+        if let Body::Json(value) = body {
+            walk(value);
+        }
+    }
+}
+
+/// Clients from v22 on refuse it themselves.
+fn short_timeout(ours: &mut Output, theirs: &mut Output) {
+    if ours.stderr.ends_with("timeout must be at least 1 second") && theirs.exit == 0 && theirs.stderr.is_empty() {
+        *ours = theirs.clone();
     }
 }
 

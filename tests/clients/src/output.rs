@@ -48,7 +48,7 @@ impl Output {
         // The usage's text is the client's own; behind it stands what was wrong.
         let is_usage = stderr.starts_with("<usage>") || stderr.contains("Usage:");
         let stderr = if is_usage { stderr.lines().last().unwrap_or_default() } else { stderr };
-        Self { exit: ran.exit, body, stderr: sorted_parts(stderr) }
+        Self { exit: ran.exit, body, stderr: sorted_parts(&without_lag(stderr)) }
     }
 
     /// Without what belongs to the place where a recorded cluster runs now: ports of tablets, and versions of records.
@@ -121,6 +121,14 @@ impl Body {
             Self::Text(lines) => lines.clone(),
         }
     }
+}
+
+/// What a refusal says of a lag.
+fn without_lag(text: &str) -> String {
+    const SAYS: &str = "replication lag ";
+    let Some((before, rest)) = text.split_once(SAYS) else { return text.to_owned() };
+    let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    format!("{before}{SAYS}so many {}", &rest[digits..])
 }
 
 fn lines(text: &str) -> Vec<String> {
@@ -218,7 +226,7 @@ fn normalize(value: &mut Value) {
                     "tablets" | "details" => {
                         items.sort_by_key(|tablet| tablet["tablet"].to_string() + &tablet["alias"].to_string());
                     }
-                    "shards" | "names" => items.sort_by_key(Value::to_string),
+                    "shards" | "names" | "rules" => items.sort_by_key(Value::to_string),
                     _ => {}
                 }
             }

@@ -70,8 +70,58 @@ const OF_MIGRATIONS: &[&str] = &[
     "LegacyVtctlCommand -- OnlineDDL {K} cancel {0}",
 ];
 
+/// Of the traffic of a workflow: `{C}`, the command for workflows of its kind; `{L}`, a lag that a recorded cluster has not.
+const OF_TRAFFIC: &[&str] = &[
+    "{C} --workflow nosuch --target-keyspace {K} switchtraffic",
+    "{C} --workflow {W} --target-keyspace nosuch switchtraffic",
+    "{C} --workflow {W} --target-keyspace {K} switchtraffic --tablet-types nosuch",
+    "{C} --workflow {W} --target-keyspace {K} switchtraffic --timeout 1ms",
+    "{C} --workflow {W} --target-keyspace {K} complete",
+    "{C} --workflow {W} --target-keyspace {K} mirrortraffic --percent 5",
+    "{C} --workflow {W} --target-keyspace {K} mirrortraffic --percent 0",
+    "{C} --workflow {W} --target-keyspace {K} switchtraffic --tablet-types replica,rdonly",
+    "{C} --workflow {W} --target-keyspace {K} reversetraffic --tablet-types rdonly --dry-run",
+    "{C} --workflow {W} --target-keyspace {K} reversetraffic --tablet-types rdonly",
+    "{C} --workflow {W} --target-keyspace {K} reversetraffic --tablet-types replica",
+    "{C} --workflow {W} --target-keyspace {K} reversetraffic",
+    "{C} --workflow {W} --target-keyspace {K} switchtraffic {L} --tablet-types replica,rdonly --dry-run",
+    "{C} --workflow {W} --target-keyspace {K} switchtraffic {L} --tablet-types replica --cells zone1",
+    "{C} --workflow {W} --target-keyspace {K} switchtraffic {L} --tablet-types replica,rdonly",
+    "{C} --workflow {W} --target-keyspace {K} switchtraffic {L} --dry-run",
+    "{C} --workflow {W} --target-keyspace {K} switchtraffic {L} --initialize-target-sequences --dry-run",
+    "{C} --workflow {W} --target-keyspace {K} switchtraffic {L}",
+    "{C} --workflow {W} --target-keyspace {K} switchtraffic {L}",
+    "{C} --workflow {W} --target-keyspace {K} cancel",
+    "{C} --workflow {W} --target-keyspace {K} reversetraffic {L} --dry-run",
+    "{C} --workflow {W} --target-keyspace {K} reversetraffic {L}",
+    "{C} --workflow {W} --target-keyspace {K} switchtraffic {L} --enable-reverse-replication=false",
+    "{C} --workflow {W} --target-keyspace {K} complete --keep-data --dry-run",
+];
+
+/// What ends it. The tables stay: an embedded tablet has none to drop.
+const OF_COMPLETION: &[&str] = &[
+    "{C} --workflow {W} --target-keyspace {K} complete --keep-data",
+    "{C} --workflow {W} --target-keyspace {K} complete --keep-data",
+];
+
 /// What is read of both clusters after each command.
 const WORKFLOW_STATE: &[&str] = &["GetWorkflows --show-all --include-logs=false {K}"];
+/// Of a completion that keeps tables, vtctld leaves them denied here: `MoveTablesComplete` in `docs/compat.md`.
+const SOURCE_SHARDS: &str = "FindAllShardsInKeyspace commerce";
+const TRAFFIC_STATE: &[&str] = &[
+    "GetWorkflows --show-all --include-logs=false customer",
+    "GetWorkflows --show-all --include-logs=false commerce",
+    "FindAllShardsInKeyspace customer",
+    SOURCE_SHARDS,
+    "GetSrvKeyspaces customer",
+    "GetSrvVSchemas",
+    "GetRoutingRules",
+    "GetShardRoutingRules",
+    "GetKeyspaceRoutingRules",
+    "GetMirrorRules",
+    "GetVSchema customer",
+    "GetVSchema commerce",
+];
 const MIGRATION_STATE: &[&str] = &["OnlineDDL show --json {K} all", "GetKeyspace {K}", "GetSrvKeyspaces {K}"];
 
 /// A server to write through, and one to read the same cluster with.
@@ -115,6 +165,22 @@ pub fn compare(
         let ours = Side { writes: &ours.vtflow, reads: &ours.vtctld, root: root("vtflow", name) };
         let theirs = Side { writes: &theirs.vtctld, reads: &theirs.vtctld, root: root("vtctld", name) };
         perform((client, reader), &ours, &theirs, (commands, state), &names, (&format!("writes, {name}"), report))?;
+    }
+
+    for (name, command, workflow) in
+        [("movetables-reads-switched", "MoveTables", "move1"), ("reshard-switched", "Reshard", "split1")]
+    {
+        let snapshot = Snapshot::load(&crate::live::snapshots().join(name))?;
+        let (ours, theirs) = (start("vtflow", name, snapshot.clone())?, start("vtctld", name, snapshot)?);
+        let lag = "--max-replication-lag-allowed=100000h";
+        let names = [("{C}", command), ("{K}", "customer"), ("{W}", workflow), ("{L}", lag)];
+        let names = names.map(|(key, name)| (key.to_owned(), name.to_owned()));
+        let ours = Side { writes: &ours.vtflow, reads: &ours.vtctld, root: root("vtflow", name) };
+        let theirs = Side { writes: &theirs.vtctld, reads: &theirs.vtctld, root: root("vtctld", name) };
+        let place = format!("traffic, {name}");
+        perform((client, reader), &ours, &theirs, (OF_TRAFFIC, TRAFFIC_STATE), &names, (&place, report))?;
+        let state: Vec<&str> = TRAFFIC_STATE.iter().copied().filter(|state| *state != SOURCE_SHARDS).collect();
+        perform((client, reader), &ours, &theirs, (OF_COMPLETION, &state), &names, (&place, report))?;
     }
 
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).context("the clock")?;
