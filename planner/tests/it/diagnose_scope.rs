@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use crate::support::{Cluster, StreamOf, alias, rows, silent, stream, streams};
 use prost::Message;
 use vtflow_planner::{
-    Ask, Call, CallOptions, Reply, What,
+    Ask, Call, CallOptions, Reply, What, limits,
     proto::{
         topodata::Shard,
         vschema::{
@@ -238,4 +238,57 @@ fn what_streams_lead_to_is_read_with_them_but_not_for_ever() {
     assert_eq!(readings(&cluster), 2 * once, "again, with the other keyspace");
     cluster.pages(100, "streams", ["k1", "k2", "k3", "k4", "k5"].map(lead_to).to_vec());
     assert_eq!(readings(&cluster), 3 * once, "and once more where they lead elsewhere meanwhile");
+}
+
+/// What is wrong with the only workflow.
+fn deviations(found: &DiagnoseResponse) -> Vec<(&str, Vec<&str>)> {
+    assert_eq!(found.workflows.len(), 1, "{found:?}");
+    let of_all = found.workflows.iter().flat_map(|it| &it.deviations);
+    of_all.map(|it| (it.mechanism.as_str(), it.places.iter().map(String::as_str).collect())).collect()
+}
+
+#[test]
+fn a_shard_lacks_streams_only_if_its_primary_was_asked() {
+    let mut cluster = cluster(&["-80", "80-"]);
+    source(&mut cluster, "src", "-", 500);
+    cluster.answer(100, "streams", streams(&[of_source(7, r#"keyspace:"src" shard:"-""#)]));
+    cluster.answer(200, "streams", streams(&[]));
+    let (found, _) = diagnose(&cluster, "");
+    assert_eq!(deviations(&found), [("streams_on_some_shards", vec!["ks/80-"])]);
+
+    cluster.answer(200, "streams", silent(200));
+    let (found, _) = diagnose(&cluster, "");
+    assert_eq!((deviations(&found), phases(&found)), (vec![], vec![("src", "unknown")]));
+}
+
+#[test]
+fn a_copy_that_cannot_be_read_is_no_workflow_that_moves_traffic() {
+    let mut cluster = cluster(&["-80"]);
+    source(&mut cluster, "src", "0", 500);
+    let unreadable = StreamOf { options: "{", ..stream(7, "wf") };
+    cluster.answer(100, "streams", streams(&[unreadable.clone()]));
+    let (found, _) = diagnose(&cluster, "");
+    assert_eq!(phases(&found), [("src", "unknown")], "{found:?}");
+    assert!(found.workflows[0].unknown[0].starts_with("stream 7 of ks/-80: "), "{:?}", found.workflows[0].unknown);
+
+    cluster.answer(100, "streams", streams(&[StreamOf { workflow_type: "0", ..unreadable.clone() }]));
+    let (found, _) = diagnose(&cluster, "");
+    assert_eq!(phases(&found), [], "a Materialize");
+    cluster.answer(100, "streams", streams(&[StreamOf { workflow_type: "99", ..unreadable }]));
+    let (found, _) = diagnose(&cluster, "");
+    assert_eq!(phases(&found), [("src", "unknown")], "nobody knows what it is");
+}
+
+#[test]
+fn keyspaces_that_are_too_many_are_told() {
+    let mut cluster = Cluster::default();
+    for number in 0..=limits::DIAGNOSED_KEYSPACES {
+        keyspace(&mut cluster, &format!("k{number:04}"));
+    }
+    let (reply, asks) = cluster.run(&call("", ""));
+    let told: Vec<&str> = reply.failures.iter().map(|failure| failure.message.as_str()).collect();
+    assert_eq!(told, ["1 keyspaces are left out: name one"]);
+    assert_eq!(read(&asks).len(), limits::DIAGNOSED_KEYSPACES);
+    let (reply, _) = cluster.run(&call("k0001", ""));
+    assert!(reply.failures.is_empty(), "{:?}", reply.failures);
 }

@@ -294,6 +294,7 @@ pub(crate) struct StreamOf {
     pub(crate) time_updated: i64,
     pub(crate) pos: &'static str,
     pub(crate) options: &'static str,
+    pub(crate) workflow_type: &'static str,
 }
 
 pub(crate) fn stream(id: i64, workflow: &'static str) -> StreamOf {
@@ -306,6 +307,7 @@ pub(crate) fn stream(id: i64, workflow: &'static str) -> StreamOf {
         time_updated: NOW.seconds - 1,
         pos: "MySQL56/14b68925-696a-11ea-aee7-fec597a91f5e:1-3",
         options: "{}",
+        workflow_type: "1",
     }
 }
 
@@ -356,7 +358,7 @@ pub(crate) fn streams(list: &[StreamOf]) -> Answer {
                 "5".into(),
                 String::new(),
                 s.time_updated.to_string(),
-                "1".into(),
+                s.workflow_type.into(),
                 "0".into(),
                 String::new(),
                 "0".into(),
