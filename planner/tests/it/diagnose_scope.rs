@@ -4,10 +4,10 @@
 
 use std::collections::BTreeSet;
 
-use crate::support::{Cluster, StreamOf, alias, rows, silent, stream, streams};
+use crate::support::{Cluster, NOW, StreamOf, alias, rows, silent, stream, streams};
 use prost::Message;
 use vtflow_planner::{
-    Ask, Call, CallOptions, Reply, What, limits,
+    Ask, Call, CallOptions, Flow, Reply, What, limits,
     proto::{
         topodata::Shard,
         vschema::{
@@ -165,6 +165,7 @@ fn reshard() -> Cluster {
 fn of_a_reshard_only_shards_of_its_key_range_matter() {
     let (found, _) = diagnose(&reshard(), "");
     assert_eq!((phases(&found), found.workflows[0].kind.as_str()), (vec![("ks", "not_switched")], "reshard"), "{found:?}");
+    assert_eq!(deviations(&found), [], "of its target, `80-` is no shard");
     for (uid, phase) in [(400, "not_switched"), (200, "unknown"), (100, "unknown")] {
         let mut cluster = reshard();
         cluster.answer(uid, "streams", silent(uid));
@@ -262,6 +263,20 @@ fn a_shard_lacks_streams_only_if_its_primary_was_asked() {
 }
 
 #[test]
+fn a_shard_without_primary_matters_if_it_serves() {
+    for (serves, phase) in [(false, "not_switched"), (true, "unknown")] {
+        let mut cluster = cluster(&["-80", "80-"]);
+        source(&mut cluster, "src", "-", 500);
+        for uid in [100, 200] {
+            cluster.answer(uid, "streams", streams(&[of_source(7, r#"keyspace:"src" shard:"-""#)]));
+        }
+        let record = Shard { is_primary_serving: serves, ..Shard::default() };
+        cluster.global("keyspaces/ks/shards/80-c0/Shard", record.encode_to_vec());
+        assert_eq!(phases(&diagnose(&cluster, "").0), [("src", phase)]);
+    }
+}
+
+#[test]
 fn a_copy_that_cannot_be_read_is_no_workflow_that_moves_traffic() {
     let mut cluster = cluster(&["-80"]);
     source(&mut cluster, "src", "0", 500);
@@ -291,4 +306,21 @@ fn keyspaces_that_are_too_many_are_told() {
     assert_eq!(read(&asks).len(), limits::DIAGNOSED_KEYSPACES);
     let (reply, _) = cluster.run(&call("k0001", ""));
     assert!(reply.failures.is_empty(), "{:?}", reply.failures);
+}
+
+#[test]
+fn what_is_missing_is_known_before_the_end() {
+    let mut cluster = cluster(&["-80", "80-"]);
+    let record = Shard { is_primary_serving: true, ..Shard::default() };
+    cluster.global("keyspaces/ks/shards/80-/Shard", record.encode_to_vec());
+    let mut flow = Flow::start(&call("", ""), NOW);
+    let (mut waiting, mut known) = (flow.asks(), Vec::new());
+    while let Some(ask) = waiting.pop() {
+        known = flow.failures();
+        flow.answer(ask.id, cluster.perform(&ask, 0));
+        waiting.extend(flow.asks());
+    }
+    let texts: Vec<&str> = known.iter().map(|failure| failure.message.as_str()).collect();
+    assert_eq!(texts, ["no primary found for shard ks/80-"]);
+    assert_eq!(flow.failures(), known);
 }
