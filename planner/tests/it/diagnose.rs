@@ -7,7 +7,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use prost::Message;
 use serde_json::Value;
 use vtflow_planner::{
-    Answer, Call, CallOptions, Effect, FailureKind, Flow, Reply, Timestamp, What,
+    Answer, Ask, Call, CallOptions, Effect, FailureKind, Flow, Reply, Timestamp, What,
     proto::vtflow::{Deviation, DiagnoseRequest, DiagnoseResponse, DiagnosedWorkflow},
     rpc,
 };
@@ -291,6 +291,20 @@ fn what_changes_while_it_is_read_is_read_again_once() {
 }
 
 #[test]
+fn locks_come_and_go_and_are_looked_at_once() {
+    let moment = moment("06-mt-switch-writes after");
+    let (_, asks) = moment.cluster.run(&call("", ""));
+    let of = |ask: &Ask| match &ask.what {
+        What::TopoRange { prefix, .. } | What::TopoList { prefix, .. } => prefix.clone(),
+        _ => String::new(),
+    };
+    let mut looks: Vec<String> = asks.iter().map(of).filter(|prefix| prefix.contains("locks/")).collect();
+    looks.sort();
+    let want = ["internal/named_locks/", "keyspaces/commerce/locks/", "keyspaces/customer/locks/"];
+    assert_eq!(looks, want, "records that decide are looked at twice: they must not have changed");
+}
+
+#[test]
 fn asks_are_as_few_as_the_shards_and_cells_need() {
     let moment = moment("06-mt-switch-writes after");
     let (_, asks) = moment.cluster.run(&call("", ""));
@@ -340,4 +354,40 @@ fn only_a_workflows_own_lock_with_a_time_ends_by_itself() {
     let (found, _) = crashed.diagnose("customer", "c2c");
     let until = |path: &str| found.workflows[0].locks.iter().find(|it| it.path.ends_with(path)).unwrap().until;
     assert_eq!(["customer/locks/1", "c2c/locks/2", "c2c/locks/3"].map(until), [0, 1_795_919_308 + 86_400, 0]);
+    let own: Vec<String> = found.workflows[0].locks.iter().map(|it| it.path.clone()).collect();
+    for of_others in ["internal/named_locks/customer/c3c/locks/4", "internal/named_locks/other/c2c/locks/5"] {
+        crashed.cluster.global(of_others, with_time.into());
+    }
+    crashed.cluster.global("internal/named_locks/commerce/c2c_reverse/locks/6", with_time.into());
+    let (found, _) = crashed.diagnose("customer", "c2c");
+    let all: Vec<&str> = found.workflows[0].locks.iter().map(|it| it.path.as_str()).collect();
+    let more: Vec<&str> = all.iter().copied().filter(|path| !own.iter().any(|own| own == path)).collect();
+    assert_eq!((more, all.len()), (vec!["internal/named_locks/commerce/c2c_reverse/locks/6"], own.len() + 1));
+}
+
+/// A diagnosis in which the topology says "not found" of what this ask reads.
+fn without(cluster: &Cluster, missing: impl Fn(&What) -> bool) -> DiagnoseResponse {
+    let mut flow = Flow::start(&call("", ""), NOW);
+    let mut waiting = flow.asks();
+    while let Some(ask) = waiting.pop() {
+        let answer = if missing(&ask.what) {
+            Answer::Failed { kind: FailureKind::Status(5), message: "not found".into() }
+        } else {
+            cluster.perform(&ask, 0)
+        };
+        assert!(flow.answer(ask.id, answer));
+        waiting.extend(flow.asks());
+    }
+    DiagnoseResponse::decode(flow.into_reply().unwrap().result.unwrap().as_slice()).unwrap()
+}
+
+#[test]
+fn a_global_record_that_is_not_found_is_missing_and_a_cells_is_unknown() {
+    let moment = moment("06-mt-switch-writes after");
+    let is_global = |what: &What| matches!(what, What::TopoGet { path, .. } if path == "MirrorRules");
+    let found = without(&moment.cluster, is_global);
+    assert_eq!(found.workflows[0].phase, "writes_switched", "{found:?}");
+    let is_of_cell = |what: &What| matches!(what, What::TopoGet { path, cell } if path == "SrvVSchema" && cell == "zone1");
+    let found = without(&moment.cluster, is_of_cell);
+    assert_eq!(found.workflows[0].phase, "unknown", "the cell's topology is what is not found: {found:?}");
 }
