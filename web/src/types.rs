@@ -57,7 +57,7 @@ export interface PlannedWrite {
 export interface PlannedStep { name: string; way: "back" | "point_of_no_return" | "forward"; writes: number; reads: string[] }
 export interface WritePlan {
   planner: string; rpc: string; request: string; force: boolean; shards: string[]; summary: string; locks: string[];
-  writes: PlannedWrite[]; kept: string[]; warnings: string[]; steps?: PlannedStep[]; digest: string;
+  writes: PlannedWrite[]; kept: string[]; warnings: string[]; gone?: string[]; steps?: PlannedStep[]; digest: string;
 }
 export interface Outcome {
   keyspace: string; shard: string; tablet: string; verdict: "applied" | "not_applied" | "unknown"; rows: number; message?: string;

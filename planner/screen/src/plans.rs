@@ -88,6 +88,13 @@ pub fn text(plan: &WritePlan) -> String {
             let _ = writeln!(out, "{title}: {text}");
         }
     }
+    if !plan.gone.is_empty() {
+        // Last, since it is what the answer is given to.
+        let _ = writeln!(out, "Gone for good afterwards:");
+        for text in &plan.gone {
+            let _ = writeln!(out, "  {text}");
+        }
+    }
     out
 }
 
@@ -97,11 +104,13 @@ fn by_step(plan: &WritePlan, out: &mut String) {
     let mut is_past = false;
     for (number, step) in (1..).zip(&plan.steps) {
         let is_forward = step.way != StepWay::Back;
-        if is_forward && !is_past && number > 1 {
-            let _ = writeln!(
-                out,
-                "  ---- up to here a failure takes back what was done; from here it goes on, or is finished by the same command"
-            );
+        if is_forward && !is_past {
+            let mark = if number > 1 {
+                "up to here a failure takes back what was done; from here it goes on, or is finished by the same command"
+            } else {
+                "nothing of this is taken back: what a failure leaves is finished by the same command"
+            };
+            let _ = writeln!(out, "  ---- {mark}");
         }
         is_past = is_forward;
         let _ = writeln!(out, "  {number}. {}", step.name);

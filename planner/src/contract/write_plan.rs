@@ -31,10 +31,13 @@ pub struct WritePlan {
     pub kept: Vec<String>,
     /// What one should know before.
     pub warnings: Vec<String>,
+    /// What is not there any more afterwards and cannot be brought back, by name and side: tables, rows, shards.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gone: Vec<String>,
     /// Of a change that has to be made in steps: each, in their order, with its part of the writes. Empty: all writes are one step.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<PlannedStep>,
-    /// SHA-256 over all of the above but what is only for people (summary, kept, steps, what is told of rows), in hex.
+    /// SHA-256 over all of the above but what is only for people (summary, kept, gone, steps, what is told of rows), in hex.
     pub digest: String,
 }
 
@@ -194,6 +197,7 @@ mod tests {
             writes: tablets.iter().map(|tablet| write(tablet)).collect(),
             kept: Vec::new(),
             warnings: Vec::new(),
+            gone: Vec::new(),
             digest: String::new(),
         };
         assert_eq!((plan(&[]).tablets(), plan(&["b"]).tablets(), plan(&["b", "a", "b"]).tablets()), (0, 1, 2));

@@ -15,6 +15,7 @@ pub(crate) fn begun(call: &Call) -> WritePlan {
         writes: Vec::new(),
         kept: Vec::new(),
         warnings: Vec::new(),
+        gone: Vec::new(),
         steps: Vec::new(),
         digest: String::new(),
     }
