@@ -59,5 +59,5 @@ pub(super) fn rows(all: &[String], condition: &str, members: &BTreeMap<String, M
 /// A shard that has been split.
 pub(super) fn shard(keyspace: &str, shard: &str, left: &Leaving) -> String {
     let tablets = plural(left.tablets.len(), "tablet");
-    format!("shard {keyspace}/{shard} of the source, with the records of its {tablets}; their databases stay as they are")
+    format!("shard {keyspace}/{shard} of the source: its record, and those of {tablets}, whose databases stay as they are")
 }
