@@ -16,6 +16,7 @@ pub(crate) fn begun(call: &Call) -> WritePlan {
         kept: Vec::new(),
         warnings: Vec::new(),
         gone: Vec::new(),
+        refuses: None,
         steps: Vec::new(),
         digest: String::new(),
     }
