@@ -49,10 +49,10 @@ impl From<p::Ask> for w::Ask {
                 path: path.into_owned(),
             }),
         };
-        let gate = ask.gate.map(|p::Gate { turn, keyspace, shard }| w::Gate {
+        let gate = ask.gate.map(|p::contract::Gate { turn, keyspace, shard }| w::Gate {
             turn: match turn {
-                p::Turn::Closes => w::Turn::Closes,
-                p::Turn::Opens => w::Turn::Opens,
+                p::contract::Turn::Closes => w::Turn::Closes,
+                p::contract::Turn::Opens => w::Turn::Opens,
             },
             keyspace,
             shard,
@@ -93,10 +93,10 @@ impl From<w::Ask> for p::Ask {
                 path: path.into(),
             },
         };
-        let gate = ask.gate.map(|w::Gate { turn, keyspace, shard }| p::Gate {
+        let gate = ask.gate.map(|w::Gate { turn, keyspace, shard }| p::contract::Gate {
             turn: match turn {
-                w::Turn::Closes => p::Turn::Closes,
-                w::Turn::Opens => p::Turn::Opens,
+                w::Turn::Closes => p::contract::Turn::Closes,
+                w::Turn::Opens => p::contract::Turn::Opens,
             },
             keyspace,
             shard,

@@ -4,7 +4,11 @@
 
 use std::{fs, io::Write};
 
-use crate::support::program::{self, Ran, recorded, snapshot_flag, vtflow};
+use crate::support::{
+    live::Live,
+    program::{self, Ran, recorded, snapshot_flag, vtflow},
+};
+use vtflow::embedded::Snapshot;
 
 fn args(snapshot: &str, command: &str) -> Vec<String> {
     let command = command.split(' ').map(str::to_owned);
@@ -116,20 +120,28 @@ fn what_speaks_against_it_is_said_and_nothing_is_touched() {
     }
 }
 
-#[test]
-fn traffic_is_mirrored_by_the_percent_and_a_plan_of_it_can_be_kept() {
+#[tokio::test(flavor = "multi_thread")]
+async fn traffic_is_mirrored_by_the_percent_and_a_plan_of_it_is_applied_once() {
+    let live = Live::start(Snapshot::load(&recorded("movetables-running")).unwrap()).await;
+    let on = |command: &str| vtflow(&[live.flags(), command.split(' ').map(str::to_owned).collect()].concat());
     let command = "workflow mirror customer move_big2 --percent 12.5 --tablet-types replica";
-    let plan = on("movetables-running", &format!("{command} --dry-run -o json"));
-    let rules = plan.json()["writes"][0]["statement"].as_str().unwrap().to_owned();
-    assert_eq!(rules, "mirror commerce.big2@replica -> customer.big2 12.5%; commerce.orders2@replica -> customer.orders2 12.5%");
+    let plan = on(&format!("{command} --dry-run -o json"));
+    assert_eq!(plan.code, 0, "{plan:?}");
+    let rules = "mirror commerce.big2@replica -> customer.big2 12.5%; commerce.orders2@replica -> customer.orders2 12.5%";
+    assert_eq!(plan.json()["writes"][0]["statement"], rules);
     let folder = tempfile::TempDir::new().unwrap();
     let file = folder.path().join("plan.json");
     fs::write(&file, &plan.stdout).unwrap();
-    let applied = on("movetables-running", &format!("apply {} --yes", file.display()));
+    let apply = format!("apply {} --yes", file.display());
+    let applied = on(&apply);
     assert_eq!(applied.code, 0, "{applied:?}");
     assert!(applied.stdout.starts_with("This mirrors traffic of customer.move_big2, in 3 steps\n"), "{}", applied.stdout);
     assert!(applied.stdout.contains("deny tables big2, orders2, and let reads of them through\n"), "{}", applied.stdout);
-    assert!(applied.stdout.contains("\ncustomer zone2: applied, 1 record\n"), "{}", applied.stdout);
-    let elsewhere = on(SWITCHED, &format!("apply {} --yes", file.display()));
-    assert_eq!(elsewhere.code, 2, "{elsewhere:?}");
+    assert!(applied.stdout.ends_with("\ncustomer zone2: applied, 1 record\n"), "{}", applied.stdout);
+    let again = on(&apply);
+    assert_eq!(again.code, 2, "{again:?}");
+    assert!(again.stderr.contains("the plan is not the one any more: nothing was changed"), "{again:?}");
+
+    let ended = on("workflow mirror customer move_big2 --percent 0 --tablet-types replica --yes");
+    assert!(ended.code == 0 && ended.stdout.starts_with("This ends mirroring of customer.move_big2, in 3 steps\n"), "{ended:?}");
 }
