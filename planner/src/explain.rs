@@ -268,6 +268,7 @@ mod tests {
                     statement: format!("select {subject}"),
                 },
             },
+            gate: None,
         }
     }
 
@@ -277,6 +278,7 @@ mod tests {
             id: AskId(0),
             round: 1,
             what: What::TopoRange { cell: "global".into(), prefix: "keyspaces/ks/shards/".into() },
+            gate: None,
         };
         let asks = [
             call(1, "80-", "zone1-2", "streams"),
@@ -321,7 +323,7 @@ mod tests {
             What::TopoRange { cell: global, prefix: "cells/".into() },
             What::TopoLock { path: "keyspaces/ks".into(), action: String::new(), is_named: false },
         ];
-        let asks: Vec<Ask> = (0..).zip(whats).map(|(id, what)| Ask { id: AskId(id), round: 2, what }).collect();
+        let asks: Vec<Ask> = (0..).zip(whats).map(|(id, what)| Ask { id: AskId(id), round: 2, what, gate: None }).collect();
         let plan = Plan::new("/x", &asks, Vec::new());
         let shown = |planned: &PlannedAsk| match &planned.what {
             Planned::Range { cell, path } => format!("range {cell} {path}"),

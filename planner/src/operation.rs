@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::contract::{Answer, Ask, AskId, Call, Code, Failure, Lost, Reply, Status, What};
+use crate::contract::{Answer, Ask, AskId, Call, Code, Failure, Gate, Lost, Reply, Status, What};
 
 /// A request being served: takes answers, releases asks, ends with a reply. It may move between threads: a server's requests do.
 pub(crate) trait Operation: Send {
@@ -53,11 +53,16 @@ impl Asks {
 
     /// Releases an ask, one round deeper than the answer being taken.
     pub(crate) fn release(&mut self, what: What) -> AskId {
+        self.release_gate(what, None)
+    }
+
+    /// The same for an ask by which writes are refused, or taken again.
+    pub(crate) fn release_gate(&mut self, what: What, gate: Option<Gate>) -> AskId {
         let id = AskId(u32::try_from(self.rounds.len()).unwrap_or(u32::MAX));
         let round = self.round + 1;
         self.rounds.push(round);
         self.outstanding.insert(id);
-        self.released.push(Ask { id, round, what });
+        self.released.push(Ask { id, round, what, gate });
         id
     }
 }

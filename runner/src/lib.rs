@@ -20,6 +20,7 @@ pub mod trace_file;
 
 mod log;
 mod net;
+mod outage;
 mod reloaded;
 
 pub use net::{network, tls};

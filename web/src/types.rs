@@ -30,7 +30,9 @@ export type What =
   | { kind: "topo_unlock"; lock: number }
   | { kind: "tablet_call"; tablet: TabletAddress; path: string; request: Bytes; effect: Effect; limit_ms?: number; about: About }
   | { kind: "tablet_page"; tablet: PageAddress; path: string };
-export interface Ask { id: number; round: number; what: What }
+/** What an ask does to the writes of a shard; an empty one: of all shards of the keyspace that were closed. */
+export interface Gate { turn: "closes" | "opens"; keyspace: string; shard: string }
+export interface Ask { id: number; round: number; what: What; gate?: Gate }
 export interface TopologyRecord { path: string; value: Bytes; version?: number }
 export type FailureKind = { status: number } | "unreachable" | "timed_out" | "not_sent" | "too_large";
 export type Answer =
@@ -55,15 +57,17 @@ export interface PlannedWrite {
 }
 /** One step of a change: `writes` is how many of the plan's it has, in their order; `reads` are its calls that change nothing. */
 export interface PlannedStep { name: string; way: "back" | "point_of_no_return" | "forward"; writes: number; reads: string[] }
+/** Writes that are refused on the way: to these tables, or (without any) to all of the shards. */
+export interface Refuses { keyspace: string; shards: string[]; tables: string[]; before?: string[] }
 export interface WritePlan {
   planner: string; rpc: string; request: string; force: boolean; shards: string[]; summary: string; locks: string[];
-  writes: PlannedWrite[]; kept: string[]; warnings: string[]; steps?: PlannedStep[]; digest: string;
+  writes: PlannedWrite[]; kept: string[]; warnings: string[]; gone?: string[]; refuses?: Refuses; steps?: PlannedStep[]; digest: string;
 }
 export interface Outcome {
   keyspace: string; shard: string; tablet: string; verdict: "applied" | "not_applied" | "unknown"; rows: number; message?: string;
 }
 /** What a write planned and did. */
-export interface Written { plan: WritePlan; outcomes: Outcome[]; notes: string[] }
+export interface Written { plan: WritePlan; outcomes: Outcome[]; notes: string[]; refused?: string[] }
 export interface Planner { version: string; digest: string }
 export interface Traced extends Ask { asked_us: number; sent_us?: number; answered_us?: number; order?: number; answer?: Answer }
 export interface Trace {

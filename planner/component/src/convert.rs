@@ -48,7 +48,15 @@ impl From<p::Ask> for w::Ask {
                 path: path.into_owned(),
             }),
         };
-        Self { id: ask.id.0, round: ask.round, what }
+        let gate = ask.gate.map(|p::contract::Gate { turn, keyspace, shard }| w::Gate {
+            turn: match turn {
+                p::contract::Turn::Closes => w::Turn::Closes,
+                p::contract::Turn::Opens => w::Turn::Opens,
+            },
+            keyspace,
+            shard,
+        });
+        Self { id: ask.id.0, round: ask.round, what, gate }
     }
 }
 
@@ -84,7 +92,15 @@ impl From<w::Ask> for p::Ask {
                 path: path.into(),
             },
         };
-        Self { id: p::AskId(ask.id), round: ask.round, what }
+        let gate = ask.gate.map(|w::Gate { turn, keyspace, shard }| p::contract::Gate {
+            turn: match turn {
+                w::Turn::Closes => p::contract::Turn::Closes,
+                w::Turn::Opens => p::contract::Turn::Opens,
+            },
+            keyspace,
+            shard,
+        });
+        Self { id: p::AskId(ask.id), round: ask.round, what, gate }
     }
 }
 

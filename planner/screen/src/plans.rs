@@ -88,6 +88,17 @@ pub fn text(plan: &WritePlan) -> String {
             let _ = writeln!(out, "{title}: {text}");
         }
     }
+    if let Some(refuses) = &plan.refuses {
+        let when = if refuses.before.len() < refuses.shards.len() { "meanwhile" } else { "already" };
+        let _ = writeln!(out, "Writes refused {when}: to {}", refuses.of_shards(&refuses.shards));
+    }
+    if !plan.gone.is_empty() {
+        // Last, since it is what the answer is given to.
+        let _ = writeln!(out, "Gone for good afterwards:");
+        for text in &plan.gone {
+            let _ = writeln!(out, "  {text}");
+        }
+    }
     out
 }
 
@@ -97,11 +108,13 @@ fn by_step(plan: &WritePlan, out: &mut String) {
     let mut is_past = false;
     for (number, step) in (1..).zip(&plan.steps) {
         let is_forward = step.way != StepWay::Back;
-        if is_forward && !is_past && number > 1 {
-            let _ = writeln!(
-                out,
-                "  ---- up to here a failure takes back what was done; from here it goes on, or is finished by the same command"
-            );
+        if is_forward && !is_past {
+            let mark = if number > 1 {
+                "up to here a failure takes back what was done; from here it goes on, or is finished by the same command"
+            } else {
+                "nothing of this is taken back: what a failure leaves is finished by the same command"
+            };
+            let _ = writeln!(out, "  ---- {mark}");
         }
         is_past = is_forward;
         let _ = writeln!(out, "  {number}. {}", step.name);
@@ -152,6 +165,8 @@ fn is_same_target(a: &PlannedWrite, b: &PlannedWrite) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use vtflow_planner::contract::Refuses;
+
     use super::*;
 
     /// A tablet and a record, told and written in two steps.
@@ -199,6 +214,25 @@ This moves writes
 Locked meanwhile: keyspaces/commerce
 ";
         assert_eq!(text(&in_steps()), want);
+    }
+
+    #[test]
+    fn what_is_refused_meanwhile_and_what_is_gone_afterwards_are_the_last_things_said() {
+        let refuses = |tables: &[&str], before: &[&str]| {
+            let of = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+            Some(Refuses { keyspace: "ks".into(), shards: of(&["-80", "80-"]), tables: of(tables), before: of(before) })
+        };
+        let said = |plan: &WritePlan| text(plan).split_once("Locked meanwhile: keyspaces/commerce\n").unwrap().1.to_owned();
+        let plan = WritePlan { refuses: refuses(&["t", "u"], &[]), gone: vec!["table t, dropped on x".into()], ..in_steps() };
+        let want = "Writes refused meanwhile: to t, u on ks/-80, ks/80-\nGone for good afterwards:\n  table t, dropped on x\n";
+        assert_eq!(said(&plan), want);
+        let already = WritePlan { refuses: refuses(&[], &["-80", "80-"]), ..in_steps() };
+        assert_eq!(said(&already), "Writes refused already: to all tables on ks/-80, ks/80-\n");
+        let mut forward = in_steps();
+        forward.steps.truncate(1);
+        forward.steps[0].way = StepWay::Forward;
+        let mark = "  ---- nothing of this is taken back: what a failure leaves is finished by the same command\n  1. refresh\n";
+        assert!(text(&forward).contains(mark), "{}", text(&forward));
     }
 
     #[test]

@@ -15,7 +15,7 @@ mod write_plan;
 
 pub use error::{Code, Failure, Lost, Status};
 pub use outcome::{Outcome, Verdict, Written};
-pub use write_plan::{PlannedRow, PlannedStep, PlannedWrite, StepWay, WritePlan, shard_text};
+pub use write_plan::{PlannedRow, PlannedStep, PlannedWrite, Refuses, StepWay, WritePlan, shard_text};
 
 /// One request: an RPC path, its protobuf message, and what the caller wants besides.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,6 +109,31 @@ pub struct Ask {
     pub round: u32,
     /// What to fetch, and from where.
     pub what: What,
+    /// Whether writes are refused, or taken again, from when it is done: so that whoever has a clock can tell for how long. `None`:
+    /// neither.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gate: Option<Gate>,
+}
+
+/// What an ask does to the writes of a shard that traffic is moved away from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gate {
+    /// What it does.
+    pub turn: Turn,
+    /// The keyspace that writes went to before.
+    pub keyspace: String,
+    /// Its shard; empty: all shards of it that the change has closed.
+    pub shard: String,
+}
+
+/// What becomes of writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Turn {
+    /// They are refused.
+    Closes,
+    /// They are taken again, there or elsewhere, once all asks of a change that open are done.
+    Opens,
 }
 
 /// What an ask asks, and of whom.

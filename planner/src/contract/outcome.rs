@@ -16,6 +16,9 @@ pub struct Written {
     pub outcomes: Vec<Outcome>,
     /// What else is to be known: a lock that was lost on the way.
     pub notes: Vec<String>,
+    /// Shards of [`WritePlan::refuses`] that refuse writes still, or may: what closed them was not undone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<String>,
 }
 
 /// What became of one write.

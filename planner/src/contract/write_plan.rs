@@ -31,12 +31,50 @@ pub struct WritePlan {
     pub kept: Vec<String>,
     /// What one should know before.
     pub warnings: Vec<String>,
+    /// What is not there any more afterwards and cannot be brought back, by name and side: tables, rows, shards.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gone: Vec<String>,
+    /// The writes of applications that are refused on the way; `None`: none are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refuses: Option<Refuses>,
     /// Of a change that has to be made in steps: each, in their order, with its part of the writes. Empty: all writes are one step.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<PlannedStep>,
-    /// SHA-256 over all of the above but what is only for people (summary, kept, steps, what is told of rows), in hex.
+    /// SHA-256 over all of the above but what is only for people (summary, kept, gone, refuses, steps, what is told of rows), in hex.
     pub digest: String,
 }
+
+/// Writes of applications that are refused while a change is made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refuses {
+    /// The keyspace that they went to before.
+    pub keyspace: String,
+    /// Its shards that refuse them.
+    pub shards: Vec<String>,
+    /// The tables; empty: every table of the shards.
+    pub tables: Vec<String>,
+    /// Those of the shards that refused them before the change was begun: since when is not known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub before: Vec<String>,
+}
+
+impl Refuses {
+    /// What is refused on some of the shards: `corder, customer on commerce/0`, `all tables on 64 shards of customer`.
+    pub fn of_shards(&self, shards: &[String]) -> String {
+        let Self { keyspace, tables, .. } = self;
+        let tables = if tables.is_empty() { "all tables".to_owned() } else { tables.join(", ") };
+        let places = match shards {
+            few if few.len() <= NAMED_SHARDS => {
+                few.iter().map(|shard| shard_text(keyspace, shard)).collect::<Vec<_>>().join(", ")
+            }
+            many => format!("{} shards of {keyspace}", many.len()),
+        };
+        format!("{tables} on {places}")
+    }
+}
+
+/// Shards that are named one by one; more are counted.
+const NAMED_SHARDS: usize = 8;
 
 /// One call that writes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -194,6 +232,8 @@ mod tests {
             writes: tablets.iter().map(|tablet| write(tablet)).collect(),
             kept: Vec::new(),
             warnings: Vec::new(),
+            gone: Vec::new(),
+            refuses: None,
             digest: String::new(),
         };
         assert_eq!((plan(&[]).tablets(), plan(&["b"]).tablets(), plan(&["b", "a", "b"]).tablets()), (0, 1, 2));

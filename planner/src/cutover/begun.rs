@@ -1,6 +1,6 @@
 //! What a switch leaves behind that stopped before its journal, and by which it is told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     cutover::{
@@ -20,13 +20,25 @@ pub(super) fn is_closed(
     sources: &BTreeMap<String, Member>,
     srv_keyspaces: &BTreeMap<String, Stored>,
 ) -> bool {
+    !closed(kind, tables, sources, srv_keyspaces).is_empty()
+}
+
+/// The shards of the source that take no writes, or not all.
+pub(super) fn closed(
+    kind: Kind,
+    tables: &[String],
+    sources: &BTreeMap<String, Member>,
+    srv_keyspaces: &BTreeMap<String, Stored>,
+) -> BTreeSet<String> {
+    let own = |is_it: &dyn Fn(&Member) -> bool| sources.values().filter(|on| is_it(on)).map(|on| on.shard.clone()).collect();
     if kind != Kind::Reshard {
-        return sources.values().any(|on| tables.iter().any(|table| on.denied().contains(table)));
+        return own(&|on| {
+            let denied = on.denied();
+            tables.iter().any(|table| denied.contains(table))
+        });
     }
-    srv_keyspaces.values().any(|stored| {
-        let partitions = served::partitions(&stored.value).unwrap_or_default();
-        sources.values().any(|on| served::is_off(&partitions, TabletType::Primary, &on.reference()) == Some(true))
-    })
+    let partitions: Vec<_> = srv_keyspaces.values().map(|stored| served::partitions(&stored.value).unwrap_or_default()).collect();
+    own(&|on| partitions.iter().any(|of| served::is_off(of, TabletType::Primary, &on.reference()) == Some(true)))
 }
 
 /// Whether a stream of the other direction was created by a switch that did not come to start it.

@@ -158,6 +158,9 @@ impl fmt::Display for Edit {
     /// What changes in the record.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Deny { tables, is_denied: true, allow_reads: true } => {
+                write!(f, "deny tables {}, and let reads of them through", tables.join(", "))
+            }
             Self::Deny { tables, is_denied: true, .. } => write!(f, "deny tables {}", tables.join(", ")),
             Self::Deny { tables, .. } => write!(f, "allow tables {}", tables.join(", ")),
             Self::TableRules(rules) => {

@@ -15,13 +15,14 @@ use crate::{
     cutover::{
         act::{Lane, Run},
         dry_run,
+        gating::{self, Gating},
         look::{Depth, Found, Look},
         perform::{Failed, Performing},
         refusals::{Resolved, resolve},
         report::{Ended, outcomes, texts},
         request::{Direction, Goal},
         scene::{Member, Scene, Stream},
-        steps::{Basis, Planned, left},
+        steps::{Basis, Planned, Step, left},
     },
     operation::{Asks, Operation},
     proto::{
@@ -80,6 +81,8 @@ pub(crate) struct Switch {
     cause: String,
     undo_failures: BTreeSet<Failed>,
     was_undone: bool,
+    /// Shards of the source that refuse writes by now, or may.
+    closed: BTreeSet<String>,
     plan: Option<WritePlan>,
     /// The step of each write of the plan.
     step_of: Vec<usize>,
@@ -116,6 +119,7 @@ impl Switch {
             cause: String::new(),
             undo_failures: BTreeSet::new(),
             was_undone: false,
+            closed: BTreeSet::new(),
             plan: None,
             step_of: Vec::new(),
             positions: BTreeMap::new(),
@@ -279,9 +283,11 @@ impl Switch {
             summary: self.summary(scene, resolved),
             locks: wanted_locks(&self.goal, &found).into_iter().map(|lock| lock.path).collect(),
             writes,
+            refuses: gating::refuses(&self.steps, scene),
             steps,
             ..plan::begun(&self.call)
         };
+        self.closed = plan.refuses.iter().flat_map(|refuses| refuses.before.iter().cloned()).collect();
         plan::check(self.plan.insert(plan.sealed()), &self.call)
     }
 
@@ -334,7 +340,8 @@ impl Switch {
             Ok(lanes) => (lanes, None),
             Err(text) => (Vec::new(), Some(text)),
         };
-        let mut performing = Performing::start(lanes, false, self.goal.force, scene, run, asks);
+        let gating = Gating::of(planned, false, scene);
+        let mut performing = Performing::start_gating(gating, lanes, false, self.goal.force, scene, run, asks);
         performing.failures.extend(failed.map(|text| Failed { text, ..Failed::default() }));
         self.performing = Some(performing);
     }
@@ -342,14 +349,19 @@ impl Switch {
     /// All acts of a step have ended.
     fn stepped(&mut self, asks: &mut Asks) {
         let Some(performing) = self.performing.take() else { return self.step(asks) };
-        let Performing { failures, undo, notes, done, .. } = performing;
+        self.closed.retain(|shard| !performing.has_opened(shard));
+        let Performing { failures, undo, notes, done, closed, .. } = performing;
         self.notes.extend(notes);
+        self.closed.extend(closed);
         self.undo.push(undo);
         let has_failed = !failures.is_empty();
         if let Some(ended) = self.ended.get_mut(self.at) {
             *ended = if has_failed { Ended::Failed(failures.clone()) } else { Ended::Done };
         }
         if !has_failed {
+            if self.steps.get(self.at).is_some_and(|planned| planned.step == Step::Route) {
+                self.closed.clear();
+            }
             self.at += 1;
             return self.step(asks);
         }
@@ -387,6 +399,7 @@ impl Switch {
     /// What was taken back last has ended: the next, in the opposite order.
     fn undone(&mut self, asks: &mut Asks) {
         if let Some(performing) = self.performing.take() {
+            self.closed.retain(|shard| !performing.has_opened(shard));
             self.undo_failures.extend(performing.failures);
             self.notes.extend(performing.notes);
         }
@@ -396,7 +409,8 @@ impl Switch {
                 continue;
             }
             let lanes = lanes.into_iter().rev().collect();
-            self.performing = Some(Performing::start(lanes, true, self.goal.force, scene, run, asks));
+            let gating = self.steps.get(self.undo.len()).map(|planned| Gating::of(planned, true, scene)).unwrap_or_default();
+            self.performing = Some(Performing::start_gating(gating, lanes, true, self.goal.force, scene, run, asks));
             if asks.outstanding() > 0 {
                 return;
             }
@@ -526,7 +540,8 @@ impl Operation for Switch {
         let written = plan.map(|plan| {
             let undone = self.was_undone.then_some(self.undo_failures.is_empty());
             let outcomes = outcomes(&plan, &self.step_of, &self.steps, &self.ended, undone);
-            Box::new(Written { plan, outcomes, notes })
+            let refused = std::mem::take(&mut self.closed).into_iter().collect();
+            Box::new(Written { plan, outcomes, notes, refused })
         });
         let result = match result {
             Ok(_) if self.call.options.mode == Mode::Preview => Ok(Vec::new()),

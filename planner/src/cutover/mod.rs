@@ -11,6 +11,7 @@ mod dry_run;
 mod edit;
 pub(crate) mod engine;
 pub(crate) mod forward;
+mod gating;
 mod leaving;
 mod look;
 mod perform;

@@ -8,10 +8,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use prost::Message;
 
 use crate::{
-    contract::{Answer, AskId, FailureKind, What},
+    contract::{Answer, AskId, FailureKind, Turn, What},
     cutover::{
         act::{Act, Call, Deletion, Lane, RecordEdit, Run, Sign, Then, Undo, may_be_done},
         edit::{KEYSPACE_RULES, RULE_PATHS},
+        gating::Gating,
         scene::Scene,
         stored::Stored,
     },
@@ -77,13 +78,32 @@ pub(crate) struct Performing {
     force: bool,
     /// Acts that are done, for the report: place, what was done.
     pub(crate) done: Vec<((String, String, String), String)>,
+    /// What the acts do to writes on the source.
+    gating: Gating,
+    /// Shards of the source that refuse writes by what was done here, or may.
+    pub(crate) closed: BTreeSet<String>,
+    /// Shards of the source that take writes again by what was done here.
+    opened: BTreeSet<String>,
 }
 
 impl Performing {
     /// Begins.
     pub(crate) fn start(lanes: Vec<Lane>, is_undo: bool, force: bool, scene: &Scene, run: &mut Run, asks: &mut Asks) -> Self {
+        Self::start_gating(Gating::default(), lanes, is_undo, force, scene, run, asks)
+    }
+
+    /// The same for acts by which writes are refused, or taken again.
+    pub(crate) fn start_gating(
+        gating: Gating,
+        lanes: Vec<Lane>,
+        is_undo: bool,
+        force: bool,
+        scene: &Scene,
+        run: &mut Run,
+        asks: &mut Asks,
+    ) -> Self {
         let lanes = lanes.into_iter().map(|lane| Running { left: lane.into(), ..Running::default() }).collect();
-        let mut this = Self { lanes, stops_at_failure: !is_undo, force: force || is_undo, ..Self::default() };
+        let mut this = Self { lanes, stops_at_failure: !is_undo, force: force || is_undo, gating, ..Self::default() };
         for lane in 0..this.lanes.len() {
             this.next_group(lane, scene, run, asks);
         }
@@ -92,6 +112,12 @@ impl Performing {
 
     pub(crate) fn waits_for(&self, id: AskId) -> bool {
         self.waiting.contains_key(&id)
+    }
+
+    /// Whether a shard of the source takes writes again by what was done here: not where what its primary was to read failed.
+    pub(crate) fn has_opened(&self, shard: &str) -> bool {
+        let is_of = |failed: &Failed| failed.place.1.is_empty() || failed.place.1 == shard;
+        self.opened.contains(shard) && !self.failures.iter().any(is_of)
     }
 
     fn next_group(&mut self, at: usize, scene: &Scene, run: &mut Run, asks: &mut Asks) {
@@ -119,7 +145,13 @@ impl Performing {
         if let Some(lane) = self.lanes.get_mut(at) {
             lane.outstanding += 1;
         }
-        self.waiting.insert(asks.release(what), (at, waiting));
+        let gate = match &waiting {
+            Waiting::Sent(call) => self.gating.of_call(call),
+            Waiting::Put { edit, .. } | Waiting::Read { edit, .. } => self.gating.of_edit(edit),
+            Waiting::PutServed { .. } | Waiting::ReadServed { .. } => self.gating.of_rebuild(),
+            Waiting::Looked(..) | Waiting::Deleted { .. } | Waiting::ReadDeleted { .. } => None,
+        };
+        self.waiting.insert(asks.release_gate(what, gate), (at, waiting));
     }
 
     fn begin(&mut self, at: usize, act: Act, scene: &Scene, run: &mut Run, asks: &mut Asks) {
@@ -352,6 +384,7 @@ impl Performing {
     }
 
     fn called(&mut self, at: usize, call: Box<Call>, answer: Answer, run: &mut Run, asks: &mut Asks) {
+        self.turned(&call, &answer);
         let response = match answer {
             Answer::Called(response) => response,
             Answer::Failed { kind, message } => return self.call_failed(at, call, kind, message, asks),
@@ -390,6 +423,17 @@ impl Performing {
         self.undo_call(at, &call, id.and_then(|id| i64::try_from(id).ok()).filter(|id| *id > 0));
         if call.query.effect == crate::Effect::Write {
             self.done.push((whose(&call), call.query.statement.clone()));
+        }
+    }
+
+    /// Notes what a call has done to writes: one that may be done closes, and opens only if it is.
+    fn turned(&mut self, call: &Call, answer: &Answer) {
+        let Some(gate) = self.gating.of_call(call) else { return };
+        match (gate.turn, answer) {
+            (Turn::Closes, Answer::Failed { kind, .. }) if !may_be_done(*kind) => {}
+            (Turn::Closes, _) => drop(self.closed.insert(gate.shard)),
+            (Turn::Opens, Answer::Called(_)) => drop(self.opened.insert(gate.shard)),
+            (Turn::Opens, _) => {}
         }
     }
 

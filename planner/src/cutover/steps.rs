@@ -292,17 +292,20 @@ impl Basis<'_> {
             Step::Close if scene.kind == Kind::Reshard => vec![self.close_shards()],
             Step::Close => self.close(planned.way),
             Step::Drain if scene.kind == Kind::Reshard => {
-                let lane =
-                    |on: &Member| vec![vec![act::nudge(on)], vec![act::position(on, Then::SourcePosition(on.shard.clone()))]];
+                let lane = |on: &Member| vec![vec![act::nudge(on), act::position(on, Then::SourcePosition(on.shard.clone()))]];
                 sources().map(lane).collect()
             }
             Step::Drain => {
                 let tables = &scene.tables;
                 let lane = |on: &Member| {
                     let position = act::position(on, Then::SourcePosition(on.shard.clone()));
-                    let locks = [act::lock_tables(on, tables, 1), act::pause(on), act::lock_tables(on, tables, 2)];
-                    let cycle = locks.into_iter().chain([act::nudge(on), position]);
-                    cycle.map(|act| vec![act]).collect()
+                    // A statement has its tenth of a second from when the tables are denied, whoever else is waited for meanwhile; and
+                    // the streams note the position whether the nudge is before it or after.
+                    vec![
+                        vec![act::lock_tables(on, tables, 1), act::pause(on)],
+                        vec![act::lock_tables(on, tables, 2)],
+                        vec![act::nudge(on), position],
+                    ]
                 };
                 sources().map(lane).collect()
             }

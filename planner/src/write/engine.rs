@@ -282,7 +282,7 @@ impl Operation for Write {
             }
         };
         let notes = std::mem::take(&mut self.notes).into_values().chain(self.locks.notes()).collect();
-        let written = self.plan.take().map(|plan| Box::new(Written { plan, outcomes, notes }));
+        let written = self.plan.take().map(|plan| Box::new(Written { plan, outcomes, notes, refused: Vec::new() }));
         Reply { written, ..Reply::new(result, Vec::new()) }
     }
 }

@@ -15,6 +15,8 @@ pub(crate) fn begun(call: &Call) -> WritePlan {
         writes: Vec::new(),
         kept: Vec::new(),
         warnings: Vec::new(),
+        gone: Vec::new(),
+        refuses: None,
         steps: Vec::new(),
         digest: String::new(),
     }

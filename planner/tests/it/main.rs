@@ -11,6 +11,7 @@ mod get_workflows;
 mod hostile;
 mod legacy;
 mod orders;
+mod outage;
 mod preview;
 mod redaction;
 mod reference_cases;

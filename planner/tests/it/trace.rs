@@ -87,7 +87,7 @@ fn a_deletion_is_written_down_and_planned_as_what_it_is() {
     assert_eq!(json, r#"{"kind":"topo_delete","cell":"global","path":"RoutingRules","version":7}"#);
     assert_eq!(serde_json::from_str::<What>(&json).unwrap(), what);
     assert_eq!(serde_json::to_string(&Answer::Deleted).unwrap(), r#""deleted""#);
-    let plan = Plan::new("/x", &[Ask { id: AskId(0), round: 1, what }], Vec::new());
+    let plan = Plan::new("/x", &[Ask { id: AskId(0), round: 1, what, gate: None }], Vec::new());
     assert_eq!(plan.text(), "1  global            del    RoutingRules\n1 round, 0 tablets, 0 statements, 1 writes\n");
 }
 

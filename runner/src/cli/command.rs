@@ -25,7 +25,7 @@ pub(crate) enum ClusterCommand {
 /// The commands that change one cluster: each shows its plan and asks.
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum ChangeCommand {
-    /// Start, stop, change or delete a workflow, or move its traffic, after showing what that touches
+    /// Start, stop, change, complete, cancel or delete a workflow, or move its traffic, after showing what that touches
     #[command(subcommand)]
     Workflow(change::workflow::WorkflowCommand),
     /// Cancel, complete, launch, retry or clean up schema migrations, after showing what that touches

@@ -30,7 +30,7 @@ mod tests {
         let dir = directory.path().join("man");
         run(&ManArgs { dir: dir.clone() }, Cli::command()).unwrap();
         for (page, said) in
-            [("vtflow", "vtflow"), ("vtflow-get-workflows", "active\\-only"), ("vtflow-workflow-stop", "dry\\-run")]
+            [("vtflow", "vtflow"), ("vtflow-get-workflows", "active\\-only"), ("vtflow-workflow-complete", "rename\\-tables")]
         {
             let text = fs::read_to_string(dir.join(format!("{page}.1"))).unwrap();
             assert!(text.contains(".TH") && text.contains(said), "{page}: {text}");

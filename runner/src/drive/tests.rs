@@ -41,7 +41,7 @@ impl Script {
             let id = AskId(u32::try_from(self.names.len()).unwrap());
             self.names.push((name(&what), round));
             self.unanswered += 1;
-            self.released.push(Ask { id, round, what });
+            self.released.push(Ask { id, round, what, gate: None });
         }
     }
 }
@@ -215,6 +215,36 @@ async fn a_slow_ask_holds_nobody_up() {
     assert!(matches!(answers[4].1, Answer::Failed { kind: FailureKind::TimedOut, .. }));
     let sums = counts.sums();
     assert_eq!((sums.rounds, sums.tablet_calls, sums.request_bytes, sums.failures), (4, 2, 6, 2));
+}
+
+/// The same call, which may take so long.
+fn limited(what: What, limit_ms: u32) -> What {
+    match what {
+        What::TabletCall { tablet, path, request, effect, about, .. } => {
+            What::TabletCall { tablet, path, request, effect, limit_ms, about }
+        }
+        other => other,
+    }
+}
+
+/// On a clock that stands still while anything can happen: no tablet answers, so that each call ends with its time.
+#[tokio::test(start_paused = true)]
+async fn a_call_may_take_as_long_as_its_own_limit_says_be_it_shorter_or_longer_than_that_of_all() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let calls = [("short", 25), ("any", 0), ("long", 310_000)];
+    let script = Script::new(calls.map(|(alias, limit_ms)| limited(call(alias, port), limit_ms)).to_vec(), vec![]);
+    let answers = Arc::clone(&script.answers);
+    let started = Instant::now();
+    let reply = drive(script, &cluster(memory(), Duration::from_secs(10)), None, &Nobody).await;
+    assert!(reply.result.is_ok());
+    let answers = answers.lock().unwrap();
+    let took = |at: &Instant| at.duration_since(started).as_millis();
+    let ended: Vec<(&str, u128)> = answers.iter().map(|(alias, _, at)| (alias.as_str(), took(at))).collect();
+    let [("short", short), ("any", any), ("long", long)] = ended.as_slice() else { panic!("{ended:?}") };
+    // A millisecond or two are the timer's.
+    assert!((25..30).contains(short) && (10_000..10_005).contains(any) && (310_000..310_005).contains(long), "{ended:?}");
+    assert!(answers.iter().all(|(_, answer, _)| matches!(answer, Answer::Failed { kind: FailureKind::TimedOut, .. })));
 }
 
 #[tokio::test]

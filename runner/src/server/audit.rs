@@ -10,6 +10,7 @@ use super::refusal::Refusal;
 use crate::{
     log::{self, queue::Room, sparing::Sparing},
     net::grpc::code,
+    outage::{self, Outages},
     output::json::Document,
 };
 
@@ -75,7 +76,7 @@ impl Drop for Begun {
 
 impl Begun {
     /// Writes the line.
-    pub(super) fn ended(mut self, reply: &Reply) {
+    pub(super) fn ended(mut self, reply: &Reply, outages: &Outages) {
         let Some(audit) = self.0.take() else { return };
         let mut fields = audit.fields(verdict(reply));
         if let Some(written) = &reply.written {
@@ -87,6 +88,11 @@ impl Begun {
             fields.push(("targets", written.outcomes.iter().map(target).collect::<Vec<_>>().join(", ")));
             fields.push(("rows", rows.to_string()));
             fields.push(("plan", written.plan.digest.clone()));
+            if let Some(refuses) = &written.plan.refuses {
+                let ended = outages.ended(refuses, &written.refused);
+                let lines = [outage::told(refuses, &ended), outage::trouble(refuses, &ended)].concat();
+                fields.extend((!lines.is_empty()).then(|| ("outage", lines.join("; "))));
+            }
         }
         if let Err(status) = &reply.result {
             fields.push(("error", status.message.clone()));

@@ -272,7 +272,7 @@ mod tests {
         };
         let (path, request) = ("/a/b".into(), Vec::new());
         let what = What::TabletCall { tablet, path, request, effect: Effect::Read, limit_ms: 0, about };
-        Ask { id: AskId(0), round: 1, what }
+        Ask { id: AskId(0), round: 1, what, gate: None }
     }
 
     #[test]

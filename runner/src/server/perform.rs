@@ -18,6 +18,7 @@ use crate::{
     log,
     net::grpc::code,
     observe::{Counts, Observer, Sums},
+    outage::Outages,
     planner_host::PlannerHost,
     trace_file::{Recorder, TraceFile},
 };
@@ -155,8 +156,8 @@ impl Performer {
             };
             let audit = audit.map(Audit::begun);
             let now = now();
-            let counts = Counts::default();
-            let watch = (&counts, (&*metrics, &*observer));
+            let (counts, outages) = (Counts::default(), Outages::default());
+            let watch = (&counts, (&outages, (&*metrics, &*observer)));
             let recorder = match want {
                 Want::Reply => None,
                 Want::Kept => traces.as_ref().map(|_| Recorder::new()),
@@ -169,7 +170,7 @@ impl Performer {
                 None => drive(flow, &io, until, &watch).await,
             };
             if let Some(audit) = audit {
-                audit.ended(&reply);
+                audit.ended(&reply, &outages);
             }
             let sums = counts.sums();
             metrics.flow_ended(sums.rounds, &reply.failures);

@@ -57,6 +57,12 @@ fn what_was_shown_is_done_and_only_that() {
     let (writes, outcomes) = (&document["plan"]["writes"], document["outcomes"].as_array().unwrap());
     assert_eq!((outcomes.len(), &document["error"]), (writes.as_array().unwrap().len(), &serde_json::Value::Null));
     assert!(outcomes.iter().all(|outcome| outcome["verdict"] == "applied"), "{outcomes:?}");
+    let [outage] = document["outages"].as_array().unwrap().as_slice() else { panic!("{document:?}") };
+    assert_eq!((&outage["keyspace"], &outage["shard"]), (&"commerce".into(), &"0".into()));
+    assert_eq!(outage["tables"], serde_json::json!(["corder", "customer"]));
+    let ms = |field: &str| outage[field].as_u64().unwrap();
+    assert!(ms("duration_ms") >= 100, "it waits for statements that had begun: {outage}");
+    assert!(ms("from_unix_ms") + 100 <= ms("until_unix_ms"), "{outage}");
     // The plan of another cluster, and one that somebody has changed.
     let folder = tempfile::TempDir::new().unwrap();
     let file = folder.path().join("plan.json");
@@ -76,6 +82,10 @@ fn traffic_comes_back() {
         "{}",
         ran.stdout
     );
+    assert!(ran.stdout.contains("Writes refused meanwhile: to corder, customer on customer/-80, customer/80-\n"), "{ran:?}");
+    let told = ran.stdout.lines().last().unwrap();
+    assert!(told.starts_with("Writes to corder, customer on customer/-80, customer/80- were refused for at most "), "{told}");
+    assert!(told.contains(" ms, from ") && told.ends_with(" UTC"), "{told}");
     let nothing = on(READS, "workflow reverse customer move1 --tablet-types primary --yes");
     assert_eq!(nothing.code, 2);
     assert!(nothing.stderr.contains("no streams found in keyspace commerce for move1_reverse"), "{nothing:?}");
@@ -89,4 +99,30 @@ fn what_is_not_done_yet_is_said_before_anything_is_touched() {
     let short = on(READS, "workflow switch customer move1 --timeout 500ms --dry-run");
     assert_eq!((short.code, short.stdout.as_str()), (2, ""));
     assert!(short.stderr.contains("timeout must be at least 1 second"), "{short:?}");
+}
+
+/// A tablet looks for a position when it is asked, and then once a second: it is let wait shortly at first, and asked anew.
+#[test]
+fn a_tablet_that_answers_late_is_asked_anew_when_its_time_is_over() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let file = folder.path().join("trace");
+    let command =
+        "demo --shards 2 --streams 4 --tablet-delay 60ms workflow switch customer move_orders_1 --tablet-types primary --yes";
+    let mut args: Vec<&str> = command.split(' ').collect();
+    args.extend(["--trace", file.to_str().unwrap()]);
+    let ran = vtflow(&args);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let text = fs::read_to_string(&file).unwrap();
+    let traces: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let asks = traces.iter().flat_map(|trace| trace["asks"].as_array().unwrap());
+    let waits: Vec<_> =
+        asks.filter(|ask| ask["what"]["path"].as_str().is_some_and(|path| path.ends_with("/VReplicationWaitForPos"))).collect();
+    for tablet in ["zone1-0000000200", "zone2-0000000300"] {
+        let own: Vec<_> = waits.iter().filter(|ask| ask["what"]["tablet"]["alias"] == tablet).collect();
+        let limits: Vec<u64> = own.iter().map(|ask| ask["what"]["limit_ms"].as_u64().unwrap()).collect();
+        assert!(limits.starts_with(&[25, 25, 50, 50, 100]), "no answer comes within 60 ms: {limits:?}");
+        let (last, earlier) = own.split_last().unwrap();
+        assert!(earlier.iter().all(|ask| !ask["answer"]["failed"].is_null()), "{earlier:?}");
+        assert!(last["answer"]["called"].is_object(), "{last}");
+    }
 }

@@ -6,6 +6,7 @@ mod cases;
 mod cases_migrations;
 mod cli_diagnose;
 mod cli_etcd;
+mod cli_forward;
 mod cli_reads;
 mod cli_switch;
 mod cli_vdiff;

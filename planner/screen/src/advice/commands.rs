@@ -6,8 +6,6 @@ use crate::{
 };
 use vtflow_planner::{ops::workflow_status::traffic::forward_of, proto::vtctldata::Workflow};
 
-use super::kind::Kind;
-
 /// A step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Do {
@@ -38,21 +36,12 @@ pub(super) enum Do {
     DeleteIgnoringSource,
 }
 
-pub(super) fn command(what: Do, workflow: &Workflow, whole: &Whole<'_>, kind: Kind) -> String {
+pub(super) fn command(what: Do, workflow: &Workflow, whole: &Whole<'_>) -> String {
     let side = |location: &Option<vtflow_planner::proto::vtctldata::workflow::ReplicationLocation>| {
         location.as_ref().map_or_else(String::new, |location| location.keyspace.clone())
     };
     let (target, source, name) = (side(&workflow.target), side(&workflow.source), workflow.name.as_str());
     let ours = |words: &str, flags: &str| Command::new(words).names(&[&target, name], flags);
-    let theirs = |verb: &str| {
-        let family = match kind {
-            Kind::Reshard => "Reshard",
-            Kind::Migrate => "Migrate",
-            _ => "MoveTables",
-        };
-        let command = Command::new(&format!("vtctldclient {family}")).flag("--target-keyspace", &target).flag("--workflow", name);
-        command.words(verb).text()
-    };
     let lookup = |verb: &str| {
         let command = Command::new("vtctldclient LookupVindex").flag("--name", name).flag("--table-keyspace", &target);
         command.words(verb).flag("--keyspace", &source).text()
@@ -80,12 +69,11 @@ pub(super) fn command(what: Do, workflow: &Workflow, whole: &Whole<'_>, kind: Ki
         }
         Do::Freeze => vexec("update _vt.vreplication set state = 'Stopped', message = 'FROZEN' where message != 'FROZEN'"),
         Do::VDiff => ours("vtflow vdiff create", ""),
-        Do::SwitchTraffic => theirs("SwitchTraffic --dry-run"),
-        Do::SwitchReads => theirs("SwitchTraffic --tablet-types rdonly,replica --dry-run"),
-        Do::ReverseTraffic => theirs("ReverseTraffic --dry-run"),
-        Do::Complete => theirs("complete --dry-run"),
-        Do::CompleteMigrate => theirs("complete"),
-        Do::Cancel => theirs("cancel"),
+        Do::SwitchTraffic => ours("vtflow workflow switch", "--dry-run"),
+        Do::SwitchReads => ours("vtflow workflow switch", "--tablet-types rdonly,replica --dry-run"),
+        Do::ReverseTraffic => ours("vtflow workflow reverse", "--dry-run"),
+        Do::Complete | Do::CompleteMigrate => ours("vtflow workflow complete", "--dry-run"),
+        Do::Cancel => ours("vtflow workflow cancel", "--dry-run"),
         Do::Externalize => lookup("externalize"),
         Do::Internalize => lookup("internalize"),
         Do::CompleteLookup => lookup("complete"),

@@ -161,7 +161,10 @@ fn frozen(case: &Case) -> Vec<(Do, &'static str)> {
         }
         Kind::MoveTables | Kind::Reshard if case.source == Source::Present => match case.traffic {
             Traffic::Switched if case.is_partial => {
-                vec![(Do::ReverseTraffic, "see what going back would do (a move of single shards cannot be completed by vtctld)")]
+                vec![(
+                    Do::ReverseTraffic,
+                    "see what going back would do (a move of single shards is completed with --keep-routing-rules until all shards have moved)",
+                )]
             }
             Traffic::Switched if case.is_multi_tenant => vec![(Do::Complete, FINISH)],
             Traffic::Switched if case.kind == Kind::Reshard => {
@@ -247,7 +250,7 @@ pub(super) fn next(
             return Step { why, command: String::new() };
         }
         let none = if what == Do::GetForward { " (there is none of that name)" } else { "" };
-        Step { why: format!("{why}{none}"), command: command(what, workflow, whole, case.kind) }
+        Step { why: format!("{why}{none}"), command: command(what, workflow, whole) }
     };
     steps.extend(advise(&case).into_iter().map(step));
     steps

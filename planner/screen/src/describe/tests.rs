@@ -156,23 +156,17 @@ fn the_next_step_follows_from_kind_state_traffic_and_source() {
         next.into_iter().map(|step| step.command).collect::<Vec<_>>().join(" | ")
     };
     let (not, all) = ("Reads Not Switched. Writes Not Switched", "All Reads Switched. Writes Switched");
-    let theirs = |family: &str, verb: &str| format!("vtctldclient {family} --target-keyspace ks --workflow w {verb}");
+    let ours = |verb: &str| format!("vtflow workflow {verb} ks w --dry-run");
     let lookup = |verb: &str| format!("vtctldclient LookupVindex --name w --table-keyspace ks {verb} --keyspace from");
     let stopped = "Stopped after copy.";
     for (kind, state, message, traffic, want) in [
         ("MoveTables", "Error", "bad", not, "vtflow workflow start ks w".to_owned()),
         ("MoveTables", "Stopped", "", not, "vtflow workflow start ks w".into()),
         ("MoveTables", "Stopped", stopped, not, String::new()),
-        (
-            "MoveTables",
-            "Stopped",
-            "FROZEN",
-            all,
-            theirs("MoveTables", "complete --dry-run") + " | " + &theirs("MoveTables", "ReverseTraffic --dry-run"),
-        ),
+        ("MoveTables", "Stopped", "FROZEN", all, ours("complete") + " | " + &ours("reverse")),
         ("MoveTables", "Stopped", "FROZEN", not, String::new()),
-        ("Reshard", "Running", "", not, "vtflow vdiff create ks w | ".to_owned() + &theirs("Reshard", "SwitchTraffic --dry-run")),
-        ("Migrate", "Running", "", not, "vtflow vdiff create ks w | ".to_owned() + &theirs("Migrate", "complete")),
+        ("Reshard", "Running", "", not, "vtflow vdiff create ks w | ".to_owned() + &ours("switch")),
+        ("Migrate", "Running", "", not, "vtflow vdiff create ks w | ".to_owned() + &ours("complete")),
         ("OnlineDDL", "Running", "", not, "vtflow get migrations --uuid w ks".into()),
         ("Materialize", "Running", "", not, String::new()),
         ("CreateLookupIndex", "Stopped", stopped, not, lookup("externalize")),
@@ -237,10 +231,10 @@ fn a_move_that_is_far_behind_is_not_to_be_switched() {
         assert_eq!(of.streams[0].lag_seconds, Some(largest));
         of.next.into_iter().map(|step| format!("{} {}", step.why, step.command)).collect::<Vec<_>>().join("; ")
     };
-    assert!(next(30).contains(" SwitchTraffic --dry-run"));
+    assert!(next(30).contains(" vtflow workflow switch ks "));
     let far = next(900);
     assert!(far.contains("it is 15m behind: its traffic cannot be switched until it has caught up"), "{far}");
-    assert!(!far.contains("SwitchTraffic"), "{far}");
+    assert!(!far.contains("workflow switch"), "{far}");
 }
 
 #[test]
@@ -257,7 +251,7 @@ fn a_move_that_cannot_catch_up_is_not_told_to() {
     for traffic in [ALL, "Reads Not Switched. Writes Switched"] {
         let said = next("Error", traffic);
         assert!(said.contains("it must not be started: it would write old rows over new ones"), "{said}");
-        assert!(said.ends_with("SwitchTraffic --dry-run") && !said.contains("caught up"), "{said}");
+        assert!(said.ends_with("vtflow workflow switch ks w --dry-run") && !said.contains("caught up"), "{said}");
     }
     // Its writes are switched: vtctld does not ask how far behind it is.
     let of = |traffic: &str| {
@@ -317,10 +311,7 @@ fn a_move_whose_writes_are_switched_is_never_started() {
         for traffic in [ALL, "Reads Not Switched. Writes Switched"] {
             for streams in [vec![stream], vec![stream, ("Running", "", "")]] {
                 let (commands, why) = advised("w", &streams, traffic);
-                assert_eq!(
-                    commands, "vtctldclient MoveTables --target-keyspace ks --workflow w SwitchTraffic --dry-run",
-                    "{streams:?}"
-                );
+                assert_eq!(commands, "vtflow workflow switch ks w --dry-run", "{streams:?}");
                 assert!(why.contains("its writes are switched"), "{streams:?}: {why}");
             }
         }
@@ -333,7 +324,7 @@ fn a_move_whose_writes_are_switched_is_never_started() {
     let other = "Reads partially switched, for shards: 80-. Writes partially switched, for shards: 80-";
     assert_eq!(advised("w", &[("Stopped", "", "")], other).0, "vtflow workflow start ks w");
     let own = "Reads partially switched, for shards: -80. Writes partially switched, for shards: -80";
-    assert!(advised("w", &[("Stopped", "", "")], own).0.ends_with("SwitchTraffic --dry-run"));
+    assert!(advised("w", &[("Stopped", "", "")], own).0.ends_with("vtflow workflow switch ks w --dry-run"));
 }
 
 #[test]
@@ -364,11 +355,15 @@ fn a_reverse_workflow_is_neither_completed_nor_reversed() {
     for stream in states {
         for traffic in [NOT, READS, ALL, "Reads Not Switched. Writes Switched", ""] {
             let (commands, _) = advised("w_reverse", &[stream], traffic);
-            assert!(!commands.contains("vtctldclient"), "{stream:?} {traffic}: {commands}");
+            let moved = ["workflow complete", "workflow reverse", "workflow switch"];
+            assert!(!moved.iter().any(|verb| commands.contains(verb)), "{stream:?} {traffic}: {commands}");
         }
     }
     let (commands, why) = advised("w", &[("Stopped", "FROZEN", "")], ALL);
-    assert!(commands.contains("complete --dry-run") && why.contains("drops the tables on the source"), "{commands} {why}");
+    assert!(
+        commands.contains("vtflow workflow complete ks w --dry-run") && why.contains("drops the tables on the source"),
+        "{commands} {why}"
+    );
 }
 
 #[test]
@@ -409,7 +404,7 @@ fn a_source_that_could_not_be_looked_at_is_not_described_again_and_again() {
     // A shard without a name is none that is there.
     let of = moving_with("w", &[("Running", "", "")], NOT, &here(), "");
     assert!(of.troubles.contains(&"its source is gone: from, of which no shard is named".into()), "{:?}", of.troubles);
-    assert!(!of.next.iter().any(|step| step.command.contains("SwitchTraffic")), "{:?}", of.next);
+    assert!(!of.next.iter().any(|step| step.command.contains("workflow switch")), "{:?}", of.next);
 }
 
 #[test]
@@ -467,7 +462,7 @@ fn only_streams_with_a_stop_position_lose_it() {
     assert!(commands.ends_with(" where stop_pos is not null'"), "{commands}");
     // What a switch has stopped, or has nothing to read, does not go on with it.
     let (commands, _) = advised("w", &[at_position, ("Stopped", "stopped for cutover", "")], NOT);
-    assert!(commands.ends_with("SwitchTraffic --dry-run"), "{commands}");
+    assert!(commands.ends_with("vtflow workflow switch ks w --dry-run"), "{commands}");
     let (commands, _) = advised("w", &[at_position, ("Stopped", "There is nothing to replicate", "")], NOT);
     assert!(commands.is_empty(), "{commands}");
 }

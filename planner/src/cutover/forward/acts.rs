@@ -41,7 +41,7 @@ fn backquoted(name: &str) -> String {
 }
 
 /// The name that a table has instead.
-fn renamed(table: &str) -> String {
+pub(super) fn renamed(table: &str) -> String {
     format!("_{}_old", table.chars().take(KEPT_LETTERS).collect::<String>())
 }
 

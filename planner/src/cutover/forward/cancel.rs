@@ -7,6 +7,7 @@ use crate::{
     cutover::{
         forward::{
             acts::{self, Fate},
+            gone,
             request::Task,
             rules::{Rules, rebuild},
             stage::Stages,
@@ -38,16 +39,21 @@ pub(super) fn stages(task: &Task, batch: i64, scene: &Scene, copied: &[(String, 
         let condition =
             reverse::tenant(scene).map_err(|text| Status::unknown(format!("{prefix}failed to build delete filter: {text}")))?;
         let lanes = condition.iter().flat_map(|condition| targets().map(|on| acts::tenant_rows(on, tables, condition, batch)));
-        stages.failing("delete the tenant's rows", prefix.clone(), lanes);
+        let gone = condition.iter().map(|condition| gone::rows(tables, condition, &scene.targets));
+        stages.destroying("delete the tenant's rows", prefix.clone(), gone, lanes);
     } else if !task.keep_data && scene.kind == Kind::Reshard {
         let own = || {
             let fate = |is_view: bool| if is_view { Fate::DropView } else { Fate::Drop };
             copied.iter().map(move |(table, is_view)| (table.as_str(), fate(*is_view)))
         };
-        stages.add("drop the target's tables", targets().map(|on| acts::tables(on, own())));
+        let gone = gone::tables(own(), "target", &scene.targets);
+        let lanes = targets().map(|on| acts::tables(on, own()));
+        stages.destroying("drop the target's tables", String::new(), gone, lanes);
     } else if !task.keep_data {
         let own = || tables.iter().map(|table| (table.as_str(), Fate::Drop));
-        stages.add("drop the target's tables", targets().map(|on| acts::tables(on, own())));
+        let gone = gone::tables(own(), "target", &scene.targets);
+        let lanes = targets().map(|on| acts::tables(on, own()));
+        stages.destroying("drop the target's tables", String::new(), gone, lanes);
         if !scene.vschema(&scene.target_keyspace).map_err(Status::unknown)?.sharded {
             stages.add("edit the target's vschema", acts::vschema(scene, &scene.target_keyspace, tables, &[]));
         }

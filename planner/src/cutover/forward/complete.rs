@@ -10,6 +10,7 @@ use crate::{
     cutover::{
         forward::{
             acts::{self, Fate},
+            gone,
             request::Task,
             rules::{Rules, rebuild},
             stage::Stages,
@@ -34,9 +35,14 @@ pub(super) fn stages(task: &Task, renames: bool, scene: &Scene) -> Result<Stages
     let moves_tables = scene.kind != Kind::Reshard;
     if moves_tables && !task.keep_data {
         let fate = if renames { Fate::Rename } else { Fate::Drop };
-        let name = if renames { "rename the source's tables" } else { "drop the source's tables" };
         let own = || tables.iter().map(|table| (table.as_str(), fate));
-        stages.add(name, scene.sources.values().map(|on| acts::tables(on, own())));
+        let lanes = scene.sources.values().map(|on| acts::tables(on, own()));
+        if renames {
+            stages.keeping("rename the source's tables", gone::renamed_tables(tables, &scene.sources), lanes);
+        } else {
+            let dropped = gone::tables(own(), "source", &scene.sources);
+            stages.destroying("drop the source's tables", String::new(), dropped, lanes);
+        }
         // Other shards of the source have the tables still.
         let is_whole = scene.kind != Kind::Partial || unmoved(scene).map_err(Status::unknown)?.is_empty();
         if is_whole && !task.ignores_source {
@@ -58,7 +64,9 @@ pub(super) fn stages(task: &Task, renames: bool, scene: &Scene) -> Result<Stages
     if !moves_tables && !task.keep_data {
         let shards = scene.leaving.iter();
         let keyspace = &scene.source_keyspace;
-        stages.add("delete the source's shards", shards.map(|(shard, left)| acts::delete_shard(keyspace, shard, left)));
+        let gone = scene.leaving.iter().map(|(shard, left)| gone::shard(keyspace, shard, left));
+        let lanes = shards.map(|(shard, left)| acts::delete_shard(keyspace, shard, left));
+        stages.destroying("delete the source's shards", String::new(), gone, lanes);
     }
     if task.keep_rules {
         stages.add("serve the vschemas", [vec![rebuild(scene)]]);

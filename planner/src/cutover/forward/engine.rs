@@ -252,7 +252,7 @@ impl Forward {
 
     fn write_plan(&mut self, scene: &Scene) -> Result<(), Status> {
         let mut run = Run::planned(scene);
-        let (mut writes, mut kept, mut steps) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut writes, mut kept, mut steps, mut gone) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for (place, stage) in self.stages.iter().enumerate() {
             let before = writes.len();
             for act in stage.lanes.iter().flatten().flatten() {
@@ -262,6 +262,8 @@ impl Forward {
             self.part_of.resize(writes.len(), place);
             let (name, way) = (stage.name.to_owned(), StepWay::Forward);
             steps.push(PlannedStep { name, way, writes: writes.len() - before, reads: Vec::new() });
+            gone.extend(stage.gone.iter().cloned());
+            kept.extend(stage.kept.clone());
         }
         if self.task.keep_data {
             kept.push("the tables".to_owned());
@@ -276,6 +278,7 @@ impl Forward {
             locks: wanted_locks(&self.task, &found).into_iter().map(|lock| lock.path).collect(),
             writes,
             kept,
+            gone,
             steps,
             ..plan::begun(&self.call)
         };
@@ -475,7 +478,7 @@ impl Operation for Forward {
         notes.extend(self.locks.as_ref().map(Locks::notes).unwrap_or_default());
         let written = self.plan.take().map(|plan| {
             let outcomes = outcomes(&plan, &self.part_of, &[], &self.ended, None);
-            Box::new(Written { plan, outcomes, notes })
+            Box::new(Written { plan, outcomes, notes, refused: Vec::new() })
         });
         let is_preview = self.call.options.mode == Mode::Preview;
         let result = if is_preview { result.map(|_| Vec::new()) } else { result };

@@ -10,6 +10,7 @@ mod cancel;
 mod complete;
 mod deletion;
 mod engine;
+mod gone;
 mod lines;
 mod mirror;
 mod request;

@@ -10,6 +10,10 @@ pub(crate) struct Stage {
     /// In front of what has failed.
     pub(crate) failure: String,
     pub(crate) lanes: Vec<Lane>,
+    /// What nobody can bring back afterwards, by name and side; empty: nothing.
+    pub(crate) gone: Vec<String>,
+    /// What stays of what one might think is gone; empty: nothing.
+    pub(crate) kept: Option<String>,
 }
 
 /// The parts of a change, in their order.
@@ -26,7 +30,31 @@ impl Stages {
     pub(crate) fn failing(&mut self, name: &'static str, failure: String, lanes: impl IntoIterator<Item = Lane>) {
         let lanes: Vec<Lane> = lanes.into_iter().filter(|lane| lane.iter().any(|group| !group.is_empty())).collect();
         if !lanes.is_empty() {
-            self.0.push(Stage { name, failure, lanes });
+            self.0.push(Stage { name, failure, lanes, gone: Vec::new(), kept: None });
+        }
+    }
+
+    /// Adds one after which something is gone for good; the texts say what, and where.
+    pub(crate) fn destroying(
+        &mut self,
+        name: &'static str,
+        failure: String,
+        gone: impl IntoIterator<Item = String>,
+        lanes: impl IntoIterator<Item = Lane>,
+    ) {
+        let before = self.0.len();
+        self.failing(name, failure, lanes);
+        if let Some(stage) = self.0.get_mut(before) {
+            stage.gone = gone.into_iter().collect();
+        }
+    }
+
+    /// Adds one after which something is there under another name or in another place; the text says what.
+    pub(crate) fn keeping(&mut self, name: &'static str, kept: String, lanes: impl IntoIterator<Item = Lane>) {
+        let before = self.0.len();
+        self.add(name, lanes);
+        if let Some(stage) = self.0.get_mut(before) {
+            stage.kept = Some(kept);
         }
     }
 }

@@ -15,13 +15,15 @@ use std::{
 use clap::{Args, ValueEnum};
 use vtflow_planner::{
     Call, CallOptions, Mode, Reply,
-    contract::{Outcome, Verdict, WritePlan, Written},
+    contract::{Outcome, Refuses, Verdict, WritePlan, Written},
 };
 
 use vtflow_screen::plans;
 
 use crate::{
     cli::{args::shard_name, cluster::open::OpenCluster, failures, serve},
+    observe::{Nobody, Observer},
+    outage::{self, Outages},
     output::terminal::{self, Style},
 };
 
@@ -134,7 +136,7 @@ fn calls(plan: &WritePlan) -> Vec<(&str, &str, &[u8], &str)> {
 
 /// What the request would change; `None`, and the reason is printed, if it is refused.
 async fn preview(cluster: &OpenCluster, call: &Call) -> anyhow::Result<Option<WritePlan>> {
-    let reply = perform(cluster, call, Mode::Preview).await;
+    let reply = perform(cluster, call, Mode::Preview, &Nobody).await;
     if let Err(status) = &reply.result {
         failures::print_error(&anyhow::anyhow!("{}", status.message));
         failures::print(&reply.failures);
@@ -158,7 +160,8 @@ async fn go_on(
             terminal::error_line(&terminal::printable(text));
         }
         terminal::error_line("Nothing to do: nothing was changed.");
-        return report(confirm.output, Some(Written { plan, outcomes: Vec::new(), notes: Vec::new() }), None);
+        let written = Written { plan, outcomes: Vec::new(), notes: Vec::new(), refused: Vec::new() };
+        return report(confirm.output, Some(written), None, &Outages::default());
     }
     match confirm.output {
         Format::Text => terminal::print(&printable(&plan)),
@@ -175,13 +178,14 @@ async fn go_on(
     if cluster.is_embedded() {
         terminal::error_line("This cluster is embedded in the process: what is changed is gone when it ends.");
     }
-    let mode = Mode::Planned(plan.digest.clone());
+    let (mode, outages) = (Mode::Planned(plan.digest.clone()), Outages::default());
     let reply = tokio::select! {
-        reply = perform(cluster, &call, mode) => reply,
+        reply = perform(cluster, &call, mode, &outages) => reply,
         () = serve::stopped() => {
             // The flow is dropped by now; its locks are being given back in the background.
             tokio::time::sleep(GIVING_BACK).await;
             terminal::error_line("interrupted: what had been sent by then may be applied; look before you repeat it");
+            still_refused(&plan.refuses.iter().flat_map(|refuses| outages.broken_off(refuses)).collect::<Vec<_>>());
             return Ok(IN_PART);
         }
     };
@@ -191,27 +195,35 @@ async fn go_on(
             changed(&written.plan, &plan);
             Ok(REFUSED)
         }
-        written => report(confirm.output, written.map(|written| *written), error),
+        written => report(confirm.output, written.map(|written| *written), error, &outages),
     }
 }
 
-async fn perform(cluster: &OpenCluster, call: &Call, mode: Mode) -> Reply {
+async fn perform(cluster: &OpenCluster, call: &Call, mode: Mode, watcher: &dyn Observer) -> Reply {
     let mut call = call.clone();
     call.options.mode = mode;
-    cluster.perform(&call, cluster.now()).await
+    cluster.perform_watched(&call, cluster.now(), watcher).await
 }
 
 /// Prints what became of it.
-fn report(format: Format, written: Option<Written>, error: Option<String>) -> anyhow::Result<u8> {
-    let Written { plan, outcomes, notes } = match (written, &error) {
+fn report(format: Format, written: Option<Written>, error: Option<String>, watched: &Outages) -> anyhow::Result<u8> {
+    let Written { plan, outcomes, notes, refused } = match (written, &error) {
         (Some(written), _) => written,
         (None, Some(error)) => anyhow::bail!("{error}"),
         (None, None) => anyhow::bail!("the request ended without a plan: this is a defect of vtflow"),
     };
+    let outages = plan.refuses.as_ref().map(|refuses| watched.ended(refuses, &refused)).unwrap_or_default();
+    let of_outages = |said: &dyn Fn(&Refuses) -> Vec<String>| plan.refuses.as_ref().map(said).unwrap_or_default();
     match format {
-        Format::Text => terminal::print(&outcomes.iter().map(line).collect::<String>()),
+        Format::Text => {
+            terminal::print(&outcomes.iter().map(line).collect::<String>());
+            let told = of_outages(&|refuses| outage::told(refuses, &outages));
+            terminal::print(&told.iter().map(|text| terminal::printable(text) + "\n").collect::<String>());
+        }
         Format::Json => {
-            let document = serde_json::json!({ "plan": plan, "outcomes": outcomes, "notes": notes, "error": error });
+            let document = serde_json::json!({
+                "plan": plan, "outcomes": outcomes, "outages": outages, "notes": notes, "error": error
+            });
             terminal::print(&(serde_json::to_string_pretty(&document)? + "\n"));
         }
     }
@@ -233,6 +245,7 @@ fn report(format: Format, written: Option<Written>, error: Option<String>) -> an
             // What failed may be none of the changes: a position that was not reached.
             let error = error.lines().map(terminal::printable).collect::<Vec<_>>().join("\n  ");
             terminal::error_line(&format!("{} {error}", terminal::on_stderr(Style::Trouble, "error:")));
+            still_refused(&of_outages(&|refuses| outage::trouble(refuses, &outages)));
             Ok(IN_PART)
         }
         Some(_) => {
@@ -243,6 +256,16 @@ fn report(format: Format, written: Option<Written>, error: Option<String>) -> an
             );
             Ok(IN_PART)
         }
+    }
+}
+
+/// Says on stderr that applications cannot write.
+fn still_refused(lines: &[String]) {
+    for line in lines {
+        terminal::error_line(&format!("{} {}", terminal::on_stderr(Style::Trouble, "error:"), terminal::printable(line)));
+    }
+    if !lines.is_empty() {
+        terminal::error_line("  try: vtflow diagnose, which says whom it hurts and the ways out");
     }
 }
 
@@ -317,7 +340,12 @@ mod tests {
         .unwrap();
         let ended = |outcomes: &[Verdict], error: Option<&str>| {
             let outcomes = outcomes.iter().copied().map(outcome).collect();
-            report(Format::Text, Some(Written { plan: plan.clone(), outcomes, notes: Vec::new() }), error.map(str::to_owned))
+            report(
+                Format::Text,
+                Some(Written { plan: plan.clone(), outcomes, notes: Vec::new(), refused: Vec::new() }),
+                error.map(str::to_owned),
+                &Outages::default(),
+            )
         };
         assert_eq!(ended(&[Verdict::Applied], None).unwrap(), ALL_WELL);
         for half in [Verdict::NotApplied, Verdict::Unknown] {

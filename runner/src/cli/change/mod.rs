@@ -2,6 +2,7 @@
 
 pub(crate) mod apply;
 pub(crate) mod confirm;
+mod forward;
 pub(crate) mod migration;
 mod switch;
 pub(crate) mod vdiff;

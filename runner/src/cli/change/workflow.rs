@@ -1,4 +1,5 @@
-//! `vtflow workflow start|stop|update|delete|switch|reverse KEYSPACE NAME`: which request each is, but for traffic (`switch.rs`). The way of it is `confirm.rs`.
+//! `vtflow workflow VERB KEYSPACE NAME`: which request each is, but for traffic (`switch.rs`) and what ends a workflow (`forward.rs`). The
+//! way of it is `confirm.rs`.
 //!
 //! Source: `go/cmd/vtctldclient/command/vreplication/common/update.go`, `workflow/update.go`, `workflow/state.go`.
 
@@ -20,6 +21,7 @@ use vtflow_planner::{
 
 use super::{
     confirm::{self, Change, ChangeArgs},
+    forward::{CancelArgs, CompleteArgs, MirrorArgs},
     switch::{SwitchArgs, TrafficArgs},
 };
 use crate::cli::{cluster::open::OpenCluster, read::topology::tablet_type};
@@ -38,6 +40,12 @@ pub(crate) enum WorkflowCommand {
     Switch(SwitchArgs),
     /// Move them back to the source
     Reverse(TrafficArgs),
+    /// End a workflow whose traffic has been switched: the source's tables or shards go, its rules, its streams
+    Complete(CompleteArgs),
+    /// Give up a workflow whose writes were not switched: what it has copied goes, its rules, its streams
+    Cancel(CancelArgs),
+    /// Send some of the traffic to the target, too, to see how it takes it; what it answers is thrown away
+    Mirror(MirrorArgs),
 }
 
 #[derive(Args, Clone, Debug)]
@@ -101,6 +109,9 @@ pub(crate) async fn run(cluster: &OpenCluster, command: WorkflowCommand) -> anyh
         WorkflowCommand::Update(args) => return update(cluster, args).await,
         WorkflowCommand::Switch(args) => return traffic(cluster, args.change()).await,
         WorkflowCommand::Reverse(args) => return traffic(cluster, args.back()).await,
+        WorkflowCommand::Complete(args) => return traffic(cluster, args.change()).await,
+        WorkflowCommand::Cancel(args) => return traffic(cluster, args.change()).await,
+        WorkflowCommand::Mirror(args) => return traffic(cluster, args.change()).await,
         WorkflowCommand::Start(args) => (args.which, StateChange::Start, args.change),
         WorkflowCommand::Stop(args) => (args.which, StateChange::Stop, args.change),
     };
