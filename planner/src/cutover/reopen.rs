@@ -23,8 +23,9 @@ impl Basis<'_> {
             let shards = scene.sources.values().map(|on| (on.reference(), Some(false))).collect();
             let edit = Edit::QueryService { of: TabletType::Primary, shards };
             let cells = scene.srv_keyspaces.keys();
-            let edits = cells.filter_map(|cell| act::edit_served(scene, cell, edit.clone(), None)).collect();
-            return vec![vec![edits, scene.sources.values().map(|on| act::refresh(on, &on.primary)).collect()]];
+            // What is taken back afterwards leaves them open.
+            let edits = cells.filter_map(|cell| act::edit_served(scene, cell, edit.clone(), Some(edit.clone()))).collect();
+            return vec![vec![edits, scene.sources.values().map(act::close_primary).collect()]];
         }
         let deny = |is_denied| Edit::Deny { tables: scene.tables.clone(), is_denied, allow_reads: false };
         let open = scene.sources.values().map(|on| act::edit_shard(on, deny(false), None));

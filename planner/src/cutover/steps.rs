@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    contract::StepWay as Way,
+    contract::{StepWay as Way, TabletAddress},
     cutover::{
         act::{self, Act, Lane, Run, Sign, Then, Undo, statement},
         begun::is_left,
@@ -43,7 +43,8 @@ pub(crate) enum Step {
     Drain,
     /// The target has all of it, and its streams stop.
     CatchUp,
-    /// The source takes writes again, which a switch that stopped had closed.
+    /// The source takes writes again, which a switch that stopped had closed: on the way back, and of shards also before they are closed
+    /// anew.
     Reopen,
     /// Streams of the other direction that this switch has created go.
     DropReverse,
@@ -79,6 +80,9 @@ pub(crate) fn left(goal: &Goal, resolved: &Resolved, scene: &Scene) -> Result<Ve
     let is_frozen = scene.is_frozen();
     let writes = resolved.writes && !is_frozen;
     let is_past = writes && is_past(scene);
+    // A primary whose query service is off answers no more when it is told to read that again.
+    let is_shut = writes && !is_past && scene.kind == Kind::Reshard && scene.sources.values().any(|on| scene.is_shut(on));
+    steps.extend(is_shut.then_some(Step::Reopen));
     if !is_past && (writes || !resolved.reads.is_empty()) {
         steps.push(Step::Refresh);
         steps.extend((writes && goal.enable_reverse).then_some(Step::Permissions));
@@ -257,10 +261,7 @@ impl Basis<'_> {
         let (sources, targets) = (|| scene.sources.values(), || scene.targets.values());
         let all_cells: Vec<String> = scene.served.keys().cloned().collect();
         Ok(match &planned.step {
-            Step::Refresh => {
-                let told = |on: &Member| vec![on.tablets.iter().map(|tablet| act::refresh(on, tablet)).collect()];
-                scene.members().map(told).collect()
-            }
+            Step::Refresh => scene.members().map(|on| vec![self.told(on)]).collect(),
             Step::Permissions => sources().map(|on| vec![vec![act::permissions(on)]]).collect(),
             Step::Resume => self.of_streams(Stream::is_stopped_for_cutover, |on, stream| {
                 let text = format!("update _vt.vreplication set state='Running', message='' where id={}", stream.id);
@@ -348,6 +349,12 @@ impl Basis<'_> {
                 targets().map(lane).collect()
             }
         })
+    }
+
+    /// All tablets of a shard are told to read their records, but a primary that would not answer.
+    pub(super) fn told(&self, on: &Member) -> Vec<Act> {
+        let is_shut = |tablet: &TabletAddress| tablet.alias == on.primary.alias && self.scene.is_shut(on);
+        on.tablets.iter().filter(|tablet| !is_shut(tablet)).map(|tablet| act::refresh(on, tablet)).collect()
     }
 
     /// A lane for each stream of a kind, on its primary.
