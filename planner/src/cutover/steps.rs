@@ -50,7 +50,7 @@ pub(crate) enum Step {
     DropReverse,
     /// Where the target is.
     TargetPositions,
-    /// Streams of the other direction, which stand still.
+    /// Streams of the other direction, which stand still; those of an earlier switch are gone, if that was not the way forth.
     CreateReverse,
     /// The journal: from its first entry on there is no way back.
     Journal,
@@ -124,7 +124,10 @@ pub(crate) fn left(goal: &Goal, resolved: &Resolved, scene: &Scene) -> Result<Ve
         planned.extend([Step::Close, Step::Drain, Step::CatchUp, Step::TargetPositions, Step::CreateReverse].map(before));
         planned.push(no_return);
     }
-    planned.extend([Step::Route, Step::DropOldReverse].map(after));
+    // A vtctld that finished it would start them, too. On the way back they are the frozen streams of the way forth, by which the switch
+    // is known as long as it can be taken back.
+    let next = [Step::Route, Step::DropOldReverse];
+    planned.extend(if scene.is_reversal { [Step::DropOldReverse, Step::Route] } else { next }.map(after));
     planned.extend(goal.enable_reverse.then(|| after(Step::StartReverse)));
     planned.push(after(Step::Freeze));
     Ok(planned)
@@ -240,7 +243,13 @@ fn old_reverse(scene: &Scene, is_past: bool) -> BTreeMap<&str, BTreeSet<i64>> {
     old
 }
 
-pub(super) fn listed(ids: &BTreeSet<i64>) -> String {
+pub(super) fn delete_streams(on: &Member, ids: &BTreeSet<i64>) -> Act {
+    let text = format!("delete from _vt.vreplication where id in ({})", listed(ids));
+    let look = format!("select id from _vt.vreplication where id in ({})", listed(ids));
+    statement(on, "delete streams", text, (look, Sign::None), None)
+}
+
+fn listed(ids: &BTreeSet<i64>) -> String {
     ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
@@ -415,6 +424,12 @@ impl Basis<'_> {
             let sign = Sign::NewSource(source.clone(), known);
             lanes.push(vec![vec![statement(on, "create stream", text, (look, sign), Some(Undo::Inserted))]]);
         }
+        if !is_past && !scene.is_reversal {
+            // Nobody has a use for them any more: they stay deleted, whatever becomes of this.
+            let old = old_reverse(scene, false);
+            let old = old.iter().filter_map(|(shard, ids)| Some(vec![vec![delete_streams(scene.sources.get(*shard)?, ids)]]));
+            lanes.extend(old);
+        }
         Ok(lanes)
     }
 
@@ -435,13 +450,11 @@ impl Basis<'_> {
 
     fn drop_old_reverse(&self) -> Vec<Lane> {
         let scene = self.scene;
-        let old = old_reverse(scene, is_past(scene));
+        let is_past = is_past(scene);
+        // Of a way forth they went when the new ones were created.
+        let old = if is_past || scene.is_reversal { old_reverse(scene, is_past) } else { BTreeMap::new() };
         let lane = |on: &Member| {
-            let delete = old.get(on.shard.as_str()).map(|ids| {
-                let text = format!("delete from _vt.vreplication where id in ({})", listed(ids));
-                let look = format!("select id from _vt.vreplication where id in ({})", listed(ids));
-                statement(on, "delete streams", text, (look, Sign::None), None)
-            });
+            let delete = old.get(on.shard.as_str()).map(|ids| delete_streams(on, ids));
             vec![delete.into_iter().collect::<Vec<Act>>(), vec![act::forget_vdiffs(on, &scene.reverse)]]
         };
         scene.sources.values().map(lane).collect()
