@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     cutover::{
-        act::{self, Lane, Sign, statement},
+        act::{self, Lane},
         begun::is_left,
         edit::Edit,
-        steps::{Basis, listed},
+        steps::{Basis, delete_streams},
     },
     proto::topodata::TabletType,
     traffic::kind::Kind,
@@ -20,11 +20,14 @@ impl Basis<'_> {
     pub(super) fn reopen(&self) -> Vec<Lane> {
         let scene = self.scene;
         if scene.kind == Kind::Reshard {
-            let shards = scene.sources.values().map(|on| (on.reference(), Some(false))).collect();
+            // As long as anything is said of a primary's query service, vtgates hold the keyspace for one that is being resharded: whatever
+            // they hold up meanwhile, at a failover say, waits to the end of its time. Source: `go/vt/discovery/keyspace_events.go`.
+            let shards = scene.sources.values().map(|on| (on.reference(), None)).collect();
             let edit = Edit::QueryService { of: TabletType::Primary, shards };
             let cells = scene.srv_keyspaces.keys();
-            let edits = cells.filter_map(|cell| act::edit_served(scene, cell, edit.clone(), None)).collect();
-            return vec![vec![edits, scene.sources.values().map(|on| act::refresh(on, &on.primary)).collect()]];
+            // What is taken back afterwards leaves them open.
+            let edits = cells.filter_map(|cell| act::edit_served(scene, cell, edit.clone(), Some(edit.clone()))).collect();
+            return vec![vec![edits, scene.sources.values().map(act::close_primary).collect()]];
         }
         let deny = |is_denied| Edit::Deny { tables: scene.tables.clone(), is_denied, allow_reads: false };
         let open = scene.sources.values().map(|on| act::edit_shard(on, deny(false), None));
@@ -42,9 +45,7 @@ impl Basis<'_> {
         }
         let lane = |(shard, ids): (&str, BTreeSet<i64>)| {
             let on = self.scene.sources.get(shard)?;
-            let text = format!("delete from _vt.vreplication where id in ({})", listed(&ids));
-            let look = format!("select id from _vt.vreplication where id in ({})", listed(&ids));
-            Some(vec![vec![statement(on, "delete streams", text, (look, Sign::None), None)]])
+            Some(vec![vec![delete_streams(on, &ids)]])
         };
         ids.into_iter().filter_map(lane).collect()
     }

@@ -10,7 +10,7 @@ use prost::Message;
 
 use crate::{
     contract::TabletAddress,
-    cutover::{edit, leaving::Leaving, stored::Stored},
+    cutover::{edit, leaving::Leaving, served, stored::Stored},
     proto::{
         binlogdata::{BinlogSource, VReplicationWorkflowState as State, VReplicationWorkflowSubType, VReplicationWorkflowType},
         topodata::{Shard, ShardReference, Tablet, TabletAlias, TabletType},
@@ -167,6 +167,16 @@ impl Scene {
     /// The members of both sides, the sources first.
     pub(crate) fn members(&self) -> impl Iterator<Item = &Member> {
         self.sources.values().chain(self.targets.values())
+    }
+
+    /// Whether a primary's query service is off, as a cell says: from when it has read that on, tablets of v22 to v24 do not answer any more
+    /// when they are told to read it again, before it is on. Source: `go/vt/vttablet/tabletmanager/tm_state.go`
+    /// (`prepareForDisableQueryService`), `tabletserver/tx_prep_pool.go` (`IsEmpty` of a pool that is closed).
+    pub(crate) fn is_shut(&self, on: &Member) -> bool {
+        self.srv_keyspaces.values().any(|stored| {
+            let partitions = served::partitions(&stored.value).unwrap_or_default();
+            served::is_off(&partitions, TabletType::Primary, &on.reference()) == Some(true)
+        })
     }
 
     /// Whether each stream's side of the switch is done for good.

@@ -35,9 +35,7 @@ impl Basis<'_> {
             let edit = Edit::All(resolved.reads.iter().flat_map(|of| edit(*of)).collect());
             cells.iter().filter_map(|cell| act::edit_served(scene, cell, edit.clone(), None)).collect()
         };
-        let told = |members: &BTreeMap<String, Member>| -> Vec<Act> {
-            members.values().flat_map(|on| on.tablets.iter().map(|tablet| act::refresh(on, tablet))).collect()
-        };
+        let told = |members: &BTreeMap<String, Member>| -> Vec<Act> { members.values().flat_map(|on| self.told(on)).collect() };
         let moved = |of| {
             let serve = Edit::Serve { of, added: references(to), removed: references(from), clears: false };
             vec![serve, query_service(of, from, true)]
@@ -48,17 +46,9 @@ impl Basis<'_> {
     /// The source's primaries serve no more.
     pub(super) fn close_shards(&self) -> Lane {
         let scene = self.scene;
-        let is_off = |stored: &Stored| {
-            let partitions = served::partitions(&stored.value).unwrap_or_default();
-            let off = |on: &Member| served::is_off(&partitions, TabletType::Primary, &on.reference()) == Some(true);
-            scene.sources.values().any(off)
-        };
-        // Closed by a switch that stopped: opened again, if this one fails, too.
-        let is_adopted = scene.srv_keyspaces.values().any(is_off);
         let edit = query_service(TabletType::Primary, &scene.sources, true);
-        let back = is_adopted.then(|| query_service(TabletType::Primary, &scene.sources, false));
         let cells = scene.srv_keyspaces.keys();
-        let edits = cells.filter_map(|cell| act::edit_served(scene, cell, edit.clone(), back.clone())).collect();
+        let edits = cells.filter_map(|cell| act::edit_served(scene, cell, edit.clone(), None)).collect();
         vec![edits, scene.sources.values().map(act::close_primary).collect()]
     }
 

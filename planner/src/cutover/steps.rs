@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    contract::StepWay as Way,
+    contract::{StepWay as Way, TabletAddress},
     cutover::{
         act::{self, Act, Lane, Run, Sign, Then, Undo, statement},
         begun::is_left,
@@ -43,13 +43,14 @@ pub(crate) enum Step {
     Drain,
     /// The target has all of it, and its streams stop.
     CatchUp,
-    /// The source takes writes again, which a switch that stopped had closed.
+    /// The source takes writes again, which a switch that stopped had closed: on the way back, and of shards also before they are closed
+    /// anew.
     Reopen,
     /// Streams of the other direction that this switch has created go.
     DropReverse,
     /// Where the target is.
     TargetPositions,
-    /// Streams of the other direction, which stand still.
+    /// Streams of the other direction, which stand still; those of an earlier switch are gone, if that was not the way forth.
     CreateReverse,
     /// The journal: from its first entry on there is no way back.
     Journal,
@@ -79,6 +80,9 @@ pub(crate) fn left(goal: &Goal, resolved: &Resolved, scene: &Scene) -> Result<Ve
     let is_frozen = scene.is_frozen();
     let writes = resolved.writes && !is_frozen;
     let is_past = writes && is_past(scene);
+    // A primary whose query service is off answers no more when it is told to read that again.
+    let is_shut = writes && !is_past && scene.kind == Kind::Reshard && scene.sources.values().any(|on| scene.is_shut(on));
+    steps.extend(is_shut.then_some(Step::Reopen));
     if !is_past && (writes || !resolved.reads.is_empty()) {
         steps.push(Step::Refresh);
         steps.extend((writes && goal.enable_reverse).then_some(Step::Permissions));
@@ -120,7 +124,10 @@ pub(crate) fn left(goal: &Goal, resolved: &Resolved, scene: &Scene) -> Result<Ve
         planned.extend([Step::Close, Step::Drain, Step::CatchUp, Step::TargetPositions, Step::CreateReverse].map(before));
         planned.push(no_return);
     }
-    planned.extend([Step::Route, Step::DropOldReverse].map(after));
+    // A vtctld that finished it would start them, too. On the way back they are the frozen streams of the way forth, by which the switch
+    // is known as long as it can be taken back.
+    let next = [Step::Route, Step::DropOldReverse];
+    planned.extend(if scene.is_reversal { [Step::DropOldReverse, Step::Route] } else { next }.map(after));
     planned.extend(goal.enable_reverse.then(|| after(Step::StartReverse)));
     planned.push(after(Step::Freeze));
     Ok(planned)
@@ -236,7 +243,13 @@ fn old_reverse(scene: &Scene, is_past: bool) -> BTreeMap<&str, BTreeSet<i64>> {
     old
 }
 
-pub(super) fn listed(ids: &BTreeSet<i64>) -> String {
+pub(super) fn delete_streams(on: &Member, ids: &BTreeSet<i64>) -> Act {
+    let text = format!("delete from _vt.vreplication where id in ({})", listed(ids));
+    let look = format!("select id from _vt.vreplication where id in ({})", listed(ids));
+    statement(on, "delete streams", text, (look, Sign::None), None)
+}
+
+fn listed(ids: &BTreeSet<i64>) -> String {
     ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
@@ -257,10 +270,7 @@ impl Basis<'_> {
         let (sources, targets) = (|| scene.sources.values(), || scene.targets.values());
         let all_cells: Vec<String> = scene.served.keys().cloned().collect();
         Ok(match &planned.step {
-            Step::Refresh => {
-                let told = |on: &Member| vec![on.tablets.iter().map(|tablet| act::refresh(on, tablet)).collect()];
-                scene.members().map(told).collect()
-            }
+            Step::Refresh => scene.members().map(|on| vec![self.told(on)]).collect(),
             Step::Permissions => sources().map(|on| vec![vec![act::permissions(on)]]).collect(),
             Step::Resume => self.of_streams(Stream::is_stopped_for_cutover, |on, stream| {
                 let text = format!("update _vt.vreplication set state='Running', message='' where id={}", stream.id);
@@ -353,6 +363,12 @@ impl Basis<'_> {
         })
     }
 
+    /// All tablets of a shard are told to read their records, but a primary that would not answer.
+    pub(super) fn told(&self, on: &Member) -> Vec<Act> {
+        let is_shut = |tablet: &TabletAddress| tablet.alias == on.primary.alias && self.scene.is_shut(on);
+        on.tablets.iter().filter(|tablet| !is_shut(tablet)).map(|tablet| act::refresh(on, tablet)).collect()
+    }
+
     /// A lane for each stream of a kind, on its primary.
     fn of_streams(&self, is_it: impl Fn(&Stream) -> bool, lane: impl Fn(&Member, &Stream) -> Lane) -> Vec<Lane> {
         let streams = self.scene.streams.iter().filter(|stream| is_it(stream));
@@ -411,6 +427,12 @@ impl Basis<'_> {
             let sign = Sign::NewSource(source.clone(), known);
             lanes.push(vec![vec![statement(on, "create stream", text, (look, sign), Some(Undo::Inserted))]]);
         }
+        if !is_past && !scene.is_reversal {
+            // Nobody has a use for them any more: they stay deleted, whatever becomes of this.
+            let old = old_reverse(scene, false);
+            let old = old.iter().filter_map(|(shard, ids)| Some(vec![vec![delete_streams(scene.sources.get(*shard)?, ids)]]));
+            lanes.extend(old);
+        }
         Ok(lanes)
     }
 
@@ -431,13 +453,11 @@ impl Basis<'_> {
 
     fn drop_old_reverse(&self) -> Vec<Lane> {
         let scene = self.scene;
-        let old = old_reverse(scene, is_past(scene));
+        let is_past = is_past(scene);
+        // Of a way forth they went when the new ones were created.
+        let old = if is_past || scene.is_reversal { old_reverse(scene, is_past) } else { BTreeMap::new() };
         let lane = |on: &Member| {
-            let delete = old.get(on.shard.as_str()).map(|ids| {
-                let text = format!("delete from _vt.vreplication where id in ({})", listed(ids));
-                let look = format!("select id from _vt.vreplication where id in ({})", listed(ids));
-                statement(on, "delete streams", text, (look, Sign::None), None)
-            });
+            let delete = old.get(on.shard.as_str()).map(|ids| delete_streams(on, ids));
             vec![delete.into_iter().collect::<Vec<Act>>(), vec![act::forget_vdiffs(on, &scene.reverse)]]
         };
         scene.sources.values().map(lane).collect()

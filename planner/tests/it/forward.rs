@@ -520,6 +520,21 @@ fn a_reshard_is_cancelled_with_what_it_has_copied() {
     assert!(message.starts_with("REPLICA reads go to the shards that would lose their tables"), "{message}");
 }
 
+/// Its source would stay closed, and nobody would know for whom.
+#[test]
+fn a_reshard_whose_switch_has_stopped_half_way_is_not_cancelled() {
+    let mut live = switch_shards::closed();
+    done_with_switch(&mut live, &[TabletType::Replica, TabletType::Rdonly], 1);
+    let message = refused(&mut live, &cancelled("ks", "r", |_| ()));
+    assert!(message.contains("has stopped half-way, and its source takes no writes: reverse the traffic first"), "{message}");
+    done_with_switch(&mut live, &[TabletType::Replica, TabletType::Rdonly, TabletType::Primary], 1);
+    done(&mut live, &cancelled("ks", "r", |_| ()));
+}
+
+fn done_with_switch(live: &mut Live, types: &[TabletType], direction: i32) {
+    live.run(&switch_shards::call(types, direction, false)).unwrap().result.unwrap();
+}
+
 #[test]
 fn mirrored_traffic_is_let_through_and_ends_with_the_workflow() {
     let mut live = stocked(switch::cluster());

@@ -223,6 +223,99 @@ fn whoever_dies_the_same_request_finishes() {
     }
 }
 
+/// A switch of everything that dies as soon as the source's primary has closed.
+pub(crate) fn closed() -> Live {
+    let before = cluster();
+    for at in 0.. {
+        let mut live = before.clone();
+        live.faults.insert(at, Fault::Killed);
+        assert!(live.run(&call(&ALL, 0, false)).is_none(), "it ends without having closed");
+        live.faults.clear();
+        if live.servers["zone1-0000000200"].is_off {
+            return live;
+        }
+    }
+    unreachable!()
+}
+
+/// As whoever asks it to read its cell's record once more would wait for its answer in vain.
+#[test]
+fn a_source_that_is_closed_is_opened_before_it_is_closed_again() {
+    let mut live = closed();
+    let reply = done(&mut live, &ALL, 0, false);
+    assert_eq!(reply.current_state, "All Reads Switched. Writes Switched");
+
+    let mut live = closed();
+    live.broken.push(("VReplicationWaitForPos".into(), "too slow".into()));
+    let text = live.run(&call(&ALL, 0, false)).unwrap().result.unwrap_err().message;
+    assert_eq!(text, "failed to sync up replication between the source and target: too slow\ntoo slow");
+    assert_eq!(served(&live, PRIMARY), ["-80,80- []"; 2], "it is open, and vtgates find nothing said of it");
+    assert!(!live.servers["zone1-0000000200"].is_off, "and has read that");
+}
+
+#[test]
+fn reads_alone_move_there_and_back_while_the_source_is_closed() {
+    let mut live = closed();
+    let reads = |live: &Live| [REPLICA, RDONLY].map(|of| served(live, of)[0].split(' ').next().unwrap().to_owned());
+    done(&mut live, &[REPLICA, RDONLY], 1, false);
+    assert_eq!(reads(&live), ["-80,80-"; 2]);
+    assert!(live.servers["zone1-0000000200"].is_off, "its writes stay as they were");
+}
+
+#[test]
+fn a_switch_that_died_before_its_journal_is_taken_back_wherever_it_was() {
+    let before = cluster();
+    let mut whole = before.clone();
+    done(&mut whole, &ALL, 0, false);
+    let mut taken_back = 0;
+    for at in 0..whole.writes {
+        let mut live = before.clone();
+        live.faults.insert(at, Fault::Killed);
+        assert!(live.run(&call(&ALL, 0, false)).is_none(), "dead at {at}");
+        live.faults.clear();
+        let has_begun =
+            live.log.iter().any(|line| line.contains("stopped for cutover")) || live.servers["zone1-0000000200"].is_off;
+        if !has_begun || !live.servers["zone1-0000000200"].journals.is_empty() {
+            continue;
+        }
+        taken_back += 1;
+        let reply = done(&mut live, &ALL, 1, false);
+        assert_eq!(reply.current_state, "Reads Not Switched. Writes Not Switched", "dead at {at}");
+        assert!(!live.servers["zone1-0000000200"].is_off, "dead at {at}");
+        assert_eq!(served(&live, PRIMARY), ["-80,80- []"; 2], "dead at {at}");
+        for alias in ["zone1-0000000400", "zone1-0000000500"] {
+            assert_eq!(live.rows(alias, "r", &["state", "message"]), [["Running", ""]], "dead at {at}");
+        }
+        assert!(live.rows("zone1-0000000200", "r_reverse", &["id"]).is_empty(), "dead at {at}");
+    }
+    assert!(taken_back > 4, "{taken_back}");
+}
+
+/// As a vtctld that finishes the switch starts all streams of that name: those of an earlier one would read the journal that ended them.
+#[test]
+fn whoever_dies_after_the_journal_leaves_no_streams_of_an_earlier_switch() {
+    let mut before = cluster();
+    for direction in [0, 1] {
+        done(&mut before, &ALL, direction, false);
+    }
+    assert_eq!(before.rows("zone1-0000000200", "r_reverse", &["message"]), [["FROZEN"], ["FROZEN"]]);
+    let journals = |live: &Live| live.servers["zone1-0000000200"].journals.len();
+    before.writes = 0;
+    let mut whole = before.clone();
+    done(&mut whole, &ALL, 0, false);
+    let mut seen = 0;
+    for at in 0..whole.writes {
+        let mut live = before.clone();
+        live.faults.insert(at, Fault::Killed);
+        assert!(live.run(&call(&ALL, 0, false)).is_none(), "dead at {at}");
+        if journals(&live) > journals(&before) {
+            seen += 1;
+            assert_eq!(live.rows("zone1-0000000200", "r_reverse", &["message"]), [[""], [""]], "dead at {at}");
+        }
+    }
+    assert!(seen > 3, "{seen}");
+}
+
 #[test]
 fn reads_that_had_moved_before_stay_where_they_are_if_a_switch_is_taken_back() {
     let mut live = cluster();

@@ -156,6 +156,32 @@ async fn a_lock_is_named_by_its_lease_and_waits_for_that_of_a_vtctld() {
     assert!(seen(&etcd).await.is_empty());
 }
 
+/// A program that ends right after it has given up waiting must not keep others from the lock.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_gives_up_waiting_leaves_no_place_behind() {
+    let etcd = etcd_with_keyspace().await;
+    let topology = etcd_topology(&etcd, 30);
+    let other = lock_of_a_vtctld(&etcd).await;
+    let Err(Answer::Failed { message, .. }) = lock(&topology, 300).await else { panic!("it is locked") };
+    assert!(message.contains("it is held by"), "{message}");
+    let locks: Vec<String> = seen(&etcd).await.into_iter().map(|(name, _)| name).collect();
+    assert_eq!(locks, [other.to_string()], "as soon as that is said");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whose_lock_is_taken_away_learns_of_it() {
+    let etcd = etcd_with_keyspace().await;
+    let topology = etcd_topology(&etcd, 30);
+    let held = lock(&topology, 5000).await.unwrap_or_else(|answer| panic!("{answer:?}"));
+    let range = topology.range("global", &format!("{KEYSPACE}/locks/"), within(1000)).await;
+    let Answer::Range(locks) = range else { panic!("{range:?}") };
+    let [taken] = locks.as_slice() else { panic!("{locks:?}") };
+    assert_eq!(topology.delete("global", &taken.path, taken.version, within(1000)).await, Answer::Deleted);
+    assert_eq!(held.check(within(1000)).await, Err("node doesn't exist: lease".to_owned()));
+    let next = lock(&topology, 1000).await.unwrap_or_else(|answer| panic!("{answer:?}"));
+    assert_eq!(next.release(within(1000)).await, Answer::Unlocked);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lock_outlives_its_lease_and_a_lost_one_says_so() {
     let etcd = etcd_with_keyspace().await;

@@ -107,6 +107,14 @@ fn refuse(task: &Task, scene: &Scene) -> Result<(), Status> {
                 .into(),
         );
     }
+    if scene.kind == Kind::Reshard && scene.sources.values().any(|on| scene.is_shut(on)) {
+        // Nobody would find that any more.
+        return failed(
+            "cannot delete workflow because a switch of its write traffic has stopped half-way, and its source takes no writes: reverse \
+             the traffic first, which takes that switch back; nothing was changed"
+                .into(),
+        );
+    }
     if scene.kind == Kind::Reshard && task.ignores_source {
         // The reference dies of it.
         return failed("the source of a Reshard is its own keyspace, which cannot be ignored; nothing was changed".into());

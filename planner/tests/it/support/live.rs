@@ -15,7 +15,7 @@ use vtflow_planner::{
             VReplicationExecRequest, VReplicationExecResponse, VReplicationWaitForPosRequest,
             ValidateVReplicationPermissionsResponse,
         },
-        topodata::{CellInfo, KeyRange, Shard, Tablet, TabletAlias},
+        topodata::{CellInfo, KeyRange, Shard, SrvKeyspace, Tablet, TabletAlias, TabletType},
     },
     rpc,
 };
@@ -48,6 +48,8 @@ pub(crate) struct Server {
     pub(crate) streams: Vec<Stored>,
     pub(crate) journals: BTreeMap<i64, String>,
     pub(crate) denied: Vec<String>,
+    /// Whether its query service was switched off when it last read its cell's record.
+    pub(crate) is_off: bool,
     /// Tables and views of its database, and whether each is a view.
     pub(crate) tables: BTreeMap<String, bool>,
     pub(crate) next_id: i64,
@@ -282,6 +284,16 @@ impl Live {
         }
     }
 
+    /// Whether a primary's cell says that its query service is off.
+    fn is_off(&self, alias: &str, keyspace: &str, shard: &str) -> bool {
+        let cell = alias.rsplit_once('-').expect("an alias").0;
+        let path = format!("keyspaces/{keyspace}/SrvKeyspace");
+        let Some((record, _)) = self.topo.get(&(cell.to_owned(), path)) else { return false };
+        let served = SrvKeyspace::decode(record.as_slice()).expect("a record");
+        let of_primary = served.partitions.iter().filter(|part| part.served_type() == TabletType::Primary);
+        of_primary.flat_map(|part| &part.shard_tablet_controls).any(|it| it.name == shard && it.query_service_disabled)
+    }
+
     fn call(&mut self, alias: &str, method: &str, request: &[u8], statement: &str) -> Answer {
         let line = format!("{alias} {method} {statement}").trim_end().to_owned();
         if let Some((_, said)) = self.broken.iter().find(|(part, _)| line.contains(part)) {
@@ -302,7 +314,15 @@ impl Live {
                 if let Some(Server { keyspace, shard, .. }) = self.servers.get(alias).cloned() {
                     let record: Shard = self.record("global", &format!("keyspaces/{keyspace}/shards/{shard}/Shard"));
                     let denied = record.tablet_controls.into_iter().flat_map(|control| control.denied_tables).collect();
-                    self.servers.get_mut(alias).expect("a primary").denied = denied;
+                    let is_off = self.is_off(alias, &keyspace, &shard);
+                    let server = self.servers.get_mut(alias).expect("a primary");
+                    if is_off && server.is_off {
+                        // It waits for prepared transactions, of which a primary that is off has no count: v22 to v24,
+                        // `go/vt/vttablet/tabletserver/tx_prep_pool.go:IsEmpty`.
+                        return Answer::Failed { kind: FailureKind::TimedOut, message: format!("{alias} did not answer in 10s") };
+                    }
+                    server.denied = denied;
+                    server.is_off = is_off;
                 }
                 done()
             }

@@ -72,6 +72,7 @@ pub(crate) fn moment(step: &str, side: &str) -> Live {
             streams: rows("vreplication").into_iter().map(stream).collect(),
             journals: rows("resharding_journal").into_iter().map(journal).collect(),
             denied,
+            is_off: false,
             tables: BTreeMap::new(),
             next_id: 1000,
         };

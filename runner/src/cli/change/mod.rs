@@ -5,5 +5,6 @@ pub(crate) mod confirm;
 mod forward;
 pub(crate) mod migration;
 mod switch;
+mod unlock;
 pub(crate) mod vdiff;
 pub(crate) mod workflow;

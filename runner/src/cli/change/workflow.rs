@@ -1,5 +1,5 @@
-//! `vtflow workflow VERB KEYSPACE NAME`: which request each is, but for traffic (`switch.rs`) and what ends a workflow (`forward.rs`). The
-//! way of it is `confirm.rs`.
+//! `vtflow workflow VERB KEYSPACE NAME`: which request each is, but for traffic (`switch.rs`), what ends a workflow (`forward.rs`) and
+//! locks (`unlock.rs`). The way of it is `confirm.rs`.
 //!
 //! Source: `go/cmd/vtctldclient/command/vreplication/common/update.go`, `workflow/update.go`, `workflow/state.go`.
 
@@ -23,6 +23,7 @@ use super::{
     confirm::{self, Change, ChangeArgs},
     forward::{CancelArgs, CompleteArgs, MirrorArgs},
     switch::{SwitchArgs, TrafficArgs},
+    unlock::UnlockArgs,
 };
 use crate::cli::{cluster::open::OpenCluster, read::topology::tablet_type};
 
@@ -46,6 +47,8 @@ pub(crate) enum WorkflowCommand {
     Cancel(CancelArgs),
     /// Send some of the traffic to the target, too, to see how it takes it; what it answers is thrown away
     Mirror(MirrorArgs),
+    /// Take away the lock that a vtctld has left on a workflow which died while it was changing it
+    Unlock(UnlockArgs),
 }
 
 #[derive(Args, Clone, Debug)]
@@ -112,6 +115,7 @@ pub(crate) async fn run(cluster: &OpenCluster, command: WorkflowCommand) -> anyh
         WorkflowCommand::Complete(args) => return traffic(cluster, args.change()).await,
         WorkflowCommand::Cancel(args) => return traffic(cluster, args.change()).await,
         WorkflowCommand::Mirror(args) => return traffic(cluster, args.change()).await,
+        WorkflowCommand::Unlock(args) => return traffic(cluster, args.change()).await,
         WorkflowCommand::Start(args) => (args.which, StateChange::Start, args.change),
         WorkflowCommand::Stop(args) => (args.which, StateChange::Stop, args.change),
     };

@@ -63,21 +63,13 @@ impl Place {
             self.must_exist(path, deadline).await?;
         }
         let node = record_node(&self.root, &format!("{path}/locks"));
-        let failed = |trouble: &EtcdError| trouble.as_answer(&node, &self.address, &self.root);
-        let lease = Lease::grant(&self.cluster, ttl, deadline).await.map_err(|trouble| failed(&trouble))?;
-        // The lease is revoked if anything from here on fails or is given up.
-        let revision = self.enqueue(&node, lease.id, contents, deadline).await.map_err(|trouble| failed(&trouble))?;
-        let mut holder = Vec::new();
-        while let Some(other) = self.holder_before(&node, revision, deadline).await.map_err(|trouble| match trouble {
-            EtcdError::TimedOut => too_late(&node, &holder),
-            trouble => failed(&trouble),
-        })? {
-            holder = other;
-            if Instant::now() + PAUSE >= deadline {
-                sleep_until(deadline).await;
-                return Err(too_late(&node, &holder));
-            }
-            sleep(PAUSE).await;
+        let lease = Lease::grant(&self.cluster, ttl, deadline)
+            .await
+            .map_err(|trouble| trouble.as_answer(&node, &self.address, &self.root))?;
+        if let Err(answer) = self.wait_in_turn(&node, lease.id, contents, deadline).await {
+            // Whoever comes next would wait behind a place that nobody has any more.
+            lease.end().await;
+            return Err(answer);
         }
         let lock = EtcdLock { lease, place: self.clone(), node };
         // Whoever waited for longer than the lease lives without reaching etcd has lost the place in the queue.
@@ -85,6 +77,25 @@ impl Place {
             Ok(()) => Ok(Arc::new(lock)),
             Err(text) => Err(Answer::Failed { kind: FailureKind::Unreachable, message: text }),
         }
+    }
+
+    /// Takes a place in the queue for a lock and waits until nobody is before it.
+    async fn wait_in_turn(&self, node: &str, lease: i64, contents: Vec<u8>, deadline: Instant) -> Result<(), Answer> {
+        let failed = |trouble: &EtcdError| trouble.as_answer(node, &self.address, &self.root);
+        let revision = self.enqueue(node, lease, contents, deadline).await.map_err(|trouble| failed(&trouble))?;
+        let mut holder = Vec::new();
+        while let Some(other) = self.holder_before(node, revision, deadline).await.map_err(|trouble| match trouble {
+            EtcdError::TimedOut => too_late(node, &holder),
+            trouble => failed(&trouble),
+        })? {
+            holder = other;
+            if Instant::now() + PAUSE >= deadline {
+                sleep_until(deadline).await;
+                return Err(too_late(node, &holder));
+            }
+            sleep(PAUSE).await;
+        }
+        Ok(())
     }
 
     async fn must_exist(&self, path: &str, deadline: Instant) -> Result<(), Answer> {
@@ -181,6 +192,12 @@ impl Lease {
         let keeping = tokio::spawn(keep(Arc::clone(cluster), id, ttl, Arc::clone(&is_lost)));
         Ok(Self { cluster: Arc::clone(cluster), id, is_lost, is_revoked: AtomicBool::new(false), keeping })
     }
+
+    /// Ends it, and what was written with it. One that cannot be ended soon ends by itself.
+    async fn end(self) {
+        let ended = revoke(&self.cluster, self.id, Instant::now() + END).await;
+        self.is_revoked.store(ended.is_ok(), Ordering::Relaxed);
+    }
 }
 
 impl Drop for Lease {
@@ -236,6 +253,9 @@ const NO_LEASE: &str = "node doesn't exist: lease";
 
 /// Between two looks at the queue.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// How long whoever has given up waiting waits for its place to be given back.
+const END: Duration = Duration::from_secs(1);
 
 /// How long a dropped lock may take to be given back.
 const REVOKE: Duration = Duration::from_secs(5);
