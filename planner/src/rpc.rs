@@ -70,6 +70,9 @@ pub const MOVE_TABLES_COMPLETE: &str = "/vtctlservice.Vtctld/MoveTablesComplete"
 /// Our own, and served to clients: what changes of traffic have left behind. [`crate::ops`], `diagnose`.
 pub const DIAGNOSE: &str = "/vtflow.Vtflow/Diagnose";
 
+/// Our own, and served to clients: puts right what [`DIAGNOSE`] tells of. [`crate::cutover`], `repair`.
+pub const REPAIR: &str = "/vtflow.Vtflow/Repair";
+
 /// Our own: records keyspaces for `--snapshot`. [`crate::ops`], `snapshot`.
 pub const SNAPSHOT: &str = "/vtflow.Snapshot/Read";
 

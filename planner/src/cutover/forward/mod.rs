@@ -14,7 +14,7 @@ mod lines;
 mod mirror;
 mod request;
 mod rules;
-mod stage;
+pub(super) mod stage;
 mod standing;
 
 pub(crate) use deletion::Deletion;
