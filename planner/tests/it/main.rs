@@ -14,6 +14,7 @@ mod orders;
 mod preview;
 mod redaction;
 mod reference_cases;
+mod repair;
 mod reply_bytes;
 mod rows;
 mod schema_migrations;

@@ -1,11 +1,11 @@
-//! The acts of what was chosen, in stages: records of shards, query services, rules, what cells serve, then streams. So nothing is copied
-//! on before those who write are where they belong.
+//! The acts of what was chosen, in stages: records of shards, query services, what cells serve, rules, then streams. So nothing is copied
+//! on before those who write are where they belong, and what stops between two stages is seen by a diagnosis.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::sight::Seen;
 use crate::{
-    contract::Status,
+    contract::{Code, Status},
     cutover::{
         act::{self, Act, Lane, RecordEdit, Sign, statement},
         edit::{self, Edit, KEYSPACE_RULES, MIRROR_RULES, RULE_PATHS, SHARD_RULES, TABLE_RULES},
@@ -38,11 +38,9 @@ impl<T> ByShard<T> {
 /// A shard has no primary, or another one than was seen.
 pub(super) fn stages(seen: &Seen) -> Result<Stages, Status> {
     let mut stages = Stages::default();
-    let (allowed, denied) = (shards(seen, false)?, shards(seen, true)?);
-    stages.failing("allow tables", "failed to allow tables: ".into(), allowed);
-    stages.failing("deny tables", "failed to deny tables: ".into(), denied);
+    refuse_contradictions(seen)?;
+    shards(seen, &mut stages)?;
     stages.failing("switch query services", "failed to switch query services: ".into(), query_services(seen)?);
-    stages.failing("change rules", "failed to change rules: ".into(), rules(seen)?);
     let cells: BTreeSet<&String> = seen
         .chosen
         .actions
@@ -51,6 +49,8 @@ pub(super) fn stages(seen: &Seen) -> Result<Stages, Status> {
         .collect();
     let rebuild: Vec<Act> = cells.into_iter().map(|cell| Act::Rebuild { cell: cell.clone() }).collect();
     stages.failing("make what cells serve anew", "failed to make what cells serve anew: ".into(), [vec![rebuild]]);
+    // After the cells: as long as the record is not what it is to be, everybody sees that something is left to do.
+    stages.failing("change rules", "failed to change rules: ".into(), rules(seen)?);
     streams(seen, &mut stages)?;
     let mut told = Vec::new();
     for (keyspace, shard) in &seen.chosen.refreshed {
@@ -62,8 +62,49 @@ pub(super) fn stages(seen: &Seen) -> Result<Stages, Status> {
     Ok(stages)
 }
 
+/// Two deviations may each be right in what they want, and not together.
+fn refuse_contradictions(seen: &Seen) -> Result<(), Status> {
+    let mut wanted: BTreeMap<(&String, &String, &String), bool> = BTreeMap::new();
+    for action in &seen.chosen.actions {
+        let Action::DenyTables { keyspace, shard, tables, deny, .. } = action else { continue };
+        for table in tables {
+            if *wanted.entry((keyspace, shard, table)).or_insert(*deny) != *deny {
+                let text = format!("one repair wants {keyspace}/{shard} to deny {table}, another to allow it");
+                let message = format!("{text}: choose with --only; nothing was changed");
+                return Err(Status { code: Code::FailedPrecondition, message });
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Tables that shards deny from now on, or do not: one change for each record, and its tablets are told, its primary without excuse.
-fn shards(seen: &Seen, denies: bool) -> Result<Vec<Lane>, Status> {
+///
+/// Where some are denied and some are allowed, records that deny come first, so that one sees by those that allow whether all was done.
+/// But nobody who cannot write waits for their tablets.
+fn shards(seen: &Seen, stages: &mut Stages) -> Result<(), Status> {
+    let (allowed, denied) = (edits(seen, false)?, edits(seen, true)?);
+    let told = |on: &Member| vec![on.tablets.iter().map(|tablet| act::refresh(on, tablet)).collect()];
+    // Where the record is as it is to be, whoever wrote it may have told nobody.
+    let opened = |(on, edit): (Member, Edit)| {
+        let is_done = edit.apply(&on.record.value).is_ok_and(|after| after == on.record.value);
+        if is_done { told(&on) } else { act::close_shard(&on, edit, None) }
+    };
+    let open: Vec<Lane> = allowed.into_iter().map(opened).collect();
+    if open.is_empty() {
+        let closed = denied.into_iter().map(|(on, edit)| act::close_shard(&on, edit, None));
+        stages.failing("deny tables", "failed to deny tables: ".into(), closed);
+        return Ok(());
+    }
+    let records = denied.iter().map(|(on, edit)| vec![vec![act::edit_shard_alone(on, edit.clone())]]);
+    stages.failing("deny tables", "failed to deny tables: ".into(), records);
+    let denied = denied.iter().map(|(on, _)| told(on));
+    stages.failing("allow tables", "failed to allow tables: ".into(), open.into_iter().chain(denied));
+    Ok(())
+}
+
+/// The changes of shards' records.
+fn edits(seen: &Seen, denies: bool) -> Result<Vec<(Member, Edit)>, Status> {
     let mut by_shard = ByShard(Vec::new());
     for action in &seen.chosen.actions {
         let Action::DenyTables { keyspace, shard, tables, deny, allow_reads } = action else { continue };
@@ -71,7 +112,7 @@ fn shards(seen: &Seen, denies: bool) -> Result<Vec<Lane>, Status> {
             by_shard.put(keyspace, shard, (tables.clone(), *allow_reads));
         }
     }
-    let mut lanes = Vec::new();
+    let mut changes = Vec::new();
     for ((keyspace, shard), edits) in by_shard.0 {
         let on = seen.member(&keyspace, &shard)?;
         let control = edit::control(&on.record.value).map_err(Status::unknown)?.unwrap_or_default();
@@ -80,9 +121,10 @@ fn shards(seen: &Seen, denies: bool) -> Result<Vec<Lane>, Status> {
             tables.sort();
             Edit::Deny { tables, is_denied: denies, allow_reads: if denies { allow_reads } else { control.allow_reads } }
         };
-        lanes.push(act::close_shard(&on, one(edits.into_iter().map(edit).collect()), None));
+        let edit = one(edits.into_iter().map(edit).collect());
+        changes.push((on, edit));
     }
-    Ok(lanes)
+    Ok(changes)
 }
 
 fn one(mut edits: Vec<Edit>) -> Edit {

@@ -10,7 +10,7 @@ use crate::{
     proto::topodata::TabletType,
     topo::names::check_object,
     traffic::{
-        deviation::Deviation,
+        deviation::{Deviation, Mechanism as M},
         evidence::Evidence,
         names::reverse_of,
         repair::{Action, Direction, Repair},
@@ -220,6 +220,11 @@ fn pick<'a>(wanted: &Wanted, deviation: &'a Deviation, evidence: Option<&Evidenc
     let leads = |direction| deviation.repairs.iter().any(|it| it.direction == direction);
     if deviation.repairs.is_empty() {
         return Pick::Leave(format!("somebody has to decide: {}", deviation.hurts));
+    }
+    if let (M::DeletionInterrupted, Some(of)) = (deviation.mechanism, evidence) {
+        // Nothing tells it from streams that somebody has stopped, once some of them run.
+        let (end, start) = (words::again(deviation.mechanism, of, false), words::start(of));
+        return Pick::Leave(format!("each way is a command: to its end {end}; back {start}"));
     }
     if wanted.way.is_none() && leads(Direction::Forward) && leads(Direction::Back) {
         return Pick::Undecided;

@@ -20,6 +20,7 @@ use crate::{
     },
     cutover::{
         act::{Act, Deletion, Lane, Run},
+        edit::RULE_PATHS,
         forward::stage::Stage,
         perform::{Failed, Performing},
         report::{Ended, grouped, outcomes},
@@ -83,6 +84,8 @@ pub(crate) struct Repair {
     performing: Option<Performing>,
     cause: String,
     has_begun: bool,
+    /// A tablet could not be told to read its shard's record, which is no reason to stop.
+    is_untold: bool,
     plan: Option<WritePlan>,
     /// The part of each write of the plan.
     part_of: Vec<usize>,
@@ -118,6 +121,7 @@ impl Repair {
             performing: None,
             cause: String::new(),
             has_begun: false,
+            is_untold: false,
             plan: None,
             part_of: Vec::new(),
             left_alone: Vec::new(),
@@ -261,7 +265,9 @@ impl Repair {
             let message = "what is wrong is something else by now; nothing was changed: look again".to_owned();
             return Err(Status { code: Code::FailedPrecondition, message });
         }
-        self.run = Some(Run::begun(&seen.scene, self.now.seconds));
+        let mut run = Run::begun(&seen.scene, self.now.seconds);
+        foresee_rules(&self.stages, &mut run);
+        self.run = Some(run);
         self.scene = Some(seen.scene);
         self.phase = Phase::Performing;
         self.has_begun = true;
@@ -275,6 +281,7 @@ impl Repair {
         self.stages = acts::stages(seen)?.0;
         self.left_alone.clone_from(&seen.chosen.left_alone);
         let mut run = Run::planned(scene);
+        foresee_rules(&self.stages, &mut run);
         let (mut writes, mut steps, mut warnings) = (self.lock_writes.clone(), Vec::new(), Vec::new());
         // The first part is that of the locks, which may have none.
         self.part_of = vec![0; writes.len()];
@@ -303,11 +310,11 @@ impl Repair {
             (false, 0) => format!("This refreshes the tablets of {place}"),
             (false, _) => format!("This puts right {what} of {place}, in {}", plural(steps.len(), "step")),
         };
+        warnings.extend(self.left_alone.iter().cloned());
         let plan = WritePlan {
             summary,
             locks: seen.chosen.locks().into_iter().map(|lock| lock.path).collect(),
             writes,
-            kept: self.left_alone.clone(),
             warnings,
             steps,
             ..plan::begun(&self.call)
@@ -353,6 +360,7 @@ impl Repair {
     /// All acts of a stage have ended.
     fn performed(&mut self, asks: &mut Asks) {
         let Some(Performing { failures, notes, undo, .. }) = self.performing.take() else { return self.perform(asks) };
+        self.is_untold |= notes.iter().any(|note| note.starts_with("failed to refresh tablet "));
         self.notes.extend(notes);
         if failures.is_empty() {
             if let Some(ended) = self.ended.get_mut(self.at + 1) {
@@ -405,6 +413,11 @@ impl Repair {
             Some(Ok(looked)) => {
                 let left = left(&looked.reply);
                 let is_well = left.is_empty();
+                if self.is_untold {
+                    self.notes.insert(
+                        "some tablets have not read their shard's record: repair with --refresh once they can be told".into(),
+                    );
+                }
                 self.notes.extend(left.into_iter().map(|text| format!("left: {text}")));
                 self.notes.extend(is_well.then(|| format!("nothing is wrong with {} any more", self.wanted.place())));
                 reply.diagnosis = Some(looked.reply);
@@ -432,6 +445,18 @@ fn deletion((path, version): &(String, i64), scene: &Scene) -> Option<PlannedWri
     let (keyspace, shard) = (scene.target_keyspace.clone(), String::new());
     let record = Deletion { cell: GLOBAL.into(), path: path.clone(), keyspace, shard, version: *version };
     Act::Delete(Box::new(record)).planned(scene, &Run::planned(scene), UNLOCK)
+}
+
+/// What cells serve is made from the rules as they are going to be.
+fn foresee_rules(stages: &[Stage], run: &mut Run) {
+    for act in stages.iter().flat_map(|stage| stage.lanes.iter().flatten().flatten()) {
+        let Act::Edit(record) = act else { continue };
+        let path = RULE_PATHS.into_iter().find(|path| record.cell == GLOBAL && record.path == *path);
+        if let (Some(path), Ok(after)) = (path, record.edit.apply(&record.base.value)) {
+            run.rules.insert(path, after);
+            run.rule_edits.entry(path).or_default().push(record.edit.clone());
+        }
+    }
 }
 
 /// What takes back the records of shards whose primary could not be told. Where the locks were lost, nothing of it is sent.

@@ -21,6 +21,11 @@ pub(super) fn again(mechanism: M, of: &Evidence, at_any_lag: bool) -> String {
     }
 }
 
+/// The command that starts all streams.
+pub(super) fn start(of: &Evidence) -> String {
+    shell::workflow("start", &of.target.keyspace, &of.workflow, &[])
+}
+
 /// One thing that is done, in a line.
 fn action(of: &Action, mechanism: M, evidence: Option<&Evidence>) -> String {
     match of {

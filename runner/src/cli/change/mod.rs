@@ -3,6 +3,7 @@
 pub(crate) mod apply;
 pub(crate) mod confirm;
 pub(crate) mod migration;
+pub(crate) mod repair;
 mod switch;
 pub(crate) mod vdiff;
 pub(crate) mod workflow;
