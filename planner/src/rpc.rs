@@ -73,6 +73,9 @@ pub const DIAGNOSE: &str = "/vtflow.Vtflow/Diagnose";
 /// Our own: takes away locks of a workflow whose holder is gone. [`crate::write`], `unlock`. Not offered to clients.
 pub const UNLOCK: &str = "/vtflow.Unlock/Execute";
 
+/// Our own, and served to clients: puts right what [`DIAGNOSE`] tells of. [`crate::cutover`], `repair`.
+pub const REPAIR: &str = "/vtflow.Vtflow/Repair";
+
 /// Our own: records keyspaces for `--snapshot`. [`crate::ops`], `snapshot`.
 pub const SNAPSHOT: &str = "/vtflow.Snapshot/Read";
 

@@ -9,6 +9,7 @@ use crate::{
     cutover::{
         engine::Switch,
         forward::{Deletion, Forward, Task},
+        repair::Repair,
     },
     limits,
     operation::{Asks, Operation},
@@ -16,10 +17,13 @@ use crate::{
         diagnose::Diagnose, get_version::GetVersion, get_workflows::GetWorkflows, legacy, schema_migrations::SchemaMigrations,
         snapshot::Snapshot, topology, vdiff_show::VDiffShow, vexec::VExec, workflow_status::WorkflowStatus,
     },
-    proto::vtctldata::{
-        CancelSchemaMigrationRequest, GetSchemaMigrationsRequest, GetTopologyPathRequest, MoveTablesCompleteRequest,
-        VDiffCreateRequest, VDiffDeleteRequest, VDiffStopRequest, WorkflowDeleteRequest, WorkflowMirrorTrafficRequest,
-        WorkflowSwitchTrafficRequest, WorkflowUpdateRequest,
+    proto::{
+        vtctldata::{
+            CancelSchemaMigrationRequest, GetSchemaMigrationsRequest, GetTopologyPathRequest, MoveTablesCompleteRequest,
+            VDiffCreateRequest, VDiffDeleteRequest, VDiffStopRequest, WorkflowDeleteRequest, WorkflowMirrorTrafficRequest,
+            WorkflowSwitchTrafficRequest, WorkflowUpdateRequest,
+        },
+        vtflow::RepairRequest,
     },
     request::MigrationVerb,
     rpc,
@@ -48,7 +52,7 @@ pub struct Served {
 /// The status that the RPC fails with: a message that cannot be decoded, a name that cannot exist.
 type Begin = fn(&Call, Timestamp, &mut Asks) -> Result<Box<dyn Operation>, Status>;
 
-/// Every RPC that vtflow answers its clients itself, by path: of Vitess's services, and one of our own.
+/// Every RPC that vtflow answers its clients itself, by path: of Vitess's services, and two of our own.
 pub const SERVED: &[Served] = &[
     Served {
         streams: true,
@@ -145,6 +149,10 @@ pub const SERVED: &[Served] = &[
     Served {
         performs: |request| is_known::<WorkflowMirrorTrafficRequest>(request, |_| true),
         ..write(rpc::WORKFLOW_MIRROR_TRAFFIC, |call, now, asks| boxed(Forward::start(Task::of_mirror(call)?, call, now, asks)))
+    },
+    Served {
+        performs: |request| is_known::<RepairRequest>(request, |_| true),
+        ..write(rpc::REPAIR, |call, now, asks| boxed(Repair::start(call, now, asks)))
     },
     Served {
         part: "MoveTables without sequences, Reshard without streams of other workflows",
@@ -267,7 +275,7 @@ mod tests {
     #[test]
     fn no_write_with_a_field_of_a_later_release_is_vtflows() {
         let writes: Vec<&str> = SERVED.iter().filter(|one| one.effect == Effect::Write).map(|one| one.path).collect();
-        assert_eq!(writes.len(), 16);
+        assert_eq!(writes.len(), 17);
         for path in writes {
             assert!(!serves(path, &[0xf8, 0x07, 1]), "{path}");
         }

@@ -2,7 +2,7 @@
 //!
 //! [`look`] reads everything into a [`scene`]; [`refusals`] holds a [`request`] against it; [`steps`] says what is left to do; [`engine`]
 //! does it by [`perform`], or says what it would do ([`dry_run`]). What is not taken back once it was begun (completing, cancelling,
-//! mirroring) is [`forward`]'s. The parts are [`act`]s and [`edit`]s of records. Facts and texts are
+//! mirroring) is [`forward`]'s; what others have left is [`mod@repair`]'s. The parts are [`act`]s and [`edit`]s of records. Facts and texts are
 //! those of Vitess, whose clients know them; `docs/compat.md` lists what differs.
 
 mod act;
@@ -17,6 +17,7 @@ mod look;
 mod perform;
 mod refusals;
 mod reopen;
+pub(crate) mod repair;
 mod report;
 mod request;
 mod reverse;

@@ -98,7 +98,7 @@ pub(crate) const FROZEN: &str = "FROZEN";
 pub(crate) const STOPPED_FOR_CUTOVER: &str = "stopped for cutover";
 
 /// All of it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Scene {
     pub(crate) kind: Kind,
     /// The workflow whose streams copy from the source to the target.

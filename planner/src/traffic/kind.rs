@@ -5,9 +5,10 @@
 use crate::proto::binlogdata::{VReplicationWorkflowSubType as SubType, VReplicationWorkflowType as Type};
 
 /// What decides where the traffic of a workflow goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// Tables of a whole keyspace: routing rules.
+    #[default]
     Standard,
     /// Tables of some shards: shard routing rules.
     Partial,

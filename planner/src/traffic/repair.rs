@@ -109,7 +109,7 @@ pub enum Action {
 }
 
 /// What becomes of streams.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Change {
     Run,
     Stop,
@@ -120,15 +120,29 @@ pub(crate) enum Change {
 }
 
 impl Change {
-    /// The statement for these streams of one tablet. The texts are those of Vitess, narrowed to what was seen.
-    fn statement(self, ids: &[i64], db_name: &str, workflow: &str) -> String {
-        let set = match self {
+    const ALL: [Self; 5] = [Self::Run, Self::Stop, Self::Freeze, Self::StopAndFreeze, Self::Delete];
+
+    /// The change that a statement made here is, and the condition by which it is narrowed.
+    pub(crate) fn of(statement: &str) -> Option<(Self, &str)> {
+        let (head, condition) = statement.split_once(" where ")?;
+        let change = Self::ALL.into_iter().find(|change| change.head() == head)?;
+        Some((change, condition))
+    }
+
+    /// The statement up to its condition.
+    fn head(self) -> String {
+        match self {
             Self::Run => "update _vt.vreplication set state = 'Running', stop_pos = null, message = ''".into(),
             Self::Stop => "update _vt.vreplication set state = 'Stopped'".into(),
             Self::Freeze => format!("update _vt.vreplication set message = '{FROZEN}'"),
             Self::StopAndFreeze => format!("update _vt.vreplication set state = 'Stopped', message = '{FROZEN}'"),
             Self::Delete => "delete from _vt.vreplication".to_owned(),
-        };
+        }
+    }
+
+    /// The statement for these streams of one tablet. The texts are those of Vitess, narrowed to what was seen.
+    fn statement(self, ids: &[i64], db_name: &str, workflow: &str) -> String {
+        let set = self.head();
         let ids = ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         format!("{set} where id in ({ids}) and db_name = {} and workflow = {}", quote(db_name), quote(workflow))
     }

@@ -57,7 +57,9 @@ pub(crate) fn deviations(facts: &Facts<'_>, unknown: &mut Unknown) -> Vec<Deviat
             found.push(Deviation::new(M::SourceOpen, hurts).at(places).by(repair));
         }
     }
-    found.extend(mirror(evidence, unknown));
+    // Once writes go to the target, nothing is mirrored there, and whatever it denies is wrong by itself.
+    let mirrored = mirror(evidence, unknown);
+    found.extend(mirrored.filter(|_| facts.writes != Some(Way::Target)));
     if !evidence.without_streams.is_empty() && facts.writes == Some(Way::Source) {
         let shards = listed(&evidence.without_streams);
         let hurts =

@@ -15,6 +15,7 @@ mod outage;
 mod preview;
 mod redaction;
 mod reference_cases;
+mod repair;
 mod reply_bytes;
 mod rows;
 mod schema_migrations;

@@ -17,7 +17,7 @@ use vtflow_planner::{
         },
         vschema,
         vtctldata::*,
-        vtflow::{DiagnoseRequest, SnapshotRequest, VExecRequest},
+        vtflow::{DiagnoseRequest, RepairRequest, SnapshotRequest, VExecRequest},
         vttime::Time,
     },
     rpc, serve,
@@ -116,6 +116,7 @@ fn cluster() -> Cluster {
     cluster.answer(900, "table sizes", sizes()).answer(900, "journal", rows(&["val"], &[]));
     for uid in [100, 200, 900] {
         cluster.answer(uid, "journals", rows(&["#id", "val"], &[]));
+        cluster.answer(uid, "refresh", Answer::Called(Vec::new()));
     }
     cluster
 }
@@ -153,6 +154,10 @@ fn calls() -> Vec<Call> {
     let diagnose = |keyspace: &str, workflow: &str| {
         let request = DiagnoseRequest { keyspace: keyspace.into(), workflow: workflow.into() };
         Call { path: rpc::DIAGNOSE.into(), ..rpc("", &request) }
+    };
+    let repair = Call {
+        path: rpc::REPAIR.into(),
+        ..rpc("", &RepairRequest { keyspace: keyspace(), direction: "back".into(), refresh: true, ..Default::default() })
     };
     let vexec = |sql: &str, dry_run| {
         let request = VExecRequest { keyspace: keyspace(), workflow: workflow(), sql: sql.into(), dry_run, shards: vec![] };
@@ -220,6 +225,7 @@ fn calls() -> Vec<Call> {
     vec![
         diagnose("", ""),
         diagnose("src", "wf"),
+        repair,
         legacy("Workflow ks listall"),
         legacy("Workflow ks.wf show"),
         legacy("OnlineDDL ks show"),
@@ -334,6 +340,7 @@ fn healthy_answers_in_every_order() {
                     rpc::WORKFLOW_SWITCH_TRAFFIC,
                     rpc::MOVE_TABLES_COMPLETE,
                     rpc::WORKFLOW_MIRROR_TRAFFIC,
+                    rpc::REPAIR,
                 ]
                 .contains(&call.path.as_str());
                 assert!(reply.result.is_ok() || expects_refusal, "{}: {reply:?}", call.path);

@@ -34,6 +34,8 @@ pub(crate) enum ChangeCommand {
     /// Compare the rows of a workflow's source and target: create, stop, resume or delete a comparison
     #[command(subcommand, name = "vdiff")]
     VDiff(change::vdiff::VDiffCommand),
+    /// Put right what `diagnose` tells of, forward or back, after showing every step of it
+    Repair(change::repair::RepairArgs),
     /// Do what a plan says that was made with --dry-run -o json, or nothing if anything is different now
     Apply(change::apply::ApplyArgs),
 }
@@ -126,6 +128,7 @@ pub(crate) async fn run_on(cluster: &OpenCluster, command: ClusterCommand) -> an
         ClusterCommand::Change(ChangeCommand::Workflow(command)) => change::workflow::run(cluster, command).await,
         ClusterCommand::Change(ChangeCommand::Migration(command)) => change::migration::run(cluster, command).await,
         ClusterCommand::Change(ChangeCommand::VDiff(command)) => change::vdiff::run(cluster, command).await,
+        ClusterCommand::Change(ChangeCommand::Repair(args)) => change::repair::run(cluster, args).await,
         ClusterCommand::Change(ChangeCommand::Apply(args)) => change::apply::run(cluster, args).await,
     }
 }

@@ -15,7 +15,7 @@ mod lines;
 mod mirror;
 mod request;
 mod rules;
-mod stage;
+pub(super) mod stage;
 mod standing;
 
 pub(crate) use deletion::Deletion;

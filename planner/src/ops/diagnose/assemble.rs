@@ -42,7 +42,7 @@ pub(super) struct Assembled {
     pub(super) changed: BTreeSet<(Asked, String)>,
     /// Keyspaces of which it is not known what runs there, and why.
     pub(super) unread: BTreeSet<String>,
-    rules: Arc<Rules>,
+    pub(super) rules: Arc<Rules>,
     cells: Arc<Piece<Cells>>,
     keyspaces: BTreeMap<String, Piece<leftovers::Keyspace>>,
     locks: BTreeMap<String, Result<Vec<Lock>, String>>,

@@ -7,6 +7,7 @@
 //! What could not be read is a failure, and makes unknown what depends on it: [`crate::traffic`] concludes.
 
 mod assemble;
+mod looked;
 mod reading;
 mod records;
 mod reply;
@@ -16,6 +17,7 @@ use std::collections::BTreeSet;
 
 use prost::Message;
 
+pub(crate) use self::looked::{Looked, Versioned};
 use self::{
     reading::{Reading, Stage},
     records::Asked,
@@ -26,7 +28,7 @@ use crate::{
     operation::{Asks, Operation, conclude, decode},
     proto::vtflow::{DiagnoseRequest, DiagnoseResponse},
     topo::names::{self, KeyspaceName},
-    traffic::leftovers,
+    traffic::{deviation::Deviation, evidence::Evidence},
 };
 
 /// What is never looked at, so that nobody takes silence for an answer.
@@ -53,7 +55,14 @@ pub(crate) struct Diagnose {
 
 impl Diagnose {
     pub(crate) fn start(call: &Call, now: Timestamp, asks: &mut Asks) -> Result<Self, Status> {
-        let request: DiagnoseRequest = decode(call)?;
+        Self::of(decode(call)?, call.options.strict, now, asks)
+    }
+
+    /// Begins to look.
+    ///
+    /// # Errors
+    /// Names that cannot exist.
+    pub(crate) fn of(request: DiagnoseRequest, strict: bool, now: Timestamp, asks: &mut Asks) -> Result<Self, Status> {
         let invalid = |message: String| Status { code: Code::InvalidArgument, message };
         if request.workflow.len() > limits::WORKFLOW_NAME_BYTES {
             return Err(invalid(format!("no workflow can have a name of {} bytes", request.workflow.len())));
@@ -64,7 +73,7 @@ impl Diagnose {
         let keyspace = if request.keyspace.is_empty() { None } else { Some(KeyspaceName::of_request(&request.keyspace)?) };
         let mut this = Self {
             request,
-            strict: call.options.strict,
+            strict,
             now,
             keyspace,
             related: BTreeSet::new(),
@@ -215,28 +224,36 @@ impl Diagnose {
 
     fn concluded(&self) -> DiagnoseResponse {
         let assembled = assemble::Assembled::new(&self.reading, self.keyspace.as_ref());
-        let is_wanted = |evidence: &&crate::traffic::evidence::Evidence| {
-            let is_of = |name: &str| self.keyspace.as_ref().is_none_or(|keyspace| **keyspace == *name);
-            let is_it = self.request.workflow.is_empty()
-                || self.request.workflow == evidence.workflow
-                || self.request.workflow == evidence.reverse();
-            (is_of(&evidence.source.keyspace) || is_of(&evidence.target.keyspace)) && is_it
-        };
         let now = self.now.seconds;
-        let mut workflows: Vec<_> = assembled.workflows.iter().filter(is_wanted).map(|it| reply::workflow(it, now)).collect();
+        let mut workflows: Vec<_> =
+            assembled.workflows.iter().filter(|it| self.is_wanted(it)).map(|it| reply::workflow(it, now)).collect();
         if let Some(keyspace) = self.keyspace.as_ref().filter(|_| workflows.is_empty() && !self.request.workflow.is_empty()) {
             workflows.push(reply::workflow(&assembled.without_streams(keyspace, &self.request.workflow), now));
         }
         let changed = assembled.changed.iter().map(|(asked, path)| if path.is_empty() { asked.name() } else { path.clone() });
         let changed = changed.collect();
         let not_looked_at = NOT_LOOKED_AT.map(str::to_owned).to_vec();
-        let (mut leftovers, mut unknown) = (Vec::new(), BTreeSet::new());
-        if self.request.workflow.is_empty() {
-            let cluster: leftovers::Cluster = assembled.cluster();
-            (leftovers, unknown) = cluster.leftovers();
-            unknown.extend(assembled.unread);
-        }
+        let (leftovers, unknown) = self.leftovers(&assembled);
         let leftovers = leftovers.into_iter().map(reply::deviation).collect();
         DiagnoseResponse { workflows, leftovers, unknown: unknown.into_iter().collect(), not_looked_at, changed }
+    }
+
+    /// Whether a workflow is asked about.
+    fn is_wanted(&self, evidence: &Evidence) -> bool {
+        let is_of = |name: &str| self.keyspace.as_ref().is_none_or(|keyspace| **keyspace == *name);
+        let is_it = self.request.workflow.is_empty()
+            || self.request.workflow == evidence.workflow
+            || self.request.workflow == evidence.reverse();
+        (is_of(&evidence.source.keyspace) || is_of(&evidence.target.keyspace)) && is_it
+    }
+
+    /// What belongs to no workflow, where all are asked about, and why it is not known whether there is more.
+    fn leftovers(&self, assembled: &assemble::Assembled) -> (Vec<Deviation>, BTreeSet<String>) {
+        if !self.request.workflow.is_empty() {
+            return (Vec::new(), BTreeSet::new());
+        }
+        let (found, mut unknown) = assembled.cluster().leftovers();
+        unknown.extend(assembled.unread.iter().cloned());
+        (found, unknown)
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message;
 
+use super::Versioned;
 use crate::{
     contract::{Answer, FailureKind, Record},
     proto::topodata::{Shard, SrvKeyspace},
@@ -79,7 +80,7 @@ impl Asked {
 #[derive(Default)]
 pub(super) struct Records {
     /// The answers to reads of one record.
-    one: BTreeMap<Asked, Piece<(Vec<u8>, i64)>>,
+    one: BTreeMap<Asked, Piece<Versioned>>,
     /// The answers to reads of a directory.
     many: BTreeMap<Asked, Piece<Vec<Record>>>,
 }
@@ -143,6 +144,21 @@ impl Records {
             Some(Piece::Unknown(why)) => Err(why.clone()),
             None => Err(format!("{} was not read", asked.name())),
         }
+    }
+
+    /// A record that was read by itself, as it is stored.
+    pub(super) fn stored(&self, asked: &Asked) -> Option<Versioned> {
+        self.one.get(asked)?.known().cloned()
+    }
+
+    /// All of those.
+    pub(super) fn all_stored(&self) -> impl Iterator<Item = (&Asked, &Versioned)> {
+        self.one.iter().filter_map(|(asked, piece)| Some((asked, piece.known()?)))
+    }
+
+    /// All records that were read with their directories.
+    pub(super) fn listed(&self) -> Vec<&Record> {
+        self.many.values().filter_map(Piece::known).flatten().collect()
     }
 
     pub(super) fn rules(&self) -> Rules {

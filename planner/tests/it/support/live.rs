@@ -380,6 +380,11 @@ impl Server {
             let found = self.journals.get(&id.parse().expect("an id"));
             return result(&["val"], found.map(|val| vec![val.clone()]).into_iter().collect());
         }
+        if let Some(rest) = query.strip_prefix("select * from _vt.resharding_journal where id in (") {
+            let ids: Vec<&str> = rest.split_once(')').expect("a list").0.split(", ").collect();
+            let found = self.journals.iter().filter(|(id, _)| ids.contains(&id.to_string().as_str()));
+            return result(&["id", "val"], found.map(|(id, val)| vec![id.to_string(), val.clone()]).collect());
+        }
         if query.contains("_vt.copy_state") {
             return result(&["id", "vrepl_id", "table_name", "lastpk"], Vec::new());
         }
@@ -442,6 +447,9 @@ fn holds(row: &Stored, condition: &str) -> bool {
 }
 
 fn unquoted(value: &str) -> String {
+    if value == "null" {
+        return String::new();
+    }
     let inside = value.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\''));
     inside.map_or_else(|| value.to_owned(), |inside| inside.replace("\\'", "'").replace("\\\\", "\\"))
 }

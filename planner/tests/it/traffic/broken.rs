@@ -127,6 +127,15 @@ pub(super) fn broken() -> Vec<Case> {
             vec![(M::TargetDenied, Rerun::No, vec![InPlace])],
         ),
         (
+            "T9 readable",
+            with(writes_switched(), |it| {
+                deny(&mut it.target, &TABLES[..1]);
+                allow_reads(it);
+            }),
+            WritesSwitched,
+            vec![(M::TargetDenied, Rerun::No, vec![InPlace])],
+        ),
+        (
             "an open source",
             with(writes_switched(), |it| deny(&mut it.source, &[])),
             WritesSwitched,

@@ -4,6 +4,7 @@ pub(crate) mod apply;
 pub(crate) mod confirm;
 mod forward;
 pub(crate) mod migration;
+pub(crate) mod repair;
 mod switch;
 mod unlock;
 pub(crate) mod vdiff;

@@ -1,0 +1,98 @@
+//! `vtflow repair KEYSPACE [WORKFLOW]`: which request it is. The way of it is `confirm.rs`.
+
+use std::process::ExitCode;
+
+use clap::{Args, builder::PossibleValuesParser};
+use prost::Message;
+use vtflow_planner::{proto::vtflow::RepairRequest, rpc, traffic::deviation::Mechanism};
+
+use super::confirm::{self, Change, ChangeArgs, ConfirmArgs};
+use crate::cli::cluster::open::OpenCluster;
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct RepairArgs {
+    /// On whichever side of its workflows
+    keyspace: String,
+    /// One of the keyspace's workflows, by either direction's name; without it all of them, and what belongs to no workflow
+    workflow: Option<String>,
+    /// Where two ways are open, to the end of what was begun
+    #[arg(long, conflicts_with = "back")]
+    forward: bool,
+    /// Where two ways are open, back to where it was before
+    #[arg(long)]
+    back: bool,
+    /// Only this, by its name in `diagnose -o json`; may be given several times
+    #[arg(long, value_name = "MECHANISM", value_delimiter = ',', hide_possible_values = true, value_parser = mechanisms())]
+    only: Vec<String>,
+    /// Tell all tablets of the workflow to read their shards' records again, also where nothing is wrong by the records
+    #[arg(long)]
+    refresh: bool,
+    /// Print the steps with every call and change nothing; with -o json it is what `vtflow apply` takes
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    confirm: ConfirmArgs,
+}
+
+fn mechanisms() -> PossibleValuesParser {
+    PossibleValuesParser::new(Mechanism::ALL.iter().map(|mechanism| mechanism.name()))
+}
+
+impl RepairArgs {
+    /// The request, and how it is decided on.
+    fn change(self) -> (Change, ChangeArgs) {
+        let direction = match (self.forward, self.back) {
+            (true, _) => "forward",
+            (_, true) => "back",
+            _ => "",
+        };
+        let request = RepairRequest {
+            keyspace: self.keyspace,
+            workflow: self.workflow.unwrap_or_default(),
+            direction: direction.into(),
+            only: self.only,
+            // A preview has no effects, and needs no field of the message for it.
+            dry_run: false,
+            refresh: self.refresh,
+        };
+        let change = Change { path: rpc::REPAIR.into(), request: request.encode_to_vec(), force: false, word: None };
+        (change, ChangeArgs::whole(self.dry_run, self.confirm))
+    }
+}
+
+pub(crate) async fn run(cluster: &OpenCluster, args: RepairArgs) -> anyhow::Result<ExitCode> {
+    let (change, args) = args.change();
+    confirm::run(cluster, change, args).await
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: RepairArgs,
+    }
+
+    fn wanted(args: &[&str]) -> Result<RepairRequest, clap::Error> {
+        let line = Line::try_parse_from([&["repair"], args].concat())?;
+        Ok(RepairRequest::decode(line.args.change().0.request.as_slice()).unwrap())
+    }
+
+    #[test]
+    fn flags_are_fields_of_the_request() {
+        let want = RepairRequest { keyspace: "customer".into(), ..RepairRequest::default() };
+        assert_eq!(wanted(&["customer"]).unwrap(), want);
+        let only = vec!["writes_closed".to_owned(), "target_denied".to_owned()];
+        let some = RepairRequest { workflow: "c2c".into(), direction: "back".into(), only, refresh: true, ..want };
+        let args = ["customer", "c2c", "--back", "--only=writes_closed", "--only=target_denied", "--refresh", "--dry-run"];
+        assert_eq!(wanted(&args).unwrap(), some);
+        assert_eq!(wanted(&["customer", "c2c", "--forward"]).unwrap().direction, "forward");
+        for wrong in [&["customer", "--forward", "--back"][..], &["customer", "--only=nope"], &[]] {
+            assert!(wanted(wrong).is_err(), "{wrong:?}");
+        }
+    }
+}
