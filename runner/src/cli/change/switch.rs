@@ -54,11 +54,22 @@ pub(crate) struct TrafficArgs {
     /// Print the steps with every call and change nothing; with -o json it is what `vtflow apply` takes
     #[arg(long)]
     dry_run: bool,
+    /// Perform it on a copy of the cluster in this process, and show how it goes; the cluster itself is only read. Exit code 0: it ends
+    /// healthy; 1: it is refused, or does not; 2: not all could be looked at
+    #[cfg(feature = "embedded")]
+    #[arg(long, conflicts_with_all = ["dry_run", "yes"])]
+    rehearse: bool,
     #[command(flatten)]
     confirm: ConfirmArgs,
 }
 
 impl SwitchArgs {
+    /// Of what is to be rehearsed, the keyspace and the workflow; `None`: it is to be done.
+    #[cfg(feature = "embedded")]
+    pub(super) fn rehearsed(&self) -> Option<(String, String)> {
+        self.traffic.rehearsed()
+    }
+
     /// The request, and how it is decided on.
     pub(crate) fn change(self) -> (Change, ChangeArgs) {
         let sequences = self.initialize_target_sequences;
@@ -67,6 +78,12 @@ impl SwitchArgs {
 }
 
 impl TrafficArgs {
+    /// As [`SwitchArgs::rehearsed`].
+    #[cfg(feature = "embedded")]
+    pub(super) fn rehearsed(&self) -> Option<(String, String)> {
+        self.rehearse.then(|| (self.keyspace.clone(), self.name.clone()))
+    }
+
     /// Back to the source.
     pub(crate) fn back(self) -> (Change, ChangeArgs) {
         self.change(1, false)

@@ -18,6 +18,8 @@ use vtflow_planner::{
     rpc,
 };
 
+#[cfg(feature = "embedded")]
+use super::rehearse;
 use super::{
     confirm::{self, Change, ChangeArgs},
     switch::{SwitchArgs, TrafficArgs},
@@ -99,6 +101,14 @@ pub(crate) async fn run(cluster: &OpenCluster, command: WorkflowCommand) -> anyh
     let (which, action, args) = match command {
         WorkflowCommand::Delete(args) => return delete(cluster, args).await,
         WorkflowCommand::Update(args) => return update(cluster, args).await,
+        #[cfg(feature = "embedded")]
+        WorkflowCommand::Switch(args) if args.rehearsed().is_some() => {
+            return rehearse::run(cluster, args.rehearsed().unwrap_or_default(), args.change()).await;
+        }
+        #[cfg(feature = "embedded")]
+        WorkflowCommand::Reverse(args) if args.rehearsed().is_some() => {
+            return rehearse::run(cluster, args.rehearsed().unwrap_or_default(), args.back()).await;
+        }
         WorkflowCommand::Switch(args) => return traffic(cluster, args.change()).await,
         WorkflowCommand::Reverse(args) => return traffic(cluster, args.back()).await,
         WorkflowCommand::Start(args) => (args.which, StateChange::Start, args.change),

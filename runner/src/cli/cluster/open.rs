@@ -12,6 +12,7 @@ use crate::{
     deadline::Deadlines,
     drive::{ClusterIo, drive},
     net::tls::TlsFiles,
+    observe::{Nobody, Observer},
     output::{progress::Progress, terminal},
     planner_host::PlannerHost,
     secret::Credentials,
@@ -43,10 +44,15 @@ impl OpenCluster {
 
     /// Performs a request, shows how it goes if it takes long, and writes it down if that is wanted.
     pub(crate) async fn perform(&self, call: &Call, now: Timestamp) -> Reply {
+        self.perform_watched(call, now, &Nobody).await
+    }
+
+    /// The same, and somebody else watches.
+    pub(crate) async fn perform_watched(&self, call: &Call, now: Timestamp, observer: &dyn Observer) -> Reply {
         let (flow, progress) = (self.planner.start(call, now), Progress::start());
-        let Some(traces) = &self.traces else { return drive(flow, &self.io, None, &progress).await };
+        let Some(traces) = &self.traces else { return drive(flow, &self.io, None, &(observer, &progress)).await };
         let recorder = Recorder::new();
-        let reply = drive(flow, &self.io, None, &(&recorder, &progress)).await;
+        let reply = drive(flow, &self.io, None, &(observer, (&recorder, &progress))).await;
         drop(progress);
         if let Err(text) = traces.add(recorder.ended(self.planner.build(), call, now, &reply)) {
             // What was asked for is there; only its trace is not.
