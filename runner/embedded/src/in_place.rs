@@ -65,7 +65,7 @@ impl InPlace {
     /// # Errors
     /// The tablet's status, or why it is not there.
     pub fn answer(&mut self, alias: &str, path: &str, request: &[u8]) -> Result<Bytes, NoAnswer> {
-        let down = |why: String| NoAnswer::Down(why);
+        let down = NoAnswer::Down;
         let tablet = self.tablets.get_mut(alias).ok_or_else(|| down(format!("the snapshot has no tablet {alias}")))?;
         if tablet.engine.is_none() {
             let rows = self.snapshot.tablets.get(alias);

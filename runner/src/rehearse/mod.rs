@@ -3,74 +3,59 @@
 //!
 //! [`take`] reads the cluster and writes nothing to it; [`rehearse`] knows only the copy. A copy is the records of a snapshot in memory
 //! ([`copy`]) and embedded tablets with its rows. Every try has a fresh one. [`run`] performs a flow there, in the order in which answers
-//! would come if each took as long as the cluster's own did; [`steps`] finds the plan's steps in what was asked.
+//! would come if each took as long as the cluster's own did; [`steps`] finds the plan's steps in what was asked, and
+//! [`faults`] does it again with one thing going wrong.
 
+mod change;
 mod copy;
+mod faults;
 mod run;
+mod stage;
 mod steps;
 mod take;
 
-use std::{io, time::Duration};
+use std::io;
 
-use prost::Message;
-use vtflow_planner::{
-    Call, CallOptions, Mode, Reply, Status,
-    contract::WritePlan,
-    proto::vtflow::{DiagnoseRequest, DiagnoseResponse},
-    rpc,
-};
+use vtflow_planner::{Mode, Status};
 use vtflow_screen::{
-    DiagnosisScreen, Verdict, diagnosis, plans,
+    Verdict, plans,
     rehearsal::{NOT_KNOWN, Rehearsal, RehearsalVerdict},
 };
 
-use self::{
-    copy::Copy,
-    run::{Performed, perform},
-    steps::Placed,
-};
+pub use vtflow_screen::rehearsal as report;
+
 pub use self::{
+    change::Change,
+    faults::Faults,
     run::Trips,
     take::{Taken, take},
 };
-use crate::{embedded::in_place::InPlace, planner_host::PlannerHost};
-
-/// A change that is rehearsed.
-#[derive(Clone, Debug)]
-pub struct Change {
-    /// The workflow's target keyspace.
-    pub keyspace: String,
-    /// Its name.
-    pub workflow: String,
-    /// The request.
-    pub call: Call,
-}
+use self::{
+    faults::{Ends, Standing},
+    run::micros,
+    stage::{Stage, runtime, thread},
+    steps::Placed,
+};
+use crate::planner_host::PlannerHost;
 
 /// Rehearses a change on copies of what was taken.
 ///
+/// `faults`: also with one thing going wrong, once for each.
+///
 /// # Errors
 /// No thread is to be had.
-pub async fn rehearse(planner: PlannerHost, taken: Taken, change: Change) -> io::Result<Rehearsal> {
+pub async fn rehearse(planner: PlannerHost, taken: Taken, change: Change, faults: Option<Faults>) -> io::Result<Rehearsal> {
     let (told, hears) = tokio::sync::oneshot::channel();
-    // Statements are read on a stack of their own size, and nothing else waits meanwhile.
-    let thread = std::thread::Builder::new().name("rehearsal".into()).stack_size(InPlace::STACK_BYTES);
-    thread.spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
-        let rehearsed = runtime.map(|runtime| runtime.block_on(Stage { planner, taken, change }.rehearse()));
+    thread().spawn(move || {
+        let stage = Stage { planner, taken, change };
+        let rehearsed = runtime().map(|runtime| runtime.block_on(stage.rehearse(faults)));
         let _ = told.send(rehearsed);
     })?;
     hears.await.map_err(|_| io::Error::other("the rehearsal has died"))?
 }
 
-/// Everything that each try needs.
-struct Stage {
-    planner: PlannerHost,
-    taken: Taken,
-    change: Change,
-}
-
 impl Stage {
-    async fn rehearse(&self) -> Rehearsal {
+    async fn rehearse(&self, faults: Option<Faults>) -> Rehearsal {
         let Taken { copied, trips, preview, .. } = &self.taken;
         let mut rehearsal = Rehearsal {
             verdict: RehearsalVerdict::Refused,
@@ -86,6 +71,7 @@ impl Stage {
             round_trips: trips.told(),
             after: None,
             not_known: NOT_KNOWN.map(str::to_owned).to_vec(),
+            faults: None,
         };
         let live = match preview {
             Ok(plan) => plan,
@@ -109,10 +95,15 @@ impl Stage {
                 rehearsal.differs.push("the same steps, with other values in them".into());
             }
         }
-        let done = self.perform(&mut copy, Mode::Planned(plan.digest.clone())).await;
+        let done = self.perform(&mut copy, Mode::Planned(plan.digest.clone()), None).await;
         let placed = Placed::of(&plan, &done);
         let refused = before.as_ref().ok().and_then(|(found, _)| placed.refused(&plan, &done, found));
         let after = self.diagnose(&mut copy).await;
+        let is_done = done.reply.as_ref().is_some_and(|reply| reply.result.is_ok());
+        if let (Some(how), Ok((before, _)), Ok((after, _))) = (faults.filter(|_| is_done), &before, &after) {
+            let ends = Ends { before: Standing::of(before), after: Standing::of(after) };
+            rehearsal.faults = Some(self.with_faults(&placed.calls(&plan, &done), &done, &ends, &how));
+        }
         let reply = done.reply.as_ref().map(|reply| reply.result.as_ref());
         let has_written = done.calls.iter().any(|call| call.writes() && call.failed.is_none());
         rehearsal.error = match reply {
@@ -138,6 +129,13 @@ impl Stage {
                 Verdict::Healthy | Verdict::CouldNotLook => RehearsalVerdict::CouldNotLook,
             },
         };
+        if let (RehearsalVerdict::Healthy, Some(tried)) = (rehearsal.verdict, &rehearsal.faults) {
+            rehearsal.verdict = match tried.unhealed() {
+                0 if tried.is_whole() => RehearsalVerdict::Healthy,
+                0 => RehearsalVerdict::CouldNotLook,
+                _ => RehearsalVerdict::NotHealthy,
+            };
+        }
         match after {
             Ok((_, screen)) => rehearsal.after = Some(screen),
             Err(status) => rehearsal.notes.push(format!("what there is afterwards cannot be told: {}", status.message)),
@@ -151,45 +149,4 @@ impl Stage {
         let verdict = if is_whole { RehearsalVerdict::Refused } else { RehearsalVerdict::CouldNotLook };
         Rehearsal { verdict, error: Some(status.message.clone()), ..rehearsal }
     }
-
-    fn copy(&self) -> Copy {
-        Copy::of(&self.taken.snapshot)
-    }
-
-    async fn perform(&self, copy: &mut Copy, mode: Mode) -> Performed {
-        let mut call = self.change.call.clone();
-        call.options.mode = mode;
-        perform(self.planner.start(&call, self.taken.now), copy, &self.taken.trips).await
-    }
-
-    async fn preview(&self, copy: &mut Copy) -> Result<WritePlan, Status> {
-        plan_of(self.perform(copy, Mode::Preview).await.reply)
-    }
-
-    async fn diagnose(&self, copy: &mut Copy) -> Result<(DiagnoseResponse, DiagnosisScreen), Status> {
-        let Change { keyspace, workflow, .. } = &self.change;
-        let request = DiagnoseRequest { keyspace: keyspace.clone(), workflow: workflow.clone() };
-        let call = Call { path: rpc::DIAGNOSE.into(), request: request.encode_to_vec(), options: CallOptions::default() };
-        let done = perform(self.planner.start(&call, self.taken.now), copy, &self.taken.trips).await;
-        let reply = done.reply.ok_or_else(no_reply)?;
-        let bytes = reply.result?;
-        let found = DiagnoseResponse::decode(bytes.as_slice()).map_err(|error| Status::unknown(error.to_string()))?;
-        let screen = diagnosis(&found, &reply.failures, self.taken.now);
-        Ok((found, screen))
-    }
-}
-
-/// The plan that a preview has.
-fn plan_of(reply: Option<Reply>) -> Result<WritePlan, Status> {
-    let reply = reply.ok_or_else(no_reply)?;
-    reply.result?;
-    reply.written.map(|written| written.plan).ok_or_else(|| Status::unknown("it changes nothing: it has no plan"))
-}
-
-fn no_reply() -> Status {
-    Status::unknown("the request has neither a reply nor anything left to ask: this is a defect of vtflow")
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

@@ -3,15 +3,15 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use vtflow_planner::{Answer, Ask, AskId, Effect, FlowHandle, Reply, What, rpc};
-use vtflow_screen::rehearsal::RoundTrips;
+use vtflow_planner::{Answer, Ask, AskId, Effect, FailureKind, FlowHandle, Reply, What, rpc};
+use vtflow_screen::rehearsal::{Fault, RoundTrips};
 
 use super::copy::{Copy, Held, pause};
-use crate::{observe::Observer, topo::GLOBAL};
+use crate::{net::grpc::code, observe::Observer, topo::GLOBAL};
 
 /// How fast a cluster answers: the fastest answer of each tablet and of each cell's topology.
 #[derive(Clone, Debug, Default)]
@@ -48,30 +48,54 @@ impl Trips {
     pub(super) fn told(&self) -> RoundTrips {
         RoundTrips {
             tablets: self.tablets.len(),
-            middle_us: super::micros(self.middle()),
-            most_us: super::micros(self.tablets.values().max().copied().unwrap_or_default()),
-            topology_us: super::micros(self.cells.get(GLOBAL).copied().unwrap_or_default()),
+            middle_us: micros(self.middle()),
+            most_us: micros(self.tablets.values().max().copied().unwrap_or_default()),
+            topology_us: micros(self.cells.get(GLOBAL).copied().unwrap_or_default()),
         }
     }
 }
 
-/// Notes how fast a cluster answers that is read.
+/// Notes how fast a cluster answers that is read: without the time that a call waits for its turn.
 #[derive(Debug, Default)]
-pub(super) struct Stopwatch(Mutex<Trips>);
+pub(super) struct Stopwatch(Mutex<Watched>);
+
+#[derive(Debug, Default)]
+struct Watched {
+    trips: Trips,
+    /// When each call was released, and how long it then waited for its turn.
+    asked: BTreeMap<AskId, Instant>,
+    waited: BTreeMap<AskId, Duration>,
+}
 
 impl Stopwatch {
     pub(super) fn trips(&self) -> Trips {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.watched().trips.clone()
+    }
+
+    fn watched(&self) -> MutexGuard<'_, Watched> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Observer for Stopwatch {
+    fn asked(&self, ask: &Ask) {
+        self.watched().asked.insert(ask.id, Instant::now());
+    }
+
+    fn sent(&self, ask: &Ask) {
+        let mut watched = self.watched();
+        let waited = watched.asked.get(&ask.id).map_or(Duration::ZERO, Instant::elapsed);
+        watched.waited.insert(ask.id, waited);
+    }
+
     fn answered(&self, ask: &Ask, _: &Answer, took: Duration) {
-        let mut trips = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut watched = self.watched();
+        watched.asked.remove(&ask.id);
+        let took = took.saturating_sub(watched.waited.remove(&ask.id).unwrap_or_default());
         let best = match &ask.what {
-            What::TabletCall { tablet, .. } => trips.tablets.entry(tablet.alias.clone()),
+            What::TabletCall { tablet, .. } => watched.trips.tablets.entry(tablet.alias.clone()),
             What::TopoGet { cell, .. } | What::TopoRange { cell, .. } | What::TopoList { cell, .. } => {
-                trips.cells.entry(cell.clone())
+                watched.trips.cells.entry(cell.clone())
             }
             _ => return,
         };
@@ -117,8 +141,17 @@ impl Performed {
     }
 }
 
-/// Performs a flow to its end.
-pub(super) async fn perform(mut flow: Box<dyn FlowHandle>, copy: &mut Copy, trips: &Trips) -> Performed {
+/// One thing that goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Wrong {
+    /// As [`Done::number`].
+    pub(super) at: usize,
+    /// What.
+    pub(super) fault: Fault,
+}
+
+/// Performs a flow to its end, or until its process dies: then what it had sent is done, and its locks are free.
+pub(super) async fn perform(mut flow: Box<dyn FlowHandle>, copy: &mut Copy, trips: &Trips, wrong: Option<Wrong>) -> Performed {
     let mut held = Held::new();
     let mut due: BTreeMap<(Duration, AskId), Answer> = BTreeMap::new();
     let mut calls: Vec<Done> = Vec::new();
@@ -127,8 +160,23 @@ pub(super) async fn perform(mut flow: Box<dyn FlowHandle>, copy: &mut Copy, trip
         for ask in flow.asks() {
             let number = belongs(&ask.what).then_some(count);
             count += usize::from(number.is_some());
+            let fault = wrong.filter(|wrong| Some(wrong.at) == number).map(|wrong| wrong.fault);
             let started = Instant::now();
-            let answer = copy.answer(&ask, &mut held).await;
+            let answer = match fault {
+                Some(Fault::Fails) => {
+                    let message = "it fails: this is rehearsed".into();
+                    Answer::Failed { kind: FailureKind::Status(code::UNKNOWN), message }
+                }
+                _ => copy.answer(&ask, &mut held).await,
+            };
+            let answer = match fault {
+                None | Some(Fault::Fails) => answer,
+                Some(Fault::AnswerLost) => {
+                    let message = "its answer is lost: this is rehearsed".into();
+                    Answer::Failed { kind: FailureKind::Unreachable, message }
+                }
+                Some(Fault::Dies) => return Performed { reply: None, calls },
+            };
             let took = started.elapsed();
             let ends = now + trips.of(&ask.what);
             let failed = if let Answer::Failed { message, .. } = &answer { Some(message.clone()) } else { None };
@@ -153,4 +201,9 @@ fn belongs(what: &What) -> bool {
         [rpc::VREPLICATION_WAIT_FOR_POS, rpc::PRIMARY_POSITION, rpc::VALIDATE_VREPLICATION_PERMISSIONS].contains(&path)
     };
     writes(what) || pause(what) > Duration::ZERO || matches!(what, What::TabletCall { path, .. } if waits(path))
+}
+
+/// A time as reports have it.
+pub(super) fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

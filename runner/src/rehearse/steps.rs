@@ -14,8 +14,7 @@ use vtflow_screen::{
 
 use super::{
     copy::pause,
-    micros,
-    run::{Done, Performed},
+    run::{Done, Performed, micros},
 };
 
 /// Steps by which writes are refused, and by which they are taken again.
@@ -94,6 +93,17 @@ impl Placed {
             }));
         }
         Self { of }
+    }
+
+    /// The step of each call that belongs to the change, and what the plan says of the call; in the order of [`Done::number`].
+    pub(super) fn calls(&self, plan: &WritePlan, done: &Performed) -> Vec<(String, String)> {
+        let belonging = done.calls.iter().zip(&self.of).filter(|(call, _)| call.number.is_some());
+        let name = |step: usize| plan.steps.get(step).map(|step| step.name.clone()).unwrap_or_default();
+        belonging
+            .map(|(call, place)| {
+                place.as_ref().map_or_else(|| (String::new(), asked(call)), |(step, text)| (name(*step), text.clone()))
+            })
+            .collect()
     }
 
     /// The calls by step: what is done before the first, and after the last one, too.

@@ -9,7 +9,7 @@ use vtflow_planner::{
 use vtflow_screen::rehearsal::Copied;
 
 use super::{
-    Change, plan_of,
+    change::Change,
     run::{Stopwatch, Trips},
 };
 use crate::{
@@ -70,4 +70,16 @@ pub async fn take(
         missing: reply.failures,
     };
     Ok(Taken { snapshot: Arc::new(snapshot), copied, preview, trips: watch.trips(), now })
+}
+
+/// The plan that a preview has.
+pub(super) fn plan_of(reply: Option<Reply>) -> Result<WritePlan, Status> {
+    let reply = reply.ok_or_else(no_reply)?;
+    reply.result?;
+    reply.written.map(|written| written.plan).ok_or_else(|| Status::unknown("it changes nothing: it has no plan"))
+}
+
+/// A flow that has ended without a word.
+pub(super) fn no_reply() -> Status {
+    Status::unknown("the request has neither a reply nor anything left to ask: this is a defect of vtflow")
 }

@@ -7,6 +7,7 @@ mod cases_migrations;
 mod cli_diagnose;
 mod cli_etcd;
 mod cli_reads;
+mod cli_rehearse;
 mod cli_switch;
 mod cli_vdiff;
 mod cli_writes;

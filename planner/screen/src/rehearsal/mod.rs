@@ -3,12 +3,16 @@
 //! Two times are told of a call. The copy's is what the call took there, without any network; the estimate is what it would take where
 //! tablets and topology answer as fast as they did when the copy was taken. Neither knows what a copy does not have ([`NOT_KNOWN`]).
 
+mod faults;
 mod text;
 
 use serde::{Deserialize, Serialize};
 use vtflow_planner::contract::{Failure, StepWay, WritePlan};
 
-pub use self::text::text;
+pub use self::{
+    faults::{Fault, FaultEnd, FaultLine, FaultTable, WayOut, fault_summary, fault_table},
+    text::text,
+};
 use crate::diagnose::DiagnosisScreen;
 
 /// How it went.
@@ -54,6 +58,8 @@ pub struct Rehearsal {
     pub after: Option<DiagnosisScreen>,
     /// What a copy cannot tell.
     pub not_known: Vec<String>,
+    /// The same with one thing going wrong, once for each; `None`: it was not tried.
+    pub faults: Option<FaultTable>,
 }
 
 /// What was copied.

@@ -33,7 +33,11 @@ pub fn text(of: &Rehearsal) -> String {
     }
     steps(of, &mut out);
     if let Some(error) = &of.error {
-        let verb = if of.verdict == RehearsalVerdict::NotHealthy { "It fails" } else { "It is refused" };
+        let verb = match of.verdict {
+            RehearsalVerdict::NotHealthy => "It fails",
+            RehearsalVerdict::CouldNotLook => "Nobody can tell",
+            RehearsalVerdict::Refused | RehearsalVerdict::Healthy => "It is refused",
+        };
         for (at, line) in error.lines().enumerate() {
             let _ = if at == 0 { writeln!(out, "{verb}: {line}") } else { writeln!(out, "  {line}") };
         }

@@ -35,6 +35,8 @@ const RULES: [&str; 4] = ["RoutingRules", "ShardRoutingRules", "routing_rules/ke
 
 pub(crate) struct Snapshot {
     keyspaces: BTreeSet<KeyspaceName>,
+    /// Whether everything is kept that changes of routing go by, of all keyspaces.
+    routing: bool,
     waiting: BTreeMap<AskId, Waiting>,
     /// By cell and path.
     records: BTreeMap<(String, String), Record>,
@@ -112,6 +114,7 @@ impl Snapshot {
         let keyspaces = keyspaces.collect::<Result<BTreeSet<_>, _>>()?;
         let mut snapshot = Self {
             keyspaces,
+            routing: request.routing,
             waiting: BTreeMap::new(),
             records: BTreeMap::new(),
             tablets: BTreeMap::new(),
@@ -232,6 +235,9 @@ impl Snapshot {
             return self.fail("", "", &shown, format!("the tablet's record{place} cannot be read"));
         };
         if !self.keyspaces.contains(tablet.keyspace.as_str()) {
+            if self.routing && name.is_ok() {
+                self.keep(cell.as_str(), vec![record]);
+            }
             return;
         }
         let its_own = name.and_then(|name| {

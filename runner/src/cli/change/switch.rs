@@ -12,6 +12,8 @@ use vtflow_planner::{
 };
 
 use super::confirm::{Change, ChangeArgs, ConfirmArgs};
+#[cfg(feature = "embedded")]
+use super::rehearse::{RehearsalArgs, Rehearsing};
 use crate::cli::{duration, read::topology::tablet_type};
 
 #[derive(Args, Clone, Debug)]
@@ -54,20 +56,25 @@ pub(crate) struct TrafficArgs {
     /// Print the steps with every call and change nothing; with -o json it is what `vtflow apply` takes
     #[arg(long)]
     dry_run: bool,
-    /// Perform it on a copy of the cluster in this process, and show how it goes; the cluster itself is only read. Exit code 0: it ends
-    /// healthy; 1: it is refused, or does not; 2: not all could be looked at
     #[cfg(feature = "embedded")]
-    #[arg(long, conflicts_with_all = ["dry_run", "yes"])]
-    rehearse: bool,
+    #[command(flatten)]
+    rehearsal: RehearsalArgs,
     #[command(flatten)]
     confirm: ConfirmArgs,
 }
 
 impl SwitchArgs {
-    /// Of what is to be rehearsed, the keyspace and the workflow; `None`: it is to be done.
+    /// Whether it is only rehearsed.
     #[cfg(feature = "embedded")]
-    pub(super) fn rehearsed(&self) -> Option<(String, String)> {
-        self.traffic.rehearsed()
+    pub(super) fn is_rehearsed(&self) -> bool {
+        self.traffic.is_rehearsed()
+    }
+
+    /// The request, and how it is rehearsed.
+    #[cfg(feature = "embedded")]
+    pub(super) fn rehearsal(self) -> Rehearsing {
+        let sequences = self.initialize_target_sequences;
+        self.traffic.rehearsing(0, sequences)
     }
 
     /// The request, and how it is decided on.
@@ -78,10 +85,27 @@ impl SwitchArgs {
 }
 
 impl TrafficArgs {
-    /// As [`SwitchArgs::rehearsed`].
+    /// As [`SwitchArgs::is_rehearsed`].
     #[cfg(feature = "embedded")]
-    pub(super) fn rehearsed(&self) -> Option<(String, String)> {
-        self.rehearse.then(|| (self.keyspace.clone(), self.name.clone()))
+    pub(super) fn is_rehearsed(&self) -> bool {
+        self.rehearsal.is_wanted()
+    }
+
+    /// Back to the source, rehearsed.
+    #[cfg(feature = "embedded")]
+    pub(super) fn rehearsal_back(self) -> Rehearsing {
+        self.rehearsing(1, false)
+    }
+
+    #[cfg(feature = "embedded")]
+    fn rehearsing(self, direction: i32, initialize_target_sequences: bool) -> Rehearsing {
+        // The way back of each.
+        let other = 1 - direction;
+        let command = if other == 0 { "switch" } else { "reverse" };
+        let back = (command, self.clone().change(other, false).0);
+        let (how, keyspace, workflow) = (self.rehearsal.clone(), self.keyspace.clone(), self.name.clone());
+        let (change, shown) = self.change(direction, initialize_target_sequences);
+        Rehearsing { keyspace, workflow, change, back: Some(back), how, is_json: shown.is_json() }
     }
 
     /// Back to the source.

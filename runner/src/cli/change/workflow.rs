@@ -102,13 +102,9 @@ pub(crate) async fn run(cluster: &OpenCluster, command: WorkflowCommand) -> anyh
         WorkflowCommand::Delete(args) => return delete(cluster, args).await,
         WorkflowCommand::Update(args) => return update(cluster, args).await,
         #[cfg(feature = "embedded")]
-        WorkflowCommand::Switch(args) if args.rehearsed().is_some() => {
-            return rehearse::run(cluster, args.rehearsed().unwrap_or_default(), args.change()).await;
-        }
+        WorkflowCommand::Switch(args) if args.is_rehearsed() => return rehearse::run(cluster, args.rehearsal()).await,
         #[cfg(feature = "embedded")]
-        WorkflowCommand::Reverse(args) if args.rehearsed().is_some() => {
-            return rehearse::run(cluster, args.rehearsed().unwrap_or_default(), args.back()).await;
-        }
+        WorkflowCommand::Reverse(args) if args.is_rehearsed() => return rehearse::run(cluster, args.rehearsal_back()).await,
         WorkflowCommand::Switch(args) => return traffic(cluster, args.change()).await,
         WorkflowCommand::Reverse(args) => return traffic(cluster, args.back()).await,
         WorkflowCommand::Start(args) => (args.which, StateChange::Start, args.change),
