@@ -12,6 +12,8 @@ pub mod fuzz;
 pub mod observe;
 pub mod output;
 pub mod planner_host;
+#[cfg(feature = "embedded")]
+pub mod rehearse;
 pub mod secret;
 pub mod server;
 pub mod tablet;

@@ -20,6 +20,7 @@ mod nothing;
 mod overview;
 mod picture;
 pub mod plans;
+pub mod rehearsal;
 mod stored;
 mod table;
 mod text;

@@ -102,6 +102,20 @@ pub fn text(plan: &WritePlan) -> String {
     out
 }
 
+/// What stands in front of the first step that is not taken back.
+pub(crate) const NO_RETURN: &str =
+    "up to here a failure takes back what was done; from here it goes on, or is finished by the same command";
+
+/// A write of a step in a line: whom it goes to, and what it does.
+pub fn write_line(write: &PlannedWrite) -> String {
+    let PlannedWrite { keyspace, shard, tablet, address, rpc, statement, .. } = write;
+    let method = rpc.rsplit('/').next().unwrap_or_default();
+    let (what, space) = if rpc.is_empty() { (address.as_str(), "") } else { (method, shard.as_str()) };
+    let place = if rpc.is_empty() { tablet.clone() } else { format!("{tablet}  {}", shard_text(keyspace, space)) };
+    let statement = if statement.is_empty() { String::new() } else { format!(" {statement}") };
+    format!("{place}  {what}{statement}")
+}
+
 /// Step after step, each call and each record of it in its order; where there is no way back any more is marked.
 fn by_step(plan: &WritePlan, out: &mut String) {
     let mut writes = plan.writes.iter();
@@ -110,7 +124,7 @@ fn by_step(plan: &WritePlan, out: &mut String) {
         let is_forward = step.way != StepWay::Back;
         if is_forward && !is_past {
             let mark = if number > 1 {
-                "up to here a failure takes back what was done; from here it goes on, or is finished by the same command"
+                NO_RETURN
             } else {
                 "nothing of this is taken back: what a failure leaves is finished by the same command"
             };
@@ -119,12 +133,8 @@ fn by_step(plan: &WritePlan, out: &mut String) {
         is_past = is_forward;
         let _ = writeln!(out, "  {number}. {}", step.name);
         let own: Vec<&PlannedWrite> = writes.by_ref().take(step.writes).collect();
-        for PlannedWrite { keyspace, shard, tablet, address, rpc, statement, .. } in &own {
-            let method = rpc.rsplit('/').next().unwrap_or_default();
-            let (what, space) = if rpc.is_empty() { (address.as_str(), "") } else { (method, shard.as_str()) };
-            let place = if rpc.is_empty() { tablet.clone() } else { format!("{tablet}  {}", shard_text(keyspace, space)) };
-            let statement = if statement.is_empty() { String::new() } else { format!(" {statement}") };
-            let _ = writeln!(out, "     {place}  {what}{statement}");
+        for write in &own {
+            let _ = writeln!(out, "     {}", write_line(write));
         }
         for read in &step.reads {
             let _ = writeln!(out, "     {read}");

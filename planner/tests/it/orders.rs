@@ -289,7 +289,10 @@ fn calls() -> Vec<Call> {
         vexec("update _vt.vreplication set state = 'Stopped'", false),
         vexec("delete from _vt.vreplication", false),
         vexec("delete from _vt.vreplication", true),
-        Call { path: rpc::SNAPSHOT.into(), ..rpc("", &SnapshotRequest { keyspaces: vec!["ks".into(), "src".into()] }) },
+        Call {
+            path: rpc::SNAPSHOT.into(),
+            ..rpc("", &SnapshotRequest { keyspaces: vec!["ks".into(), "src".into()], routing: true })
+        },
     ]
 }
 

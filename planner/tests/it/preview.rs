@@ -90,7 +90,7 @@ fn a_plan_names_the_shards_that_have_nobody_to_ask() {
         ),
         (
             "Snapshot",
-            request(rpc::SNAPSHOT, &SnapshotRequest { keyspaces: vec![keyspace] }),
+            request(rpc::SNAPSHOT, &SnapshotRequest { keyspaces: vec![keyspace], routing: false }),
             vec![
                 "vreplication",
                 "copy_state",

@@ -285,7 +285,7 @@ fn calls() -> Vec<Call> {
         call(rpc::WORKFLOW_STATUS, &status),
         call(rpc::GET_VERSION, &GetVersionRequest { tablet_alias: Some(alias(100)) }),
         call("/vtctlservice.Vtctld/GetTablets", &GetTabletsRequest::default()),
-        call(rpc::SNAPSHOT, &SnapshotRequest { keyspaces: vec!["ks".into(), "src".into()] }),
+        call(rpc::SNAPSHOT, &SnapshotRequest { keyspaces: vec!["ks".into(), "src".into()], routing: true }),
         command(&["Workflow", "ks.wf", "show"]),
         command(&["OnlineDDL", "ks", "show", "all"]),
         command(&["ApplySchema", "--sql", "alter table t add x varchar(9) default 'pl4nt3d'", "ks"]),

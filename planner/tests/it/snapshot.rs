@@ -30,7 +30,7 @@ const TABLES: [&str; 9] = [
 ];
 
 fn call(keyspaces: &[&str]) -> Call {
-    let request = SnapshotRequest { keyspaces: keyspaces.iter().map(|&name| name.to_owned()).collect() };
+    let request = SnapshotRequest { keyspaces: keyspaces.iter().map(|&name| name.to_owned()).collect(), routing: false };
     Call { path: rpc::SNAPSHOT.into(), request: request.encode_to_vec(), options: CallOptions::default() }
 }
 
@@ -346,4 +346,32 @@ fn a_thousand_cells_are_read_and_the_others_are_counted() {
         let texts: Vec<String> = flow.failures().into_iter().map(|failure| failure.message).collect();
         assert_eq!((read, texts.first().map(String::as_str), texts.len()), (limits::CELLS, want, want.iter().count()));
     }
+}
+
+/// Whoever tries a change of routing on the snapshot makes the cells' routing anew, of all keyspaces.
+#[test]
+fn where_the_routing_is_wanted_vschemas_and_tablets_of_other_keyspaces_are_kept_and_the_aliases_of_cells() {
+    let mut cluster = cluster();
+    for place in ["keyspaces/ks/VSchema", "keyspaces/other/VSchema", "keyspaces/other/Keyspace", "cells_aliases/all/CellsAlias"] {
+        cluster.put("global", place, &CellInfo { server_address: place.into(), root: String::new() });
+    }
+    cluster.put("zone1", &format!("tablets/{}/Tablet", alias_text(300)), &record(300, "other"));
+    let kept = |routing: bool| -> Vec<String> {
+        let request = SnapshotRequest { keyspaces: vec!["ks".into()], routing };
+        let call = Call { request: request.encode_to_vec(), ..call(&["ks"]) };
+        let reply = same_in_every_order(&cluster, &call);
+        assert_eq!(failures(&reply), Vec::<String>::new());
+        let of_routing = |path: &String| {
+            path.ends_with("VSchema") || path.contains("other") || path.contains("300") || path.ends_with("CellsAlias")
+        };
+        assert!(saved(&reply).tablets.iter().all(|tablet| !tablet.alias.contains("300")), "nobody asks it for rows");
+        saved(&reply).topo.into_iter().map(|record| record.path).filter(of_routing).collect()
+    };
+    assert_eq!(kept(false), ["keyspaces/ks/VSchema"]);
+    let other = "tablets/zone1-0000000300/Tablet";
+    assert_eq!(kept(true), ["cells_aliases/all/CellsAlias", "keyspaces/ks/VSchema", "keyspaces/other/VSchema", other]);
+    cluster.break_topo("global", "keyspaces/other/VSchema", "no answer in 5s");
+    let request = SnapshotRequest { keyspaces: vec!["ks".into()], routing: true };
+    let reply = same_in_every_order(&cluster, &Call { request: request.encode_to_vec(), ..call(&["ks"]) });
+    assert_eq!(failures(&reply), [": keyspaces/other/VSchema of global: no answer in 5s"]);
 }

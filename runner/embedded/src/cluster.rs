@@ -187,7 +187,7 @@ impl Drop for Cluster {
 }
 
 /// The cells of a topology, with commas.
-fn cells(topo: &[CellRecord]) -> String {
+pub(crate) fn cells(topo: &[CellRecord]) -> String {
     let of = |record: &CellRecord| {
         let cell = record.path.strip_prefix("cells/")?.strip_suffix("/CellInfo")?;
         (record.cell == "global").then(|| cell.to_owned())

@@ -13,6 +13,7 @@ pub mod fault;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod generate;
+pub mod in_place;
 pub mod mysql;
 pub mod raw;
 mod records;

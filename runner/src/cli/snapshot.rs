@@ -28,7 +28,7 @@ pub(crate) async fn save(cluster: &OpenCluster, args: SaveArgs) -> anyhow::Resul
         Err(error) => bail!("{} cannot be written: {error}; name a new directory", args.dir.display()),
     }
     let now = cluster.now();
-    let request = SnapshotRequest { keyspaces: args.keyspaces };
+    let request = SnapshotRequest { keyspaces: args.keyspaces, routing: false };
     let call = Call { path: rpc::SNAPSHOT.into(), request: request.encode_to_vec(), options: CallOptions::default() };
     let reply = cluster.perform(&call, now).await;
     let bytes = reply.result.map_err(|status| anyhow::anyhow!("{}", status.message))?;

@@ -8,6 +8,7 @@ mod cli_diagnose;
 mod cli_etcd;
 mod cli_forward;
 mod cli_reads;
+mod cli_rehearse;
 mod cli_repair;
 mod cli_switch;
 mod cli_vdiff;

@@ -196,7 +196,7 @@ fn reads(keyspace: &str, workflows: &BTreeSet<String>) -> Vec<Call> {
         ),
         call("/vtctlservice.Vtctld/GetKeyspace", &GetKeyspaceRequest { keyspace: name() }),
         call("/vtctlservice.Vtctld/GetTablets", &GetTabletsRequest { keyspace: name(), ..GetTabletsRequest::default() }),
-        call(rpc::SNAPSHOT, &SnapshotRequest { keyspaces: vec![name()] }),
+        call(rpc::SNAPSHOT, &SnapshotRequest { keyspaces: vec![name()], routing: true }),
         command(&["Workflow", keyspace, "listall"]),
         command(&["OnlineDDL", keyspace, "show", "all"]),
         vexec(keyspace, "", "select * from _vt.vreplication"),

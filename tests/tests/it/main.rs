@@ -8,6 +8,7 @@ mod lifecycle;
 mod mariadb;
 mod purity;
 mod recordings;
+mod rehearsal;
 mod replay;
 mod snapshots;
 mod switch;

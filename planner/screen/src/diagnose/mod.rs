@@ -3,7 +3,7 @@
 
 mod actions;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use self::actions::action;
 use crate::words::{duration, plural, visible_name};
@@ -14,7 +14,7 @@ use vtflow_planner::{
 };
 
 /// How it went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// All was looked at, and nothing is wrong.
@@ -26,7 +26,7 @@ pub enum Verdict {
 }
 
 /// A diagnosis as lines.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiagnosisScreen {
     /// How it went.
     pub verdict: Verdict,
@@ -41,7 +41,7 @@ pub struct DiagnosisScreen {
 }
 
 /// One workflow, or what is no workflow's.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiagnosedPart {
     /// Name, kind, sides, phase.
     pub heading: String,
@@ -52,7 +52,7 @@ pub struct DiagnosedPart {
 }
 
 /// One thing that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviationLines {
     /// Whom it hurts, since when.
     pub heading: String,

@@ -1,6 +1,6 @@
 //! `Snapshot`: the topology of some keyspaces and the sidecar rows of all their tablets, to be looked at elsewhere.
 //!
-//! Three rounds: what the global topology says; what each cell says; the sidecar tables of every tablet, replicas too, read as
+//! Three rounds: what the global topology says (where all of the routing is wanted, also the vschemas of other keyspaces); what each cell says; the sidecar tables of every tablet, replicas too, read as
 //! the DBA user because replicas answer nobody else. A table that a release does not have is left out; a tablet that does not
 //! answer has no rows, which in a snapshot means just that.
 //!
@@ -35,6 +35,8 @@ const RULES: [&str; 4] = ["RoutingRules", "ShardRoutingRules", "routing_rules/ke
 
 pub(crate) struct Snapshot {
     keyspaces: BTreeSet<KeyspaceName>,
+    /// Whether everything is kept that changes of routing go by, of all keyspaces.
+    routing: bool,
     waiting: BTreeMap<AskId, Waiting>,
     /// By cell and path.
     records: BTreeMap<(String, String), Record>,
@@ -56,6 +58,10 @@ enum Waiting {
         path: String,
     },
     Cells,
+    /// Names of all keyspaces.
+    Keyspaces,
+    /// Records to keep, of no keyspace.
+    Aliases,
     Tablets {
         cell: CellName,
     },
@@ -108,6 +114,7 @@ impl Snapshot {
         let keyspaces = keyspaces.collect::<Result<BTreeSet<_>, _>>()?;
         let mut snapshot = Self {
             keyspaces,
+            routing: request.routing,
             waiting: BTreeMap::new(),
             records: BTreeMap::new(),
             tablets: BTreeMap::new(),
@@ -119,6 +126,12 @@ impl Snapshot {
         snapshot.keyspaces_of(GLOBAL, asks);
         for path in RULES {
             snapshot.get(GLOBAL, path, asks);
+        }
+        if request.routing {
+            let names = asks.release(What::TopoList { cell: GLOBAL.into(), prefix: "keyspaces/".into() });
+            snapshot.waiting.insert(names, Waiting::Keyspaces);
+            let aliases = asks.release(What::TopoRange { cell: GLOBAL.into(), prefix: "cells_aliases/".into() });
+            snapshot.waiting.insert(aliases, Waiting::Aliases);
         }
         Ok(snapshot)
     }
@@ -146,6 +159,25 @@ impl Snapshot {
 
     fn fail(&mut self, keyspace: &str, shard: &str, tablet: &str, message: String) {
         self.failures.push(lost(keyspace, shard, tablet, message));
+    }
+
+    /// The vschemas of the keyspaces that are not taken themselves.
+    fn vschemas(&mut self, answer: Answer, asks: &mut Asks) {
+        let records = match answer {
+            Answer::Range(records) => records,
+            Answer::Failed { message, .. } => return self.fail("", "", "", format!("names of all keyspaces: {message}")),
+            _ => Vec::new(),
+        };
+        let names = records.iter().filter_map(|record| record.path.strip_prefix("keyspaces/")?.split('/').next());
+        for name in names.collect::<BTreeSet<_>>() {
+            match KeyspaceName::of_request(name) {
+                Ok(name) if self.keyspaces.contains(&name) => {}
+                Ok(name) => self.get(GLOBAL, &name.vschema_path(), asks),
+                Err(bad) => {
+                    self.fail("", "", "", format!("the vschema of keyspace {:?} is left out: {}", cut(name), bad.message));
+                }
+            }
+        }
     }
 
     fn cells(&mut self, answer: Answer, asks: &mut Asks) {
@@ -203,6 +235,9 @@ impl Snapshot {
             return self.fail("", "", &shown, format!("the tablet's record{place} cannot be read"));
         };
         if !self.keyspaces.contains(tablet.keyspace.as_str()) {
+            if self.routing && name.is_ok() {
+                self.keep(cell.as_str(), vec![record]);
+            }
             return;
         }
         let its_own = name.and_then(|name| {
@@ -257,6 +292,12 @@ impl Operation for Snapshot {
     fn answered(&mut self, id: AskId, answer: Answer, asks: &mut Asks) {
         match self.waiting.remove(&id) {
             Some(Waiting::Cells) => self.cells(answer, asks),
+            Some(Waiting::Keyspaces) => self.vschemas(answer, asks),
+            Some(Waiting::Aliases) => match answer {
+                Answer::Range(records) => self.keep(GLOBAL, records),
+                Answer::Failed { message, .. } => self.fail("", "", "", format!("aliases of cells: {message}")),
+                _ => {}
+            },
             Some(Waiting::Tablets { cell }) => self.cell_tablets(&cell, answer, asks),
             Some(Waiting::Table { tablet, table }) => {
                 let read = self.tablets.get_mut(&tablet).and_then(|tablet| tablet.tables.get_mut(table));

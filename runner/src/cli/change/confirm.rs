@@ -77,6 +77,12 @@ impl ChangeArgs {
         let output = if is_json { Format::Json } else { Format::Text };
         Self { shards, dry_run, confirm: ConfirmArgs { yes, output } }
     }
+
+    /// Whether it prints JSON.
+    #[cfg(feature = "embedded")]
+    pub(super) fn is_json(&self) -> bool {
+        self.confirm.output == Format::Json
+    }
 }
 
 /// A request that changes something: what stands behind a verb.

@@ -4,6 +4,8 @@ pub(crate) mod apply;
 pub(crate) mod confirm;
 mod forward;
 pub(crate) mod migration;
+#[cfg(feature = "embedded")]
+mod rehearse;
 pub(crate) mod repair;
 mod switch;
 mod unlock;

@@ -12,6 +12,8 @@ use vtflow_planner::{
 };
 
 use super::confirm::{Change, ChangeArgs, ConfirmArgs};
+#[cfg(feature = "embedded")]
+use super::rehearse::{RehearsalArgs, Rehearsing};
 use crate::cli::{duration, read::topology::tablet_type};
 
 #[derive(Args, Clone, Debug)]
@@ -54,11 +56,27 @@ pub(crate) struct TrafficArgs {
     /// Print the steps with every call and change nothing; with -o json it is what `vtflow apply` takes
     #[arg(long)]
     dry_run: bool,
+    #[cfg(feature = "embedded")]
+    #[command(flatten)]
+    rehearsal: RehearsalArgs,
     #[command(flatten)]
     confirm: ConfirmArgs,
 }
 
 impl SwitchArgs {
+    /// Whether it is only rehearsed.
+    #[cfg(feature = "embedded")]
+    pub(super) fn is_rehearsed(&self) -> bool {
+        self.traffic.is_rehearsed()
+    }
+
+    /// The request, and how it is rehearsed.
+    #[cfg(feature = "embedded")]
+    pub(super) fn rehearsal(self) -> Rehearsing {
+        let sequences = self.initialize_target_sequences;
+        self.traffic.rehearsing(0, sequences)
+    }
+
     /// The request, and how it is decided on.
     pub(crate) fn change(self) -> (Change, ChangeArgs) {
         let sequences = self.initialize_target_sequences;
@@ -67,6 +85,29 @@ impl SwitchArgs {
 }
 
 impl TrafficArgs {
+    /// As [`SwitchArgs::is_rehearsed`].
+    #[cfg(feature = "embedded")]
+    pub(super) fn is_rehearsed(&self) -> bool {
+        self.rehearsal.is_wanted()
+    }
+
+    /// Back to the source, rehearsed.
+    #[cfg(feature = "embedded")]
+    pub(super) fn rehearsal_back(self) -> Rehearsing {
+        self.rehearsing(1, false)
+    }
+
+    #[cfg(feature = "embedded")]
+    fn rehearsing(self, direction: i32, initialize_target_sequences: bool) -> Rehearsing {
+        // The way back of each.
+        let other = 1 - direction;
+        let command = if other == 0 { "switch" } else { "reverse" };
+        let back = (command, self.clone().change(other, false).0);
+        let (how, keyspace, workflow) = (self.rehearsal.clone(), self.keyspace.clone(), self.name.clone());
+        let (change, shown) = self.change(direction, initialize_target_sequences);
+        Rehearsing { keyspace, workflow, change, back: Some(back), how, is_json: shown.is_json() }
+    }
+
     /// Back to the source.
     pub(crate) fn back(self) -> (Change, ChangeArgs) {
         self.change(1, false)

@@ -19,6 +19,8 @@ use vtflow_planner::{
     rpc,
 };
 
+#[cfg(feature = "embedded")]
+use super::rehearse;
 use super::{
     confirm::{self, Change, ChangeArgs},
     forward::{CancelArgs, CompleteArgs, MirrorArgs},
@@ -110,6 +112,10 @@ pub(crate) async fn run(cluster: &OpenCluster, command: WorkflowCommand) -> anyh
     let (which, action, args) = match command {
         WorkflowCommand::Delete(args) => return delete(cluster, args).await,
         WorkflowCommand::Update(args) => return update(cluster, args).await,
+        #[cfg(feature = "embedded")]
+        WorkflowCommand::Switch(args) if args.is_rehearsed() => return rehearse::run(cluster, args.rehearsal()).await,
+        #[cfg(feature = "embedded")]
+        WorkflowCommand::Reverse(args) if args.is_rehearsed() => return rehearse::run(cluster, args.rehearsal_back()).await,
         WorkflowCommand::Switch(args) => return traffic(cluster, args.change()).await,
         WorkflowCommand::Reverse(args) => return traffic(cluster, args.back()).await,
         WorkflowCommand::Complete(args) => return traffic(cluster, args.change()).await,

@@ -83,7 +83,8 @@ pub(crate) async fn run(cluster: &OpenCluster, args: DiagnoseArgs) -> anyhow::Re
     })
 }
 
-fn show(screen: &DiagnosisScreen, width: Option<usize>) -> String {
+/// A diagnosis as people read it.
+pub(crate) fn show(screen: &DiagnosisScreen, width: Option<usize>) -> String {
     let mut out = String::new();
     for part in &screen.parts {
         out += &shown(part, width);

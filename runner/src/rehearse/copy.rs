@@ -1,0 +1,108 @@
+//! A cluster in this process that somebody may change: the records of a snapshot in memory, and embedded tablets with its rows.
+//!
+//! It answers asks one after the other and waits for nothing. What a tablet is told to wait it does not wait: who counts times adds it
+//! ([`pause`]).
+
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc, time::Duration};
+
+use prost::Message;
+use tokio::time::Instant;
+use vtflow_planner::{Answer, Ask, AskId, FailureKind, What, proto::tabletmanagerdata::ExecuteFetchAsDbaRequest, rpc};
+
+use crate::{
+    embedded::{
+        Snapshot,
+        in_place::{InPlace, NoAnswer},
+    },
+    net::grpc::code,
+    topo::{HeldLock, MemoryTopology, Topology},
+};
+
+/// The locks that a flow holds, by the ask that took each. Dropped, they are given back.
+pub(super) type Held = BTreeMap<AskId, Arc<dyn HeldLock>>;
+
+/// One cluster.
+pub(super) struct Copy {
+    topology: MemoryTopology,
+    tablets: InPlace,
+}
+
+impl Copy {
+    /// As it was when the snapshot was taken.
+    pub(super) fn of(snapshot: &Arc<Snapshot>) -> Self {
+        let topology = MemoryTopology::new(snapshot.topo.clone()).with_unreadable(snapshot.unreadable.records.clone());
+        Self { topology, tablets: InPlace::new(Arc::clone(snapshot)) }
+    }
+
+    /// What comes of an ask.
+    pub(super) async fn answer(&mut self, ask: &Ask, held: &mut Held) -> Answer {
+        let deadline = Instant::now() + PATIENCE;
+        match &ask.what {
+            What::TopoGet { cell, path } => {
+                let mut answers = self.topology.records(cell, std::slice::from_ref(path), deadline).await;
+                answers.pop().unwrap_or_else(|| failed(FailureKind::NotSent, "no answer"))
+            }
+            What::TopoRange { cell, prefix } => self.topology.range(cell, prefix, deadline).await,
+            What::TopoList { cell, prefix } => self.topology.list(cell, prefix, deadline).await,
+            What::TopoPut { cell, path, value, version } => self.topology.put(cell, path, value, *version, deadline).await,
+            What::TopoDelete { cell, path, version } => self.topology.delete(cell, path, *version, deadline).await,
+            What::TopoLock { path, action, is_named } => match self.topology.lock(path, action, *is_named, deadline).await {
+                Ok(lock) => {
+                    held.insert(ask.id, lock);
+                    Answer::Locked
+                }
+                Err(answer) => answer,
+            },
+            What::TopoUnlock { lock } => match held.remove(lock) {
+                Some(lock) => lock.release(deadline).await,
+                None => failed(FailureKind::Status(code::FAILED_PRECONDITION), "the lock to be given back is not held"),
+            },
+            What::TabletCall { tablet, path, request, .. } => {
+                match self.tablets.answer(&tablet.alias, path, &awake(path, request)) {
+                    Ok(response) => Answer::Called(response.into()),
+                    Err(NoAnswer::Status(status)) => failed(FailureKind::Status(status.code() as i32), status.message()),
+                    Err(NoAnswer::Down(why)) => failed(FailureKind::Unreachable, &why),
+                }
+            }
+            What::TabletPage { tablet, .. } => {
+                failed(FailureKind::Unreachable, &format!("{}: the copy of a tablet has no pages", tablet.alias))
+            }
+        }
+    }
+}
+
+fn failed(kind: FailureKind, message: &str) -> Answer {
+    Answer::Failed { kind, message: message.to_owned() }
+}
+
+/// How long a tablet is told to wait by an ask.
+pub(super) fn pause(what: &What) -> Duration {
+    let What::TabletCall { path, request, .. } = what else { return Duration::ZERO };
+    sleeping(path, request).map_or(Duration::ZERO, |(_, pause)| pause)
+}
+
+/// The request, without the wait that it tells the tablet to make.
+fn awake<'a>(path: &str, request: &'a [u8]) -> Cow<'a, [u8]> {
+    match sleeping(path, request) {
+        None => request.into(),
+        Some((request, _)) => {
+            ExecuteFetchAsDbaRequest { query: format!("{SLEEP}0)").into_bytes(), ..request }.encode_to_vec().into()
+        }
+    }
+}
+
+/// A statement that only waits, and how long.
+fn sleeping(path: &str, request: &[u8]) -> Option<(ExecuteFetchAsDbaRequest, Duration)> {
+    if path != rpc::EXECUTE_FETCH_AS_DBA {
+        return None;
+    }
+    let request = ExecuteFetchAsDbaRequest::decode(request).ok()?;
+    let seconds = std::str::from_utf8(&request.query).ok()?.strip_prefix(SLEEP)?.strip_suffix(')')?.parse().ok()?;
+    Some((request, Duration::try_from_secs_f64(seconds).ok()?))
+}
+
+/// What the planner lets a tablet wait by.
+const SLEEP: &str = "select sleep(";
+
+/// Nothing of a copy takes long: who waits longer has found a defect.
+const PATIENCE: Duration = Duration::from_secs(20);

@@ -1,0 +1,85 @@
+//! A cluster is read for a rehearsal: what the change would do there, and a snapshot of everything that this rests on. Nothing is written.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use prost::Message;
+use vtflow_planner::{
+    Call, CallOptions, Mode, Reply, Status, Timestamp, contract::WritePlan, proto::vtflow::SnapshotRequest, rpc,
+};
+use vtflow_screen::rehearsal::Copied;
+
+use super::{
+    change::Change,
+    run::{Stopwatch, Trips},
+};
+use crate::{
+    embedded::{Snapshot, from_response},
+    observe::Observer,
+};
+
+/// What was read of a cluster.
+#[derive(Clone, Debug)]
+pub struct Taken {
+    /// Its records and rows.
+    pub(super) snapshot: Arc<Snapshot>,
+    /// What is in it, and what is missing.
+    pub(super) copied: Copied,
+    /// What the change would do on the cluster itself, or why it is refused.
+    pub(super) preview: Result<WritePlan, Status>,
+    /// How fast it answered.
+    pub(super) trips: Trips,
+    /// The moment that all of it is about.
+    pub(super) now: Timestamp,
+}
+
+/// Reads a cluster.
+///
+/// `perform` performs a request on it, and tells the observer of each ask.
+///
+/// # Errors
+/// There is no snapshot at all: why.
+pub async fn take(
+    perform: impl AsyncFn(&Call, &dyn Observer) -> Reply,
+    change: &Change,
+    now: Timestamp,
+) -> Result<Taken, Status> {
+    let watch = Stopwatch::default();
+    let mut call = change.call.clone();
+    call.options.mode = Mode::Preview;
+    let preview = plan_of(Some(perform(&call, &watch).await));
+    // The change locks the keyspaces that it is about.
+    let locks = preview.as_ref().map(|plan| plan.locks.as_slice()).unwrap_or_default();
+    let locked = locks.iter().filter_map(|path| path.strip_prefix("keyspaces/")).map(str::to_owned);
+    let keyspaces: BTreeSet<String> = locked.chain([change.keyspace.clone()]).collect();
+    let keyspaces: Vec<String> = keyspaces.into_iter().collect();
+    let request = SnapshotRequest { keyspaces: keyspaces.clone(), routing: true };
+    let call = Call { path: rpc::SNAPSHOT.into(), request: request.encode_to_vec(), options: CallOptions::default() };
+    let reply = perform(&call, &watch).await;
+    let bytes = match (reply.result, &preview) {
+        (Ok(bytes), _) => bytes,
+        // Why nothing would be done is there, and more to the point.
+        (Err(_), Err(refused)) => return Err(refused.clone()),
+        (Err(status), Ok(_)) => return Err(status),
+    };
+    let snapshot = from_response(&bytes, now).map_err(|error| Status::unknown(error.to_string()))?;
+    let copied = Copied {
+        taken_at: now.seconds,
+        keyspaces,
+        records: snapshot.topo.len(),
+        tablets: snapshot.tablets.len(),
+        missing: reply.failures,
+    };
+    Ok(Taken { snapshot: Arc::new(snapshot), copied, preview, trips: watch.trips(), now })
+}
+
+/// The plan that a preview has.
+pub(super) fn plan_of(reply: Option<Reply>) -> Result<WritePlan, Status> {
+    let reply = reply.ok_or_else(no_reply)?;
+    reply.result?;
+    reply.written.map(|written| written.plan).ok_or_else(|| Status::unknown("it changes nothing: it has no plan"))
+}
+
+/// A flow that has ended without a word.
+pub(super) fn no_reply() -> Status {
+    Status::unknown("the request has neither a reply nor anything left to ask: this is a defect of vtflow")
+}

@@ -1,0 +1,80 @@
+//! `vtflow workflow switch|reverse --rehearse` as people run it, on recorded clusters and on one that is partly down.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+use crate::support::program::{Ran, vtflow};
+
+const SWITCH: &str = "workflow switch customer move1 --tablet-types primary";
+
+fn on(snapshot: &str, command: &str) -> Ran {
+    let folder = format!("{}/../tests/snapshots/{snapshot}", env!("CARGO_MANIFEST_DIR"));
+    let args: Vec<&str> = ["--snapshot", &folder].into_iter().chain(command.split(' ')).collect();
+    vtflow(&args)
+}
+
+#[test]
+fn a_rehearsal_shows_each_step_what_is_refused_meanwhile_and_where_it_ends() {
+    let ran = on("movetables-reads-switched", &format!("{SWITCH} --rehearse"));
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let lines: Vec<&str> = ran.stdout.lines().collect();
+    let at =
+        |begin: &str| lines.iter().position(|line| line.starts_with(begin)).unwrap_or_else(|| panic!("{begin}\n{}", ran.stdout));
+    let places = [
+        "Rehearsed on a copy of commerce, customer, taken ",
+        "This moves writes of customer.move1 to customer, in 12 steps",
+        "  1. refresh tablets: 4 calls in 1 round, ",
+        "  ---- from here writes to corder, customer are refused",
+        "  3. stop writes on the source: ",
+        "     global  keyspaces/commerce/shards/0/Shard deny tables corder, customer",
+        "  ---- up to here a failure takes back what was done; from here it goes on, or is finished by the same command",
+        "  8. write the journal: 1 call in 1 round, ",
+        "  9. switch writes: 3 calls in 2 rounds, ",
+        "  ---- from here they are taken again",
+        "  12. freeze the streams: ",
+        "Writes to corder, customer are refused from \"stop writes on the source\" to \"switch writes\": ",
+        "All of it: ",
+        "A copy does not know:",
+        "After it: healthy: 1 workflow, nothing wrong: customer.move1  standard  commerce/0 -> customer (2 shards)  writes switched",
+    ]
+    .map(at);
+    assert!(places.is_sorted(), "{places:?}\n{}", ran.stdout);
+    assert!(ran.stdout.contains("estimate"), "{}", ran.stdout);
+}
+
+#[test]
+fn a_script_gets_the_steps_as_a_document_and_the_exit_code_tells_how_it_went() {
+    let ran = on("movetables-reads-switched", &format!("{SWITCH} --rehearse -o json"));
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let document = ran.json();
+    assert_eq!(document["verdict"], "healthy");
+    assert_eq!(document["after"]["verdict"], "healthy");
+    assert!(document["refused"]["rounds"].as_u64().unwrap() > 1, "{document}");
+    // Ports are other ones each time.
+    let plan = on("movetables-reads-switched", &format!("{SWITCH} --dry-run -o json")).json();
+    for part in ["summary", "steps", "locks", "request"] {
+        assert_eq!(document["plan"][part], plan[part], "what is rehearsed is what --dry-run shows: {part}");
+    }
+    // Refused: nothing is rehearsed, and the reason is there.
+    let refused = on("movetables-reads-switched", "workflow reverse customer move1 --tablet-types primary --rehearse");
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.stdout.contains("It is refused: no streams found in keyspace commerce for move1_reverse"), "{refused:?}");
+    assert_eq!(on("movetables-reads-switched", &format!("{SWITCH} --rehearse --dry-run")).code, 2);
+}
+
+#[test]
+fn what_could_not_be_read_is_named_and_nothing_is_made_of_the_rest() {
+    let args = "demo --shards 2 --down zone1-0000000200 workflow switch customer move_orders_1 --rehearse";
+    let ran = vtflow(&args.split(' ').collect::<Vec<_>>());
+    assert_eq!(ran.code, 2, "{ran:?}");
+    assert!(ran.stdout.contains("Not read: customer/-80 zone1-0000000200: zone1-0000000200 at 127.0.0.1:"), "{ran:?}");
+    assert!(ran.stdout.contains("Nobody can tell: "), "{ran:?}");
+    assert!(!ran.stdout.contains("healthy"), "{ran:?}");
+}
+
+#[test]
+fn faults_that_there_was_no_time_for_are_counted_and_are_not_taken_for_healed() {
+    let ran = on("movetables-reads-switched", &format!("{SWITCH} --rehearse=faults --rehearse-limit 1ms"));
+    assert_eq!(ran.code, 2, "{ran:?}");
+    assert!(ran.stdout.contains("faults were not tried: the time was over"), "{}", ran.stdout);
+    assert!(ran.stdout.lines().any(|line| line.starts_with("STEP ") && line.contains("HEALED BY")), "{}", ran.stdout);
+}
