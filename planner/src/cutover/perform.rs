@@ -13,6 +13,7 @@ use crate::{
         act::{Act, Call, Deletion, Lane, RecordEdit, Run, Sign, Then, Undo, may_be_done},
         edit::{KEYSPACE_RULES, RULE_PATHS},
         scene::Scene,
+        sequences::next_value,
         stored::Stored,
     },
     operation::Asks,
@@ -371,6 +372,16 @@ impl Performing {
                     }
                     Ok(_) => self.fail(at, whose(&call), format!("{}no position", call.failure), false, false),
                     Err(error) => self.fail(at, whose(&call), format!("{}{error}", call.failure), false, false),
+                }
+                return;
+            }
+            Then::Highest(key) => {
+                match next_value(&response) {
+                    Ok(next) => {
+                        let known = run.next_values.get(key).and_then(|known| known.parse().ok());
+                        run.next_values.insert(key.clone(), known.unwrap_or(next).max(next).to_string());
+                    }
+                    Err(why) => self.fail(at, whose(&call), format!("{}{why}", call.failure), false, false),
                 }
                 return;
             }

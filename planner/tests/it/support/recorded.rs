@@ -74,6 +74,7 @@ pub(crate) fn moment(step: &str, side: &str) -> Live {
             denied,
             tables: BTreeMap::new(),
             next_id: 1000,
+            ..Server::default()
         };
         live.servers.insert(alias.clone(), server);
     }
