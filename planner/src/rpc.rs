@@ -124,6 +124,10 @@ pub const REFRESH_STATE: &str = "/tabletmanagerservice.TabletManager/RefreshStat
 /// The tablet RPC that tells where a primary is. Source: `go/vt/vttablet/tabletmanager/rpc_replication.go:PrimaryPosition`.
 pub const PRIMARY_POSITION: &str = "/tabletmanagerservice.TabletManager/PrimaryPosition";
 
+/// The tablet RPC that makes a primary forget the values that it has taken from sequences in advance, v18 on. Source:
+/// `go/vt/vttablet/tabletmanager/rpc_actions.go:ResetSequences`.
+pub const RESET_SEQUENCES: &str = "/tabletmanagerservice.TabletManager/ResetSequences";
+
 /// The tablet RPC that waits until a stream has come to a position. Source:
 /// `go/vt/vttablet/tabletmanager/rpc_vreplication.go:VReplicationWaitForPos`.
 pub const VREPLICATION_WAIT_FOR_POS: &str = "/tabletmanagerservice.TabletManager/VReplicationWaitForPos";

@@ -155,8 +155,8 @@ pub const SERVED: &[Served] = &[
         ..write(rpc::REPAIR, |call, now, asks| boxed(Repair::start(call, now, asks)))
     },
     Served {
-        part: "MoveTables without sequences, Reshard without streams of other workflows",
-        performs: |request| is_known(request, |wanted: &WorkflowSwitchTrafficRequest| !wanted.initialize_target_sequences),
+        part: "Reshard without streams of other workflows",
+        performs: |request| is_known::<WorkflowSwitchTrafficRequest>(request, |_| true),
         ..write(rpc::WORKFLOW_SWITCH_TRAFFIC, |call, now, asks| boxed(Switch::start(call, now, asks)))
     },
     Served {
@@ -305,7 +305,7 @@ mod tests {
                 (rpc::GET_TOPOLOGY_PATH, "the current version"),
                 (rpc::UPDATE_THROTTLER_CONFIG, "one application's throttling"),
                 (rpc::WORKFLOW_DELETE, "of some shards, deletions that keep tables and routing rules"),
-                (rpc::WORKFLOW_SWITCH_TRAFFIC, "MoveTables without sequences, Reshard without streams of other workflows"),
+                (rpc::WORKFLOW_SWITCH_TRAFFIC, "Reshard without streams of other workflows"),
                 (rpc::WORKFLOW_UPDATE, "all but messages and filter rules"),
             ]
         );

@@ -10,6 +10,7 @@ use crate::{
     cutover::{
         edit::{self, Edit},
         scene::{Member, Scene},
+        sequences::planned_values,
         stored::Stored,
     },
     proto::tabletmanagerdata::{
@@ -76,6 +77,8 @@ pub(crate) enum Then {
     TargetPosition(String),
     /// The rights of the tablet's user.
     Permissions,
+    /// The largest value of a column that a sequence fills, by keyspace and name.
+    Highest(String),
     /// That a stream has come to a position, for which so many seconds are allowed; so often was a wait too short before.
     Reached {
         seconds: u32,
@@ -160,6 +163,8 @@ pub(crate) struct Run {
     pub(crate) now: String,
     pub(crate) source_positions: BTreeMap<String, String>,
     pub(crate) target_positions: BTreeMap<String, String>,
+    /// By keyspace and name of a sequence, the value that it has to go on with.
+    pub(crate) next_values: BTreeMap<String, String>,
     /// The records of rules as they are now.
     pub(crate) rules: BTreeMap<&'static str, Vec<u8>>,
     /// Records that this run has written or read again, as they are now, by cell and path.
@@ -184,6 +189,7 @@ impl Run {
             now: "<now>".into(),
             source_positions: named(&scene.sources),
             target_positions: named(&scene.targets),
+            next_values: planned_values(scene),
             rules: scene.rule_values(),
             records: BTreeMap::new(),
             served: scene.served.clone(),
@@ -199,6 +205,7 @@ impl Run {
             now: now.to_string(),
             source_positions: BTreeMap::new(),
             target_positions: BTreeMap::new(),
+            next_values: BTreeMap::new(),
             ..Self::planned(scene)
         }
     }
@@ -423,6 +430,22 @@ pub(crate) fn edit_served(scene: &Scene, cell: &str, edit: Edit, back: Option<Ed
     let path = format!("keyspaces/{keyspace}/SrvKeyspace");
     let record = RecordEdit { cell: cell.into(), path, keyspace, shard: String::new(), edit, base, back };
     Some(Act::Edit(Box::new(record)))
+}
+
+/// A keyspace's vschema becomes another.
+pub(crate) fn edit_vschema(scene: &Scene, keyspace: &str, edit: Edit) -> Act {
+    let value = scene.vschemas.get(keyspace).cloned().unwrap_or_default();
+    let version = scene.vschema_versions.get(keyspace).copied().unwrap_or_default();
+    let record = RecordEdit {
+        cell: GLOBAL.into(),
+        path: format!("keyspaces/{keyspace}/VSchema"),
+        keyspace: keyspace.into(),
+        shard: String::new(),
+        edit,
+        base: Stored { value, version },
+        back: None,
+    };
+    Act::Edit(Box::new(record))
 }
 
 /// A shard's record becomes another, and nobody has to be told.

@@ -9,6 +9,7 @@ use crate::{
         refusals::Resolved,
         request::{Direction, Goal},
         scene::{Member, Scene},
+        sequences,
     },
     formats::time,
     proto::topodata::TabletType,
@@ -119,7 +120,11 @@ fn writes(goal: &Goal, scene: &Scene, positions: &BTreeMap<String, String>, line
             };
             lines.push(format!("Stop writes on keyspace {source} for tables [{tables}]: [{}]", list(&scene.sources, at)));
             lines.push(format!("Wait for vreplication on stopped streams to catchup for up to {}", goal.timeout_text));
+            if !sequences::moved(scene).is_empty() {
+                lines.push("The sequence caches will be reset on the source since sequence tables are being moved".into());
+            }
             lines.push(format!("Create reverse vreplication workflow {}", scene.reverse));
+            lines.extend(sequences::lines(scene));
         }
         lines.push("Create journal entries on source databases".into());
         lines.push(format!("Enable writes on keyspace {target} for tables [{tables}]"));

@@ -13,7 +13,7 @@ use std::{
 use prost::Message;
 
 use crate::{
-    cutover::{served, vschema},
+    cutover::{sequences::SEQUENCE, served, vschema},
     proto::{
         topodata::{Shard, ShardReference, TabletType, shard::TabletControl},
         vschema::{KeyspaceRoutingRule, MirrorRule, RoutingRule, ShardRoutingRule},
@@ -58,6 +58,8 @@ pub(crate) enum Edit {
     Mirror(Vec<MirrorRule>),
     /// Tables of a keyspace's vschema: those that go, and those that are there, with nothing said of them where they are new.
     VSchema { gone: BTreeSet<String>, there: BTreeSet<String> },
+    /// Tables of a keyspace's vschema that are sequences; what is said of one that it has stays.
+    Sequences(BTreeSet<String>),
 }
 
 impl Edit {
@@ -77,7 +79,8 @@ impl Edit {
             Self::Serve { of, added, removed, clears } => served::serve(record, *of, added, removed, *clears),
             Self::Serving(serves) => serving(record, *serves),
             Self::All(edits) => edits.iter().try_fold(record.to_vec(), |record, edit| edit.apply(&record)),
-            Self::VSchema { gone, there } => vschema::with_tables(record, gone, there),
+            Self::VSchema { gone, there } => vschema::with_tables(record, gone, there, ""),
+            Self::Sequences(there) => vschema::with_tables(record, &BTreeSet::new(), there, SEQUENCE),
             Self::Unmirror(gone) => each_rule(record, |raw| {
                 let rule = MirrorRule::decode(raw).map_err(|error| error.to_string())?;
                 Ok(if gone.contains(&(rule.from_table, rule.to_table)) { None } else { Some(raw.to_vec()) })
@@ -149,7 +152,8 @@ impl Edit {
             }
             Self::Mirror(rules) => Self::Unmirror(rules.iter().map(key).collect()),
             // What was said of a table is not known any more: nothing is taken back after that.
-            Self::VSchema { .. } => Self::VSchema { gone: BTreeSet::new(), there: BTreeSet::new() },
+            // A sequence that was created is left to whoever creates it next.
+            Self::VSchema { .. } | Self::Sequences(_) => Self::VSchema { gone: BTreeSet::new(), there: BTreeSet::new() },
         })
     }
 }
@@ -206,6 +210,9 @@ impl fmt::Display for Edit {
             Self::Mirror(rules) => {
                 let text = |rule: &MirrorRule| format!("{} -> {} {}%", rule.from_table, rule.to_table, rule.percent);
                 write!(f, "mirror {}", rules.iter().map(text).collect::<Vec<_>>().join("; "))
+            }
+            Self::Sequences(there) => {
+                write!(f, "sequences of the vschema: {}", there.iter().map(String::as_str).collect::<Vec<_>>().join(", "))
             }
             Self::VSchema { gone, there } => {
                 let names = |tables: &BTreeSet<String>| tables.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
@@ -518,6 +525,35 @@ mod tests {
         }
     }
 
+    // TR-156, TR-158, TR-159.
+    #[test]
+    fn denied_tables_come_and_go_one_after_the_other() {
+        let mut record = shard(vec![]);
+        for (edit, want) in [
+            (deny(&["t1", "t2"], true), &["t1", "t2"][..]),
+            (deny(&["t3", "t4"], true), &["t1", "t2", "t3", "t4"]),
+            (deny(&["t3", "t4"], true), &["t1", "t2", "t3", "t4"]),
+            (deny(&["t1"], true), &["t1", "t2", "t3", "t4"]),
+            (deny(&["t3", "t4"], false), &["t1", "t2"]),
+            (deny(&["t3", "t4"], false), &["t1", "t2"]),
+            (deny(&["t3"], false), &["t1", "t2"]),
+            (deny(&["t1"], false), &["t2"]),
+            (deny(&["t2"], false), &[]),
+        ] {
+            record = edit.apply(&record).unwrap();
+            let control = control(&record).unwrap();
+            assert_eq!(control.is_some(), !want.is_empty(), "a control without tables is none");
+            assert_eq!(control.unwrap_or_default().denied_tables, want, "{edit}");
+        }
+        for (before, tables, want) in
+            [(["b", "a"].as_slice(), ["a", "c"], ["a", "b", "c"]), (&["b"], ["c", "a"], ["b", "c", "a"])]
+        {
+            let after = deny(&tables, true).apply(&shard(vec![primary(before)])).unwrap();
+            assert_eq!(control(&after).unwrap().unwrap().denied_tables, want, "{before:?}");
+        }
+    }
+
+    // TR-168.
     #[test]
     fn rules_keep_their_order_and_come_back() {
         let rule = |from: &str, to: &str| RoutingRule { from_table: from.into(), to_tables: vec![to.into()] };

@@ -14,6 +14,7 @@ use crate::{
         leaving::{Left, primaries},
         request::{Direction, Goal, not_ours},
         scene::{Member, Scene, Story, Stream, member, no_streams},
+        sequences::{self, SequenceLook, SequenceWanted},
         stored::Stored,
     },
     operation::Asks,
@@ -64,6 +65,7 @@ enum Wanted {
     Tablets(String),
     Replication(String),
     Journal(String),
+    Sequence(SequenceWanted),
 }
 
 /// Which question is next.
@@ -73,6 +75,8 @@ enum Stage {
     Status,
     Other,
     Others,
+    /// The shards of sequences.
+    Sequences,
     Journals,
     Done,
 }
@@ -104,6 +108,7 @@ pub(crate) struct Look {
     tablets: BTreeMap<String, Tablet>,
     left: Left,
     journals: BTreeMap<String, Vec<u8>>,
+    sequences: SequenceLook,
     /// What could not be read.
     failures: BTreeSet<String>,
 }
@@ -156,6 +161,7 @@ impl Look {
             tablets: BTreeMap::new(),
             left: Left::default(),
             journals: BTreeMap::new(),
+            sequences: SequenceLook::default(),
             failures: BTreeSet::new(),
         };
         look.inquiring = Some(workflows(&goal.keyspace, &goal.workflow).begin(now, asks)?);
@@ -205,6 +211,10 @@ impl Look {
             other => Err(unexpected("a read of a record", &other)),
         };
         let failed = match wanted {
+            Wanted::Sequence(wanted) => {
+                self.sequences.took(wanted, answer);
+                Ok(())
+            }
             Wanted::Keyspaces => records(answer).map(|records| {
                 let names = records.iter().filter_map(|record| record.path.strip_prefix("keyspaces/")?.split('/').next());
                 self.keyspaces.extend(names.map(str::to_owned));
@@ -323,6 +333,23 @@ impl Look {
                         _ => {}
                     }
                     let scene = self.build()?;
+                    if self.reach == Reach::Traffic && self.goal.writes && sequences::are_wanted(self.goal.sequences, &scene) {
+                        self.sequences = SequenceLook::start(&scene);
+                    }
+                    for keyspace in self.sequences.keyspaces() {
+                        let is_known = self.shards.keys().any(|(of, _)| *of == keyspace);
+                        if !is_known && let Ok(name) = KeyspaceName::of_request(&keyspace) {
+                            self.range(GLOBAL, name.shards_prefix(), Wanted::Shards(keyspace), asks);
+                        }
+                    }
+                    self.scene = Some(scene);
+                    self.stage = Stage::Sequences;
+                }
+                Stage::Sequences => {
+                    self.refuse_unread()?;
+                    let Some(scene) = self.scene.take() else { return Ok(true) };
+                    let waiting = self.sequences.ask(&scene, &self.shards, &self.tablets, asks);
+                    self.waiting.extend(waiting.into_iter().map(|(id, wanted)| (id, Wanted::Sequence(wanted))));
                     // A switch that was begun may have got past the point where it can be given up.
                     if self.reach == Reach::Traffic || scene.streams.iter().any(Stream::is_stopped_for_cutover) {
                         self.ask_journals(&scene, asks);
@@ -333,6 +360,7 @@ impl Look {
                 Stage::Journals => {
                     if let Some(scene) = &mut self.scene {
                         scene.journals = std::mem::take(&mut self.journals);
+                        scene.sequences = std::mem::take(&mut self.sequences).end(scene);
                     }
                     self.refuse_unread()?;
                     self.stage = Stage::Done;
@@ -556,6 +584,7 @@ impl Look {
             served: self.served.clone(),
             srv_keyspaces: self.srv_keyspaces.clone(),
             others,
+            sequences: Ok(Vec::new()),
             tablet_types: types.collect(),
             aliases: self.aliases.clone(),
             state: self.state.clone(),

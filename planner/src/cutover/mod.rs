@@ -22,6 +22,7 @@ mod report;
 mod request;
 mod reverse;
 mod scene;
+mod sequences;
 mod served;
 mod shards;
 mod steps;

@@ -14,6 +14,7 @@ use crate::{
         edit::{KEYSPACE_RULES, RULE_PATHS},
         gating::Gating,
         scene::Scene,
+        sequences::next_value,
         stored::Stored,
     },
     operation::Asks,
@@ -404,6 +405,16 @@ impl Performing {
                     }
                     Ok(_) => self.fail(at, whose(&call), format!("{}no position", call.failure), false, false),
                     Err(error) => self.fail(at, whose(&call), format!("{}{error}", call.failure), false, false),
+                }
+                return;
+            }
+            Then::Highest(key) => {
+                match next_value(&response) {
+                    Ok(next) => {
+                        let known = run.next_values.get(key).and_then(|known| known.parse().ok());
+                        run.next_values.insert(key.clone(), known.unwrap_or(next).max(next).to_string());
+                    }
+                    Err(why) => self.fail(at, whose(&call), format!("{}{why}", call.failure), false, false),
                 }
                 return;
             }

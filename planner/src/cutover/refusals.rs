@@ -14,7 +14,7 @@ use crate::{
         scene::{Member, Scene, suffix},
         served,
     },
-    proto::{binlogdata::VReplicationWorkflowState as State, topodata::TabletType, vschema::Keyspace},
+    proto::{binlogdata::VReplicationWorkflowState as State, topodata::TabletType},
     traffic::kind::Kind,
 };
 
@@ -89,7 +89,10 @@ pub(crate) fn resolve(goal: &Goal, scene: &Scene) -> Result<Resolved, Status> {
         ..Resolved::default()
     };
     if writes && !scene.is_frozen() {
-        let vschema = vschemas(scene)?;
+        if let Err(text) = &scene.sequences {
+            return Err(Status::unknown(text.clone()));
+        }
+        let vschema = scene.vschema(&scene.source_keyspace).map_err(Status::unknown)?;
         let made = scene.streams.iter().map(|stream| reverse::source(scene, &vschema, stream)).collect::<Result<_, _>>();
         resolved.reverse_sources =
             made.map_err(|text| Status::unknown(format!("failed to create the reverse vreplication streams: {text}")))?;
@@ -329,16 +332,6 @@ pub(crate) fn serves(record: &[u8], of: TabletType, members: &BTreeMap<String, M
     partition.is_some_and(|partition| {
         members.keys().all(|shard| partition.shard_references.iter().any(|served| served.name == *shard))
     })
-}
-
-/// The source's vschema, by which the other direction's streams divide rows. Sequences that move need more than is done here.
-fn vschemas(scene: &Scene) -> Result<Keyspace, Status> {
-    let target = scene.vschema(&scene.target_keyspace).map_err(Status::unknown)?;
-    let is_sequence = |table: &&String| target.tables.get(*table).is_some_and(|known| known.r#type == "sequence");
-    if scene.tables.iter().any(|table| is_sequence(&table)) {
-        return Err(super::request::not_ours("sequence tables among the moved ones"));
-    }
-    scene.vschema(&scene.source_keyspace).map_err(Status::unknown)
 }
 
 /// Whether there are tablets of the target to stream from. Whether they serve is not asked: that takes a stream.

@@ -50,6 +50,8 @@ pub(crate) struct Goal {
     pub(crate) dry_run: bool,
     /// A tablet that cannot be told of a changed record is no reason to stop.
     pub(crate) force: bool,
+    /// The sequences that the target's tables use are raised to what the tables hold.
+    pub(crate) sequences: bool,
 }
 
 impl Goal {
@@ -84,9 +86,6 @@ impl Goal {
                 return Err(Status { code: Code::InvalidArgument, message });
             }
         };
-        if wanted.initialize_target_sequences {
-            return Err(not_ours("initialize_target_sequences"));
-        }
         let nanos = wanted.timeout.as_ref().map_or(0, |timeout| timeout.nanos);
         Ok(Self {
             keyspace: wanted.keyspace,
@@ -101,6 +100,7 @@ impl Goal {
             enable_reverse: wanted.enable_reverse_replication,
             dry_run: wanted.dry_run || call.options.mode == Mode::Preview,
             force: wanted.force || call.options.force,
+            sequences: wanted.initialize_target_sequences,
         })
     }
 
@@ -166,6 +166,7 @@ mod tests {
         assert_eq!((goal.writes, goal.reads), (true, vec![TabletType::Rdonly, TabletType::Replica]));
     }
 
+    // TR-21, B1.
     #[test]
     fn what_cannot_be_done_is_refused_before_a_look() {
         type Wanted = WorkflowSwitchTrafficRequest;
@@ -178,10 +179,6 @@ mod tests {
                 "unable to parse Timeout into a valid duration: duration: seconds:9223372036854775807 nanos:0 is out of range for time.Duration",
             ),
             (Wanted { direction: 2, ..Wanted::default() }, "direction 2 is neither forward (0) nor backward (1)"),
-            (
-                Wanted { initialize_target_sequences: true, ..Wanted::default() },
-                "vtflow does not switch traffic with initialize_target_sequences: send this to a vtctld",
-            ),
         ] {
             assert_eq!(goal(wanted).unwrap_err(), want);
         }

@@ -10,7 +10,7 @@ use prost::Message;
 
 use crate::{
     contract::TabletAddress,
-    cutover::{edit, leaving::Leaving, served, stored::Stored},
+    cutover::{edit, leaving::Leaving, sequences::Sequence, served, stored::Stored},
     proto::{
         binlogdata::{BinlogSource, VReplicationWorkflowState as State, VReplicationWorkflowSubType, VReplicationWorkflowType},
         topodata::{Shard, ShardReference, Tablet, TabletAlias, TabletType},
@@ -148,6 +148,8 @@ pub(crate) struct Scene {
     pub(crate) srv_keyspaces: BTreeMap<String, Stored>,
     /// Of a reshard: names of other workflows that have streams on the source's shards.
     pub(crate) others: BTreeSet<String>,
+    /// What the target's tables take values from, or why that cannot be told; empty: nothing, or it is not wanted.
+    pub(crate) sequences: Result<Vec<Sequence>, String>,
     /// Cells of tablets by the type of each: what it is now.
     pub(crate) tablet_types: BTreeSet<(String, i32)>,
     /// Aliases of cells, with the cells that each stands for.

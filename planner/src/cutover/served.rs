@@ -181,6 +181,7 @@ mod tests {
         [SrvKeyspace { partitions, ..SrvKeyspace::default() }.encode_to_vec(), vec![0xf8, 0x07, 1]].concat()
     }
 
+    // TR-166.
     #[test]
     fn shards_are_served_instead_of_others() {
         let before = record(&[whole()]);
@@ -197,8 +198,12 @@ mod tests {
         let half = serve(&before, TabletType::Replica, &[left], &[whole()], false).unwrap();
         let text = "keyspace partition for REPLICA in cell z does not end with max key";
         assert_eq!(fault(&partitions(&half).unwrap(), "z").as_deref(), Some(text));
+        let half = serve(&before, TabletType::Primary, &[right], &[whole()], false).unwrap();
+        let text = "keyspace partition for PRIMARY in cell cell2 does not start with min key";
+        assert_eq!(fault(&partitions(&half).unwrap(), "cell2").as_deref(), Some(text));
     }
 
+    // TR-160, TR-161.
     #[test]
     fn query_services_are_turned_off_and_on_and_forgotten() {
         let before = record(&[whole()]);

@@ -18,6 +18,7 @@ use crate::{
         request::Goal,
         reverse,
         scene::{FROZEN, Member, STOPPED_FOR_CUTOVER, Scene, Stream, suffix},
+        sequences,
     },
     proto::topodata::TabletType,
     sidecar::literal::quote,
@@ -33,6 +34,14 @@ pub(crate) enum Step {
     Permissions,
     /// Streams that an interrupted switch has stopped run again.
     Resume,
+    /// Sequences that the moved tables need are there.
+    PrepareSequences,
+    /// The source forgets values of sequences that move.
+    ResetMoved,
+    /// The largest values that sequences have to be above.
+    HighestValues,
+    /// They are above them.
+    RaiseSequences,
     /// No traffic of these types is mirrored.
     Unmirror(Vec<TabletType>),
     /// Reads go to the other keyspace.
@@ -90,6 +99,8 @@ pub(crate) fn left(goal: &Goal, resolved: &Resolved, scene: &Scene) -> Result<Ve
     if writes && !is_past && scene.streams.iter().any(Stream::is_stopped_for_cutover) {
         steps.push(Step::Resume);
     }
+    let raises = writes && scene.sequences.as_ref().is_ok_and(|sequences| !sequences.is_empty());
+    steps.extend((raises && !is_past).then_some(Step::PrepareSequences));
     let unmirrored = |types: &[TabletType]| -> Result<Option<Step>, String> {
         let is_mirrored = scene.kind != Kind::Reshard && !types.is_empty() && !scene.mirrored(types)?.is_empty();
         Ok(is_mirrored.then(|| Step::Unmirror(types.to_vec())))
@@ -114,14 +125,23 @@ pub(crate) fn left(goal: &Goal, resolved: &Resolved, scene: &Scene) -> Result<Ve
     let after = |step| Planned { step, way: Way::Forward };
     let no_return = Planned { step: Step::Journal, way: Way::PointOfNoReturn };
     planned.extend(unmirrored(&[TabletType::Primary])?.map(if is_past { after } else { before }));
+    let moves_sequences = scene.kind != Kind::Reshard && !sequences::moved(scene).is_empty();
+    let raise = [Step::HighestValues, Step::RaiseSequences].into_iter().filter(|_| raises);
     if is_past {
         let is_whole = scene.sources.keys().all(|shard| scene.journals.contains_key(shard));
         planned.extend((scene.kind != Kind::Reshard).then(|| after(Step::Close)));
         planned.extend((!is_whole).then(|| after(Step::SourcePositions)));
         planned.extend((!missing_reverse(scene).is_empty()).then(|| after(Step::CreateReverse)));
         planned.extend((!is_whole && has_journal).then(|| after(Step::Journal)));
+        // As it was done before the journal, unless it was not asked for then.
+        planned.extend(raises.then(|| after(Step::PrepareSequences)));
+        planned.extend(raise.map(after));
     } else {
-        planned.extend([Step::Close, Step::Drain, Step::CatchUp, Step::TargetPositions, Step::CreateReverse].map(before));
+        planned.extend([Step::Close, Step::Drain, Step::CatchUp, Step::TargetPositions].map(before));
+        planned.extend(moves_sequences.then(|| before(Step::ResetMoved)));
+        planned.push(before(Step::CreateReverse));
+        // Last of all, for it is not taken back.
+        planned.extend(raise.map(before));
         planned.push(no_return);
     }
     // A vtctld that finished it would start them, too. On the way back they are the frozen streams of the way forth, by which the switch
@@ -277,6 +297,10 @@ impl Basis<'_> {
                 let look = format!("select id from _vt.vreplication where id={} and state='Stopped'", stream.id);
                 vec![vec![statement(on, "start", text, (look, Sign::None), None)]]
             }),
+            Step::PrepareSequences => self.prepare_sequences(),
+            Step::ResetMoved => self.reset_moved(),
+            Step::HighestValues => self.highest_values(),
+            Step::RaiseSequences => self.raise_sequences(run)?,
             Step::Unmirror(types) => {
                 let edit = Edit::Unmirror(scene.mirrored(types)?);
                 let mut lane = act::edit_rules(scene, MIRROR_RULES, edit, &all_cells);
@@ -480,6 +504,10 @@ impl Step {
             Self::Refresh => "refresh tablets",
             Self::Permissions => "check permissions",
             Self::Resume => "start stopped streams",
+            Self::PrepareSequences => "prepare the sequences",
+            Self::ResetMoved => "reset the moved sequences",
+            Self::HighestValues => "read the largest values",
+            Self::RaiseSequences => "raise the sequences",
             Self::Unmirror(_) => "stop mirroring",
             Self::Reads => "switch reads",
             Self::Close => "stop writes on the source",
@@ -512,6 +540,11 @@ impl Step {
                 )
             }
             Self::Resume => "failed to start the streams that an interrupted switch has stopped: ".into(),
+            Self::PrepareSequences => format!("failed to get the sequence information in the {target} keyspace: "),
+            Self::ResetMoved => "failed to reset the sequences: ".into(),
+            Self::HighestValues | Self::RaiseSequences => {
+                format!("failed to initialize the sequences used in the {target} keyspace: ")
+            }
             Self::Unmirror(types) => {
                 let of = if types.contains(&TabletType::Primary) { "primary tablet type" } else { "read-only tablet types" };
                 format!(

@@ -5,18 +5,24 @@ use std::collections::BTreeSet;
 use prost::Message;
 
 use crate::{
-    proto::vschema::Keyspace,
+    proto::vschema::{Keyspace, Table},
     wire::{self, RawField},
 };
 
 /// The field of the tables, a map.
 const TABLES: u32 = 3;
 
-/// The record without some tables and with others: of one that is not there yet nothing is said.
+/// The record without some tables and with others: of one that is not there yet its type alone is said, if that is not empty.
 ///
 /// # Errors
 /// The bytes are no such record.
-pub(crate) fn with_tables(record: &[u8], gone: &BTreeSet<String>, there: &BTreeSet<String>) -> Result<Vec<u8>, String> {
+pub(crate) fn with_tables(
+    record: &[u8],
+    gone: &BTreeSet<String>,
+    there: &BTreeSet<String>,
+    of_type: &str,
+) -> Result<Vec<u8>, String> {
+    let new = Table { r#type: of_type.into(), ..Table::default() }.encode_to_vec();
     Keyspace::decode(record).map_err(|error| error.to_string())?;
     let (mut out, mut missing) = (Vec::with_capacity(record.len()), there.clone());
     for field in wire::fields(record).map_err(|error| error.to_string())? {
@@ -32,7 +38,7 @@ pub(crate) fn with_tables(record: &[u8], gone: &BTreeSet<String>, there: &BTreeS
     for table in missing {
         wire::put_message(&mut out, TABLES, |entry| {
             wire::put_text(entry, 1, &table);
-            wire::put_bytes(entry, 2, &[]);
+            wire::put_bytes(entry, 2, &new);
         });
     }
     Ok(out)
@@ -51,7 +57,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::proto::vschema::{Table, Vindex};
+    use crate::proto::vschema::Vindex;
 
     #[test]
     fn tables_go_and_come_and_the_rest_stays() {
@@ -65,7 +71,7 @@ mod tests {
         let future = [0xf8, 0x07, 1];
         let record = [keyspace.encode_to_vec(), future.to_vec()].concat();
         let set = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<BTreeSet<_>>();
-        let after = with_tables(&record, &set(&["a", "x"]), &set(&["b", "new"])).unwrap();
+        let after = with_tables(&record, &set(&["a", "x"]), &set(&["b", "new"]), "").unwrap();
         let read = Keyspace::decode(after.as_slice()).unwrap();
         assert_eq!(
             read.tables,
@@ -73,6 +79,9 @@ mod tests {
         );
         assert_eq!((read.sharded, read.vindexes), (true, keyspace.vindexes));
         assert!(after.windows(3).any(|part| part == future), "what is not known stays");
-        assert_eq!(with_tables(&after, &set(&["a", "x"]), &set(&["b", "new"])).unwrap(), after, "done is done");
+        assert_eq!(with_tables(&after, &set(&["a", "x"]), &set(&["b", "new"]), "").unwrap(), after, "done is done");
+        let after = with_tables(&record, &set(&[]), &set(&["a", "seq"]), "sequence").unwrap();
+        let read = Keyspace::decode(after.as_slice()).unwrap();
+        assert_eq!([&read.tables["a"].r#type, &read.tables["seq"].r#type], ["reference", "sequence"]);
     }
 }

@@ -26,6 +26,7 @@ mod switch;
 mod switch_back;
 mod switch_faults;
 mod switch_kinds;
+mod switch_sequences;
 mod switch_shards;
 mod throttler;
 mod topology;

@@ -22,7 +22,7 @@ use crate::{
 const SOURCE: &str = "keyspaces/commerce/shards/0/Shard";
 
 /// Runs a request; `meddle` sees each ask first and may answer it.
-fn run(live: &mut Live, call: &Call, mut meddle: impl FnMut(&mut Live, &Ask) -> Option<Answer>) -> Reply {
+pub(crate) fn run(live: &mut Live, call: &Call, mut meddle: impl FnMut(&mut Live, &Ask) -> Option<Answer>) -> Reply {
     let mut flow = Flow::start(call, NOW);
     let mut waiting = flow.asks();
     while !waiting.is_empty() {

@@ -175,6 +175,7 @@ pub(super) fn delete_shard(keyspace: &str, shard: &str, leaving: &Leaving) -> La
 mod tests {
     use super::*;
 
+    // TR-63.
     #[test]
     fn a_renamed_table_has_a_name_that_mysql_takes() {
         assert_eq!(renamed("t1"), "_t1_old");

@@ -148,6 +148,7 @@ impl Task {
             enable_reverse: false,
             dry_run: self.dry_run,
             force: self.force,
+            sequences: false,
         }
     }
 }

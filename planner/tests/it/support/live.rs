@@ -3,7 +3,7 @@
 
 #![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message;
 use vtflow_planner::{
@@ -12,7 +12,7 @@ use vtflow_planner::{
         query::{Field, QueryResult, Row},
         tabletmanagerdata::{
             DeleteVReplicationWorkflowRequest, ExecuteFetchAsDbaRequest, ExecuteFetchAsDbaResponse, PrimaryPositionResponse,
-            VReplicationExecRequest, VReplicationExecResponse, VReplicationWaitForPosRequest,
+            ResetSequencesRequest, VReplicationExecRequest, VReplicationExecResponse, VReplicationWaitForPosRequest,
             ValidateVReplicationPermissionsResponse,
         },
         topodata::{CellInfo, KeyRange, Shard, SrvKeyspace, Tablet, TabletAlias, TabletType},
@@ -20,7 +20,7 @@ use vtflow_planner::{
     rpc,
 };
 
-use super::{NOW, tables};
+use super::{NOW, sequences, tables};
 
 /// What becomes of one write instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +53,12 @@ pub(crate) struct Server {
     /// Tables and views of its database, and whether each is a view.
     pub(crate) tables: BTreeMap<String, bool>,
     pub(crate) next_id: i64,
+    /// Its sequences by table, with their next values; `None`: there is no row.
+    pub(crate) sequences: BTreeMap<String, Option<i64>>,
+    /// Sequences of which it has taken values in advance.
+    pub(crate) cached: BTreeSet<String>,
+    /// The largest value of a column, as `table.column`.
+    pub(crate) highest: BTreeMap<String, String>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -346,6 +352,12 @@ impl Live {
                 let is_named = wanted.db_name.starts_with("vt_") || query.contains("_vt.");
                 assert!(is_named, "tables are named without their database");
                 let server = self.servers.get_mut(alias).expect("a primary");
+                if let Some(done) = sequences::execute(server, &query) {
+                    return match done {
+                        Ok(result) => Answer::Called(ExecuteFetchAsDbaResponse { result: Some(result) }.encode_to_vec()),
+                        Err(message) => Answer::Failed { kind: FailureKind::Status(2), message },
+                    };
+                }
                 match tables::execute(&mut server.tables, &query) {
                     Ok(rows) => {
                         let result = rows.map(|(columns, rows)| result(&columns, rows));
@@ -355,6 +367,15 @@ impl Live {
                 }
             }
             rpc::DELETE_TABLE_DATA | rpc::READ_VREPLICATION_WORKFLOW | rpc::VDIFF => done(),
+            rpc::RESET_SEQUENCES => {
+                let wanted = ResetSequencesRequest::decode(request).expect("a request");
+                let server = self.servers.get_mut(alias).expect("a primary");
+                for table in &wanted.tables {
+                    assert!(server.sequences.contains_key(table), "{table} is no table of {alias}");
+                    server.cached.remove(table);
+                }
+                done()
+            }
             rpc::DELETE_VREPLICATION_WORKFLOW => {
                 let wanted = DeleteVReplicationWorkflowRequest::decode(request).expect("a request");
                 self.servers.get_mut(alias).expect("a primary").streams.retain(|row| row["workflow"] != wanted.workflow);

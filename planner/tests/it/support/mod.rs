@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 pub(crate) mod live;
 mod order;
 pub(crate) mod recorded;
+mod sequences;
 mod tables;
 
 pub(crate) use order::{place, same_in_every_order, same_in_some_orders, scattered};

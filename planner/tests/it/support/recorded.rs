@@ -75,6 +75,7 @@ pub(crate) fn moment(step: &str, side: &str) -> Live {
             is_off: false,
             tables: BTreeMap::new(),
             next_id: 1000,
+            ..Server::default()
         };
         live.servers.insert(alias.clone(), server);
     }

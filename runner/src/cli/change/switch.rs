@@ -21,7 +21,7 @@ use crate::cli::{duration, read::topology::tablet_type};
 pub(crate) struct SwitchArgs {
     #[command(flatten)]
     traffic: TrafficArgs,
-    /// Set the sequences that the target's tables use to what the tables need; vtflow does not do this yet
+    /// Raise the sequences that the target's tables use above what the tables hold; one that is missing is created
     #[arg(long)]
     initialize_target_sequences: bool,
 }
