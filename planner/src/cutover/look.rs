@@ -64,6 +64,8 @@ enum Wanted {
     Tablets(String),
     Replication(String),
     Journal(String),
+    /// Of the streams of the other direction.
+    JournalBack(String),
 }
 
 /// Which question is next.
@@ -104,6 +106,7 @@ pub(crate) struct Look {
     tablets: BTreeMap<String, Tablet>,
     left: Left,
     journals: BTreeMap<String, Vec<u8>>,
+    journals_back: BTreeSet<String>,
     /// What could not be read.
     failures: BTreeSet<String>,
 }
@@ -156,6 +159,7 @@ impl Look {
             tablets: BTreeMap::new(),
             left: Left::default(),
             journals: BTreeMap::new(),
+            journals_back: BTreeSet::new(),
             failures: BTreeSet::new(),
         };
         look.inquiring = Some(workflows(&goal.keyspace, &goal.workflow).begin(now, asks)?);
@@ -254,6 +258,7 @@ impl Look {
                 }
             }),
             Wanted::Journal(shard) => journal(answer).map(|found| self.journals.extend(found.map(|found| (shard, found)))),
+            Wanted::JournalBack(shard) => journal(answer).map(|found| self.journals_back.extend(found.map(|_| shard))),
         };
         if let Err(message) = failed {
             self.failures.insert(message);
@@ -333,6 +338,7 @@ impl Look {
                 Stage::Journals => {
                     if let Some(scene) = &mut self.scene {
                         scene.journals = std::mem::take(&mut self.journals);
+                        scene.journals_back = std::mem::take(&mut self.journals_back);
                     }
                     self.refuse_unread()?;
                     self.stage = Stage::Done;
@@ -548,6 +554,7 @@ impl Look {
             reverse_streams: back.map(|story| story.streams).unwrap_or_default(),
             lag,
             journals: BTreeMap::new(),
+            journals_back: BTreeSet::new(),
             rules: self.rules.clone(),
             vschemas: self.vschemas.iter().map(|(keyspace, stored)| (keyspace.clone(), stored.value.clone())).collect(),
             vschema_versions: self.vschemas.iter().map(|(keyspace, stored)| (keyspace.clone(), stored.version)).collect(),
@@ -568,6 +575,15 @@ impl Look {
         for (shard, member) in &scene.sources {
             let what = query.call(&member.primary, &member.keyspace, shard, &member.db_name);
             self.waiting.insert(asks.release(what), Wanted::Journal(shard.clone()));
+        }
+        // A switch the other way was begun: its journal is where this one would lead.
+        if !scene.reverse_streams.iter().any(Stream::is_stopped_for_cutover) {
+            return;
+        }
+        let query = journal_query(scene.migration_id_back());
+        for (shard, member) in &scene.targets {
+            let what = query.call(&member.primary, &member.keyspace, shard, &member.db_name);
+            self.waiting.insert(asks.release(what), Wanted::JournalBack(shard.clone()));
         }
     }
 }

@@ -132,6 +132,8 @@ pub(crate) struct Scene {
     pub(crate) lag: i64,
     /// By shard of the source: the journal of these very streams.
     pub(crate) journals: BTreeMap<String, Vec<u8>>,
+    /// Shards of the target that have a journal of the streams of the other direction, which a switch the other way has stopped.
+    pub(crate) journals_back: BTreeSet<String>,
     /// The records of rules that are there, by path.
     pub(crate) rules: BTreeMap<&'static str, Stored>,
     /// By keyspace; one without a record is empty.
@@ -162,6 +164,11 @@ impl Scene {
     /// The number under which the journal of these streams is kept.
     pub(crate) fn migration_id(&self) -> i64 {
         migration_id(&self.target_keyspace, self.streams.iter().map(|stream| (stream.shard.as_str(), stream.id)))
+    }
+
+    /// The same of the streams of the other direction.
+    pub(crate) fn migration_id_back(&self) -> i64 {
+        migration_id(&self.source_keyspace, self.reverse_streams.iter().map(|stream| (stream.shard.as_str(), stream.id)))
     }
 
     /// The members of both sides, the sources first.
