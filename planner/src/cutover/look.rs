@@ -66,6 +66,8 @@ enum Wanted {
     Replication(String),
     Journal(String),
     Sequence(SequenceWanted),
+    /// Of the streams of the other direction.
+    JournalBack(String),
 }
 
 /// Which question is next.
@@ -109,6 +111,7 @@ pub(crate) struct Look {
     left: Left,
     journals: BTreeMap<String, Vec<u8>>,
     sequences: SequenceLook,
+    journals_back: BTreeSet<String>,
     /// What could not be read.
     failures: BTreeSet<String>,
 }
@@ -162,6 +165,7 @@ impl Look {
             left: Left::default(),
             journals: BTreeMap::new(),
             sequences: SequenceLook::default(),
+            journals_back: BTreeSet::new(),
             failures: BTreeSet::new(),
         };
         look.inquiring = Some(workflows(&goal.keyspace, &goal.workflow).begin(now, asks)?);
@@ -264,6 +268,7 @@ impl Look {
                 }
             }),
             Wanted::Journal(shard) => journal(answer).map(|found| self.journals.extend(found.map(|found| (shard, found)))),
+            Wanted::JournalBack(shard) => journal(answer).map(|found| self.journals_back.extend(found.map(|_| shard))),
         };
         if let Err(message) = failed {
             self.failures.insert(message);
@@ -360,7 +365,11 @@ impl Look {
                 Stage::Journals => {
                     if let Some(scene) = &mut self.scene {
                         scene.journals = std::mem::take(&mut self.journals);
-                        scene.sequences = std::mem::take(&mut self.sequences).end(scene);
+                        match std::mem::take(&mut self.sequences).end(scene) {
+                            Ok(sequences) => scene.sequences = sequences,
+                            Err(why) => scene.no_sequences = Some(why),
+                        }
+                        scene.journals_back = std::mem::take(&mut self.journals_back);
                     }
                     self.refuse_unread()?;
                     self.stage = Stage::Done;
@@ -576,6 +585,7 @@ impl Look {
             reverse_streams: back.map(|story| story.streams).unwrap_or_default(),
             lag,
             journals: BTreeMap::new(),
+            journals_back: BTreeSet::new(),
             rules: self.rules.clone(),
             vschemas: self.vschemas.iter().map(|(keyspace, stored)| (keyspace.clone(), stored.value.clone())).collect(),
             vschema_versions: self.vschemas.iter().map(|(keyspace, stored)| (keyspace.clone(), stored.version)).collect(),
@@ -584,7 +594,8 @@ impl Look {
             served: self.served.clone(),
             srv_keyspaces: self.srv_keyspaces.clone(),
             others,
-            sequences: Ok(Vec::new()),
+            sequences: Vec::new(),
+            no_sequences: None,
             tablet_types: types.collect(),
             aliases: self.aliases.clone(),
             state: self.state.clone(),
@@ -597,6 +608,15 @@ impl Look {
         for (shard, member) in &scene.sources {
             let what = query.call(&member.primary, &member.keyspace, shard, &member.db_name);
             self.waiting.insert(asks.release(what), Wanted::Journal(shard.clone()));
+        }
+        // A switch the other way was begun: its journal is where this one would lead.
+        if !scene.reverse_streams.iter().any(Stream::is_stopped_for_cutover) {
+            return;
+        }
+        let query = journal_query(scene.migration_id_back());
+        for (shard, member) in &scene.targets {
+            let what = query.call(&member.primary, &member.keyspace, shard, &member.db_name);
+            self.waiting.insert(asks.release(what), Wanted::JournalBack(shard.clone()));
         }
     }
 }

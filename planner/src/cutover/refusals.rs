@@ -65,6 +65,7 @@ pub(crate) fn resolve(goal: &Goal, scene: &Scene) -> Result<Resolved, Status> {
         can_switch(scene, goal, writes)?;
     }
     if writes {
+        refuse_begun_back(scene)?;
         refuse_old_journal(scene)?;
         if !scene.others.is_empty() && !scene.is_frozen() {
             return Err(super::request::not_ours("streams of other workflows on the source's shards"));
@@ -89,7 +90,7 @@ pub(crate) fn resolve(goal: &Goal, scene: &Scene) -> Result<Resolved, Status> {
         ..Resolved::default()
     };
     if writes && !scene.is_frozen() {
-        if let Err(text) = &scene.sequences {
+        if let Some(text) = &scene.no_sequences {
             return Err(Status::unknown(text.clone()));
         }
         let vschema = scene.vschema(&scene.source_keyspace).map_err(Status::unknown)?;
@@ -118,6 +119,20 @@ fn refuse_forward(scene: &Scene, reads: &[TabletType]) -> Result<(), Status> {
     } else {
         format!("the traffic of {workflow} has not been switched: there is nothing to bring back")
     };
+    Err(Status { code: Code::FailedPrecondition, message })
+}
+
+/// Writes are here, and a switch that takes them away has got past its journal: whoever follows streams has gone where that says. Were it
+/// undone, the next one would find that journal, and not wait for what was written since.
+fn refuse_begun_back(scene: &Scene) -> Result<(), Status> {
+    if scene.journals_back.is_empty() || !is_switched(scene) {
+        return Ok(());
+    }
+    let (keyspace, workflow) = (&scene.target_keyspace, &scene.workflow);
+    let message = format!(
+        "the way back of {keyspace}.{workflow} has stopped after its journal was written, and cannot be taken back: reverse its traffic \
+         again to finish that, then switch it; nothing was changed"
+    );
     Err(Status { code: Code::FailedPrecondition, message })
 }
 

@@ -132,6 +132,8 @@ pub(crate) struct Scene {
     pub(crate) lag: i64,
     /// By shard of the source: the journal of these very streams.
     pub(crate) journals: BTreeMap<String, Vec<u8>>,
+    /// Shards of the target that have a journal of the streams of the other direction, which a switch the other way has stopped.
+    pub(crate) journals_back: BTreeSet<String>,
     /// The records of rules that are there, by path.
     pub(crate) rules: BTreeMap<&'static str, Stored>,
     /// By keyspace; one without a record is empty.
@@ -148,8 +150,10 @@ pub(crate) struct Scene {
     pub(crate) srv_keyspaces: BTreeMap<String, Stored>,
     /// Of a reshard: names of other workflows that have streams on the source's shards.
     pub(crate) others: BTreeSet<String>,
-    /// What the target's tables take values from, or why that cannot be told; empty: nothing, or it is not wanted.
-    pub(crate) sequences: Result<Vec<Sequence>, String>,
+    /// What the target's tables take values from; empty: nothing, or it is not wanted.
+    pub(crate) sequences: Vec<Sequence>,
+    /// Why that cannot be told; `None`: it can.
+    pub(crate) no_sequences: Option<String>,
     /// Cells of tablets by the type of each: what it is now.
     pub(crate) tablet_types: BTreeSet<(String, i32)>,
     /// Aliases of cells, with the cells that each stands for.
@@ -164,6 +168,11 @@ impl Scene {
     /// The number under which the journal of these streams is kept.
     pub(crate) fn migration_id(&self) -> i64 {
         migration_id(&self.target_keyspace, self.streams.iter().map(|stream| (stream.shard.as_str(), stream.id)))
+    }
+
+    /// The same of the streams of the other direction.
+    pub(crate) fn migration_id_back(&self) -> i64 {
+        migration_id(&self.source_keyspace, self.reverse_streams.iter().map(|stream| (stream.shard.as_str(), stream.id)))
     }
 
     /// The members of both sides, the sources first.

@@ -99,7 +99,7 @@ pub(crate) fn left(goal: &Goal, resolved: &Resolved, scene: &Scene) -> Result<Ve
     if writes && !is_past && scene.streams.iter().any(Stream::is_stopped_for_cutover) {
         steps.push(Step::Resume);
     }
-    let raises = writes && scene.sequences.as_ref().is_ok_and(|sequences| !sequences.is_empty());
+    let raises = writes && !scene.sequences.is_empty();
     steps.extend((raises && !is_past).then_some(Step::PrepareSequences));
     let unmirrored = |types: &[TabletType]| -> Result<Option<Step>, String> {
         let is_mirrored = scene.kind != Kind::Reshard && !types.is_empty() && !scene.mirrored(types)?.is_empty();

@@ -74,6 +74,31 @@ fn after_the_journal_a_switch_is_finished_before_it_goes_back() {
     assert!(refusals > 0);
 }
 
+/// Taken back, its journal would be there still, and the next way back would not wait for what was written meanwhile.
+#[test]
+fn after_its_journal_a_way_back_is_finished_before_writes_go_forward_again() {
+    let was = seen(&cluster());
+    let mut switched = cluster();
+    done(&mut switched, &request(&ALL));
+    switched.writes = 0;
+    let (first, count) = (journal_at(&switched, &back(&ALL)) + 1, writes_of(&switched, &back(&ALL)));
+    let mut refusals = Vec::new();
+    for at in first..count {
+        let mut live = switched.clone();
+        live.faults.insert(at, Fault::Killed);
+        assert!(live.run(&call(&back(&ALL))).is_none(), "dead at {at}");
+        live.faults.clear();
+        let half = seen_unchecked(&live);
+        let Err(status) = live.run(&call(&request(&ALL))).expect("a reply").result else { continue };
+        assert_eq!(seen_unchecked(&live), half, "dead at {at}: {status}");
+        refusals.extend(status.message.contains("reverse its traffic again to finish that, then switch it").then_some(at));
+        done(&mut live, &back(&ALL));
+        assert_eq!(seen(&live), was, "dead at {at}");
+    }
+    // Between the journals of two shards, and before the rules lead back.
+    assert!(refusals.starts_with(&[first, first + 1]), "{refusals:?}");
+}
+
 #[test]
 fn a_dry_run_of_it_says_what_it_would_do() {
     let mut live = dead_at(journal_at(&cluster(), &request(&ALL)));

@@ -537,7 +537,7 @@ impl Operation for Repair {
         notes.extend(self.locks.as_ref().map(Locks::notes).unwrap_or_default());
         let written = self.plan.take().map(|plan| {
             let outcomes = if self.has_begun { outcomes(&plan, &self.part_of, &[], &self.ended, None) } else { Vec::new() };
-            Box::new(Written { plan, outcomes, notes })
+            Box::new(Written { plan, outcomes, notes, refused: Vec::new() })
         });
         let is_preview = self.call.options.mode == Mode::Preview;
         let result = if is_preview { result.map(|_| Vec::new()) } else { result.map(|reply| reply.encode_to_vec()) };

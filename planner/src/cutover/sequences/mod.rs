@@ -215,19 +215,19 @@ impl Basis<'_> {
     }
 
     fn sequences(&self) -> &[Sequence] {
-        self.scene.sequences.as_deref().unwrap_or_default()
+        &self.scene.sequences
     }
 }
 
 /// What stands for each sequence's next value in a plan.
 pub(crate) fn planned_values(scene: &Scene) -> BTreeMap<String, String> {
-    let sequences = scene.sequences.as_deref().unwrap_or_default();
+    let sequences = &scene.sequences;
     sequences.iter().map(|it| (it.key(), format!("<next value of {}>", it.key()))).collect()
 }
 
 /// The lines of a dry run. Source: `switcher_dry_run.go:initializeTargetSequences`, v22 on.
 pub(crate) fn lines(scene: &Scene) -> Vec<String> {
-    let mut sequences: Vec<&Sequence> = scene.sequences.iter().flatten().collect();
+    let mut sequences: Vec<&Sequence> = scene.sequences.iter().collect();
     sequences.sort_by(|a, b| (&a.name, &a.keyspace).cmp(&(&b.name, &b.keyspace)));
     let line = |it: &Sequence| format!("\tBacking table: {}, current value {}, new value {}", it.name, it.current, it.next);
     let head = "The following sequence backing tables used by tables being moved will be initialized:".to_owned();
