@@ -156,6 +156,7 @@ async fn a_lock_is_named_by_its_lease_and_waits_for_that_of_a_vtctld() {
     assert!(seen(&etcd).await.is_empty());
 }
 
+// B27, B36.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lock_outlives_its_lease_and_a_lost_one_says_so() {
     let etcd = etcd_with_keyspace().await;
