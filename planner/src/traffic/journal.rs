@@ -44,11 +44,17 @@ fn string(value: &Value<'_>) -> Option<String> {
 mod tests {
     use super::*;
 
+    // TR-8, TR-9, TR-10, TR-11, TR-12, TR-13.
     #[test]
     fn ids_are_those_of_vitess() {
         assert_eq!(migration_id("targetks", [("-80", 1), ("80-", 1)]), 4_528_384_173_335_605_428);
         assert_eq!(migration_id("targetks", [("80-", 1), ("-80", 1)]), 4_528_384_173_335_605_428, "in any order");
         assert_eq!(migration_id("targetks", [("0", 1)]), 173_448_567_416_174_439);
+        // The tenth is before the ninth, as texts are.
+        assert_eq!(migration_id("ks", [("-40", 9), ("-40", 10), ("40-80", 1)]), 3_389_615_619_615_046_313);
+        assert_eq!(migration_id("sourceks", [("0", 1), ("0", 2)]), 3_326_288_891_635_426_933);
+        assert_eq!(migration_id("targetks", [("-80", 2), ("80-", 2)]), 575_802_938_054_912_990, "streams that were made anew");
+        assert_eq!(migration_id("targetks", [("-80", 10), ("80-", 9)]), 6_918_783_331_700_856_488);
     }
 
     #[test]

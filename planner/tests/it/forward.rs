@@ -133,6 +133,7 @@ fn set(live: &mut Live, alias: &str, column: &'static str, value: &str) {
     }
 }
 
+// TR-56.
 #[test]
 fn a_completed_workflow_leaves_nothing_behind() {
     let mut live = stocked(switch::switched());
@@ -150,6 +151,7 @@ fn a_completed_workflow_leaves_nothing_behind() {
     }
 }
 
+// TR-57, TR-95.
 #[test]
 fn tables_are_renamed_where_that_is_asked_for() {
     let mut live = stocked(switch::switched());
@@ -166,6 +168,7 @@ fn tables_are_renamed_where_that_is_asked_for() {
 }
 
 /// Denied tables that stay denied are nobody's to allow again.
+// TR-66, TR-72, B24.
 #[test]
 fn kept_tables_are_allowed_again() {
     let mut live = stocked(switch::switched());
@@ -181,6 +184,7 @@ fn kept_tables_are_allowed_again() {
     assert!(denied(&live, "customer", "-80").is_empty() && live.servers[LEFT].denied.is_empty());
 }
 
+// TR-62, B35.
 #[test]
 fn kept_rules_stay_and_are_no_reason_to_refuse() {
     let mut live = stocked(switch::switched());
@@ -198,6 +202,7 @@ fn kept_rules_stay_and_are_no_reason_to_refuse() {
     assert_eq!(tables(&live, COMMERCE), ["product"]);
 }
 
+// TR-90, B29.
 #[test]
 fn rules_and_mirror_rules_of_others_stay() {
     let mut live = stocked(switch::switched());
@@ -243,6 +248,7 @@ fn what_is_not_wholly_switched_is_not_completed() {
 }
 
 /// The keyspace of the source may be gone.
+// TR-58.
 #[test]
 fn a_source_that_is_ignored_is_not_looked_at() {
     let mut live = stocked(switch::switched());
@@ -265,6 +271,7 @@ fn a_source_that_is_ignored_is_not_looked_at() {
     assert!(live.log.iter().all(|line| !line.contains("commerce")), "{:#?}", live.log);
 }
 
+// TR-67.
 #[test]
 fn a_cancelled_workflow_leaves_the_source_as_it_was() {
     let mut live = stocked(switch::cluster());
@@ -319,6 +326,7 @@ fn both_directions_go_whatever_is_kept() {
     assert_eq!(live.record::<RoutingRules>("global", "RoutingRules"), before.record("global", "RoutingRules"));
 }
 
+// TR-69, B2.
 #[test]
 fn what_serves_is_not_cancelled() {
     let text = "cannot delete workflow because you have already switched write traffic";
@@ -396,6 +404,7 @@ fn some_shards_are_completed_alone_only_with_their_rules() {
     assert!(denied(&live, "src", "-80").is_empty() && live.servers["zone1-0000000200"].streams.is_empty());
 }
 
+// TR-91.
 #[test]
 fn some_shards_are_cancelled_with_their_rules_and_not_those_of_others() {
     let mut live = switch_kinds::partial();
@@ -407,6 +416,7 @@ fn some_shards_are_cancelled_with_their_rules_and_not_those_of_others() {
     assert_eq!((tables(&live, "zone1-0000000100"), tables(&live, "zone1-0000000200")), (vec!["t1".to_owned()], vec![]));
 }
 
+// TR-71.
 #[test]
 fn a_tenant_goes_with_its_rows_and_rules() {
     let mut live = switch_kinds::tenant();
@@ -444,6 +454,7 @@ fn resharded() -> Live {
     live
 }
 
+// TR-64, B8.
 #[test]
 fn the_shards_that_were_split_go_with_their_tablets() {
     let mut live = resharded();
@@ -474,6 +485,7 @@ fn the_shards_that_were_split_go_with_their_tablets() {
 }
 
 /// What is on them goes with them.
+// B38.
 #[test]
 fn shards_whose_reverse_streams_cannot_be_deleted_go_all_the_same() {
     let mut live = resharded();
@@ -487,6 +499,7 @@ fn shards_whose_reverse_streams_cannot_be_deleted_go_all_the_same() {
     assert!(!has(&live, "global", "keyspaces/ks/shards/-80/Shard"));
 }
 
+// TR-78, TR-162.
 #[test]
 fn a_shard_that_is_served_anywhere_is_not_deleted() {
     let mut live = resharded();
@@ -535,6 +548,7 @@ fn done_with_switch(live: &mut Live, types: &[TabletType], direction: i32) {
     live.run(&switch_shards::call(types, direction, false)).unwrap().result.unwrap();
 }
 
+// TR-52, B34.
 #[test]
 fn mirrored_traffic_is_let_through_and_ends_with_the_workflow() {
     let mut live = stocked(switch::cluster());
@@ -568,6 +582,7 @@ fn mirrored_traffic_is_let_through_and_ends_with_the_workflow() {
     assert!(!has(&live, "global", "MirrorRules"));
 }
 
+// TR-42, TR-43, TR-46, TR-47, TR-53, TR-54.
 #[test]
 fn what_cannot_be_mirrored_is_refused() {
     let mut live = stocked(switch::cluster());
@@ -605,6 +620,7 @@ fn what_cannot_be_mirrored_is_refused() {
 }
 
 /// A Migrate: tables of another cluster, which become the target's own or go again.
+// TR-59, TR-60, TR-65, TR-83, TR-87, B39.
 #[test]
 fn tables_of_another_cluster_stay_or_go() {
     let mut live = stocked(switch::cluster());

@@ -92,6 +92,7 @@ fn log(live: &Live) -> Vec<&str> {
     live.log.iter().map(String::as_str).collect()
 }
 
+// TR-94, TR-96, TR-98, TR-99.
 #[test]
 fn a_preview_of_a_completion_has_the_recorded_lines_and_touches_nothing() {
     let mut live = moment("12-mt-complete-dry", "before");

@@ -136,7 +136,7 @@ pub(crate) fn refused(live: &mut Live, request: &WorkflowSwitchTrafficRequest) -
     status.message
 }
 
-fn lines(live: &mut Live, request: WorkflowSwitchTrafficRequest) -> Vec<String> {
+pub(crate) fn lines(live: &mut Live, request: WorkflowSwitchTrafficRequest) -> Vec<String> {
     let before = live.clone();
     let lines = done(live, &WorkflowSwitchTrafficRequest { dry_run: true, ..request }).dry_run_results;
     assert_eq!(live.topo, before.topo, "a dry run writes nothing");
@@ -146,7 +146,7 @@ fn lines(live: &mut Live, request: WorkflowSwitchTrafficRequest) -> Vec<String> 
 }
 
 /// Where the rules lead, by key: in the global record, and the same in both cells.
-fn rules(live: &Live) -> BTreeMap<String, String> {
+pub(crate) fn rules(live: &Live) -> BTreeMap<String, String> {
     let keys = |rules: RoutingRules| -> BTreeMap<String, String> {
         rules.rules.into_iter().map(|rule| (rule.from_table, rule.to_tables.join(","))).collect()
     };
@@ -219,6 +219,7 @@ const WRITES: [&str; 14] = [
 ];
 
 /// The lines that a vtctld of v24 printed on a cluster like this one, positions aside.
+// TR-33, TR-36, TR-37, TR-103.
 #[test]
 fn a_dry_run_has_the_lines_of_the_reference() {
     let mut live = cluster();
@@ -235,6 +236,7 @@ fn a_dry_run_has_the_lines_of_the_reference() {
     assert_eq!(summary, "SwitchTraffic dry run results for workflow customer.c2c at 12 Jan 70 13:46 UTC");
 }
 
+// TR-34.
 #[test]
 fn a_dry_run_back_has_the_lines_of_the_reference() {
     let mut live = switched();
@@ -282,6 +284,7 @@ fn all_to(keyspace: &str, of: &[&str], from: &[&str]) -> Vec<(String, String)> {
 
 const ANY: [&str; 3] = ["", "commerce.", "customer."];
 
+// TR-16, TR-25, B21.
 #[test]
 fn reads_move_and_come_back() {
     let mut live = cluster();
@@ -321,6 +324,7 @@ fn reads_move_and_come_back() {
     assert_eq!(seen(&live), before);
 }
 
+// TR-26.
 #[test]
 fn one_type_brings_the_other_where_no_tablet_is_of_it() {
     let mut live = cluster();
@@ -342,6 +346,7 @@ fn reverse_source(shard: &str) -> String {
 }
 
 /// Records and rows as a vtctld of v24 left them on a cluster like this one.
+// TR-186.
 #[test]
 fn a_stream_of_the_other_direction_reads_from_the_cells_of_its_own_stream() {
     let mut live = cluster();
@@ -354,6 +359,7 @@ fn a_stream_of_the_other_direction_reads_from_the_cells_of_its_own_stream() {
     assert_eq!(live.rows(COMMERCE, "c2c_reverse", &["cell"]), [["zone1,zone9"], ["zone1,zone8"]]);
 }
 
+// TR-2, TR-14, TR-175, TR-183, TR-187.
 #[test]
 fn writes_move() {
     let mut live = cluster();
@@ -386,6 +392,7 @@ fn writes_move() {
     assert_eq!(*journal, want);
 }
 
+// TR-15, TR-176.
 #[test]
 fn writes_come_back_and_move_again() {
     let mut live = switched();
@@ -424,6 +431,7 @@ fn writes_come_back_and_move_again() {
     assert_eq!(again.1, first.1);
 }
 
+// B14.
 #[test]
 fn what_is_not_enabled_stands_still() {
     let mut live = cluster();
@@ -432,6 +440,7 @@ fn what_is_not_enabled_stands_still() {
 }
 
 /// Everything in its order, and no write refused before all that could be prepared was.
+// TR-84.
 #[test]
 fn steps_are_in_order() {
     let mut live = cluster();
@@ -490,6 +499,7 @@ pub(crate) fn writes_of(before: &Live, request: &WorkflowSwitchTrafficRequest) -
     live.writes
 }
 
+// TR-89, B3, B4.
 #[test]
 fn a_failure_before_the_journal_takes_everything_back_and_one_after_it_is_finished_by_the_same_request() {
     for (name, before, wanted) in
@@ -622,6 +632,7 @@ fn a_second_failure_takes_back_what_the_first_has_left() {
 /// Changes a cluster, with what sets a column of a tablet's first stream.
 type Break = fn(&mut Live, &dyn Fn(&mut Live, &str, &'static str, &str));
 
+// TR-23, TR-24, TR-28, TR-30, TR-31, B13, B33.
 #[test]
 fn what_speaks_against_it_is_refused_before_anything_is_touched() {
     let set = |live: &mut Live, alias: &str, column: &'static str, value: &str| {
@@ -706,6 +717,7 @@ fn what_speaks_against_it_is_refused_before_anything_is_touched() {
     }
 }
 
+// TR-18, B15.
 #[test]
 fn tablets_that_cannot_be_told_are_a_reason_to_stop_unless_forced() {
     let mut live = cluster();
@@ -720,6 +732,7 @@ fn tablets_that_cannot_be_told_are_a_reason_to_stop_unless_forced() {
     assert_eq!(reply.current_state, "All Reads Switched. Writes Switched");
 }
 
+// TR-55, B6.
 #[test]
 fn mirroring_ends_where_traffic_moves() {
     let mut live = cluster();
@@ -744,6 +757,7 @@ fn mirroring_ends_where_traffic_moves() {
     assert_eq!(served.mirror_rules.unwrap().rules, [other]);
 }
 
+// TR-138, B25.
 #[test]
 fn others_changes_are_kept() {
     let mut live = cluster();

@@ -117,6 +117,7 @@ fn seen_unchecked(live: &Live) -> String {
 }
 
 /// Under the name of the way back, and forward: what the reference does without a look at lag, copy and errors.
+// B20.
 #[test]
 fn a_switch_by_the_name_of_the_way_back_is_looked_at_like_any_other() {
     let mut live = cluster();

@@ -101,6 +101,7 @@ fn shard_rules(live: &Live) -> Vec<String> {
     global
 }
 
+// TR-39, TR-178, TR-179, TR-182.
 #[test]
 fn some_shards_move_and_come_back() {
     let mut live = partial();
@@ -128,6 +129,7 @@ fn some_shards_move_and_come_back() {
     assert_eq!(live.rows("zone1-0000000200", "w", &["state", "message"]), [["Running", ""]]);
 }
 
+// B19.
 #[test]
 fn a_failure_of_some_shards_denies_nothing_that_was_not_denied() {
     let mut live = partial();
@@ -178,6 +180,7 @@ fn tenant_rules(live: &Live) -> Vec<String> {
     global
 }
 
+// TR-17, TR-101, B5.
 #[test]
 fn a_tenants_reads_move_and_come_back_and_its_writes_stay() {
     let mut live = tenant();
@@ -202,6 +205,7 @@ fn a_tenants_reads_move_and_come_back_and_its_writes_stay() {
     assert_eq!(refused(&mut live, &READS, 1), "cannot reverse write traffic for multi-tenant migrations");
 }
 
+// TR-93, B12.
 #[test]
 fn a_tenants_source_is_open_again_after_a_failure() {
     let mut live = tenant();

@@ -93,7 +93,7 @@ pub(crate) fn cluster() -> Live {
 }
 
 /// Which shards each cell serves of a type, and whose query service is said to be off.
-fn served(live: &Live, of: TabletType) -> Vec<String> {
+pub(crate) fn served(live: &Live, of: TabletType) -> Vec<String> {
     ["zone1", "zone2"]
         .map(|cell| {
             let record: SrvKeyspace = live.record(cell, "keyspaces/ks/SrvKeyspace");
@@ -111,6 +111,7 @@ fn serving(live: &Live) -> Vec<bool> {
 }
 
 /// The lines that a vtctld of v24 printed for a reshard like this one, streams of others aside.
+// TR-38, TR-104.
 #[test]
 fn a_dry_run_has_the_lines_of_the_reference() {
     let mut live = cluster();
@@ -155,6 +156,7 @@ fn reads_move_cell_by_cell_and_come_back() {
     assert_eq!(live.servers, before.servers);
 }
 
+// TR-165, TR-184.
 #[test]
 fn writes_move_and_come_back() {
     let mut live = cluster();

@@ -182,6 +182,7 @@ async fn whose_lock_is_taken_away_learns_of_it() {
     assert_eq!(next.release(within(1000)).await, Answer::Unlocked);
 }
 
+// B27, B36.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lock_outlives_its_lease_and_a_lost_one_says_so() {
     let etcd = etcd_with_keyspace().await;

@@ -101,6 +101,7 @@ async fn a_server_that_may_changes_these_rows_and_says_so() {
     assert!(status.message().contains("nope"), "{}", status.message());
 }
 
+// TR-19.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_goes_on_when_its_caller_has_gone() {
     let faults = [("zone1-0000000200", Fault::Delay(Duration::from_millis(300)))];

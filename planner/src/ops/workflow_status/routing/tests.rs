@@ -93,6 +93,8 @@ fn another_sources_shard_rules_are_not_this_workflows() {
     assert_eq!(state(&[("src", "elsewhere", "-80")]), "Reads Not Switched. Writes Not Switched");
 }
 
+// TR-105, TR-106, TR-107, TR-108, TR-110.
+// TR-113.
 #[test]
 fn tables_by_routing_rules() {
     let moves = moved(&workflow("wf1", ("src", &["0"]), ("dst", &["0"])));
@@ -149,6 +151,7 @@ fn tables_that_go_different_ways_are_named() {
     assert!(moves.splits(&Routing { tables: Err("down".into()), ..routing(&[("src.t1", "dst.t1")]) }).is_empty());
 }
 
+// TR-111, TR-112.
 #[test]
 fn some_shards_by_shard_routing_rules() {
     let moves = moved(&workflow("wf1", ("src", &["-80"]), ("dst", &["-80"])));
@@ -203,6 +206,7 @@ fn tenants_by_keyspace_routing_rules() {
     );
 }
 
+// TR-114.
 #[test]
 fn shards_by_the_serving_graph() {
     let reshard = moved(&workflow("wf1", ("ks", &["80-"]), ("ks", &["80-c0", "c0-"])));
