@@ -113,6 +113,8 @@ mechanisms! {
     SourceShardsGone "source_shards_gone": "completing ended after it had deleted the source shards",
     /// [H-S12] Streams as a deletion leaves them that ended half-way.
     DeletionInterrupted "deletion_interrupted": "a cancellation ended half-way, or an old client stopped the workflow",
+    /// Frozen streams without rules and without reverse streams.
+    CompletionInterrupted "completion_interrupted": "completing ended after it had deleted the routing rules",
     /// Shards of the target without streams that all others have.
     StreamsOnSomeShards "streams_on_some_shards": "a deletion ended half-way, or shards were added",
     /// A stream that needs binary logs which its source has no more.

@@ -135,6 +135,18 @@ impl<'a> Facts<'a> {
         !self.forward.is_empty() && self.forward.iter().all(|(_, stream)| is_left(stream))
     }
 
+    /// Whether a completion seems to have been here: it deletes the reverse streams, then the rules, and the frozen streams last.
+    pub(crate) fn is_completing(&self) -> bool {
+        let evidence = self.evidence;
+        let of_rules = matches!(evidence.kind, Kind::Standard | Kind::MultiTenant);
+        if !of_rules || !self.reverse.is_empty() || self.frozen() != Share::All || self.closed != Some(Share::None) {
+            return false;
+        }
+        let Some(keys) = evidence.global_keys(&mut Unknown::default()) else { return false };
+        let types = READS.into_iter().chain([TabletType::Primary]);
+        types.flat_map(|of| evidence.own_keys(of)).all(|key| !keys.contains_key(&key))
+    }
+
     fn is_interrupted(&self) -> bool {
         let is_held = |side: &Side| {
             let streams = side.shards.values().filter_map(|shard| shard.streams.known()).flatten();
@@ -161,7 +173,7 @@ impl<'a> Facts<'a> {
         if self.evidence.kind == Kind::Migrate {
             return if self.is_blanked() { Phase::Ending } else { Phase::NotSwitched };
         }
-        if self.lacks_source_shards() {
+        if self.lacks_source_shards() || self.is_completing() {
             return Phase::Ending;
         }
         let has_journal = self.has_journal() && !self.has_old_journal();

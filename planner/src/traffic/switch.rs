@@ -31,6 +31,12 @@ pub(crate) fn deviations(facts: &Facts<'_>) -> Vec<Deviation> {
         found
             .push(Deviation::new(M::DeletionInterrupted, hurts).at(places).rerun(Rerun::Heals).by(again).by(repair::back([run])));
     }
+    if facts.is_completing() {
+        let places = of_streams(&facts.evidence.target, &facts.forward);
+        let hurts = "nobody: its tables are the target's, by its vschema; streams that stand still are left";
+        let again = Repair { direction: Direction::Forward, actions: vec![Action::RunAgain { at_any_lag: false }] };
+        found.push(Deviation::new(M::CompletionInterrupted, hurts).at(places).rerun(Rerun::Heals).by(again));
+    }
     found
 }
 
@@ -191,7 +197,7 @@ fn directions(facts: &Facts<'_>) -> Vec<Deviation> {
     if frozen != Share::None && back_frozen != Share::None {
         let hurts = "no direction copies, and every switch is refused: somebody has to say which side has the data";
         found.push(Deviation::new(M::BothDirectionsFrozen, hurts).at(places()));
-    } else if frozen != Share::None && facts.writes == Some(Way::Source) {
+    } else if frozen != Share::None && facts.writes == Some(Way::Source) && !facts.is_completing() {
         let hurts = format!(
             "writes to {} are not copied to {}; a switch is refused: workflow is frozen",
             evidence.moved(),

@@ -7,14 +7,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-use vtflow_simulation::{Settings, journal::Record, sabotage::Sabotage, simulate};
+use vtflow_simulation::{
+    Settings,
+    journal::Record,
+    sabotage::{NAMES, Sabotage},
+    simulate, traffic,
+};
 
-const USAGE: &str = "simulate [--seeds N] [--from SEED] [--requests N] [--log] [--break locks]";
+const USAGE: &str = "simulate [--traffic] [--seeds N] [--from SEED] [--requests N] [--log] [--break locks|writes|shards]";
 
-fn run(seed: u64, settings: Settings) -> Record {
+fn run(seed: u64, is_traffic: bool, settings: Settings) -> Record {
     let thread = std::thread::Builder::new().stack_size(64 << 20).spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
-        let record = runtime.block_on(simulate(seed, settings));
+        let record = runtime.block_on(async move {
+            if is_traffic { traffic::simulate(seed, settings).await } else { simulate(seed, settings).await }
+        });
         runtime.shutdown_timeout(Duration::from_secs(1));
         record
     });
@@ -26,6 +33,7 @@ fn run(seed: u64, settings: Settings) -> Record {
 
 fn main() {
     let (mut seeds, mut from, mut requests, mut log, mut sabotage) = (100, 0, 60, false, Sabotage::None);
+    let mut is_traffic = false;
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let mut number = || arguments.next().and_then(|text| text.parse::<u64>().ok()).expect(USAGE);
@@ -34,8 +42,10 @@ fn main() {
             "--from" => from = number(),
             "--requests" => requests = number(),
             "--log" => log = true,
+            "--traffic" => is_traffic = true,
             "--break" => {
-                sabotage = if arguments.next().as_deref() == Some("locks") { Sabotage::DropsLocks } else { panic!("{USAGE}") }
+                let name = arguments.next().unwrap_or_default();
+                sabotage = NAMES.iter().find(|(known, _)| *known == name).map(|(_, of)| *of).expect(USAGE);
             }
             // Cargo's own.
             "--bench" => {}
@@ -46,15 +56,16 @@ fn main() {
     let mut counts: BTreeMap<(&'static str, String), u64> = BTreeMap::new();
     let (mut simulated, mut events, mut failed) = (Duration::ZERO, 0, Vec::new());
     for seed in from..from + seeds {
-        let record = run(seed, Settings { requests, keeps_lines: log, sabotage });
+        let record = run(seed, is_traffic, Settings { requests, keeps_lines: log, sabotage });
         for line in &record.lines {
             println!("{line}");
         }
         if !record.violations.is_empty() {
             failed.push(seed);
             println!(
-                "seed {seed} fails after {:.1} s; again with the log of events: make simulate SEEDS=1 FROM={seed} LOG=1",
-                begun.elapsed().as_secs_f64()
+                "seed {seed} fails after {:.1} s; again with the log of events: make simulate SEEDS=1 FROM={seed} LOG=1{}",
+                begun.elapsed().as_secs_f64(),
+                if is_traffic { " TRAFFIC=1" } else { "" }
             );
             for violation in &record.violations {
                 println!("    {violation}");
@@ -76,8 +87,11 @@ fn main() {
         took.as_secs_f64(),
         simulated.as_secs_f64() / 86_400.0 / (took.as_secs_f64() / 60.0)
     );
-    for kind in ["fault", "request", "reply", "verdict", "violation"] {
+    for kind in ["fault", "case", "request", "reply", "verdict", "write", "switch", "phase", "mend", "limit", "violation"] {
         let of_kind: Vec<_> = counts.iter().filter(|((of, _), _)| *of == kind).collect();
+        if of_kind.is_empty() && kind != "violation" {
+            continue;
+        }
         println!("{kind}: {}", of_kind.iter().map(|(_, count)| **count).sum::<u64>());
         for ((_, name), count) in of_kind {
             println!("    {count:>9}  {name}");

@@ -23,6 +23,9 @@ pub(crate) struct Checks {
     journal: Arc<Journal>,
     /// Where locks are.
     global: OnceLock<Arc<Etcd>>,
+    /// Of runs that move traffic: the directories, below the root, whose locks are held for every write. What is asked of tablets there
+    /// names neither its request nor its workflow; the state of the cluster is checked instead.
+    traffic: OnceLock<Vec<String>>,
     state: Mutex<State>,
 }
 
@@ -51,11 +54,16 @@ const SEEN: Duration = Duration::from_secs(5 + 10 + 10);
 
 impl Checks {
     pub(crate) fn new(journal: Arc<Journal>) -> Arc<Self> {
-        Arc::new(Self { journal, global: OnceLock::new(), state: Mutex::default() })
+        Arc::new(Self { journal, global: OnceLock::new(), traffic: OnceLock::new(), state: Mutex::default() })
     }
 
     pub(crate) fn set_global(&self, etcd: &Arc<Etcd>) {
         let _ = self.global.set(Arc::clone(etcd));
+    }
+
+    /// Every write is one of a change of traffic, for which these directories are locked.
+    pub(crate) fn set_traffic(&self, locked: Vec<String>) {
+        let _ = self.traffic.set(locked);
     }
 
     /// A caller asks for a change. What it writes is known by a word of the request's own, or by a name.
@@ -87,6 +95,9 @@ impl Checks {
                 format_args!("{alias} {path}: it left {sent} times and arrived {arrived} times"),
             );
         }
+        if self.traffic.get().is_some() {
+            return;
+        }
         if known && asked > wanted {
             let what = format_args!("{alias} {path}: callers wanted it {wanted} times, and it was asked for {asked} times");
             self.journal.violation("no write is sent twice", what);
@@ -96,9 +107,19 @@ impl Checks {
         }
     }
 
-    fn must_be_locked(&self, keyspace: &str, what: &str) {
+    /// What belongs to this keyspace, or to all of them, is written.
+    fn must_be_locked(&self, keyspace: Option<&str>, what: &str) {
+        let own = keyspace.map(|keyspace| format!("keyspaces/{keyspace}"));
+        let mut directories: Vec<&String> = self.traffic.get().into_iter().flatten().chain(&own).collect();
+        directories.dedup();
+        for directory in directories {
+            self.must_be_held(directory, what);
+        }
+    }
+
+    fn must_be_held(&self, directory: &str, what: &str) {
         let Some(global) = self.global.get() else { return };
-        let lock = global.store().lock(&format!("{ROOT}/keyspaces/{keyspace}"));
+        let lock = global.store().lock(&format!("{ROOT}/{directory}"));
         match lock {
             Lock::Held => {}
             Lock::Lost(at) if at + SEEN >= Instant::now() => {
@@ -106,7 +127,7 @@ impl Checks {
             }
             Lock::Lost(_) | Lock::Free => {
                 self.journal
-                    .violation("nothing is written without its lock", format_args!("{what}: nobody holds that of {keyspace}"));
+                    .violation("nothing is written without its lock", format_args!("{what}: nobody holds that of {directory}"));
             }
         }
     }
@@ -148,10 +169,18 @@ impl Watcher for Checks {
             self.journal
                 .violation("no write is sent twice", format_args!("{key}: asked for {asked} times, arrived {arrived} times"));
         }
-        if let Some(keyspace) = key.split_once("/keyspaces/").and_then(|(_, rest)| rest.split('/').next()) {
-            self.must_be_locked(keyspace, &key);
-        }
+        self.must_be_locked(keyspace_of(&key), &key);
     }
+
+    fn record_goes(&self, etcd: &Etcd, key: &[u8], has_succeeded: bool) {
+        let key = String::from_utf8_lossy(key).into_owned();
+        self.journal.event(&etcd.name, format_args!("delete {key}: {has_succeeded}"));
+        self.must_be_locked(keyspace_of(&key), &key);
+    }
+}
+
+fn keyspace_of(key: &str) -> Option<&str> {
+    key.split_once("/keyspaces/").and_then(|(_, rest)| rest.split('/').next())
 }
 
 impl Observer for Checks {
@@ -163,7 +192,7 @@ impl Observer for Checks {
                 state.writes.entry((format!("{} {path}", tablet.alias), request.clone())).or_default().asked += 1;
             }
             What::TopoPut { path, value, .. } => {
-                state.writes.entry((record_name(&format!("/{path}")), value.clone())).or_default().asked += 1;
+                state.writes.entry((path.clone(), value.clone())).or_default().asked += 1;
             }
             _ => {}
         }
@@ -175,7 +204,7 @@ impl Observer for Checks {
         self.journal.event("vtflow", format_args!("{} {path} leaves, which writes", tablet.alias));
         // A VDiff reads and compares: nothing of the workflow is changed. Neither does vtctld lock anything for one.
         if path != rpc::VDIFF {
-            self.must_be_locked(&about.keyspace, &format!("{} {path}", tablet.alias));
+            self.must_be_locked(Some(&about.keyspace), &format!("{} {path}", tablet.alias));
         }
     }
 
@@ -191,10 +220,9 @@ impl Observer for Checks {
     }
 }
 
-/// A record by its last three parts: of whichever cell.
-fn record_name(path: &str) -> String {
-    let at = path.find("/keyspaces/").unwrap_or(0);
-    path.get(at..).unwrap_or(path).to_owned()
+/// A record by its path below the root: of whichever cell.
+fn record_name(key: &str) -> String {
+    key.splitn(4, '/').nth(3).unwrap_or(key).to_owned()
 }
 
 fn short(ask: &Ask) -> String {

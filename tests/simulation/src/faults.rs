@@ -20,10 +20,12 @@ use crate::{
     world::{SERVER, World},
 };
 
+/// Between two things that go wrong, in milliseconds at most: some clusters are well, most have trouble now and then, some all the time.
+pub(crate) const PAUSES: [u64; 5] = [60_000, 10_000, 3_000, 1_000, 300];
+
 /// Lets things go wrong until that moment or until it is over, and ends when all is well again.
-pub(crate) async fn happen(world: Arc<World>, mut random: Random, until: Instant, is_over: impl Fn() -> bool) {
-    // Some clusters are well, most have trouble now and then, some all the time.
-    let most = random.pick(&[60_000, 10_000, 3_000, 1_000, 300]).copied().unwrap_or(10_000);
+pub(crate) async fn happen(world: Arc<World>, mut random: Random, until: Instant, pauses: &[u64], is_over: impl Fn() -> bool) {
+    let most = random.pick(pauses).copied().unwrap_or(10_000);
     let mut number = 0_u64;
     let mut under_way = JoinSet::new();
     loop {
@@ -96,6 +98,7 @@ async fn one(world: Arc<World>, mut random: Random, until: Instant) {
             world.network.kill(&tablet.host);
             sleep(lasts).await;
             world.network.revive(&tablet.host);
+            tablet.has_begun();
             world.journal.event("faults", format_args!("{} is back", tablet.host));
         }
         7 => {

@@ -6,7 +6,10 @@ use std::{
     io,
     net::SocketAddr,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -319,16 +322,32 @@ impl Listener for Accepting {
     }
 }
 
-/// A host as one that dials.
+/// A process of a host as one that dials.
 pub(crate) struct From {
-    pub(crate) network: Arc<Network>,
-    pub(crate) host: &'static str,
+    network: Arc<Network>,
+    host: &'static str,
+    is_dead: Arc<AtomicBool>,
+}
+
+impl From {
+    pub(crate) fn new(network: &Arc<Network>, host: &'static str) -> Self {
+        Self { network: Arc::clone(network), host, is_dead: Arc::default() }
+    }
+
+    /// What says that the process has been killed: from then on nobody hears of it.
+    pub(crate) fn death(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.is_dead)
+    }
 }
 
 impl Dial for From {
     fn dial<'a>(&'a self, address: &'a str) -> Dialed<'a> {
         Box::pin(async move {
             let end = self.network.connect(self.host, address).await?;
+            if self.is_dead.load(Ordering::Relaxed) {
+                drop(end);
+                return std::future::pending().await;
+            }
             Ok(Box::new(end) as Box<dyn vtflow::network::Stream>)
         })
     }

@@ -30,8 +30,8 @@ pub(crate) struct Request {
     pub(crate) is_whole: bool,
 }
 
-/// Changes that are not made up: what they ask of tablets names neither the request nor the workflow, so that the checks would not know
-/// whose it is.
+/// Changes that are made elsewhere (`traffic/`): what they ask of tablets names neither the request nor the workflow, so that the checks
+/// here would not know whose it is.
 const LEFT_OUT: [&str; 4] = [rpc::MOVE_TABLES_COMPLETE, rpc::REPAIR, rpc::WORKFLOW_MIRROR_TRAFFIC, rpc::WORKFLOW_SWITCH_TRAFFIC];
 
 /// Makes one up. `number` is its own.

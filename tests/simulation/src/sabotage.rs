@@ -14,18 +14,26 @@ pub enum Sabotage {
     None,
     /// Locks are given back as soon as they are had, and whoever asks is told that they are held.
     DropsLocks,
+    /// A record whose writing failed is written once more.
+    RetriesWrites,
+    /// Shards' records are never written, and whoever writes them is told that they were: nothing is closed, and nothing opened.
+    KeepsShards,
 }
+
+/// What each is called by whoever wants it.
+pub const NAMES: [(&str, Sabotage); 3] =
+    [("locks", Sabotage::DropsLocks), ("writes", Sabotage::RetriesWrites), ("shards", Sabotage::KeepsShards)];
 
 impl Sabotage {
     pub(crate) fn topology(self, topology: Arc<dyn Topology>) -> Arc<dyn Topology> {
         match self {
             Self::None => topology,
-            Self::DropsLocks => Arc::new(Unlocked(topology)),
+            broken => Arc::new(Broken(topology, broken)),
         }
     }
 }
 
-struct Unlocked(Arc<dyn Topology>);
+struct Broken(Arc<dyn Topology>, Sabotage);
 
 struct Pretended;
 
@@ -39,7 +47,7 @@ impl HeldLock for Pretended {
     }
 }
 
-impl Topology for Unlocked {
+impl Topology for Broken {
     fn records<'a>(&'a self, cell: &'a str, paths: &'a [String], deadline: Instant) -> Answering<'a, Vec<Answer>> {
         self.0.records(cell, paths, deadline)
     }
@@ -60,7 +68,17 @@ impl Topology for Unlocked {
         version: i64,
         deadline: Instant,
     ) -> Answering<'a, Answer> {
-        self.0.put(cell, path, value, version, deadline)
+        Box::pin(async move {
+            if self.1 == Sabotage::KeepsShards && path.ends_with("/Shard") {
+                return Answer::Stored { version };
+            }
+            let answer = self.0.put(cell, path, value, version, deadline).await;
+            let has_failed = matches!(answer, Answer::Failed { .. });
+            if self.1 == Sabotage::RetriesWrites && has_failed {
+                return self.0.put(cell, path, value, version, deadline).await;
+            }
+            answer
+        })
     }
 
     fn delete<'a>(&'a self, cell: &'a str, path: &'a str, version: i64, deadline: Instant) -> Answering<'a, Answer> {
@@ -74,6 +92,9 @@ impl Topology for Unlocked {
         is_named: bool,
         deadline: Instant,
     ) -> Answering<'a, Result<Arc<dyn HeldLock>, Answer>> {
+        if self.1 != Sabotage::DropsLocks {
+            return self.0.lock(path, action, is_named, deadline);
+        }
         Box::pin(async move {
             let held = self.0.lock(path, action, is_named, deadline).await?;
             held.release(Instant::now() + Duration::from_secs(5)).await;

@@ -38,7 +38,7 @@ impl Scene {
         let etcd = Etcd::start("etcd", 1, &network, &journal, &watcher, &random);
         let put = PutRequest { key: format!("{ROOT}/keyspaces/customer/Keyspace").into_bytes(), value: vec![], lease: 0 };
         let _ = etcd.store().put(put);
-        let dialing = Network::of(Arc::new(From { network, host: SERVER }));
+        let dialing = Network::of(Arc::new(From::new(&network, SERVER)));
         let topology = EtcdTopology::over(dialing, &EtcdConfig::new(etcd.addresses(), ROOT)).expect("a good address");
         Self { etcd, topology }
     }

@@ -5,7 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -76,6 +76,40 @@ pub(crate) enum Mood {
     ReadOnly,
 }
 
+/// What goes wrong with one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Strike {
+    /// The connection breaks before it is done.
+    Before,
+    /// It is done, and its answer is lost.
+    After,
+    Hangs,
+}
+
+/// What a tablet does besides what its rows answer.
+pub(crate) trait Acts: Send + Sync {
+    /// Does what a call asks for, if it is its part; `None`: the rows have the answer.
+    fn perform<'a>(&'a self, tablet: &'a Tablet, method: &'a str, request: &'a [u8]) -> Doing<'a, Option<Result<Bytes, Status>>>;
+
+    /// Whether a call is one in which things are to go wrong, though it changes no row.
+    fn is_step(&self, method: &str, request: &[u8]) -> bool;
+
+    /// Whether a call is sent as one that writes.
+    fn is_write(&self, method: &str, request: &[u8]) -> bool;
+
+    /// What goes wrong with a step that has come to this tablet, if this is the one.
+    fn strikes(&self, tablet: &Tablet) -> Option<Strike>;
+
+    /// A call that changes rows has succeeded.
+    fn has_changed(&self, tablet: &Tablet, request: &[u8]);
+
+    /// Its process has begun anew.
+    fn has_begun(&self, tablet: &Tablet);
+
+    /// It is primary now, or no longer.
+    fn primary_moved(&self, tablet: &Tablet);
+}
+
 /// One tablet.
 pub(crate) struct Tablet {
     pub(crate) alias: String,
@@ -87,11 +121,15 @@ pub(crate) struct Tablet {
     aimed: u64,
     journal: Arc<Journal>,
     checks: Arc<Checks>,
+    /// Where traffic is moved: then it never says what is well formed and untrue.
+    acts: OnceLock<(Arc<dyn Acts>, u64)>,
     state: Mutex<State>,
 }
 
 struct State {
     is_primary: bool,
+    /// How often it became primary, or no longer was.
+    terms: u64,
     db_name: String,
     mood: Mood,
     random: Random,
@@ -127,6 +165,12 @@ impl Shard {
     /// Whether a change ever left its mark here.
     pub(crate) fn was_marked(&self, mark: &str) -> bool {
         self.data().history.iter().any(|(_, streams)| streams.values().any(|stream| stream.cell == mark))
+    }
+
+    /// What a statement on the sidecar tables finds, as texts.
+    pub(crate) fn rows(&self, sql: &str) -> Vec<Vec<String>> {
+        let mut data = self.data();
+        data.engine.execute(sql, Some("_vt"), 100_000).map(|result| texts(&result)).unwrap_or_default()
     }
 
     /// The names of its migrations. They are never deleted.
@@ -188,6 +232,7 @@ impl Tablet {
     ) -> Arc<Self> {
         let state = State {
             is_primary,
+            terms: 0,
             db_name: db_name.to_owned(),
             mood: Mood::Well,
             random: random.of(alias),
@@ -202,6 +247,7 @@ impl Tablet {
             aimed: random.of("aimed").pick(&[0, 0, 5, 25]).copied().unwrap_or(0),
             journal: Arc::clone(journal),
             checks: Arc::clone(checks),
+            acts: OnceLock::new(),
             state: Mutex::new(state),
         });
         wire::serve(network.listen(host, PORTS.0), Arc::clone(&tablet), Speaks::Http2);
@@ -210,11 +256,40 @@ impl Tablet {
     }
 
     pub(crate) fn set_mood(&self, mood: Mood) {
-        self.state().mood = mood;
+        let is_truthful = self.acts.get().is_some();
+        self.state().mood = if mood == Mood::Lies && is_truthful { Mood::Breaks } else { mood };
+    }
+
+    /// From now on it does this, too, and something goes wrong with so many steps of a hundred.
+    pub(crate) fn set_acts(&self, acts: Arc<dyn Acts>, aimed: u64) {
+        let _ = self.acts.set((acts, aimed));
     }
 
     pub(crate) fn set_primary(&self, is_primary: bool) {
-        self.state().is_primary = is_primary;
+        {
+            let mut state = self.state();
+            state.is_primary = is_primary;
+            state.terms += 1;
+        }
+        if let Some((acts, _)) = self.acts.get() {
+            acts.primary_moved(self);
+        }
+    }
+
+    /// Its process has begun anew.
+    pub(crate) fn has_begun(&self) {
+        if let Some((acts, _)) = self.acts.get() {
+            acts.has_begun(self);
+        }
+    }
+
+    pub(crate) fn terms(&self) -> u64 {
+        self.state().terms
+    }
+
+    /// The cell that it is in.
+    pub(crate) fn cell(&self) -> &str {
+        self.alias.split('-').next().unwrap_or_default()
     }
 
     pub(crate) fn is_primary(&self) -> bool {
@@ -256,7 +331,12 @@ impl Tablet {
             return wire::status(13, "no message");
         };
         let method = path.rsplit('/').next().unwrap_or_default().to_owned();
-        let is_write = local::changes(&path, &request);
+        let (acts, aimed_at) = match self.acts.get() {
+            Some((acts, aimed)) => (Some(Arc::clone(acts)), *aimed),
+            None => (None, self.aimed),
+        };
+        let is_write = local::changes(&path, &request) || acts.as_ref().is_some_and(|acts| acts.is_write(&method, &request));
+        let is_aim = is_write || acts.as_ref().is_some_and(|acts| acts.is_step(&method, &request));
         let (mood, took, luck) = {
             let mut state = self.state();
             let took = match state.mood {
@@ -265,7 +345,7 @@ impl Tablet {
             };
             // What goes wrong in the middle of a change is what this is about.
             let aimed = [Mood::Breaks, Mood::Breaks, Mood::Garbles, Mood::Hangs];
-            let is_hit = is_write && state.random.percent(self.aimed);
+            let is_hit = is_aim && state.random.percent(aimed_at);
             let mood = state.random.pick(&aimed).copied().filter(|_| is_hit).unwrap_or(state.mood);
             let luck = state.random.below(100);
             // In the middle nothing would happen.
@@ -275,6 +355,13 @@ impl Tablet {
             self.journal.event(&self.host, format_args!("{method} arrives, which writes"));
             self.checks.write_arrives(&self.alias, &path, &request);
         }
+        let strike = acts.as_ref().filter(|_| is_aim).and_then(|acts| acts.strikes(&self));
+        let (mood, luck) = match strike {
+            Some(Strike::Before) => (Mood::Breaks, 0),
+            Some(Strike::After) => (Mood::Breaks, 99),
+            Some(Strike::Hangs) => (Mood::Hangs, 0),
+            None => (mood, luck),
+        };
         let fault = |what: &'static str| {
             self.journal.event(&self.host, format_args!("{method}: {what}"));
             self.journal.count("fault", format!("tablet: {what}"));
@@ -300,7 +387,17 @@ impl Tablet {
             _ => {}
         }
         let is_lie = mood == Mood::Lies && !is_write;
-        let answer = self.perform(if is_lie { &self.other } else { &self.shard }, &path, &request);
+        let own = match &acts {
+            Some(acts) => acts.perform(&self, &method, &request).await,
+            None => None,
+        };
+        let answer = match own {
+            Some(answer) => answer,
+            None => self.perform(if is_lie { &self.other } else { &self.shard }, &path, &request),
+        };
+        if let Some(acts) = acts.as_ref().filter(|_| answer.is_ok() && local::changes(&path, &request)) {
+            acts.has_changed(&self, &request);
+        }
         if is_lie {
             fault("rows of another shard");
             self.state().lied.push(Instant::now());
@@ -319,7 +416,8 @@ impl Tablet {
                 fault("an answer that is none");
                 let whole = answer.unwrap_or_default();
                 self.state().lied.push(Instant::now());
-                return match luck % 8 {
+                let kind = if acts.is_some() { [0, 1, 2, 4, 5, 7].get(usize::try_from(luck % 6).unwrap_or(0)) } else { None };
+                return match kind.copied().unwrap_or(luck % 8) {
                     0 => wire::raw(wire::framed(&whole).slice(..whole.len().div_ceil(2)), Some(0)),
                     1 => wire::raw(wire::framed(&whole), None),
                     2 => wire::raw(wire::framed(&[0xff, 0, 0x7f, 3, 9]), Some(0)),

@@ -7,7 +7,7 @@ use std::{
 
 use prost::Message;
 use tokio::time::sleep;
-use vtflow_embedded::{Release, Shape, clock::Clock, engine::Engine, generate};
+use vtflow_embedded::{Release, Shape, Snapshot, clock::Clock, engine::Engine, generate};
 use vtflow_planner::{
     Timestamp,
     proto::topodata::{self, CellInfo, TabletAlias, TabletType},
@@ -36,6 +36,8 @@ pub(crate) struct World {
     pub(crate) tablets: BTreeMap<String, Arc<Tablet>>,
     pub(crate) workflows: Vec<String>,
     pub(crate) migrations: Vec<String>,
+    /// The moment at which its rows were read.
+    pub(crate) now: Timestamp,
     /// Changes of which a caller was told that a shard does not have them, by mark.
     pub(crate) denied: Mutex<Vec<(Arc<Shard>, String)>>,
 }
@@ -51,7 +53,6 @@ pub(crate) const CELLS: [&str; 2] = ["zone1", "zone2"];
 impl World {
     pub(crate) fn start(journal: &Arc<Journal>, checks: &Arc<Checks>, random: &Random) -> Arc<Self> {
         let mut choices = random.of("world");
-        let network = Network::new(Arc::clone(journal), random.of("network"));
         let shards = choices.pick(&[1, 1, 2, 2, 2, 3, 4, 4, 8, 16, 64]).copied().unwrap_or(1);
         let streams = if shards > 8 { 3 } else { u32::try_from(choices.between(1, 13)).unwrap_or(1) };
         let release = Release::new(choices.pick(&[14, 16, 17, 18, 19, 20, 21, 22, 23, 24, 24, 24]).copied().unwrap_or(24));
@@ -63,8 +64,20 @@ impl World {
             release,
         };
         journal.event("world", format_args!("{shape:?}"));
-        let snapshot = generate(shape, NOW);
+        let replicas_percent = if shards <= 8 { 40 } else { 0 };
+        Self::of(generate(shape, NOW), replicas_percent, choices, journal, checks, random)
+    }
 
+    /// The cluster of a snapshot. In so many of a hundred cases a shard without replicas has one.
+    pub(crate) fn of(
+        snapshot: Snapshot,
+        replicas_percent: u64,
+        mut choices: Random,
+        journal: &Arc<Journal>,
+        checks: &Arc<Checks>,
+        random: &Random,
+    ) -> Arc<Self> {
+        let (now, network) = (snapshot.taken_at, Network::new(Arc::clone(journal), random.of("network")));
         let watcher: Arc<dyn Watcher> = Arc::clone(checks) as _;
         let global = Etcd::start("etcd", 3, &network, journal, &watcher, random);
         let second = if choices.percent(50) {
@@ -74,6 +87,11 @@ impl World {
         };
         checks.set_global(&global);
         let mut records: Vec<(Arc<Etcd>, String, Vec<u8>)> = Vec::new();
+        let mut counts: BTreeMap<(String, String), u32> = BTreeMap::new();
+        for record in snapshot.topo.iter().filter(|record| record.path.ends_with("/Tablet")) {
+            let tablet = topodata::Tablet::decode(record.value.as_slice()).unwrap_or_default();
+            *counts.entry((tablet.keyspace, tablet.shard)).or_default() += 1;
+        }
         let mut described: BTreeMap<(String, String), Vec<(String, topodata::Tablet)>> = BTreeMap::new();
         for record in snapshot.topo {
             let (etcd, root) = place(&record.cell, &global, &second);
@@ -87,7 +105,8 @@ impl World {
                 value = tablet.encode_to_vec();
                 let of_shard = described.entry((tablet.keyspace.clone(), tablet.shard.clone())).or_default();
                 of_shard.push((alias.to_owned(), tablet.clone()));
-                if shards <= 8 && choices.percent(40) {
+                let is_alone = counts.get(&(tablet.keyspace.clone(), tablet.shard.clone())) == Some(&1);
+                if is_alone && replicas_percent > 0 && choices.percent(replicas_percent) {
                     let replica = replica(tablet);
                     let alias = alias_text(replica.alias.as_ref());
                     let path = format!("{root}/tablets/{alias}/Tablet");
@@ -102,7 +121,7 @@ impl World {
             let _ = etcd.store().put(PutRequest { key: key.into_bytes(), value, lease: 0 });
         }
 
-        let clock = Clock::starting_at(NOW);
+        let clock = Clock::starting_at(now);
         let mut all = Vec::new();
         for ((keyspace, name), tablets) in &described {
             let rows = tablets.iter().find_map(|(alias, _)| snapshot.tablets.get(alias));
@@ -137,6 +156,7 @@ impl World {
             tablets,
             workflows,
             migrations,
+            now,
             denied: Mutex::default(),
         })
     }
@@ -152,6 +172,20 @@ impl World {
 
     pub(crate) fn of_keyspace(&self, keyspace: &str) -> impl Iterator<Item = &Arc<Shard>> {
         self.shards.iter().filter(move |shard| shard.keyspace == keyspace)
+    }
+
+    /// A record as it is now; `None`: there is none.
+    pub(crate) fn record<M: Message + Default>(&self, cell: &str, path: &str) -> Option<M> {
+        let (etcd, root) = place(cell, &self.global, &self.second);
+        let store = etcd.store();
+        M::decode(store.value(&format!("{root}/{path}"))?.value.as_slice()).ok()
+    }
+
+    /// A record's revision.
+    pub(crate) fn revision(&self, cell: &str, path: &str) -> Option<i64> {
+        let (etcd, root) = place(cell, &self.global, &self.second);
+        let store = etcd.store();
+        store.value(&format!("{root}/{path}")).map(|pair| pair.mod_revision)
     }
 
     /// Changes a record, as others than the server do.

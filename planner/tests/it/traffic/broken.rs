@@ -213,6 +213,17 @@ pub(super) fn broken() -> Vec<Case> {
             vec![(M::FrozenButRoutedToSource, Rerun::No, vec![])],
         ),
         (
+            "half completed",
+            with(writes_switched(), |it| {
+                set_rules(it, &Keys::new());
+                serve(it, &["zone1", "zone2"], &Keys::new());
+                streams_of(it, true);
+                deny(&mut it.source, &[]);
+            }),
+            Ending,
+            vec![(M::CompletionInterrupted, Rerun::Heals, vec![Forward])],
+        ),
+        (
             "T15",
             with(writes_switched(), |it| streams_of(it, false)),
             WritesSwitched,

@@ -4,7 +4,7 @@ pub(crate) mod messages;
 pub(crate) mod store;
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -37,6 +37,7 @@ pub(crate) struct Etcd {
     watcher: Arc<dyn Watcher>,
     moods: Mutex<Vec<Mood>>,
     random: Mutex<Random>,
+    aim: OnceLock<u64>,
 }
 
 /// What is the matter with a member.
@@ -60,6 +61,9 @@ pub(crate) enum Mood {
 pub(crate) trait Watcher: Send + Sync {
     /// One has come, and was written or not.
     fn record_arrives(&self, etcd: &Etcd, put: &PutRequest, has_succeeded: bool);
+
+    /// One is to go, and went or not.
+    fn record_goes(&self, etcd: &Etcd, key: &[u8], has_succeeded: bool);
 }
 
 /// One member.
@@ -90,6 +94,7 @@ impl Etcd {
             journal: Arc::clone(journal),
             watcher: Arc::clone(watcher),
             random: Mutex::new(random.of(name)),
+            aim: OnceLock::new(),
         });
         for (index, host) in etcd.members.iter().enumerate() {
             let member = Arc::new(Member { etcd: Arc::clone(&etcd), index });
@@ -107,6 +112,12 @@ impl Etcd {
         if let Some(place) = self.moods.lock().unwrap_or_else(PoisonError::into_inner).get_mut(index) {
             *place = mood;
         }
+    }
+
+    /// From now on a connection breaks in so many of a hundred writes of records, before it is done or after it, whatever its mood; and
+    /// what it answers is never well formed and untrue.
+    pub(crate) fn aim(&self, percent: u64) {
+        let _ = self.aim.set(percent);
     }
 
     fn mood(&self, index: usize) -> Mood {
@@ -144,10 +155,14 @@ impl Etcd {
             "/etcdserverpb.KV/Txn" => {
                 let txn: TxnRequest = read(request)?;
                 let puts: Vec<PutRequest> = txn.success.iter().filter_map(put_of).cloned().collect();
+                let gone: Vec<Vec<u8>> = txn.success.iter().filter_map(deleted_by).collect();
                 let answer = store.txn(txn)?;
                 drop(store);
                 for put in puts.iter().filter(|put| put.lease == 0) {
                     self.watcher.record_arrives(self, put, answer.succeeded);
+                }
+                for key in gone {
+                    self.watcher.record_goes(self, &key, answer.succeeded);
                 }
                 answer.encode_to_vec()
             }
@@ -159,6 +174,19 @@ impl Etcd {
         };
         Ok(answer.into())
     }
+}
+
+fn deleted_by(op: &messages::RequestOp) -> Option<Vec<u8>> {
+    match &op.request {
+        Some(Request::DeleteRange(delete)) => Some(delete.key.clone()),
+        _ => None,
+    }
+}
+
+/// Whether a request writes a record.
+fn writes_record(path: &str, request: &[u8]) -> bool {
+    let is_record = |op: &messages::RequestOp| put_of(op).is_some_and(|put| put.lease == 0) || deleted_by(op).is_some();
+    path == "/etcdserverpb.KV/Txn" && TxnRequest::decode(request).is_ok_and(|txn| txn.success.iter().any(is_record))
 }
 
 fn put_of(op: &messages::RequestOp) -> Option<&PutRequest> {
@@ -200,7 +228,8 @@ impl Peer for Member {
             if mood == Mood::Lies && luck < 30 {
                 etcd.journal.event(&host, format_args!("{path}: lies {luck}"));
                 etcd.journal.count("fault", "etcd: an answer that no etcd gives");
-                return match luck % 5 {
+                let untrue = u64::from(etcd.aim.get().is_some());
+                return match (luck % 5).max(untrue) {
                     0 => wire::raw(wire::framed(&[]), Some(0)),
                     1 => wire::raw(wire::framed(&[0xff; 20]), Some(0)),
                     2 => wire::raw(Bytes::from_static(&[0, 0, 0, 1, 0, 9]), Some(0)),
@@ -219,12 +248,20 @@ impl Peer for Member {
             let Some(request) = wire::message_of(&mut body, &mut BytesMut::new()).await else {
                 return wire::status(13, "no message");
             };
+            let aim = etcd.aim.get().copied().filter(|_| writes_record(&path, &request)).unwrap_or(0);
+            let is_hit = aim > 0 && etcd.random().percent(aim);
+            if is_hit && luck < 50 {
+                etcd.journal.event(&host, format_args!("{path}: breaks before it is done"));
+                etcd.journal.count("fault", "etcd: connection cut before a record was written");
+                connection.cut();
+                return std::future::pending().await;
+            }
             let done = etcd.perform(&path, &request);
             match &done {
                 Ok(answer) => etcd.journal.event(&host, format_args!("{path} {} bytes: {} bytes", request.len(), answer.len())),
                 Err((code, text)) => etcd.journal.event(&host, format_args!("{path}: {code} {text}")),
             }
-            if mood == Mood::Breaks && luck > 85 {
+            if is_hit || mood == Mood::Breaks && luck > 85 {
                 etcd.journal.event(&host, format_args!("{path}: breaks after it is done"));
                 etcd.journal.count("fault", "etcd: answer lost");
                 connection.cut();

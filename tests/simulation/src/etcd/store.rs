@@ -153,6 +153,10 @@ impl Store {
             let response = match request {
                 Some(Request::Range(range)) => Response::Range(self.range(&range)?),
                 Some(Request::Put(put)) => Response::Put(self.put_at(put)?),
+                Some(Request::DeleteRange(delete)) => {
+                    let deleted = i64::from(self.delete_key(&delete.key));
+                    Response::DeleteRange(DeleteRangeResponse { header: self.header(), deleted })
+                }
                 _ => return Err((12, "not in this simulation")),
             };
             responses.push(ResponseOp { response: Some(response) });

@@ -4,3 +4,4 @@
 
 mod scenes;
 mod seeds;
+mod traffic;

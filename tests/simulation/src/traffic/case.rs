@@ -1,0 +1,127 @@
+//! The clusters that runs begin with: recorded ones in which traffic is about to be moved, or has been.
+
+use std::path::Path;
+
+use vtflow_embedded::{Cell, Snapshot};
+
+/// Which side of a workflow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Side {
+    Source,
+    Target,
+}
+
+impl Side {
+    pub(crate) fn other(self) -> Self {
+        match self {
+            Self::Source => Self::Target,
+            Self::Target => Self::Source,
+        }
+    }
+}
+
+/// A workflow in a recorded cluster.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Case {
+    /// Its folder in `tests/snapshots`.
+    snapshot: &'static str,
+    pub(crate) workflow: &'static str,
+    /// Its name in the other direction.
+    pub(crate) reverse: &'static str,
+    pub(crate) source: &'static str,
+    pub(crate) target: &'static str,
+    /// Those that are moved; of a reshard, some of all.
+    pub(crate) tables: &'static [&'static str],
+    pub(crate) source_shards: &'static [&'static str],
+    pub(crate) target_shards: &'static [&'static str],
+    /// Where writes go.
+    pub(crate) owner: Side,
+}
+
+const MOVES: Case = Case {
+    snapshot: "movetables-running",
+    workflow: "move_big2",
+    reverse: "move_big2_reverse",
+    source: "commerce",
+    target: "customer",
+    tables: &["big2", "orders2"],
+    source_shards: &["0"],
+    target_shards: &["-80", "80-"],
+    owner: Side::Source,
+};
+
+const RESHARDS: Case = Case {
+    snapshot: "reshard-running",
+    workflow: "cust2cust",
+    reverse: "cust2cust_reverse",
+    source: "customer",
+    target: "customer",
+    tables: &["corder", "customer"],
+    source_shards: &["80-"],
+    target_shards: &["80-c0", "c0-"],
+    owner: Side::Source,
+};
+
+const MOVE1: Case = Case { workflow: "move1", reverse: "move1_reverse", tables: &["corder", "customer"], ..MOVES };
+
+/// All of them.
+pub(crate) const CASES: [Case; 5] = [
+    MOVES,
+    Case { snapshot: "movetables-reads-switched", ..MOVE1 },
+    Case { snapshot: "movetables-switched", owner: Side::Target, ..MOVE1 },
+    RESHARDS,
+    Case { snapshot: "reshard-switched", workflow: "split1", reverse: "split1_reverse", owner: Side::Target, ..RESHARDS },
+];
+
+impl Case {
+    /// # Errors
+    /// The snapshot cannot be read.
+    pub(crate) fn load(&self) -> Result<Snapshot, String> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../snapshots").join(self.snapshot);
+        let mut snapshot = Snapshot::load(&folder).map_err(|error| error.to_string())?;
+        // Streams of others are refused beside a reshard.
+        let tables = snapshot.tablets.values_mut().filter_map(|tablet| tablet.sidecar.get_mut("vreplication"));
+        for table in tables {
+            let Some(name) = table.columns.iter().position(|column| column.name == "workflow") else { continue };
+            table.rows.retain(|row| match row.get(name) {
+                Some(Cell::Text(text)) => text == self.workflow || text == self.reverse,
+                _ => false,
+            });
+        }
+        Ok(snapshot)
+    }
+
+    pub(crate) fn is_reshard(&self) -> bool {
+        self.source == self.target
+    }
+
+    /// Whose a shard is; `None`: the workflow has nothing to do with it.
+    pub(crate) fn side(&self, keyspace: &str, shard: &str) -> Option<Side> {
+        if keyspace == self.source && self.source_shards.contains(&shard) {
+            Some(Side::Source)
+        } else if keyspace == self.target && self.target_shards.contains(&shard) {
+            Some(Side::Target)
+        } else {
+            None
+        }
+    }
+
+    pub(crate) fn keyspace(&self, side: Side) -> &'static str {
+        match side {
+            Side::Source => self.source,
+            Side::Target => self.target,
+        }
+    }
+
+    pub(crate) fn shards(&self, side: Side) -> &'static [&'static str] {
+        match side {
+            Side::Source => self.source_shards,
+            Side::Target => self.target_shards,
+        }
+    }
+
+    /// What has to be locked for every write of a change of its traffic: not all that is, for some take the source's keyspace as well.
+    pub(crate) fn locked(&self) -> Vec<String> {
+        vec![format!("internal/named_locks/{}/{}", self.target, self.workflow), format!("keyspaces/{}", self.target)]
+    }
+}
