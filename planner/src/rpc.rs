@@ -70,6 +70,9 @@ pub const MOVE_TABLES_COMPLETE: &str = "/vtctlservice.Vtctld/MoveTablesComplete"
 /// Our own, and served to clients: what changes of traffic have left behind. [`crate::ops`], `diagnose`.
 pub const DIAGNOSE: &str = "/vtflow.Vtflow/Diagnose";
 
+/// Our own: takes away locks of a workflow whose holder is gone. [`crate::write`], `unlock`. Not offered to clients.
+pub const UNLOCK: &str = "/vtflow.Unlock/Execute";
+
 /// Our own: records keyspaces for `--snapshot`. [`crate::ops`], `snapshot`.
 pub const SNAPSHOT: &str = "/vtflow.Snapshot/Read";
 

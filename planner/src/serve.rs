@@ -23,7 +23,7 @@ use crate::{
     },
     request::MigrationVerb,
     rpc,
-    write::{Migration, Throttle, VDiffWrite, VExecWrite, WorkflowUpdate, engine::Write, kind::TabletWrite, throttler},
+    write::{Migration, Throttle, Unlock, VDiffWrite, VExecWrite, WorkflowUpdate, engine::Write, kind::TabletWrite, throttler},
 };
 
 /// One RPC that vtflow answers.
@@ -163,13 +163,14 @@ pub const SERVED: &[Served] = &[
     },
 ];
 
-/// Our own, which no server offers to its clients: one reads everything, the other takes statements.
+/// Our own, which no server offers to its clients: one reads everything, one takes statements, one takes locks away.
 const OWN: &[Served] = &[
     read(rpc::SNAPSHOT, |call, _, asks| boxed(Snapshot::start(call, asks))),
     write(rpc::VEXEC, |call, now, asks| match VExecWrite::new(call) {
         Some(kind) => begun(kind, call, now, asks),
         None => boxed(VExec::start(call, asks)),
     }),
+    write(rpc::UNLOCK, |call, now, asks| Ok(Box::new(Write::of_locks(Unlock::new(call, now)?, call, asks)))),
 ];
 
 const fn read(path: &'static str, begin: Begin) -> Served {

@@ -76,6 +76,8 @@ pub fn next_step(error: &str) -> Option<&'static str> {
         "try: vtflow get shards KEYSPACE"
     } else if error.starts_with("no workflow ") {
         "try: vtflow get workflows KEYSPACE"
+    } else if error.starts_with("failed to lock the ") && error.contains(" workflow: deadline exceeded: ") {
+        "try: vtflow diagnose KEYSPACE NAME; what a vtctld has left locked that has died, vtflow workflow unlock KEYSPACE NAME takes away"
     } else if error.starts_with("failed to create topo connection to ") {
         "is the topology server running there? --topo-global-server-address names it, the CellInfo records name the cells'"
     } else {
@@ -119,5 +121,10 @@ mod tests {
         assert!(step.unwrap().starts_with("try: vtflow get keyspaces"), "{step:?}");
         assert_eq!(next_step("shard 80- not found in keyspace ks"), Some("try: vtflow get shards KEYSPACE"));
         assert_eq!(next_step("a shard 80- not found in keyspace ks"), None);
+        let step = next_step(
+            "failed to lock the ks/wf workflow: deadline exceeded: /vt/internal/named_locks/ks/wf/locks\nit is held by {}",
+        );
+        assert!(step.unwrap().contains("vtflow workflow unlock KEYSPACE NAME"), "{step:?}");
+        assert_eq!(next_step("failed to lock the ks keyspace: deadline exceeded: x"), None, "it ends by itself");
     }
 }

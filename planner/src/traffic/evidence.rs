@@ -177,6 +177,8 @@ pub struct Lock {
     pub holder: String,
     /// Unix seconds at which it was asked for; 0: not known.
     pub since: i64,
+    /// Whether its holder renews its lease for as long as it lives: a vtflow.
+    pub is_kept_alive: bool,
 }
 
 impl Lock {

@@ -13,7 +13,10 @@ use super::{
     repair::{self, Action},
     routing::Unknown,
 };
-use crate::formats::time;
+use crate::{
+    formats::time,
+    proto::vtflow::{HostProcess, UnlockHost},
+};
 
 /// Whether the process that holds a lock can still be alive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +55,12 @@ struct Contents {
     host_name: String,
     user_name: String,
     time: String,
+    /// Of a vtflow's, its name; Vitess writes none.
+    program: String,
 }
+
+/// What vtflow writes into its locks as their program.
+pub const PROGRAM: &str = "vtflow";
 
 /// A lock from its node and what is in it.
 pub(crate) fn read(path: &str, value: &[u8]) -> Lock {
@@ -62,6 +70,7 @@ pub(crate) fn read(path: &str, value: &[u8]) -> Lock {
         action: contents.action,
         holder: format!("{}@{}", contents.user_name, contents.host_name),
         since: seconds(&contents.time).unwrap_or_default(),
+        is_kept_alive: contents.program == PROGRAM,
     }
 }
 
@@ -82,7 +91,7 @@ fn seconds(text: &str) -> Option<i64> {
 
 /// Whether a lock's process can still be alive, at `now` in Unix seconds, with the other locks of the workflow in view.
 pub fn process(lock: &Lock, all: &[Lock], now: i64) -> Process {
-    if !lock.is_named() {
+    if !lock.is_named() || lock.is_kept_alive {
         return Process::Alive;
     }
     // Other commands work for long without a keyspace's lock: deleting a tenant's rows, dropping large tables.
@@ -90,6 +99,49 @@ pub fn process(lock: &Lock, all: &[Lock], now: i64) -> Process {
     let is_alone = all.iter().all(Lock::is_named);
     let is_old = lock.since > 0 && now.saturating_sub(lock.since) > ALONE_SECONDS;
     if is_switch && is_alone && is_old { Process::Gone } else { Process::MayBeAlive }
+}
+
+/// What is known of a host: all processes there that may hold a lock of vtctld's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Host {
+    /// As the content of a lock names it.
+    pub name: String,
+    /// Their names, numbers, and when they began, in Unix seconds.
+    pub processes: Vec<(String, i64, i64)>,
+}
+
+impl From<UnlockHost> for Host {
+    fn from(host: UnlockHost) -> Self {
+        let process = |it: HostProcess| (it.name, it.pid, it.since);
+        Self { name: host.name, processes: host.processes.into_iter().map(process).collect() }
+    }
+}
+
+/// Seconds by which the beginning of a process may be another one than it is counted as: it is told in ticks since the machine's own, which
+/// is a whole second.
+const CLOCK_SECONDS: i64 = 1;
+
+/// What proves that the process that took a lock is gone, at `now` in Unix seconds, with all other locks in view.
+///
+/// # Errors
+/// Why nothing does.
+pub fn gone(lock: &Lock, all: &[Lock], host: Option<&Host>, now: i64) -> Result<String, String> {
+    if process(lock, all, now) == Process::Gone {
+        return Ok("it stands alone for longer than any switch of traffic does".into());
+    }
+    if lock.since <= 0 {
+        return Err("it does not say since when it stands".into());
+    }
+    let on = lock.holder.rsplit_once('@').map_or("", |(_, host)| host);
+    let Some(host) = host.filter(|host| !on.is_empty() && host.name == on) else {
+        return Err(format!("whether its holder lives can be seen on host {on} only"));
+    };
+    let older = host.processes.iter().filter(|(_, _, since)| *since <= lock.since.saturating_add(CLOCK_SECONDS));
+    let older: Vec<String> = older.map(|(name, pid, _)| format!("{name} (process {pid})")).collect();
+    if older.is_empty() {
+        return Ok(format!("no vtctld on host {on} is as old as it"));
+    }
+    Err(format!("{} of host {on} may hold it", older.join(", ")))
 }
 
 /// Whether somebody may be at work on the workflow now.

@@ -71,8 +71,13 @@ impl Change {
         Self { undo: Some(query.that_writes().ask(&seen.target)), ..self }
     }
 
-    /// Whether a record of the topology is written.
+    /// Whether a record of the topology is written or deleted.
     pub(super) fn is_of_record(&self) -> bool {
-        matches!(self.ask, What::TopoPut { .. })
+        matches!(self.ask, What::TopoPut { .. }) || self.is_deletion()
+    }
+
+    /// Whether a record of the topology is deleted.
+    pub(super) fn is_deletion(&self) -> bool {
+        matches!(self.ask, What::TopoDelete { .. })
     }
 }

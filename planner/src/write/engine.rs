@@ -18,6 +18,7 @@ use crate::{
         records::Records,
         tablets::Tablets,
         targets::TargetSet,
+        unlock::Unlock,
     },
 };
 
@@ -63,6 +64,11 @@ impl Write {
     /// Begins a request that changes records of a keyspace.
     pub(crate) fn of_records(kind: Box<dyn RecordWrite>, call: &Call, asks: &mut Asks) -> Self {
         Self::start(Box::new(Records::new(kind)), call, asks)
+    }
+
+    /// Begins a request that takes locks of others away.
+    pub(crate) fn of_locks(targets: Unlock, call: &Call, asks: &mut Asks) -> Self {
+        Self::start(Box::new(targets), call, asks)
     }
 
     fn start(targets: Box<dyn TargetSet>, call: &Call, asks: &mut Asks) -> Self {

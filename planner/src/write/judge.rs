@@ -49,6 +49,7 @@ impl Done {
         match answer {
             Answer::Failed { kind: FailureKind::NotSent, message } => (verdict, error) = (Verdict::NotApplied, message),
             Answer::Failed { kind, message } => (error, may_be_at_work) = (message, ends_before_the_work(kind)),
+            Answer::Deleted | Answer::Missing { .. } if change.is_deletion() => verdict = Verdict::Applied,
             Answer::Stored { .. } if is_of_record => verdict = Verdict::Applied,
             Answer::Missing { node } if is_of_record => error = format!("node doesn't exist: {node}"),
             other if is_of_record => (error, may_be_at_work) = (unexpected("a write", &other), true),

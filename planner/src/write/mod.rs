@@ -24,6 +24,7 @@ mod tablets;
 mod targets;
 pub(crate) mod throttler;
 mod traffic;
+mod unlock;
 mod vdiff;
 mod vdiff_options;
 mod vdiff_rows;
@@ -33,6 +34,7 @@ mod workflow_update;
 
 pub(crate) use migration::Migration;
 pub(crate) use throttler::Throttle;
+pub(crate) use unlock::Unlock;
 pub(crate) use vdiff::VDiffWrite;
 pub(crate) use vexec::VExecWrite;
 pub(crate) use workflow_delete::WorkflowDelete;

@@ -29,6 +29,7 @@ mod throttler;
 mod topology;
 mod trace;
 mod traffic;
+mod unlock;
 mod vdiff_show;
 mod vdiff_writes;
 mod vexec;

@@ -12,7 +12,7 @@ use gethostname::gethostname;
 use prost_types::Timestamp;
 use serde::Serialize;
 use tokio::time::Instant;
-use vtflow_planner::Answer;
+use vtflow_planner::{Answer, traffic::locks::PROGRAM};
 
 /// What a back end's method returns, so that back ends can be chosen at run time.
 pub type Answering<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -39,6 +39,8 @@ struct Contents<'a> {
     time: String,
     options: Options,
     status: &'static str,
+    /// Not in Vitess's: by it others know that the lock is kept alive.
+    program: &'static str,
 }
 
 #[derive(Serialize)]
@@ -56,6 +58,7 @@ pub(super) fn contents(action: &str) -> Vec<u8> {
         time: now.to_string(),
         options: Options {},
         status: "Running",
+        program: PROGRAM,
     };
     serde_json::to_vec_pretty(&contents).unwrap_or_default()
 }
@@ -80,6 +83,7 @@ mod tests {
         assert_eq!((lines[0], lines[1]), ("{", "  \"Action\": \"ApplySchemaKeyspace\","));
         assert!(lines[2].starts_with("  \"HostName\": \"") && lines[3].starts_with("  \"UserName\": \""), "{text}");
         assert!(lines[4].starts_with("  \"Time\": \"20") && lines[4].ends_with("Z\","), "{text}");
-        assert_eq!(lines[5..], ["  \"Options\": {},", "  \"Status\": \"Running\"", "}"]);
+        assert_eq!(lines[5..7], ["  \"Options\": {},", "  \"Status\": \"Running\","]);
+        assert_eq!(lines[7..], ["  \"Program\": \"vtflow\"", "}"], "and says whose it is");
     }
 }

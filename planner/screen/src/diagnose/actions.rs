@@ -1,6 +1,6 @@
 //! What a repair does, in words.
 
-use crate::words::some;
+use crate::{text::Command, words::some};
 use vtflow_planner::proto::vtflow::{RepairAction, repair_action::Action};
 
 /// Keys, tables or cells in a line.
@@ -8,6 +8,13 @@ const SHOWN: usize = 6;
 
 fn list(names: &[String]) -> String {
     some(&names.iter().map(String::as_str).collect::<Vec<_>>(), SHOWN)
+}
+
+/// What takes away a workflow's own lock, by its path; `None`: it is none.
+pub(super) fn unlock(path: &str) -> Option<String> {
+    let (keyspace, rest) = path.strip_prefix("internal/named_locks/")?.split_once('/')?;
+    let (workflow, _) = rest.split_once("/locks/")?;
+    Some(Command::new("vtflow workflow unlock").names(&[keyspace, workflow], ""))
 }
 
 /// One thing that is done.
@@ -41,7 +48,7 @@ pub(super) fn action(of: &RepairAction) -> String {
         }
         Some(Action::RunAgain(it)) if it.at_any_lag => "run the command again, and allow the lag since it stopped".into(),
         Some(Action::RunAgain(_)) => "run the command again".into(),
-        Some(Action::Unlock(it)) => format!("delete the lock {}, once nobody on its host works on it", it.path),
+        Some(Action::Unlock(it)) => unlock(&it.path).unwrap_or_else(|| format!("delete the lock {}", it.path)),
         None => "something that this version does not know".into(),
     }
 }

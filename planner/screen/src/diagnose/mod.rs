@@ -176,13 +176,17 @@ fn held(lock: &HeldLock, now: Timestamp) -> String {
         "alive" => "its process is alive",
         _ => "its process may be alive",
     };
+    let unlock = match actions::unlock(&lock.path) {
+        Some(command) if lock.process == "may_be_alive" => format!("; if it is not: {command}"),
+        _ => String::new(),
+    };
     let until = if lock.until > now.seconds && lock.process != "alive" {
         format!(", its lease ends in {} at the latest", duration(lock.until - now.seconds))
     } else {
         String::new()
     };
     let what = if lock.action.is_empty() { String::new() } else { format!(" for {}", lock.action) };
-    format!("{} by {}{what}{at}: {process}{until}", lock.path, lock.holder)
+    format!("{} by {}{what}{at}: {process}{until}{unlock}", lock.path, lock.holder)
 }
 
 fn deviation(of: &vtflow_planner::proto::vtflow::Deviation, now: Timestamp) -> DeviationLines {

@@ -87,6 +87,27 @@ fn trouble_comes_first_with_whom_it_hurts_and_the_ways_out() {
 }
 
 #[test]
+fn a_lock_whose_process_may_be_gone_says_what_takes_it_away() {
+    let lock = |process: &str| HeldLock {
+        path: "internal/named_locks/customer/it's/locks/1".into(),
+        holder: "vt@vm".into(),
+        process: process.into(),
+        ..HeldLock::default()
+    };
+    let told = |process: &str| {
+        let of = DiagnosedWorkflow { locks: vec![lock(process)], unknown: vec!["down".into()], ..DiagnosedWorkflow::default() };
+        let found = DiagnoseResponse { workflows: vec![of], ..DiagnoseResponse::default() };
+        diagnosis(&found, &[], NOW).parts[0].lines[0].1.clone()
+    };
+    assert!(
+        told("may_be_alive").ends_with(r"; if it is not: vtflow workflow unlock customer 'it'\''s'"),
+        "{}",
+        told("may_be_alive")
+    );
+    assert!(told("alive").ends_with("its process is alive"), "{}", told("alive"));
+}
+
+#[test]
 fn what_could_not_be_read_is_never_healthy() {
     let none = DiagnoseResponse::default();
     assert_eq!(diagnosis(&none, &[], NOW).verdict, Verdict::Healthy);

@@ -89,5 +89,11 @@ pub(super) fn allow_reads(evidence: &mut Evidence) {
 }
 
 pub(super) fn lock(path: &str, age: i64) -> Lock {
-    Lock { path: path.into(), action: "WorkflowSwitchTraffic".into(), holder: "vt@vm".into(), since: NOW - age }
+    Lock {
+        path: path.into(),
+        action: "WorkflowSwitchTraffic".into(),
+        holder: "vt@vm".into(),
+        since: NOW - age,
+        ..Lock::default()
+    }
 }

@@ -24,7 +24,8 @@ pub(crate) async fn run(cluster: &OpenCluster, args: ApplyArgs) -> anyhow::Resul
     let text = given_file::read(&args.plan, given_file::PLAN_BYTES).with_context(|| format!("{name} cannot be read"))?;
     let plan: WritePlan = serde_json::from_slice(&text)
         .with_context(|| format!("{name} is not a plan: vtflow makes one with --dry-run -o json"))?;
-    let is_write = plan.rpc == rpc::VEXEC || serve::served(&plan.rpc).is_some_and(|served| served.effect == Effect::Write);
+    let is_write = [rpc::VEXEC, rpc::UNLOCK].contains(&plan.rpc.as_str())
+        || serve::served(&plan.rpc).is_some_and(|served| served.effect == Effect::Write);
     if !is_write {
         bail!("{name} is a plan for {:?}, which is no request that changes anything", plan.rpc);
     }

@@ -4,5 +4,6 @@ pub(crate) mod apply;
 pub(crate) mod confirm;
 pub(crate) mod migration;
 mod switch;
+mod unlock;
 pub(crate) mod vdiff;
 pub(crate) mod workflow;

@@ -1,4 +1,5 @@
-//! `vtflow workflow start|stop|update|delete|switch|reverse KEYSPACE NAME`: which request each is, but for traffic (`switch.rs`). The way of it is `confirm.rs`.
+//! `vtflow workflow start|stop|update|delete|switch|reverse|unlock KEYSPACE NAME`: which request each is, but for traffic (`switch.rs`)
+//! and locks (`unlock.rs`). The way of it is `confirm.rs`.
 //!
 //! Source: `go/cmd/vtctldclient/command/vreplication/common/update.go`, `workflow/update.go`, `workflow/state.go`.
 
@@ -21,6 +22,7 @@ use vtflow_planner::{
 use super::{
     confirm::{self, Change, ChangeArgs},
     switch::{SwitchArgs, TrafficArgs},
+    unlock::UnlockArgs,
 };
 use crate::cli::{cluster::open::OpenCluster, read::topology::tablet_type};
 
@@ -38,6 +40,8 @@ pub(crate) enum WorkflowCommand {
     Switch(SwitchArgs),
     /// Move them back to the source
     Reverse(TrafficArgs),
+    /// Take away the lock that a vtctld has left on a workflow which died while it was changing it
+    Unlock(UnlockArgs),
 }
 
 #[derive(Args, Clone, Debug)]
@@ -101,6 +105,7 @@ pub(crate) async fn run(cluster: &OpenCluster, command: WorkflowCommand) -> anyh
         WorkflowCommand::Update(args) => return update(cluster, args).await,
         WorkflowCommand::Switch(args) => return traffic(cluster, args.change()).await,
         WorkflowCommand::Reverse(args) => return traffic(cluster, args.back()).await,
+        WorkflowCommand::Unlock(args) => return traffic(cluster, args.change()).await,
         WorkflowCommand::Start(args) => (args.which, StateChange::Start, args.change),
         WorkflowCommand::Stop(args) => (args.which, StateChange::Stop, args.change),
     };
