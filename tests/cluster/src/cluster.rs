@@ -166,6 +166,12 @@ impl Cluster {
         process::register(&registry, daemon)
     }
 
+    /// The same of vtctld, until it listens.
+    pub(crate) fn restart_vtctld(&mut self) -> anyhow::Result<()> {
+        self.restart("vtctld")?;
+        self.listens("vtctld", self.vtctld)
+    }
+
     /// Waits until one of them listens.
     fn listens(&mut self, name: &str, port: u16) -> anyhow::Result<()> {
         let daemon = self.daemon(name)?;
@@ -306,6 +312,12 @@ impl Cluster {
             self.vtctldclient(["DeleteShards", "--recursive", "--even-if-serving", "--force", &shard])?.must_succeed()?;
             fs::remove_dir_all(self.settings.run.join(format!("vt_{:010}", place.uid)))?;
         }
+        // Tablets that come later number their streams from 1 on again. A vtctld would take the journals of these here for theirs, and would
+        // wait for nothing.
+        let keyspaces: Vec<&str> = places.iter().map(|place| place.keyspace).collect();
+        for tablet in self.tablets.iter().filter(|tablet| keyspaces.contains(&tablet.place.keyspace) && tablet.place.is_primary) {
+            tablet.mysql.ask(&self.settings, "_vt", "delete from resharding_journal")?;
+        }
         Ok(())
     }
 
@@ -396,10 +408,19 @@ impl Cluster {
     }
 
     fn client_of<'a>(&self, port: u16, words: impl IntoIterator<Item = &'a str>, limit: Duration) -> anyhow::Result<Ran> {
+        run(self.client_command(port, words, limit), limit + Duration::from_secs(10))
+    }
+
+    fn client_command<'a>(&self, port: u16, words: impl IntoIterator<Item = &'a str>, limit: Duration) -> Command {
         let mut command = Command::new(self.settings.vitess("vtctldclient"));
         command.arg("--server").arg(format!("127.0.0.1:{port}"));
         command.args(["--action-timeout", &format!("{}s", limit.as_secs())]).args(words);
-        run(command, limit + Duration::from_secs(10))
+        command
+    }
+
+    /// vtctldclient against vtctld, to be run.
+    pub(crate) fn vtctldclient_command<'a>(&self, words: impl IntoIterator<Item = &'a str>) -> Command {
+        self.client_command(self.vtctld, words, COMMAND_LIMIT)
     }
 
     /// Runs vtflow's command line.

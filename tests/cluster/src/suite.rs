@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
-    process::Child,
+    process::{Child, ChildStdin, ChildStdout},
     thread,
     time::{Duration, Instant},
 };
@@ -258,6 +258,55 @@ pub(crate) fn states(reply: &Value) -> Vec<String> {
         .flat_map(|shard| list(shard, "streams"))
         .map(|stream| stream["state"].as_str().unwrap_or_default().to_owned())
         .collect()
+}
+
+/// A session that asks a tablet's MySQL one question again and again, a thousand times in a second.
+pub(crate) struct Watch {
+    session: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+    sql: &'static str,
+}
+
+impl Watch {
+    /// The number that the query gives now.
+    pub(crate) fn number(&mut self) -> anyhow::Result<u64> {
+        writeln!(self.input, "{};", self.sql)?;
+        let mut line = String::new();
+        loop {
+            line.clear();
+            anyhow::ensure!(self.output.read_line(&mut line)? > 0, "cannot be asked: {}", self.sql);
+            if let Ok(number) = line.trim().parse() {
+                return Ok(number);
+            }
+        }
+    }
+
+    /// Waits until the number is a greater one than `before`; whether it came to that before `is_over` did.
+    pub(crate) fn rises(&mut self, before: u64, mut is_over: impl FnMut() -> bool) -> anyhow::Result<bool> {
+        while self.number()? <= before {
+            if is_over() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let _ = self.session.kill();
+        let _ = self.session.wait();
+    }
+}
+
+impl Suite {
+    /// Begins to watch a number on a tablet.
+    pub(crate) fn watch(&self, uid: u32, sql: &'static str) -> anyhow::Result<Watch> {
+        let mut session = self.cluster.tablet(uid)?.mysql.session(&self.cluster.settings, "_vt").spawn()?;
+        let (input, output) = (session.stdin.take().context("its input")?, session.stdout.take().context("its output")?);
+        Ok(Watch { session, input, output: BufReader::new(output), sql })
+    }
 }
 
 /// A table that is locked by a session of its own: nobody copies it meanwhile.

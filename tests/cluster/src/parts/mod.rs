@@ -4,11 +4,15 @@ mod cutover;
 mod data;
 mod faults;
 mod materialize;
+mod mirror;
 mod move_tables;
 mod online_ddl;
 mod reparent;
 mod reshard;
+mod reshard_cutover;
+mod traffic;
 mod vdiff;
+mod vtctld_killed;
 
 use crate::suite::Suite;
 
@@ -24,6 +28,9 @@ pub(crate) struct Part {
 pub(crate) const PARTS: &[Part] = &[
     Part { name: "data", run: data::run, is_first: true },
     Part { name: "cutover", run: cutover::run, is_first: false },
+    Part { name: "reshard-cutover", run: reshard_cutover::run, is_first: false },
+    Part { name: "vtctld-killed", run: vtctld_killed::run, is_first: false },
+    Part { name: "mirror", run: mirror::run, is_first: false },
     Part { name: "move-tables", run: move_tables::run, is_first: false },
     Part { name: "materialize", run: materialize::run, is_first: false },
     Part { name: "vdiff", run: vdiff::run, is_first: false },

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::reshard_cutover;
 use crate::{
     cluster::{NEW_SHARDS, seconds},
     process::wait_until,
@@ -9,10 +10,10 @@ use crate::{
     suite::Suite,
 };
 
-const SPLIT: Workflow = Workflow { keyspace: "customer", name: "split1", kind: "Reshard" };
-const REVERSE: Workflow = Workflow { keyspace: "customer", name: "split1_reverse", kind: "Reshard" };
+pub(super) const SPLIT: Workflow = Workflow { keyspace: "customer", name: "split1", kind: "Reshard" };
+pub(super) const REVERSE: Workflow = Workflow { keyspace: "customer", name: "split1_reverse", kind: "Reshard" };
 
-const CREATE: &str = "Reshard --workflow split1 --target-keyspace customer create --source-shards 80- --target-shards 80-c0,c0- --tablet-types primary";
+pub(super) const CREATE: &str = "Reshard --workflow split1 --target-keyspace customer create --source-shards 80- --target-shards 80-c0,c0- --tablet-types primary";
 
 pub(crate) fn run(suite: &mut Suite) -> anyhow::Result<()> {
     let started = Instant::now();
@@ -44,7 +45,7 @@ pub(crate) fn run(suite: &mut Suite) -> anyhow::Result<()> {
     suite.stage("shards removed")
 }
 
-/// The same to its end, as the last part: the shard that is split is gone afterwards.
+/// The same to its end by vtflow, while an application writes, as the last part: the shard that is split is gone afterwards.
 pub(crate) fn complete(suite: &mut Suite) -> anyhow::Result<()> {
     // Streams of migrations that were cancelled stay for a day, and Vitess switches no shard that has a stream that is stopped.
     let list = "Workflow --keyspace customer list";
@@ -61,10 +62,32 @@ pub(crate) fn complete(suite: &mut Suite) -> anyhow::Result<()> {
     suite.vtctld(CREATE)?;
     suite.workflows = vec![SPLIT];
     suite.wait_for_streams(SPLIT, "Running", 2)?;
-    suite.vtctld("Reshard --workflow split1 --target-keyspace customer SwitchTraffic")?;
-    suite.vtctld("Reshard --workflow split1 --target-keyspace customer complete")?;
+    let mut application = reshard_cutover::application();
+    application.during(suite, "vtflow", "a reshard that is completed", |suite| {
+        for types in ["replica,rdonly", "primary"] {
+            let told = suite.vtflow(&format!("workflow switch customer split1 --tablet-types {types} --yes"))?;
+            suite.says(&format!("vtflow switches {types}"), &told, 0, &["applied"]);
+        }
+        reshard_cutover::stands(suite, true)
+    })?;
+    application.has_all(suite)?;
+    application.during(suite, "vtflow", "its completion", |suite| {
+        let told = suite.served("Reshard --workflow split1 --target-keyspace customer complete")?;
+        suite.says("vtflow completes it", &told, 0, &["Successfully completed"]);
+        Ok(())
+    })?;
     suite.workflows.clear();
+    let shards = suite.vtctld("FindAllShardsInKeyspace customer")?.stdout;
+    let is_gone = !shards.contains(r#""80-""#) && shards.contains(r#""80-c0""#);
+    suite.check("the shard that was split is gone", is_gone, || shards.clone());
+    let tablets = suite.vtctld("GetTablets --keyspace customer")?.stdout;
+    suite.check("so is its tablet", !tablets.contains("0000000300"), || tablets.clone());
+    suite.rows("no stream is left", &[200, 400, 500], "select count(*) from _vt.vreplication", &["0"])?;
+    let told = suite.vtflow("diagnose")?;
+    suite.says("nothing is left behind", &told, 0, &["healthy"]);
     suite.stage("Reshard completed")?;
+    application.is_all_there(suite)?;
+    application.clean_up(suite)?;
     let counted = suite.cluster.vtgate("customer", "select count(*) from note")?;
     suite.check("the rows are there", counted.contains("500"), || counted.clone());
     Ok(())
