@@ -247,6 +247,13 @@ fn no_unknown_streams(facts: &Facts<'_>) -> bool {
 fn finishing(facts: &Facts<'_>) -> Vec<Deviation> {
     let evidence = facts.evidence;
     let mut found = Vec::new();
+    let held: Vec<_> = facts.reverse.iter().filter(|(_, it)| it.is_stopped_for_cutover()).copied().collect();
+    if !held.is_empty() {
+        // What looks undone of the switch forth is the switch back's: nothing of it may be finished.
+        let hurts = format!("writes to {} may be refused: a switch back has stopped half-way", evidence.moved());
+        let deviation = Deviation::new(M::ReversalInterrupted, hurts).at(of_streams(&evidence.source, &held));
+        return vec![deviation.rerun(Rerun::HealsAtAnyLag).by(repair::rerun(true))];
+    }
     let (workflow, reverse) = (evidence.workflow.as_str(), evidence.reverse());
     let is_cold = |it: &super::evidence::Stream| it.workflow == workflow && !it.is_frozen();
     let freeze = streams(&evidence.target, Change::Freeze, |_, it| is_cold(it) && it.state != StreamState::Working);

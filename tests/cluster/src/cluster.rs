@@ -312,6 +312,12 @@ impl Cluster {
             self.vtctldclient(["DeleteShards", "--recursive", "--even-if-serving", "--force", &shard])?.must_succeed()?;
             fs::remove_dir_all(self.settings.run.join(format!("vt_{:010}", place.uid)))?;
         }
+        // Tablets that come later number their streams from 1 on again. A vtctld would take the journals of these here for theirs, and would
+        // wait for nothing.
+        let keyspaces: Vec<&str> = places.iter().map(|place| place.keyspace).collect();
+        for tablet in self.tablets.iter().filter(|tablet| keyspaces.contains(&tablet.place.keyspace) && tablet.place.is_primary) {
+            tablet.mysql.ask(&self.settings, "_vt", "delete from resharding_journal")?;
+        }
         Ok(())
     }
 

@@ -53,7 +53,7 @@ pub(super) fn request(call: &mut Call, hidden: &mut Hidden) {
             }
             _ => return,
         },
-        path if path == rpc::SNAPSHOT || serve::served(path).is_some() => return,
+        path if [rpc::SNAPSHOT, rpc::UNLOCK].contains(&path) || serve::served(path).is_some() => return,
         _ => Ok(Vec::new()),
     };
     // What cannot be read is refused for that.

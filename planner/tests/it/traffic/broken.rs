@@ -261,6 +261,14 @@ pub(super) fn broken() -> Vec<Case> {
             vec![(M::ReverseStopped, Rerun::No, vec![InPlace])],
         ),
         (
+            "a switch back stopped before its journal",
+            with(writes_switched(), |it| {
+                reverse(it, |it| (it.state, it.message) = (StreamState::Stopped, "stopped for cutover".into()));
+            }),
+            WritesSwitched,
+            vec![(M::ReversalInterrupted, Rerun::HealsAtAnyLag, vec![Forward])],
+        ),
+        (
             "on some shards",
             with(not_switched(), |it| it.without_streams = BTreeSet::from(["c0-".into()])),
             NotSwitched,

@@ -70,13 +70,13 @@ fn this_host() -> Option<UnlockHost> {
 /// Whether `/proc` is mounted so that it hides the processes of other users.
 fn hides_processes() -> Option<bool> {
     let mounts = fs::read_to_string("/proc/self/mounts").ok()?;
-    let options = mounts.lines().filter_map(|line| {
+    let mut options = mounts.lines().filter_map(|line| {
         let mut words = line.split(' ').skip(1);
         (words.next()? == "/proc").then(|| words.nth(1))?
     });
     Some(
         options
-            .last()?
+            .next_back()?
             .split(',')
             .any(|option| option.starts_with("hidepid=") && !["hidepid=0", "hidepid=off"].contains(&option)),
     )
