@@ -133,7 +133,9 @@ impl Placed {
     pub(super) fn refused(&self, plan: &WritePlan, done: &Performed, found: &DiagnoseResponse) -> Option<RefusedWrites> {
         let step = |name: &str| plan.steps.iter().position(|step| step.name == name);
         let opens = OPENS.iter().find_map(|name| step(name));
-        let closes = step(CLOSES);
+        // A change that has stopped may have closed them before.
+        let is_closed = found.workflows.first().is_some_and(|it| it.phase.starts_with("stopped"));
+        let closes = step(CLOSES).filter(|_| !is_closed);
         if opens.is_none() && closes.is_none() {
             return None;
         }

@@ -31,7 +31,7 @@ fn a_rehearsal_shows_each_step_what_is_refused_meanwhile_and_where_it_ends() {
         "  9. switch writes: 3 calls in 2 rounds, ",
         "  ---- from here they are taken again",
         "  12. freeze the streams: ",
-        "Writes to corder, customer are refused from \"stop writes on the source\" to \"switch writes\": 14 rounds of ",
+        "Writes to corder, customer are refused from \"stop writes on the source\" to \"switch writes\": ",
         "All of it: ",
         "A copy does not know:",
         "After it: healthy: 1 workflow, nothing wrong: customer.move1  standard  commerce/0 -> customer (2 shards)  writes switched",
@@ -48,7 +48,7 @@ fn a_script_gets_the_steps_as_a_document_and_the_exit_code_tells_how_it_went() {
     let document = ran.json();
     assert_eq!(document["verdict"], "healthy");
     assert_eq!(document["after"]["verdict"], "healthy");
-    assert_eq!(document["refused"]["rounds"], 14);
+    assert!(document["refused"]["rounds"].as_u64().unwrap() > 1, "{document}");
     // Ports are other ones each time.
     let plan = on("movetables-reads-switched", &format!("{SWITCH} --dry-run -o json")).json();
     for part in ["summary", "steps", "locks", "request"] {
@@ -77,4 +77,17 @@ fn faults_that_there_was_no_time_for_are_counted_and_are_not_taken_for_healed() 
     assert_eq!(ran.code, 2, "{ran:?}");
     assert!(ran.stdout.contains("faults were not tried: the time was over"), "{}", ran.stdout);
     assert!(ran.stdout.lines().any(|line| line.starts_with("STEP ") && line.contains("HEALED BY")), "{}", ran.stdout);
+}
+
+#[test]
+fn an_estimate_rests_on_how_long_the_tablets_of_the_cluster_took() {
+    let args = "demo --shards 2 --tablet-delay 20ms workflow switch customer move_orders_1 --rehearse -o json";
+    let ran = vtflow(&args.split(' ').collect::<Vec<_>>());
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let document = ran.json();
+    let number = |text: &str| document.pointer(text).and_then(serde_json::Value::as_u64).unwrap_or_else(|| panic!("{text}"));
+    assert!(number("/round_trips/middle_us") >= 20_000, "{}", document["round_trips"]);
+    // Locks of tables, positions, streams and the journal alone are six calls that follow each other.
+    let refused = number("/refused/estimate_us");
+    assert!(refused >= 6 * 20_000 && refused <= number("/estimate_us"), "{}", document["refused"]);
 }

@@ -201,3 +201,74 @@ fn short(call: &str) -> String {
         None => call.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(fault: Fault, end: FaultEnd, ways: &[(&str, bool)]) -> FaultLine {
+        let way = |(command, heals): &(&str, bool)| {
+            let said = if *heals { String::new() } else { "refused:\n  why".to_owned() };
+            WayOut { command: (*command).to_owned(), heals: *heals, said }
+        };
+        let (phase, hurts) = match end {
+            FaultEnd::HalfWay => ("stopped_before_journal", vec!["writes to t are refused".to_owned()]),
+            _ => ("not_switched", Vec::new()),
+        };
+        FaultLine {
+            step: "close".into(),
+            call: "global  keyspaces/ks/shards/0/Shard deny tables t".into(),
+            fault,
+            said: String::new(),
+            end,
+            phase: phase.into(),
+            hurts,
+            ways: ways.iter().map(way).collect(),
+        }
+    }
+
+    fn tried(lines: Vec<FaultLine>) -> FaultTable {
+        FaultTable { all: lines.len(), lines, runs: 5, took_ms: 1_234, limit_ms: 60_000 }
+    }
+
+    fn cells(of: &FaultTable) -> Vec<Vec<String>> {
+        fault_table(of).rows.into_iter().map(|row| row.cells.into_iter().skip(2).collect()).collect()
+    }
+
+    #[test]
+    fn each_fault_says_what_it_comes_to_and_what_heals_it() {
+        let table = tried(vec![
+            line(Fault::AnswerLost, FaultEnd::Done, &[]),
+            line(Fault::Fails, FaultEnd::AsBefore, &[("same command", true)]),
+            line(Fault::Dies, FaultEnd::HalfWay, &[("same command", true), ("reverse", true)]),
+        ]);
+        let want = [
+            ["answer lost", "done", "not needed", ""],
+            ["fails", "as before", "same command", ""],
+            ["process dies", "stopped before journal", "same command, reverse", "writes to t are refused"],
+        ];
+        assert_eq!(cells(&table), want);
+        assert_eq!(
+            fault_summary(&table),
+            [
+                "3 faults at 1 call, each on a fresh copy: 1 done all the same, 1 as before, 1 half-way",
+                "each of them heals; of those half-way 1 in both directions, the others in one",
+                "5 runs in 1.2 s, of 60.0 s at most",
+            ]
+        );
+        assert!(fault_table(&table).rows.iter().all(|row| !row.has_trouble));
+    }
+
+    #[test]
+    fn what_nothing_heals_and_what_was_not_tried_is_trouble() {
+        let mut table = tried(vec![line(Fault::Dies, FaultEnd::HalfWay, &[("same command", false), ("reverse", false)])]);
+        table.all = 3;
+        let note = "writes to t are refused; same command does not: refused: / why; reverse does not: refused: / why";
+        assert_eq!(cells(&table), [["process dies", "stopped before journal", "NOTHING", note]]);
+        assert!(fault_table(&table).rows[0].has_trouble);
+        assert_eq!((table.unhealed(), table.is_whole()), (1, false));
+        let summary = fault_summary(&table);
+        assert!(summary.contains(&"1 of them does not heal".to_owned()), "{summary:?}");
+        assert!(summary.contains(&"2 faults were not tried: the time was over".to_owned()), "{summary:?}");
+    }
+}

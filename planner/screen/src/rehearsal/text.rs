@@ -129,7 +129,7 @@ fn counted(step: &RehearsedStep) -> String {
 fn outage(of: &RefusedWrites) -> String {
     let from = match &of.from {
         Some(step) => format!("from \"{step}\""),
-        None => "from before".into(),
+        None => "from before it".into(),
     };
     let Some(to) = &of.to else { return format!("{} are refused {from}, and nothing lets them through.", capital(&of.what)) };
     let pause = if of.pause_us > 0 {

@@ -174,7 +174,7 @@ impl Snapshot {
                 Ok(name) if self.keyspaces.contains(&name) => {}
                 Ok(name) => self.get(GLOBAL, &name.vschema_path(), asks),
                 Err(bad) => {
-                    self.fail("", "", "", format!("the vschema of keyspace {:?} is left out: {}", cut(name), bad.message))
+                    self.fail("", "", "", format!("the vschema of keyspace {:?} is left out: {}", cut(name), bad.message));
                 }
             }
         }

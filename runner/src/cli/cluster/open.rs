@@ -47,12 +47,12 @@ impl OpenCluster {
         self.perform_watched(call, now, &Nobody).await
     }
 
-    /// The same, and somebody else watches.
-    pub(crate) async fn perform_watched(&self, call: &Call, now: Timestamp, observer: &dyn Observer) -> Reply {
+    /// The same while somebody watches.
+    pub(crate) async fn perform_watched(&self, call: &Call, now: Timestamp, watcher: &dyn Observer) -> Reply {
         let (flow, progress) = (self.planner.start(call, now), Progress::start());
-        let Some(traces) = &self.traces else { return drive(flow, &self.io, None, &(observer, &progress)).await };
+        let Some(traces) = &self.traces else { return drive(flow, &self.io, None, &(watcher, &progress)).await };
         let recorder = Recorder::new();
-        let reply = drive(flow, &self.io, None, &(observer, (&recorder, &progress))).await;
+        let reply = drive(flow, &self.io, None, &(watcher, (&recorder, &progress))).await;
         drop(progress);
         if let Err(text) = traces.add(recorder.ended(self.planner.build(), call, now, &reply)) {
             // What was asked for is there; only its trace is not.
