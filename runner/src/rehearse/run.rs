@@ -62,9 +62,8 @@ pub(super) struct Stopwatch(Mutex<Watched>);
 #[derive(Debug, Default)]
 struct Watched {
     trips: Trips,
-    /// When each call was released, and how long it then waited for its turn.
-    asked: BTreeMap<AskId, Instant>,
-    waited: BTreeMap<AskId, Duration>,
+    /// When the turn of each call came.
+    sent: BTreeMap<AskId, Instant>,
 }
 
 impl Stopwatch {
@@ -78,20 +77,14 @@ impl Stopwatch {
 }
 
 impl Observer for Stopwatch {
-    fn asked(&self, ask: &Ask) {
-        self.watched().asked.insert(ask.id, Instant::now());
-    }
-
     fn sent(&self, ask: &Ask) {
-        let mut watched = self.watched();
-        let waited = watched.asked.get(&ask.id).map_or(Duration::ZERO, Instant::elapsed);
-        watched.waited.insert(ask.id, waited);
+        self.watched().sent.insert(ask.id, Instant::now());
     }
 
     fn answered(&self, ask: &Ask, _: &Answer, took: Duration) {
         let mut watched = self.watched();
-        watched.asked.remove(&ask.id);
-        let took = took.saturating_sub(watched.waited.remove(&ask.id).unwrap_or_default());
+        // The first has the wait for a turn in it, the second that until somebody hears of the answer.
+        let took = watched.sent.remove(&ask.id).map_or(took, |sent| took.min(sent.elapsed()));
         let best = match &ask.what {
             What::TabletCall { tablet, .. } => watched.trips.tablets.entry(tablet.alias.clone()),
             What::TopoGet { cell, .. } | What::TopoRange { cell, .. } | What::TopoList { cell, .. } => {

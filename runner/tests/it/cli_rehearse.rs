@@ -78,3 +78,16 @@ fn faults_that_there_was_no_time_for_are_counted_and_are_not_taken_for_healed() 
     assert!(ran.stdout.contains("faults were not tried: the time was over"), "{}", ran.stdout);
     assert!(ran.stdout.lines().any(|line| line.starts_with("STEP ") && line.contains("HEALED BY")), "{}", ran.stdout);
 }
+
+#[test]
+fn an_estimate_rests_on_how_long_the_tablets_of_the_cluster_took() {
+    let args = "demo --shards 2 --tablet-delay 20ms workflow switch customer move_orders_1 --rehearse -o json";
+    let ran = vtflow(&args.split(' ').collect::<Vec<_>>());
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let document = ran.json();
+    let number = |text: &str| document.pointer(text).and_then(serde_json::Value::as_u64).unwrap_or_else(|| panic!("{text}"));
+    assert!(number("/round_trips/middle_us") >= 20_000, "{}", document["round_trips"]);
+    // Locks of tables, positions, streams and the journal alone are six calls that follow each other.
+    let refused = number("/refused/estimate_us");
+    assert!(refused >= 6 * 20_000 && refused <= number("/estimate_us"), "{}", document["refused"]);
+}
