@@ -102,10 +102,15 @@ impl Edit {
     pub(crate) fn inverse(&self, before: &[u8]) -> Result<Self, String> {
         Ok(match self {
             // Only what this change touches: others may have changed the rest meanwhile.
-            Self::Deny { tables, is_denied, .. } => {
+            Self::Deny { tables, is_denied, allow_reads } => {
                 let was = control(before)?.unwrap_or_default();
-                let touched = tables.iter().filter(|table| was.denied_tables.contains(table) != *is_denied);
-                Self::Deny { tables: touched.cloned().collect(), is_denied: !is_denied, allow_reads: was.allow_reads }
+                let (stay, touched): (Vec<String>, Vec<String>) =
+                    tables.iter().cloned().partition(|table| was.denied_tables.contains(table) == *is_denied);
+                let back = Self::Deny { tables: touched, is_denied: !is_denied, allow_reads: was.allow_reads };
+                // Tables that were denied before: whether they may be read is all that was changed of them.
+                let reads = Self::Deny { tables: stay, is_denied: true, allow_reads: was.allow_reads };
+                let is_about_reads = *is_denied && !was.denied_tables.is_empty() && was.allow_reads != *allow_reads;
+                if is_about_reads { Self::All(vec![back, reads]) } else { back }
             }
             Self::TableRules(rules) => {
                 let was = table_keys(before)?;

@@ -371,6 +371,11 @@ impl Repair {
         }
         self.cause = self.stopped(&failures);
         let untold = untold(undo, &failures);
+        // A record that was right before stays: no diagnosis sees that its tablets do not know it.
+        if failures.iter().any(|failed| failed.is_refresh && !untold.iter().any(|lane| is_of(lane, failed))) {
+            self.cause += "\n";
+            self.cause += REFRESH;
+        }
         if let Some(ended) = self.ended.get_mut(self.at + 1) {
             *ended = Ended::Failed(failures);
         }
@@ -393,7 +398,8 @@ impl Repair {
             let failed: Vec<&str> = failures.iter().map(|failed| failed.text.as_str()).collect();
             if !failed.is_empty() {
                 text += &format!("\ntaking back what its tablets could not be told has failed in part: {}", failed.join("\n"));
-                text += "\nrepair it with --refresh once they can be told";
+                text += "\n";
+                text += REFRESH;
             }
         }
         self.end(Err(Status::unknown(text)), asks);
@@ -439,6 +445,15 @@ impl Repair {
 
 /// The name of the step that takes away locks.
 const UNLOCK: &str = "take away locks whose holder is gone";
+
+/// What helps a tablet that could not be told of its record.
+const REFRESH: &str = "repair it with --refresh once they can be told";
+
+/// Whether a lane changes the record of the shard that something failed on.
+fn is_of(lane: &Lane, failed: &Failed) -> bool {
+    let is_it = |act: &Act| matches!(act, Act::Edit(edit) if edit.keyspace == failed.place.0 && edit.shard == failed.place.1);
+    lane.iter().flatten().any(is_it)
+}
 
 /// What a plan says of a lock that goes.
 fn deletion((path, version): &(String, i64), scene: &Scene) -> Option<PlannedWrite> {

@@ -36,9 +36,9 @@ fn the_same_repair_finishes_what_was_left_half() {
                         );
                         let outcomes = &first.as_ref().unwrap().written.as_ref().unwrap().outcomes;
                         assert!(outcomes.iter().any(|it| it.verdict != Verdict::Applied) || outcomes.is_empty(), "{context}");
-                        // What is wrong still is seen, so that it can be repaired.
-                        assert!(!wrong(&live, keyspace, workflow).is_empty(), "{context}");
                         let refresh = status.message.contains("--refresh");
+                        // What is wrong still is seen, so that it can be repaired; or a tablet alone does not know what its record says.
+                        assert!(refresh || !wrong(&live, keyspace, workflow).is_empty(), "{context}");
                         let again = repair(&mut live, &RepairRequest { refresh, ..case.request() }).unwrap();
                         assert!(again.result.is_ok(), "{context}: {again:?}");
                     }
