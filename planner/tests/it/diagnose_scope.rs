@@ -281,7 +281,7 @@ fn a_copy_that_cannot_be_read_is_no_workflow_that_moves_traffic() {
     let mut cluster = cluster(&["-80"]);
     source(&mut cluster, "src", "0", 500);
     let unreadable = StreamOf { options: "{", ..stream(7, "wf") };
-    cluster.answer(100, "streams", streams(&[unreadable.clone()]));
+    cluster.answer(100, "streams", streams(std::slice::from_ref(&unreadable)));
     let (found, _) = diagnose(&cluster, "");
     assert_eq!(phases(&found), [("src", "unknown")], "{found:?}");
     assert!(found.workflows[0].unknown[0].starts_with("stream 7 of ks/-80: "), "{:?}", found.workflows[0].unknown);

@@ -194,8 +194,8 @@ fn denied_tables_behind_a_switch_keep_nobody_out() {
 
 /// Names of `count` shards of equal parts, with their ranges.
 fn shards(count: usize) -> Vec<(String, KeyRange)> {
-    let bytes = |part: usize| if part % count == 0 { vec![] } else { vec![u8::try_from(part * 256 / count).unwrap()] };
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let bytes = |part: usize| if part.is_multiple_of(count) { vec![] } else { vec![u8::try_from(part * 256 / count).unwrap()] };
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
     let shard = |part: usize| {
         let (start, end) = (bytes(part), bytes(part + 1));
         (format!("{}-{}", hex(&start), hex(&end)), KeyRange { start, end })

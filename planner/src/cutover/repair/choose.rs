@@ -1,6 +1,6 @@
 //! Which way out is taken of each deviation, and what is left to people.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt::Write};
 
 use super::{request::Wanted, words};
 use crate::{
@@ -261,9 +261,9 @@ fn why_not(repair: &Repair, deviation: &Deviation, evidence: Option<&Evidence>) 
 fn both(name: &str, deviation: &Deviation, evidence: Option<&Evidence>) -> String {
     let mut text = format!("{name}: {}", deviation.hurts);
     for repair in &deviation.repairs {
-        text += &format!("\n  --{}:", repair.direction.name());
+        let _ = write!(text, "\n  --{}:", repair.direction.name());
         for line in words::lines(repair, deviation.mechanism, evidence) {
-            text += &format!("\n    {line}");
+            let _ = write!(text, "\n    {line}");
         }
     }
     text

@@ -4,7 +4,10 @@
 //! What fails is left as it is, but for one thing: where a primary could not be told that its shard's record has changed, the record
 //! becomes again what it was. Else a diagnosis, which goes by records, would call healthy what does not work.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write,
+};
 
 use prost::Message;
 
@@ -397,7 +400,8 @@ impl Repair {
             self.notes.extend(notes);
             let failed: Vec<&str> = failures.iter().map(|failed| failed.text.as_str()).collect();
             if !failed.is_empty() {
-                text += &format!("\ntaking back what its tablets could not be told has failed in part: {}", failed.join("\n"));
+                let _ =
+                    write!(text, "\ntaking back what its tablets could not be told has failed in part: {}", failed.join("\n"));
                 text += "\n";
                 text += REFRESH;
             }

@@ -279,7 +279,7 @@ fn tables() -> Vec<Case> {
             stop(live, "stopped for cutover");
         }),
         case("undone but for the reverse", PLACE, &["reverse_left_by_undo"], unswitched(), |live| {
-            create_reverse(live, "Stopped")
+            create_reverse(live, "Stopped");
         }),
         Case {
             left: vec!["reverse_left_by_undo"],
@@ -318,7 +318,7 @@ fn finishing() -> Vec<Case> {
             set(live, COMMERCE, "c2c_reverse", "Stopped", "");
         }),
         case("T8", PLACE, &["forward_partly_frozen"], switched(), |live| {
-            set(live, LEFT, "c2c", "Stopped", "stopped for cutover")
+            set(live, LEFT, "c2c", "Stopped", "stopped for cutover");
         }),
         case("T9", PLACE, &["target_denied"], switched(), |live| {
             deny(live, LEFT, &["corder"], false);

@@ -125,7 +125,7 @@ fn what_has_changed_since_it_was_read_is_refused() {
     let wanted = request(("customer", "c2c", "back"));
     let plan = live.clone().run(&call(&wanted, Mode::Preview)).unwrap().written.unwrap().plan;
     let meddled = |live: &mut Live| {
-        edit(live, "global", "keyspaces/commerce/shards/0/Shard", |_: &mut vtflow_planner::proto::topodata::Shard| ())
+        edit(live, "global", "keyspaces/commerce/shards/0/Shard", |_: &mut vtflow_planner::proto::topodata::Shard| ());
     };
     for when in ["before", "while it is locked"] {
         let mut live = live.clone();
@@ -224,7 +224,7 @@ fn a_cell_that_is_made_anew_serves_what_others_have_written_and_that_is_said_bef
     let rules = served.routing_rules.as_mut().unwrap();
     rules.rules.retain(|rule| rule.from_table != "corder");
     edit(&mut live, "global", "RoutingRules", |record: &mut vtflow_planner::proto::vschema::RoutingRules| {
-        record.rules.push(rule("x", "other.x"))
+        record.rules.push(rule("x", "other.x"));
     });
     live.put("zone2", "SrvVSchema", served.encode_to_vec());
     let plan = live.clone().run(&call(&request(PLACE), Mode::Preview)).unwrap().written.unwrap().plan;

@@ -15,12 +15,8 @@ pub(crate) struct RepairArgs {
     keyspace: String,
     /// One of the keyspace's workflows, by either direction's name; without it all of them, and what belongs to no workflow
     workflow: Option<String>,
-    /// Where two ways are open, to the end of what was begun
-    #[arg(long, conflicts_with = "back")]
-    forward: bool,
-    /// Where two ways are open, back to where it was before
-    #[arg(long)]
-    back: bool,
+    #[command(flatten)]
+    way: Way,
     /// Only this, by its name in `diagnose -o json`; may be given several times
     #[arg(long, value_name = "MECHANISM", value_delimiter = ',', hide_possible_values = true, value_parser = mechanisms())]
     only: Vec<String>,
@@ -34,6 +30,17 @@ pub(crate) struct RepairArgs {
     confirm: ConfirmArgs,
 }
 
+/// Neither: only what has one way.
+#[derive(Args, Clone, Copy, Debug)]
+struct Way {
+    /// Where two ways are open, to the end of what was begun
+    #[arg(long, conflicts_with = "back")]
+    forward: bool,
+    /// Where two ways are open, back to where it was before
+    #[arg(long)]
+    back: bool,
+}
+
 fn mechanisms() -> PossibleValuesParser {
     PossibleValuesParser::new(Mechanism::ALL.iter().map(|mechanism| mechanism.name()))
 }
@@ -41,7 +48,7 @@ fn mechanisms() -> PossibleValuesParser {
 impl RepairArgs {
     /// The request, and how it is decided on.
     fn change(self) -> (Change, ChangeArgs) {
-        let direction = match (self.forward, self.back) {
+        let direction = match (self.way.forward, self.way.back) {
             (true, _) => "forward",
             (_, true) => "back",
             _ => "",
