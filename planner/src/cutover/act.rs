@@ -189,7 +189,7 @@ impl Run {
             now: "<now>".into(),
             source_positions: named(&scene.sources),
             target_positions: named(&scene.targets),
-            next_values: planned_values(scene),
+            next_values: planned_values(&scene.sequences),
             rules: scene.rule_values(),
             records: BTreeMap::new(),
             served: scene.served.clone(),

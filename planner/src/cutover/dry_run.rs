@@ -124,7 +124,7 @@ fn writes(goal: &Goal, scene: &Scene, positions: &BTreeMap<String, String>, line
                 lines.push("The sequence caches will be reset on the source since sequence tables are being moved".into());
             }
             lines.push(format!("Create reverse vreplication workflow {}", scene.reverse));
-            lines.extend(sequences::lines(scene));
+            lines.extend(sequences::lines(&scene.sequences));
         }
         lines.push("Create journal entries on source databases".into());
         lines.push(format!("Enable writes on keyspace {target} for tables [{tables}]"));

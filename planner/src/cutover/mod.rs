@@ -14,6 +14,7 @@ pub(crate) mod forward;
 mod gating;
 mod leaving;
 mod look;
+mod member;
 mod perform;
 mod refusals;
 mod reopen;

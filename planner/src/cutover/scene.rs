@@ -8,63 +8,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message;
 
+pub(crate) use super::member::{Member, member};
 use crate::{
-    contract::TabletAddress,
     cutover::{edit, leaving::Leaving, sequences::Sequence, served, stored::Stored},
     proto::{
         binlogdata::{BinlogSource, VReplicationWorkflowState as State, VReplicationWorkflowSubType, VReplicationWorkflowType},
-        topodata::{Shard, ShardReference, Tablet, TabletAlias, TabletType},
+        topodata::{TabletAlias, TabletType},
         vschema,
         vtctldata::{Workflow, WorkflowOptions},
-    },
-    topo::{
-        names::alias_text,
-        targets::{db_name, grpc_address},
     },
     traffic::{
         journal::migration_id,
         kind::{Described, Kind},
     },
 };
-
-/// A shard that takes part, with its primary.
-#[derive(Clone, Debug)]
-pub(crate) struct Member {
-    pub(crate) keyspace: String,
-    pub(crate) shard: String,
-    /// Its record.
-    pub(crate) record: Stored,
-    pub(crate) alias: TabletAlias,
-    /// Its primary.
-    pub(crate) primary: TabletAddress,
-    pub(crate) db_name: String,
-    /// All its tablets that have an address, its primary among them: whom a change of its record is told.
-    pub(crate) tablets: Vec<TabletAddress>,
-}
-
-impl Member {
-    /// The path of its record.
-    pub(crate) fn path(&self) -> String {
-        format!("keyspaces/{}/shards/{}/Shard", self.keyspace, self.shard)
-    }
-
-    /// `customer/-80`.
-    pub(crate) fn place(&self) -> String {
-        format!("{}/{}", self.keyspace, self.shard)
-    }
-
-    /// As what cells serve names it.
-    pub(crate) fn reference(&self) -> ShardReference {
-        let key_range = Shard::decode(self.record.value.as_slice()).ok().and_then(|shard| shard.key_range);
-        ShardReference { name: self.shard.clone(), key_range }
-    }
-
-    /// Tables that its primary refuses.
-    pub(crate) fn denied(&self) -> BTreeSet<String> {
-        let control = edit::control(&self.record.value).ok().flatten();
-        control.map(|control| control.denied_tables.into_iter().collect()).unwrap_or_default()
-    }
-}
 
 /// A stream that copies to the target.
 #[derive(Clone, Debug)]
@@ -319,41 +276,4 @@ impl Story {
 /// The text for a workflow that is not there.
 pub(crate) fn no_streams(keyspace: &str, workflow: &str) -> String {
     format!("no streams found in keyspace {keyspace} for {workflow}")
-}
-
-/// A shard that takes part, from what was read of it.
-///
-/// # Errors
-/// It has no primary, or none that can be called.
-pub(crate) fn member(
-    keyspace: &str,
-    shard: &str,
-    is_source: bool,
-    record: Option<&Stored>,
-    tablets: &BTreeMap<String, Tablet>,
-) -> Result<Member, String> {
-    let Some(stored) = record else { return Err(format!("node doesn't exist: keyspaces/{keyspace}/shards/{shard}/Shard")) };
-    let read = Shard::decode(stored.value.as_slice())
-        .map_err(|error| format!("the record of shard {keyspace}/{shard} cannot be read: {error}"))?;
-    let Some(alias) = read.primary_alias else {
-        return Err(if is_source {
-            format!("source shard {keyspace}/{shard} currently has no primary tablet")
-        } else {
-            format!("shard {keyspace}/{shard} doesn't have a primary set")
-        });
-    };
-    let name = alias_text(Some(&alias));
-    let Some(tablet) = tablets.get(&name) else { return Err(format!("node doesn't exist: tablets/{name}/Tablet")) };
-    let primary = grpc_address(&name, tablet).map_err(|why| format!("the primary of {keyspace}/{shard}, {name}: {why}"))?;
-    let of_shard = tablets.iter().filter(|(_, tablet)| tablet.keyspace == keyspace && tablet.shard == shard);
-    let others = of_shard.filter_map(|(name, tablet)| grpc_address(name, tablet).ok());
-    Ok(Member {
-        keyspace: keyspace.into(),
-        shard: shard.into(),
-        record: stored.clone(),
-        alias,
-        db_name: db_name(tablet),
-        tablets: others.collect(),
-        primary,
-    })
 }

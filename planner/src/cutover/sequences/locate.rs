@@ -7,16 +7,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Sequence, User,
     name::{parts, text, unescaped},
+    sequence::{Sequence, User},
 };
 use crate::{
-    cutover::scene::Scene,
+    cutover::{scene::Scene, vschema::SEQUENCE},
     proto::vschema::{AutoIncrement, Keyspace, Table},
+    traffic::kind::Kind,
 };
-
-/// The type of a table that is a sequence.
-pub(crate) const SEQUENCE: &str = "sequence";
 
 /// Tables of the workflow that are sequences in the target: their values are taken there once writes are switched.
 pub(crate) fn moved(scene: &Scene) -> Vec<String> {
@@ -105,4 +103,12 @@ fn declared(scene: &Scene) -> Result<BTreeMap<String, Vec<String>>, String> {
         }
     }
     Ok(declared)
+}
+
+/// Whether sequences are looked for: of tables that leave an unsharded keyspace, as in the reference. A sharded one has them already.
+pub(crate) fn are_wanted(wanted: bool, scene: &Scene) -> bool {
+    /// Number of the type.
+    const MOVE_TABLES: i32 = 1;
+    let is_sharded = scene.vschema(&scene.source_keyspace).is_ok_and(|it| it.sharded);
+    wanted && scene.kind != Kind::Reshard && scene.workflow_type == MOVE_TABLES && !is_sharded
 }

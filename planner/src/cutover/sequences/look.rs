@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Sequence, highest_failure, initialize_failure, locate, next_value};
+use super::{
+    locate,
+    sequence::{Sequence, highest_failure, initialize_failure, next_value},
+};
 use crate::{
     contract::{Answer, AskId},
     cutover::{

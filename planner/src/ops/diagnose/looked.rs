@@ -5,7 +5,11 @@ use std::{
     sync::Arc,
 };
 
-use super::{Diagnose, assemble::Assembled, records::Asked};
+use super::{
+    Diagnose,
+    assemble::Assembled,
+    records::{Asked, Versioned},
+};
 use crate::{
     contract::Status,
     proto::vtflow::DiagnoseResponse,
@@ -16,9 +20,6 @@ use crate::{
         evidence::{Evidence, Rules},
     },
 };
-
-/// A record as it was read, and its version.
-pub(crate) type Versioned = (Vec<u8>, i64);
 
 /// All of it.
 pub(crate) struct Looked {

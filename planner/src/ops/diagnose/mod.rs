@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 
 use prost::Message;
 
-pub(crate) use self::looked::{Looked, Versioned};
+pub(crate) use self::{looked::Looked, records::Versioned};
 use self::{
     reading::{Reading, Stage},
     records::Asked,

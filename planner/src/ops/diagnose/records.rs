@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message;
 
-use super::Versioned;
 use crate::{
     contract::{Answer, FailureKind, Record},
     proto::topodata::{Shard, SrvKeyspace},
@@ -17,6 +16,9 @@ use crate::{
         locks, routing,
     },
 };
+
+/// A record as it was read, and its version.
+pub(crate) type Versioned = (Vec<u8>, i64);
 
 /// What is asked of the topology.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

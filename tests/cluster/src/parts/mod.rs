@@ -10,6 +10,7 @@ mod online_ddl;
 mod reparent;
 mod reshard;
 mod reshard_cutover;
+mod split;
 mod traffic;
 mod vdiff;
 mod vtctld_killed;

@@ -2,18 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use super::reshard_cutover;
+use super::{
+    reshard_cutover,
+    split::{CREATE, REVERSE, SPLIT},
+};
 use crate::{
     cluster::{NEW_SHARDS, seconds},
     process::wait_until,
-    reads::Workflow,
     suite::Suite,
 };
-
-pub(super) const SPLIT: Workflow = Workflow { keyspace: "customer", name: "split1", kind: "Reshard" };
-pub(super) const REVERSE: Workflow = Workflow { keyspace: "customer", name: "split1_reverse", kind: "Reshard" };
-
-pub(super) const CREATE: &str = "Reshard --workflow split1 --target-keyspace customer create --source-shards 80- --target-shards 80-c0,c0- --tablet-types primary";
 
 pub(crate) fn run(suite: &mut Suite) -> anyhow::Result<()> {
     let started = Instant::now();

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, time::Duration};
 use serde_json::Value;
 
 use super::{
-    reshard::{CREATE, REVERSE, SPLIT},
+    split::{CREATE, REVERSE, SPLIT},
     traffic::{Application, When, finishes, kill_vtflow, phase},
 };
 use crate::{cluster::NEW_SHARDS, compare, suite::Suite, tools::Ran, writer::NOTES};

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    reshard::{CREATE, SPLIT},
+    split::{CREATE, SPLIT},
     traffic::{Application, phase},
 };
 use crate::{
