@@ -146,7 +146,9 @@ fn as_json(path: &str, request: &[u8]) -> String {
         return format!("of {} bytes, too long to be shown", request.len());
     }
     let method = path.rsplit('/').next().unwrap_or_default();
-    let document = Document::read(&format!("vtctldata.{method}Request"), request).ok();
+    // Requests of our own are of our own package.
+    let package = if path.starts_with("/vtflow.") { "vtflow" } else { "vtctldata" };
+    let document = Document::read(&format!("{package}.{method}Request"), request).ok();
     document.and_then(|document| serde_json::to_string(&document).ok()).unwrap_or_else(|| "cannot be decoded".to_owned())
 }
 
