@@ -9,15 +9,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use prost::Message;
 
 use crate::{
-    contract::{
-        Answer, AskId, Call, Code, Failure, Mode, PlannedStep, Reply, Status, StepWay as Way, Timestamp, WritePlan, Written,
-    },
+    contract::{Answer, AskId, Call, Code, Failure, PlannedStep, Reply, Status, StepWay as Way, Timestamp, WritePlan, Written},
     cutover::{
         act::{Lane, Run},
         dry_run,
         gating::{self, Gating},
         look::{Depth, Found, Look},
         perform::{Failed, Performing},
+        phases::{Phases, reply},
         refusals::{Resolved, resolve},
         report::{Ended, outcomes, texts},
         request::{Direction, Goal},
@@ -130,82 +129,11 @@ impl Switch {
         })
     }
 
-    /// Goes on, if everything of this phase is there.
-    fn advance(&mut self, asks: &mut Asks) {
-        while asks.outstanding() == 0 {
-            let before = self.phase;
-            if let Err(status) = self.go_on(asks) {
-                self.end(Err(status), asks);
-            }
-            if self.phase == Phase::Ending && before == Phase::Ending {
-                return;
-            }
-        }
-    }
-
-    fn go_on(&mut self, asks: &mut Asks) -> Result<(), Status> {
-        match self.phase {
-            Phase::LookingLightly => {
-                let Some(look) = &mut self.look else { return Ok(()) };
-                if look.go_on(asks)? {
-                    let found = look.light()?;
-                    self.lock(&found, asks)?;
-                }
-            }
-            Phase::Looking => {
-                let Some(look) = &mut self.look else { return Ok(()) };
-                if look.go_on(asks)? {
-                    let scene = self.look.take().and_then(Look::into_scene);
-                    let scene = scene.ok_or_else(|| Status::unknown("nothing was seen; nothing was changed"))?;
-                    self.decide(scene, asks)?;
-                }
-            }
-            Phase::Positions => self.dry(),
-            Phase::Stepping => self.stepped(asks),
-            Phase::GivingBack => {
-                self.phase = Phase::LockingAgain;
-                if let Some(locks) = &mut self.locks {
-                    let step = locks.take(asks);
-                    self.locked(step, asks)?;
-                }
-            }
-            Phase::LookingAgain => self.looked_again(asks)?,
-            Phase::Undoing => self.undone(asks),
-            Phase::State => self.told(asks),
-            // Each waits for an answer.
-            Phase::Locking | Phase::LockingAgain | Phase::Ending => {}
-        }
-        Ok(())
-    }
-
     fn lock(&mut self, found: &Found, asks: &mut Asks) -> Result<(), Status> {
         let wanted = wanted_locks(&self.goal, found);
         self.phase = Phase::Locking;
         let step = self.locks.insert(Locks::new(wanted, false)).take(asks);
         self.locked(step, asks)
-    }
-
-    fn locked(&mut self, step: locks::Step, asks: &mut Asks) -> Result<(), Status> {
-        let status = match step {
-            locks::Step::Waiting | locks::Step::Free => return Ok(()),
-            locks::Step::Held if self.phase == Phase::LockingAgain => {
-                self.phase = Phase::LookingAgain;
-                let look = Look::start(&self.goal, Depth::Full, self.now, asks);
-                self.look = Some(look.map_err(|status| self.not_taken_back(&status))?);
-                return Ok(());
-            }
-            locks::Step::Held => {
-                self.phase = Phase::Looking;
-                self.look = Some(Look::start(&self.goal, Depth::Full, self.now, asks)?);
-                return Ok(());
-            }
-            locks::Step::NoDirectory(node) => Status::unknown(format!("node doesn't exist: {node}")),
-            locks::Step::Refused(status) => status,
-        };
-        if self.phase == Phase::LockingAgain {
-            return Err(self.not_taken_back(&status));
-        }
-        Err(status)
     }
 
     fn not_taken_back(&self, status: &Status) -> Status {
@@ -497,18 +425,86 @@ fn wanted_locks(goal: &Goal, found: &Found) -> Vec<Lock> {
     wanted
 }
 
+impl Phases for Switch {
+    fn go_on(&mut self, asks: &mut Asks) -> Result<(), Status> {
+        match self.phase {
+            Phase::LookingLightly => {
+                let Some(look) = &mut self.look else { return Ok(()) };
+                if look.go_on(asks)? {
+                    let found = look.light()?;
+                    self.lock(&found, asks)?;
+                }
+            }
+            Phase::Looking => {
+                let Some(look) = &mut self.look else { return Ok(()) };
+                if look.go_on(asks)? {
+                    let scene = self.look.take().and_then(Look::into_scene);
+                    let scene = scene.ok_or_else(|| Status::unknown("nothing was seen; nothing was changed"))?;
+                    self.decide(scene, asks)?;
+                }
+            }
+            Phase::Positions => self.dry(),
+            Phase::Stepping => self.stepped(asks),
+            Phase::GivingBack => {
+                self.phase = Phase::LockingAgain;
+                if let Some(locks) = &mut self.locks {
+                    let step = locks.take(asks);
+                    self.locked(step, asks)?;
+                }
+            }
+            Phase::LookingAgain => self.looked_again(asks)?,
+            Phase::Undoing => self.undone(asks),
+            Phase::State => self.told(asks),
+            // Each waits for an answer.
+            Phase::Locking | Phase::LockingAgain | Phase::Ending => {}
+        }
+        Ok(())
+    }
+
+    fn fail(&mut self, status: Status, asks: &mut Asks) {
+        self.end(Err(status), asks);
+    }
+
+    fn has_ended(&self) -> bool {
+        self.phase == Phase::Ending
+    }
+
+    fn locks(&mut self) -> Option<&mut Locks> {
+        self.locks.as_mut()
+    }
+
+    fn is_locking(&self) -> bool {
+        matches!(self.phase, Phase::Locking | Phase::LockingAgain)
+    }
+
+    fn locked(&mut self, step: locks::Step, asks: &mut Asks) -> Result<(), Status> {
+        let status = match step {
+            locks::Step::Waiting | locks::Step::Free => return Ok(()),
+            locks::Step::Held if self.phase == Phase::LockingAgain => {
+                self.phase = Phase::LookingAgain;
+                let look = Look::start(&self.goal, Depth::Full, self.now, asks);
+                self.look = Some(look.map_err(|status| self.not_taken_back(&status))?);
+                return Ok(());
+            }
+            locks::Step::Held => {
+                self.phase = Phase::Looking;
+                self.look = Some(Look::start(&self.goal, Depth::Full, self.now, asks)?);
+                return Ok(());
+            }
+            locks::Step::NoDirectory(node) => Status::unknown(format!("node doesn't exist: {node}")),
+            locks::Step::Refused(status) => status,
+        };
+        if self.phase == Phase::LockingAgain {
+            return Err(self.not_taken_back(&status));
+        }
+        Err(status)
+    }
+}
+
 impl Operation for Switch {
     fn answered(&mut self, id: AskId, answer: Answer, asks: &mut Asks) {
-        let of_locks = self.locks.as_ref().is_some_and(|locks| locks.waits_for(id));
-        if of_locks {
-            let step = self.locks.as_mut().and_then(|locks| locks.answered(id, answer, asks));
-            let is_taking = matches!(self.phase, Phase::Locking | Phase::LockingAgain);
-            if let Some(step) = step.filter(|_| is_taking)
-                && let Err(status) = self.locked(step, asks)
-            {
-                self.end(Err(status), asks);
-            }
-        } else if let Some(shard) = self.waiting.remove(&id) {
+        let Some(answer) = self.of_locks(id, answer, asks) else { return self.advance(asks) };
+        if let Some(shard) = self.waiting.remove(&id) {
             if let Answer::Called(response) = answer {
                 let said = PrimaryPositionResponse::decode(response.as_slice()).unwrap_or_default();
                 self.positions.insert(shard, said.position);
@@ -543,10 +539,6 @@ impl Operation for Switch {
             let refused = std::mem::take(&mut self.closed).into_iter().collect();
             Box::new(Written { plan, outcomes, notes, refused })
         });
-        let result = match result {
-            Ok(_) if self.call.options.mode == Mode::Preview => Ok(Vec::new()),
-            other => other.map(|reply| reply.encode_to_vec()),
-        };
-        Reply { written, ..Reply::new(result, Vec::new()) }
+        reply(&self.call, result.map(|reply| reply.encode_to_vec()), written)
     }
 }

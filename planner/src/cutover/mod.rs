@@ -16,6 +16,7 @@ mod leaving;
 mod look;
 mod member;
 mod perform;
+mod phases;
 mod refusals;
 mod reopen;
 pub(crate) mod repair;

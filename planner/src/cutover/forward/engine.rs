@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use prost::Message;
 
 use crate::{
-    contract::{Answer, AskId, Call, Code, Failure, Mode, PlannedStep, Reply, Status, StepWay, Timestamp, WritePlan, Written},
+    contract::{Answer, AskId, Call, Code, Failure, PlannedStep, Reply, Status, StepWay, Timestamp, WritePlan, Written},
     cutover::{
         act::Run,
         dry_run::rfc822,
@@ -18,6 +18,7 @@ use crate::{
         },
         look::{Depth, Found, Look, Reach},
         perform::{Failed, Performing},
+        phases::{Phases, reply},
         report::{Ended, grouped, outcomes},
         scene::Scene,
     },
@@ -126,45 +127,6 @@ impl Forward {
         self.is_for_streams_alone
     }
 
-    fn advance(&mut self, asks: &mut Asks) {
-        while asks.outstanding() == 0 {
-            let before = self.phase;
-            if let Err(status) = self.go_on(asks) {
-                self.end(Err(status), asks);
-            }
-            if self.phase == Phase::Ending && before == Phase::Ending {
-                return;
-            }
-        }
-    }
-
-    fn go_on(&mut self, asks: &mut Asks) -> Result<(), Status> {
-        match self.phase {
-            Phase::LookingLightly => {
-                let Some(look) = &mut self.look else { return Ok(()) };
-                if look.go_on(asks)? {
-                    let found = look.light()?;
-                    self.check_type(found.workflow_type)?;
-                    self.lock(&found, asks)?;
-                }
-            }
-            Phase::Looking => {
-                let Some(look) = &mut self.look else { return Ok(()) };
-                if look.go_on(asks)? {
-                    let scene = self.look.take().and_then(Look::into_scene);
-                    let scene = scene.ok_or_else(|| Status::unknown("nothing was seen; nothing was changed"))?;
-                    self.seen(scene, asks)?;
-                }
-            }
-            Phase::Tables => self.decide(asks)?,
-            Phase::Performing => self.performed(asks),
-            Phase::State => self.told(asks),
-            // Each waits for an answer.
-            Phase::Locking | Phase::Ending => {}
-        }
-        Ok(())
-    }
-
     /// What has neither tables nor traffic of its own is not cancelled like this.
     fn check_type(&mut self, workflow_type: i32) -> Result<(), Status> {
         let has_streams_alone = [Type::CreateLookupIndex, Type::OnlineDdl].into_iter().any(|of| workflow_type == i32::from(of));
@@ -180,19 +142,6 @@ impl Forward {
         self.phase = Phase::Locking;
         let step = self.locks.insert(Locks::new(wanted_locks(&self.task, found), false)).take(asks);
         self.locked(step, asks)
-    }
-
-    fn locked(&mut self, step: locks::Step, asks: &mut Asks) -> Result<(), Status> {
-        match step {
-            locks::Step::Waiting | locks::Step::Free => Ok(()),
-            locks::Step::Held => {
-                self.phase = Phase::Looking;
-                self.look = Some(Look::start_for(reach(&self.task), &self.task.goal(), Depth::Full, self.now, asks)?);
-                Ok(())
-            }
-            locks::Step::NoDirectory(node) => Err(Status::unknown(format!("node doesn't exist: {node}"))),
-            locks::Step::Refused(status) => Err(status),
-        }
     }
 
     fn seen(&mut self, scene: Scene, asks: &mut Asks) -> Result<(), Status> {
@@ -442,17 +391,68 @@ fn wanted_locks(task: &Task, found: &Found) -> Vec<Lock> {
     wanted
 }
 
+impl Phases for Forward {
+    fn go_on(&mut self, asks: &mut Asks) -> Result<(), Status> {
+        match self.phase {
+            Phase::LookingLightly => {
+                let Some(look) = &mut self.look else { return Ok(()) };
+                if look.go_on(asks)? {
+                    let found = look.light()?;
+                    self.check_type(found.workflow_type)?;
+                    self.lock(&found, asks)?;
+                }
+            }
+            Phase::Looking => {
+                let Some(look) = &mut self.look else { return Ok(()) };
+                if look.go_on(asks)? {
+                    let scene = self.look.take().and_then(Look::into_scene);
+                    let scene = scene.ok_or_else(|| Status::unknown("nothing was seen; nothing was changed"))?;
+                    self.seen(scene, asks)?;
+                }
+            }
+            Phase::Tables => self.decide(asks)?,
+            Phase::Performing => self.performed(asks),
+            Phase::State => self.told(asks),
+            // Each waits for an answer.
+            Phase::Locking | Phase::Ending => {}
+        }
+        Ok(())
+    }
+
+    fn fail(&mut self, status: Status, asks: &mut Asks) {
+        self.end(Err(status), asks);
+    }
+
+    fn has_ended(&self) -> bool {
+        self.phase == Phase::Ending
+    }
+
+    fn locks(&mut self) -> Option<&mut Locks> {
+        self.locks.as_mut()
+    }
+
+    fn is_locking(&self) -> bool {
+        self.phase == Phase::Locking
+    }
+
+    fn locked(&mut self, step: locks::Step, asks: &mut Asks) -> Result<(), Status> {
+        match step {
+            locks::Step::Waiting | locks::Step::Free => Ok(()),
+            locks::Step::Held => {
+                self.phase = Phase::Looking;
+                self.look = Some(Look::start_for(reach(&self.task), &self.task.goal(), Depth::Full, self.now, asks)?);
+                Ok(())
+            }
+            locks::Step::NoDirectory(node) => Err(Status::unknown(format!("node doesn't exist: {node}"))),
+            locks::Step::Refused(status) => Err(status),
+        }
+    }
+}
+
 impl Operation for Forward {
     fn answered(&mut self, id: AskId, answer: Answer, asks: &mut Asks) {
-        let of_locks = self.locks.as_ref().is_some_and(|locks| locks.waits_for(id));
-        if of_locks {
-            let step = self.locks.as_mut().and_then(|locks| locks.answered(id, answer, asks));
-            if let Some(step) = step.filter(|_| self.phase == Phase::Locking)
-                && let Err(status) = self.locked(step, asks)
-            {
-                self.end(Err(status), asks);
-            }
-        } else if let Some((_, query)) = self.question.take_if(|(asked, _)| *asked == id) {
+        let Some(answer) = self.of_locks(id, answer, asks) else { return self.advance(asks) };
+        if let Some((_, query)) = self.question.take_if(|(asked, _)| *asked == id) {
             if let Err(text) = self.took_tables(&query, answer) {
                 self.end(Err(Status::unknown(format!("{text}\nnothing was changed"))), asks);
             }
@@ -480,8 +480,6 @@ impl Operation for Forward {
             let outcomes = outcomes(&plan, &self.part_of, &[], &self.ended, None);
             Box::new(Written { plan, outcomes, notes, refused: Vec::new() })
         });
-        let is_preview = self.call.options.mode == Mode::Preview;
-        let result = if is_preview { result.map(|_| Vec::new()) } else { result };
-        Reply { written, ..Reply::new(result, Vec::new()) }
+        reply(&self.call, result, written)
     }
 }

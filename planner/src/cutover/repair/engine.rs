@@ -26,6 +26,7 @@ use crate::{
         edit::RULE_PATHS,
         forward::stage::Stage,
         perform::{Failed, Performing},
+        phases::{Phases, reply},
         report::{Ended, grouped, outcomes},
         scene::Scene,
     },
@@ -133,41 +134,6 @@ impl Repair {
         })
     }
 
-    fn advance(&mut self, asks: &mut Asks) {
-        while asks.outstanding() == 0 {
-            let before = self.phase;
-            if let Err(status) = self.go_on(asks) {
-                self.end(Err(status), asks);
-            }
-            if self.phase == Phase::Ending && before == Phase::Ending {
-                return;
-            }
-        }
-    }
-
-    fn go_on(&mut self, asks: &mut Asks) -> Result<(), Status> {
-        match self.phase {
-            Phase::Looking => {
-                if let Some(seen) = self.seen(asks)? {
-                    self.decide(&seen, asks)?;
-                }
-            }
-            Phase::LookingUnderLocks => {
-                if let Some(seen) = self.seen(asks)? {
-                    self.decide_under_locks(seen, asks)?;
-                }
-            }
-            Phase::Unlocking => self.lock(asks)?,
-            Phase::Performing => self.performed(asks),
-            Phase::TakingBack => self.taken_back(asks),
-            Phase::GivingBack => self.look_after(asks)?,
-            Phase::LookingAfter => self.told(asks),
-            // Each waits for an answer.
-            Phase::Locking | Phase::Ending => {}
-        }
-        Ok(())
-    }
-
     fn seen(&mut self, asks: &mut Asks) -> Result<Option<Seen>, Status> {
         let Some(sight) = &mut self.sight else { return Ok(None) };
         let is_there = sight.go_on(asks)?;
@@ -244,19 +210,6 @@ impl Repair {
         self.phase = Phase::Locking;
         let step = locks.take(asks);
         self.locked(step, asks)
-    }
-
-    fn locked(&mut self, step: locks::Step, asks: &mut Asks) -> Result<(), Status> {
-        match step {
-            locks::Step::Waiting | locks::Step::Free => Ok(()),
-            locks::Step::Held => {
-                self.phase = Phase::LookingUnderLocks;
-                self.sight = Some(Sight::start(&self.wanted, self.now, asks)?);
-                Ok(())
-            }
-            locks::Step::NoDirectory(node) => Err(Status::unknown(format!("node doesn't exist: {node}"))),
-            locks::Step::Refused(status) => Err(status),
-        }
     }
 
     /// The same under the locks: that is what is done.
@@ -520,17 +473,64 @@ fn left(after: &DiagnoseResponse) -> Vec<String> {
     workflows.chain(after.leftovers.iter().map(|it| line("", it))).collect()
 }
 
+impl Phases for Repair {
+    fn go_on(&mut self, asks: &mut Asks) -> Result<(), Status> {
+        match self.phase {
+            Phase::Looking => {
+                if let Some(seen) = self.seen(asks)? {
+                    self.decide(&seen, asks)?;
+                }
+            }
+            Phase::LookingUnderLocks => {
+                if let Some(seen) = self.seen(asks)? {
+                    self.decide_under_locks(seen, asks)?;
+                }
+            }
+            Phase::Unlocking => self.lock(asks)?,
+            Phase::Performing => self.performed(asks),
+            Phase::TakingBack => self.taken_back(asks),
+            Phase::GivingBack => self.look_after(asks)?,
+            Phase::LookingAfter => self.told(asks),
+            // Each waits for an answer.
+            Phase::Locking | Phase::Ending => {}
+        }
+        Ok(())
+    }
+
+    fn fail(&mut self, status: Status, asks: &mut Asks) {
+        self.end(Err(status), asks);
+    }
+
+    fn has_ended(&self) -> bool {
+        self.phase == Phase::Ending
+    }
+
+    fn locks(&mut self) -> Option<&mut Locks> {
+        self.locks.as_mut()
+    }
+
+    fn is_locking(&self) -> bool {
+        self.phase == Phase::Locking
+    }
+
+    fn locked(&mut self, step: locks::Step, asks: &mut Asks) -> Result<(), Status> {
+        match step {
+            locks::Step::Waiting | locks::Step::Free => Ok(()),
+            locks::Step::Held => {
+                self.phase = Phase::LookingUnderLocks;
+                self.sight = Some(Sight::start(&self.wanted, self.now, asks)?);
+                Ok(())
+            }
+            locks::Step::NoDirectory(node) => Err(Status::unknown(format!("node doesn't exist: {node}"))),
+            locks::Step::Refused(status) => Err(status),
+        }
+    }
+}
+
 impl Operation for Repair {
     fn answered(&mut self, id: AskId, answer: Answer, asks: &mut Asks) {
-        let of_locks = self.locks.as_ref().is_some_and(|locks| locks.waits_for(id));
-        if of_locks {
-            let step = self.locks.as_mut().and_then(|locks| locks.answered(id, answer, asks));
-            if let Some(step) = step.filter(|_| self.phase == Phase::Locking)
-                && let Err(status) = self.locked(step, asks)
-            {
-                self.end(Err(status), asks);
-            }
-        } else if let Some(asked) = self.unlocking.remove(&id) {
+        let Some(answer) = self.of_locks(id, answer, asks) else { return self.advance(asks) };
+        if let Some(asked) = self.unlocking.remove(&id) {
             if let Err(status) = self.unlocked(asked, answer, asks) {
                 self.end(Err(status), asks);
             }
@@ -558,8 +558,6 @@ impl Operation for Repair {
             let outcomes = if self.has_begun { outcomes(&plan, &self.part_of, &[], &self.ended, None) } else { Vec::new() };
             Box::new(Written { plan, outcomes, notes, refused: Vec::new() })
         });
-        let is_preview = self.call.options.mode == Mode::Preview;
-        let result = if is_preview { result.map(|_| Vec::new()) } else { result.map(|reply| reply.encode_to_vec()) };
-        Reply { written, ..Reply::new(result, Vec::new()) }
+        reply(&self.call, result.map(|reply| reply.encode_to_vec()), written)
     }
 }
