@@ -97,7 +97,7 @@ impl Stage {
         }
         let done = self.perform(&mut copy, Mode::Planned(plan.digest.clone()), None).await;
         let placed = Placed::of(&plan, &done);
-        let refused = before.as_ref().ok().and_then(|(found, _)| placed.refused(&plan, &done, found));
+        let refused = placed.refused(&plan, &done);
         let after = self.diagnose(&mut copy).await;
         let is_done = done.reply.as_ref().is_some_and(|reply| reply.result.is_ok());
         if let (Some(how), Ok((before, _)), Ok((after, _))) = (faults.filter(|_| is_done), &before, &after) {

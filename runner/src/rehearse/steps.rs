@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use vtflow_planner::{
     What,
-    contract::{PlannedWrite, WritePlan},
-    proto::vtflow::{DiagnoseResponse, DiagnosedWorkflow},
+    contract::{PlannedWrite, Refuses, Turn, WritePlan},
 };
 use vtflow_screen::{
     self as screen, Asked, plans,
@@ -16,10 +15,6 @@ use super::{
     copy::pause,
     run::{Done, Performed, micros},
 };
-
-/// Steps by which writes are refused, and by which they are taken again.
-const CLOSES: &str = "stop writes on the source";
-const OPENS: [&str; 2] = ["switch writes", "let the source take writes again"];
 
 /// The steps of what was performed.
 pub(super) struct Placed {
@@ -129,36 +124,33 @@ impl Placed {
         std::iter::once(before).chain(steps).chain([beside]).filter(|step| step.way.is_some() || !step.calls.is_empty()).collect()
     }
 
-    /// The writes that are refused meanwhile. `found`: what there was before.
-    pub(super) fn refused(&self, plan: &WritePlan, done: &Performed, found: &DiagnoseResponse) -> Option<RefusedWrites> {
-        let step = |name: &str| plan.steps.iter().position(|step| step.name == name);
-        let opens = OPENS.iter().find_map(|name| step(name));
-        // A change that has stopped may have closed them before.
-        let is_closed = found.workflows.first().is_some_and(|it| it.phase.starts_with("stopped"));
-        let closes = step(CLOSES).filter(|_| !is_closed);
-        if opens.is_none() && closes.is_none() {
-            return None;
-        }
-        let placed = || done.calls.iter().zip(&self.of).filter_map(|(call, place)| Some((call, place.as_ref()?.0)));
-        let of = |wanted: Option<usize>| {
-            placed().filter(move |(call, step)| Some(*step) == wanted && call.writes()).map(|(call, _)| call)
+    /// The writes that are refused meanwhile: by the planner's own marks on what it asks, as a change on the cluster is reported.
+    pub(super) fn refused(&self, plan: &WritePlan, done: &Performed) -> Option<RefusedWrites> {
+        let refuses = plan.refuses.as_ref()?;
+        let turned = |wanted: Turn| {
+            let is_it = move |call: &&Done| call.ask.gate.as_ref().is_some_and(|gate| gate.turn == wanted);
+            done.calls.iter().filter(is_it)
         };
-        let first = of(closes).next();
-        let last = of(opens).max_by_key(|call| call.ends);
-        let first = first.or_else(|| placed().map(|(call, _)| call).next())?;
+        // A change that has stopped has closed them before.
+        let closes = turned(Turn::Closes).min_by_key(|call| call.begins).filter(|_| refuses.before.is_empty());
+        let last = turned(Turn::Opens).max_by_key(|call| call.ends);
+        let first = closes.or_else(|| self.placed(done).map(|(call, _)| call).next())?;
         let end = last.map_or(Duration::MAX, |call| call.ends);
         let within: Vec<&Done> = done
             .calls
             .iter()
             .filter(|call| call.begins >= first.begins && call.ends <= end && call.ask.round >= first.ask.round)
             .collect();
-        let name = |step: Option<usize>| step.and_then(|step| plan.steps.get(step)).map(|step| step.name.clone());
+        let name = |of: &Done| {
+            let (_, step) = self.placed(done).find(|(call, _)| call.ask.id == of.ask.id)?;
+            plan.steps.get(step).map(|step| step.name.clone())
+        };
         let rounds = |call: &Done| call.ask.round.saturating_sub(first.ask.round) + 1;
         let pauses = within.iter().map(|call| pause(&call.ask.what)).max().unwrap_or_default();
         Some(RefusedWrites {
-            what: what(found.workflows.first()),
-            from: name(closes),
-            to: last.and_then(|_| name(opens)),
+            what: what(refuses),
+            from: closes.and_then(name),
+            to: last.map(|call| name(call).unwrap_or_else(|| "taking it back".into())),
             rounds: last.map_or_else(|| within.iter().map(|call| rounds(call)).max().unwrap_or(0), rounds),
             calls: within.len(),
             took_us: within.iter().map(|call| micros(call.took)).sum(),
@@ -166,18 +158,20 @@ impl Placed {
             pause_us: micros(pauses),
         })
     }
+
+    /// The calls that the plan has, with their steps.
+    fn placed<'a>(&'a self, done: &'a Performed) -> impl Iterator<Item = (&'a Done, usize)> {
+        done.calls.iter().zip(&self.of).filter_map(|(call, place)| Some((call, place.as_ref()?.0)))
+    }
 }
 
-/// Which writes a change of this workflow's traffic refuses.
-fn what(workflow: Option<&DiagnosedWorkflow>) -> String {
-    let Some(of) = workflow else { return "writes".into() };
-    if of.kind == "reshard" {
-        // Those that take writes now.
-        let shards = if of.phase == "writes_switched" { &of.target_shards } else { &of.source_shards };
-        let shards: Vec<String> = shards.iter().map(|shard| format!("{}/{shard}", of.keyspace)).collect();
+/// Which writes these are.
+fn what(refuses: &Refuses) -> String {
+    if refuses.tables.is_empty() {
+        let shards: Vec<String> = refuses.shards.iter().map(|shard| format!("{}/{shard}", refuses.keyspace)).collect();
         return format!("all writes to {}", shards.join(", "));
     }
-    format!("writes to {}", of.tables.join(", "))
+    format!("writes to {}", refuses.tables.join(", "))
 }
 
 /// What an ask asks that is in no plan.

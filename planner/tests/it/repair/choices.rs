@@ -4,7 +4,7 @@
 
 use prost::Message;
 use vtflow_planner::{
-    Answer, Ask, Code, Effect, FailureKind, Flow, Mode, Reply, What,
+    Answer, Ask, Code, Effect, FailureKind, Mode, Reply, What,
     proto::vtflow::{DiagnoseResponse, RepairRequest},
 };
 
@@ -12,8 +12,9 @@ use super::cases::{
     blank, call, cases, closed, deny, differs, edit, repair, request, response, set, switched, unswitched, wrong,
 };
 use crate::{
-    support::{NOW, live::Live},
+    support::live::Live,
     switch::{COMMERCE, LEFT},
+    switch_faults,
 };
 
 const PLACE: (&str, &str, &str) = ("customer", "c2c", "");
@@ -26,16 +27,8 @@ fn refused(live: &mut Live, request: &RepairRequest) -> (Code, String) {
 }
 
 /// Runs a repair; `meddle` sees each ask first and may answer it.
-fn run(live: &mut Live, mode: Mode, of: &RepairRequest, mut meddle: impl FnMut(&mut Live, &Ask) -> Option<Answer>) -> Reply {
-    let mut flow = Flow::start(&call(of, mode), NOW);
-    let mut waiting = flow.asks();
-    while !waiting.is_empty() {
-        let ask = waiting.remove(0);
-        let answer = meddle(live, &ask).unwrap_or_else(|| live.perform(&ask).unwrap());
-        flow.answer(ask.id, answer);
-        waiting.extend(flow.asks());
-    }
-    flow.into_reply().unwrap()
+fn run(live: &mut Live, mode: Mode, of: &RepairRequest, meddle: impl FnMut(&mut Live, &Ask) -> Option<Answer>) -> Reply {
+    switch_faults::run(live, &call(of, mode), meddle)
 }
 
 #[test]
