@@ -56,6 +56,7 @@ impl Parser<'_> {
     /// An expression whose operators bind at least so strongly.
     pub(super) fn operand(&mut self, weakest: u8) -> Result<Expr, Refusal> {
         if self.depth >= limits::STATEMENT_DEPTH {
+            self.is_too_deep = true;
             let message = format!("the statement nests deeper than {} levels", limits::STATEMENT_DEPTH);
             return Err(Refusal::new(0..0, message, "fewer parentheses"));
         }
@@ -74,6 +75,7 @@ impl Parser<'_> {
         if self.height <= HEIGHT {
             return Ok(());
         }
+        self.is_too_deep = true;
         let message = format!("the expression nests deeper than {HEIGHT} levels");
         Err(Refusal::new(0..0, message, "fewer operations in one"))
     }

@@ -85,7 +85,10 @@ impl Statement {
         }
         let tree = parser::parse(sql)?;
         scope::check_write(&tree, &scope.workflow, sql.trim_end().len())?;
-        Ok(Self { tree, scope })
+        let statement = Self { tree, scope };
+        // Printing adds parentheses: what tablets are sent is not too deep either, so that a plan's text can be given back.
+        parser::check_depth(&statement.for_target(""))?;
+        Ok(statement)
     }
 
     /// What it does.

@@ -8,7 +8,7 @@ use std::ops::Range;
 use sqlparser::{keywords::Keyword, tokenizer::Token};
 
 use super::{
-    parts::{Part, excerpt, parts, syntax_error},
+    parts::{Part, bounded_parts, excerpt, parts, syntax_error},
     refusal::Refusal,
     tables::Table,
     tree::Tree,
@@ -30,6 +30,8 @@ pub(super) struct Parser<'a> {
     pub(super) depth: usize,
     /// How high the tree is of what has been read at this depth.
     pub(super) height: usize,
+    /// It was refused because it nests too deep.
+    pub(super) is_too_deep: bool,
 }
 
 /// Words that are no names unless they are quoted: after a table or a result column, something else begins with them.
@@ -77,8 +79,7 @@ const RESERVED: &[&str] = &[
 
 /// Parses and checks a statement.
 pub(super) fn parse(sql: &str) -> Result<Tree, Refusal> {
-    let (tables, aliases) = (Vec::new(), Vec::new());
-    let mut parser = Parser { sql, parts: parts(sql)?, at: 0, tables, aliases, no_subquery: "", depth: 0, height: 0 };
+    let mut parser = Parser::new(sql, bounded_parts(sql)?);
     let tree = parser.statement()?;
     if parser.peek().is_some() {
         return Err(parser.expected("end of statement"));
@@ -86,7 +87,21 @@ pub(super) fn parse(sql: &str) -> Result<Tree, Refusal> {
     Ok(tree)
 }
 
+/// Refuses what nests too deep in a form that was printed, and may have got longer by it.
+pub(super) fn check_depth(printed: &str) -> Result<(), Refusal> {
+    let mut parser = Parser::new(printed, parts(printed)?);
+    match parser.statement() {
+        Err(refusal) if parser.is_too_deep => Err(Refusal::new(0..0, refusal.message, refusal.accepted)),
+        _ => Ok(()),
+    }
+}
+
 impl<'a> Parser<'a> {
+    fn new(sql: &'a str, parts: Vec<Part>) -> Self {
+        let (tables, aliases) = (Vec::new(), Vec::new());
+        Self { sql, parts, at: 0, tables, aliases, no_subquery: "", depth: 0, height: 0, is_too_deep: false }
+    }
+
     fn statement(&mut self) -> Result<Tree, Refusal> {
         let Some(Token::Word(word)) = self.peek() else {
             // A query in parentheses is one, but none of ours.

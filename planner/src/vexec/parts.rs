@@ -22,10 +22,6 @@ pub(super) struct Part {
 
 /// The parts of a statement, comments and a semicolon at the end left out: at least one.
 pub(super) fn parts(sql: &str) -> Result<Vec<Part>, Refusal> {
-    if sql.len() > limits::STATEMENT_BYTES {
-        let message = format!("the statement has {} bytes, more than the {} that are read", sql.len(), limits::STATEMENT_BYTES);
-        return Err(Refusal::new(0..0, message, "a shorter one"));
-    }
     if let Some(at) = sql.find("/*!") {
         let message = "a comment that MySQL executes is not accepted";
         return Err(Refusal::new(at..at + 3, message, "write what is in it as part of the statement"));
@@ -63,6 +59,16 @@ pub(super) fn parts(sql: &str) -> Result<Vec<Part>, Refusal> {
             _ => {}
         }
     }
+    Ok(parts)
+}
+
+/// The same of what somebody has sent: no longer than what is read.
+pub(super) fn bounded_parts(sql: &str) -> Result<Vec<Part>, Refusal> {
+    if sql.len() > limits::STATEMENT_BYTES {
+        let message = format!("the statement has {} bytes, more than the {} that are read", sql.len(), limits::STATEMENT_BYTES);
+        return Err(Refusal::new(0..0, message, "a shorter one"));
+    }
+    let parts = parts(sql)?;
     // Values and commas make long lists, not deep trees.
     let is_simple = |token: &Token| matches!(token, Token::Comma | Token::Number(..) | Token::SingleQuotedString(_));
     let mut counted = parts.iter().filter(|part| !is_simple(&part.token));

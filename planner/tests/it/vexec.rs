@@ -581,6 +581,14 @@ fn what_is_too_much_is_refused_at_once() {
     }
     let words = format!("select * from _vt.vreplication where {}", "id = 1 and ".repeat(5_000));
     assert!(refusal(&words).message.contains("words and signs, more than the 1000 that are read"));
+    // What tablets are sent has more parentheses than what was read. It could not be given back.
+    for sql in [deep("- ", "", 20), deep("", " + 1", 40)] {
+        assert!(refusal(&sql).message.contains("nests deeper than"), "{}", refusal(&sql).message);
+    }
+    for sql in [deep("- ", "", 14), deep("", " + 1", 28)] {
+        let text = parse(&sql, "wf").unwrap().for_target("vt_ks");
+        assert_eq!(parse(&text, "wf").unwrap().for_target("vt_ks"), text);
+    }
     let or = format!("select * from _vt.vreplication where {} id = 1", "id = 1 or ".repeat(200));
     assert!(parse(&or, "wf").is_ok(), "a chain is no deeper than its parts");
     let ids: Vec<String> = (0..8_000).map(|id| id.to_string()).collect();
