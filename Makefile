@@ -71,14 +71,19 @@ clippy:
 	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
 	$(CARGO) clippy -p vtflow-planner --target wasm32-unknown-unknown --quiet -- -D warnings
 
-## What GetWorkflows costs on a large cluster, beside the same asks with the answers thrown away;
-## and the planner in wasmtime beside the one that is linked in.
+## What GetWorkflows costs on large clusters, beside the same asks with the answers thrown away, the delays alone, and whatever VTCTLD
+## and OLD (an older vtflow) name; and the planner in wasmtime beside the one that is linked in. BENCH gives flags, such as --shards 256.
 bench: component
-	$(CARGO) bench --quiet -p vtflow-tests --bench get_workflows --bench planner_hosts
+	@sh .ci/setup $(PACKAGES) etcd-server
+	$(CARGO) build --quiet --release --bin vtflow --bin vtflow-bench
+	$(TARGET)/release/vtflow-bench --vtflow $(TARGET)/release/vtflow $(if $(VTCTLD),--vtctld $(VTCTLD)) $(if $(OLD),--old $(OLD)) $(BENCH)
+	$(CARGO) bench --quiet -p vtflow-tests --bench planner_hosts
 
-## 200 clients at once on a served cluster, for SECONDS (60): errors, latencies, memory.
+## 200 clients at once on a served cluster, for SECONDS (60): answers for processor time, latencies, memory; beside OLD's.
 bench-serve: setup
-	$(CARGO) bench --quiet -p vtflow-tests --bench serve
+	@sh .ci/setup $(PACKAGES) etcd-server
+	$(CARGO) build --quiet --release --bin vtflow --bin vtflow-bench
+	$(TARGET)/release/vtflow-bench --vtflow $(TARGET)/release/vtflow $(if $(OLD),--old $(OLD)) many --seconds $(or $(SECONDS),60)
 
 ## Vitess's own clients, unmodified, against vtflow, and beside a real vtctld. Needs Go besides: nothing else here does.
 clients:

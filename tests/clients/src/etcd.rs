@@ -62,10 +62,19 @@ impl Etcd {
     ///
     /// etcd refuses.
     pub fn put(&self, root: &str, topo: &[CellRecord]) -> anyhow::Result<()> {
+        self.put_at(root, topo, &self.address)
+    }
+
+    /// The same for an etcd that clients reach by another address: the records of the cells lead to that one.
+    ///
+    /// # Errors
+    ///
+    /// etcd refuses.
+    pub fn put_at(&self, root: &str, topo: &[CellRecord], address: &str) -> anyhow::Result<()> {
         for record in topo {
             let cell = record.path.strip_prefix("cells/").and_then(|path| path.strip_suffix("/CellInfo"));
             let value = match cell {
-                Some(cell) if record.cell == "global" => self.cell_info(&format!("{root}/{cell}")),
+                Some(cell) if record.cell == "global" => cell_info(address, &format!("{root}/{cell}")),
                 _ => record.value.clone(),
             };
             let key = format!("{root}/{}/{}", record.cell, record.path);
@@ -77,10 +86,10 @@ impl Etcd {
         }
         Ok(())
     }
+}
 
-    /// A `topodata.CellInfo`: field 1 is the server's address, field 2 the root.
-    fn cell_info(&self, root: &str) -> Vec<u8> {
-        let field = |tag: u8, text: &str| [&[tag, u8::try_from(text.len()).unwrap_or(u8::MAX)], text.as_bytes()].concat();
-        [field(0x0a, &self.address), field(0x12, root)].concat()
-    }
+/// A `topodata.CellInfo`: field 1 is the server's address, field 2 the root.
+fn cell_info(address: &str, root: &str) -> Vec<u8> {
+    let field = |tag: u8, text: &str| [&[tag, u8::try_from(text.len()).unwrap_or(u8::MAX)], text.as_bytes()].concat();
+    [field(0x0a, address), field(0x12, root)].concat()
 }

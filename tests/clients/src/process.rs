@@ -39,6 +39,11 @@ impl Process {
         Ok(Self { name: name.to_owned(), child, lines })
     }
 
+    /// Its number.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it has printed until now, standard output and standard error together.
     pub fn lines(&self) -> Vec<String> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()

@@ -1,0 +1,198 @@
+//! What GetWorkflows costs on large clusters, beside what it must: `make bench`.
+//!
+//! A canned cluster (see `canned.rs`) answers at no cost to speak of, after a delay. Beside vtflow stand the *pump*, which sends the same
+//! asks and throws the answers away, the *floor*, which is the rounds times the delay, and whatever other servers are named.
+
+#![allow(clippy::print_stdout, reason = "a benchmark prints")]
+#![allow(clippy::cast_precision_loss, reason = "figures for people")]
+
+mod canned;
+mod client;
+mod cluster;
+mod many;
+mod pump;
+mod server;
+mod usage;
+
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use prost::Message;
+use vtflow_planner::{Call, CallOptions, proto::vtctldata::GetWorkflowsRequest, rpc};
+
+use crate::{
+    cluster::Remote,
+    pump::{Pumped, Took},
+    server::{Measured, Program, Server},
+};
+
+#[derive(Parser)]
+struct Args {
+    #[command(subcommand)]
+    part: Option<Part>,
+    /// The vtflow under measurement
+    #[arg(long, default_value = "target/release/vtflow")]
+    vtflow: String,
+    /// An older vtflow, to compare with
+    #[arg(long)]
+    old: Option<String>,
+    /// Vitess's vtctld, to compare with
+    #[arg(long)]
+    vtctld: Option<String>,
+    /// Shards, several numbers
+    #[arg(long, value_delimiter = ',', default_values_t = [16, 256, 1024])]
+    shards: Vec<u32>,
+    /// Streams of each shard
+    #[arg(long, default_value_t = 55)]
+    streams: u32,
+    /// Milliseconds that everything takes at least, several numbers
+    #[arg(long, value_delimiter = ',', default_values_t = [0, 20])]
+    delays: Vec<u64>,
+    /// Requests after the first
+    #[arg(long, default_value_t = 5)]
+    runs: usize,
+}
+
+#[derive(Subcommand)]
+enum Part {
+    /// The canned cluster alone, until it is ended
+    Canned {
+        #[arg(long)]
+        shards: u32,
+        #[arg(long)]
+        streams: u32,
+    },
+    /// 200 clients at once on a small cluster
+    Many {
+        /// For so many seconds
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+    },
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    match args.part {
+        Some(Part::Canned { shards, streams }) => cluster::run(shards, streams).await,
+        Some(Part::Many { seconds }) => many(&args, Duration::from_secs(seconds)).await,
+        None => one(&args).await,
+    }
+}
+
+impl Args {
+    /// The servers to measure, by the names that people see.
+    fn programs(&self) -> Vec<(&'static str, Program)> {
+        let programs = [
+            Some(("vtflow", Program::Vtflow(self.vtflow.clone()))),
+            self.old.clone().map(|path| ("old vtflow", Program::Vtflow(path))),
+            self.vtctld.clone().map(|path| ("vtctld", Program::Vtctld(path))),
+        ];
+        programs.into_iter().flatten().collect()
+    }
+}
+
+fn get_workflows(include_logs: bool) -> Vec<u8> {
+    GetWorkflowsRequest { keyspace: "customer".into(), include_logs, ..GetWorkflowsRequest::default() }.encode_to_vec()
+}
+
+/// 200 clients: how many answers for the server's processor time, and how long each takes.
+async fn many(args: &Args, how_long: Duration) -> anyhow::Result<()> {
+    const SHARDS: u32 = 4;
+    const STREAMS: u32 = 12;
+    let cluster = Remote::start(SHARDS, STREAMS).await?;
+    println!("200 clients, {how_long:?}, {SHARDS} shards x {STREAMS} streams, no delay");
+    println!("| who | answers | a second of a core | p50 ms | p99 ms | errors | MB before | after |");
+    println!("|---|---|---|---|---|---|---|---|");
+    for (name, program) in args.programs() {
+        let server = Server::start(&program, &cluster.etcd).await?;
+        let request = get_workflows(false).into();
+        // What connections, buffers and caches take is there after this.
+        many::ask(&server, &request, Duration::from_secs(5).min(how_long)).await?;
+        let seen = many::ask(&server, &request, how_long).await?;
+        println!(
+            "| {name} | {} | {:.0} | {} | {} | {} | {:.1} | {:.1} |",
+            seen.times.len(),
+            seen.per_core_second(),
+            ms(seen.percentile(50)),
+            ms(seen.percentile(99)),
+            seen.errors.len(),
+            seen.memory.0 as f64 / 1e6,
+            seen.memory.1 as f64 / 1e6,
+        );
+        if let Some(error) = seen.errors.first() {
+            println!("the first error: {error}");
+        }
+    }
+    Ok(())
+}
+
+/// One client: what one request costs.
+async fn one(args: &Args) -> anyhow::Result<()> {
+    println!(
+        "| shards x streams, logs, delay | who | cold ms | repeated ms | of the floor | CPU ms cold | repeated | MB above idle | MB reply | asks | MB answered |"
+    );
+    println!("|---|---|---|---|---|---|---|---|---|---|---|");
+    for &shards in &args.shards {
+        let cluster = Remote::start(shards, args.streams).await?;
+        for logs in [false, true] {
+            let options = CallOptions { reply_bytes: 1 << 30, ..CallOptions::default() };
+            let call = Call { path: rpc::GET_WORKFLOWS.into(), request: get_workflows(logs), options };
+            for &delay in &args.delays {
+                let delay = Duration::from_millis(delay);
+                cluster.set_delay(delay).await?;
+                let case = format!("{shards} x {}{}, {} ms", args.streams, if logs { ", logs" } else { "" }, delay.as_millis());
+                let pumped = pump::run(&cluster.etcd, &call, args.runs).await?;
+                let floor = delay * pumped.sums.rounds;
+                print_pump(&case, &pumped, floor);
+                for (name, program) in args.programs() {
+                    let server = Server::start(&program, &cluster.etcd).await?;
+                    // Answers that nobody has asked for yet are learnt before anything is measured.
+                    server.measure(&call.request, 0).await?;
+                    drop(server);
+                    let server = Server::start(&program, &cluster.etcd).await?;
+                    cluster.counts().await?;
+                    let measured = server.measure(&call.request, args.runs).await?;
+                    let (asks, bytes) = cluster.counts().await?;
+                    let requests = args.runs as u64 + 1;
+                    print_server(&case, name, &measured, floor, (asks / requests, bytes / requests));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn ms(time: Duration) -> String {
+    format!("{:.1}", time.as_secs_f64() * 1e3)
+}
+
+fn ratio(time: Duration, floor: Duration) -> String {
+    if floor.is_zero() { "-".to_owned() } else { format!("{:.2}", time.as_secs_f64() / floor.as_secs_f64()) }
+}
+
+fn print_pump(case: &str, pumped: &Pumped, floor: Duration) {
+    let Pumped { cold, warm, sums } = pumped;
+    let asks = sums.tablet_calls + sums.topology_gets + sums.topology_ranges;
+    row(case, "pump", (cold, warm), floor, "-", "-", asks, sums.answer_bytes);
+    println!("| | {} rounds | | {} | | | | | | | |", sums.rounds, ms(floor));
+}
+
+fn print_server(case: &str, name: &str, measured: &Measured, floor: Duration, (asks, bytes): (u64, u64)) {
+    let peak = format!("{:.1}", measured.peak_bytes as f64 / 1e6);
+    let reply = format!("{:.2}", measured.reply_bytes as f64 / 1e6);
+    row(case, name, (&measured.cold, &measured.repeated), floor, &peak, &reply, asks, bytes);
+}
+
+#[allow(clippy::too_many_arguments, reason = "a row of a table")]
+fn row(case: &str, who: &str, (cold, repeated): (&Took, &Took), floor: Duration, peak: &str, reply: &str, asks: u64, bytes: u64) {
+    println!(
+        "| {case} | {who} | {} | {} | {} | {} | {} | {peak} | {reply} | {asks} | {:.2} |",
+        ms(cold.time),
+        ms(repeated.time),
+        ratio(repeated.time, floor),
+        ms(cold.cpu),
+        ms(repeated.cpu),
+        bytes as f64 / 1e6,
+    );
+}

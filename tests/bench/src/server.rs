@@ -1,0 +1,103 @@
+//! A server under measurement, in a process of its own.
+
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use bytes::Bytes;
+use vtflow_clients::process::{Process, free_port};
+use vtflow_planner::rpc;
+
+use crate::{
+    client::{connect, unary},
+    cluster::ROOT,
+    pump::{Took, median},
+    usage::Watched,
+};
+
+/// Which server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Program {
+    /// A vtflow, of any release.
+    Vtflow(String),
+    /// Vitess's own.
+    Vtctld(String),
+}
+
+/// What a server took for a request.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Measured {
+    /// The first request of the process.
+    pub(crate) cold: Took,
+    /// The median of those after it.
+    pub(crate) repeated: Took,
+    pub(crate) reply_bytes: usize,
+    /// Of memory, above what the process had before the first request.
+    pub(crate) peak_bytes: u64,
+}
+
+pub(crate) struct Server {
+    process: Process,
+    pub(crate) address: String,
+}
+
+impl Server {
+    /// Starts it on the topology of an etcd at `HOST:PORT`, and waits until it listens.
+    pub(crate) async fn start(program: &Program, etcd: &str) -> anyhow::Result<Self> {
+        let (program, etcd) = (program.clone(), etcd.to_owned());
+        tokio::task::spawn_blocking(move || Self::started(&program, &etcd)).await?
+    }
+
+    fn started(program: &Program, etcd: &str) -> anyhow::Result<Self> {
+        let global = format!("{ROOT}/global");
+        let [grpc, http] = [free_port()?, free_port()?].map(|port| port.to_string());
+        let topo = ["--topo-implementation", "etcd2", "--topo-global-server-address", etcd, "--topo-global-root", &global];
+        let mut command = match program {
+            Program::Vtflow(path) => {
+                let mut command = Command::new(path);
+                command.args(["serve", "--no-log", "--bind-address", "127.0.0.1"]).args(topo);
+                command
+            }
+            Program::Vtctld(path) => {
+                let mut command = Command::new(path);
+                command.args(["--service-map", "grpc-vtctl,grpc-vtctld", "--bind-address", "127.0.0.1"]).args(topo);
+                command.args(["--grpc-bind-address", "127.0.0.1", "--grpc-max-message-size", "1000000000"]);
+                command.current_dir(std::env::temp_dir());
+                command
+            }
+        };
+        command.args(["--grpc-port", &grpc, "--port", &http]);
+        let mut process = Process::start("the server", command)?;
+        let address = format!("127.0.0.1:{grpc}");
+        process.wait_until("it listens", |_| std::net::TcpStream::connect(&address).ok())?;
+        Ok(Self { process, address })
+    }
+
+    pub(crate) fn watched(&self) -> Watched {
+        Watched(self.process.id())
+    }
+
+    /// One request as the first, and so many more. `path` is of GetWorkflows unless said.
+    pub(crate) async fn measure(&self, request: &[u8], runs: usize) -> anyhow::Result<Measured> {
+        let channel = connect(&self.address).await?;
+        let (watched, request) = (self.watched(), Bytes::copy_from_slice(request));
+        let (_, resident) = watched.memory()?;
+        let mut took = Vec::new();
+        let mut reply_bytes = 0;
+        let mut peak_bytes = 0;
+        for _ in 0..=runs {
+            watched.forget_peak()?;
+            let (started, before) = (Instant::now(), watched.cpu()?);
+            reply_bytes = unary(&channel, rpc::GET_WORKFLOWS, request.clone()).await.context("a request")?.len();
+            let time = started.elapsed();
+            // What the process does behind the reply is its cost, too.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            took.push(Took { time, cpu: watched.cpu()?.saturating_sub(before) });
+            peak_bytes = peak_bytes.max(watched.memory()?.0.saturating_sub(resident));
+        }
+        let repeated = median(took.split_off(1));
+        Ok(Measured { cold: took.first().copied().unwrap_or_default(), repeated, reply_bytes, peak_bytes })
+    }
+}
