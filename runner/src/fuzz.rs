@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, time::Duration};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::{FutureExt, stream};
 use http::{HeaderMap, HeaderValue, Request};
 use http_body::Frame;
@@ -14,7 +14,7 @@ use vtflow_screen::Table;
 use crate::{
     cli::read::view,
     net::{
-        call::{CallError, check_length, status_in},
+        call::{CallError, Received, status_in},
         grpc,
     },
     server::{
@@ -45,12 +45,9 @@ pub fn request_message(encoding: Option<&[u8]>, pieces: &[&[u8]], limit_bytes: u
 /// # Errors
 /// What is wrong with it.
 pub fn answer_message(pieces: &[&[u8]], limit_bytes: usize) -> Result<Bytes, String> {
-    let mut received = BytesMut::new();
-    for piece in pieces {
-        received.extend_from_slice(piece);
-        check_length(&received, limit_bytes).map_err(|error| format!("{error:?}"))?;
-    }
-    crate::net::call::unframed(received).map_err(|error| format!("{error:?}"))
+    let mut received = Received::default();
+    let taken = pieces.iter().try_for_each(|piece| received.push(piece, limit_bytes));
+    taken.and_then(|()| received.message()).map(Bytes::from).map_err(|error| format!("{error:?}"))
 }
 
 /// The status in an answer's headers: `None` without one, else its code and message.

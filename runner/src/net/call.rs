@@ -5,7 +5,6 @@
 
 use std::{error::Error, future::poll_fn, time::Duration};
 
-use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Method, Request, Version, header, uri::PathAndQuery};
 use http_body_util::{BodyExt, Full};
 use tonic::{body::Body, transport::Channel};
@@ -43,7 +42,7 @@ pub(crate) struct Terms<'a> {
 }
 
 /// Performs one call. Dropping the future cancels it at the peer.
-pub(crate) async fn unary(channel: &mut Channel, path: &str, message: &[u8], terms: &Terms<'_>) -> Result<Bytes, CallError> {
+pub(crate) async fn unary(channel: &mut Channel, path: &str, message: &[u8], terms: &Terms<'_>) -> Result<Vec<u8>, CallError> {
     let request = request(path, message, terms)?;
     poll_fn(|context| Service::<Request<Body>>::poll_ready(channel, context)).await.map_err(|error| broken(&error))?;
     let response = channel.call(request).await.map_err(|error| broken(&error))?;
@@ -64,7 +63,7 @@ pub(crate) async fn unary(channel: &mut Channel, path: &str, message: &[u8], ter
         )));
     }
 
-    let mut received = BytesMut::new();
+    let mut received = Received::default();
     let mut trailers = HeaderMap::new();
     let mut taken = terms.room.map(Share::answer);
     while let Some(frame) = body.frame().await {
@@ -74,8 +73,7 @@ pub(crate) async fn unary(channel: &mut Channel, path: &str, message: &[u8], ter
                 if let Some(taken) = &mut taken {
                     taken.grow(data.len()).map_err(CallError::NoRoom)?;
                 }
-                received.extend_from_slice(&data);
-                check_length(&received, terms.limit_bytes)?;
+                received.push(&data, terms.limit_bytes)?;
             }
             Err(frame) => {
                 if let Ok(last) = frame.into_trailers() {
@@ -87,7 +85,7 @@ pub(crate) async fn unary(channel: &mut Channel, path: &str, message: &[u8], ter
     match status_in(&trailers) {
         Some(Err(status)) => Err(status),
         Some(Ok(())) => {
-            let message = unframed(received)?;
+            let message = received.message()?;
             taken.into_iter().for_each(Taken::keep);
             Ok(message)
         }
@@ -117,32 +115,61 @@ fn request(path: &str, message: &[u8], terms: &Terms<'_>) -> Result<Request<Body
     Ok(request)
 }
 
-/// Refuses a message as soon as its length is known, before its bytes are here.
-pub(crate) fn check_length(received: &BytesMut, limit: usize) -> Result<(), CallError> {
-    let Some(Prefix { length, .. }) = prefix(received) else { return Ok(()) };
-    if length > limit {
-        return Err(CallError::TooLarge(format!("the answer has {length} bytes, a message may have {limit}")));
-    }
-    if received.len() > PREFIX_BYTES + length {
-        return Err(CallError::Broken("the answer is not one gRPC message: more bytes follow".to_owned()));
-    }
-    Ok(())
+/// The answer as far as it has come: its prefix, and its message in a place of its own, where it stays.
+#[derive(Default)]
+pub(crate) struct Received {
+    prefix: [u8; PREFIX_BYTES],
+    /// Bytes of the prefix that are here.
+    begun: usize,
+    message: Vec<u8>,
 }
 
-/// The message of an answer that is all there.
-pub(crate) fn unframed(mut received: BytesMut) -> Result<Bytes, CallError> {
-    let Some(Prefix { is_compressed, length }) = prefix(&received) else {
-        return Err(CallError::Broken("the answer has no message".to_owned()));
-    };
-    if is_compressed {
-        return Err(CallError::Broken("the answer is compressed, which was not asked for".to_owned()));
+impl Received {
+    /// Takes what comes next. Refuses a message as soon as its length is known, before its bytes are here.
+    pub(crate) fn push(&mut self, mut data: &[u8], limit: usize) -> Result<(), CallError> {
+        if self.begun < PREFIX_BYTES {
+            for (place, byte) in self.prefix.iter_mut().skip(self.begun).zip(data) {
+                *place = *byte;
+            }
+            let taken = data.len().min(PREFIX_BYTES - self.begun);
+            self.begun += taken;
+            data = data.get(taken..).unwrap_or_default();
+            if let Some(Prefix { length, .. }) = self.prefix() {
+                if length > limit {
+                    return Err(CallError::TooLarge(format!("the answer has {length} bytes, a message may have {limit}")));
+                }
+                // Whoever only says that much comes has not sent it.
+                self.message.reserve_exact(length.min(RESERVED_BYTES));
+            }
+        }
+        self.message.extend_from_slice(data);
+        if self.prefix().is_some_and(|prefix| self.message.len() > prefix.length) {
+            return Err(CallError::Broken("the answer is not one gRPC message: more bytes follow".to_owned()));
+        }
+        Ok(())
     }
-    let message = received.split_off(PREFIX_BYTES);
-    if message.len() != length {
-        return Err(CallError::Broken("the message of the answer is cut short".to_owned()));
+
+    fn prefix(&self) -> Option<Prefix> {
+        prefix(self.prefix.get(..self.begun)?)
     }
-    Ok(message.freeze())
+
+    /// The message of an answer that is all there.
+    pub(crate) fn message(self) -> Result<Vec<u8>, CallError> {
+        let Some(Prefix { is_compressed, length }) = self.prefix() else {
+            return Err(CallError::Broken("the answer has no message".to_owned()));
+        };
+        if is_compressed {
+            return Err(CallError::Broken("the answer is compressed, which was not asked for".to_owned()));
+        }
+        if self.message.len() != length {
+            return Err(CallError::Broken("the message of the answer is cut short".to_owned()));
+        }
+        Ok(self.message)
+    }
 }
+
+/// The room that a message gets at once, by what its prefix says.
+const RESERVED_BYTES: usize = 256 << 10;
 
 /// `None`: no status here.
 pub(crate) fn status_in(headers: &HeaderMap) -> Option<Result<(), CallError>> {
@@ -181,8 +208,27 @@ mod tests {
         for (name, frame) in
             [("empty", &b""[..]), ("prefix only", &[0, 0, 0]), ("cut", &[0, 0, 0, 0, 2, 9]), ("compressed", &[1, 0, 0, 0, 1, 9])]
         {
-            assert!(matches!(unframed(BytesMut::from(frame)), Err(CallError::Broken(_))), "{name}");
+            assert!(matches!(message(&[frame]), Err(CallError::Broken(_))), "{name}");
         }
-        assert_eq!(unframed(BytesMut::from(&[0u8, 0, 0, 0, 1, 9][..])), Ok(Bytes::from_static(&[9])));
+    }
+
+    fn message(pieces: &[&[u8]]) -> Result<Vec<u8>, CallError> {
+        let mut received = Received::default();
+        pieces.iter().try_for_each(|piece| received.push(piece, 3))?;
+        received.message()
+    }
+
+    #[test]
+    fn a_message_is_the_same_however_it_is_cut() {
+        let frame = [0u8, 0, 0, 0, 3, 7, 8, 9];
+        for cut in 0..=frame.len() {
+            let (front, back) = frame.split_at(cut);
+            assert_eq!(message(&[front, b"", back]), Ok(vec![7, 8, 9]), "{cut}");
+            assert!(matches!(message(&[front, back, b"x"]), Err(CallError::Broken(_))), "{cut}");
+        }
+        assert_eq!(
+            message(&[&[0, 0, 0], &[0, 4]]),
+            Err(CallError::TooLarge("the answer has 4 bytes, a message may have 3".into()))
+        );
     }
 }

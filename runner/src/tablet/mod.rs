@@ -260,7 +260,7 @@ impl Tablets {
                 call.await
             };
             match outcome {
-                Ok(response) => return Ok(response.into()),
+                Ok(response) => return Ok(response),
                 Err(CallError::Broken(cause)) => {
                     peer.connection.forget(used);
                     let may_repeat = match effect {
