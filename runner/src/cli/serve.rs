@@ -7,15 +7,18 @@ use std::{path::PathBuf, process::ExitCode, str::FromStr, sync::Arc, time::Durat
 
 use anyhow::bail;
 use clap::{Args, ValueEnum};
-use vtflow_planner::serve;
+use prost::Message;
+use vtflow_planner::{Call, CallOptions, proto::vtctldata::GetWorkflowsRequest, rpc, serve};
 
 use super::{
     cluster::{flags::ConnectArgs, open::OpenCluster},
     duration,
 };
 use crate::{
+    drive::drive,
     log::{self, queue},
     net::tls::TlsFiles,
+    observe::Nobody,
     output::terminal,
     planner_host::PlannerHost,
     reloaded::look_again,
@@ -60,6 +63,9 @@ pub(crate) struct ListenArgs {
     /// How long a request may take, whatever its caller says: then the reply has what is known, and what is missing
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration::parse, help_heading = "Limits")]
     request_timeout: Duration,
+    /// Connect to the primaries of this keyspace at once, not with the first request (may be given several times)
+    #[arg(long, value_name = "KEYSPACE")]
+    warm: Vec<String>,
     /// A vtctld that answers every RPC that vtflow does not
     #[arg(long, value_name = "HOST:PORT")]
     forward_to: Option<String>,
@@ -169,10 +175,32 @@ pub(crate) async fn serve(
     let server = Server::start(options, cluster.io.clone(), Arc::new(move || clock.now()), None).await?;
     let http = server.http_address().map_or_else(|| "no HTTP".to_owned(), |address| format!("HTTP on {scheme}://{address}"));
     terminal::error_line(&format!("Vtctld on {}, {http}", server.grpc_address()));
+    let warming = tokio::spawn(warm(Arc::clone(cluster), args.warm.clone()));
     let code = to_its_end(server, stopped()).await;
     looking.abort();
+    warming.abort();
     queue::flush(Duration::from_secs(1));
     Ok(ExitCode::from(code))
+}
+
+/// Asks each keyspace's primaries for the names of their workflows: the least that reads the topology and connects to all of them. The
+/// server answers meanwhile. The log says when it is done, and what could not be reached.
+async fn warm(cluster: Arc<OpenCluster>, keyspaces: Vec<String>) {
+    for keyspace in keyspaces {
+        let request = GetWorkflowsRequest { keyspace: keyspace.clone(), name_only: true, ..GetWorkflowsRequest::default() };
+        let call = Call { path: rpc::GET_WORKFLOWS.into(), request: request.encode_to_vec(), options: CallOptions::default() };
+        let reply = drive(cluster.planner.start(&call, cluster.now()), &cluster.io, None, &Nobody).await;
+        for failure in &reply.failures {
+            log::message("warn", &format!("--warm {keyspace}: {}: {}", failure.place(), failure.message));
+        }
+        match reply.result {
+            Ok(_) => {
+                let which = if reply.failures.is_empty() { "its" } else { "the others of its" };
+                log::message("info", &format!("--warm {keyspace}: connected to {which} primaries"));
+            }
+            Err(status) => log::message("warn", &format!("--warm {keyspace}: {}", status.message)),
+        }
+    }
 }
 
 /// Waits until the server is to stop, or cannot go on, lets what is under way end, and returns the process's exit code.

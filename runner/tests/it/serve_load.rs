@@ -25,7 +25,7 @@ use tempfile::TempDir;
 use tokio::{io::AsyncWriteExt, net::TcpStream, task::JoinHandle, time::timeout};
 use tonic::{Code, Request};
 use vtflow::{deadline::Deadlines, server::ServerOptions};
-use vtflow_planner::proto::vtctldata::GetWorkflowsResponse;
+use vtflow_planner::proto::vtctldata::{GetTabletsRequest, GetTabletsResponse, GetWorkflowsResponse};
 
 use crate::support::{
     process::Process,
@@ -101,6 +101,29 @@ async fn a_log_that_nobody_reads_keeps_nobody_waiting() {
         .filter_map(|line| line.split_whitespace().find_map(|word| word.strip_prefix("dropped=")?.parse::<u64>().ok()));
     let told: u64 = told.sum();
     assert!(told >= dropped.parse().unwrap(), "the log says how many: {told} of {dropped}");
+}
+
+/// Connections of a process to others on this machine, by the kernel's table.
+fn connections_to(ports: &[u16]) -> usize {
+    let table = fs::read_to_string("/proc/net/tcp").unwrap();
+    let peer = |line: &str| u16::from_str_radix(line.split_whitespace().nth(2)?.rsplit(':').next()?, 16).ok();
+    let is_established = |line: &&str| line.split_whitespace().nth(3) == Some("01");
+    table.lines().filter(is_established).filter(|line| peer(line).is_some_and(|port| ports.contains(&port))).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_warm_has_its_connections_before_anybody_asks() {
+    let flags = ["--shards", "4", "--down", "zone2-0000000300", "--warm", "nope", "--warm", "customer"];
+    let mut server = Process::start(&arguments(&flags));
+    assert!(server.line_with("--warm").contains("--warm nope: node doesn't exist: /vitess/global/keyspaces/nope/"));
+    assert!(server.line_with("--warm").contains("--warm customer: customer/40-80 zone2-0000000300"));
+    server.line_with("--warm customer: connected to the others of its primaries");
+    let request =
+        Request::new(GetTabletsRequest { keyspace: "customer".into(), ..GetTabletsRequest::default() }.encode_to_vec().into());
+    let reply = unary(channel(server.grpc).await, "/vtctlservice.Vtctld/GetTablets", request).await.unwrap();
+    let reply = GetTabletsResponse::decode(reply.into_inner()).unwrap();
+    let ports: Vec<u16> = reply.tablets.iter().map(|tablet| u16::try_from(tablet.port_map["grpc"]).unwrap()).collect();
+    assert_eq!((ports.len(), connections_to(&ports)), (4, 3), "one tablet is down");
 }
 
 #[tokio::test(flavor = "multi_thread")]

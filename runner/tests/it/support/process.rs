@@ -60,6 +60,17 @@ impl Process {
         self.child.id()
     }
 
+    /// The next line of stderr that has this in it.
+    pub(crate) fn line_with(&mut self, text: &str) -> String {
+        loop {
+            let mut line = String::new();
+            assert!(self.stderr.read_line(&mut line).unwrap() > 0, "it ended without {text:?}");
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+
     /// Sends the signal and returns the exit code and what it wrote to stderr.
     pub(crate) fn end(self, signal: &str) -> (i32, String) {
         self.signal(signal);
