@@ -4,18 +4,24 @@ use std::{
     collections::BTreeMap,
     net::TcpListener,
     sync::{
-        Mutex,
+        Arc, Mutex,
         atomic::{AtomicU32, Ordering},
     },
+    time::Duration,
 };
 
-use vtflow_planner::{About, Call, CallOptions, Effect, FailureKind, Flow, Lost, Record, TabletAddress, Timestamp};
+use tokio::time::Instant;
+use vtflow_planner::{
+    About, Answer, Ask, AskId, Call, CallOptions, Effect, Failure, FailureKind, Flow, FlowHandle, Lost, Record, Reply,
+    TabletAddress, Timestamp, What,
+};
 
 use super::*;
 use crate::{
+    deadline::Deadlines,
     observe::{Counts, Nobody, Sums},
-    tablet::TabletOptions,
-    topo::{Answering, CellRecord, MemoryTopology},
+    tablet::{TabletOptions, Tablets},
+    topo::{Answering, CellRecord, MemoryTopology, Topology},
 };
 
 /// A flow as a table: each answered ask releases those that are written under its name.

@@ -253,6 +253,7 @@ impl Server {
             writing: writing.clone(),
             admission: Arc::new(Admission::new(options.flows, options.message_bytes, Arc::clone(&metrics))),
             request_time: options.request_time,
+            last_records: Arc::default(),
             runtime: Handle::current(),
         });
         let rpc_logs = Arc::new(RpcLogs::new(Arc::clone(&metrics), options.has_log));

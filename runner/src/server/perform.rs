@@ -14,7 +14,7 @@ use super::{
     single_flight::SingleFlight, trailers::failure_trailers,
 };
 use crate::{
-    drive::{ClusterIo, drive},
+    drive::{ClusterIo, LastRecords, drive, drive_assuming},
     log,
     net::grpc::code,
     observe::{Counts, Observer, Sums},
@@ -93,6 +93,8 @@ pub(super) struct Performer {
     pub(super) admission: Arc<Admission>,
     /// How long a request may take at most, whatever its caller says.
     pub(super) request_time: Duration,
+    /// What reads assume, and read again.
+    pub(super) last_records: Arc<LastRecords>,
     /// Where flows run, whichever port they came in by.
     pub(super) runtime: Handle,
 }
@@ -144,6 +146,7 @@ impl Performer {
         let (io, metrics, observer) = (self.io.clone(), Arc::clone(&self.metrics), Arc::clone(&self.observer));
         let (planner, now, message_bytes) = (self.planner.clone(), Arc::clone(&self.now), self.message_bytes);
         let (traces, admission) = (self.traces.clone(), Arc::clone(&self.admission));
+        let last_records = Arc::clone(&self.last_records);
         let task = Task(self.runtime.spawn(async move {
             let turn = match admission.turn(Some(until)).await {
                 Ok(turn) => turn,
@@ -163,11 +166,14 @@ impl Performer {
                 Want::Kept => traces.as_ref().map(|_| Recorder::new()),
                 Want::Trace => Some(Recorder::new()),
             };
-            let flow = planner.start(&call, now);
+            let start = || planner.start(&call, now);
             let until = Some(until);
+            let is_read = serve::served(&call.path).is_some_and(|served| served.effect == Effect::Read);
             let reply = match &recorder {
-                Some(recorder) => drive(flow, &io, until, &(recorder, watch)).await,
-                None => drive(flow, &io, until, &watch).await,
+                // A trace has what happened, once and in its order.
+                Some(recorder) => drive(start(), &io, until, &(recorder, watch)).await,
+                None if is_read => drive_assuming(start, &io, until, &watch, &last_records).await,
+                None => drive(start(), &io, until, &watch).await,
             };
             if let Some(audit) = audit {
                 audit.ended(&reply, &outages);

@@ -22,6 +22,7 @@ mod overview;
 mod page;
 mod planner_limits;
 mod redaction;
+mod repeated_reads;
 mod serve;
 mod serve_doors;
 mod serve_faults;
