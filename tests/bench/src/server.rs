@@ -34,8 +34,6 @@ pub(crate) struct Measured {
     /// The median of those after it.
     pub(crate) repeated: Took,
     pub(crate) reply_bytes: usize,
-    /// Of memory, above what the process had before the first request.
-    pub(crate) peak_bytes: u64,
 }
 
 pub(crate) struct Server {
@@ -83,21 +81,28 @@ impl Server {
     pub(crate) async fn measure(&self, request: &[u8], runs: usize) -> anyhow::Result<Measured> {
         let channel = connect(&self.address).await?;
         let (watched, request) = (self.watched(), Bytes::copy_from_slice(request));
-        let (_, resident) = watched.memory()?;
         let mut took = Vec::new();
         let mut reply_bytes = 0;
-        let mut peak_bytes = 0;
         for _ in 0..=runs {
-            watched.forget_peak()?;
             let (started, before) = (Instant::now(), watched.cpu()?);
             reply_bytes = unary(&channel, rpc::GET_WORKFLOWS, request.clone()).await.context("a request")?.len();
             let time = started.elapsed();
             // What the process does behind the reply is its cost, too.
             tokio::time::sleep(Duration::from_millis(20)).await;
             took.push(Took { time, cpu: watched.cpu()?.saturating_sub(before) });
-            peak_bytes = peak_bytes.max(watched.memory()?.0.saturating_sub(resident));
         }
         let repeated = median(took.split_off(1));
-        Ok(Measured { cold: took.first().copied().unwrap_or_default(), repeated, reply_bytes, peak_bytes })
+        Ok(Measured { cold: took.first().copied().unwrap_or_default(), repeated, reply_bytes })
+    }
+
+    /// How much more memory the request takes at most, in bytes, when the connections that it needs are there: `small` is a request that
+    /// makes them.
+    pub(crate) async fn peak(&self, small: &[u8], request: &[u8]) -> anyhow::Result<u64> {
+        let channel = connect(&self.address).await?;
+        unary(&channel, rpc::GET_WORKFLOWS, Bytes::copy_from_slice(small)).await?;
+        self.watched().forget_peak()?;
+        let (_, resident) = self.watched().memory()?;
+        unary(&channel, rpc::GET_WORKFLOWS, Bytes::copy_from_slice(request)).await?;
+        Ok(self.watched().memory()?.0.saturating_sub(resident))
     }
 }
