@@ -91,7 +91,7 @@ pub(super) fn parse(sql: &str) -> Result<Tree, Refusal> {
 pub(super) fn check_depth(printed: &str) -> Result<(), Refusal> {
     let mut parser = Parser::new(printed, parts(printed)?);
     match parser.statement() {
-        Err(refusal) if parser.is_too_deep => Err(Refusal::new(0..0, refusal.message, refusal.accepted)),
+        Err(refusal) if parser.is_too_deep => Err(refusal),
         _ => Ok(()),
     }
 }

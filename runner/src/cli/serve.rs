@@ -8,11 +8,12 @@ use std::{path::PathBuf, process::ExitCode, str::FromStr, sync::Arc, time::Durat
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 use prost::Message;
-use vtflow_planner::{Call, CallOptions, proto::vtctldata::GetWorkflowsRequest, rpc, serve};
+use vtflow_planner::{proto::vtctldata::GetWorkflowsRequest, rpc, serve};
 
 use super::{
     cluster::{flags::ConnectArgs, open::OpenCluster},
     duration,
+    read::view,
 };
 use crate::{
     drive::drive,
@@ -188,7 +189,7 @@ pub(crate) async fn serve(
 async fn warm(cluster: Arc<OpenCluster>, keyspaces: Vec<String>) {
     for keyspace in keyspaces {
         let request = GetWorkflowsRequest { keyspace: keyspace.clone(), name_only: true, ..GetWorkflowsRequest::default() };
-        let call = Call { path: rpc::GET_WORKFLOWS.into(), request: request.encode_to_vec(), options: CallOptions::default() };
+        let call = view::call(rpc::GET_WORKFLOWS, request.encode_to_vec(), false);
         let reply = drive(cluster.planner.start(&call, cluster.now()), &cluster.io, None, &Nobody).await;
         for failure in &reply.failures {
             log::message("warn", &format!("--warm {keyspace}: {}: {}", failure.place(), failure.message));

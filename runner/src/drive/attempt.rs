@@ -6,7 +6,7 @@
 //! that a read from the start would have given. If anything differs, all of it is thrown away and the read begins anew, from what is
 //! there. Nothing is ever told that was only assumed.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use tokio::time::Instant;
 use vtflow_planner::{Answer, AskId, FlowHandle, Reply, Status, What};
@@ -28,7 +28,7 @@ pub async fn drive(flow: impl FlowHandle, cluster: &ClusterIo, until: Option<Ins
     whole.unwrap_or_else(|_| without_reply())
 }
 
-/// Performs a read to its end, as [`drive`](super::drive); `start` begins it, once or twice.
+/// Performs a read to its end, as [`drive`]; `start` begins it, once or twice.
 pub async fn drive_assuming<F: FlowHandle>(
     start: impl Fn() -> F,
     cluster: &ClusterIo,
@@ -48,7 +48,7 @@ pub async fn drive_assuming<F: FlowHandle>(
 ///
 /// # Errors
 /// Something is not as it was assumed, or is to be written though something was assumed: what was read until then.
-pub(super) async fn attempt(
+async fn attempt(
     flow: impl FlowHandle,
     cluster: &ClusterIo,
     until: Option<Instant>,
@@ -60,7 +60,7 @@ pub(super) async fn attempt(
     // Dropped before its share of the room is given back: it keeps answers.
     let mut flow = flow;
     let (mut running, mut checks) = (Running::default(), Running::default());
-    let mut assumed: BTreeMap<AskId, Answer> = BTreeMap::new();
+    let mut assumed: BTreeMap<AskId, Arc<Answer>> = BTreeMap::new();
     let mut checked = Read::new();
     // What a tablet says may be why something is read again: that is no time to assume.
     let mut has_heard = false;
@@ -77,8 +77,8 @@ pub(super) async fn attempt(
                 if let Some(answer) = key.as_ref().and_then(|key| read.get(key)) {
                     known.push((ask.id, answer.clone()));
                 } else if let Some(answer) = key.and_then(|key| last?.of(&key)) {
-                    assumed.insert(ask.id, answer.clone());
-                    known.push((ask.id, answer));
+                    known.push((ask.id, Answer::clone(&answer)));
+                    assumed.insert(ask.id, answer);
                     to_check.push(ask);
                 } else {
                     others.push(ask);
@@ -107,7 +107,7 @@ pub(super) async fn attempt(
                 flow.answer(ask.id, answer);
                 continue;
             }
-            is_as_assumed &= assumed.remove(&ask.id).as_ref() == Some(&answer);
+            is_as_assumed &= assumed.remove(&ask.id).as_deref() == Some(&answer);
             checked.extend(key.map(|key| (key, answer)));
         }
         if !is_as_assumed {
@@ -117,7 +117,7 @@ pub(super) async fn attempt(
     Ok(flow.end().unwrap_or_else(without_reply))
 }
 
-pub(super) fn without_reply() -> Reply {
+fn without_reply() -> Reply {
     let text = "the request has neither a reply nor anything left to ask: this is a defect of vtflow";
     Reply::new(Err(Status::unknown(text)), Vec::new())
 }

@@ -2,24 +2,25 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use vtflow_planner::{Answer, Ask, What};
+use vtflow_planner::{Answer, Ask, FailureKind, What};
 
 use crate::observe::Observer;
 
 /// What the topology said in this request, failures among it.
 pub(super) type Read = BTreeMap<Asked, Answer>;
 
-/// What the topology said last. Knows no failures and nothing that is missing: those are always asked for.
+/// What the topology said last. Of what is missing, and of what it did not answer, nothing is kept: that is asked for before anything is
+/// done with it.
 #[derive(Debug, Default)]
 pub struct LastRecords(Mutex<Kept>);
 
 #[derive(Debug, Default)]
 struct Kept {
-    answers: BTreeMap<Asked, Answer>,
+    answers: BTreeMap<Asked, Arc<Answer>>,
     bytes: usize,
 }
 
@@ -37,8 +38,14 @@ pub(super) enum How {
 const KEPT_BYTES: usize = 32 << 20;
 
 impl LastRecords {
-    pub(super) fn of(&self, asked: &Asked) -> Option<Answer> {
+    pub(super) fn of(&self, asked: &Asked) -> Option<Arc<Answer>> {
         self.kept().answers.get(asked).cloned()
+    }
+
+    fn forget(&self, ask: &Ask) {
+        if let Some(asked) = asked(ask) {
+            self.kept().answers.remove(&asked);
+        }
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -51,6 +58,7 @@ impl Observer for LastRecords {
         let bytes = match answer {
             Answer::Found { value, .. } => value.len(),
             Answer::Range(records) => records.iter().map(|record| record.path.len() + record.value.len()).sum(),
+            Answer::Missing { .. } => return self.forget(ask),
             _ => return,
         };
         let Some(asked) = asked(ask) else { return };
@@ -58,11 +66,15 @@ impl Observer for LastRecords {
         if kept.bytes + bytes > KEPT_BYTES {
             *kept = Kept::default();
         }
-        if kept.answers.get(&asked) != Some(answer) {
+        if kept.answers.get(&asked).map(AsRef::as_ref) != Some(answer) {
             // What an answer replaces is counted on: forgetting comes sooner by that, never later.
             kept.bytes += bytes + asked.0.len() + asked.1.len();
-            kept.answers.insert(asked, answer.clone());
+            kept.answers.insert(asked, Arc::new(answer.clone()));
         }
+    }
+
+    fn failed(&self, ask: &Ask, _: FailureKind, _: &str, _: Duration) {
+        self.forget(ask);
     }
 }
 

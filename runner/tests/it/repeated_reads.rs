@@ -206,6 +206,19 @@ async fn a_topology_that_does_not_answer_is_waited_for_once() {
     assert!(got.result.is_err());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_gone_is_assumed_once() {
+    let theatre = Theatre::open().await;
+    theatre.assuming(&Nobody).await;
+    theatre.stage.records.lock().unwrap().retain(|record| !record.path.starts_with("keyspaces/customer/"));
+    for (name, is_asked) in [("the first read after it", true), ("the second", false)] {
+        let counts = Counts::default();
+        let got = theatre.assuming(&counts).await;
+        assert_eq!(got, theatre.begun_anew().await, "{name}");
+        assert_eq!(counts.sums().tablet_calls > 0, is_asked, "{name}");
+    }
+}
+
 /// Reads a record, then another one, which has been read before, because of what a tablet says.
 struct TwoReads {
     asks: Vec<Ask>,

@@ -6,7 +6,6 @@
 
 use std::{
     collections::HashMap,
-    future::Future,
     net::SocketAddr,
     pin::Pin,
     sync::{
@@ -223,9 +222,4 @@ impl http_body::Body for Sent {
     fn is_end_stream(&self) -> bool {
         self.data.is_none() && self.trailers.is_none()
     }
-}
-
-/// Ends never: what stands in for others goes on until the process ends.
-pub(crate) fn forever() -> impl Future<Output = ()> {
-    std::future::pending()
 }

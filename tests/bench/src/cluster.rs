@@ -20,7 +20,7 @@ use vtflow_clients::{etcd::Etcd, process::Process};
 use vtflow_planner::{Timestamp, proto::topodata::Tablet};
 
 use crate::{
-    canned::{CONTROL, Canned, forever},
+    canned::{CONTROL, Canned},
     client::{connect, unary},
 };
 
@@ -55,8 +55,7 @@ pub(crate) async fn run(shards: u32, streams: u32) -> anyhow::Result<()> {
     let _etcd = tokio::task::spawn_blocking(move || etcd.put_at(ROOT, &topo, &put).map(|()| etcd)).await??;
     println!("canned cluster at {front}");
     io::stdout().flush()?;
-    forever().await;
-    Ok(())
+    std::future::pending().await
 }
 
 /// A canned cluster in a process of its own.

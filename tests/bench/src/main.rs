@@ -179,7 +179,7 @@ fn print_pump(case: &str, pumped: &Pumped, floor: Duration) {
     let Pumped { cold, warm, sums } = pumped;
     let asks = sums.tablet_calls + sums.topology_gets + sums.topology_ranges;
     row(case, "pump", (cold, warm), floor, "-", "-", asks, sums.answer_bytes);
-    println!("| | {} rounds | | {} | | | | | | | |", sums.rounds, ms(floor));
+    println!("| {case} | floor: {} rounds | {} | {} | | | | | | | |", sums.rounds, ms(floor), ms(floor));
 }
 
 fn print_server(case: &str, name: &str, measured: &Measured, floor: Duration, (asks, bytes, peak): (u64, u64, u64)) {

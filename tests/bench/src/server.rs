@@ -1,13 +1,17 @@
 //! A server under measurement, in a process of its own.
 
 use std::{
+    path::Path,
     process::Command,
     time::{Duration, Instant},
 };
 
 use anyhow::Context;
 use bytes::Bytes;
-use vtflow_clients::process::{Process, free_port};
+use vtflow_clients::{
+    live::vtctld,
+    process::{Process, free_port},
+};
 use vtflow_planner::rpc;
 
 use crate::{
@@ -49,25 +53,26 @@ impl Server {
     }
 
     fn started(program: &Program, etcd: &str) -> anyhow::Result<Self> {
-        let global = format!("{ROOT}/global");
-        let [grpc, http] = [free_port()?, free_port()?].map(|port| port.to_string());
-        let topo = ["--topo-implementation", "etcd2", "--topo-global-server-address", etcd, "--topo-global-root", &global];
-        let mut command = match program {
-            Program::Vtflow(path) => {
-                let mut command = Command::new(path);
-                command.args(["serve", "--no-log", "--bind-address", "127.0.0.1"]).args(topo);
-                command
-            }
+        let path = match program {
+            Program::Vtflow(path) => path,
             Program::Vtctld(path) => {
-                let mut command = Command::new(path);
-                command.args(["--service-map", "grpc-vtctl,grpc-vtctld", "--bind-address", "127.0.0.1"]).args(topo);
-                command.args(["--grpc-bind-address", "127.0.0.1", "--grpc-max-message-size", "1000000000"]);
-                command.current_dir(std::env::temp_dir());
-                command
+                let (process, address) = vtctld(Path::new(path), etcd, ROOT)?;
+                return Ok(Self { process, address });
             }
         };
-        command.args(["--grpc-port", &grpc, "--port", &http]);
-        let mut process = Process::start("the server", command)?;
+        let global = format!("{ROOT}/global");
+        // Flags that older releases have, too.
+        let [grpc, http] = [free_port()?, free_port()?].map(|port| port.to_string());
+        let mut command = Command::new(path);
+        command.args(["serve", "--bind-address", "127.0.0.1", "--grpc-port", &grpc, "--port", &http]).args([
+            "--topo-implementation",
+            "etcd2",
+            "--topo-global-server-address",
+            etcd,
+            "--topo-global-root",
+            &global,
+        ]);
+        let mut process = Process::start("vtflow", command)?;
         let address = format!("127.0.0.1:{grpc}");
         process.wait_until("it listens", |_| std::net::TcpStream::connect(&address).ok())?;
         Ok(Self { process, address })
@@ -77,7 +82,7 @@ impl Server {
         Watched(self.process.id())
     }
 
-    /// One request as the first, and so many more. `path` is of GetWorkflows unless said.
+    /// One GetWorkflows as the first, and so many more.
     pub(crate) async fn measure(&self, request: &[u8], runs: usize) -> anyhow::Result<Measured> {
         let channel = connect(&self.address).await?;
         let (watched, request) = (self.watched(), Bytes::copy_from_slice(request));

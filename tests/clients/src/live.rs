@@ -69,28 +69,7 @@ impl Served {
     ///
     /// It is not built, or does not start.
     pub fn vtctld(programs: &Programs, etcd: &Etcd, root: &str) -> anyhow::Result<Self> {
-        let program = programs.clients.join("v24/vtctld").canonicalize().context("no vtctld is built: .ci/clients v24")?;
-        let [grpc, http] = [free_port()?, free_port()?];
-        let mut command = Command::new(program);
-        command
-            .args(["--topo-implementation", "etcd2", "--topo-global-server-address", etcd.address()])
-            .args([
-                "--topo-global-root",
-                &format!("{root}/global"),
-                "--bind-address",
-                "127.0.0.1",
-                "--grpc-bind-address",
-                "127.0.0.1",
-            ])
-            .args(["--grpc-port", &grpc.to_string(), "--port", &http.to_string()])
-            .args(["--service-map", "grpc-vtctl,grpc-vtctld", "--logtostderr"])
-            .current_dir(std::env::temp_dir());
-        if is_root() {
-            command.uid(NOBODY).gid(NOBODY);
-        }
-        let mut process = Process::start("vtctld", command)?;
-        let address = format!("127.0.0.1:{grpc}");
-        process.wait_until("it listens", |_| std::net::TcpStream::connect(&address).ok())?;
+        let (process, address) = vtctld(&programs.clients.join("v24/vtctld"), etcd.address(), root)?;
         Ok(Self { address, process })
     }
 
@@ -111,6 +90,33 @@ impl Served {
     pub fn mark(&self) -> usize {
         self.process.lines().len()
     }
+}
+
+/// Starts a vtctld v24 on the topology below `root` in the etcd at `HOST:PORT`, and waits until it listens: the process, and where it
+/// listens. Its replies may have any size that gRPC knows.
+///
+/// # Errors
+///
+/// It is not built, or does not start.
+pub fn vtctld(program: &Path, etcd: &str, root: &str) -> anyhow::Result<(Process, String)> {
+    let program = program.canonicalize().context("no vtctld is built: .ci/clients v24")?;
+    let [grpc, http] = [free_port()?, free_port()?];
+    let root = format!("{root}/global");
+    let mut command = Command::new(program);
+    command
+        .args(["--topo-implementation", "etcd2", "--topo-global-server-address", etcd, "--topo-global-root", &root])
+        .args(["--bind-address", "127.0.0.1", "--grpc-bind-address", "127.0.0.1"])
+        .args(["--grpc-port", &grpc.to_string(), "--port", &http.to_string()])
+        .args(["--service-map", "grpc-vtctl,grpc-vtctld", "--logtostderr"])
+        .args(["--grpc-max-message-size", "2147483647"])
+        .current_dir(std::env::temp_dir());
+    if is_root() {
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    let mut process = Process::start("vtctld", command)?;
+    let address = format!("127.0.0.1:{grpc}");
+    process.wait_until("it listens", |_| std::net::TcpStream::connect(&address).ok())?;
+    Ok((process, address))
 }
 
 fn parse(line: &str) -> Option<Logged> {
