@@ -276,9 +276,10 @@ impl Switch {
 
     /// All acts of a step have ended.
     fn stepped(&mut self, asks: &mut Asks) {
-        let Some(performing) = self.performing.take() else { return self.step(asks) };
+        let Some(mut performing) = self.performing.take() else { return self.step(asks) };
         self.closed.retain(|shard| !performing.has_opened(shard));
-        let Performing { failures, undo, notes, done, closed, .. } = performing;
+        let undo = performing.take_undo();
+        let Performing { failures, notes, done, closed, .. } = performing;
         self.notes.extend(notes);
         self.closed.extend(closed);
         self.undo.push(undo);

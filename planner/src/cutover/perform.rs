@@ -47,6 +47,8 @@ struct Running {
     has_failed: bool,
     /// Of the group under way, what was done that has to be taken back before the next group is done again.
     undo: Vec<Vec<Act>>,
+    /// What takes back the groups that have ended, the last of them first.
+    back: Lane,
 }
 
 /// Something that failed.
@@ -69,8 +71,6 @@ pub(crate) struct Performing {
     lanes: Vec<Running>,
     waiting: BTreeMap<AskId, (usize, Waiting)>,
     pub(crate) failures: BTreeSet<Failed>,
-    /// Lanes that take back what was done.
-    pub(crate) undo: Vec<Lane>,
     /// Failures that change nothing.
     pub(crate) notes: BTreeSet<String>,
     /// Whether a failure keeps its lane from going on.
@@ -115,6 +115,12 @@ impl Performing {
         self.waiting.contains_key(&id)
     }
 
+    /// Lanes that take back what was done, once all has ended: one of each, which runs backwards. What came later may rest on what was
+    /// there before it.
+    pub(crate) fn take_undo(&mut self) -> Vec<Lane> {
+        self.lanes.iter_mut().map(|lane| std::mem::take(&mut lane.back)).filter(|back| !back.is_empty()).collect()
+    }
+
     /// Whether a shard of the source takes writes again by what was done here: not where what its primary was to read failed.
     pub(crate) fn has_opened(&self, shard: &str) -> bool {
         let is_of = |failed: &Failed| failed.place.1.is_empty() || failed.place.1 == shard;
@@ -130,10 +136,9 @@ impl Performing {
             let next = if self.stops_at_failure && lane.has_failed { None } else { lane.left.pop_front() };
             // What follows a record has to follow it as well when it is taken back.
             if !lane.undo.is_empty() {
-                let mut undo = vec![std::mem::take(&mut lane.undo).concat()];
                 let follows = next.clone().unwrap_or_else(|| lane.left.pop_front().unwrap_or_default());
-                undo.push(follows.into_iter().filter(is_repeated).collect());
-                self.undo.push(undo);
+                let undo = [std::mem::take(&mut lane.undo).concat(), follows.into_iter().filter(is_repeated).collect()];
+                lane.back.splice(0..0, undo);
             }
             let Some(group) = next else { return };
             for act in group {

@@ -6,7 +6,8 @@ use prost::Message;
 use vtflow_planner::{
     Answer, Ask, Call, FailureKind, Flow, Reply, What,
     proto::{
-        vschema::{RoutingRule, RoutingRules, ShardRoutingRule, ShardRoutingRules, SrvVSchema},
+        topodata::Shard,
+        vschema::{MirrorRule, MirrorRules, RoutingRule, RoutingRules, ShardRoutingRule, ShardRoutingRules, SrvVSchema},
         vtctldata::WorkflowSwitchTrafficRequest,
     },
 };
@@ -143,5 +144,36 @@ fn rules_that_others_have_written_and_served_meanwhile_are_served_still() {
         assert!(rules.contains(&own), "{cell}");
         let moved = rules.iter().find(|rule| rule.from_table == "corder@replica").unwrap();
         assert_eq!(moved.to_tables, ["customer.corder"], "{cell}");
+    }
+}
+
+/// Mirrored reads that the target refuses fail where nobody sees it: the rules come back when all of it lets them through again.
+#[test]
+fn what_was_done_one_after_the_other_is_taken_back_one_after_the_other() {
+    let mut live = cluster();
+    let rule = MirrorRule { from_table: "commerce.corder@replica".into(), to_table: "customer.corder".into(), percent: 10.0 };
+    live.put("global", "MirrorRules", MirrorRules { rules: vec![rule] }.encode_to_vec());
+    let shards = ["-80", "80-"].map(|shard| format!("keyspaces/customer/shards/{shard}/Shard"));
+    for path in &shards {
+        let mut record: Shard = live.record("global", path);
+        record.tablet_controls[0].allow_reads = true;
+        live.put("global", path, record.encode_to_vec());
+    }
+    live.broken.push(("VReplicationWaitForPos".into(), "too slow".into()));
+    // Whatever is asked last is answered first.
+    let reply = live.run_choosing(&call(&request(&ALL)), |count| count - 1).unwrap();
+    assert!(reply.result.unwrap_err().message.contains("too slow"));
+    let last = |line: &str| live.log.iter().rposition(|it| it == line).unwrap_or_else(|| panic!("{line}: {:#?}", live.log));
+    let way = [
+        format!("put global {}", shards[1]),
+        format!("{RIGHT} RefreshState"),
+        format!("put global {}", shards[0]),
+        format!("{LEFT} RefreshState"),
+        "put global MirrorRules".into(),
+    ];
+    let places: Vec<usize> = way.iter().map(|line| last(line)).collect();
+    assert!(places.is_sorted(), "{places:?}: {:#?}", live.log);
+    for path in &shards {
+        assert!(live.record::<Shard>("global", path).tablet_controls[0].allow_reads, "{path}");
     }
 }

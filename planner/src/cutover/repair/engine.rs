@@ -315,7 +315,9 @@ impl Repair {
 
     /// All acts of a stage have ended.
     fn performed(&mut self, asks: &mut Asks) {
-        let Some(Performing { failures, notes, undo, .. }) = self.performing.take() else { return self.perform(asks) };
+        let Some(mut performing) = self.performing.take() else { return self.perform(asks) };
+        let undo = performing.take_undo();
+        let Performing { failures, notes, .. } = performing;
         self.is_untold |= notes.iter().any(|note| note.starts_with("failed to refresh tablet "));
         self.notes.extend(notes);
         if failures.is_empty() {
