@@ -114,7 +114,7 @@ mechanisms! {
     /// [H-S11] Records of source shards are gone; forward streams are not.
     SourceShardsGone "source_shards_gone": "completing ended after it had deleted the source shards",
     /// [H-S12] Streams as a deletion leaves them that ended half-way.
-    DeletionInterrupted "deletion_interrupted": "a cancellation ended half-way, or an old client stopped the workflow",
+    DeletionInterrupted "deletion_interrupted": "a cancellation ended half-way; or an old client stopped the workflow, or created it (before v20)",
     /// Frozen streams without rules and without reverse streams.
     CompletionInterrupted "completion_interrupted": "completing ended after it had deleted the routing rules",
     /// Shards of the target without streams that all others have.

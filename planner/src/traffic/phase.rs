@@ -135,6 +135,28 @@ impl<'a> Facts<'a> {
         !self.forward.is_empty() && self.forward.iter().all(|(_, stream)| is_left(stream))
     }
 
+    /// Whether a cancellation seems to have been here: it stops the streams, then opens the tables that the target denies, and of kinds
+    /// whose target denies none before a switch it is told once their rules are gone. What it did before that, anybody may have done.
+    pub(crate) fn is_cancelling(&self) -> bool {
+        let evidence = self.evidence;
+        let is_still = |it: &Stream| it.state == StreamState::Stopped && !it.is_stopped_for_cutover() && !it.is_frozen();
+        if self.forward.is_empty() || !self.forward.iter().all(|(_, stream)| is_still(stream)) {
+            return false;
+        }
+        let is_open = self.writes == Some(Way::Source) && self.closed == Some(Share::None);
+        let is_allowed = || matches!(evidence.denied(&evidence.target, &mut Unknown::default()), Some(Share::None | Share::Some));
+        let is_unruled = || {
+            let keys = evidence.global_keys(&mut Unknown::default());
+            keys.is_some_and(|keys| evidence.own_keys(TabletType::Primary).iter().all(|key| !keys.contains_key(key)))
+        };
+        match evidence.kind {
+            Kind::Standard => is_open && is_allowed(),
+            Kind::Partial | Kind::MultiTenant => is_open && is_unruled(),
+            Kind::Migrate => is_allowed(),
+            Kind::Reshard => false,
+        }
+    }
+
     /// Whether a completion seems to have been here: it deletes the reverse streams, then the rules, and the frozen streams last.
     pub(crate) fn is_completing(&self) -> bool {
         let evidence = self.evidence;
@@ -171,7 +193,7 @@ impl<'a> Facts<'a> {
             };
         }
         if self.evidence.kind == Kind::Migrate {
-            return if self.is_blanked() { Phase::Ending } else { Phase::NotSwitched };
+            return if self.is_blanked() || self.is_cancelling() { Phase::Ending } else { Phase::NotSwitched };
         }
         if self.lacks_source_shards() || self.is_completing() {
             return Phase::Ending;
@@ -198,7 +220,7 @@ impl<'a> Facts<'a> {
         if self.is_interrupted() {
             return Phase::StoppedBeforeJournal;
         }
-        if self.is_blanked() {
+        if self.is_blanked() || self.is_cancelling() {
             return Phase::Ending;
         }
         if self.reverse_frozen() == Share::All {

@@ -16,6 +16,7 @@ use super::{
 pub(crate) fn deviations(facts: &Facts<'_>) -> Vec<Deviation> {
     let mut found = Vec::new();
     if facts.evidence.kind == Kind::Migrate || facts.lacks_source_shards() {
+        found.extend(deletion(facts).filter(|_| facts.evidence.kind == Kind::Migrate));
         return found;
     }
     found.extend(half_done(facts));
@@ -23,14 +24,7 @@ pub(crate) fn deviations(facts: &Facts<'_>) -> Vec<Deviation> {
     if facts.writes == Some(Way::Target) {
         found.extend(finishing(facts));
     }
-    if facts.is_blanked() && facts.writes == Some(Way::Source) {
-        let places = of_streams(&facts.evidence.target, &facts.forward);
-        let run = streams(&facts.evidence.target, Change::Run, |_, it| it.workflow == facts.evidence.workflow);
-        let hurts = "nobody's traffic; nothing is copied any more, and tables of the target may be gone";
-        let again = Repair { direction: Direction::Forward, actions: vec![Action::RunAgain { at_any_lag: false }] };
-        found
-            .push(Deviation::new(M::DeletionInterrupted, hurts).at(places).rerun(Rerun::Heals).by(again).by(repair::back([run])));
-    }
+    found.extend(deletion(facts).filter(|_| facts.writes == Some(Way::Source)));
     if facts.is_completing() {
         let places = of_streams(&facts.evidence.target, &facts.forward);
         let hurts = "nobody: its tables are the target's, by its vschema; streams that stand still are left";
@@ -38,6 +32,22 @@ pub(crate) fn deviations(facts: &Facts<'_>) -> Vec<Deviation> {
         found.push(Deviation::new(M::CompletionInterrupted, hurts).at(places).rerun(Rerun::Heals).by(again));
     }
     found
+}
+
+/// A cancellation that ended half-way.
+fn deletion(facts: &Facts<'_>) -> Option<Deviation> {
+    let evidence = facts.evidence;
+    let is_open = facts.is_cancelling();
+    if !is_open && !facts.is_blanked() {
+        return None;
+    }
+    let places = of_streams(&evidence.target, &facts.forward);
+    let run = streams(&evidence.target, Change::Run, |_, it| it.workflow == evidence.workflow);
+    let hurts = "nobody's traffic; nothing is copied any more, and tables of the target may be gone";
+    let open = if is_open { ", or be written by whoever connects to it" } else { "" };
+    let again = Repair { direction: Direction::Forward, actions: vec![Action::RunAgain { at_any_lag: false }] };
+    let deviation = Deviation::new(M::DeletionInterrupted, format!("{hurts}{open}")).at(places);
+    Some(deviation.rerun(Rerun::Heals).by(again).by(repair::back([run])))
 }
 
 impl Evidence {

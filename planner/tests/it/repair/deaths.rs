@@ -2,8 +2,12 @@
 
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+use prost::Message;
+use vtflow_planner::proto::topodata::Shard;
+
 use super::cases::{diagnosis, differs, repair, request, response, unswitched, wrong};
 use crate::{
+    forward::{cancelled, stocked},
     support::{live::Fault, recorded::moment},
     switch,
 };
@@ -66,4 +70,38 @@ fn after_the_journal_a_repair_leads_nowhere_but_to_the_command() {
         assert!(text.contains(want), "{direction}: {text}");
         assert_eq!((&live.topo, &live.servers), (&before.topo, &before.servers), "{direction}");
     }
+}
+
+/// Until the target is open, streams that stand still may be anybody's.
+#[test]
+fn a_cancellation_that_has_opened_the_target_is_told_until_it_has_ended() {
+    let wanted = cancelled("customer", "c2c", |_| ()).call();
+    let before = stocked(unswitched());
+    let mut whole = before.clone();
+    whole.run(&wanted).unwrap().result.unwrap();
+    let mut told = 0;
+    for at in 0..whole.writes {
+        let mut live = before.clone();
+        live.faults.insert(at, Fault::Killed);
+        assert!(live.run(&wanted).is_none());
+        live.faults.clear();
+        let is_open = |shard: &&str| {
+            let (record, _) = &live.topo[&("global".to_owned(), format!("keyspaces/customer/shards/{shard}/Shard"))];
+            Shard::decode(record.as_slice()).unwrap().tablet_controls.is_empty()
+        };
+        let has_streams = live.servers.values().any(|server| !server.streams.is_empty());
+        if !has_streams || !["-80", "80-"].iter().any(is_open) {
+            continue;
+        }
+        told += 1;
+        let found = diagnosis(&live, "customer", "c2c").workflows.remove(0);
+        let mechanisms: Vec<&str> = found.deviations.iter().map(|it| it.mechanism.as_str()).collect();
+        assert_eq!((found.phase.as_str(), mechanisms.contains(&"deletion_interrupted")), ("ending", true), "{at}: {found:#?}");
+        let text = repair(&mut live, &request(("customer", "c2c", ""))).unwrap();
+        let left = format!("{:?} {:?}", text.result, text.written);
+        assert!(left.contains("vtflow workflow cancel customer c2c"), "{at}: {left}");
+        live.run(&wanted).unwrap().result.unwrap();
+        assert_eq!(wrong(&live, "customer", "c2c"), Vec::<String>::new(), "{at}");
+    }
+    assert!(told > 6, "{told}");
 }

@@ -10,15 +10,16 @@ use vtflow_planner::{
         Phase,
         deviation::{Mechanism as M, Rerun},
         evidence::{Evidence, Keys, Piece, StreamState},
+        kind::Kind,
         repair::Direction,
     },
 };
 
 use super::{
     evidence::{
-        ALL, TABLES, before_journal, cells, closed, create_reverse, deny, each, forward, not_switched, reads_switched, reverse,
-        reversed, route, ruled, serve, set_rules, stop_for_cutover, stream, streams, two_sources, with, write_journals,
-        writes_switched,
+        ALL, TABLES, before_journal, cells, closed, create_reverse, deny, each, forward, multi_tenant, not_switched, partial,
+        reads_switched, reverse, reversed, route, ruled, serve, set_rules, stop_for_cutover, stream, streams, two_sources, with,
+        write_journals, writes_switched,
     },
     healthy::{allow_reads, lock, mirror},
     reshard::{OLD, all_of, part, reshard, reshard_closed, reshard_writes, serve_shards, set_serving, take_along},
@@ -283,6 +284,57 @@ pub(super) fn broken() -> Vec<Case> {
             }),
             Ending,
             vec![(M::DeletionInterrupted, Rerun::Heals, vec![Forward, Back])],
+        ),
+        (
+            "half cancelled: opened",
+            with(not_switched(), |it| {
+                deny(&mut it.target, &[]);
+                forward(it, |it| it.state = StreamState::Stopped);
+            }),
+            Ending,
+            vec![(M::DeletionInterrupted, Rerun::Heals, vec![Forward, Back])],
+        ),
+        (
+            "half cancelled: one shard opened, none of its streams left",
+            with(not_switched(), |it| {
+                let mut all = it.target.clone();
+                deny(&mut all, &[]);
+                it.target.shards = [("-80".to_owned(), all.shards["-80"].clone())].into();
+                it.without_streams = BTreeSet::from(["80-".into()]);
+                forward(it, |it| (it.state, it.message) = (StreamState::Stopped, "an error".into()));
+            }),
+            Ending,
+            vec![(M::DeletionInterrupted, Rerun::Heals, vec![Forward, Back])],
+        ),
+        (
+            "half cancelled: a partial move without rules",
+            with(partial(false), |it| {
+                set_rules(it, &Keys::new());
+                serve(it, &["zone1", "zone2"], &Keys::new());
+                forward(it, |it| it.state = StreamState::Stopped);
+            }),
+            Ending,
+            vec![(M::DeletionInterrupted, Rerun::Heals, vec![Forward, Back])],
+        ),
+        (
+            "half cancelled: a tenant without rules",
+            with(multi_tenant(false), |it| {
+                set_rules(it, &Keys::new());
+                serve(it, &["zone1", "zone2"], &Keys::new());
+                forward(it, |it| it.state = StreamState::Stopped);
+            }),
+            Ending,
+            vec![(M::DeletionInterrupted, Rerun::Heals, vec![Forward, Back])],
+        ),
+        (
+            "half cancelled: a migration opened",
+            with(not_switched(), |it| {
+                it.kind = Kind::Migrate;
+                deny(&mut it.target, &[]);
+                forward(it, |it| it.state = StreamState::Stopped);
+            }),
+            Ending,
+            vec![(M::DeletionInterrupted, Rerun::Heals, vec![Forward])],
         ),
         ("S1", reshard_closed(), StoppedBeforeJournal, vec![(M::SourceShardsClosed, Rerun::Heals, vec![Back, Forward])]),
         (
