@@ -14,7 +14,7 @@ use crate::{
             CancelSchemaMigrationRequest, FindAllShardsInKeyspaceRequest, GetSchemaMigrationsRequest, GetWorkflowsRequest,
             WorkflowDeleteRequest, WorkflowUpdateRequest,
         },
-        vtflow::VExecRequest,
+        vtflow::{DiagnoseRequest, VExecRequest},
     },
     rpc,
 };
@@ -44,6 +44,15 @@ pub enum Request {
     },
     /// The shards of a keyspace.
     Shards { keyspace: String },
+    /// What is wrong with the traffic of workflows.
+    Diagnosis {
+        /// Empty: all.
+        #[serde(default)]
+        keyspace: String,
+        /// Empty: all of the keyspace.
+        #[serde(default)]
+        workflow: String,
+    },
     /// A statement on the sidecar tables: what each target would be sent.
     Vexec {
         keyspace: String,
@@ -146,6 +155,9 @@ impl Request {
             Self::Shards { keyspace } => {
                 (rpc::FIND_ALL_SHARDS_IN_KEYSPACE, FindAllShardsInKeyspaceRequest { keyspace }.encode_to_vec(), Vec::new())
             }
+            Self::Diagnosis { keyspace, workflow } => {
+                (rpc::DIAGNOSE, DiagnoseRequest { keyspace, workflow }.encode_to_vec(), Vec::new())
+            }
             Self::Vexec { keyspace, workflow, sql, shards } => {
                 let request = VExecRequest { keyspace, workflow, sql, shards, dry_run: true };
                 (rpc::VEXEC, request.encode_to_vec(), Vec::new())
@@ -238,6 +250,11 @@ mod tests {
             Request::Shards { keyspace: keyspace.clone() },
             "/vtctlservice.Vtctld/FindAllShardsInKeyspace",
             &FindAllShardsInKeyspaceRequest { keyspace: keyspace.clone() },
+        );
+        asked(
+            Request::Diagnosis { keyspace: keyspace.clone(), workflow: workflow.clone() },
+            "/vtflow.Vtflow/Diagnose",
+            &DiagnoseRequest { keyspace: keyspace.clone(), workflow: workflow.clone() },
         );
         let sql = "select 1".to_owned();
         asked(

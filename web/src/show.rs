@@ -6,16 +6,19 @@ use prost::Message;
 use serde::{Deserialize, Serialize};
 use vtflow_planner::{
     Answer, Call, Reply, Timestamp, What,
-    proto::vtctldata::{
-        FindAllShardsInKeyspaceResponse, GetKeyspacesResponse, GetSchemaMigrationsResponse, GetTabletsResponse,
-        GetWorkflowsRequest, GetWorkflowsResponse, VDiffShowRequest, VDiffShowResponse,
+    proto::{
+        vtctldata::{
+            FindAllShardsInKeyspaceResponse, GetKeyspacesResponse, GetSchemaMigrationsResponse, GetTabletsResponse,
+            GetWorkflowsRequest, GetWorkflowsResponse, VDiffShowRequest, VDiffShowResponse,
+        },
+        vtflow::DiagnoseResponse,
     },
     rpc,
     trace::Trace,
 };
 use vtflow_screen::{
-    self as screen, Answered, Counted, Description, Extent, MigrationLine, Missing, OverviewLine, Picture, Said, SourceShards,
-    Surroundings, Table, WorkflowLine,
+    self as screen, Answered, Counted, Description, DiagnosisScreen, Extent, MigrationLine, Missing, OverviewLine, Picture, Said,
+    SourceShards, Surroundings, Table, WorkflowLine,
 };
 use wasm_bindgen::prelude::*;
 
@@ -32,6 +35,8 @@ struct Shown {
     notes: Vec<String>,
     /// The lists in the reply; the first has a row for each of `workflows`, if there are any.
     tables: Vec<Table>,
+    /// What is wrong with the traffic of workflows, of a diagnosis.
+    diagnosis: Option<DiagnosisScreen>,
     /// What is missing.
     missing: Option<Missing>,
     /// What to try if the request failed, where something is known.
@@ -45,7 +50,7 @@ struct Workflow {
     picture: Picture,
 }
 
-/// What there is to see of a reply: `{workflows, migrations, keyspaces, title, notes, tables, missing, next_step}`, empty lists where it has none.
+/// What there is to see of a reply: `{workflows, migrations, keyspaces, title, notes, tables, diagnosis, missing, next_step}`, empty lists where it has none.
 /// `call`: the request, so that what its filters left out does not count as missing.
 ///
 /// # Errors
@@ -102,6 +107,9 @@ fn shown(path: &str, reply: &Reply, now: Timestamp, call: Option<&Call>) -> Resu
             let lines = screen::tablets(&GetTabletsResponse::decode(bytes)?, now);
             shown.tables.push(screen::tablet_table(&lines));
         }
+        rpc::DIAGNOSE => {
+            shown.diagnosis = Some(screen::diagnosis(&DiagnoseResponse::decode(bytes)?, &reply.failures, now));
+        }
         rpc::VDIFF_SHOW => {
             let request = call.map(|call| VDiffShowRequest::decode(call.request.as_slice())).transpose()?.unwrap_or_default();
             vdiffs(&mut shown, &request, &VDiffShowResponse::decode(bytes)?, now);
@@ -120,6 +128,7 @@ fn title(path: &str) -> &'static str {
         rpc::GET_KEYSPACES => "Keyspaces",
         rpc::FIND_ALL_SHARDS_IN_KEYSPACE => "Shards",
         rpc::GET_TABLETS => "Tablets",
+        rpc::DIAGNOSE => "Diagnosis",
         _ => "",
     }
 }

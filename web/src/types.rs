@@ -112,10 +112,19 @@ export interface Row { cells: string[]; has_trouble: boolean; is_beneath: boolea
 export interface Table { columns: Column[]; rows: Row[] }
 /** What is missing from a reply, as people read it, with what to try. */
 export interface Missing { heading: string; parts: { place: string; message: string; hint?: string }[] }
+/** A command to copy, and what for. */
+export interface Step { why: string; command: string }
+/** One thing that is wrong: whom it hurts; each line with its label. */
+export interface DeviationLines { heading: string; lines: [string, string][]; commands?: Step[] }
+export interface DiagnosedPart { heading: string; keyspace: string; workflow: string; deviations: DeviationLines[]; lines: [string, string][] }
+/** What is wrong with the traffic of workflows. */
+export interface Diagnosis {
+  verdict: "healthy" | "deviations" | "could_not_look"; summary: string; parts: DiagnosedPart[]; well: string[]; notes: string[];
+}
 /** What there is to see of a reply. The first of the tables has a row for each of the workflows, if there are any. */
 export interface Shown {
   workflows: { line: object; description: object; picture: object }[]; migrations: object[]; keyspaces: string[];
-  title: string; notes: string[]; tables: Table[]; missing: Missing | null; next_step: string | null;
+  title: string; notes: string[]; tables: Table[]; diagnosis: Diagnosis | null; missing: Missing | null; next_step: string | null;
 }
 /** An ask in words, and what came of it. */
 export interface AskWords { whom: string; place: string; what: string; outcome: "ok" | "missing" | "failed" | "none"; text: string; bytes: number }
@@ -124,6 +133,7 @@ export type Request =
   | { kind: "workflows"; keyspace: string; workflow?: string; logs?: boolean; active_only?: boolean; shards?: string[] }
   | { kind: "migrations"; keyspace: string; uuid?: string }
   | { kind: "shards"; keyspace: string }
+  | { kind: "diagnosis"; keyspace?: string; workflow?: string }
   | { kind: "vexec"; keyspace: string; workflow?: string; sql: string; shards?: string[] }
   | { kind: "update"; keyspace: string; workflow: string; action: "start" | "stop"; shards?: string[] }
   | { kind: "delete"; keyspace: string; workflow: string; ignore_source?: boolean; shards?: string[] }

@@ -17,6 +17,11 @@ macro_rules! mechanisms {
             /// All of them.
             pub const ALL: &[Self] = &[$(Self::$name),*];
 
+            /// The one of this name; `None`: there is none, here.
+            pub fn named(name: &str) -> Option<Self> {
+                Self::ALL.iter().find(|it| it.name() == name).copied()
+            }
+
             /// Its name in documents.
             pub fn name(self) -> &'static str {
                 match self { $(Self::$name => $text,)* }

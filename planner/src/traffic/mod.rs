@@ -4,6 +4,7 @@
 //! [`evidence`] is what was read, each piece known, missing or unknown. [`phase()`] and [`diagnose`] conclude from it, and say what they
 //! cannot tell. [`leftovers`] is the same of what belongs to no workflow. Whoever performs a repair performs its [`repair::Action`]s.
 
+pub mod commands;
 pub mod deviation;
 pub mod evidence;
 pub mod journal;

@@ -1,5 +1,5 @@
 // Live: the served cluster, read again every few seconds. It opens on all keyspaces at a glance, their workflows and their schema migrations, trouble
-// first; a keyspace that is opened is a fresh trace that this page's planner replays.
+// first; a keyspace that is opened, and every diagnosis, is a fresh trace that this page's planner replays.
 
 import { button, el, problem } from "../dom.js";
 import { table } from "../table.js";
@@ -8,14 +8,24 @@ import { trace } from "./replay.js";
 /** Milliseconds between two readings. */
 const PAUSE = 5000;
 
+/** What is shown of the cluster or of a keyspace, by the fragment's `show`. */
+const VIEWS = [
+  ["", "Workflows"],
+  ["diagnosis", "Diagnosis"],
+];
+
 /** Keyspaces that are read at once. */
 const AT_ONCE = 4;
 
 export function mount(root, app) {
   const list = el("nav", { class: "keyspaces", "aria-label": "Keyspaces" });
+  const views = el("nav", { class: "keyspaces", "aria-label": "What is shown" });
   const body = el("div", {});
-  root.append(list, body);
+  root.append(list, views, body);
   let keyspace = app.state.get("keyspace") ?? "";
+  let view = VIEWS.some(([name]) => name === app.state.get("show")) ? app.state.get("show") : "";
+  /** Of a diagnosis: one workflow, or all of the keyspace. */
+  let workflow = view ? (app.state.get("workflow") ?? "") : "";
   let isGone = false;
   let timer = null;
   let last = "";
@@ -33,16 +43,23 @@ export function mount(root, app) {
   }
 
   function buttons(names) {
-    const all = button("All keyspaces", () => choose(""), { "aria-pressed": String(!keyspace) });
-    list.replaceChildren(all, ...names.map((name) => button(name, () => choose(name), { "aria-pressed": String(name === keyspace) })));
+    const all = button("All keyspaces", () => choose("", view), { "aria-pressed": String(!keyspace) });
+    list.replaceChildren(all, ...names.map((name) => button(name, () => choose(name, view), { "aria-pressed": String(name === keyspace) })));
+    views.replaceChildren(...VIEWS.map(([name, text]) => button(text, () => choose(keyspace, name), { "aria-pressed": String(name === view) })));
   }
 
-  function choose(name) {
-    keyspace = name;
+  function choose(name, shows) {
+    [keyspace, view, workflow] = [name, shows, ""];
     last = "";
     choice += 1;
-    app.remember({ keyspace });
+    app.remember({ keyspace, show: view });
     refresh();
+  }
+
+  /** More of a workflow. */
+  function links(of, name) {
+    const diagnosis = new URLSearchParams({ keyspace: of || keyspace, show: "diagnosis", workflow: name });
+    return view && workflow ? [] : [el("a", { href: `#live?${diagnosis}` }, "Diagnosis of this workflow")];
   }
 
   /** One request, for itself: that it fails hides nothing of another. */
@@ -87,7 +104,7 @@ export function mount(root, app) {
       buttons(names);
       if (!names.length && !keyspace) {
         body.replaceChildren(el("p", { class: "quiet" }, "This cluster has no keyspaces."));
-      } else if (!keyspace) {
+      } else if (!keyspace && !view) {
         const lines = await all(names);
         if (isLate()) return;
         const now = JSON.stringify(lines);
@@ -96,13 +113,15 @@ export function mount(root, app) {
           shown("All keyspaces", lines.tables.map((of) => table(of, { class: "overview" })));
         }
       } else {
-        const recorded = await app.server.trace(app.planner.call({ kind: "workflows", keyspace, logs: true }));
+        const wanted = view ? { kind: "diagnosis", keyspace, workflow } : { kind: "workflows", keyspace, logs: true };
+        const recorded = await app.server.trace(app.planner.call(wanted));
         if (isLate()) return;
         // Whoever reads a stream's rows keeps them: what has not changed is not drawn again.
         const now = JSON.stringify(recorded.reply);
         if (now !== last && !body.contains(document.activeElement)) {
           last = now;
-          shown(keyspace, [trace(recorded, app)]);
+          const of = [keyspace, workflow].filter(Boolean).join(".");
+          shown(view ? `Diagnosis of ${of || "all keyspaces"}` : of, [trace(recorded, app, links)]);
         }
       }
       app.quiet();

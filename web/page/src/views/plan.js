@@ -1,6 +1,6 @@
 // Plan: a request and a topology; what would be asked, round by round and tablet by tablet, with the exact statements.
 
-import { button, el, missing, problem } from "../dom.js";
+import { copied, el, missing, problem } from "../dom.js";
 import { highlighted } from "../sql.js";
 import { keyspacesOf, recordsOf } from "../topology.js";
 
@@ -53,11 +53,7 @@ export function mount(root, app) {
     logs: el("label", { class: "check" }, logs, "with logs"),
     sql: el("div", { class: "field wide" }, el("label", {}, "SQL", sql), said),
   };
-  const share = button("Copy link", async () => {
-    await navigator.clipboard?.writeText(location.href).catch(() => {});
-    share.textContent = "Copied";
-    setTimeout(() => (share.textContent = "Copy link"), 1500);
-  });
+  const share = copied(() => location.href, "Copy link");
   const form = el(
     "form",
     { class: "request" },

@@ -1,5 +1,6 @@
 // Replay: a trace, the planner run over it again here, its asks by time, and what came of it.
 
+import { diagnosis } from "../diagnosis.js";
 import { el, missing, problem } from "../dom.js";
 import { picture } from "../replay/picture.js";
 import { record, rowsOf } from "../replay/rows.js";
@@ -24,8 +25,8 @@ export function mount(root, app) {
   show();
 }
 
-/** A trace, replayed. Also what Live opens. */
-export function trace(recorded, app) {
+/** A trace, replayed. Also what Live opens, with `links` to more of a workflow. */
+export function trace(recorded, app, links) {
   let replayed;
   let shown;
   let asks;
@@ -39,7 +40,7 @@ export function trace(recorded, app) {
   }
   const detail = el("section", { class: "detail", "aria-live": "polite", tabindex: "-1" });
   const left = el("div", {}, verdict(recorded, replayed, app), waterfall(asks, recorded.took_us, (ask) => detail.replaceChildren(...askDetail(ask, app))), detail);
-  const right = el("div", {}, ...result(replayed, shown, recorded, app));
+  const right = el("div", {}, ...result(replayed, shown, recorded, app, links));
   return el("div", { class: "two replay" }, right, left);
 }
 
@@ -52,16 +53,17 @@ function verdict(recorded, { differences }, app) {
   return el("div", { class: "problem" }, el("strong", {}, "Replayed here, it goes another way:"), el("ul", {}, ...differences.map((text) => el("li", {}, text))));
 }
 
-function result({ reply }, { workflows, keyspaces, title, notes, tables, missing: lacks, next_step }, recorded, app) {
+function result({ reply }, { workflows, keyspaces, title, notes, tables, diagnosis: found, missing: lacks, next_step }, recorded, app, links) {
   const out = [];
   const error = reply?.result?.error;
   if (error) out.push(problem("The request failed:", error.message, next_step));
   if (lacks) out.push(missing(lacks));
   const problems = out.length;
+  if (found) out.push(...diagnosis(found, links));
   for (const note of notes) out.push(el("p", {}, note));
   if (workflows.length) {
     const [{ columns, rows }] = tables;
-    workflows.forEach((workflow, at) => out.push(card(workflow, columns, rows[at], recorded, app, at === 0)));
+    workflows.forEach((workflow, at) => out.push(card(workflow, columns, rows[at], recorded, app, at === 0, links)));
   } else {
     tables.forEach((of) => out.push(table(of)));
   }
@@ -72,7 +74,7 @@ function result({ reply }, { workflows, keyspaces, title, notes, tables, missing
 }
 
 /** A workflow: its row as the summary, its streams as a picture. */
-function card({ description, picture: drawn }, columns, row, recorded, app, isOpen) {
+function card({ line, description, picture: drawn }, columns, row, recorded, app, isOpen, links) {
   const detail = el("div", { class: "detail", "aria-live": "polite" });
   const onOpen = (band) => {
     const found = rowsOf(recorded, band, app.planner.table);
@@ -91,6 +93,7 @@ function card({ description, picture: drawn }, columns, row, recorded, app, isOp
     el("div", { class: "scroll" }, picture(drawn, onOpen)),
     legend(drawn),
     detail,
+    links ? el("p", {}, ...links(line.keyspace, line.name)) : null,
     description.next.length ? el("p", { class: "quiet" }, "Next: ", ...description.next.map((step) => el("span", {}, `${step.why} `, step.command ? el("code", {}, step.command) : null, " "))) : null,
   );
 }

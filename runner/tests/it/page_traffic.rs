@@ -1,0 +1,115 @@
+//! What the page shows of the traffic of workflows, in a real browser: the diagnosis, the steps of a change, a rehearsal.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
+use std::fs;
+
+use crate::support::{browser::Browser, program::vtflow};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use fantoccini::Locator;
+use serde_json::json;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn live_says_what_is_wrong_with_the_traffic_and_what_puts_it_right() {
+    let browser = Browser::open("#live?show=diagnosis", 1400, false).await;
+    browser.sees("Diagnosis of all keyspaces, read at").await;
+    // The words are the terminal's.
+    let terminal = vtflow(&["--demo", "diagnose", "-o", "json"]).json();
+    assert_eq!(terminal["workflows"][0]["deviations"][0]["mechanism"], "completion_interrupted", "{terminal}");
+    browser.sees("✗ 1 deviation, 1 of 4 workflows affected").await;
+    browser.sees("nobody: its tables are the target's, by its vschema; streams that stand still are left").await;
+    browser.sees("completing ended after it had deleted the routing rules").await;
+    browser.sees("not looked at: binary logs that were purged").await;
+    let commands = "return [...document.querySelectorAll('.way code')].map(code => code.textContent)";
+    let commands = browser.client.execute(commands, Vec::new()).await.unwrap();
+    assert_eq!(commands, json!(["vtflow workflow complete customer commerce2customer"]));
+    browser.screenshot("live-diagnosis").await;
+
+    // By the keyboard: all of a keyspace, then one workflow of it.
+    let press = "document.querySelector('nav.keyspaces button:nth-child(3)').focus(); return document.activeElement.textContent";
+    assert_eq!(browser.client.execute(press, Vec::new()).await.unwrap(), "customer");
+    browser.client.active_element().await.unwrap().send_keys("\u{e007}").await.unwrap();
+    browser.sees("Diagnosis of customer, read at").await;
+    browser.click(".workflow.trouble a").await;
+    browser.sees("Diagnosis of customer.commerce2customer, read at").await;
+    browser.sees("✗ 1 deviation, 1 of 1 workflow affected").await;
+    let link = browser.client.current_url().await.unwrap();
+    assert_eq!(link.fragment(), Some("live?keyspace=customer&show=diagnosis&workflow=commerce2customer"));
+
+    browser
+        .client
+        .execute("location.hash = 'live?keyspace=customer&show=diagnosis&workflow=move_big2'", Vec::new())
+        .await
+        .unwrap();
+    browser.sees("✓ healthy: 1 workflow, nothing wrong").await;
+    browser.sees("Looked at, and well").await;
+    browser.screenshot("live-diagnosis-healthy").await;
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_diagnosis_on_a_phone_names_what_could_not_be_read() {
+    let command = ["demo", "--serve", "--shards", "2", "--down", "zone1-0000000200"];
+    let browser = Browser::open_on(&command, "#live?keyspace=customer&show=diagnosis", 375, true).await;
+    browser.sees("not known").await;
+    browser.sees("zone1-0000000200").await;
+    browser.fits().await;
+    browser.screenshot("live-diagnosis-375-dark").await;
+    browser.close().await;
+}
+
+/// Also of a workflow with a name that a page, a shell or a screen might obey.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_diagnosis_out_of_a_trace_obeys_nothing_in_it() {
+    let browser = Browser::open("#replay", 1400, false).await;
+    let file = browser.directory.path().join("mine.trace");
+    vtflow(&["--demo", "diagnose", "customer", "--trace", file.to_str().unwrap()]);
+    let trace = fs::read(&file).unwrap();
+    browser.give("given.trace", &trace).await;
+    browser.sees("the same planner, the same reply, byte for byte").await;
+    browser.sees("✗ 1 deviation, 1 of 4 workflows affected").await;
+    assert!(browser.client.find(Locator::Css(".workflow a")).await.is_err(), "no way to a cluster that may not be there");
+    browser.screenshot("replay-diagnosis").await;
+
+    // As long as the name that it takes the place of, within the rows as the tablets sent them.
+    let (name, hostile) = ("commerce2customer", "<i id=h>\u{202e}abcdef");
+    assert_eq!(name.len(), hostile.len());
+    let mut document: serde_json::Value = serde_json::from_slice(&trace).unwrap();
+    replace(&mut document, name, hostile);
+    browser.give("hostile.trace", &serde_json::to_vec(&document).unwrap()).await;
+    browser.sees(r"customer.<i id=h>\u{202e}abcdef").await;
+    assert!(browser.client.find(Locator::Css("#h")).await.is_err(), "it is a text");
+    let commands = "return [...document.querySelectorAll('.way code')].map(code => code.textContent)";
+    let commands = browser.client.execute(commands, Vec::new()).await.unwrap();
+    assert_eq!(commands, json!([r"vtflow workflow complete customer $'<i id=h>\342\200\256abcdef'"]), "and one word for a shell");
+    browser.close().await;
+}
+
+/// Another name in every text of a document, and in its bytes.
+fn replace(value: &mut serde_json::Value, name: &str, by: &str) {
+    match value {
+        serde_json::Value::String(text) => *text = text.replace(name, by),
+        serde_json::Value::Array(values) => values.iter_mut().for_each(|value| replace(value, name, by)),
+        serde_json::Value::Object(members) => {
+            for (key, value) in members {
+                let bytes = value.as_str().filter(|_| key == "base64").and_then(|text| BASE64_STANDARD.decode(text).ok());
+                match bytes {
+                    Some(bytes) => *value = BASE64_STANDARD.encode(replaced(&bytes, name.as_bytes(), by.as_bytes())).into(),
+                    None => replace(value, name, by),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The same with other bytes, as many, in the place of some.
+fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    for at in 0..bytes.len().saturating_sub(from.len() - 1) {
+        if bytes[at..].starts_with(from) {
+            bytes[at..at + to.len()].copy_from_slice(to);
+        }
+    }
+    bytes
+}
