@@ -278,6 +278,13 @@ pub(super) fn delete_streams(on: &Member, ids: &BTreeSet<i64>) -> Act {
     statement(on, "delete streams", text, (look, Sign::None), None)
 }
 
+pub(super) fn freeze_streams(on: &Member, ids: &BTreeSet<i64>) -> Act {
+    let of = format!("id in ({})", listed(ids));
+    let text = format!("update _vt.vreplication set message = '{FROZEN}' where {of}");
+    let look = format!("select message from _vt.vreplication where {of}");
+    statement(on, "freeze", text, (look, Sign::Every(vec![("message", FROZEN.to_owned())])), None)
+}
+
 fn listed(ids: &BTreeSet<i64>) -> String {
     ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

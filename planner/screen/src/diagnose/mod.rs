@@ -141,6 +141,11 @@ fn part(of: &DiagnosedWorkflow, now: Timestamp) -> DiagnosedPart {
     DiagnosedPart { heading: heading(of), keyspace: of.keyspace.clone(), workflow: of.workflow.clone(), deviations, lines }
 }
 
+/// Whether it is a way back that goes on.
+fn is_back(of: &DiagnosedWorkflow) -> bool {
+    of.phase.starts_with("back_stopped_")
+}
+
 fn heading(of: &DiagnosedWorkflow) -> String {
     let name = format!("{}.{}", of.keyspace, visible_name(&of.workflow));
     if of.kind.is_empty() {
@@ -169,6 +174,10 @@ fn phase(of: &DiagnosedWorkflow) -> String {
             "a switch of writes stopped half-way, before its journal: forward and back are both open".into()
         }
         "stopped_after_journal" => "a switch of writes stopped half-way, after its journal: only forward".into(),
+        "back_stopped_before_journal" => {
+            "a switch back of writes stopped half-way, before its journal: going on and giving it up are both open".into()
+        }
+        "back_stopped_after_journal" => "a switch back of writes stopped half-way, after its journal: it can only go on".into(),
         "ending" => "completed or cancelled, by halves".into(),
         "ended" => "no streams: completed, cancelled, or never created".into(),
         "contradictory" => "contradicts itself".into(),
@@ -205,6 +214,7 @@ fn held(lock: &HeldLock, now: Timestamp) -> String {
 }
 
 fn deviation(of: &Deviation, whose: Option<&DiagnosedWorkflow>, now: Timestamp) -> DeviationLines {
+    let is_back = whose.is_some_and(is_back);
     let at = if of.since > 0 { format!(", since {}", since(of.since, now)) } else { String::new() };
     let mut lines = vec![("what".to_owned(), of.mechanism.replace('_', " "))];
     lines.extend(of.places.iter().map(|place| ("where".to_owned(), place.clone())));
@@ -219,20 +229,22 @@ fn deviation(of: &Deviation, whose: Option<&DiagnosedWorkflow>, now: Timestamp) 
         }
         _ => "running a command again does not put it right",
     };
-    lines.push(("again".into(), again.into()));
+    let again =
+        if is_back { again.replace("running the command again", "reversing the traffic again") } else { again.to_owned() };
+    lines.push(("again".into(), again));
     if of.repairs.is_empty() {
         lines.push(("repair".into(), "by hand: somebody has to decide".into()));
     }
-    lines.extend(of.repairs.iter().flat_map(way_out));
+    lines.extend(of.repairs.iter().flat_map(|repair| way_out(repair, is_back)));
     let commands = whose.map(|whose| ways::commands(of, whose)).unwrap_or_default();
     DeviationLines { heading: format!("{}{at}", of.hurts), lines, commands }
 }
 
-fn way_out(of: &Repair) -> Vec<(String, String)> {
+fn way_out(of: &Repair, is_back: bool) -> Vec<(String, String)> {
     let label = ways::label(of);
     let several = of.actions.len() > 1;
     let number = |(index, text): (usize, String)| if several { format!("{}. {text}", index + 1) } else { text };
-    of.actions.iter().map(action).enumerate().map(number).map(|text| (label.to_owned(), text)).collect()
+    of.actions.iter().map(|of| action(of, is_back)).enumerate().map(number).map(|text| (label.to_owned(), text)).collect()
 }
 
 #[cfg(test)]

@@ -174,3 +174,20 @@ fn a_way_out_is_a_command_where_there_is_one() {
         assert_eq!(commands(mechanism, direction, action), want.into_iter().collect::<Vec<_>>(), "{mechanism} {direction}");
     }
 }
+
+#[test]
+fn what_goes_on_with_a_way_back_is_the_way_back() {
+    let of = DiagnosedWorkflow { phase: "back_stopped_after_journal".into(), ..closed() };
+    let found = DiagnoseResponse { workflows: vec![of], ..DiagnoseResponse::default() };
+    let part = diagnosis(&found, &[], NOW).parts.remove(0);
+    assert!(part.heading.ends_with("a switch back of writes stopped half-way, after its journal: it can only go on"), "{part:?}");
+    let lines: Vec<&str> = part.deviations[0].lines.iter().map(|(_, text)| text.as_str()).collect();
+    assert!(
+        lines.contains(&"reverse the traffic again") && lines.contains(&"reversing the traffic again puts it right"),
+        "{lines:?}"
+    );
+    assert!(
+        lines.iter().all(|line| !line.contains("run the command again") && !line.contains("running the command")),
+        "{lines:?}"
+    );
+}

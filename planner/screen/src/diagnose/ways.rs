@@ -13,7 +13,7 @@ pub(super) fn commands(deviation: &Deviation, of: &DiagnosedWorkflow) -> Vec<Ste
     let command = |repair: &Repair| match mechanism {
         // Nothing tells it from streams that somebody has stopped, so that a repair leaves it to people.
         Some(it @ Mechanism::DeletionInterrupted) if repair.direction == "forward" => {
-            Some(commands::again(it, &of.keyspace, &of.workflow, false))
+            Some(commands::again(it, &of.phase, &of.keyspace, &of.workflow, false))
         }
         Some(Mechanism::DeletionInterrupted) => Some(commands::start(&of.keyspace, &of.workflow)),
         Some(it) => command(repair, it, of),
@@ -29,7 +29,9 @@ pub(super) fn commands(deviation: &Deviation, of: &DiagnosedWorkflow) -> Vec<Ste
 fn command(repair: &Repair, mechanism: Mechanism, of: &DiagnosedWorkflow) -> Option<String> {
     for action in &repair.actions {
         match &action.action {
-            Some(Action::RunAgain(it)) => return Some(commands::again(mechanism, &of.keyspace, &of.workflow, it.at_any_lag)),
+            Some(Action::RunAgain(it)) => {
+                return Some(commands::again(mechanism, &of.phase, &of.keyspace, &of.workflow, it.at_any_lag));
+            }
             // Where a stream has to begin the steps of a switch alone know.
             Some(Action::CreateReverseStream(_)) | None => return None,
             Some(_) => {}

@@ -4,12 +4,13 @@ use crate::traffic::{
     commands,
     deviation::Mechanism as M,
     evidence::Evidence,
+    phase,
     repair::{Action, Repair},
 };
 
 /// The command that goes on with what was begun, as far as the mechanism says what that was.
 pub(super) fn again(mechanism: M, of: &Evidence, at_any_lag: bool) -> String {
-    commands::again(mechanism, &of.target.keyspace, &of.workflow, at_any_lag)
+    commands::again(mechanism, phase(of).name(), &of.target.keyspace, &of.workflow, at_any_lag)
 }
 
 /// The command that starts all streams.
