@@ -155,7 +155,6 @@ pub const SERVED: &[Served] = &[
         ..write(rpc::REPAIR, |call, now, asks| boxed(Repair::start(call, now, asks)))
     },
     Served {
-        part: "Reshard without streams of other workflows",
         performs: |request| is_known::<WorkflowSwitchTrafficRequest>(request, |_| true),
         ..write(rpc::WORKFLOW_SWITCH_TRAFFIC, |call, now, asks| boxed(Switch::start(call, now, asks)))
     },
@@ -305,7 +304,6 @@ mod tests {
                 (rpc::GET_TOPOLOGY_PATH, "the current version"),
                 (rpc::UPDATE_THROTTLER_CONFIG, "one application's throttling"),
                 (rpc::WORKFLOW_DELETE, "of some shards, deletions that keep tables and routing rules"),
-                (rpc::WORKFLOW_SWITCH_TRAFFIC, "Reshard without streams of other workflows"),
                 (rpc::WORKFLOW_UPDATE, "all but messages and filter rules"),
             ]
         );

@@ -12,6 +12,7 @@ use crate::{
         scene::{Member, Scene},
         sequences::planned_values,
         stored::Stored,
+        streams::OtherStream,
     },
     proto::tabletmanagerdata::{
         ExecuteFetchAsDbaRequest, PrimaryPositionRequest, RefreshStateRequest, VReplicationWaitForPosRequest,
@@ -79,6 +80,8 @@ pub(crate) enum Then {
     Permissions,
     /// The largest value of a column that a sequence fills, by keyspace and name.
     Highest(String),
+    /// Where streams of a shard of the source are.
+    StreamPositions(String),
     /// That a stream has come to a position, for which so many seconds are allowed; so often was a wait too short before.
     Reached {
         seconds: u32,
@@ -163,6 +166,8 @@ pub(crate) struct Run {
     pub(crate) now: String,
     pub(crate) source_positions: BTreeMap<String, String>,
     pub(crate) target_positions: BTreeMap<String, String>,
+    /// By shard of the source and id: where a stream of another workflow has stopped.
+    pub(crate) stream_positions: BTreeMap<(String, i64), String>,
     /// By keyspace and name of a sequence, the value that it has to go on with.
     pub(crate) next_values: BTreeMap<String, String>,
     /// The records of rules as they are now.
@@ -185,10 +190,13 @@ impl Run {
         let named = |members: &BTreeMap<String, Member>| {
             members.iter().map(|(shard, member)| (shard.clone(), format!("<position of {}>", member.place()))).collect()
         };
+        let streams = scene.others.moved.iter().map(|it| &it.stream);
+        let stopped = |it: &OtherStream| format!("<position of stream {} of {}/{}>", it.id, scene.source_keyspace, it.shard);
         Self {
             now: "<now>".into(),
             source_positions: named(&scene.sources),
             target_positions: named(&scene.targets),
+            stream_positions: streams.map(|it| ((it.shard.clone(), it.id), stopped(it))).collect(),
             next_values: planned_values(&scene.sequences),
             rules: scene.rule_values(),
             records: BTreeMap::new(),
@@ -205,6 +213,7 @@ impl Run {
             now: now.to_string(),
             source_positions: BTreeMap::new(),
             target_positions: BTreeMap::new(),
+            stream_positions: BTreeMap::new(),
             next_values: BTreeMap::new(),
             ..Self::planned(scene)
         }

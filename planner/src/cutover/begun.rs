@@ -55,6 +55,8 @@ pub(super) fn is_wanted(goal: &Goal, scene: &Scene) -> bool {
     let is_back = goal.direction == Direction::Backward && goal.writes && !scene.is_reversal && !scene.are_writes_switched;
     let is_begun = scene.streams.iter().any(Stream::is_stopped_for_cutover)
         || scene.reverse_streams.iter().any(is_left)
+        || !scene.others.held.is_empty()
+        || !scene.others.copies.is_empty()
         || is_closed(scene.kind, &scene.tables, &scene.sources, &scene.srv_keyspaces);
     is_back && is_begun && scene.journals.is_empty()
 }

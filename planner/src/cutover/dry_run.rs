@@ -9,7 +9,7 @@ use crate::{
         refusals::Resolved,
         request::{Direction, Goal},
         scene::{Member, Scene},
-        sequences,
+        sequences, streams,
     },
     formats::time,
     proto::topodata::TabletType,
@@ -119,7 +119,9 @@ fn writes(goal: &Goal, scene: &Scene, positions: &BTreeMap<String, String>, line
                 format!("keyspace:{};shard:{};position:{position}", on.keyspace, on.shard)
             };
             lines.push(format!("Stop writes on keyspace {source} for tables [{tables}]: [{}]", list(&scene.sources, at)));
+            lines.extend(streams::stopped(scene));
             lines.push(format!("Wait for vreplication on stopped streams to catchup for up to {}", goal.timeout_text));
+            lines.extend(streams::copied(scene));
             if !sequences::moved(scene).is_empty() {
                 lines.push("The sequence caches will be reset on the source since sequence tables are being moved".into());
             }
@@ -127,6 +129,7 @@ fn writes(goal: &Goal, scene: &Scene, positions: &BTreeMap<String, String>, line
             lines.extend(sequences::lines(&scene.sequences));
         }
         lines.push("Create journal entries on source databases".into());
+        lines.extend(streams::found(scene));
         lines.push(format!("Enable writes on keyspace {target} for tables [{tables}]"));
         lines.push(format!("Switch routing from keyspace {source} to keyspace {target}"));
         if scene.kind == Kind::Reshard {

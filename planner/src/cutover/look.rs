@@ -16,6 +16,7 @@ use crate::{
         scene::{Member, Scene, Story, Stream, member, no_streams},
         sequences::{self, SequenceLook, SequenceWanted},
         stored::Stored,
+        streams::{Others, OthersLook, OthersWanted},
     },
     operation::Asks,
     ops::workflow_status::traffic::{Traffic, forward_of, reverse_of},
@@ -68,6 +69,7 @@ enum Wanted {
     Sequence(SequenceWanted),
     /// Of the streams of the other direction.
     JournalBack(String),
+    Others(OthersWanted),
 }
 
 /// Which question is next.
@@ -105,8 +107,7 @@ pub(crate) struct Look {
     vschemas: BTreeMap<String, Stored>,
     served: BTreeMap<String, Stored>,
     srv_keyspaces: BTreeMap<String, Stored>,
-    /// All workflows of a keyspace that is resharded.
-    all: Vec<Workflow>,
+    others: OthersLook,
     tablets: BTreeMap<String, Tablet>,
     left: Left,
     journals: BTreeMap<String, Vec<u8>>,
@@ -162,7 +163,7 @@ impl Look {
             vschemas: BTreeMap::new(),
             served: BTreeMap::new(),
             srv_keyspaces: BTreeMap::new(),
-            all: Vec::new(),
+            others: OthersLook::default(),
             tablets: BTreeMap::new(),
             left: Left::default(),
             journals: BTreeMap::new(),
@@ -270,6 +271,7 @@ impl Look {
                 }
             }),
             Wanted::Journal(shard) => journal(answer).map(|found| self.journals.extend(found.map(|found| (shard, found)))),
+            Wanted::Others(wanted) => self.others.took(wanted, answer),
             Wanted::JournalBack(shard) => journal(answer).map(|found| self.journals_back.extend(found.map(|_| shard))),
         };
         if let Err(message) = failed {
@@ -329,17 +331,13 @@ impl Look {
                     let may_be_gone = self.reach == Reach::Any && self.story()?.kind == Kind::Reshard;
                     self.other = if may_be_gone { other.unwrap_or_default() } else { other? };
                     self.stage = if self.depth == Depth::Full { Stage::Others } else { Stage::Done };
-                    if self.depth == Depth::Full && self.reach == Reach::Traffic && self.story()?.kind == Kind::Reshard {
-                        self.inquiring = Some(workflows(&self.goal.keyspace, "").begin(self.now, asks)?);
-                    }
                 }
                 Stage::Others => {
-                    match ended {
-                        Some(Inquired::Workflows(Ok(workflows))) => self.all = workflows,
-                        Some(Inquired::Workflows(Err(text))) => return Err(Status::unknown(text)),
-                        _ => {}
-                    }
                     let scene = self.build()?;
+                    if self.reach == Reach::Traffic && self.goal.writes && scene.kind == Kind::Reshard {
+                        let waiting = OthersLook::ask(&scene, asks);
+                        self.waiting.extend(waiting.into_iter().map(|(id, wanted)| (id, Wanted::Others(wanted))));
+                    }
                     if self.reach == Reach::Traffic && self.goal.writes && sequences::are_wanted(self.goal.sequences, &scene) {
                         self.sequences = SequenceLook::start(&scene);
                     }
@@ -373,6 +371,7 @@ impl Look {
                             Err(why) => scene.no_sequences = Some(why),
                         }
                         scene.journals_back = std::mem::take(&mut self.journals_back);
+                        scene.others = std::mem::take(&mut self.others).end(scene).map_err(Status::unknown)?;
                     }
                     self.refuse_unread()?;
                     self.stage = Stage::Done;
@@ -578,12 +577,6 @@ impl Look {
         for (keyspace, shard) in self.shards.keys() {
             all_shards.entry(keyspace.clone()).or_default().insert(shard.clone());
         }
-        let is_other = |it: &&Workflow| it.name != workflow && it.name != reverse;
-        let on_source = |it: &&Workflow| {
-            let streams = it.shard_streams.values().flat_map(|on| &on.streams);
-            streams.into_iter().any(|stream| sources.contains_key(&stream.shard))
-        };
-        let others = self.all.iter().filter(is_other).filter(on_source).map(|it| it.name.clone()).collect();
         let types = self.tablets.iter().map(|(name, tablet)| {
             let cell = name.rsplit_once('-').map_or("", |(cell, _)| cell);
             (cell.to_owned(), tablet.r#type)
@@ -616,7 +609,7 @@ impl Look {
             leaving,
             served: self.served.clone(),
             srv_keyspaces: self.srv_keyspaces.clone(),
-            others,
+            others: Others::default(),
             sequences: Vec::new(),
             no_sequences: None,
             tablet_types: types.collect(),

@@ -7,7 +7,7 @@ use prost::Message;
 use crate::{
     contract::TabletAddress,
     cutover::{edit, stored::Stored},
-    proto::topodata::{Shard, ShardReference, Tablet, TabletAlias},
+    proto::topodata::{KeyRange, Shard, ShardReference, Tablet, TabletAlias},
     topo::{
         names::alias_text,
         targets::{db_name, grpc_address},
@@ -44,6 +44,20 @@ impl Member {
     pub(crate) fn reference(&self) -> ShardReference {
         let key_range = Shard::decode(self.record.value.as_slice()).ok().and_then(|shard| shard.key_range);
         ShardReference { name: self.shard.clone(), key_range }
+    }
+
+    /// Its key range as texts have it: `-80`, `80-`, `-`.
+    pub(crate) fn key_range(&self) -> String {
+        let KeyRange { start, end } = self.reference().key_range.unwrap_or_default();
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
+        format!("{}-{}", hex(&start), hex(&end))
+    }
+
+    /// Whether rows can be on both shards, one after the other.
+    pub(crate) fn overlaps(&self, other: &Self) -> bool {
+        let [KeyRange { start, end }, KeyRange { start: from, end: to }] =
+            [self, other].map(|on| on.reference().key_range.unwrap_or_default());
+        (to.is_empty() || start < to) && (end.is_empty() || from < end)
     }
 
     /// Tables that its primary refuses.

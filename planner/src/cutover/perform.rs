@@ -16,6 +16,7 @@ use crate::{
         scene::Scene,
         sequences::next_value,
         stored::Stored,
+        streams::stream_positions,
     },
     operation::Asks,
     proto::tabletmanagerdata::{PrimaryPositionResponse, VReplicationExecResponse, ValidateVReplicationPermissionsResponse},
@@ -410,6 +411,13 @@ impl Performing {
                     }
                     Ok(_) => self.fail(at, whose(&call), format!("{}no position", call.failure), false, false),
                     Err(error) => self.fail(at, whose(&call), format!("{}{error}", call.failure), false, false),
+                }
+                return;
+            }
+            Then::StreamPositions(shard) => {
+                match stream_positions(&response) {
+                    Ok(found) => run.stream_positions.extend(found.into_iter().map(|(id, at)| ((shard.clone(), id), at))),
+                    Err(why) => self.fail(at, whose(&call), format!("{}{why}", call.failure), false, false),
                 }
                 return;
             }

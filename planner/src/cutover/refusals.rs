@@ -72,8 +72,8 @@ pub(crate) fn resolve(goal: &Goal, scene: &Scene) -> Result<Resolved, Status> {
     if writes {
         refuse_begun_back(scene)?;
         refuse_old_journal(scene)?;
-        if !scene.others.is_empty() && !scene.is_frozen() {
-            return Err(super::request::not_ours("streams of other workflows on the source's shards"));
+        if let Some(why) = scene.others.refusal.as_ref().filter(|_| scene.journals.is_empty() && !scene.is_frozen()) {
+            return Err(Status::unknown(format!("failed to migrate the workflow streams: {why}")));
         }
     }
     if !reads.is_empty() || writes && !scene.is_frozen() {

@@ -3,21 +3,17 @@
 //!
 //! Facts: `go/vt/vtctl/workflow/traffic_switcher.go` (`createReverseVReplication`, `createJournals`), v24; protobuf text as Go prints it.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::collections::BTreeMap;
 
-use prost::Message;
 use serde::Serialize;
-use sqlparser::keywords::ALL_KEYWORDS;
 
 use crate::{
-    cutover::scene::{Member, Scene, Stream},
-    proto::{
-        binlogdata::OnDdlAction,
-        query::Type,
-        topodata::{KeyRange, Shard, TabletType},
-        vschema::Keyspace,
-        vtctldata::WorkflowOptions,
+    cutover::{
+        name::{backquoted, identifier},
+        scene::{Member, Scene, Stream},
     },
+    formats::source_text::text,
+    proto::{binlogdata::OnDdlAction, query::Type, topodata::TabletType, vschema::Keyspace, vtctldata::WorkflowOptions},
     sidecar::literal::quote,
     traffic::kind::Kind,
 };
@@ -31,7 +27,7 @@ const UNLIMITED: i64 = i64::MAX;
 /// The source's vschema does not say by which columns a table is divided. Texts of the reference.
 pub(crate) fn source(scene: &Scene, vschema: &Keyspace, stream: &Stream) -> Result<String, String> {
     let member = scene.sources.get(&stream.source.shard);
-    let range = member.map(key_range).unwrap_or_default();
+    let range = member.map(Member::key_range).unwrap_or_default();
     let mut rules = stream.source.filter.clone().unwrap_or_default().rules;
     rules.sort_by(|a, b| a.r#match.cmp(&b.r#match));
     let mut filter = Vec::new();
@@ -118,48 +114,6 @@ pub(crate) fn tenant(scene: &Scene) -> Result<Option<String>, String> {
         }
     };
     Ok(Some(format!("{} = {value}", identifier(&spec.tenant_id_column_name))))
-}
-
-/// Columns that some dialect has for a keyword and Vitess does not reserve, so that it leaves them bare.
-const COMMON: &[&str] = &["id", "name", "uuid", "code", "status"];
-
-/// A name between backquotes.
-fn backquoted(name: &str) -> String {
-    format!("`{}`", name.replace('`', "``"))
-}
-
-/// The same only where it must be: around one that is a keyword, as far as any dialect has it, it is never wrong.
-fn identifier(name: &str) -> String {
-    let is_plain = name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    let is_keyword = !COMMON.contains(&name) && ALL_KEYWORDS.binary_search(&name.to_ascii_uppercase().as_str()).is_ok();
-    if is_plain && !is_keyword { name.to_owned() } else { backquoted(name) }
-}
-
-/// The key range of a shard as texts have it: `-80`, `80-`, `-`.
-fn key_range(member: &Member) -> String {
-    let range = Shard::decode(member.record.value.as_slice()).ok().and_then(|shard| shard.key_range);
-    let KeyRange { start, end } = range.unwrap_or_default();
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
-    format!("{}-{}", hex(&start), hex(&end))
-}
-
-/// A field of protobuf text.
-fn text(field: &str, value: &str) -> String {
-    let mut out = format!("{field}:\"");
-    for c in value.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            c if c < ' ' || c == '\u{7f}' => drop(write!(out, "\\x{:02x}", u32::from(c))),
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
 }
 
 /// The statement that creates a stream of the other direction, which begins where the target is. It stands still.
@@ -254,6 +208,7 @@ pub(crate) fn journal(scene: &Scene, at: &str, positions: &BTreeMap<String, Stri
         let participant = [text("keyspace", &scene.source_keyspace), text("shard", shard)];
         fields.push(format!("participants:{{{}}}", participant.join(" ")));
     }
+    fields.extend(scene.others.names().iter().map(|name| text("source_workflows", name)));
     fields.join(" ")
 }
 
@@ -270,7 +225,6 @@ mod tests {
     #[test]
     fn texts_are_those_of_go() {
         assert_eq!(text("a", "select \"x\\y\"\n\u{1}é"), "a:\"select \\\"x\\\\y\\\"\\n\\x01é\"");
-        assert_eq!(["customer_id", "id", "order", "2x"].map(identifier), ["customer_id", "id", "`order`", "`2x`"]);
         assert_eq!(options(&WorkflowOptions::default()), "{}");
         let of =
             WorkflowOptions { sharded_auto_increment_handling: 1, global_keyspace: "a&b".into(), ..WorkflowOptions::default() };

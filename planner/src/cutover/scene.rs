@@ -10,7 +10,7 @@ use prost::Message;
 
 pub(crate) use super::member::{Member, member};
 use crate::{
-    cutover::{edit, leaving::Leaving, sequences::Sequence, served, stored::Stored},
+    cutover::{edit, leaving::Leaving, sequences::Sequence, served, stored::Stored, streams::Others},
     proto::{
         binlogdata::{BinlogSource, VReplicationWorkflowState as State, VReplicationWorkflowSubType, VReplicationWorkflowType},
         topodata::{TabletAlias, TabletType},
@@ -105,8 +105,8 @@ pub(crate) struct Scene {
     pub(crate) served: BTreeMap<String, Stored>,
     /// Of a reshard, by cell: which shards it serves of the keyspace.
     pub(crate) srv_keyspaces: BTreeMap<String, Stored>,
-    /// Of a reshard: names of other workflows that have streams on the source's shards.
-    pub(crate) others: BTreeSet<String>,
+    /// Of a reshard: streams of other workflows on its shards.
+    pub(crate) others: Others,
     /// What the target's tables take values from; empty: nothing, or it is not wanted.
     pub(crate) sequences: Vec<Sequence>,
     /// Why that cannot be told; `None`: it can.

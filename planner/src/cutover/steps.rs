@@ -19,6 +19,7 @@ use crate::{
         reverse,
         scene::{FROZEN, Member, STOPPED_FOR_CUTOVER, Scene, Stream, suffix},
         sequences,
+        streams::Part,
     },
     proto::topodata::TabletType,
     sidecar::literal::quote,
@@ -73,6 +74,8 @@ pub(crate) enum Step {
     StartReverse,
     /// The streams that have done their work cannot be started any more.
     Freeze,
+    /// What is done with streams of other workflows.
+    Others(Part),
 }
 
 /// A step, and what becomes of it.
@@ -99,6 +102,9 @@ pub(crate) fn left(goal: &Goal, resolved: &Resolved, scene: &Scene) -> Result<Ve
     if writes && !is_past && scene.streams.iter().any(Stream::is_stopped_for_cutover) {
         steps.push(Step::Resume);
     }
+    let basis = Basis { goal, resolved, scene };
+    let resumes = !scene.others.held.is_empty();
+    steps.extend((writes && !is_past && resumes).then_some(Step::Others(Part::Resume)));
     let raises = writes && !scene.sequences.is_empty();
     steps.extend((raises && !is_past).then_some(Step::PrepareSequences));
     let unmirrored = |types: &[TabletType]| -> Result<Option<Step>, String> {
@@ -115,6 +121,8 @@ pub(crate) fn left(goal: &Goal, resolved: &Resolved, scene: &Scene) -> Result<Ve
             Some(Step::Reopen),
             has_stopped.then_some(Step::Resume),
             scene.reverse_streams.iter().any(is_left).then_some(Step::DropReverse),
+            (!scene.others.copies.is_empty()).then_some(Step::Others(Part::DropCopies)),
+            resumes.then_some(Step::Others(Part::Resume)),
         ];
         planned.extend(steps.into_iter().flatten().map(|step| Planned { step, way: Way::Forward }));
     }
@@ -140,7 +148,12 @@ pub(crate) fn left(goal: &Goal, resolved: &Resolved, scene: &Scene) -> Result<Ve
         planned.extend(raises.then(|| after(Step::PrepareSequences)));
         planned.extend(raise.map(after));
     } else {
-        planned.extend([Step::Close, Step::Drain, Step::CatchUp, Step::TargetPositions].map(before));
+        planned.extend(basis.others_before().into_iter().map(Step::Others).map(before));
+        planned.extend([Step::Close, Step::Drain].map(before));
+        let inner = |steps: &[Step]| if basis.has_inner() { steps.to_vec() } else { Vec::new() };
+        planned.extend(inner(&[Step::Others(Part::EndInner), Step::SourcePositions]).into_iter().map(before));
+        planned.extend([Step::CatchUp, Step::TargetPositions].map(before));
+        planned.extend(inner(&[Step::Others(Part::CopyInner)]).into_iter().map(before));
         planned.extend(moves_sequences.then(|| before(Step::ResetMoved)));
         planned.push(before(Step::CreateReverse));
         // Last of all, for it is not taken back.
@@ -151,6 +164,9 @@ pub(crate) fn left(goal: &Goal, resolved: &Resolved, scene: &Scene) -> Result<Ve
     // is known as long as it can be taken back.
     let next = [Step::Route, Step::DropOldReverse];
     planned.extend(if scene.is_reversal { [Step::DropOldReverse, Step::Route] } else { next }.map(after));
+    let starts = if is_past { !scene.others.copies.is_empty() } else { !scene.others.names().is_empty() };
+    planned.extend(starts.then(|| after(Step::Others(Part::Start))));
+    planned.extend((!scene.others.gone().is_empty()).then(|| after(Step::Others(Part::Drop))));
     planned.extend(goal.enable_reverse.then(|| after(Step::StartReverse)));
     planned.push(after(Step::Freeze));
     Ok(planned)
@@ -285,7 +301,7 @@ pub(super) fn freeze_streams(on: &Member, ids: &BTreeSet<i64>) -> Act {
     statement(on, "freeze", text, (look, Sign::Every(vec![("message", FROZEN.to_owned())])), None)
 }
 
-fn listed(ids: &BTreeSet<i64>) -> String {
+pub(super) fn listed(ids: &BTreeSet<i64>) -> String {
     ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
@@ -361,7 +377,9 @@ impl Basis<'_> {
             }
             Step::SourcePositions => {
                 let missing = sources().filter(|on| !scene.journals.contains_key(&on.shard));
-                missing.map(|on| vec![vec![act::position(on, Then::SourcePosition(on.shard.clone()))]]).collect()
+                let nudge = |on: &Member| (planned.way == Way::Back).then(|| act::nudge(on));
+                let position = |on: &Member| act::position(on, Then::SourcePosition(on.shard.clone()));
+                missing.map(|on| vec![nudge(on).into_iter().chain([position(on)]).collect()]).collect()
             }
             Step::Reopen => self.reopen(),
             Step::DropReverse => self.drop_reverse(),
@@ -381,6 +399,7 @@ impl Basis<'_> {
                 vec![act::edit_rules(scene, path, edit, &all_cells)]
             }
             Step::DropOldReverse => self.drop_old_reverse(),
+            Step::Others(part) => self.others(*part, run)?,
             Step::StartReverse => {
                 let lane = |on: &Member| {
                     let of = format!("db_name={} and workflow={}", quote(&on.db_name), quote(&scene.reverse));
@@ -539,6 +558,7 @@ impl Step {
             Self::DropOldReverse => "delete old reverse streams",
             Self::StartReverse => "start the reverse streams",
             Self::Freeze => "freeze the streams",
+            Self::Others(part) => part.name(),
         }
     }
 
@@ -584,6 +604,7 @@ impl Step {
             Self::DropOldReverse => format!("failed to delete the old streams of {}: ", scene.reverse),
             Self::StartReverse => "failed to start the reverse workflow: ".into(),
             Self::Freeze => format!("failed to freeze the workflow in the {target} keyspace: "),
+            Self::Others(part) => part.failure(source),
         }
     }
 }

@@ -4,11 +4,13 @@
 //! shows the beginning of the value.
 
 pub mod binlog_source;
+pub(crate) mod gtids;
 pub(crate) mod number;
 pub mod options;
 pub mod position;
 pub mod quote;
 pub mod source;
+pub(crate) mod source_text;
 pub mod tablet_types;
 pub mod text_format;
 pub mod time;

@@ -69,12 +69,6 @@ fn others<'a>(evidence: &'a Evidence, side: &'a Side) -> Vec<(&'a str, &'a Strea
     all.filter(|(_, stream)| stream.workflow != evidence.workflow && stream.workflow != reverse).collect()
 }
 
-/// Whether streams of other workflows are stopped, on which a switch refuses to begin.
-pub(crate) fn has_held_streams(evidence: &Evidence) -> bool {
-    let is_refused = |stream: &Stream| stream.state == StreamState::Stopped && stream.is_held_for_cutover();
-    others(evidence, &evidence.source).iter().any(|(_, stream)| is_refused(stream))
-}
-
 /// The names of workflows that are on both sides.
 fn copied(evidence: &Evidence) -> BTreeSet<String> {
     let names = |side| others(evidence, side).into_iter().map(|(_, it)| it.workflow.clone()).collect::<BTreeSet<_>>();
@@ -105,11 +99,13 @@ fn other_streams(facts: &Facts<'_>) -> Vec<Deviation> {
     };
     let is_before = facts.journals == Some(super::routing::Share::None) && facts.unknown.0.is_empty();
     if !held.is_empty() && is_before && facts.writes == Some(Way::Source) {
-        let hurts = format!("{} stand still; a switch is refused: cannot migrate until all streams are running", names(&held));
+        let hurts =
+            format!("{} stand still; a vtctld refuses to go on: cannot migrate until all streams are running", names(&held));
         let run = streams(&evidence.source, Change::Run, |_, it| it.is_held_for_cutover());
         let deviation =
             Deviation::new(M::SourceStreamsStopped, hurts).at(of_streams(&evidence.source, &held)).since(evidence.since());
-        found.push(deviation.by(repair::back([run])));
+        // The switch itself goes on from there; who only wants them to run need not move anything for that.
+        found.push(deviation.rerun(Rerun::Heals).by(repair::back([run])));
     }
     if still.is_empty() {
         return found;

@@ -185,14 +185,13 @@ fn before_journal(facts: &Facts<'_>, closed: Share, refused: &str, since: i64) -
         (true, false) => (M::WritesClosedStreamsStopped, Rerun::HealsLater, true),
         (false, false) => (M::WritesClosed, Rerun::Heals, false),
     };
-    let rerun = if evidence.kind == Kind::Reshard && super::shards::has_held_streams(evidence) { Rerun::No } else { rerun };
     let mut back = evidence.reopen();
     back.extend([run, if has_reverse { delete } else { Vec::new() }]);
     if evidence.kind == Kind::Reshard {
         back.push(super::shards::undo(evidence, &evidence.source, &evidence.target));
     }
     let deviation = Deviation::new(mechanism, refused).at(closed_places(facts)).since(since).rerun(rerun).by(repair::back(back));
-    vec![if rerun == Rerun::No { deviation } else { deviation.by(repair::rerun(at_any_lag)) }]
+    vec![deviation.by(repair::rerun(at_any_lag))]
 }
 
 /// What the two directions are to each other.

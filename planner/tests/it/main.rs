@@ -30,6 +30,7 @@ mod switch_faults;
 mod switch_kinds;
 mod switch_sequences;
 mod switch_shards;
+mod switch_streams;
 mod throttler;
 mod topology;
 mod trace;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use prost::Message;
 use vtflow_planner::{
-    Call, CallOptions, Code,
+    Call, CallOptions,
     proto::{
         topodata::{KeyRange, Shard, ShardReference, SrvKeyspace, TabletType, srv_keyspace::KeyspacePartition},
         vschema::{ColumnVindex, Keyspace, RoutingRules, SrvVSchema, Table, Vindex},
@@ -20,7 +20,7 @@ use crate::support::live::{Fault, Live};
 const PRIMARY: TabletType = TabletType::Primary;
 const REPLICA: TabletType = TabletType::Replica;
 const RDONLY: TabletType = TabletType::Rdonly;
-const ALL: [TabletType; 3] = [REPLICA, RDONLY, PRIMARY];
+pub(crate) const ALL: [TabletType; 3] = [REPLICA, RDONLY, PRIMARY];
 
 pub(crate) fn call(types: &[TabletType], direction: i32, dry_run: bool) -> Call {
     let request = WorkflowSwitchTrafficRequest {
@@ -35,7 +35,7 @@ pub(crate) fn call(types: &[TabletType], direction: i32, dry_run: bool) -> Call 
     Call { path: rpc::WORKFLOW_SWITCH_TRAFFIC.into(), request: request.encode_to_vec(), options: CallOptions::default() }
 }
 
-fn done(live: &mut Live, types: &[TabletType], direction: i32, dry_run: bool) -> WorkflowSwitchTrafficResponse {
+pub(crate) fn done(live: &mut Live, types: &[TabletType], direction: i32, dry_run: bool) -> WorkflowSwitchTrafficResponse {
     let reply = live.run(&call(types, direction, dry_run)).unwrap();
     let bytes = reply.result.unwrap_or_else(|status| panic!("{status}\n{:#?}", live.log));
     WorkflowSwitchTrafficResponse::decode(bytes.as_slice()).unwrap()
@@ -105,7 +105,7 @@ pub(crate) fn served(live: &Live, of: TabletType) -> Vec<String> {
         .to_vec()
 }
 
-fn serving(live: &Live) -> Vec<bool> {
+pub(crate) fn serving(live: &Live) -> Vec<bool> {
     let of = |shard: &&str| live.record::<Shard>("global", &format!("keyspaces/ks/shards/{shard}/Shard")).is_primary_serving;
     ["-80", "80-", "-40", "40-80"].iter().map(of).collect()
 }
@@ -211,15 +211,6 @@ fn a_failure_before_the_journal_opens_the_source_again() {
     assert_eq!(served(&live, PRIMARY), ["-80,80- []"; 2]);
     let refreshed = live.log.iter().filter(|line| *line == "zone1-0000000200 RefreshState").count();
     assert_eq!(refreshed, 3, "before, closed, opened: {:#?}", live.log);
-}
-
-#[test]
-fn streams_of_others_are_for_a_vtctld() {
-    let mut live = cluster();
-    let source = r#"keyspace:"other" shard:"0" filter:{rules:{match:"t1" filter:"select * from t1"}}"#;
-    live.stream("zone1-0000000200", "m", source, 1);
-    let status = live.run(&call(&[PRIMARY], 0, false)).unwrap().result.unwrap_err();
-    assert_eq!(status.code, Code::Unimplemented);
 }
 
 #[test]

@@ -357,6 +357,14 @@ impl Seen {
         self
     }
 
+    /// What a workflow's streams read on each tablet, and what they do.
+    pub(crate) fn read(&self, workflow: &str) -> Vec<(String, Vec<String>)> {
+        let at = ["source", "state", "message"].map(|name| COMPARED.iter().position(|known| *known == name).expect("a column"));
+        let rows = self.streams.iter().flat_map(|(alias, rows)| rows.iter().map(move |row| (alias, row)));
+        let own = rows.filter(|(_, row)| row[0] == workflow);
+        own.map(|(alias, row)| (alias.clone(), at.map(|at| row[at].clone()).to_vec())).collect()
+    }
+
     /// Without the cells from which streams read.
     pub(crate) fn without_cells(mut self) -> Self {
         let at = COMPARED.iter().position(|column| *column == "cell").expect("a column");

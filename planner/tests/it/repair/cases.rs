@@ -492,7 +492,7 @@ fn shards() -> Vec<Case> {
         || with(split(), |live| drop(live.topo.remove(&("global".to_owned(), "keyspaces/ks/shards/-80/Shard".to_owned()))));
     vec![
         case("S1", ("ks", "r", "back"), &["source_shards_closed"], unsplit(), |live| off(live, TabletType::Primary, true)),
-        case("S2", of, &["source_shards_closed", "source_streams_stopped"], unsplit(), |live| {
+        case("S2", ("ks", "r", "back"), &["source_shards_closed", "source_streams_stopped"], unsplit(), |live| {
             off(live, TabletType::Primary, true);
             set(live, OLD, "mat2", "Stopped", "for cutover");
         }),

@@ -46,6 +46,8 @@ pub(crate) struct Server {
     pub(crate) shard: String,
     pub(crate) position: String,
     pub(crate) streams: Vec<Stored>,
+    /// Ids of streams that are copying.
+    pub(crate) copying: Vec<i64>,
     pub(crate) journals: BTreeMap<i64, String>,
     pub(crate) denied: Vec<String>,
     /// Whether its query service was switched off when it last read its cell's record.
@@ -340,9 +342,19 @@ impl Live {
                 let wanted = VReplicationWaitForPosRequest::decode(request).expect("a request");
                 self.log.push(format!("{alias} waits with {} for {}", wanted.id, wanted.position));
                 let id = wanted.id.to_string();
-                let row = self.servers[alias].streams.iter().find(|row| row["id"] == id);
-                match row.map(|row| row["state"].as_str()) {
-                    Some("Running") => done(),
+                let streams = &mut self.servers.get_mut(alias).expect("a primary").streams;
+                let mut row = streams.iter_mut().find(|row| row["id"] == id);
+                match row.as_ref().map(|row| row["state"].as_str()) {
+                    Some("Running") => {
+                        // One that is to stop stops there, and says so: `go/vt/vttablet/tabletmanager/vreplication/vplayer.go`.
+                        if let Some(row) = row.as_mut().filter(|row| !row["stop_pos"].is_empty()) {
+                            let at = row["stop_pos"].clone();
+                            row.insert("message", format!("Stopped at position {at}"));
+                            row.insert("pos", at);
+                            row.insert("state", "Stopped".into());
+                        }
+                        done()
+                    }
                     _ => Answer::Failed { kind: FailureKind::Status(2), message: "replication has stopped at x".into() },
                 }
             }
@@ -407,7 +419,9 @@ impl Server {
             return result(&["id", "val"], found.map(|(id, val)| vec![id.to_string(), val.clone()]).collect());
         }
         if query.contains("_vt.copy_state") {
-            return result(&["id", "vrepl_id", "table_name", "lastpk"], Vec::new());
+            let rows = if query.starts_with("select distinct vrepl_id ") { self.copying.clone() } else { Vec::new() };
+            let rows = rows.iter().map(|id| [&id.to_string(), &id.to_string(), "t", ""].map(str::to_owned).to_vec()).collect();
+            return result(&["id", "vrepl_id", "table_name", "lastpk"], rows);
         }
         if let Some(rest) = query.strip_prefix("insert into _vt.vreplication (") {
             let (columns, rest) = rest.split_once(") values ").expect("values");

@@ -458,13 +458,13 @@ pub(super) fn broken() -> Vec<Case> {
             "S2",
             with(reshard_closed(), |it| hold(it, StreamState::Stopped, "for cutover")),
             StoppedBeforeJournal,
-            vec![(M::SourceShardsClosed, Rerun::No, vec![Back]), (M::SourceStreamsStopped, Rerun::No, vec![Back])],
+            vec![(M::SourceShardsClosed, Rerun::Heals, vec![Back, Forward]), (M::SourceStreamsStopped, Rerun::Heals, vec![Back])],
         ),
         (
             "S2 alone",
             with(reshard(), |it| hold(it, StreamState::Working, "synchronizing for cutover")),
             StoppedBeforeJournal,
-            vec![(M::SourceStreamsStopped, Rerun::No, vec![Back])],
+            vec![(M::SourceStreamsStopped, Rerun::Heals, vec![Back])],
         ),
         (
             "S3",

@@ -10,6 +10,7 @@ mod online_ddl;
 mod reparent;
 mod reshard;
 mod reshard_cutover;
+mod reshard_streams;
 mod split;
 mod traffic;
 mod vdiff;
@@ -30,6 +31,7 @@ pub(crate) const PARTS: &[Part] = &[
     Part { name: "data", run: data::run, is_first: true },
     Part { name: "cutover", run: cutover::run, is_first: false },
     Part { name: "reshard-cutover", run: reshard_cutover::run, is_first: false },
+    Part { name: "reshard-streams", run: reshard_streams::run, is_first: false },
     Part { name: "vtctld-killed", run: vtctld_killed::run, is_first: false },
     Part { name: "mirror", run: mirror::run, is_first: false },
     Part { name: "move-tables", run: move_tables::run, is_first: false },
