@@ -19,6 +19,7 @@ use vtflow_planner::{
 use vtflow_screen::{
     self as screen, Answered, Counted, Description, DiagnosisScreen, Extent, MigrationLine, Missing, OverviewLine, Picture, Said,
     SourceShards, Surroundings, Table, WorkflowLine,
+    plans::{self, PlanScreen},
 };
 use wasm_bindgen::prelude::*;
 
@@ -37,6 +38,10 @@ struct Shown {
     tables: Vec<Table>,
     /// What is wrong with the traffic of workflows, of a diagnosis.
     diagnosis: Option<DiagnosisScreen>,
+    /// What a request that writes would do, or has begun to do.
+    plan: Option<PlanScreen>,
+    /// What became of it, a line for each target; none of a preview.
+    outcomes: Vec<String>,
     /// What is missing.
     missing: Option<Missing>,
     /// What to try if the request failed, where something is known.
@@ -50,7 +55,7 @@ struct Workflow {
     picture: Picture,
 }
 
-/// What there is to see of a reply: `{workflows, migrations, keyspaces, title, notes, tables, diagnosis, missing, next_step}`, empty lists where it has none.
+/// What there is to see of a reply: `{workflows, migrations, keyspaces, title, notes, tables, diagnosis, plan, outcomes, missing, next_step}`, empty lists where it has none.
 /// `call`: the request, so that what its filters left out does not count as missing.
 ///
 /// # Errors
@@ -69,6 +74,11 @@ pub fn show(
 
 fn shown(path: &str, reply: &Reply, now: Timestamp, call: Option<&Call>) -> Result<Shown, prost::DecodeError> {
     let mut shown = Shown { title: title(path), missing: screen::missing(&reply.failures), ..Shown::default() };
+    if let Some(written) = &reply.written {
+        shown.plan = Some(plans::screen(&written.plan));
+        shown.outcomes = written.outcomes.iter().map(ToString::to_string).collect();
+        shown.notes.clone_from(&written.notes);
+    }
     let bytes = match &reply.result {
         Ok(bytes) => bytes.as_slice(),
         Err(status) => {

@@ -3,6 +3,7 @@
 import { diagnosis } from "../diagnosis.js";
 import { el, missing, problem } from "../dom.js";
 import { picture } from "../replay/picture.js";
+import { steps } from "../steps.js";
 import { record, rowsOf } from "../replay/rows.js";
 import { time, told } from "../replay/units.js";
 import { waterfall } from "../replay/waterfall.js";
@@ -53,12 +54,14 @@ function verdict(recorded, { differences }, app) {
   return el("div", { class: "problem" }, el("strong", {}, "Replayed here, it goes another way:"), el("ul", {}, ...differences.map((text) => el("li", {}, text))));
 }
 
-function result({ reply }, { workflows, keyspaces, title, notes, tables, diagnosis: found, missing: lacks, next_step }, recorded, app, links) {
+function result({ reply }, { workflows, keyspaces, title, notes, tables, diagnosis: found, plan, outcomes, missing: lacks, next_step }, recorded, app, links) {
   const out = [];
   const error = reply?.result?.error;
-  if (error) out.push(problem("The request failed:", error.message, next_step));
+  const isPreview = recorded.call.options?.mode === "preview";
+  if (error) out.push(problem(isPreview ? "It would be refused, and nothing changed:" : "The request failed:", error.message, next_step));
   if (lacks) out.push(missing(lacks));
   const problems = out.length;
+  if (plan) out.push(...steps(plan, outcomes));
   if (found) out.push(...diagnosis(found, links));
   for (const note of notes) out.push(el("p", {}, note));
   if (workflows.length) {
