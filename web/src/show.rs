@@ -20,6 +20,7 @@ use vtflow_screen::{
     self as screen, Answered, Counted, Description, DiagnosisScreen, Extent, MigrationLine, Missing, OverviewLine, Picture, Said,
     SourceShards, Surroundings, Table, WorkflowLine,
     plans::{self, PlanScreen},
+    rehearsal,
 };
 use wasm_bindgen::prelude::*;
 
@@ -176,6 +177,15 @@ pub fn asks(#[wasm_bindgen(unchecked_param_type = "Trace")] trace: JsValue) -> R
         answered: screen::answered(traced.answer.as_ref()),
     };
     write(&trace.asks.iter().map(words).collect::<Vec<_>>())
+}
+
+/// What there is to see of a rehearsal: of the document that `--rehearse -o json` prints.
+///
+/// # Errors
+/// A document of another form.
+#[wasm_bindgen(unchecked_return_type = "RehearsalLines")]
+pub fn rehearsal(document: JsValue) -> Result<JsValue, JsError> {
+    write(&rehearsal::screen(&read("rehearsal", document)?))
 }
 
 /// A text from outside as it may be shown: what a screen would obey or hide is escaped.

@@ -130,6 +130,18 @@ export interface PlanLines {
   summary: string; steps: StepLines[]; targets: { heading: string; rows: [string, string][]; statements: string[] }[];
   besides: [string, string][]; gone_heading: string; gone: string[];
 }
+/** One step of a rehearsal; times are microseconds after the first call, estimated. */
+export interface TimedStep {
+  before: string[]; number: number | null; name: string; counted: string; after: string | null; is_refusing: boolean; is_past: boolean;
+  span_us: [number, number] | null;
+  calls: { text: string; writes: boolean; round: number; begins_us: number; ends_us: number; told: string; failed: string }[];
+}
+/** A rehearsal as lines, with the times of a picture. */
+export interface RehearsalLines {
+  verdict: "healthy" | "refused" | "not_healthy" | "could_not_look"; summary: string; head: string[]; steps: TimedStep[]; error: string[];
+  notes: string[]; times: string[]; refused_us: [number, number] | null; estimate_us: number; not_known_heading: string; not_known: string[];
+  after: string; diagnosis: Diagnosis | null; faults: [Table, string[]] | null;
+}
 /** What there is to see of a reply. The first of the tables has a row for each of the workflows, if there are any. */
 export interface Shown {
   workflows: { line: object; description: object; picture: object }[]; migrations: object[]; keyspaces: string[];

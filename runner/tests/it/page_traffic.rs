@@ -191,6 +191,76 @@ async fn a_trace_of_a_preview_shows_its_steps_on_a_phone() {
     browser.close().await;
 }
 
+/// What `--rehearse -o json` prints.
+fn rehearsed(how: &str) -> serde_json::Value {
+    let snapshot = switched_reads();
+    let args =
+        ["--snapshot", &snapshot, "workflow", "switch", "customer", "move1", "--tablet-types", "primary", how, "-o", "json"];
+    vtflow(&args).json()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rehearsal_is_drawn_by_time_with_what_is_refused_meanwhile() {
+    let browser = Browser::open("#plan", 1400, false).await;
+    let mut document = rehearsed("--rehearse");
+    browser.drop_file("switch.json", &document.to_string()).await;
+    browser.sees("✓ It goes to its end, and nothing is wrong afterwards.").await;
+    browser.sees("Rehearsed on a copy of").await;
+    browser.sees("This moves writes of customer.move1 to customer, in 12 steps").await;
+    browser.sees("from here writes to corder, customer are refused").await;
+    browser.sees("from here they are taken again").await;
+    browser.sees("positions: a stream of the copy that runs is there at once").await;
+    // The picture says of each step what its text says: outside of the outage nothing is refused.
+    let script = "const of = (it, name) => parseFloat(it.style[name]);\
+                  return [...document.querySelectorAll('.timed > .steps > li')].filter(it => it.querySelector('.whole')).map(it => {\
+                    const [bar, band] = [it.querySelector('.whole'), it.querySelector('.refused')];\
+                    const [from, to] = [of(band, 'left'), of(band, 'left') + of(band, 'width')];\
+                    return [it.classList.contains('refusing'), of(bar, 'left') >= from && of(bar, 'left') < to] })";
+    let steps = browser.client.execute(script, Vec::new()).await.unwrap();
+    let steps = steps.as_array().unwrap();
+    assert!(steps.len() > 10 && steps.iter().all(|it| it[0] == it[1]), "{steps:?}");
+    assert_eq!(steps.iter().filter(|it| it[0] == true).count(), 7, "from closing to routing: {steps:?}");
+    browser.screenshot("rehearsal").await;
+
+    // By the keyboard: a call in full.
+    let focus = "const it = document.querySelector('.timed-call summary'); it.closest('li > details').open = true; it.focus()";
+    browser.client.execute(focus, Vec::new()).await.unwrap();
+    browser.client.active_element().await.unwrap().send_keys("\u{e007}").await.unwrap();
+    browser.sees("on the copy, estimate").await;
+
+    // Nothing in it is obeyed, and what is no rehearsal changes nothing.
+    document["steps"][0]["name"] = json!("<i id=h>\u{202e}");
+    browser.drop_file("hostile.json", &document.to_string()).await;
+    browser.sees(r"<i id=h>\u{202e}").await;
+    assert!(browser.client.find(Locator::Css("#h")).await.is_err(), "it is a text");
+    document["steps"][0]["calls"] = json!("none");
+    browser.drop_file("damaged.json", &document.to_string()).await;
+    browser.sees("damaged.json cannot be opened: rehearsal: ").await;
+    browser.sees("Nothing was changed").await;
+    browser.click(".bar-top button").await;
+    browser.sees("the built-in sample").await;
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rehearsal_with_faults_has_what_becomes_of_each_on_a_phone_too() {
+    let browser = Browser::open("#replay", 375, true).await;
+    let document = rehearsed("--rehearse=faults");
+    let count = document["faults"]["lines"].as_array().unwrap().len();
+    browser.give("faults.json", document.to_string().as_bytes()).await;
+    browser.sees("With one thing going wrong").await;
+    browser.sees(&format!("{count} faults at ")).await;
+    let rows = browser.client.find_all(Locator::Css("table.list tbody tr")).await.unwrap();
+    assert_eq!(rows.len(), count, "a row for each");
+    browser.sees("answer lost").await;
+    browser.fits().await;
+    browser.screenshot("rehearsal-375-dark").await;
+    let below = "document.querySelector('table.list').scrollIntoView()";
+    browser.client.execute(below, Vec::new()).await.unwrap();
+    browser.screenshot("rehearsal-faults-375-dark").await;
+    browser.close().await;
+}
+
 /// Another name in every text of a document, and in its bytes.
 fn replace(value: &mut serde_json::Value, name: &str, by: &str) {
     match value {

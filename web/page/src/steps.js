@@ -6,10 +6,11 @@ import { highlighted } from "./sql.js";
 /** Calls of a step that are shown without being asked for. */
 const CALLS = 12;
 
-const mark = (text, kind) => el("p", { class: `mark ${kind}` }, text);
+/** What is otherwise from here on. */
+export const mark = (text) => el("p", { class: "mark" }, text);
 
 /** What is true while a step is done, in words. */
-const tags = (texts) => texts.filter(Boolean).map((text) => el("span", { class: "tag" }, text));
+export const tags = (texts) => texts.filter(Boolean).map((text) => el("span", { class: "tag" }, text));
 
 function step({ before, name, calls, after, is_refusing, is_past }, at) {
   const line = ({ text, writes }) => el("li", { class: writes ? "write" : null }, el("span", { class: "subject" }, writes ? "write" : "ask"), el("code", { class: "statement" }, text));
@@ -17,7 +18,7 @@ function step({ before, name, calls, after, is_refusing, is_past }, at) {
   const body = calls.length
     ? el("details", { open: calls.length <= CALLS }, el("summary", {}, ...head, el("span", { class: "quiet" }, ` ${calls.length}`)), el("ul", { class: "calls" }, ...calls.map(line)))
     : el("p", {}, ...head, el("span", { class: "quiet" }, " nothing to do"));
-  return el("li", { class: is_refusing ? "refusing" : null }, ...before.map((text) => mark(text, "turn")), body, after ? mark(after, "turn") : null);
+  return el("li", { class: is_refusing ? "refusing" : null }, ...before.map(mark), body, after ? mark(after) : null);
 }
 
 function target({ heading, rows, statements }) {
