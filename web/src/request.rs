@@ -13,7 +13,7 @@ use crate::{read, write};
 pub fn call(#[wasm_bindgen(unchecked_param_type = "Request")] request: JsValue) -> Result<JsValue, JsError> {
     let request: Request = read("request", request)?;
     let mode = match request {
-        Request::Update { .. } | Request::Delete { .. } | Request::Migration { .. } => Mode::Preview,
+        Request::Update { .. } | Request::Delete { .. } | Request::Traffic { .. } | Request::Migration { .. } => Mode::Preview,
         Request::Workflows { .. }
         | Request::Migrations { .. }
         | Request::Shards { .. }

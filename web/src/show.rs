@@ -19,6 +19,8 @@ use vtflow_planner::{
 use vtflow_screen::{
     self as screen, Answered, Counted, Description, DiagnosisScreen, Extent, MigrationLine, Missing, OverviewLine, Picture, Said,
     SourceShards, Surroundings, Table, WorkflowLine,
+    plans::{self, PlanScreen},
+    rehearsal,
 };
 use wasm_bindgen::prelude::*;
 
@@ -37,6 +39,10 @@ struct Shown {
     tables: Vec<Table>,
     /// What is wrong with the traffic of workflows, of a diagnosis.
     diagnosis: Option<DiagnosisScreen>,
+    /// What a request that writes would do, or has begun to do.
+    plan: Option<PlanScreen>,
+    /// What became of it, a line for each target; none of a preview.
+    outcomes: Vec<String>,
     /// What is missing.
     missing: Option<Missing>,
     /// What to try if the request failed, where something is known.
@@ -50,7 +56,7 @@ struct Workflow {
     picture: Picture,
 }
 
-/// What there is to see of a reply: `{workflows, migrations, keyspaces, title, notes, tables, diagnosis, missing, next_step}`, empty lists where it has none.
+/// What there is to see of a reply: `{workflows, migrations, keyspaces, title, notes, tables, diagnosis, plan, outcomes, missing, next_step}`, empty lists where it has none.
 /// `call`: the request, so that what its filters left out does not count as missing.
 ///
 /// # Errors
@@ -69,6 +75,11 @@ pub fn show(
 
 fn shown(path: &str, reply: &Reply, now: Timestamp, call: Option<&Call>) -> Result<Shown, prost::DecodeError> {
     let mut shown = Shown { title: title(path), missing: screen::missing(&reply.failures), ..Shown::default() };
+    if let Some(written) = &reply.written {
+        shown.plan = Some(plans::screen(&written.plan));
+        shown.outcomes = written.outcomes.iter().map(ToString::to_string).collect();
+        shown.notes.clone_from(&written.notes);
+    }
     let bytes = match &reply.result {
         Ok(bytes) => bytes.as_slice(),
         Err(status) => {
@@ -166,6 +177,15 @@ pub fn asks(#[wasm_bindgen(unchecked_param_type = "Trace")] trace: JsValue) -> R
         answered: screen::answered(traced.answer.as_ref()),
     };
     write(&trace.asks.iter().map(words).collect::<Vec<_>>())
+}
+
+/// What there is to see of a rehearsal: of the document that `--rehearse -o json` prints.
+///
+/// # Errors
+/// A document of another form.
+#[wasm_bindgen(unchecked_return_type = "RehearsalLines")]
+pub fn rehearsal(document: JsValue) -> Result<JsValue, JsError> {
+    write(&rehearsal::screen(&read("rehearsal", document)?))
 }
 
 /// A text from outside as it may be shown: what a screen would obey or hide is escaped.

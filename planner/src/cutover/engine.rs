@@ -202,7 +202,8 @@ impl Switch {
             }
             self.step_of.resize(writes.len(), place);
             let (name, way) = (planned.step.name().to_owned(), planned.way);
-            steps.push(PlannedStep { name, way, writes: writes.len() - before, reads });
+            let turn = gating::turn(planned, false);
+            steps.push(PlannedStep { name, way, writes: writes.len() - before, reads, turn });
         }
         let source = if scene.is_reversal { &scene.target_keyspace } else { &scene.source_keyspace };
         let (kind, is_reversal) = (scene.kind, scene.is_reversal);

@@ -210,7 +210,7 @@ impl Forward {
             }
             self.part_of.resize(writes.len(), place);
             let (name, way) = (stage.name.to_owned(), StepWay::Forward);
-            steps.push(PlannedStep { name, way, writes: writes.len() - before, reads: Vec::new() });
+            steps.push(PlannedStep { name, way, writes: writes.len() - before, reads: Vec::new(), turn: None });
             gone.extend(stage.gone.iter().cloned());
             kept.extend(stage.kept.clone());
         }
