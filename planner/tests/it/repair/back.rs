@@ -96,7 +96,7 @@ impl Case {
         };
         let is_off = |(cell, path): &(String, String)| {
             let shards: Vec<&str> = self.target.iter().map(|alias| live.servers[*alias].shard.as_str()).collect();
-            let served = path.ends_with("/SrvKeyspace").then(|| live.record::<SrvKeyspace>(cell, path)).unwrap_or_default();
+            let served = if path.ends_with("/SrvKeyspace") { live.record(cell, path) } else { SrvKeyspace::default() };
             let of_primary = served.partitions.iter().filter(|part| part.served_type() == TabletType::Primary);
             let mut controls = of_primary.flat_map(|part| &part.shard_tablet_controls);
             controls.any(|it| it.query_service_disabled && shards.contains(&it.name.as_str()))
