@@ -520,7 +520,12 @@ impl Look {
         let failed = |message: String| Status { code: Code::FailedPrecondition, message };
         let moves = self.reach == Reach::Traffic;
         if moves && self.state.starts_with("Unknown") {
-            return Err(failed(format!("where the traffic is cannot be told: {}; nothing was changed", self.state)));
+            let story = self.story()?;
+            let is_there = |it: &Stream| self.shards.contains_key(&(story.source_keyspace.clone(), it.source.shard.clone()));
+            let is_gone = story.kind == Kind::Reshard && !story.streams.iter().all(is_there);
+            let text = "; shards of its source are gone: if a completion has ended half-way, complete it again";
+            let more = if is_gone { text } else { "" };
+            return Err(failed(format!("where the traffic is cannot be told: {}{more}; nothing was changed", self.state)));
         }
         if moves && !self.splits.is_empty() {
             return Err(failed(format!("{}; nothing was changed", self.splits.join("\n"))));

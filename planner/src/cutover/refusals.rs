@@ -61,6 +61,7 @@ pub(crate) fn resolve(goal: &Goal, scene: &Scene) -> Result<Resolved, Status> {
     if is_off && !reopens {
         return Err(way_back_is_final(&goal.keyspace, &goal.workflow));
     }
+    refuse_moved_on(scene)?;
     let (reads, reads_to) = reads(goal, scene, only_reads_back)?;
     if only_reads_back && goal.writes && !reopens {
         refuse_forward(scene, &reads)?;
@@ -109,14 +110,35 @@ pub(crate) fn resolve(goal: &Goal, scene: &Scene) -> Result<Resolved, Status> {
     Ok(resolved)
 }
 
+/// Rules of the tables lead to a third keyspace: another workflow has moved them on, and they are its rules by now.
+fn refuse_moved_on(scene: &Scene) -> Result<(), Status> {
+    if scene.kind != Kind::Standard {
+        return Ok(());
+    }
+    let (source, target) = (&scene.source_keyspace, &scene.target_keyspace);
+    let keys = scene.table_keys().map_err(Status::unknown)?;
+    for table in &scene.tables {
+        for of in [TabletType::Primary, TabletType::Replica, TabletType::Rdonly] {
+            for from in ["", &format!("{source}."), &format!("{target}.")] {
+                let to = keys.get(&format!("{from}{table}{}", suffix(of))).and_then(|to| to.first());
+                let third = to.and_then(|to| to.split('.').next()).filter(|to| to != source && to != target);
+                let Some(third) = third else { continue };
+                let message = format!(
+                    "{table} is routed to {third}, neither to {source} nor to {target}: another workflow has moved it on, and has to be \
+                     completed or reversed first; nothing was changed"
+                );
+                return Err(Status { code: Code::FailedPrecondition, message });
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Writes are to come back that have not gone.
 fn refuse_forward(scene: &Scene, reads: &[TabletType]) -> Result<(), Status> {
     let workflow = format!("{}.{}", scene.target_keyspace, scene.workflow);
     let message = if !scene.journals.is_empty() {
-        format!(
-            "a switch of {workflow} has stopped after its journal was written, and cannot be taken back: switch its traffic again to finish \
-             that, then reverse it"
-        )
+        return Err(switch_is_final(&scene.target_keyspace, &scene.workflow));
     } else if !reads.is_empty() {
         return Ok(());
     } else if scene.reverse_streams.is_empty() {
@@ -125,6 +147,14 @@ fn refuse_forward(scene: &Scene, reads: &[TabletType]) -> Result<(), Status> {
         format!("the traffic of {workflow} has not been switched: there is nothing to bring back")
     };
     Err(Status { code: Code::FailedPrecondition, message })
+}
+
+fn switch_is_final(keyspace: &str, workflow: &str) -> Status {
+    let message = format!(
+        "a switch of {keyspace}.{workflow} has stopped after its journal was written, and cannot be taken back: switch its traffic again to \
+         finish that, then reverse it"
+    );
+    Status { code: Code::FailedPrecondition, message }
 }
 
 /// Writes are here, and a switch that takes them away has got past its journal: whoever follows streams has gone where that says. Were it
@@ -257,6 +287,10 @@ fn can_switch(scene: &Scene, goal: &Goal, writes: bool) -> Result<(), Status> {
         }
         if stream.state == State::Error.as_str_name() || stream.message.to_lowercase().contains("error") {
             return cannot("workflow has errors".into());
+        }
+        // The streams of the way back, which a switch that has not ended would have started.
+        if stream.state == State::Stopped.as_str_name() && scene.is_reversal && scene.reverse_streams.iter().any(is_held) {
+            return Err(switch_is_final(&scene.source_keyspace, &scene.reverse));
         }
         if stream.state == State::Stopped.as_str_name() && !(writes && is_held(stream)) {
             let of = format!("stream {} of {}/{}", stream.id, scene.target_keyspace, stream.shard);

@@ -120,6 +120,7 @@ impl<'a> Facts<'a> {
         if comes_back && !facts.reverse.is_empty() && facts.reverse_frozen() != Share::All {
             facts.closed_back = match evidence.kind {
                 Kind::Reshard => closed_primaries(evidence, &evidence.target, &mut unknown),
+                _ if evidence.is_moved_on() => Some(Share::None),
                 _ => evidence.closed_whole(&evidence.target, &mut unknown),
             };
             facts.journals_back = evidence.journals_back(&mut unknown);

@@ -173,7 +173,7 @@ impl Evidence {
     /// Where rules send one tablet type. Without a rule traffic is where it was; of several that disagree it is split.
     pub(crate) fn way(&self, keys: &Keys, of: TabletType) -> Way {
         let target = &self.target.keyspace;
-        let leads_to_target = |to: &Vec<String>| to.first().is_some_and(|to| to.split('.').next() == Some(target.as_str()));
+        let leads_to_target = |to: &Vec<String>| keyspace_of(to) == Some(target.as_str());
         let own = self.own_keys(of);
         let Kind::Standard = self.kind else {
             // A shard's rule leads away from the keyspace in its key; without one its traffic is where it was.
@@ -184,7 +184,9 @@ impl Evidence {
         };
         let mut ways = Vec::new();
         for table in &self.tables {
-            let found = self.keys_of_table(table, of).into_iter().filter_map(|key| Some(leads_to_target(keys.get(&key)?)));
+            // Where another workflow has moved it on to says nothing of where this one has moved it.
+            let found = self.keys_of_table(table, of).into_iter().filter_map(|key| keys.get(&key));
+            let found = found.filter(|to| !self.leads_on(to)).map(leads_to_target);
             let before = ways.len();
             ways.extend(found);
             if ways.len() == before {
@@ -192,6 +194,16 @@ impl Evidence {
             }
         }
         Way::of(Share::of(ways))
+    }
+
+    /// Whether another workflow has moved writes of the tables on, so that what the target denies is that one's.
+    pub(crate) fn is_moved_on(&self) -> bool {
+        let keys = self.global_keys(&mut Unknown::default()).filter(|_| self.kind == Kind::Standard).unwrap_or(&NO_KEYS);
+        self.own_keys(TabletType::Primary).iter().filter_map(|key| keys.get(key)).any(|to| self.leads_on(to))
+    }
+
+    fn leads_on(&self, to: &[String]) -> bool {
+        keyspace_of(to).is_some_and(|it| it != self.source.keyspace && it != self.target.keyspace)
     }
 
     /// The keys of routing rules that a table can have, of one tablet type.
@@ -284,6 +296,11 @@ impl Evidence {
     pub(crate) fn journals(&self, unknown: &mut Unknown) -> Option<Share> {
         journals(&self.source, &self.target, &self.workflow, unknown)
     }
+}
+
+/// The keyspace that a rule of tables leads to.
+fn keyspace_of(to: &[String]) -> Option<&str> {
+    to.first()?.split('.').next()
 }
 
 /// The shards of a side that have the journal of the streams on the other.

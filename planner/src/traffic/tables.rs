@@ -42,7 +42,7 @@ pub(crate) fn deviations(facts: &Facts<'_>, unknown: &mut Unknown) -> Vec<Deviat
     // What a half way back has closed and opened is told with it.
     if facts.writes == Some(Way::Target) && facts.half_back().is_none() {
         let target = evidence.denied(&evidence.target, unknown);
-        if matches!(target, Some(Share::Some | Share::All)) {
+        if matches!(target, Some(Share::Some | Share::All)) && !evidence.is_moved_on() {
             let of = listed(&evidence.tables);
             let source = if facts.closed == Some(Share::None) { "" } else { ", and so does the source" };
             let hurts = format!("writes to {of} are refused: {} denies them{source}", evidence.target.keyspace);

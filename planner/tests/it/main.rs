@@ -1,6 +1,7 @@
 //! The tests of the planner from outside, as one program: every file is a module, what they share is in `support`.
 
 mod bounds;
+mod chain;
 mod diagnose;
 mod diagnose_scope;
 mod flow;
@@ -11,6 +12,7 @@ mod forward_recorded;
 mod get_workflows;
 mod hostile;
 mod legacy;
+mod next_steps;
 mod orders;
 mod outage;
 mod preview;

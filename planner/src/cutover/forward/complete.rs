@@ -91,6 +91,18 @@ fn failed<T>(message: String) -> Result<T, Status> {
 }
 
 fn refuse(task: &Task, scene: &Scene) -> Result<(), Status> {
+    if !scene.journals_back.is_empty() {
+        let (keyspace, workflow) = (&scene.target_keyspace, &scene.workflow);
+        return failed(format!(
+            "cannot complete workflow because the way back of {keyspace}.{workflow} has written its journal and was not finished: reverse \
+             its traffic again, which finishes it; nothing was changed"
+        ));
+    }
+    if standing::is_cancelling(scene).map_err(Status::unknown)? {
+        let text =
+            "cannot complete workflow because it is being cancelled: cancel it again, which finishes that; nothing was changed";
+        return failed(text.into());
+    }
     let of_type = |of| standing::are_reads_switched(scene, of);
     let is_switched = standing::writes(scene).map_err(Status::unknown)? == Writes::Switched
         && of_type(TabletType::Replica)
@@ -98,13 +110,6 @@ fn refuse(task: &Task, scene: &Scene) -> Result<(), Status> {
     if !is_switched && !standing::is_completing(scene).map_err(Status::unknown)? {
         let text = "cannot complete workflow because you have not yet switched all read and write traffic";
         return Err(Status::unknown(text));
-    }
-    if !scene.journals_back.is_empty() {
-        let (keyspace, workflow) = (&scene.target_keyspace, &scene.workflow);
-        return failed(format!(
-            "cannot complete workflow because the way back of {keyspace}.{workflow} has written its journal and was not finished: reverse \
-             its traffic again, which finishes it; nothing was changed"
-        ));
     }
     if scene.kind == Kind::Reshard && scene.targets.values().any(|on| scene.is_shut(on)) {
         // Nobody would find that any more.

@@ -8,7 +8,7 @@ use crate::{
     cutover::{
         edit,
         refusals::{is_served, serves},
-        scene::{Scene, suffix},
+        scene::{Scene, Stream, suffix},
     },
     proto::{
         binlogdata::VReplicationWorkflowType as Type,
@@ -103,6 +103,17 @@ pub(crate) fn are_some_reads_switched(scene: &Scene, of: TabletType) -> Result<b
 /// The record cannot be read.
 pub(crate) fn shard_rules(scene: &Scene) -> Result<BTreeMap<(String, String), String>, String> {
     edit::shard_keys(scene.rules.get(edit::SHARD_RULES).map_or(&[], |stored| stored.value.as_slice()))
+}
+
+/// Whether a cancellation has begun and got as far as the tables of the target, which are denied until a switch.
+///
+/// # Errors
+/// A record of rules that cannot be read.
+pub(crate) fn is_cancelling(scene: &Scene) -> Result<bool, String> {
+    let is_still = |it: &Stream| it.state == "Stopped" && !it.is_frozen() && !it.is_stopped_for_cutover();
+    let is_open = || scene.targets.values().all(|on| scene.tables.iter().all(|table| !on.denied().contains(table)));
+    let is_it = scene.kind == Kind::Standard && !scene.streams.is_empty() && scene.streams.iter().all(is_still) && is_open();
+    Ok(is_it && writes(scene)? == Writes::NotSwitched)
 }
 
 /// Whether a completion has begun and got as far as the rules: writes were switched for good, and nothing leads anywhere any more.

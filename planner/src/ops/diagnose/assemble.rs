@@ -60,7 +60,7 @@ impl Assembled {
             Err(why) => Piece::Unknown(why),
         };
         let shards = |it: &KeyspaceName| (it.to_string(), records.shards(it));
-        let locks = |it: &KeyspaceName| (it.to_string(), records.locks(&Asked::Locks(it.clone())));
+        let locks = |it: &KeyspaceName| (it.to_string(), reading.locks.locks(&Asked::Locks(it.clone())));
         let mut this = Self {
             workflows: Vec::new(),
             changed: records.changed(&reading.later),
@@ -69,7 +69,7 @@ impl Assembled {
             cells: Arc::new(cells),
             keyspaces: BTreeMap::new(),
             locks: reading.keyspaces.iter().map(locks).collect(),
-            named: records.locks(&Asked::NamedLocks),
+            named: reading.locks.locks(&Asked::NamedLocks),
             shards: reading.keyspaces.iter().map(shards).collect(),
             not_reread: reading.later.failures().into_iter().map(|(_, why)| why).collect(),
         };

@@ -77,7 +77,7 @@ impl Diagnose {
         let listed = records.listed();
         let is_shard = |path: &str| path.starts_with("keyspaces/") && path.ends_with("/Shard");
         let shards = listed.iter().filter(|record| is_shard(&record.path));
-        let locks = listed.iter().filter(|record| record.path.contains("/locks/"));
+        let locks = self.reading.locks.listed().into_iter().filter(|record| record.path.contains("/locks/"));
         Ok(Looked {
             workflows: workflows.map(|it| (it.clone(), diagnose(it, now))).collect(),
             leftovers,

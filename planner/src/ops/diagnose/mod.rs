@@ -1,7 +1,7 @@
 //! `Diagnose`: where every workflow's traffic stands and what is wrong, also with what belongs to no workflow. It never writes.
 //!
 //! In this order, because nothing locks what is read: the topology; then the streams on the primaries of all keyspaces that have to do
-//! with each other; then their journals; then the versions of the records again. If one has changed, all is read once more; if it happens
+//! with each other; then their journals; then the versions of the records again, and the locks. If one has changed, all is read once more; if it happens
 //! again, somebody is at work, which is said. Of one keyspace, those are read, too, to which rules and streams lead from it.
 //!
 //! What could not be read is a failure, and makes unknown what depends on it: [`crate::traffic`] concludes.
@@ -20,7 +20,7 @@ use prost::Message;
 pub(crate) use self::{looked::Looked, records::Versioned};
 use self::{
     reading::{Reading, Stage},
-    records::Asked,
+    records::{Asked, Records},
 };
 use crate::{
     contract::{Answer, AskId, Call, Code, Failure, Lost, Reply, Status, Timestamp},
@@ -89,7 +89,7 @@ impl Diagnose {
     /// Begins to read, for the first time or again.
     fn begin(&mut self, asks: &mut Asks) {
         self.reading = Reading::default();
-        for asked in Asked::RULES.into_iter().chain([Asked::Cells, Asked::Names, Asked::NamedLocks]) {
+        for asked in Asked::RULES.into_iter().chain([Asked::Cells, Asked::Names]) {
             self.reading.ask(asked, asks);
         }
     }
@@ -149,7 +149,6 @@ impl Diagnose {
         cells.truncate(limits::DIAGNOSED_RECORDS / self.reading.keyspaces.len().max(1));
         for keyspace in self.reading.keyspaces.clone() {
             self.reading.ask(Asked::Shards(keyspace.clone()), asks);
-            self.reading.ask(Asked::Locks(keyspace.clone()), asks);
             for cell in &cells {
                 self.reading.ask(Asked::Served(cell.clone(), keyspace.clone()), asks);
             }
@@ -180,7 +179,11 @@ impl Operation for Diagnose {
     fn answered(&mut self, id: AskId, answer: Answer, asks: &mut Asks) {
         let reading = &mut self.reading;
         if let Some(asked) = reading.waiting.remove(&id) {
-            let records = if reading.stage == Stage::Versions { &mut reading.later } else { &mut reading.records };
+            let records = match reading.stage {
+                _ if asked.is_of_locks() => &mut reading.locks,
+                Stage::Versions => &mut reading.later,
+                _ => &mut reading.records,
+            };
             records.take(asked, answer);
         } else if let Some(keyspace) = reading.surveys.iter().find(|(_, survey)| survey.waits_for(id)).map(|(it, _)| it.clone()) {
             let found = reading.surveys.get_mut(&keyspace).map(|survey| survey.answered(id, answer, asks)).unwrap_or_default();
@@ -207,7 +210,8 @@ impl Operation for Diagnose {
 
 impl Diagnose {
     fn all_failures(&self) -> Vec<Failure> {
-        let of_records = self.reading.records.failures().into_iter().chain(self.reading.later.failures());
+        let of_records =
+            [&self.reading.records, &self.reading.later, &self.reading.locks].into_iter().flat_map(Records::failures);
         let of_records = of_records.map(|(keyspace, message)| Failure {
             keyspace,
             shard: String::new(),

@@ -32,6 +32,8 @@ pub(super) struct Reading {
     pub(super) records: Records,
     /// The records as they are at the end.
     pub(super) later: Records,
+    /// The locks, as they are at the end.
+    pub(super) locks: Records,
     /// Those that are read.
     pub(super) keyspaces: BTreeSet<KeyspaceName>,
     pub(super) surveys: BTreeMap<KeyspaceName, Survey>,
@@ -81,7 +83,7 @@ impl Reading {
     pub(super) fn ask(&mut self, asked: Asked, asks: &mut Asks) {
         let (cell, path) = asked.place();
         let cell = if cell.is_empty() { GLOBAL } else { cell }.to_owned();
-        let is_list = matches!(asked, Asked::Names) || self.stage == Stage::Versions;
+        let is_list = matches!(asked, Asked::Names) || self.stage == Stage::Versions && !asked.is_of_locks();
         let what = match (path.ends_with('/'), is_list) {
             (true, true) => What::TopoList { cell, prefix: path },
             (true, false) => What::TopoRange { cell, prefix: path },
@@ -151,7 +153,8 @@ impl Reading {
 
     pub(super) fn look_at_versions(&mut self, asks: &mut Asks) {
         self.stage = Stage::Versions;
-        for asked in self.records.deciding() {
+        let locks = self.keyspaces.iter().cloned().map(Asked::Locks).chain([Asked::NamedLocks]).collect::<Vec<_>>();
+        for asked in self.records.deciding().into_iter().chain(locks) {
             self.ask(asked, asks);
         }
     }

@@ -69,6 +69,11 @@ impl Asked {
         !matches!(self, Self::Cells | Self::Names | Self::NamedLocks | Self::Locks(_))
     }
 
+    /// Whether it is about locks, which are read last: one that is gone by then is held by nobody.
+    pub(super) fn is_of_locks(&self) -> bool {
+        matches!(self, Self::NamedLocks | Self::Locks(_))
+    }
+
     /// The keyspace that alone is concerned.
     pub(super) fn keyspace(&self) -> Option<&KeyspaceName> {
         match self {

@@ -66,7 +66,7 @@ pub(super) fn response(reply: &Reply) -> RepairResponse {
     RepairResponse::decode(bytes.as_slice()).unwrap()
 }
 
-pub(super) fn diagnosis(live: &Live, keyspace: &str, workflow: &str) -> DiagnoseResponse {
+pub(crate) fn diagnosis(live: &Live, keyspace: &str, workflow: &str) -> DiagnoseResponse {
     let request = DiagnoseRequest { keyspace: keyspace.into(), workflow: workflow.into() };
     let call = Call { path: rpc::DIAGNOSE.into(), request: request.encode_to_vec(), options: CallOptions::default() };
     let mut live = live.clone();

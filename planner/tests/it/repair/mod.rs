@@ -2,7 +2,7 @@
 //! again ends there.
 
 mod back;
-mod cases;
+pub(crate) mod cases;
 mod choices;
 mod deaths;
 mod faults;
