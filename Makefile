@@ -113,7 +113,7 @@ fuzz-keep: setup
 	@.ci/fuzz keep $(TARGETS)
 
 ## The real server with a simulated cluster, SEEDS (1000) from FROM (0) on, of up to REQUESTS (200) each; LOG=1 prints every event;
-## TRAFFIC=1: traffic is moved while applications write, in up to REQUESTS rounds.
+## TRAFFIC=1: traffic is moved while applications write, in up to REQUESTS rounds, the first one aimed. BREAK breaks something on purpose.
 ## See docs/design/0012-simulation.md.
 simulate: setup
 	$(CARGO) bench --quiet -p vtflow-simulation --bench simulate --no-run

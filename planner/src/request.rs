@@ -10,11 +10,13 @@ use crate::{
     proto::{
         binlogdata::VReplicationWorkflowState,
         tabletmanagerdata::UpdateVReplicationWorkflowRequest,
+        topodata::TabletType,
         vtctldata::{
             CancelSchemaMigrationRequest, FindAllShardsInKeyspaceRequest, GetSchemaMigrationsRequest, GetWorkflowsRequest,
-            WorkflowDeleteRequest, WorkflowUpdateRequest,
+            MoveTablesCompleteRequest, WorkflowDeleteRequest, WorkflowSwitchTrafficRequest, WorkflowUpdateRequest,
         },
-        vtflow::VExecRequest,
+        vtflow::{DiagnoseRequest, VExecRequest},
+        vttime,
     },
     rpc,
 };
@@ -44,6 +46,15 @@ pub enum Request {
     },
     /// The shards of a keyspace.
     Shards { keyspace: String },
+    /// What is wrong with the traffic of workflows.
+    Diagnosis {
+        /// Empty: all.
+        #[serde(default)]
+        keyspace: String,
+        /// Empty: all of the keyspace.
+        #[serde(default)]
+        workflow: String,
+    },
     /// A statement on the sidecar tables: what each target would be sent.
     Vexec {
         keyspace: String,
@@ -70,6 +81,16 @@ pub enum Request {
         #[serde(default)]
         shards: Vec<String>,
     },
+    /// Moves the traffic of a workflow, or ends the workflow: what the command of that name does without flags.
+    Traffic {
+        /// The target's.
+        keyspace: String,
+        workflow: String,
+        change: TrafficChange,
+        /// Whose traffic is moved.
+        #[serde(default)]
+        whose: Whose,
+    },
     /// Changes a schema migration, or all of them.
     Migration {
         keyspace: String,
@@ -89,6 +110,45 @@ pub enum StateChange {
     Start,
     /// They stop.
     Stop,
+}
+
+/// What becomes of the traffic of a workflow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TrafficChange {
+    /// It goes to the target.
+    Switch,
+    /// It goes back to the source.
+    Reverse,
+    /// The workflow ends, and what was the source's goes.
+    Complete,
+    /// The workflow ends, and what was copied goes.
+    Cancel,
+}
+
+/// Whose traffic it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Whose {
+    /// All of it.
+    #[default]
+    All,
+    /// Of reads on replicas.
+    Reads,
+    /// Of writes, and of reads on primaries.
+    Writes,
+}
+
+impl Whose {
+    fn tablet_types(self) -> Vec<i32> {
+        let (primary, reads) = ([TabletType::Primary], [TabletType::Replica, TabletType::Rdonly]);
+        let types: &[&[TabletType]] = match self {
+            Self::All => &[&primary, &reads],
+            Self::Reads => &[&reads],
+            Self::Writes => &[&primary],
+        };
+        types.concat().into_iter().map(i32::from).collect()
+    }
 }
 
 /// What is done to schema migrations.
@@ -146,6 +206,9 @@ impl Request {
             Self::Shards { keyspace } => {
                 (rpc::FIND_ALL_SHARDS_IN_KEYSPACE, FindAllShardsInKeyspaceRequest { keyspace }.encode_to_vec(), Vec::new())
             }
+            Self::Diagnosis { keyspace, workflow } => {
+                (rpc::DIAGNOSE, DiagnoseRequest { keyspace, workflow }.encode_to_vec(), Vec::new())
+            }
             Self::Vexec { keyspace, workflow, sql, shards } => {
                 let request = VExecRequest { keyspace, workflow, sql, shards, dry_run: true };
                 (rpc::VEXEC, request.encode_to_vec(), Vec::new())
@@ -171,6 +234,10 @@ impl Request {
                 };
                 (rpc::WORKFLOW_DELETE, request.encode_to_vec(), Vec::new())
             }
+            Self::Traffic { keyspace, workflow, change, whose } => {
+                let (path, request) = traffic(keyspace, workflow, change, whose);
+                (path, request, Vec::new())
+            }
             Self::Migration { keyspace, uuid, verb, shards } => {
                 // The six messages are one.
                 let request = CancelSchemaMigrationRequest { keyspace, uuid, caller_id: None };
@@ -178,6 +245,38 @@ impl Request {
             }
         };
         Call { path: path.into(), request, options: CallOptions { shards: [options.shards, shards].concat(), ..options } }
+    }
+}
+
+/// The path and the message of a change of traffic, with the defaults of `vtctldclient`.
+fn traffic(keyspace: String, workflow: String, change: TrafficChange, whose: Whose) -> (&'static str, Vec<u8>) {
+    let thirty = Some(vttime::Duration { seconds: 30, nanos: 0 });
+    let moved = |keyspace, workflow, direction| {
+        let request = WorkflowSwitchTrafficRequest {
+            keyspace,
+            workflow,
+            tablet_types: whose.tablet_types(),
+            max_replication_lag_allowed: thirty,
+            enable_reverse_replication: true,
+            direction,
+            timeout: thirty,
+            ..WorkflowSwitchTrafficRequest::default()
+        };
+        (rpc::WORKFLOW_SWITCH_TRAFFIC, request.encode_to_vec())
+    };
+    match change {
+        TrafficChange::Switch => moved(keyspace, workflow, 0),
+        TrafficChange::Reverse => moved(keyspace, workflow, 1),
+        TrafficChange::Complete => {
+            let request =
+                MoveTablesCompleteRequest { workflow, target_keyspace: keyspace, ..MoveTablesCompleteRequest::default() };
+            (rpc::MOVE_TABLES_COMPLETE, request.encode_to_vec())
+        }
+        TrafficChange::Cancel => {
+            let request =
+                WorkflowDeleteRequest { keyspace, workflow, delete_batch_size: 1000, ..WorkflowDeleteRequest::default() };
+            (rpc::WORKFLOW_DELETE, request.encode_to_vec())
+        }
     }
 }
 
@@ -238,6 +337,11 @@ mod tests {
             Request::Shards { keyspace: keyspace.clone() },
             "/vtctlservice.Vtctld/FindAllShardsInKeyspace",
             &FindAllShardsInKeyspaceRequest { keyspace: keyspace.clone() },
+        );
+        asked(
+            Request::Diagnosis { keyspace: keyspace.clone(), workflow: workflow.clone() },
+            "/vtflow.Vtflow/Diagnose",
+            &DiagnoseRequest { keyspace: keyspace.clone(), workflow: workflow.clone() },
         );
         let sql = "select 1".to_owned();
         asked(

@@ -16,7 +16,7 @@ mod types;
 
 pub use plan::{check, plan};
 pub use request::call;
-pub use show::{asks, nothing, overview, printable, show, table};
+pub use show::{asks, nothing, overview, printable, rehearsal, show, table};
 
 /// A request on its way: asks come out, answers go in, a reply ends it.
 #[wasm_bindgen]

@@ -13,8 +13,12 @@ use crate::{read, write};
 pub fn call(#[wasm_bindgen(unchecked_param_type = "Request")] request: JsValue) -> Result<JsValue, JsError> {
     let request: Request = read("request", request)?;
     let mode = match request {
-        Request::Update { .. } | Request::Delete { .. } | Request::Migration { .. } => Mode::Preview,
-        Request::Workflows { .. } | Request::Migrations { .. } | Request::Shards { .. } | Request::Vexec { .. } => Mode::Perform,
+        Request::Update { .. } | Request::Delete { .. } | Request::Traffic { .. } | Request::Migration { .. } => Mode::Preview,
+        Request::Workflows { .. }
+        | Request::Migrations { .. }
+        | Request::Shards { .. }
+        | Request::Diagnosis { .. }
+        | Request::Vexec { .. } => Mode::Perform,
     };
     write(&request.call(CallOptions { mode, ..CallOptions::default() }))
 }

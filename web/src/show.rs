@@ -6,16 +6,21 @@ use prost::Message;
 use serde::{Deserialize, Serialize};
 use vtflow_planner::{
     Answer, Call, Reply, Timestamp, What,
-    proto::vtctldata::{
-        FindAllShardsInKeyspaceResponse, GetKeyspacesResponse, GetSchemaMigrationsResponse, GetTabletsResponse,
-        GetWorkflowsRequest, GetWorkflowsResponse, VDiffShowRequest, VDiffShowResponse,
+    proto::{
+        vtctldata::{
+            FindAllShardsInKeyspaceResponse, GetKeyspacesResponse, GetSchemaMigrationsResponse, GetTabletsResponse,
+            GetWorkflowsRequest, GetWorkflowsResponse, VDiffShowRequest, VDiffShowResponse,
+        },
+        vtflow::DiagnoseResponse,
     },
     rpc,
     trace::Trace,
 };
 use vtflow_screen::{
-    self as screen, Answered, Counted, Description, Extent, MigrationLine, Missing, OverviewLine, Picture, Said, SourceShards,
-    Surroundings, Table, WorkflowLine,
+    self as screen, Answered, Counted, Description, DiagnosisScreen, Extent, MigrationLine, Missing, OverviewLine, Picture, Said,
+    SourceShards, Surroundings, Table, WorkflowLine,
+    plans::{self, PlanScreen},
+    rehearsal,
 };
 use wasm_bindgen::prelude::*;
 
@@ -32,6 +37,12 @@ struct Shown {
     notes: Vec<String>,
     /// The lists in the reply; the first has a row for each of `workflows`, if there are any.
     tables: Vec<Table>,
+    /// What is wrong with the traffic of workflows, of a diagnosis.
+    diagnosis: Option<DiagnosisScreen>,
+    /// What a request that writes would do, or has begun to do.
+    plan: Option<PlanScreen>,
+    /// What became of it, a line for each target; none of a preview.
+    outcomes: Vec<String>,
     /// What is missing.
     missing: Option<Missing>,
     /// What to try if the request failed, where something is known.
@@ -45,7 +56,7 @@ struct Workflow {
     picture: Picture,
 }
 
-/// What there is to see of a reply: `{workflows, migrations, keyspaces, title, notes, tables, missing, next_step}`, empty lists where it has none.
+/// What there is to see of a reply: `{workflows, migrations, keyspaces, title, notes, tables, diagnosis, plan, outcomes, missing, next_step}`, empty lists where it has none.
 /// `call`: the request, so that what its filters left out does not count as missing.
 ///
 /// # Errors
@@ -64,6 +75,11 @@ pub fn show(
 
 fn shown(path: &str, reply: &Reply, now: Timestamp, call: Option<&Call>) -> Result<Shown, prost::DecodeError> {
     let mut shown = Shown { title: title(path), missing: screen::missing(&reply.failures), ..Shown::default() };
+    if let Some(written) = &reply.written {
+        shown.plan = Some(plans::screen(&written.plan));
+        shown.outcomes = written.outcomes.iter().map(ToString::to_string).collect();
+        shown.notes.clone_from(&written.notes);
+    }
     let bytes = match &reply.result {
         Ok(bytes) => bytes.as_slice(),
         Err(status) => {
@@ -102,6 +118,9 @@ fn shown(path: &str, reply: &Reply, now: Timestamp, call: Option<&Call>) -> Resu
             let lines = screen::tablets(&GetTabletsResponse::decode(bytes)?, now);
             shown.tables.push(screen::tablet_table(&lines));
         }
+        rpc::DIAGNOSE => {
+            shown.diagnosis = Some(screen::diagnosis(&DiagnoseResponse::decode(bytes)?, &reply.failures, now));
+        }
         rpc::VDIFF_SHOW => {
             let request = call.map(|call| VDiffShowRequest::decode(call.request.as_slice())).transpose()?.unwrap_or_default();
             vdiffs(&mut shown, &request, &VDiffShowResponse::decode(bytes)?, now);
@@ -120,6 +139,7 @@ fn title(path: &str) -> &'static str {
         rpc::GET_KEYSPACES => "Keyspaces",
         rpc::FIND_ALL_SHARDS_IN_KEYSPACE => "Shards",
         rpc::GET_TABLETS => "Tablets",
+        rpc::DIAGNOSE => "Diagnosis",
         _ => "",
     }
 }
@@ -157,6 +177,15 @@ pub fn asks(#[wasm_bindgen(unchecked_param_type = "Trace")] trace: JsValue) -> R
         answered: screen::answered(traced.answer.as_ref()),
     };
     write(&trace.asks.iter().map(words).collect::<Vec<_>>())
+}
+
+/// What there is to see of a rehearsal: of the document that `--rehearse -o json` prints.
+///
+/// # Errors
+/// A document of another form.
+#[wasm_bindgen(unchecked_return_type = "RehearsalLines")]
+pub fn rehearsal(document: JsValue) -> Result<JsValue, JsError> {
+    write(&rehearsal::screen(&read("rehearsal", document)?))
 }
 
 /// A text from outside as it may be shown: what a screen would obey or hide is escaped.

@@ -56,7 +56,7 @@ export interface PlannedWrite {
   rpc: string; request: string; statement: string; rows: PlannedRow[];
 }
 /** One step of a change: `writes` is how many of the plan's it has, in their order; `reads` are its calls that change nothing. */
-export interface PlannedStep { name: string; way: "back" | "point_of_no_return" | "forward"; writes: number; reads: string[] }
+export interface PlannedStep { name: string; way: "back" | "point_of_no_return" | "forward"; writes: number; reads: string[]; turn?: "closes" | "opens" }
 /** Writes that are refused on the way: to these tables, or (without any) to all of the shards. */
 export interface Refuses { keyspace: string; shards: string[]; tables: string[]; before?: string[] }
 export interface WritePlan {
@@ -112,10 +112,40 @@ export interface Row { cells: string[]; has_trouble: boolean; is_beneath: boolea
 export interface Table { columns: Column[]; rows: Row[] }
 /** What is missing from a reply, as people read it, with what to try. */
 export interface Missing { heading: string; parts: { place: string; message: string; hint?: string }[] }
+/** A command to copy, and what for. */
+export interface Step { why: string; command: string }
+/** One thing that is wrong: whom it hurts; each line with its label. */
+export interface DeviationLines { heading: string; lines: [string, string][]; commands?: Step[] }
+export interface DiagnosedPart { heading: string; keyspace: string; workflow: string; deviations: DeviationLines[]; lines: [string, string][] }
+/** What is wrong with the traffic of workflows. */
+export interface Diagnosis {
+  verdict: "healthy" | "deviations" | "could_not_look"; summary: string; parts: DiagnosedPart[]; well: string[]; notes: string[];
+}
+/** One step of a change: what is otherwise from it on, its calls, and whether writes are refused meanwhile. */
+export interface StepLines {
+  before: string[]; name: string; calls: { text: string; writes: boolean }[]; after: string | null; is_refusing: boolean; is_past: boolean;
+}
+/** A plan as lines: in steps, or else target by target. */
+export interface PlanLines {
+  summary: string; steps: StepLines[]; targets: { heading: string; rows: [string, string][]; statements: string[] }[];
+  besides: [string, string][]; gone_heading: string; gone: string[];
+}
+/** One step of a rehearsal; times are microseconds after the first call, estimated. */
+export interface TimedStep {
+  before: string[]; number: number | null; name: string; counted: string; after: string | null; is_refusing: boolean; is_past: boolean;
+  span_us: [number, number] | null;
+  calls: { text: string; writes: boolean; round: number; begins_us: number; ends_us: number; told: string; failed: string }[];
+}
+/** A rehearsal as lines, with the times of a picture. */
+export interface RehearsalLines {
+  verdict: "healthy" | "refused" | "not_healthy" | "could_not_look"; summary: string; head: string[]; steps: TimedStep[]; error: string[];
+  notes: string[]; times: string[]; refused_us: [number, number] | null; estimate_us: number; not_known_heading: string; not_known: string[];
+  after: string; diagnosis: Diagnosis | null; faults: [Table, string[]] | null;
+}
 /** What there is to see of a reply. The first of the tables has a row for each of the workflows, if there are any. */
 export interface Shown {
   workflows: { line: object; description: object; picture: object }[]; migrations: object[]; keyspaces: string[];
-  title: string; notes: string[]; tables: Table[]; missing: Missing | null; next_step: string | null;
+  title: string; notes: string[]; tables: Table[]; diagnosis: Diagnosis | null; plan: PlanLines | null; outcomes: string[]; missing: Missing | null; next_step: string | null;
 }
 /** An ask in words, and what came of it. */
 export interface AskWords { whom: string; place: string; what: string; outcome: "ok" | "missing" | "failed" | "none"; text: string; bytes: number }
@@ -124,9 +154,13 @@ export type Request =
   | { kind: "workflows"; keyspace: string; workflow?: string; logs?: boolean; active_only?: boolean; shards?: string[] }
   | { kind: "migrations"; keyspace: string; uuid?: string }
   | { kind: "shards"; keyspace: string }
+  | { kind: "diagnosis"; keyspace?: string; workflow?: string }
   | { kind: "vexec"; keyspace: string; workflow?: string; sql: string; shards?: string[] }
   | { kind: "update"; keyspace: string; workflow: string; action: "start" | "stop"; shards?: string[] }
   | { kind: "delete"; keyspace: string; workflow: string; ignore_source?: boolean; shards?: string[] }
+  | {
+      kind: "traffic"; keyspace: string; workflow: string; change: "switch" | "reverse" | "complete" | "cancel"; whose?: "all" | "reads" | "writes";
+    }
   | {
       kind: "migration"; keyspace: string; uuid: string; shards?: string[];
       verb: "cancel" | "cleanup" | "complete" | "force_cutover" | "launch" | "retry";

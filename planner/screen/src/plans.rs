@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use vtflow_planner::contract::{PlannedRow, PlannedWrite, StepWay, WritePlan, shard_text};
+use serde::Serialize;
+use vtflow_planner::contract::{PlannedRow, PlannedWrite, Refuses, StepWay, Turn, WritePlan, shard_text};
 
 use crate::words::plural;
 
@@ -75,32 +76,135 @@ fn changes_in_steps(plan: &WritePlan, earlier: &WritePlan, lines: &mut Vec<Strin
     lines.extend(plan.writes.iter().filter(is_new).map(|now| format!("{}: would be done, too", place(now).trim_end())));
 }
 
-/// The plan as people read it, every statement in full; a statement that several tablets get is printed once.
-pub fn text(plan: &WritePlan) -> String {
-    let mut out = format!("{}\n", plan.summary);
-    if plan.steps.is_empty() {
-        by_target(&plan.writes, &mut out);
-    } else {
-        by_step(plan, &mut out);
-    }
+/// A plan as lines.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PlanScreen {
+    /// One line.
+    pub summary: String,
+    /// Of a change that is made in steps: each, in their order.
+    pub steps: Vec<StepLines>,
+    /// Of any other: each target.
+    pub targets: Vec<TargetLines>,
+    /// What else there is to know, each with its label: locks, what is kept, which writes are refused.
+    pub besides: Vec<(&'static str, String)>,
+    /// What stands above what is gone.
+    pub gone_heading: &'static str,
+    /// What is not there any more afterwards and cannot be brought back.
+    pub gone: Vec<String>,
+}
+
+/// One step of a change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct StepLines {
+    /// What is otherwise from here on: there is no way back, writes are refused.
+    pub before: Vec<String>,
+    /// What it does.
+    pub name: String,
+    /// Its calls, those that write first. None: there is nothing to do.
+    pub calls: Vec<CallLine>,
+    /// What is otherwise after it: writes are taken again.
+    pub after: Option<&'static str>,
+    /// Whether writes are refused while it is done.
+    pub is_refusing: bool,
+    /// Whether it stays when a later one fails.
+    pub is_past: bool,
+}
+
+/// One call of a step, or one record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CallLine {
+    /// Whom it goes to, and what it does.
+    pub text: String,
+    /// Whether it changes something.
+    pub writes: bool,
+}
+
+/// One target of a change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TargetLines {
+    /// Who it is, and how many rows or records it is about.
+    pub heading: String,
+    /// The rows, and what there is to know of each.
+    pub rows: Vec<(String, String)>,
+    /// In full.
+    pub statements: Vec<String>,
+}
+
+/// The plan as lines, every statement in full.
+pub fn screen(plan: &WritePlan) -> PlanScreen {
+    let mut besides = Vec::new();
     for (title, texts) in [("Locked meanwhile", &plan.locks), ("Kept", &plan.kept), ("Note", &plan.warnings)] {
-        for text in texts {
-            let _ = writeln!(out, "{title}: {text}");
-        }
+        besides.extend(texts.iter().map(|text| (title, text.clone())));
     }
     if let Some(refuses) = &plan.refuses {
-        let when = if refuses.before.len() < refuses.shards.len() { "meanwhile" } else { "already" };
-        let _ = writeln!(out, "Writes refused {when}: to {}", refuses.of_shards(&refuses.shards));
+        let title = if is_refused_before(refuses) { "Writes refused already" } else { "Writes refused meanwhile" };
+        besides.push((title, format!("to {}", refuses.of_shards(&refuses.shards))));
     }
-    if !plan.gone.is_empty() {
+    let (steps, targets) =
+        if plan.steps.is_empty() { (Vec::new(), by_target(&plan.writes)) } else { (by_step(plan), Vec::new()) };
+    PlanScreen { summary: plan.summary.clone(), steps, targets, besides, gone_heading: GONE, gone: plan.gone.clone() }
+}
+
+/// Whether all of it is refused before anything is done.
+fn is_refused_before(refuses: &Refuses) -> bool {
+    refuses.before.len() >= refuses.shards.len()
+}
+
+/// The plan as people read it; a statement that several tablets get is printed once.
+pub fn text(plan: &WritePlan) -> String {
+    let PlanScreen { summary, steps, targets, besides, gone_heading, gone } = screen(plan);
+    let mut out = format!("{summary}\n");
+    for (number, step) in (1..).zip(&steps) {
+        for mark in &step.before {
+            let _ = writeln!(out, "  ---- {mark}");
+        }
+        let _ = writeln!(out, "  {number}. {}", step.name);
+        for call in &step.calls {
+            let _ = writeln!(out, "     {}", call.text);
+        }
+        if step.calls.is_empty() {
+            let _ = writeln!(out, "     {NOTHING}");
+        }
+        if let Some(mark) = step.after {
+            let _ = writeln!(out, "  ---- {mark}");
+        }
+    }
+    let mut last: &[String] = &[];
+    for target in &targets {
+        let _ = writeln!(out, "  {}", target.heading);
+        for (name, about) in &target.rows {
+            let _ = writeln!(out, "    {name:<12}  {about}");
+        }
+        if target.statements == last {
+            let _ = writeln!(out, "    same {}", if last.len() == 1 { "statement" } else { "statements" });
+        } else {
+            for statement in &target.statements {
+                let _ = writeln!(out, "    {statement}");
+            }
+        }
+        last = &target.statements;
+    }
+    for (title, text) in &besides {
+        let _ = writeln!(out, "{title}: {text}");
+    }
+    if !gone.is_empty() {
         // Last, since it is what the answer is given to.
-        let _ = writeln!(out, "Gone for good afterwards:");
-        for text in &plan.gone {
+        let _ = writeln!(out, "{gone_heading}:");
+        for text in &gone {
             let _ = writeln!(out, "  {text}");
         }
     }
     out
 }
+
+/// As [`PlanScreen::gone_heading`].
+const GONE: &str = "Gone for good afterwards";
+/// What stands in a step without calls.
+const NOTHING: &str = "nothing to do";
+/// What stands behind the step by which writes are taken again.
+pub(crate) const TAKEN_AGAIN: &str = "from here they are taken again";
+/// What stands in front of the first step of a change of which nothing is taken back.
+const NO_WAY_BACK: &str = "nothing of this is taken back: what a failure leaves is finished by the same command";
 
 /// What stands in front of the first step that is not taken back.
 pub(crate) const NO_RETURN: &str =
@@ -116,56 +220,47 @@ pub fn write_line(write: &PlannedWrite) -> String {
     format!("{place}  {what}{statement}")
 }
 
-/// Step after step, each call and each record of it in its order; where there is no way back any more is marked.
-fn by_step(plan: &WritePlan, out: &mut String) {
+/// Step after step, each call and each record of it in its order; where there is no way back any more is marked, and where writes are refused.
+fn by_step(plan: &WritePlan) -> Vec<StepLines> {
     let mut writes = plan.writes.iter();
     let mut is_past = false;
+    let mut is_refusing = plan.refuses.as_ref().is_some_and(is_refused_before);
+    let mut lines = Vec::new();
     for (number, step) in (1..).zip(&plan.steps) {
+        let mut before = Vec::new();
+        if let (Some(Turn::Closes), false, Some(refuses)) = (step.turn, is_refusing, &plan.refuses) {
+            before.push(format!("from here writes to {} are refused", refuses.of_shards(&refuses.shards)));
+            is_refusing = true;
+        }
         let is_forward = step.way != StepWay::Back;
         if is_forward && !is_past {
-            let mark = if number > 1 {
-                NO_RETURN
-            } else {
-                "nothing of this is taken back: what a failure leaves is finished by the same command"
-            };
-            let _ = writeln!(out, "  ---- {mark}");
+            before.push(if number > 1 { NO_RETURN } else { NO_WAY_BACK }.to_owned());
         }
         is_past = is_forward;
-        let _ = writeln!(out, "  {number}. {}", step.name);
-        let own: Vec<&PlannedWrite> = writes.by_ref().take(step.writes).collect();
-        for write in &own {
-            let _ = writeln!(out, "     {}", write_line(write));
-        }
-        for read in &step.reads {
-            let _ = writeln!(out, "     {read}");
-        }
-        if own.is_empty() && step.reads.is_empty() {
-            let _ = writeln!(out, "     nothing to do");
-        }
+        let own = writes.by_ref().take(step.writes).map(|write| CallLine { text: write_line(write), writes: true });
+        let mut calls: Vec<CallLine> = own.collect();
+        calls.extend(step.reads.iter().map(|read| CallLine { text: read.clone(), writes: false }));
+        let opens = step.turn == Some(Turn::Opens) && is_refusing;
+        let after = opens.then_some(TAKEN_AGAIN);
+        lines.push(StepLines { before, name: step.name.clone(), calls, after, is_refusing, is_past });
+        is_refusing &= !opens;
     }
+    lines
 }
 
 /// Target after target.
-fn by_target(writes: &[PlannedWrite], out: &mut String) {
-    let mut last: Vec<&str> = Vec::new();
-    for writes in writes.chunk_by(|a, b| (&a.tablet, &a.shard) == (&b.tablet, &b.shard)) {
-        let Some(PlannedWrite { keyspace, shard, tablet, .. }) = writes.first() else { continue };
+fn by_target(writes: &[PlannedWrite]) -> Vec<TargetLines> {
+    let of = |writes: &[PlannedWrite]| {
+        let PlannedWrite { keyspace, shard, tablet, .. } = writes.first()?;
         let rows: Vec<&PlannedRow> = writes.iter().flat_map(|write| &write.rows).collect();
         let things = if shard.is_empty() { "record" } else { "row" };
-        let _ = writeln!(out, "  {tablet}  {}  {}", shard_text(keyspace, shard), plural(rows.len(), things));
-        for row in rows {
-            let _ = writeln!(out, "    {:<12}  {}", row.name, row.about);
-        }
-        let statements: Vec<&str> = writes.iter().map(|write| write.statement.as_str()).collect();
-        if statements == last {
-            let _ = writeln!(out, "    same {}", if last.len() == 1 { "statement" } else { "statements" });
-        } else {
-            for statement in &statements {
-                let _ = writeln!(out, "    {statement}");
-            }
-        }
-        last = statements;
-    }
+        Some(TargetLines {
+            heading: format!("{tablet}  {}  {}", shard_text(keyspace, shard), plural(rows.len(), things)),
+            rows: rows.iter().map(|row| (row.name.clone(), row.about.clone())).collect(),
+            statements: writes.iter().map(|write| write.statement.clone()).collect(),
+        })
+    };
+    writes.chunk_by(|a, b| (&a.tablet, &a.shard) == (&b.tablet, &b.shard)).filter_map(of).collect()
 }
 
 /// Whether two writes are of one shard, or of one record.
@@ -175,8 +270,6 @@ fn is_same_target(a: &PlannedWrite, b: &PlannedWrite) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use vtflow_planner::contract::Refuses;
-
     use super::*;
 
     /// A tablet and a record, told and written in two steps.
@@ -243,6 +336,30 @@ Locked meanwhile: keyspaces/commerce
         forward.steps[0].way = StepWay::Forward;
         let mark = "  ---- nothing of this is taken back: what a failure leaves is finished by the same command\n  1. refresh\n";
         assert!(text(&forward).contains(mark), "{}", text(&forward));
+    }
+
+    #[test]
+    fn where_writes_are_refused_is_marked_from_the_step_that_closes_to_the_one_that_opens() {
+        let refuses = |before: &[&str]| {
+            let before = before.iter().map(|&name| name.to_owned()).collect();
+            Some(Refuses { keyspace: "ks".into(), shards: vec!["0".into()], tables: vec!["t".into()], before })
+        };
+        let mut plan = WritePlan { refuses: refuses(&[]), ..in_steps() };
+        plan.steps[1].turn = Some(Turn::Closes);
+        plan.steps[2].turn = Some(Turn::Opens);
+        let told = |plan: &WritePlan| {
+            let of = |it: &StepLines| (it.before.len(), it.after.is_some(), it.is_refusing, it.is_past);
+            screen(plan).steps.iter().map(of).collect::<Vec<_>>()
+        };
+        let (none, past) = ((0, false, false, false), (0, false, false, true));
+        assert_eq!(told(&plan), [none, (1, false, true, false), (1, true, true, true), past]);
+        let said = text(&plan);
+        assert!(said.contains("  1. refresh\n     zone1-100  commerce/0  RefreshState\n  ---- from here writes to t on ks/0 are refused\n  2. close\n"), "{said}");
+        assert!(said.contains("  ---- from here they are taken again\n  4. drop\n"), "{said}");
+        // Closed by somebody else before.
+        plan.refuses = refuses(&["0"]);
+        let closed = (0, false, true, false);
+        assert_eq!(told(&plan), [closed, closed, (1, true, true, true), past]);
     }
 
     #[test]

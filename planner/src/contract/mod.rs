@@ -15,7 +15,7 @@ mod write_plan;
 
 pub use error::{Code, Failure, Lost, Status};
 pub use outcome::{Outcome, Verdict, Written};
-pub use write_plan::{PlannedRow, PlannedStep, PlannedWrite, Refuses, StepWay, WritePlan, shard_text};
+pub use write_plan::{PlannedRow, PlannedStep, PlannedWrite, Refuses, StepWay, Turn, WritePlan, shard_text};
 
 /// One request: an RPC path, its protobuf message, and what the caller wants besides.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,16 +124,6 @@ pub struct Gate {
     pub keyspace: String,
     /// Its shard; empty: all shards of it that the change has closed.
     pub shard: String,
-}
-
-/// What becomes of writes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Turn {
-    /// They are refused.
-    Closes,
-    /// They are taken again, there or elsewhere, once all asks of a change that open are done.
-    Opens,
 }
 
 /// What an ask asks, and of whom.

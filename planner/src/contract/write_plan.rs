@@ -112,6 +112,9 @@ pub struct PlannedStep {
     /// Its calls that change nothing: what is waited for, and what is asked.
     #[serde(default)]
     pub reads: Vec<String>,
+    /// What becomes of the writes of [`WritePlan::refuses`] by it; `None`: what was so before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turn: Option<Turn>,
 }
 
 /// What becomes of a step when a later one fails.
@@ -124,6 +127,16 @@ pub enum StepWay {
     PointOfNoReturn,
     /// It stays, and so does everything before.
     Forward,
+}
+
+/// What becomes of writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Turn {
+    /// They are refused.
+    Closes,
+    /// They are taken again, there or elsewhere, once all asks of a change that open are done.
+    Opens,
 }
 
 /// One row that a write touches.

@@ -46,8 +46,12 @@ pub(super) fn is_left(stream: &Stream) -> bool {
     stream.state == State::Stopped.as_str_name() && stream.message.is_empty()
 }
 
-/// Whether a request for the way back finds a switch that was begun and has no journal yet.
+/// Whether a request finds the opposite of it begun and without a journal yet: that is taken back.
 pub(super) fn is_wanted(goal: &Goal, scene: &Scene) -> bool {
+    // What is to be taken back then is a way back.
+    if goal.direction == Direction::Forward && scene.is_reversal {
+        return goal.writes && scene.journals.is_empty();
+    }
     let is_back = goal.direction == Direction::Backward && goal.writes && !scene.is_reversal && !scene.are_writes_switched;
     let is_begun = scene.streams.iter().any(Stream::is_stopped_for_cutover)
         || scene.reverse_streams.iter().any(is_left)

@@ -202,11 +202,15 @@ impl Switch {
             }
             self.step_of.resize(writes.len(), place);
             let (name, way) = (planned.step.name().to_owned(), planned.way);
-            steps.push(PlannedStep { name, way, writes: writes.len() - before, reads });
+            let turn = gating::turn(planned, false);
+            steps.push(PlannedStep { name, way, writes: writes.len() - before, reads, turn });
         }
         let source = if scene.is_reversal { &scene.target_keyspace } else { &scene.source_keyspace };
         let (kind, is_reversal) = (scene.kind, scene.is_reversal);
-        let found = Found { kind, source_keyspace: source.clone(), is_reversal, workflow_type: scene.workflow_type };
+        let is_there = self.goal.direction == Direction::Forward && self.goal.writes && scene.are_writes_switched;
+        let may_be_reversal = is_there && !(scene.streams.is_empty() || scene.reverse_streams.is_empty());
+        let workflow_type = scene.workflow_type;
+        let found = Found { kind, source_keyspace: source.clone(), is_reversal, may_be_reversal, workflow_type };
         let plan = WritePlan {
             summary: self.summary(scene, resolved),
             locks: wanted_locks(&self.goal, &found).into_iter().map(|lock| lock.path).collect(),
@@ -226,8 +230,8 @@ impl Switch {
             return format!("The traffic of {keyspace}.{workflow} is where it is to be");
         }
         if resolved.reopens {
-            let source = &scene.source_keyspace;
-            return format!("This takes back a switch of {keyspace}.{workflow} that has stopped: {source} takes writes again");
+            let (source, what) = (&scene.source_keyspace, if scene.is_reversal { "way back" } else { "switch" });
+            return format!("This takes back a {what} of {keyspace}.{workflow} that has stopped: {source} takes writes again");
         }
         let reads: Vec<String> = resolved.reads.iter().map(|of| of.as_str_name().to_lowercase()).collect();
         let mut parts = Vec::new();
@@ -392,11 +396,11 @@ impl Switch {
 
 /// All locks of the change, in the order of the reference: those on the workflow in both directions, then the keyspaces.
 fn wanted_locks(goal: &Goal, found: &Found) -> Vec<Lock> {
-    let Found { kind, source_keyspace, is_reversal, .. } = found;
+    let Found { kind, source_keyspace, is_reversal, may_be_reversal, .. } = found;
     let (source, target) = (source_keyspace.as_str(), goal.keyspace.as_str());
     let mut wanted: Vec<Lock> = Vec::new();
     let mut names = vec![(target, goal.workflow.clone())];
-    names.extend(is_reversal.then(|| (source, reverse_of(&goal.workflow))));
+    names.extend((*is_reversal || *may_be_reversal).then(|| (source, reverse_of(&goal.workflow))));
     for (keyspace, name) in names {
         // A workflow's name may be anything; one that would leave the directory has no lock there.
         if check_object(&name).is_ok() {

@@ -32,14 +32,9 @@ pub(crate) struct Gating {
 impl Gating {
     /// Of a step, or of what takes it back.
     pub(crate) fn of(planned: &Planned, is_undo: bool, scene: &Scene) -> Self {
-        let (turn, by_primaries) = match (&planned.step, planned.way, is_undo) {
-            (Step::Close, Way::Back, false) => (Turn::Closes, true),
-            (Step::Close, Way::Back, true) | (Step::Reopen, _, _) => (Turn::Opens, true),
-            // Closed by whoever wrote the journal, the source is only closed once more where a switch is finished.
-            (Step::Route, _, false) => (Turn::Opens, false),
-            _ => return Self::default(),
-        };
-        let primaries = scene.sources.values().filter(|_| by_primaries);
+        let Some(turn) = turn(planned, is_undo) else { return Self::default() };
+        // A route opens by what the cells serve.
+        let primaries = scene.sources.values().filter(|_| planned.step != Step::Route);
         Self {
             turn: Some(turn),
             keyspace: scene.source_keyspace.clone(),
@@ -67,6 +62,16 @@ impl Gating {
 
     fn gate(&self, shard: String) -> Option<Gate> {
         Some(Gate { turn: self.turn?, keyspace: self.keyspace.clone(), shard })
+    }
+}
+
+/// What a step does to writes, or what takes it back; `None`: nothing.
+pub(crate) fn turn(planned: &Planned, is_undo: bool) -> Option<Turn> {
+    match (&planned.step, planned.way, is_undo) {
+        (Step::Close, Way::Back, false) => Some(Turn::Closes),
+        // Closed by whoever wrote the journal, the source is only closed once more where a switch is finished.
+        (Step::Close, Way::Back, true) | (Step::Reopen, _, _) | (Step::Route, _, false) => Some(Turn::Opens),
+        _ => None,
     }
 }
 

@@ -122,6 +122,8 @@ pub(crate) struct Found {
     pub(crate) kind: Kind,
     pub(crate) source_keyspace: String,
     pub(crate) is_reversal: bool,
+    /// Whether it may turn out to be one: a way back of what is to be switched may have been begun.
+    pub(crate) may_be_reversal: bool,
     /// Number of the type.
     pub(crate) workflow_type: i32,
 }
@@ -354,7 +356,8 @@ impl Look {
                     let waiting = self.sequences.ask(&scene, &self.shards, &self.tablets, asks);
                     self.waiting.extend(waiting.into_iter().map(|(id, wanted)| (id, Wanted::Sequence(wanted))));
                     // A switch that was begun may have got past the point where it can be given up.
-                    if self.reach == Reach::Traffic || scene.streams.iter().any(Stream::is_stopped_for_cutover) {
+                    let mut either = scene.streams.iter().chain(&scene.reverse_streams);
+                    if self.reach == Reach::Traffic || either.any(Stream::is_stopped_for_cutover) {
                         self.ask_journals(&scene, asks);
                     }
                     self.scene = Some(scene);
@@ -480,6 +483,20 @@ impl Look {
         self.goal.direction == Direction::Backward && is_back
     }
 
+    /// Whether writes are to go where they are, and a way back was begun that would take them away: the request takes that back.
+    /// `is_closed`: whether the target of the forward direction takes no writes, as far as that is known.
+    fn is_back_begun(&self, forward: &Story, other: Option<&Story>, is_closed: bool) -> bool {
+        let Some(other) = other.filter(|_| self.may_be_back_begun() && forward.kind != Kind::MultiTenant) else { return false };
+        let is_held = other.streams.iter().any(Stream::is_stopped_for_cutover);
+        let has_new = forward.streams.iter().any(Stream::is_frozen) && forward.streams.iter().any(begun::is_left);
+        (is_held || has_new || is_closed) && !other.streams.iter().all(Stream::is_frozen)
+    }
+
+    fn may_be_back_begun(&self) -> bool {
+        let is_switch = self.reach == Reach::Traffic && self.goal.direction == Direction::Forward && self.goal.writes;
+        is_switch && self.are_writes_switched()
+    }
+
     /// What a light look shows.
     ///
     /// # Errors
@@ -488,8 +505,9 @@ impl Look {
         let story = self.story()?;
         let other = self.other_story(&story)?;
         let (kind, workflow_type) = (story.kind, story.workflow_type);
-        let is_reversal = self.is_reversal(&story, other.as_ref(), false);
-        Ok(Found { kind, is_reversal, source_keyspace: story.source_keyspace, workflow_type })
+        let is_reversal = self.is_reversal(&story, other.as_ref(), false) || self.is_back_begun(&story, other.as_ref(), false);
+        let may_be_reversal = other.is_some() && self.may_be_back_begun();
+        Ok(Found { kind, is_reversal, may_be_reversal, source_keyspace: story.source_keyspace, workflow_type })
     }
 
     /// What a full look shows.
@@ -538,7 +556,12 @@ impl Look {
         };
         let read_from = members(&source_keyspace, read_shards(&forward), true)?;
         let is_closed = begun::is_closed(forward.kind, &forward.tables, &read_from, &self.srv_keyspaces);
-        let is_reversal = self.is_reversal(&forward, other.as_ref(), is_closed);
+        let is_target_closed = self.may_be_back_begun() && {
+            let targets = members(&target_keyspace, forward.streams.iter().map(|it| it.shard.clone()).collect(), false)?;
+            begun::is_closed(forward.kind, &forward.tables, &targets, &self.srv_keyspaces)
+        };
+        let is_reversal = self.is_reversal(&forward, other.as_ref(), is_closed)
+            || self.is_back_begun(&forward, other.as_ref(), is_target_closed);
         let workflow = if is_reversal { &self.other } else { &self.workflow };
         let lag = workflow.as_ref().map_or(0, |workflow| workflow.max_v_replication_transaction_lag);
         let own_options = workflow.as_ref().and_then(|workflow| workflow.options.clone()).unwrap_or(options);

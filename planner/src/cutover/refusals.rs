@@ -49,12 +49,17 @@ impl Resolved {
 /// # Errors
 /// The reason; nothing has been touched.
 pub(crate) fn resolve(goal: &Goal, scene: &Scene) -> Result<Resolved, Status> {
-    let only_reads_back = goal.direction == Direction::Backward && !scene.is_reversal;
+    // Writes are where they are to go; a way back that was begun is taken back.
+    let is_off = goal.direction == Direction::Forward && scene.is_reversal;
+    let only_reads_back = goal.direction == Direction::Backward && !scene.is_reversal || is_off;
     let writes = goal.writes && !only_reads_back;
     let is_back = goal.direction == Direction::Backward;
     let reopens = begun::is_wanted(goal, scene);
     if scene.kind == Kind::MultiTenant && is_back && !reopens && (goal.writes || scene.are_writes_switched) {
         return Err(Status::unknown("cannot reverse write traffic for multi-tenant migrations"));
+    }
+    if is_off && !reopens {
+        return Err(way_back_is_final(&goal.keyspace, &goal.workflow));
     }
     let (reads, reads_to) = reads(goal, scene, only_reads_back)?;
     if only_reads_back && goal.writes && !reopens {
@@ -128,12 +133,15 @@ fn refuse_begun_back(scene: &Scene) -> Result<(), Status> {
     if scene.journals_back.is_empty() || !is_switched(scene) {
         return Ok(());
     }
-    let (keyspace, workflow) = (&scene.target_keyspace, &scene.workflow);
+    Err(way_back_is_final(&scene.target_keyspace, &scene.workflow))
+}
+
+fn way_back_is_final(keyspace: &str, workflow: &str) -> Status {
     let message = format!(
         "the way back of {keyspace}.{workflow} has stopped after its journal was written, and cannot be taken back: reverse its traffic \
          again to finish that, then switch it; nothing was changed"
     );
-    Err(Status { code: Code::FailedPrecondition, message })
+    Status { code: Code::FailedPrecondition, message }
 }
 
 /// Types whose reads move, and where to.

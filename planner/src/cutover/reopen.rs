@@ -1,4 +1,4 @@
-//! The way back from a switch that stopped before its journal: the source takes writes again, and its rows are copied as before.
+//! What takes back a switch, or a way back, that stopped before its journal: its source takes writes again, and rows are copied as before.
 //!
 //! Every step finds its work done or does it, so that none has to be taken back: what fails is finished by the same request.
 
@@ -9,7 +9,8 @@ use crate::{
         act::{self, Lane},
         begun::is_left,
         edit::Edit,
-        steps::{Basis, delete_streams},
+        scene::Stream,
+        steps::{Basis, delete_streams, freeze_streams},
     },
     proto::topodata::TabletType,
     traffic::kind::Kind,
@@ -31,8 +32,8 @@ impl Basis<'_> {
         }
         let deny = |is_denied| Edit::Deny { tables: scene.tables.clone(), is_denied, allow_reads: false };
         let open = scene.sources.values().map(|on| act::edit_shard(on, deny(false), None));
-        // Targets of other kinds deny nothing before their first switch.
-        let closed = scene.targets.values().filter(|_| scene.kind == Kind::Standard);
+        // Targets of other kinds deny nothing before their first switch; after it all do.
+        let closed = scene.targets.values().filter(|_| scene.kind == Kind::Standard || scene.is_reversal);
         let closed = closed.map(|on| act::edit_shard(on, deny(true), None));
         open.chain(closed).collect()
     }
@@ -43,9 +44,11 @@ impl Basis<'_> {
         for stream in self.scene.reverse_streams.iter().filter(|stream| is_left(stream)) {
             ids.entry(&stream.shard).or_default().insert(stream.id);
         }
+        // A vtctld deletes those of the way forth before it makes them anew for a way back: then these are all that there are.
+        let are_last = self.scene.is_reversal && !self.scene.reverse_streams.iter().any(Stream::is_frozen);
         let lane = |(shard, ids): (&str, BTreeSet<i64>)| {
             let on = self.scene.sources.get(shard)?;
-            Some(vec![vec![delete_streams(on, &ids)]])
+            Some(vec![vec![if are_last { freeze_streams(on, &ids) } else { delete_streams(on, &ids) }]])
         };
         ids.into_iter().filter_map(lane).collect()
     }

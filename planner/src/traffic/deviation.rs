@@ -17,6 +17,11 @@ macro_rules! mechanisms {
             /// All of them.
             pub const ALL: &[Self] = &[$(Self::$name),*];
 
+            /// The one of this name; `None`: there is none, here.
+            pub fn named(name: &str) -> Option<Self> {
+                Self::ALL.iter().find(|it| it.name() == name).copied()
+            }
+
             /// Its name in documents.
             pub fn name(self) -> &'static str {
                 match self { $(Self::$name => $text,)* }
@@ -93,8 +98,10 @@ mechanisms! {
     ReverseIncomplete "reverse_incomplete": "creating the reverse streams failed in part",
     /// [H-T20] Writes are switched, and the reverse streams stand still.
     ReverseStopped "reverse_stopped": "the switch ended before it started them, was told not to, or they were stopped",
-    /// Writes are switched, and reverse streams were stopped as only a switch back stops them.
-    ReversalInterrupted "reversal_interrupted": "a switch back of writes ended half-way: what has to be run again is what reverses",
+    /// A way back has closed the target or stopped the reverse streams; the journal of it is not there.
+    ReversalInterrupted "reversal_interrupted": "a switch back of writes ended before its point of no return",
+    /// The journal of a way back is there, and the reverse streams are not all frozen.
+    ReversalNotFinished "reversal_not_finished": "a switch back of writes ended after its journal and before its last step",
     /// [H-S1] The query service of source primaries is off before a journal.
     SourceShardsClosed "source_shards_closed": "a switch of writes ended right after it had closed the source shards",
     /// [H-S2] Streams of other workflows on the source shards that a switch has stopped.

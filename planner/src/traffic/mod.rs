@@ -4,6 +4,8 @@
 //! [`evidence`] is what was read, each piece known, missing or unknown. [`phase()`] and [`diagnose`] conclude from it, and say what they
 //! cannot tell. [`leftovers`] is the same of what belongs to no workflow. Whoever performs a repair performs its [`repair::Action`]s.
 
+mod back;
+pub mod commands;
 pub mod deviation;
 pub mod evidence;
 pub mod journal;
@@ -48,7 +50,11 @@ pub fn diagnose(evidence: &Evidence, now: i64) -> Diagnosis {
     if let Phase::Unknown(why) = &phase {
         unknown.0.extend(why.iter().cloned());
     }
-    let mut deviations = switch::deviations(&facts);
+    // What looks undone of the switch forth is a half way back's: nothing of it may be finished.
+    let mut deviations = match facts.half_back() {
+        Some(half) => vec![back::deviation(&facts, half)],
+        None => switch::deviations(&facts),
+    };
     deviations.extend(tables::deviations(&facts, &mut unknown));
     deviations.extend(shards::deviations(&facts, &mut unknown));
     deviations.extend(locks::deviations(&facts, now, &mut unknown));

@@ -26,6 +26,10 @@ pub enum Phase {
     StoppedBeforeJournal,
     /// A switch of writes stopped after its journal: only forward.
     StoppedAfterJournal,
+    /// A way back of writes stopped before its journal: writes are the target's still; on and off are both open.
+    BackStoppedBeforeJournal,
+    /// A way back of writes stopped after its journal: it can only be finished.
+    BackStoppedAfterJournal,
     /// It is being completed or cancelled, by halves.
     Ending,
     /// None of its streams is there: completed, cancelled, or there never was one.
@@ -46,12 +50,21 @@ impl Phase {
             Self::Reversed => "reversed",
             Self::StoppedBeforeJournal => "stopped_before_journal",
             Self::StoppedAfterJournal => "stopped_after_journal",
+            Self::BackStoppedBeforeJournal => "back_stopped_before_journal",
+            Self::BackStoppedAfterJournal => "back_stopped_after_journal",
             Self::Ending => "ending",
             Self::Ended => "ended",
             Self::Contradictory => "contradictory",
             Self::Unknown(_) => "unknown",
         }
     }
+}
+
+/// How far a way back has come that was not finished.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Half {
+    BeforeJournal,
+    AfterJournal,
 }
 
 /// What follows from the evidence and decides. Each part is `None` where it is not known.
@@ -64,6 +77,9 @@ pub(crate) struct Facts<'a> {
     /// Whether the source is closed for writes: its tables are denied, or its primaries' query service is off.
     pub(crate) closed: Option<Share>,
     pub(crate) journals: Option<Share>,
+    /// The same two of a way back: how many shards of the target are closed as it closes them, and how many have its journal.
+    pub(crate) closed_back: Option<Share>,
+    pub(crate) journals_back: Option<Share>,
     /// Why the phase is not known; empty: it is.
     pub(crate) unknown: Unknown,
 }
@@ -73,8 +89,17 @@ impl<'a> Facts<'a> {
         let mut unknown = Unknown(evidence.unclear.clone());
         unknown.0.extend(evidence.changed.iter().map(|record| format!("{record} was changed while it was read")));
         let (forward, reverse) = (evidence.forward_streams(), evidence.reverse_streams());
-        let mut facts =
-            Self { evidence, forward, reverse, writes: None, closed: None, journals: None, unknown: Unknown::default() };
+        let mut facts = Self {
+            evidence,
+            forward,
+            reverse,
+            writes: None,
+            closed: None,
+            journals: None,
+            closed_back: Some(Share::None),
+            journals_back: Some(Share::None),
+            unknown: Unknown::default(),
+        };
         // Streams of a shard whose record is gone are gone, too.
         let shards = |side: &'a Side| side.shards.iter().map(|(name, shard)| (side.keyspace.as_str(), name, shard));
         let sources = shards(&evidence.source).filter(|(.., shard)| !shard.record.is_missing());
@@ -85,10 +110,19 @@ impl<'a> Facts<'a> {
         if evidence.kind != Kind::Migrate {
             facts.writes = evidence.writes_where_there(&mut unknown);
             facts.closed = match evidence.kind {
-                Kind::Reshard => closed_primaries(evidence, &mut unknown),
+                Kind::Reshard => closed_primaries(evidence, &evidence.source, &mut unknown),
                 _ => evidence.denied(&evidence.source, &mut unknown),
             };
             facts.journals = evidence.journals(&mut unknown);
+        }
+        // A tenant's writes do not come back.
+        let comes_back = !matches!(evidence.kind, Kind::Migrate | Kind::MultiTenant);
+        if comes_back && !facts.reverse.is_empty() && facts.reverse_frozen() != Share::All {
+            facts.closed_back = match evidence.kind {
+                Kind::Reshard => closed_primaries(evidence, &evidence.target, &mut unknown),
+                _ => evidence.closed_whole(&evidence.target, &mut unknown),
+            };
+            facts.journals_back = evidence.journals_back(&mut unknown);
         }
         facts.unknown = unknown;
         facts
@@ -98,9 +132,49 @@ impl<'a> Facts<'a> {
         matches!(self.journals, Some(Share::Some | Share::All))
     }
 
-    /// Whether it is certain that no switch has passed its point of no return.
+    /// Whether it is certain that what is under way has not passed its point of no return.
     pub(crate) fn knows_no_journal(&self) -> bool {
-        self.journals == Some(Share::None) && self.unknown.0.is_empty()
+        let journals = if self.half_back().is_some() { self.journals_back } else { self.journals };
+        journals == Some(Share::None) && self.unknown.0.is_empty()
+    }
+
+    /// How far a way back of writes has come that was not finished; `None`: there is none, or nobody can tell.
+    ///
+    /// Its last act is to freeze the streams of the other direction, and its first to close the target.
+    pub(crate) fn half_back(&self) -> Option<Half> {
+        if self.reverse.is_empty()
+            || self.reverse_frozen() == Share::All
+            || self.lacks_source_shards()
+            || self.has_old_journal_back()
+        {
+            return None;
+        }
+        if self.journals_back? != Share::None {
+            return Some(Half::AfterJournal);
+        }
+        let is_begun = self.closed_back? != Share::None || self.is_held_back() || self.has_new_forward();
+        (self.writes? == Way::Target && is_begun).then_some(Half::BeforeJournal)
+    }
+
+    /// Whether streams of the other direction were stopped as a way back stops them.
+    pub(crate) fn is_held_back(&self) -> bool {
+        self.reverse.iter().any(|(_, stream)| stream.is_stopped_for_cutover())
+    }
+
+    /// Whether a way back has created the streams by which the next way forth begins, beside the frozen ones of the last.
+    fn has_new_forward(&self) -> bool {
+        let mut cold = self.forward.iter().filter(|(_, stream)| !stream.is_frozen());
+        self.frozen() == Share::Some && !self.has_journal() && cold.all(|(_, stream)| is_new(stream))
+    }
+
+    /// Whether the journal of a way back belongs to an earlier workflow: nothing else looks as if one had been there.
+    pub(crate) fn has_old_journal_back(&self) -> bool {
+        let is_at_work = |(_, stream): &(&str, &Stream)| !stream.is_stopped_for_cutover() && !stream.is_frozen();
+        matches!(self.journals_back, Some(Share::Some | Share::All))
+            && self.writes == Some(Way::Target)
+            && self.closed_back == Some(Share::None)
+            && self.frozen() == Share::All
+            && self.reverse.iter().all(is_at_work)
     }
 
     pub(crate) fn frozen(&self) -> Share {
@@ -184,6 +258,11 @@ impl<'a> Facts<'a> {
         if !self.unknown.0.is_empty() {
             return Phase::Unknown(self.unknown.0.clone());
         }
+        match self.half_back() {
+            Some(Half::BeforeJournal) => return Phase::BackStoppedBeforeJournal,
+            Some(Half::AfterJournal) => return Phase::BackStoppedAfterJournal,
+            None => {}
+        }
         if self.forward.is_empty() {
             return match (self.reverse.is_empty(), self.reverse_frozen(), self.writes) {
                 (true, ..) => Phase::Ended,
@@ -246,8 +325,13 @@ impl Evidence {
     }
 }
 
-/// How many source primaries' query service is off in any cell.
-fn closed_primaries(evidence: &Evidence, unknown: &mut Unknown) -> Option<Share> {
+/// Whether a stream was created by a switch that has not got to start it.
+pub(crate) fn is_new(stream: &Stream) -> bool {
+    stream.state == StreamState::Stopped && stream.message.is_empty()
+}
+
+/// How many primaries' query service of a side is off in any cell.
+fn closed_primaries(evidence: &Evidence, side: &Side, unknown: &mut Unknown) -> Option<Share> {
     let cells = unknown.of(&evidence.cells, || "cell".into())?;
     let mut off = BTreeSet::new();
     let mut is_known = true;
@@ -258,12 +342,12 @@ fn closed_primaries(evidence: &Evidence, unknown: &mut Unknown) -> Option<Share>
         match unknown.of(served, || format!("SrvKeyspace in cell {name}")) {
             Some(served) => {
                 let partition = partition(served, TabletType::Primary);
-                off.extend(evidence.source.shards.keys().filter(|shard| partition.is_some_and(|it| is_off(it, shard))));
+                off.extend(side.shards.keys().filter(|shard| partition.is_some_and(|it| is_off(it, shard))));
             }
             None => is_known = false,
         }
     }
-    is_known.then(|| Share::of(evidence.source.shards.keys().map(|shard| off.contains(shard))))
+    is_known.then(|| Share::of(side.shards.keys().map(|shard| off.contains(shard))))
 }
 
 /// The phase of a workflow.

@@ -10,7 +10,7 @@ use super::{
     kind::Kind,
 };
 use crate::proto::{
-    topodata::{SrvKeyspace, TabletType, shard::TabletControl, srv_keyspace::KeyspacePartition},
+    topodata::{Shard, SrvKeyspace, TabletType, shard::TabletControl, srv_keyspace::KeyspacePartition},
     vschema::{KeyspaceRoutingRules, MirrorRules, RoutingRules, ShardRoutingRules, SrvVSchema},
 };
 
@@ -259,6 +259,25 @@ impl Evidence {
             each.extend(self.tables.iter().map(|table| denied.is_some_and(|denied| denied.contains(table))));
         }
         is_known.then(|| Share::of(each))
+    }
+
+    /// How many shards of a side deny all of the tables: a switch closes a shard at once.
+    pub(crate) fn closed_whole(&self, side: &Side, unknown: &mut Unknown) -> Option<Share> {
+        let mut each = Vec::new();
+        for (name, shard) in &side.shards {
+            let record = unknown.of(&shard.record, || format!("record of shard {}/{name}", side.keyspace));
+            let denies = |record: &Shard| {
+                let denied = denial(&record.tablet_controls).map(|control| &control.denied_tables);
+                denied.is_some_and(|denied| self.tables.iter().all(|table| denied.contains(table)))
+            };
+            each.push(record.map(|record| !self.tables.is_empty() && denies(record)));
+        }
+        each.into_iter().collect::<Option<Vec<bool>>>().map(Share::of)
+    }
+
+    /// Whether every shard of the target has the journal of the streams of the other direction.
+    pub(crate) fn journals_back(&self, unknown: &mut Unknown) -> Option<Share> {
+        journals(&self.target, &self.source, &self.reverse(), unknown)
     }
 
     /// Whether every source has the journal of the forward streams as they are now.

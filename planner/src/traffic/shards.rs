@@ -7,7 +7,7 @@ use super::{
     deviation::{Deviation, Mechanism as M, Rerun},
     evidence::{Evidence, Side, Stream, StreamState},
     kind::Kind,
-    phase::Facts,
+    phase::{Facts, Half},
     repair::{self, Action, Change, streams},
     routing::{READS, Unknown, Way, is_off, partition, serves, type_name},
     text::{listed, of_streams},
@@ -25,10 +25,11 @@ pub(crate) fn deviations(facts: &Facts<'_>, unknown: &mut Unknown) -> Vec<Deviat
         found.push(source_gone(facts));
         return found;
     }
-    if facts.writes == Some(Way::Split) && !facts.forward.is_empty() {
-        found.push(flags_mixed(facts));
+    // Of a half way back both are told with it.
+    if facts.half_back().is_none() {
+        found.extend((facts.writes == Some(Way::Split) && !facts.forward.is_empty()).then(|| flags_mixed(facts)));
+        found.extend(other_streams(facts));
     }
-    found.extend(other_streams(facts));
     found.extend(served(facts, unknown));
     found
 }
@@ -75,12 +76,12 @@ fn copied(evidence: &Evidence) -> BTreeSet<String> {
     source.intersection(&target).cloned().collect()
 }
 
-/// What undoes the part of a switch that is about streams of other workflows.
-pub(crate) fn undo(evidence: &Evidence) -> Vec<Action> {
+/// What undoes the part of a switch that is about streams of other workflows, which it takes along from one side to the other.
+pub(crate) fn undo(evidence: &Evidence, from: &Side, to: &Side) -> Vec<Action> {
     let copied = copied(evidence);
     let is_copy = |_: &str, it: &Stream| copied.contains(&it.workflow) && it.state == StreamState::Stopped;
-    let delete = streams(&evidence.target, Change::Delete, is_copy);
-    [delete, streams(&evidence.source, Change::Run, |_, it| it.is_held_for_cutover())].concat()
+    let delete = streams(to, Change::Delete, is_copy);
+    [delete, streams(from, Change::Run, |_, it| it.is_held_for_cutover())].concat()
 }
 
 fn other_streams(facts: &Facts<'_>) -> Vec<Deviation> {
@@ -157,7 +158,8 @@ fn served(facts: &Facts<'_>, unknown: &mut Unknown) -> Vec<Deviation> {
         );
         let places = behind.iter().map(|cell| format!("SrvKeyspace of {} in cell {cell}", evidence.target.keyspace));
         let deviation = Deviation::new(M::CellServesOldShards, hurts).at(places);
-        found.push(if facts.has_journal() { deviation.rerun(Rerun::HealsAtAnyLag).by(repair::rerun(true)) } else { deviation });
+        let is_final = facts.has_journal() || facts.half_back() == Some(Half::AfterJournal);
+        found.push(if is_final { deviation.rerun(Rerun::HealsAtAnyLag).by(repair::rerun(true)) } else { deviation });
     }
     if !absent.is_empty() {
         let hurts = "every switch is refused; vtgates there know no shard of the keyspace";

@@ -4,7 +4,7 @@
 
 use super::{
     deviation::{Deviation, Mechanism as M, Rerun},
-    evidence::{Evidence, StreamState},
+    evidence::{Evidence, ShardEvidence, Side, StreamState},
     kind::Kind,
     phase::Facts,
     repair::{self, Action, Change, Direction, Repair, streams},
@@ -20,6 +20,7 @@ pub(crate) fn deviations(facts: &Facts<'_>) -> Vec<Deviation> {
         return found;
     }
     found.extend(half_done(facts));
+    found.extend(old_journal_back(facts));
     found.extend(directions(facts));
     if facts.writes == Some(Way::Target) {
         found.extend(finishing(facts));
@@ -77,7 +78,8 @@ impl Evidence {
     pub(crate) fn since(&self) -> i64 {
         let locks = self.locks.known().into_iter().flatten().filter(|lock| lock.is_named());
         let locked = locks.map(|lock| lock.since).filter(|since| *since > 0).min();
-        let streams = self.forward_streams().into_iter().filter(|(_, it)| it.is_stopped_for_cutover());
+        let either = self.forward_streams().into_iter().chain(self.reverse_streams());
+        let streams = either.filter(|(_, it)| it.is_stopped_for_cutover());
         let stopped = streams.map(|(_, stream)| stream.time_updated).filter(|at| (1..PLAUSIBLE).contains(at)).min();
         match (locked, stopped) {
             // A lock of a later attempt says nothing of when the streams were stopped.
@@ -114,10 +116,7 @@ fn half_done(facts: &Facts<'_>) -> Vec<Deviation> {
     };
     if facts.has_old_journal() {
         let hurts = "nobody now; the next switch would take it for its own and skip what it must do";
-        let places = evidence.source.shards.iter().filter(|(_, shard)| shard.journals.known().is_some_and(|it| !it.is_empty()));
-        let places =
-            places.map(|(name, shard)| format!("{}/{name} {} _vt.resharding_journal", evidence.source.keyspace, shard.tablet));
-        return vec![Deviation::new(M::JournalOfPreviousRun, hurts).at(places)];
+        return vec![Deviation::new(M::JournalOfPreviousRun, hurts).at(journal_places(&evidence.source))];
     }
     if journals != Share::None {
         let mechanism = if journals == Share::All { M::JournalWithoutRouting } else { M::JournalOnSomeSources };
@@ -127,6 +126,19 @@ fn half_done(facts: &Facts<'_>) -> Vec<Deviation> {
         return vec![deviation.rerun(Rerun::HealsAtAnyLag).by(repair::rerun(true))];
     }
     before_journal(facts, closed, &refused, since)
+}
+
+/// The same of the streams of the other direction, while these are at work.
+fn old_journal_back(facts: &Facts<'_>) -> Option<Deviation> {
+    let hurts = "nobody now; the next switch back would take it for its own and skip what it must do";
+    let deviation = || Deviation::new(M::JournalOfPreviousRun, hurts).at(journal_places(&facts.evidence.target));
+    facts.has_old_journal_back().then(deviation)
+}
+
+fn journal_places(side: &Side) -> Vec<String> {
+    let has_one = |shard: &ShardEvidence| shard.journals.known().is_some_and(|it| !it.is_empty());
+    let there = side.shards.iter().filter(|(_, shard)| has_one(shard));
+    there.map(|(name, shard)| format!("{}/{name} {} _vt.resharding_journal", side.keyspace, shard.tablet)).collect()
 }
 
 fn closing(kind: Kind) -> M {
@@ -176,7 +188,7 @@ fn before_journal(facts: &Facts<'_>, closed: Share, refused: &str, since: i64) -
     let mut back = evidence.reopen();
     back.extend([run, if has_reverse { delete } else { Vec::new() }]);
     if evidence.kind == Kind::Reshard {
-        back.push(super::shards::undo(evidence));
+        back.push(super::shards::undo(evidence, &evidence.source, &evidence.target));
     }
     let deviation = Deviation::new(mechanism, refused).at(closed_places(facts)).since(since).rerun(rerun).by(repair::back(back));
     vec![deviation.by(repair::rerun(at_any_lag))]
@@ -256,13 +268,6 @@ fn no_unknown_streams(facts: &Facts<'_>) -> bool {
 fn finishing(facts: &Facts<'_>) -> Vec<Deviation> {
     let evidence = facts.evidence;
     let mut found = Vec::new();
-    let held: Vec<_> = facts.reverse.iter().filter(|(_, it)| it.is_stopped_for_cutover()).copied().collect();
-    if !held.is_empty() {
-        // What looks undone of the switch forth is the switch back's: nothing of it may be finished.
-        let hurts = format!("writes to {} may be refused: a switch back has stopped half-way", evidence.moved());
-        let deviation = Deviation::new(M::ReversalInterrupted, hurts).at(of_streams(&evidence.source, &held));
-        return vec![deviation.rerun(Rerun::HealsAtAnyLag).by(repair::rerun(true))];
-    }
     let (workflow, reverse) = (evidence.workflow.as_str(), evidence.reverse());
     let is_cold = |it: &super::evidence::Stream| it.workflow == workflow && !it.is_frozen();
     let freeze = streams(&evidence.target, Change::Freeze, |_, it| is_cold(it) && it.state != StreamState::Working);

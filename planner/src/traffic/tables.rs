@@ -39,7 +39,8 @@ pub(crate) fn deviations(facts: &Facts<'_>, unknown: &mut Unknown) -> Vec<Deviat
             );
         }
     }
-    if facts.writes == Some(Way::Target) {
+    // What a half way back has closed and opened is told with it.
+    if facts.writes == Some(Way::Target) && facts.half_back().is_none() {
         let target = evidence.denied(&evidence.target, unknown);
         if matches!(target, Some(Share::Some | Share::All)) {
             let of = listed(&evidence.tables);
@@ -112,6 +113,7 @@ fn writes_served(facts: &Facts<'_>, keys: &Keys, served: &BTreeMap<&String, &Key
     );
     let closed = match facts.writes {
         Some(Way::Target) if facts.closed == Some(Share::All) => ": they are refused there",
+        Some(Way::Source) if facts.closed_back == Some(Share::All) => ": they are refused there",
         _ => "",
     };
     let deviation = Deviation::new(M::CellServesOldRouting, format!("{hurts}{closed}")).at(cell_places(&cells));

@@ -17,7 +17,7 @@ use vtflow_planner::{
     rpc,
 };
 
-const TABLES: [&str; 9] = [
+const TABLES: [&str; 10] = [
     "vreplication",
     "copy_state",
     "vreplication_log",
@@ -27,7 +27,11 @@ const TABLES: [&str; 9] = [
     "vdiff",
     "vdiff_table",
     "vdiff_log",
+    DESCRIPTION,
 ];
+
+/// What the server says of the tables of its keyspace.
+const DESCRIPTION: &str = "information_schema.tables";
 
 fn call(keyspaces: &[&str]) -> Call {
     let request = SnapshotRequest { keyspaces: keyspaces.iter().map(|&name| name.to_owned()).collect(), routing: false };
@@ -350,7 +354,7 @@ fn a_thousand_cells_are_read_and_the_others_are_counted() {
 
 /// Whoever tries a change of routing on the snapshot makes the cells' routing anew, of all keyspaces.
 #[test]
-fn where_the_routing_is_wanted_vschemas_and_tablets_of_other_keyspaces_are_kept_and_the_aliases_of_cells() {
+fn where_the_routing_is_wanted_vschemas_and_tablets_of_other_keyspaces_are_kept_and_aliases_of_cells_always() {
     let mut cluster = cluster();
     for place in ["keyspaces/ks/VSchema", "keyspaces/other/VSchema", "keyspaces/other/Keyspace", "cells_aliases/all/CellsAlias"] {
         cluster.put("global", place, &CellInfo { server_address: place.into(), root: String::new() });
@@ -367,11 +371,48 @@ fn where_the_routing_is_wanted_vschemas_and_tablets_of_other_keyspaces_are_kept_
         assert!(saved(&reply).tablets.iter().all(|tablet| !tablet.alias.contains("300")), "nobody asks it for rows");
         saved(&reply).topo.into_iter().map(|record| record.path).filter(of_routing).collect()
     };
-    assert_eq!(kept(false), ["keyspaces/ks/VSchema"]);
+    assert_eq!(kept(false), ["cells_aliases/all/CellsAlias", "keyspaces/ks/VSchema"]);
     let other = "tablets/zone1-0000000300/Tablet";
     assert_eq!(kept(true), ["cells_aliases/all/CellsAlias", "keyspaces/ks/VSchema", "keyspaces/other/VSchema", other]);
     cluster.break_topo("global", "keyspaces/other/VSchema", "no answer in 5s");
     let request = SnapshotRequest { keyspaces: vec!["ks".into()], routing: true };
     let reply = same_in_every_order(&cluster, &Call { request: request.encode_to_vec(), ..call(&["ks"]) });
     assert_eq!(failures(&reply), [": keyspaces/other/VSchema of global: no answer in 5s"]);
+}
+
+/// Whoever tries on the snapshot what ends a workflow has to know which tables there are.
+#[test]
+fn the_names_of_the_keyspaces_tables_are_kept() {
+    let columns = ["TABLE_NAME", "TABLE_TYPE", "#TABLE_ROWS", "#DATA_LENGTH"];
+    let row = |values: [Option<&str>; 4]| values.map(|value| value.map(str::to_owned)).to_vec();
+    let described = rows(
+        &columns,
+        &[row([Some("corder"), Some("BASE TABLE"), Some("5"), Some("16384")]), row([Some("orders"), Some("VIEW"), None, None])],
+    );
+    let mut cluster = cluster();
+    cluster.answer(100, DESCRIPTION, described).answer(200, DESCRIPTION, refused("no"));
+    let (reply, asks) = cluster.run(&call(&["ks"]));
+    let size = limits::SNAPSHOT_PAGE_ROWS;
+    let statement = format!(
+        "select table_name, table_type, table_rows, data_length from information_schema.tables where table_schema = 'vt_ks' order by 1 \
+         limit 0, {size}"
+    );
+    assert_eq!(statements(&asks, 100, DESCRIPTION), [statement]);
+    assert_eq!(failures(&reply), ["ks/80- zone1-0000000200: information_schema.tables: no"]);
+    let tablets = saved(&reply).tablets;
+    let kept = tablets[0].tables.iter().find(|table| table.name == DESCRIPTION).unwrap();
+    assert_eq!(
+        kept.columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>(),
+        columns.map(|name| name.trim_start_matches('#'))
+    );
+    let values: Vec<&[u8]> = kept.rows.iter().map(|row| row.values.as_slice()).collect();
+    assert_eq!(values, [&b"corderBASE TABLE516384"[..], b"ordersVIEW"]);
+    // Without its sidecar tables it is a tablet that has told nothing.
+    for table in TABLES.into_iter().filter(|table| *table != DESCRIPTION) {
+        cluster.answer(100, table, refused("Table doesn't exist (errno 1146)"));
+    }
+    assert_eq!(
+        saved(&cluster.run(&call(&["ks"])).0).tablets.iter().map(|it| it.alias.clone()).collect::<Vec<_>>(),
+        [alias_text(200)]
+    );
 }

@@ -185,6 +185,23 @@ fn writes_move_and_come_back() {
     assert_eq!(live.rows("zone1-0000000400", "r", &["state", "message"]), [["Running", ""]]);
 }
 
+/// A cell that serves the other shards still, while the streams are frozen, would send its writes to shards that refuse them for ever.
+#[test]
+fn a_cell_that_was_left_behind_is_served_by_the_same_request_although_the_streams_are_frozen() {
+    let mut live = cluster();
+    let path = "keyspaces/ks/SrvKeyspace";
+    for (direction, shards) in [(0, "-40,40-80,80- []"), (1, "-80,80- []")] {
+        let behind: SrvKeyspace = live.record("zone2", path);
+        done(&mut live, &[PRIMARY], direction, false);
+        live.put("zone2", path, behind.encode_to_vec());
+        assert_ne!(served(&live, PRIMARY)[1], shards);
+        let before = live.servers.clone();
+        done(&mut live, &[PRIMARY], direction, false);
+        assert_eq!(served(&live, PRIMARY), [shards; 2]);
+        assert_eq!(live.servers, before, "nothing else was left to do");
+    }
+}
+
 #[test]
 fn a_failure_before_the_journal_opens_the_source_again() {
     let mut live = cluster();

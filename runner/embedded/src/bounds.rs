@@ -23,8 +23,8 @@ pub(crate) const TABLES: usize = 64;
 pub(crate) const COLUMNS: usize = limits::SNAPSHOT_COLUMNS;
 /// Rows of a table: twice what a snapshot takes, which may have one more page.
 pub(crate) const ROWS: usize = 2 * limits::SNAPSHOT_TABLE_ROWS;
-/// Table sizes of a tablet: a server with more tables than that is none of Vitess's.
-pub(crate) const TABLE_SIZES: usize = 100_000;
+/// Tables of a tablet's own database, with their sizes: as the rows of a table.
+pub(crate) const TABLE_SIZES: usize = ROWS;
 
 /// Bytes of a statement: room for an `in` list of 10,000 ids of a `bigint`, twice.
 pub(crate) const STATEMENT_BYTES: usize = 512 << 10;

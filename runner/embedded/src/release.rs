@@ -166,6 +166,7 @@ const RPCS: &[(&str, u8, u8)] = &[
     ("VReplicationExec", 10, 24),
     ("VReplicationWaitForPos", 10, 24),
     ("RefreshState", 10, 24),
+    ("GetSchema", 10, 24),
     ("ExecuteFetchAsDba", 10, 24),
     ("ExecuteFetchAsAllPrivs", 10, 24),
     ("ExecuteFetchAsApp", 10, 24),

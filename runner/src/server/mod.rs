@@ -24,6 +24,7 @@ mod http;
 mod load;
 pub(crate) mod metadata;
 mod metrics;
+mod only_reads;
 mod perform;
 pub(crate) mod refusal;
 mod rpc_log;

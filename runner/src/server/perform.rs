@@ -10,7 +10,7 @@ use tokio::{runtime::Handle, sync::watch, task::JoinHandle, time::Instant};
 use vtflow_planner::{Call, Code, Effect, Reply, Timestamp, serve, trace::Trace};
 
 use super::{
-    admission::Admission, audit::Audit, metadata, metrics::Metrics, refusal::Refusal, rpc_log::RpcLog,
+    admission::Admission, audit::Audit, metadata, metrics::Metrics, only_reads::OnlyReads, refusal::Refusal, rpc_log::RpcLog,
     single_flight::SingleFlight, trailers::failure_trailers,
 };
 use crate::{
@@ -100,16 +100,10 @@ pub(super) struct Performer {
 }
 
 impl Performer {
-    /// A read for the page: its trace, as JSON. The same way as every other read.
-    pub(super) async fn trace(
-        self: &Arc<Self>,
-        served: &'static serve::Served,
-        call: Call,
-        record: &mut RpcLog,
-    ) -> Arc<Answered> {
+    /// A read for the page, or a preview: its trace, as JSON. The same way as every other read; what is none is not sent.
+    pub(super) async fn trace(self: &Arc<Self>, call: Call, record: &mut RpcLog) -> Arc<Answered> {
         let key = ("/api/trace", serde_json::to_vec(&call).unwrap_or_default().into());
         let until = Instant::now() + SHARE_FROM.min(self.request_time);
-        debug_assert_eq!(served.effect, Effect::Read, "the page only reads");
         let (running, joined) = self.flights.join(key, || self.flow(call, until, None, Want::Trace));
         let answered = running.await;
         answered.tell(record);
@@ -171,6 +165,7 @@ impl Performer {
             let is_read = serve::served(&call.path).is_some_and(|served| served.effect == Effect::Read);
             let reply = match &recorder {
                 // A trace has what happened, once and in its order.
+                Some(recorder) if want == Want::Trace => drive(OnlyReads(start()), &io, until, &(recorder, watch)).await,
                 Some(recorder) => drive(start(), &io, until, &(recorder, watch)).await,
                 None if is_read => drive_assuming(start, &io, until, &watch, &last_records).await,
                 None => drive(start(), &io, until, &watch).await,

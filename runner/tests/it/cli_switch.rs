@@ -23,6 +23,7 @@ fn a_preview_has_every_step_with_its_calls_and_where_the_way_back_ends() {
     let want = [
         "  1. refresh tablets",
         "  2. check permissions",
+        "  ---- from here writes to corder, customer on commerce/0 are refused",
         "  3. stop writes on the source",
         "  4. wait for running statements",
         "  5. wait for the streams and stop them",
@@ -31,6 +32,7 @@ fn a_preview_has_every_step_with_its_calls_and_where_the_way_back_ends() {
         "  ---- up to here a failure takes back what was done; from here it goes on, or is finished by the same command",
         "  8. write the journal",
         "  9. switch writes",
+        "  ---- from here they are taken again",
         "  10. delete old reverse streams",
         "  11. start the reverse streams",
         "  12. freeze the streams",

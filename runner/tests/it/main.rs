@@ -20,6 +20,7 @@ mod locks;
 mod lost;
 mod overview;
 mod page;
+mod page_traffic;
 mod planner_limits;
 mod redaction;
 mod repeated_reads;

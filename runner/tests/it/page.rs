@@ -183,7 +183,11 @@ async fn garbage_is_said_to_be_garbage_and_nothing_is_lost() {
     for (name, content, wanted) in [
         ("noise.json", &b"\x00\xff\xfe"[..], "noise.json cannot be opened: it is no JSON"),
         ("empty.json", b"", "empty.json cannot be opened: it is empty"),
-        ("other.json", b"{\"a\": 1}", "it is neither a trace (made with --trace) nor a snapshot's topo.json"),
+        (
+            "other.json",
+            b"{\"a\": 1}",
+            "it is neither a trace (made with --trace), a rehearsal (--rehearse -o json) nor a snapshot's topo.json",
+        ),
         ("later.json", b"{\"vtflow_trace\": 99}", "it is a trace of a later vtflow"),
     ] {
         browser.give(name, content).await;

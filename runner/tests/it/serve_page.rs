@@ -4,7 +4,7 @@
 
 use std::{fs, net::SocketAddr, time::Duration};
 
-use crate::support::process::Process;
+use crate::support::{process::Process, program::recorded};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{
@@ -13,7 +13,8 @@ use tokio::{
     time::timeout,
 };
 use vtflow_planner::{
-    DIGEST, Flow,
+    CallOptions, DIGEST, Effect, Flow, Mode, What,
+    request::{Request, TrafficChange, Whose},
     trace::{Trace, replay},
 };
 
@@ -77,6 +78,53 @@ async fn a_read_comes_back_as_a_trace_that_replays() {
         assert!(got.0 == status && got.2.contains(wanted), "{head}: {got:?}");
     }
     assert_eq!(http(server.http, "GET /healthz HTTP/1.1", b"").await.0, 200, "and it is still up");
+}
+
+/// Of a change the page gets the preview, and nothing of it writes or locks; the change itself is refused, also by what only looks like a preview.
+#[tokio::test]
+async fn of_a_change_only_the_preview_is_performed() {
+    let snapshot = recorded("movetables-reads-switched");
+    let flags = ["serve", "--snapshot", snapshot.to_str().unwrap(), "--allow-writes"];
+    let server = Process::start(&[&flags[..], &["--bind-address", "127.0.0.1", "--grpc-port", "0", "--port", "0"]].concat());
+    let switch = |change: TrafficChange, mode: Mode| {
+        let (keyspace, workflow) = ("customer".into(), "move1".into());
+        let request = Request::Traffic { keyspace, workflow, change, whose: Whose::All };
+        serde_json::to_vec(&request.call(CallOptions { mode, ..CallOptions::default() })).unwrap()
+    };
+    let stands = async || http(server.http, POST, &diagnosis()).await.2;
+    let reply = |text: &str| serde_json::from_str::<Trace>(text).unwrap().reply.unwrap();
+    let before = reply(&stands().await);
+    for change in [TrafficChange::Switch, TrafficChange::Reverse, TrafficChange::Complete, TrafficChange::Cancel] {
+        let (status, _, body) = http(server.http, POST, &switch(change, Mode::Preview)).await;
+        assert_eq!(status, 200, "{body}");
+        let trace: Trace = serde_json::from_str(&body).unwrap();
+        assert!(trace.asks.len() > 10, "{change:?}: it looks before it says anything");
+        for traced in &trace.asks {
+            let reads = match &traced.ask.what {
+                What::TabletCall { effect, .. } => *effect == Effect::Read,
+                What::TopoGet { .. } | What::TopoRange { .. } | What::TopoList { .. } => true,
+                _ => false,
+            };
+            assert!(reads, "{change:?}: {:?}", traced.ask.what);
+        }
+        let replayed = replay(&mut Flow::start(&trace.call, trace.now), &trace);
+        assert_eq!(replayed.differences, Vec::<String>::new(), "{change:?}");
+        if change == TrafficChange::Switch {
+            let plan = trace.reply.unwrap().written.unwrap().plan;
+            assert_eq!(plan.summary, "This moves replica, rdonly reads and writes of customer.move1 to customer, in 12 steps");
+            let planned = switch(change, Mode::Planned(plan.digest));
+            assert_eq!(http(server.http, POST, &planned).await.0, 403, "what was previewed is not performed either");
+        }
+        let (status, _, body) = http(server.http, POST, &switch(change, Mode::Perform)).await;
+        assert!(status == 403 && body.contains("the page only reads, and previews"), "{change:?}: {status} {body}");
+    }
+    assert_eq!(reply(&stands().await), before, "nothing has moved");
+}
+
+/// What is wrong with all workflows, and how far each is.
+fn diagnosis() -> Vec<u8> {
+    let request = Request::Diagnosis { keyspace: String::new(), workflow: String::new() };
+    serde_json::to_vec(&request.call(CallOptions::default())).unwrap()
 }
 
 #[tokio::test]

@@ -14,7 +14,8 @@ use vtflow_simulation::{
     simulate, traffic,
 };
 
-const USAGE: &str = "simulate [--traffic] [--seeds N] [--from SEED] [--requests N] [--log] [--break locks|writes|shards]";
+const USAGE: &str =
+    "simulate [--traffic] [--seeds N] [--from SEED] [--requests N] [--log] [--break locks|writes|shards|closed|answers]";
 
 fn run(seed: u64, is_traffic: bool, settings: Settings) -> Record {
     let thread = std::thread::Builder::new().stack_size(64 << 20).spawn(move || {
@@ -87,7 +88,9 @@ fn main() {
         took.as_secs_f64(),
         simulated.as_secs_f64() / 86_400.0 / (took.as_secs_f64() / 60.0)
     );
-    for kind in ["fault", "case", "request", "reply", "verdict", "write", "switch", "phase", "mend", "limit", "violation"] {
+    for kind in
+        ["fault", "case", "request", "reply", "verdict", "write", "switch", "phase", "mend", "mended by", "limit", "violation"]
+    {
         let of_kind: Vec<_> = counts.iter().filter(|((of, _), _)| *of == kind).collect();
         if of_kind.is_empty() && kind != "violation" {
             continue;
@@ -95,6 +98,11 @@ fn main() {
         println!("{kind}: {}", of_kind.iter().map(|(_, count)| **count).sum::<u64>());
         for ((_, name), count) in of_kind {
             println!("    {count:>9}  {name}");
+        }
+    }
+    if is_traffic {
+        for line in traffic::Coverage(&counts).lines() {
+            println!("{line}");
         }
     }
     if !failed.is_empty() {

@@ -17,6 +17,7 @@ mod requests;
 mod run;
 pub mod sabotage;
 pub mod scene;
+mod strike;
 mod tablets;
 pub mod traffic;
 mod wire;
@@ -45,7 +46,7 @@ pub async fn simulate(seed: u64, settings: Settings) -> Record {
     let world = World::start(&journal, &checks, &random);
     let mut choices = random.of("run");
     let request_time = choices.millis(20_000, 120_000);
-    let run::Running { server, .. } = match run::start(&world, &checks, &mut choices, request_time, settings.sabotage) {
+    let run::Running { server, .. } = match run::start(&world, &checks, &mut choices, request_time, 0, settings.sabotage) {
         Ok(server) => server,
         Err(error) => {
             journal.violation("the server starts", error);

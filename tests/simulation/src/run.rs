@@ -19,7 +19,7 @@ use vtflow::{
     topo::{EtcdConfig, EtcdTopology, Topology},
 };
 use vtflow_embedded::clock::Clock;
-use vtflow_planner::{Answer, Ask, FailureKind};
+use vtflow_planner::{Answer, Ask, Effect, FailureKind, What};
 
 use crate::{
     checks::{Checks, ROOT},
@@ -58,12 +58,19 @@ impl Running {
 struct Alive {
     checks: Arc<Checks>,
     death: Arc<AtomicBool>,
+    /// Broken on purpose: it tells twice.
+    is_twice: bool,
 }
 
 impl Alive {
     fn checks(&self) -> Option<&Checks> {
         (!self.death.load(Ordering::Relaxed)).then_some(&*self.checks)
     }
+}
+
+/// Whether an ask is one that writes.
+fn is_write(ask: &Ask) -> bool {
+    matches!(ask.what, What::TabletCall { effect: Effect::Write, .. } | What::TopoPut { .. } | What::TopoDelete { .. })
 }
 
 impl Observer for Alive {
@@ -82,6 +89,9 @@ impl Observer for Alive {
     fn answered(&self, ask: &Ask, answer: &Answer, took: Duration) {
         if let Some(checks) = self.checks() {
             checks.answered(ask, answer, took);
+            if self.is_twice && is_write(ask) {
+                checks.answered(ask, answer, took);
+            }
         }
     }
 
@@ -98,6 +108,7 @@ pub(crate) fn start(
     checks: &Arc<Checks>,
     choices: &mut Random,
     request_time: Duration,
+    least_answer_bytes: usize,
     sabotage: Sabotage,
 ) -> Result<Running, String> {
     let from = From::new(&world.network, SERVER);
@@ -123,7 +134,7 @@ pub(crate) fn start(
     let options = ServerOptions {
         flows: choices.pick(&[1, 3, 32]).copied().unwrap_or(32),
         request_time,
-        answer_bytes: choices.pick(&[64 << 10, 4 << 20, 512 << 20]).copied().unwrap_or(4 << 20),
+        answer_bytes: choices.pick(&[64 << 10, 4 << 20, 512 << 20]).copied().unwrap_or(4 << 20).max(least_answer_bytes),
         allow_writes: true,
         has_log: false,
         grace: Duration::from_secs(30),
@@ -138,7 +149,8 @@ pub(crate) fn start(
     );
     let clock = Clock::starting_at(world.now);
     let listener = world.network.listen(SERVER, 15_999);
-    let observer: Arc<dyn Observer> = Arc::new(Alive { checks: Arc::clone(checks), death: Arc::clone(&death) });
+    let observer: Arc<dyn Observer> =
+        Arc::new(Alive { checks: Arc::clone(checks), death: Arc::clone(&death), is_twice: sabotage == Sabotage::AnswersTwice });
     let server = Server::start_on(listener, options, io, Arc::new(move || clock.now()), Some(observer));
     server.map(|server| Running { server, death }).map_err(|error| error.to_string())
 }

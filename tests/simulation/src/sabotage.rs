@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use prost::Message;
 use tokio::time::{Duration, Instant};
 use vtflow::topo::{Answering, HeldLock, Topology};
-use vtflow_planner::Answer;
+use vtflow_planner::{Answer, proto::topodata};
 
 /// What is broken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,22 +19,38 @@ pub enum Sabotage {
     RetriesWrites,
     /// Shards' records are never written, and whoever writes them is told that they were: nothing is closed, and nothing opened.
     KeepsShards,
+    /// Shards' records that deny no tables any more are never written, and whoever writes them is told that they were: what was closed
+    /// stays so, on both sides.
+    KeepsClosed,
+    /// Whoever watches is told twice of every answer to a write.
+    AnswersTwice,
 }
 
 /// What each is called by whoever wants it.
-pub const NAMES: [(&str, Sabotage); 3] =
-    [("locks", Sabotage::DropsLocks), ("writes", Sabotage::RetriesWrites), ("shards", Sabotage::KeepsShards)];
+pub const NAMES: [(&str, Sabotage); 5] = [
+    ("locks", Sabotage::DropsLocks),
+    ("writes", Sabotage::RetriesWrites),
+    ("shards", Sabotage::KeepsShards),
+    ("closed", Sabotage::KeepsClosed),
+    ("answers", Sabotage::AnswersTwice),
+];
 
 impl Sabotage {
     pub(crate) fn topology(self, topology: Arc<dyn Topology>) -> Arc<dyn Topology> {
         match self {
-            Self::None => topology,
+            Self::None | Self::AnswersTwice => topology,
             broken => Arc::new(Broken(topology, broken)),
         }
     }
 }
 
 struct Broken(Arc<dyn Topology>, Sabotage);
+
+/// Whether a shard's record denies no tables.
+fn denies_nothing(value: &[u8]) -> bool {
+    let shard = topodata::Shard::decode(value).unwrap_or_default();
+    shard.tablet_controls.iter().all(|control| control.denied_tables.is_empty())
+}
 
 struct Pretended;
 
@@ -70,6 +87,9 @@ impl Topology for Broken {
     ) -> Answering<'a, Answer> {
         Box::pin(async move {
             if self.1 == Sabotage::KeepsShards && path.ends_with("/Shard") {
+                return Answer::Stored { version };
+            }
+            if self.1 == Sabotage::KeepsClosed && path.ends_with("/Shard") && denies_nothing(value) {
                 return Answer::Stored { version };
             }
             let answer = self.0.put(cell, path, value, version, deadline).await;

@@ -25,6 +25,7 @@ use crate::{
     journal::Journal,
     network::{Connection, Network},
     random::Random,
+    strike::Strike,
     wire::{self, Answer, Doing, Peer, Speaks},
 };
 
@@ -76,16 +77,6 @@ pub(crate) enum Mood {
     ReadOnly,
 }
 
-/// What goes wrong with one call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Strike {
-    /// The connection breaks before it is done.
-    Before,
-    /// It is done, and its answer is lost.
-    After,
-    Hangs,
-}
-
 /// What a tablet does besides what its rows answer.
 pub(crate) trait Acts: Send + Sync {
     /// Does what a call asks for, if it is its part; `None`: the rows have the answer.
@@ -97,8 +88,14 @@ pub(crate) trait Acts: Send + Sync {
     /// Whether a call is sent as one that writes.
     fn is_write(&self, method: &str, request: &[u8]) -> bool;
 
-    /// What goes wrong with a step that has come to this tablet, if this is the one.
-    fn strikes(&self, tablet: &Tablet) -> Option<Strike>;
+    /// What goes wrong with a call that has come to this tablet, if it is this one.
+    fn strikes(&self, tablet: &Tablet, method: &str, request: &[u8]) -> Option<Strike>;
+
+    /// Whether nothing goes wrong by chance now.
+    fn is_well(&self) -> bool;
+
+    /// The process that asked ends.
+    fn kill(&self);
 
     /// A call that changes rows has succeeded.
     fn has_changed(&self, tablet: &Tablet, request: &[u8]);
@@ -332,7 +329,7 @@ impl Tablet {
         };
         let method = path.rsplit('/').next().unwrap_or_default().to_owned();
         let (acts, aimed_at) = match self.acts.get() {
-            Some((acts, aimed)) => (Some(Arc::clone(acts)), *aimed),
+            Some((acts, aimed)) => (Some(Arc::clone(acts)), if acts.is_well() { 0 } else { *aimed }),
             None => (None, self.aimed),
         };
         let is_write = local::changes(&path, &request) || acts.as_ref().is_some_and(|acts| acts.is_write(&method, &request));
@@ -355,18 +352,25 @@ impl Tablet {
             self.journal.event(&self.host, format_args!("{method} arrives, which writes"));
             self.checks.write_arrives(&self.alias, &path, &request);
         }
-        let strike = acts.as_ref().filter(|_| is_aim).and_then(|acts| acts.strikes(&self));
+        let strike = acts.as_ref().and_then(|acts| acts.strikes(&self, &method, &request));
         let (mood, luck) = match strike {
             Some(Strike::Before) => (Mood::Breaks, 0),
             Some(Strike::After) => (Mood::Breaks, 99),
-            Some(Strike::Hangs) => (Mood::Hangs, 0),
+            Some(Strike::Hangs | Strike::KillsBefore) => (Mood::Hangs, 0),
+            Some(Strike::Refuses | Strike::KillsAfter) => (Mood::Well, 50),
             None => (mood, luck),
         };
+        let kill = |at: Strike| acts.iter().filter(|_| strike == Some(at)).for_each(|acts| acts.kill());
+        kill(Strike::KillsBefore);
         let fault = |what: &'static str| {
             self.journal.event(&self.host, format_args!("{method}: {what}"));
             self.journal.count("fault", format!("tablet: {what}"));
         };
         sleep(took).await;
+        if strike == Some(Strike::Refuses) {
+            fault("refuses");
+            return wire::status(2, "Lost connection to MySQL server during query (errno 2013) (sqlstate HY000)");
+        }
         match mood {
             Mood::Hangs => {
                 fault("hangs");
@@ -397,6 +401,10 @@ impl Tablet {
         };
         if let Some(acts) = acts.as_ref().filter(|_| answer.is_ok() && local::changes(&path, &request)) {
             acts.has_changed(&self, &request);
+        }
+        if strike == Some(Strike::KillsAfter) {
+            kill(Strike::KillsAfter);
+            return std::future::pending().await;
         }
         if is_lie {
             fault("rows of another shard");

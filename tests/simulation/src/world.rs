@@ -65,7 +65,12 @@ impl World {
         };
         journal.event("world", format_args!("{shape:?}"));
         let replicas_percent = if shards <= 8 { 40 } else { 0 };
-        Self::of(generate(shape, NOW), replicas_percent, choices, journal, checks, random)
+        let world = Self::of(generate(shape, NOW), replicas_percent, choices, journal, checks, random);
+        // What goes wrong in the middle of a write is what this is about.
+        let aim = random.of("aimed at records").pick(&[0, 10, 40]).copied().unwrap_or(0);
+        world.global.aim(aim);
+        world.second.aim(aim);
+        world
     }
 
     /// The cluster of a snapshot. In so many of a hundred cases a shard without replicas has one.

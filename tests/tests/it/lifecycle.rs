@@ -2,7 +2,13 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use prost::Message;
@@ -11,7 +17,7 @@ use tokio::time::Instant;
 use vtflow::{
     deadline::Deadlines,
     drive::{ClusterIo, drive},
-    embedded::{Cell, Cluster, Snapshot},
+    embedded::{Cell, Cluster, Snapshot, TableSize},
     observe::Nobody,
     tablet::{TabletOptions, Tablets},
     topo::{CellRecord, MemoryTopology},
@@ -29,6 +35,9 @@ use vtflow_planner::{
 
 /// A replica has the rows of its primary there; here it has none.
 const REPLICA: &str = "zone1-0000000101";
+
+/// The primary of commerce; all others are of customer.
+const SOURCE: &str = "zone1-0000000100";
 
 /// Columns of streams that are compared.
 const COMPARED: [&str; 11] = [
@@ -63,7 +72,12 @@ pub(crate) struct Moment {
     rows: BTreeMap<String, BTreeMap<String, Vec<Vec<Value>>>>,
     /// Names of a table's columns.
     columns: BTreeMap<String, Vec<String>>,
+    /// Of the keyspace, by tablet.
+    tables: BTreeMap<String, Vec<String>>,
 }
+
+/// Tables of a tablet's database that a moment is given: no recording has them.
+pub(crate) type Tables<'a> = &'a [(&'a str, &'a [&'a str])];
 
 /// A recorded call, with what was there before and after it.
 pub(crate) struct Recorded {
@@ -112,6 +126,21 @@ impl Recorded {
 }
 
 impl Moment {
+    /// A recorded moment of any step.
+    pub(crate) fn of(step: &str, side: &str) -> Self {
+        let all = read("lifecycle.json");
+        let states = all["states"].as_array().expect("states");
+        let state = states.iter().find(|state| state["step"] == step && state["side"] == side).expect("a moment");
+        Self::read(&all, state)
+    }
+
+    /// The same, with tables on some tablets.
+    pub(crate) fn with_tables(mut self, tables: Tables<'_>) -> Self {
+        let owned = |(alias, names): &(&str, &[&str])| ((*alias).to_owned(), names.iter().map(|&name| name.to_owned()).collect());
+        self.tables = tables.iter().map(owned).collect();
+        self
+    }
+
     fn read(all: &Value, state: &Value) -> Self {
         let number = |value: &Value| usize::try_from(value.as_u64().expect("a number")).expect("a number");
         let record = |(place, at): (&String, &Value)| {
@@ -132,6 +161,7 @@ impl Moment {
             topo: state["topo"].as_object().expect("records").iter().map(record).collect(),
             rows: state["tablets"].as_object().expect("tablets").iter().map(tablet).collect(),
             columns: all["columns"].as_object().expect("tables").iter().map(names).collect(),
+            tables: BTreeMap::new(),
         }
     }
 
@@ -155,6 +185,9 @@ impl Moment {
                 assert_eq!(names, self.columns[name].iter().collect::<Vec<_>>(), "{name}");
                 table.rows = rows.iter().map(|row| row.iter().map(cell).collect()).collect();
             }
+            let database = if alias == SOURCE { "vt_commerce" } else { "vt_customer" };
+            let size = |table: &String| TableSize { database: database.into(), table: table.clone(), ..TableSize::default() };
+            tablet.table_sizes = self.tables.get(alias).into_iter().flatten().map(size).collect();
             snapshot.tablets.insert(alias.clone(), tablet);
         }
         snapshot.topo.clone_from(&self.topo);
@@ -170,8 +203,8 @@ pub(crate) struct Running {
     pub(crate) now: Timestamp,
     /// Of its tablets.
     aliases: Vec<String>,
-    /// Of its records: cell and path.
-    places: Vec<(String, String)>,
+    /// Of its records, and of those that may come: cell and path.
+    places: BTreeSet<(String, String)>,
 }
 
 impl Running {
@@ -184,7 +217,9 @@ impl Running {
             deadlines: Deadlines::default(),
         };
         let aliases = moment.rows.keys().cloned().collect();
-        let places = moment.topo.iter().map(|record| (record.cell.clone(), record.path.clone())).collect();
+        let rules = ["RoutingRules", "MirrorRules"].map(|path| ("global".to_owned(), path.to_owned()));
+        let places: BTreeSet<_> =
+            moment.topo.iter().map(|record| (record.cell.clone(), record.path.clone())).chain(rules).collect();
         Self { cluster, io, now: moment.now, aliases, places }
     }
 
@@ -197,6 +232,21 @@ impl Running {
         drive(self.flow(request), &self.io, None, &Nobody).await
     }
 
+    /// Any request.
+    pub(crate) async fn ask(&self, call: &Call) -> Reply {
+        drive(Flow::start(call, self.now), &self.io, None, &Nobody).await
+    }
+
+    /// Tables of the keyspaces, by tablet.
+    pub(crate) async fn tables(&self) -> BTreeMap<String, Vec<String>> {
+        let mut all = BTreeMap::new();
+        for alias in self.aliases.iter().filter(|alias| *alias != REPLICA) {
+            let rows = self.rows(alias, "select table_name from information_schema.tables order by 1").await;
+            all.insert(alias.clone(), rows.rows().map(|row| row.text("TABLE_NAME")).collect());
+        }
+        all
+    }
+
     /// Calls of tablets that would change something.
     pub(crate) fn writes(&self) -> usize {
         self.aliases.iter().map(|alias| self.cluster.writes(alias)).sum()
@@ -207,8 +257,11 @@ impl Running {
         for (cell, path) in &self.places {
             let deadline = Instant::now() + Duration::from_secs(20);
             let answer = self.io.topology.records(cell, std::slice::from_ref(path), deadline).await.pop();
-            let Some(Answer::Found { value, .. }) = answer else { panic!("{cell}/{path}: {answer:?}") };
-            records.insert(format!("{cell}/{path}"), value);
+            match answer {
+                Some(Answer::Found { value, .. }) => drop(records.insert(format!("{cell}/{path}"), value)),
+                Some(Answer::Missing { .. }) => {}
+                other => panic!("{cell}/{path}: {other:?}"),
+            }
         }
         let (mut streams, mut journals) = (BTreeMap::new(), BTreeMap::new());
         for alias in self.aliases.iter().filter(|alias| *alias != REPLICA) {
@@ -225,13 +278,17 @@ impl Running {
     }
 
     async fn table(&self, alias: &str, name: &str) -> RowSet {
+        self.rows(alias, &format!("select * from _vt.{name}")).await
+    }
+
+    async fn rows(&self, alias: &str, query: &str) -> RowSet {
         let tablet = TabletAddress {
             alias: alias.into(),
             cell: "zone1".into(),
             host: "127.0.0.1".into(),
             grpc_port: self.cluster.port(alias).expect("a tablet"),
         };
-        let query = format!("select * from _vt.{name}").into_bytes();
+        let query = query.as_bytes().to_vec();
         let request = ExecuteFetchAsDbaRequest { query, max_rows: 100, ..ExecuteFetchAsDbaRequest::default() };
         let (request, wait) = (request.encode_to_vec(), Duration::from_secs(20));
         let answer = self.io.tablets.call(&tablet, rpc::EXECUTE_FETCH_AS_DBA, &request, Effect::Read, wait, None).await;
@@ -351,7 +408,7 @@ fn record(place: &str, value: &[u8]) -> String {
     let name = place.rsplit('/').next().unwrap_or_default();
     match name {
         "RoutingRules" => rules(&RoutingRules::decode(value).expect("rules")),
-        "MirrorRules" => format!("{:#?}", MirrorRules::decode(value).expect("rules")),
+        "MirrorRules" => mirrors(MirrorRules::decode(value).expect("rules")),
         "Shard" => {
             let mut shard = Shard::decode(value).expect("a shard");
             // In the order in which they were denied.
@@ -366,10 +423,16 @@ fn record(place: &str, value: &[u8]) -> String {
         "SrvVSchema" => {
             let mut served = SrvVSchema::decode(value).expect("a record");
             let of_tables = served.routing_rules.take().unwrap_or_default();
-            format!("{}\n{served:#?}", rules(&of_tables))
+            let mirrored = served.mirror_rules.take().unwrap_or_default();
+            format!("{}\n{}\n{served:#?}", rules(&of_tables), mirrors(mirrored))
         }
         _ => BASE64_STANDARD.encode(value),
     }
+}
+
+fn mirrors(mut rules: MirrorRules) -> String {
+    rules.rules.sort_by(|a, b| a.from_table.cmp(&b.from_table));
+    format!("{rules:#?}")
 }
 
 fn rules(rules: &RoutingRules) -> String {

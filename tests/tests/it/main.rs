@@ -2,6 +2,7 @@
 
 mod cases_rows;
 mod demo;
+mod ending;
 mod generated;
 mod legacy;
 mod lifecycle;

@@ -140,7 +140,7 @@ async fn status_of_every_snapshot() {
                 ("zone2-0000000300", "other", 7, 7),
             ] {
                 let sizes = &mut snapshot.tablets.get_mut(alias).expect("a tablet").table_sizes;
-                sizes.push(TableSize { database: database.into(), table: table.clone(), rows, bytes });
+                sizes.push(TableSize { database: database.into(), table: table.clone(), rows, bytes, is_view: false });
             }
         }
         let recorded = Recorded::with(snapshot).await;

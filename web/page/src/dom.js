@@ -35,6 +35,22 @@ export function button(text, onClick, attributes = {}) {
   return element;
 }
 
+/** A button that copies a text, whatever the page came by: where there is no clipboard, the text is selected for whoever copies it by hand. */
+export function copied(text, name = "Copy") {
+  const copy = button(name, async () => {
+    let isDone = true;
+    try {
+      await navigator.clipboard.writeText(typeof text === "function" ? text() : text);
+    } catch {
+      isDone = false;
+      if (copy.previousElementSibling) getSelection().selectAllChildren(copy.previousElementSibling);
+    }
+    copy.textContent = isDone ? "Copied" : "Selected";
+    setTimeout(() => (copy.textContent = name), 1500);
+  });
+  return copy;
+}
+
 /** A sentence about what went wrong, and lines beneath: what was said, and what to do, where nothing is lost. */
 export const problem = (text, ...lines) =>
   el("div", { class: "problem", role: "alert" }, el("strong", {}, text), ...lines.filter(Boolean).map((line) => el("p", {}, line)));

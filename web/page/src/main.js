@@ -24,6 +24,8 @@ const app = {
   recordsName: "",
   /** Traces that a file brought, or null: then the sample is shown. */
   traces: null,
+  /** What a file of a rehearsal shows, or null. */
+  rehearsed: null,
   sample: null,
   /** The view's own part of the fragment. */
   get state() {
@@ -68,24 +70,30 @@ function show() {
   }
 }
 
-/** Reads a file: traces go to Replay, a snapshot's topo.json to Plan. Anything else changes nothing. */
+/** What `--rehearse -o json` prints. */
+const isRehearsal = (document) => Array.isArray(document?.steps) && document.round_trips !== undefined && document.verdict !== undefined;
+
+/** Reads a file: traces and rehearsals go to Replay, a snapshot's topo.json to Plan. Anything else changes nothing. */
 export async function open(file) {
   try {
     const text = await file.text();
     const documents = parse(text);
     if (documents.every((document) => document?.vtflow_trace !== undefined)) {
       if (documents.some((document) => document.vtflow_trace !== 1)) throw new Error("it is a trace of a later vtflow");
-      app.traces = documents;
+      [app.traces, app.rehearsed] = [documents, null];
+      app.go("replay");
+    } else if (documents.length === 1 && isRehearsal(documents[0])) {
+      app.rehearsed = { name: file.name, shown: planner.rehearsal(documents[0]) };
       app.go("replay");
     } else if (documents.length === 1 && recordsOf(documents[0])) {
       app.records = recordsOf(documents[0]);
       app.recordsName = file.name;
       app.go("plan");
     } else {
-      throw new Error("it is neither a trace (made with --trace) nor a snapshot's topo.json");
+      throw new Error("it is neither a trace (made with --trace), a rehearsal (--rehearse -o json) nor a snapshot's topo.json");
     }
   } catch (error) {
-    app.say(`${file.name} cannot be opened: ${error.message}`, "Nothing was changed. Drop a file made with vtflow --trace, or the topo.json of a snapshot.");
+    app.say(`${file.name} cannot be opened: ${error.message}`, "Nothing was changed. Drop a file made with vtflow --trace, what --rehearse -o json prints, or the topo.json of a snapshot.");
   }
 }
 app.open = open;

@@ -16,7 +16,7 @@ use kind::Kind;
 pub(super) use moves::against_traffic;
 use moves::{reverse, switched_already};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     around::Surroundings,
@@ -27,7 +27,7 @@ use super::{
 use vtflow_planner::{contract::Timestamp, ops::workflow_status::traffic::Traffic, proto::vtctldata::Workflow};
 
 /// Something that one could do next.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
     /// What for.
     pub why: String,

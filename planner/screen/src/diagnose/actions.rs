@@ -17,8 +17,9 @@ pub(super) fn unlock(path: &str) -> Option<String> {
     Some(Command::new("vtflow workflow unlock").names(&[keyspace, workflow], ""))
 }
 
-/// One thing that is done.
-pub(super) fn action(of: &RepairAction) -> String {
+/// One thing that is done. `is_back`: whether the command that goes on is the one that reverses.
+pub(super) fn action(of: &RepairAction, is_back: bool) -> String {
+    let command = if is_back { "reverse the traffic again" } else { "run the command again" };
     match &of.action {
         Some(Action::DenyTables(it)) => {
             let what = match (it.deny, it.allow_reads) {
@@ -46,8 +47,8 @@ pub(super) fn action(of: &RepairAction) -> String {
                 it.keyspace, it.shard, it.tablet_type
             )
         }
-        Some(Action::RunAgain(it)) if it.at_any_lag => "run the command again, and allow the lag since it stopped".into(),
-        Some(Action::RunAgain(_)) => "run the command again".into(),
+        Some(Action::RunAgain(it)) if it.at_any_lag => format!("{command}, and allow the lag since it stopped"),
+        Some(Action::RunAgain(_)) => command.into(),
         Some(Action::Unlock(it)) => unlock(&it.path).unwrap_or_else(|| format!("delete the lock {}", it.path)),
         None => "something that this version does not know".into(),
     }

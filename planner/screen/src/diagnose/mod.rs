@@ -2,15 +2,19 @@
 //! what is well, a line each.
 
 mod actions;
+mod ways;
 
 use serde::{Deserialize, Serialize};
 
 use self::actions::action;
-use crate::words::{duration, plural, visible_name};
+use crate::{
+    advice::Step,
+    words::{duration, plural, visible_name},
+};
 use vtflow_planner::{
     contract::{Failure, Timestamp},
     formats::time::ansic,
-    proto::vtflow::{DiagnoseResponse, DiagnosedWorkflow, HeldLock, Repair},
+    proto::vtflow::{Deviation, DiagnoseResponse, DiagnosedWorkflow, HeldLock, Repair},
 };
 
 /// How it went.
@@ -45,6 +49,12 @@ pub struct DiagnosisScreen {
 pub struct DiagnosedPart {
     /// Name, kind, sides, phase.
     pub heading: String,
+    /// Of the target; empty: it is no workflow's.
+    #[serde(default)]
+    pub keyspace: String,
+    /// Its name; empty: it is no workflow's.
+    #[serde(default)]
+    pub workflow: String,
     /// What is wrong.
     pub deviations: Vec<DeviationLines>,
     /// What there is to say besides: locks, what cannot be told.
@@ -58,6 +68,9 @@ pub struct DeviationLines {
     pub heading: String,
     /// Each with its label: cause, where, rerun, the ways out.
     pub lines: Vec<(String, String)>,
+    /// The ways out as commands to copy, each with where it leads; those that are none are only among the lines.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub commands: Vec<Step>,
 }
 
 /// A diagnosis as people read it. `failures`: what could not be read.
@@ -81,9 +94,10 @@ pub fn diagnosis(found: &DiagnoseResponse, failures: &[Failure], now: Timestamp)
         parts.push(part(it, now));
     }
     if !found.leftovers.is_empty() || !found.unknown.is_empty() {
-        let deviations = found.leftovers.iter().map(|it| deviation(it, now)).collect();
+        let deviations = found.leftovers.iter().map(|it| deviation(it, None, now)).collect();
         let heading = "of no workflow in particular".into();
-        parts.push(DiagnosedPart { heading, deviations, lines: not_known(&found.unknown) });
+        let (keyspace, workflow) = (String::new(), String::new());
+        parts.push(DiagnosedPart { heading, keyspace, workflow, deviations, lines: not_known(&found.unknown) });
     }
     let is_known = parts.iter().all(|part| part.lines.iter().all(|(label, _)| label != NOT_KNOWN));
     let verdict = match (count, is_known && failures.is_empty()) {
@@ -123,7 +137,13 @@ fn part(of: &DiagnosedWorkflow, now: Timestamp) -> DiagnosedPart {
     }
     lines.extend(of.locks.iter().map(|lock| ("locked".to_owned(), held(lock, now))));
     lines.extend(not_known(&of.unknown));
-    DiagnosedPart { heading: heading(of), deviations: of.deviations.iter().map(|it| deviation(it, now)).collect(), lines }
+    let deviations = of.deviations.iter().map(|it| deviation(it, Some(of), now)).collect();
+    DiagnosedPart { heading: heading(of), keyspace: of.keyspace.clone(), workflow: of.workflow.clone(), deviations, lines }
+}
+
+/// Whether it is a way back that goes on.
+fn is_back(of: &DiagnosedWorkflow) -> bool {
+    of.phase.starts_with("back_stopped_")
 }
 
 fn heading(of: &DiagnosedWorkflow) -> String {
@@ -154,6 +174,10 @@ fn phase(of: &DiagnosedWorkflow) -> String {
             "a switch of writes stopped half-way, before its journal: forward and back are both open".into()
         }
         "stopped_after_journal" => "a switch of writes stopped half-way, after its journal: only forward".into(),
+        "back_stopped_before_journal" => {
+            "a switch back of writes stopped half-way, before its journal: going on and giving it up are both open".into()
+        }
+        "back_stopped_after_journal" => "a switch back of writes stopped half-way, after its journal: it can only go on".into(),
         "ending" => "completed or cancelled, by halves".into(),
         "ended" => "no streams: completed, cancelled, or never created".into(),
         "contradictory" => "contradicts itself".into(),
@@ -189,7 +213,8 @@ fn held(lock: &HeldLock, now: Timestamp) -> String {
     format!("{} by {}{what}{at}: {process}{until}{unlock}", lock.path, lock.holder)
 }
 
-fn deviation(of: &vtflow_planner::proto::vtflow::Deviation, now: Timestamp) -> DeviationLines {
+fn deviation(of: &Deviation, whose: Option<&DiagnosedWorkflow>, now: Timestamp) -> DeviationLines {
+    let is_back = whose.is_some_and(is_back);
     let at = if of.since > 0 { format!(", since {}", since(of.since, now)) } else { String::new() };
     let mut lines = vec![("what".to_owned(), of.mechanism.replace('_', " "))];
     lines.extend(of.places.iter().map(|place| ("where".to_owned(), place.clone())));
@@ -204,23 +229,22 @@ fn deviation(of: &vtflow_planner::proto::vtflow::Deviation, now: Timestamp) -> D
         }
         _ => "running a command again does not put it right",
     };
-    lines.push(("again".into(), again.into()));
+    let again =
+        if is_back { again.replace("running the command again", "reversing the traffic again") } else { again.to_owned() };
+    lines.push(("again".into(), again));
     if of.repairs.is_empty() {
         lines.push(("repair".into(), "by hand: somebody has to decide".into()));
     }
-    lines.extend(of.repairs.iter().flat_map(way_out));
-    DeviationLines { heading: format!("{}{at}", of.hurts), lines }
+    lines.extend(of.repairs.iter().flat_map(|repair| way_out(repair, is_back)));
+    let commands = whose.map(|whose| ways::commands(of, whose)).unwrap_or_default();
+    DeviationLines { heading: format!("{}{at}", of.hurts), lines, commands }
 }
 
-fn way_out(of: &Repair) -> Vec<(String, String)> {
-    let label = match of.direction.as_str() {
-        "forward" => "forward",
-        "back" => "back",
-        _ => "repair",
-    };
+fn way_out(of: &Repair, is_back: bool) -> Vec<(String, String)> {
+    let label = ways::label(of);
     let several = of.actions.len() > 1;
     let number = |(index, text): (usize, String)| if several { format!("{}. {text}", index + 1) } else { text };
-    of.actions.iter().map(action).enumerate().map(number).map(|text| (label.to_owned(), text)).collect()
+    of.actions.iter().map(|of| action(of, is_back)).enumerate().map(number).map(|text| (label.to_owned(), text)).collect()
 }
 
 #[cfg(test)]

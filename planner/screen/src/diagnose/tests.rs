@@ -81,6 +81,15 @@ fn trouble_comes_first_with_whom_it_hurts_and_the_ways_out() {
             "forward: run the command again",
         ]
     );
+    let commands: Vec<(&str, &str)> = deviation.commands.iter().map(|it| (it.why.as_str(), it.command.as_str())).collect();
+    assert_eq!(
+        commands,
+        [
+            ("back", "vtflow repair customer c2c --back --only=writes_closed"),
+            ("forward", "vtflow workflow switch customer c2c --tablet-types=primary"),
+        ]
+    );
+    assert_eq!((part.keyspace.as_str(), part.workflow.as_str()), ("customer", "c2c"));
     let locked = "internal/named_locks/customer/c2c/locks/1 by vt@vm for WorkflowSwitchTraffic since 02:28:28 UTC (15h ago): \
                   its process is gone, its lease ends in 9h at the latest";
     assert_eq!(part.lines, [("locked".to_owned(), locked.to_owned())]);
@@ -130,4 +139,55 @@ fn what_could_not_be_read_is_never_healthy() {
 #[test]
 fn another_day_is_told() {
     assert_eq!(since(NOW.seconds - 90_000, NOW), "Sat Nov 28 16:28:28 2026 UTC (25h ago)");
+}
+
+/// The commands of one deviation, of a workflow with a name that a shell would obey.
+fn commands(mechanism: &str, direction: &str, action: wire::Action) -> Vec<String> {
+    let actions = vec![RepairAction { action: Some(action) }];
+    let repairs = vec![Repair { direction: direction.into(), actions }];
+    let deviations = vec![Deviation { mechanism: mechanism.into(), repairs, ..Deviation::default() }];
+    let of = DiagnosedWorkflow { keyspace: "ks".into(), workflow: "$(id)".into(), deviations, ..DiagnosedWorkflow::default() };
+    let found = DiagnoseResponse { workflows: vec![of], ..DiagnoseResponse::default() };
+    diagnosis(&found, &[], NOW).parts[0].deviations[0].commands.iter().map(|it| it.command.clone()).collect()
+}
+
+#[test]
+fn a_way_out_is_a_command_where_there_is_one() {
+    let unlock = || wire::Action::Unlock(wire::Unlock { path: "p".into() });
+    let again = |at_any_lag| wire::Action::RunAgain(wire::RunAgain { at_any_lag });
+    let stream = || wire::Action::CreateReverseStream(wire::CreateReverseStream::default());
+    let name = "'$(id)'";
+    for (mechanism, direction, action, want) in [
+        ("writes_closed", "in_place", unlock(), Some(format!("vtflow repair ks {name} --only=writes_closed"))),
+        ("writes_closed", "forward", unlock(), Some(format!("vtflow repair ks {name} --forward --only=writes_closed"))),
+        (
+            "writes_closed",
+            "forward",
+            again(true),
+            Some(format!("vtflow workflow switch ks {name} --tablet-types=primary --max-replication-lag-allowed=24h")),
+        ),
+        ("deletion_interrupted", "forward", again(false), Some(format!("vtflow workflow cancel ks {name}"))),
+        ("deletion_interrupted", "back", unlock(), Some(format!("vtflow workflow start ks {name}"))),
+        ("writes_closed", "in_place", stream(), None),
+        ("of a later release", "in_place", unlock(), None),
+    ] {
+        assert_eq!(commands(mechanism, direction, action), want.into_iter().collect::<Vec<_>>(), "{mechanism} {direction}");
+    }
+}
+
+#[test]
+fn what_goes_on_with_a_way_back_is_the_way_back() {
+    let of = DiagnosedWorkflow { phase: "back_stopped_after_journal".into(), ..closed() };
+    let found = DiagnoseResponse { workflows: vec![of], ..DiagnoseResponse::default() };
+    let part = diagnosis(&found, &[], NOW).parts.remove(0);
+    assert!(part.heading.ends_with("a switch back of writes stopped half-way, after its journal: it can only go on"), "{part:?}");
+    let lines: Vec<&str> = part.deviations[0].lines.iter().map(|(_, text)| text.as_str()).collect();
+    assert!(
+        lines.contains(&"reverse the traffic again") && lines.contains(&"reversing the traffic again puts it right"),
+        "{lines:?}"
+    );
+    assert!(
+        lines.iter().all(|line| !line.contains("run the command again") && !line.contains("running the command")),
+        "{lines:?}"
+    );
 }

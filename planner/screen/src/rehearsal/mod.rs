@@ -4,6 +4,7 @@
 //! tablets and topology answer as fast as they did when the copy was taken. Neither knows what a copy does not have ([`NOT_KNOWN`]).
 
 mod faults;
+mod screen;
 mod text;
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +12,7 @@ use vtflow_planner::contract::{Failure, StepWay, WritePlan};
 
 pub use self::{
     faults::{Fault, FaultEnd, FaultLine, FaultTable, WayOut, fault_summary, fault_table},
+    screen::{RehearsalScreen, TimedCall, TimedStep, screen},
     text::text,
 };
 use crate::diagnose::DiagnosisScreen;

@@ -99,6 +99,21 @@ fn refuse(task: &Task, scene: &Scene) -> Result<(), Status> {
         let text = "cannot complete workflow because you have not yet switched all read and write traffic";
         return Err(Status::unknown(text));
     }
+    if !scene.journals_back.is_empty() {
+        let (keyspace, workflow) = (&scene.target_keyspace, &scene.workflow);
+        return failed(format!(
+            "cannot complete workflow because the way back of {keyspace}.{workflow} has written its journal and was not finished: reverse \
+             its traffic again, which finishes it; nothing was changed"
+        ));
+    }
+    if scene.kind == Kind::Reshard && scene.targets.values().any(|on| scene.is_shut(on)) {
+        // Nobody would find that any more.
+        return failed(
+            "cannot complete workflow because a way back of its write traffic has stopped half-way, and its target takes no writes: \
+             switch the traffic first, which takes that way back; nothing was changed"
+                .into(),
+        );
+    }
     let mut texts = BTreeSet::new();
     if scene.kind == Kind::Reshard {
         if task.ignores_source {

@@ -210,7 +210,7 @@ impl Forward {
             }
             self.part_of.resize(writes.len(), place);
             let (name, way) = (stage.name.to_owned(), StepWay::Forward);
-            steps.push(PlannedStep { name, way, writes: writes.len() - before, reads: Vec::new() });
+            steps.push(PlannedStep { name, way, writes: writes.len() - before, reads: Vec::new(), turn: None });
             gone.extend(stage.gone.iter().cloned());
             kept.extend(stage.kept.clone());
         }
@@ -221,7 +221,8 @@ impl Forward {
             kept.push("the routing rules".to_owned());
         }
         let (kind, source_keyspace) = (scene.kind, scene.source_keyspace.clone());
-        let found = Found { kind, source_keyspace, is_reversal: false, workflow_type: scene.workflow_type };
+        let found =
+            Found { kind, source_keyspace, is_reversal: false, may_be_reversal: false, workflow_type: scene.workflow_type };
         let plan = WritePlan {
             summary: self.summary(),
             locks: wanted_locks(&self.task, &found).into_iter().map(|lock| lock.path).collect(),

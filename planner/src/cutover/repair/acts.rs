@@ -151,7 +151,9 @@ fn query_services(seen: &Seen) -> Result<Vec<Lane>, Status> {
         for ((cell, _), (value, version)) in seen.looked.srv_keyspaces.iter().filter(|((_, it), _)| it == keyspace) {
             let partitions = served::partitions(value).map_err(Status::unknown)?;
             let differs = |on: &&Member| served::is_off(&partitions, of, &on.reference()).unwrap_or(false) == enabled;
-            let shards: Vec<_> = members.iter().filter(differs).map(|on| (on.reference(), Some(!enabled))).collect();
+            // As long as anything is said of a primary's, vtgates take the keyspace for one that is being resharded.
+            let wanted = (of != TabletType::Primary || !enabled).then_some(!enabled);
+            let shards: Vec<_> = members.iter().filter(differs).map(|on| (on.reference(), wanted)).collect();
             if shards.is_empty() {
                 continue;
             }

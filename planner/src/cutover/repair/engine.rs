@@ -244,7 +244,7 @@ impl Repair {
         self.ended = vec![if self.phase == Phase::LookingUnderLocks { Ended::Done } else { Ended::NotBegun }];
         let way = StepWay::Forward;
         if !writes.is_empty() {
-            steps.push(PlannedStep { name: UNLOCK.into(), way, writes: writes.len(), reads: Vec::new() });
+            steps.push(PlannedStep { name: UNLOCK.into(), way, writes: writes.len(), reads: Vec::new(), turn: None });
         }
         for (place, stage) in self.stages.iter().enumerate() {
             let before = writes.len();
@@ -257,7 +257,13 @@ impl Repair {
             }
             self.part_of.resize(writes.len(), place + 1);
             self.ended.push(Ended::NotBegun);
-            steps.push(PlannedStep { name: stage.name.to_owned(), way, writes: writes.len() - before, reads: Vec::new() });
+            steps.push(PlannedStep {
+                name: stage.name.to_owned(),
+                way,
+                writes: writes.len() - before,
+                reads: Vec::new(),
+                turn: None,
+            });
         }
         let what = plural(seen.chosen.count, "thing");
         let place = self.wanted.place();

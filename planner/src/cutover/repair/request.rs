@@ -42,8 +42,7 @@ impl Wanted {
             other => return Err(invalid(format!("a repair leads forward or back, not {other:?}"))),
         };
         let mechanism = |name: &String| {
-            let found = Mechanism::ALL.iter().find(|it| it.name() == name).copied();
-            found.ok_or_else(|| {
+            Mechanism::named(name).ok_or_else(|| {
                 let all: Vec<&str> = Mechanism::ALL.iter().map(|it| it.name()).collect();
                 invalid(format!("there is no mechanism {name:?}; there are {}", all.join(", ")))
             })

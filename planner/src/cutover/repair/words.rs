@@ -1,29 +1,21 @@
 //! What a way out does, in words: for whoever has to choose one, and for what a repair leaves to people.
 
-use crate::{
-    shell,
-    traffic::{
-        deviation::Mechanism as M,
-        evidence::Evidence,
-        repair::{Action, Repair},
-    },
+use crate::traffic::{
+    commands,
+    deviation::Mechanism as M,
+    evidence::Evidence,
+    phase,
+    repair::{Action, Repair},
 };
 
 /// The command that goes on with what was begun, as far as the mechanism says what that was.
 pub(super) fn again(mechanism: M, of: &Evidence, at_any_lag: bool) -> String {
-    let (keyspace, workflow) = (&of.target.keyspace, &of.workflow);
-    let command = |verb, flags: &[&str]| shell::workflow(verb, keyspace, workflow, flags);
-    match mechanism {
-        M::DeletionInterrupted => command("cancel", &[]),
-        M::ServedShardsClosed => command("switch", &["--tablet-types=replica,rdonly"]),
-        _ if at_any_lag => command("switch", &["--tablet-types=primary", "--max-replication-lag-allowed=24h"]),
-        _ => command("switch", &["--tablet-types=primary"]),
-    }
+    commands::again(mechanism, phase(of).name(), &of.target.keyspace, &of.workflow, at_any_lag)
 }
 
 /// The command that starts all streams.
 pub(super) fn start(of: &Evidence) -> String {
-    shell::workflow("start", &of.target.keyspace, &of.workflow, &[])
+    commands::start(&of.target.keyspace, &of.workflow)
 }
 
 /// One thing that is done, in a line.

@@ -11,15 +11,16 @@
 mod acts;
 mod lines;
 mod look;
+mod part;
 mod row;
 mod select;
 mod taken;
 mod template;
 
 pub(crate) use self::{
-    acts::Part,
     lines::{copied, found, stopped},
     look::{OthersLook, OthersWanted},
+    part::Part,
     row::{OtherStream, stream_positions},
     taken::Others,
 };

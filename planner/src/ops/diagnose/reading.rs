@@ -124,8 +124,17 @@ impl Reading {
         let mut wanted: BTreeMap<(String, String), BTreeSet<i64>> = BTreeMap::new();
         for (key, of) in rows::workflows(self.streams()) {
             let id = journal::migration_id(&key.target, of.forward.iter().map(|it| (it.shard.as_str(), it.stream.id)));
-            for shard in of.shards().0 {
+            let (sources, targets) = of.shards();
+            for shard in sources {
                 wanted.entry((key.source.clone(), shard)).or_default().insert(id);
+            }
+            // Only a way back that was begun can have written one.
+            if of.reverse.iter().all(|it| it.stream.is_frozen()) {
+                continue;
+            }
+            let back = journal::migration_id(&key.source, of.reverse.iter().map(|it| (it.shard.as_str(), it.stream.id)));
+            for shard in targets {
+                wanted.entry((key.target.clone(), shard)).or_default().insert(back);
             }
         }
         for (keyspace, survey) in &mut self.surveys {

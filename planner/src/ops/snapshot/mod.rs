@@ -1,7 +1,7 @@
 //! `Snapshot`: the topology of some keyspaces and the sidecar rows of all their tablets, to be looked at elsewhere.
 //!
-//! Three rounds: what the global topology says (where all of the routing is wanted, also the vschemas of other keyspaces); what each cell says; the sidecar tables of every tablet, replicas too, read as
-//! the DBA user because replicas answer nobody else. A table that a release does not have is left out; a tablet that does not
+//! Three rounds: what the global topology says (where all of the routing is wanted, also the vschemas of other keyspaces); what each cell says; the sidecar tables of every tablet and the names of its
+//! own, replicas too, read as the DBA user because replicas answer nobody else. A table that a release does not have is left out; a tablet that does not
 //! answer has no rows, which in a snapshot means just that.
 //!
 //! What comes of it goes into files and into a database: names are read into types that hold nothing but a name, and what has another
@@ -18,7 +18,7 @@ use crate::{
     contract::{Answer, AskId, Call, Failure, Lost, Record, Reply, Status, TabletAddress, What},
     limits,
     operation::{Asks, Operation},
-    ops::snapshot::table::{Next, TABLES, TableRead},
+    ops::snapshot::table::{DESCRIPTION, Next, TABLES, TableRead, full_name},
     proto::{
         topodata::Tablet,
         vtflow::{SnapshotRequest, SnapshotResponse, snapshot_response as saved},
@@ -95,7 +95,7 @@ impl Found {
             let message = if tables.len() == TABLES.len() {
                 text.to_owned()
             } else {
-                let names: Vec<String> = tables.iter().map(|table| format!("_vt.{table}")).collect();
+                let names: Vec<String> = tables.iter().map(|table| full_name(table)).collect();
                 format!("{}: {text}", names.join(", "))
             };
             lost(&self.keyspace, &self.shard, &tablet.to_string(), message)
@@ -127,11 +127,11 @@ impl Snapshot {
         for path in RULES {
             snapshot.get(GLOBAL, path, asks);
         }
+        let aliases = asks.release(What::TopoRange { cell: GLOBAL.into(), prefix: "cells_aliases/".into() });
+        snapshot.waiting.insert(aliases, Waiting::Aliases);
         if request.routing {
             let names = asks.release(What::TopoList { cell: GLOBAL.into(), prefix: "keyspaces/".into() });
             snapshot.waiting.insert(names, Waiting::Keyspaces);
-            let aliases = asks.release(What::TopoRange { cell: GLOBAL.into(), prefix: "cells_aliases/".into() });
-            snapshot.waiting.insert(aliases, Waiting::Aliases);
         }
         Ok(snapshot)
     }
@@ -273,7 +273,7 @@ impl Snapshot {
     /// Asks for a table's next page.
     fn read(&mut self, name: &TabletName, table: &'static str, asks: &mut Asks) {
         let Some(tablet) = self.tablets.get(name) else { return };
-        let Some(statement) = tablet.tables.get(table).map(TableRead::statement) else { return };
+        let Some(statement) = tablet.tables.get(table).map(|read| read.statement(&tablet.db_name)) else { return };
         let query = Query::dba(table, statement, "");
         let id = asks.release(query.call(&tablet.address, &tablet.keyspace, &tablet.shard, &tablet.db_name));
         self.waiting.insert(id, Waiting::Table { tablet: name.clone(), table });
@@ -342,8 +342,9 @@ impl Operation for Snapshot {
             let kept = TABLES.iter().filter_map(|table| tables.remove(table)?.into_table());
             saved::Tablet { alias: name.to_string(), tables: kept.collect() }
         });
-        let reply =
-            SnapshotResponse { topo: topo.collect(), tablets: tablets.filter(|tablet| !tablet.tables.is_empty()).collect() };
+        // Of a tablet without any nothing is known that a snapshot is for.
+        let has_sidecar = |tablet: &saved::Tablet| tablet.tables.iter().any(|table| table.name != DESCRIPTION);
+        let reply = SnapshotResponse { topo: topo.collect(), tablets: tablets.filter(has_sidecar).collect() };
         Reply::new(Ok(reply.encode_to_vec()), failures)
     }
 }

@@ -1,4 +1,5 @@
-//! One sidecar table of one tablet on its way into a snapshot: page by page, within bounds, with the columns whose names are names.
+//! One sidecar table of one tablet on its way into a snapshot, or what the tablet's server says of its own tables: page by page, within
+//! bounds, with the columns whose names are names.
 
 use std::collections::BTreeSet;
 
@@ -11,6 +12,7 @@ use crate::{
         vtflow::snapshot_response as saved,
     },
     sidecar::{
+        literal::quote,
         name::SqlName,
         paging::{Paging, Taken},
         result::RowSet,
@@ -18,8 +20,12 @@ use crate::{
     topo::said,
 };
 
-/// The sidecar tables of a snapshot. Source: `go/vt/sidecardb/schema`, those that workflows and schema migrations live in.
-pub(super) const TABLES: [&str; 9] = [
+/// What the server says of the tables of its keyspace.
+pub(super) const DESCRIPTION: &str = "information_schema.tables";
+
+/// The tables of a snapshot: those of the sidecar (`go/vt/sidecardb/schema`) that workflows and schema migrations live in, and the names of the
+/// keyspace's own, which a completed or cancelled workflow drops.
+pub(super) const TABLES: [&str; 10] = [
     "vreplication",
     "copy_state",
     "vreplication_log",
@@ -29,7 +35,13 @@ pub(super) const TABLES: [&str; 9] = [
     "vdiff",
     "vdiff_table",
     "vdiff_log",
+    DESCRIPTION,
 ];
+
+/// A table's name as people know it.
+pub(super) fn full_name(table: &str) -> String {
+    if table == DESCRIPTION { table.to_owned() } else { format!("_vt.{table}") }
+}
 
 /// A table that is being read.
 pub(super) struct TableRead {
@@ -67,9 +79,17 @@ impl TableRead {
         Self { name, paging, rows: 0, bytes: 0, kept: None, failures: Vec::new() }
     }
 
-    /// The statement to send now.
-    pub(super) fn statement(&self) -> String {
-        format!("select * from _vt.{} order by 1, 2 limit {}, {}", self.name, self.rows, self.paging.rows)
+    /// The statement to send now, to a tablet with this database.
+    pub(super) fn statement(&self, db_name: &str) -> String {
+        let (rows, page, table) = (self.rows, self.paging.rows, full_name(self.name));
+        if self.name == DESCRIPTION {
+            let columns = "table_name, table_type, table_rows, data_length";
+            return format!(
+                "select {columns} from {table} where table_schema = {} order by 1 limit {rows}, {page}",
+                quote(db_name)
+            );
+        }
+        format!("select * from {table} order by 1, 2 limit {rows}, {page}")
     }
 
     /// What is missing of the table, each text once.

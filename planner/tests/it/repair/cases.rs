@@ -322,7 +322,7 @@ fn finishing() -> Vec<Case> {
         }),
         case("T9", PLACE, &["target_denied"], switched(), |live| {
             deny(live, LEFT, &["corder"], false);
-            deny(live, RIGHT, &TABLES, false);
+            deny(live, RIGHT, &["customer"], false);
         }),
         case(
             "T9 among others' tables",
@@ -482,8 +482,6 @@ fn shards() -> Vec<Case> {
             live.log.clear();
         })
     };
-    // What is off is said to be on from then on.
-    let opened = || with(unsplit(), |live| off(live, TabletType::Primary, false));
     let all = [TabletType::Replica, TabletType::Rdonly, TabletType::Primary];
     let split = || {
         let mut live = settled(switch_shards::cluster());
@@ -493,8 +491,8 @@ fn shards() -> Vec<Case> {
     let gone =
         || with(split(), |live| drop(live.topo.remove(&("global".to_owned(), "keyspaces/ks/shards/-80/Shard".to_owned()))));
     vec![
-        case("S1", ("ks", "r", "back"), &["source_shards_closed"], opened(), |live| off(live, TabletType::Primary, true)),
-        case("S2", ("ks", "r", "back"), &["source_shards_closed", "source_streams_stopped"], opened(), |live| {
+        case("S1", ("ks", "r", "back"), &["source_shards_closed"], unsplit(), |live| off(live, TabletType::Primary, true)),
+        case("S2", ("ks", "r", "back"), &["source_shards_closed", "source_streams_stopped"], unsplit(), |live| {
             off(live, TabletType::Primary, true);
             set(live, OLD, "mat2", "Stopped", "for cutover");
         }),

@@ -17,12 +17,12 @@ use vtflow_planner::{
 
 use super::{
     evidence::{
-        ALL, TABLES, before_journal, cells, closed, create_reverse, deny, each, forward, multi_tenant, not_switched, partial,
-        reads_switched, reverse, reversed, route, ruled, serve, set_rules, stop_for_cutover, stream, streams, two_sources, with,
-        write_journals, writes_switched,
+        ALL, TABLES, before_journal, begin_back, cells, closed, create_reverse, deny, each, forward, multi_tenant, not_switched,
+        partial, reads_switched, reverse, reversed, route, ruled, serve, set_rules, stop_for_cutover, stream, streams,
+        two_sources, with, write_journals, write_journals_back, writes_switched,
     },
     healthy::{allow_reads, lock, mirror},
-    reshard::{OLD, all_of, part, reshard, reshard_closed, reshard_writes, serve_shards, set_serving, take_along},
+    reshard::{NEW, OLD, all_of, part, reshard, reshard_closed, reshard_writes, serve_shards, set_serving, take_along},
 };
 
 /// A case: what is there, the phase, what is found, whether running again heals it, where the ways out lead.
@@ -31,7 +31,10 @@ pub(super) type Case = (&'static str, Evidence, Phase, Vec<(M, Rerun, Vec<Direct
 #[allow(clippy::too_many_lines, reason = "a table")]
 pub(super) fn broken() -> Vec<Case> {
     use Direction::{Back, Forward, InPlace};
-    use Phase::{Contradictory, Ending, NotSwitched, ReadsSwitched, StoppedAfterJournal, StoppedBeforeJournal, WritesSwitched};
+    use Phase::{
+        BackStoppedAfterJournal, BackStoppedBeforeJournal, Contradictory, Ending, NotSwitched, ReadsSwitched,
+        StoppedAfterJournal, StoppedBeforeJournal, WritesSwitched,
+    };
     let keys = |target: &[TabletType]| {
         let mut keys = Keys::new();
         for of in ALL {
@@ -262,12 +265,126 @@ pub(super) fn broken() -> Vec<Case> {
             vec![(M::ReverseStopped, Rerun::No, vec![InPlace])],
         ),
         (
-            "a switch back stopped before its journal",
+            "a way back has stopped the streams",
             with(writes_switched(), |it| {
                 reverse(it, |it| (it.state, it.message) = (StreamState::Stopped, "stopped for cutover".into()));
             }),
+            BackStoppedBeforeJournal,
+            vec![(M::ReversalInterrupted, Rerun::HealsAtAnyLag, vec![Back, Forward])],
+        ),
+        (
+            "a way back has closed one shard",
+            with(writes_switched(), |it| {
+                let mut all = it.target.clone();
+                deny(&mut all, &TABLES);
+                it.target.shards.insert("80-".into(), all.shards["80-"].clone());
+            }),
+            BackStoppedBeforeJournal,
+            vec![(M::ReversalInterrupted, Rerun::Heals, vec![Back, Forward])],
+        ),
+        (
+            "a way back before its journal",
+            with(writes_switched(), |it| {
+                begin_back(it);
+            }),
+            BackStoppedBeforeJournal,
+            vec![(M::ReversalInterrupted, Rerun::HealsAtAnyLag, vec![Back, Forward])],
+        ),
+        (
+            "a way back was undone but for its streams",
+            with(writes_switched(), |it| {
+                begin_back(it);
+                deny(&mut it.target, &[]);
+                deny(&mut it.source, &TABLES);
+                reverse(it, |it| (it.state, it.message) = (StreamState::Working, String::new()));
+            }),
+            BackStoppedBeforeJournal,
+            vec![(M::ReversalInterrupted, Rerun::Heals, vec![Back, Forward])],
+        ),
+        (
+            "a vtctld's way back before its journal",
+            with(writes_switched(), |it| {
+                begin_back(it);
+                for shard in ["-80", "80-"] {
+                    streams(&mut it.target, shard).retain(|it| it.message != "FROZEN");
+                }
+            }),
+            BackStoppedBeforeJournal,
+            vec![(M::ReversalInterrupted, Rerun::HealsAtAnyLag, vec![Back, Forward])],
+        ),
+        (
+            "a way back has written a journal",
+            with(writes_switched(), |it| {
+                begin_back(it);
+                write_journals_back(it, 1);
+            }),
+            BackStoppedAfterJournal,
+            vec![(M::ReversalNotFinished, Rerun::HealsAtAnyLag, vec![Forward])],
+        ),
+        (
+            "a way back was opened by hand after its journal",
+            with(writes_switched(), |it| {
+                begin_back(it);
+                write_journals_back(it, 2);
+                deny(&mut it.target, &[]);
+            }),
+            BackStoppedAfterJournal,
+            vec![(M::ReversalNotFinished, Rerun::HealsAtAnyLag, vec![Forward])],
+        ),
+        (
+            "a way back has routed writes",
+            with(unswitched(writes_switched()), |it| {
+                begin_back(it);
+                write_journals_back(it, 2);
+                for shard in ["-80", "80-"] {
+                    streams(&mut it.target, shard).retain(|it| it.message != "FROZEN");
+                }
+            }),
+            BackStoppedAfterJournal,
+            vec![(M::ReversalNotFinished, Rerun::HealsAtAnyLag, vec![Forward, Forward])],
+        ),
+        (
+            "an old journal of a way back",
+            with(writes_switched(), |it| {
+                write_journals_back(it, 1);
+            }),
             WritesSwitched,
-            vec![(M::ReversalInterrupted, Rerun::HealsAtAnyLag, vec![Forward])],
+            vec![(M::JournalOfPreviousRun, Rerun::No, vec![])],
+        ),
+        (
+            "a reshard's way back has closed",
+            with(reshard_writes(), |it| {
+                let parts = [part(ALL[0], &NEW, &[("40-80", true)]), part(ALL[1], &NEW, &[]), part(ALL[2], &NEW, &[])];
+                serve_shards(it, &["zone1", "zone2"], &parts);
+                each(&mut it.target, "mat2", |it| (it.state, it.message) = (StreamState::Stopped, "for cutover".into()));
+            }),
+            BackStoppedBeforeJournal,
+            vec![(M::ReversalInterrupted, Rerun::Heals, vec![Back, Forward])],
+        ),
+        (
+            "a reshard's way back has changed some records",
+            with(reshard_writes(), |it| {
+                reverse(it, |it| (it.state, it.message) = (StreamState::Stopped, "stopped for cutover".into()));
+                write_journals_back(it, 2);
+                set_serving(&mut it.target, false);
+            }),
+            BackStoppedAfterJournal,
+            vec![(M::ReversalNotFinished, Rerun::HealsAtAnyLag, vec![Forward])],
+        ),
+        (
+            "a reshard's way back has changed all records and one cell",
+            with(reshard_writes(), |it| {
+                reverse(it, |it| (it.state, it.message) = (StreamState::Stopped, "stopped for cutover".into()));
+                write_journals_back(it, 2);
+                set_serving(&mut it.target, false);
+                set_serving(&mut it.source, true);
+                serve_shards(it, &["zone1"], &all_of(&OLD));
+            }),
+            BackStoppedAfterJournal,
+            vec![
+                (M::ReversalNotFinished, Rerun::HealsAtAnyLag, vec![Forward]),
+                (M::CellServesOldShards, Rerun::HealsAtAnyLag, vec![Forward]),
+            ],
         ),
         (
             "on some shards",

@@ -174,6 +174,30 @@ pub(super) fn write_journals(evidence: &mut Evidence, sources: usize) {
     }
 }
 
+/// The journal of a way back, on so many shards of the target.
+pub(super) fn write_journals_back(evidence: &mut Evidence, targets: usize) {
+    let of: Vec<(String, i64)> = evidence.reverse_streams().iter().map(|(shard, it)| ((*shard).to_owned(), it.id)).collect();
+    let id = migration_id(&evidence.source.keyspace, of.iter().map(|(shard, id)| (shard.as_str(), *id)));
+    for shard in evidence.target.shards.values_mut().take(targets) {
+        if let Piece::Known(journals) = &mut shard.journals {
+            journals.insert(id, Journal::default());
+        }
+    }
+}
+
+/// What a way back does up to its journal, beside the rules of reads.
+pub(super) fn begin_back(evidence: &mut Evidence) {
+    deny(&mut evidence.target, &TABLES);
+    deny(&mut evidence.source, &[]);
+    reverse(evidence, |it| (it.state, it.message) = (StreamState::Stopped, "stopped for cutover".into()));
+    let read: Vec<(String, String)> =
+        evidence.forward_streams().iter().map(|(shard, it)| ((*shard).to_owned(), it.source_shard.clone())).collect();
+    let (name, source) = (evidence.workflow.clone(), evidence.source.keyspace.clone());
+    for (shard, reads) in read {
+        streams(&mut evidence.target, &shard).push(stream(9, &name, (&source, &reads), StreamState::Stopped, ""));
+    }
+}
+
 /// Reverse streams on every source, from every target.
 pub(super) fn create_reverse(evidence: &mut Evidence, state: StreamState, message: &str) {
     let (name, target) = (evidence.reverse(), evidence.target.keyspace.clone());

@@ -275,8 +275,7 @@ fn add_source_sizes(tablets: &mut BTreeMap<String, TabletRows>) {
         let sum = source.entry(size.table.clone()).or_insert_with(|| TableSize {
             database: "vt_commerce".to_owned(),
             table: size.table.clone(),
-            rows: 0,
-            bytes: 0,
+            ..TableSize::default()
         });
         sum.rows += rows;
         sum.bytes += bytes;

@@ -227,7 +227,8 @@ impl TabletBuilder {
             known.rows += rows;
             known.bytes += rows * ROW_BYTES;
         } else {
-            sizes.push(TableSize { database: self.db_name.clone(), table: table.to_owned(), rows, bytes: rows * ROW_BYTES });
+            let (database, table, bytes) = (self.db_name.clone(), table.to_owned(), rows * ROW_BYTES);
+            sizes.push(TableSize { database, table, rows, bytes, is_view: false });
         }
     }
 

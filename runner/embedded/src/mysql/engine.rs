@@ -19,11 +19,11 @@ use vtflow_planner::{
 use super::{
     clock::Clock,
     error::{MysqlError, TabletError},
-    fence::{self, Stop},
+    fence::{self, Gate, Stop},
     fields::types,
     functions,
     rewrite::{Translated, translate_query},
-    schema::{self, INFORMATION_SCHEMA, SIDECAR, Table},
+    schema::{self, BASE_TABLE, INFORMATION_SCHEMA, SIDECAR, Table, VIEW},
     scope::{Catalog, Scopes},
     sqlite_error::from_sqlite,
 };
@@ -44,6 +44,8 @@ pub struct Engine {
     /// The `VDiff`s that compare, by id.
     pub(crate) comparing: BTreeSet<i64>,
     stop: Stop,
+    /// By which the description of its tables is changed.
+    pub(super) description: Gate,
 }
 
 /// Why the rows of a snapshot are no tablet's.
@@ -99,8 +101,8 @@ impl Engine {
         }
         catalog.insert(format!("{INFORMATION_SCHEMA}.tables"), describe_tables(&connection, rows)?);
         connection.execute_batch("COMMIT")?;
-        let stop = fence::for_statements(&mut connection)?;
-        Ok(Self { connection, catalog, release, comparing: BTreeSet::new(), stop })
+        let (stop, description) = fence::for_statements(&mut connection)?;
+        Ok(Self { connection, catalog, release, comparing: BTreeSet::new(), stop, description })
     }
 
     /// What ends the statements of a call, from another thread.
@@ -288,9 +290,12 @@ fn describe_tables(connection: &Connection, rows: &TabletRows) -> rusqlite::Resu
         columns.join(", ")
     ))?;
     let mut insert =
-        connection.prepare(&format!("INSERT OR REPLACE INTO {INFORMATION_SCHEMA}.tables VALUES (?1, ?2, ?3, ?4)"))?;
+        connection.prepare(&format!("INSERT OR REPLACE INTO {INFORMATION_SCHEMA}.tables VALUES (?1, ?2, ?3, ?4, ?5)"))?;
     for size in &rows.table_sizes {
-        insert.execute((&size.database, &size.table, size.rows, size.bytes))?;
+        // A view has no rows of its own.
+        let (rows, bytes) = if size.is_view { (None, None) } else { (Some(size.rows), Some(size.bytes)) };
+        let kind = if size.is_view { VIEW } else { BASE_TABLE };
+        insert.execute((&size.database, &size.table, kind, rows, bytes))?;
     }
     Ok(table)
 }

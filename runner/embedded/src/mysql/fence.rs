@@ -2,7 +2,8 @@
 //!
 //! Names and statements are checked before they come here (`schema.rs`, `bounds.rs`, `rewrite.rs`); this is what holds should
 //! one of those fail. SQLite asks before it prepares a statement: only the two schemas of a tablet are read and written, nothing is
-//! attached, detached or changed in the way it works, no trigger, view or extension comes to be.
+//! attached, detached or changed in the way it works, no trigger, view or extension comes to be. What a server says of its own tables is
+//! changed by no statement, but where one drops or renames a table ([`Gate`]).
 
 use std::{
     sync::{
@@ -54,6 +55,20 @@ impl Stop {
     }
 }
 
+/// Where the description of a server's own tables may be changed: what drops and renames them opens it, and nobody else.
+#[derive(Clone, Default)]
+pub(crate) struct Gate(Arc<AtomicBool>);
+
+impl Gate {
+    /// Does something while it is open.
+    pub(super) fn opened<T>(&self, act: impl FnOnce() -> T) -> T {
+        self.0.store(true, Ordering::SeqCst);
+        let done = act();
+        self.0.store(false, Ordering::SeqCst);
+        done
+    }
+}
+
 /// What may be done while the tables are made and filled. The two schemas have to be attached already.
 pub(super) fn for_loading(connection: &mut Connection) -> Result<()> {
     for (limit, most) in [
@@ -87,20 +102,23 @@ pub(super) fn for_loading(connection: &mut Connection) -> Result<()> {
 }
 
 /// What may be done from then on, and what stops it.
-pub(super) fn for_statements(connection: &mut Connection) -> Result<Stop> {
+pub(super) fn for_statements(connection: &mut Connection) -> Result<(Stop, Gate)> {
     let stop = Stop { is_set: Arc::default(), interrupt: Arc::new(connection.get_interrupt_handle()) };
     let is_set = Arc::clone(&stop.is_set);
     connection.progress_handler(STEPS, Some(move || is_set.load(Ordering::SeqCst)))?;
-    connection.authorizer(Some(|asked: AuthContext<'_>| {
+    let gate = Gate::default();
+    let described = gate.clone();
+    connection.authorizer(Some(move |asked: AuthContext<'_>| {
+        let is_described = asked.database_name == Some(INFORMATION_SCHEMA) && described.0.load(Ordering::SeqCst);
         let writes = match asked.action {
             AuthAction::Insert { table_name } | AuthAction::Update { table_name, .. } | AuthAction::Delete { table_name } => {
-                asked.database_name == Some(SIDECAR) && !table_name.to_ascii_lowercase().starts_with("sqlite_")
+                (is_described || asked.database_name == Some(SIDECAR)) && !table_name.to_ascii_lowercase().starts_with("sqlite_")
             }
             _ => false,
         };
         allow(writes || is_read(&asked))
     }))?;
-    Ok(stop)
+    Ok((stop, gate))
 }
 
 fn is_read(asked: &AuthContext<'_>) -> bool {
@@ -156,7 +174,8 @@ mod tests {
             assert!(connection.execute_batch(statement).is_err(), "while loading: {statement}");
         }
         assert!(connection.execute_batch("DELETE FROM _vt.t").is_err(), "while loading nothing is deleted");
-        for_statements(&mut connection).unwrap();
+        connection.execute_batch("CREATE TABLE information_schema.d (a)").unwrap();
+        let (_, gate) = for_statements(&mut connection).unwrap();
         for statement in refused {
             assert!(connection.execute_batch(statement).is_err(), "{statement}");
         }
@@ -164,6 +183,11 @@ mod tests {
             ["CREATE TABLE _vt.u (id)", "INSERT INTO _vt.sqlite_sequence VALUES ('t', 9)", "DELETE FROM _vt.sqlite_schema"]
         {
             assert!(connection.execute_batch(statement).is_err(), "{statement}");
+        }
+        for statement in ["INSERT INTO information_schema.d VALUES (1)", "DELETE FROM information_schema.d"] {
+            assert!(connection.execute_batch(statement).is_err(), "{statement}");
+            gate.opened(|| connection.execute_batch(statement)).unwrap();
+            assert!(connection.execute_batch(statement).is_err(), "shut again: {statement}");
         }
         let writes = "BEGIN; UPDATE _vt.t SET a = 'b'; INSERT INTO _vt.t (a) VALUES ('c'); DELETE FROM _vt.t; COMMIT";
         connection.execute_batch(writes).unwrap();
@@ -175,7 +199,7 @@ mod tests {
     #[test]
     fn a_stop_holds_for_all_statements_of_a_call() {
         let mut connection = Connection::open_in_memory().unwrap();
-        let stop = for_statements(&mut connection).unwrap();
+        let (stop, _) = for_statements(&mut connection).unwrap();
         let endless = "WITH RECURSIVE n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n";
         stop.stop();
         for _ in 0..2 {

@@ -14,4 +14,5 @@ pub(crate) mod rewrite;
 pub mod schema;
 pub(crate) mod scope;
 pub(crate) mod sqlite_error;
+mod tables;
 pub(crate) mod writes;

@@ -17,11 +17,22 @@ pub const SIDECAR: &str = "_vt";
 /// The database in which a server describes its own tables.
 pub const INFORMATION_SCHEMA: &str = "information_schema";
 
+/// `TABLE_TYPE` of a table.
+pub const BASE_TABLE: &str = "BASE TABLE";
+
+/// `TABLE_TYPE` of a view.
+pub const VIEW: &str = "VIEW";
+
 /// `information_schema.tables`, as far as Vitess reads it. MySQL 8 and later name these columns in capitals, however they are asked
 /// for.
 pub fn table_statistics() -> Table {
-    let columns =
-        ["TABLE_SCHEMA varchar(64) NN", "TABLE_NAME varchar(64) NN", "TABLE_ROWS bigint_unsigned", "DATA_LENGTH bigint_unsigned"];
+    let columns = [
+        "TABLE_SCHEMA varchar(64) NN",
+        "TABLE_NAME varchar(64) NN",
+        "TABLE_TYPE varchar(11) NN",
+        "TABLE_ROWS bigint_unsigned",
+        "DATA_LENGTH bigint_unsigned",
+    ];
     let columns = columns.into_iter().filter_map(column).collect();
     Table { name: known("tables"), columns, primary_key: Vec::new() }
 }

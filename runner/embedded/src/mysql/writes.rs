@@ -23,6 +23,7 @@ use super::{
     schema::{SIDECAR, Table},
     scope::{Scopes, parts},
     sqlite_error::from_sqlite,
+    tables,
 };
 
 /// Runs a statement that writes.
@@ -94,6 +95,10 @@ pub(crate) fn execute(engine: &Engine, statement: Statement, default_database: O
         }
         // The connection ends with the statement, and its locks with it; whom they would wait for does not write here.
         Statement::LockTables { .. } | Statement::UnlockTables | Statement::Flush { .. } => Ok(QueryResult::default()),
+        Statement::Drop { object_type, if_exists, names, temporary: false, .. } => {
+            tables::drop(engine, object_type, if_exists, &names, default_database)
+        }
+        Statement::RenameTable(renamed) => tables::rename(engine, &renamed, default_database),
         other => {
             let text = other.to_string();
             Err(MysqlError::unsupported(text.split_whitespace().next().unwrap_or("this")))

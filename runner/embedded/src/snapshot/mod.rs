@@ -63,12 +63,12 @@ pub struct TabletRows {
     pub vitess_release: Option<String>,
     /// The sidecar tables by name.
     pub sidecar: BTreeMap<String, TableRows>,
-    /// What the server believes of its tables' sizes (`information_schema.tables`). Empty: it knows of none.
+    /// The server's tables and views, and what it believes of their sizes (`information_schema.tables`). Empty: it knows of none.
     pub table_sizes: Vec<TableSize>,
 }
 
-/// What a server believes of one table's size.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A table or view, and what its server believes of its size.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableSize {
     /// The database, such as `vt_customer`.
     pub database: String,
@@ -78,6 +78,9 @@ pub struct TableSize {
     pub rows: i64,
     /// About how many bytes its rows take; not below 0.
     pub bytes: i64,
+    /// Whether it is a view, which has neither.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_view: bool,
 }
 
 /// One sidecar table of one tablet.

@@ -8,6 +8,8 @@ mod positions;
 pub mod service;
 pub(crate) mod source_text;
 mod streams;
+mod table_definitions;
 mod vdiff;
 mod vdiff_writes;
+mod vexec;
 mod workflow_writes;

@@ -35,7 +35,7 @@ use vtflow_planner::proto::{
 use super::{
     health::{self, HealthStream},
     migrations::{self, Place},
-    positions, vdiff,
+    positions, table_definitions, vdiff, vexec,
 };
 use crate::{
     bounds,
@@ -43,8 +43,6 @@ use crate::{
     mysql::{
         engine::{Engine, MAX_ROWS},
         error::TabletError,
-        parser::parse_one,
-        schema::SIDECAR,
     },
     raw::RawCodec,
     release::Release,
@@ -332,12 +330,17 @@ impl Call {
                 // An empty message.
                 self.finish(result, |()| ())
             }
-            // Nobody sends it queries, so that it has nothing to refuse by its shard's record.
-            "RefreshState" => Ok(Bytes::new()),
-            "GetMaxValueForSequences" | "DeleteTableData" if request.is_empty() => Ok(Bytes::new()),
+            // Nobody sends it queries, so that it has nothing to refuse by its shard's record; and it has no rows of any tenant.
+            "RefreshState" | "DeleteTableData" => Ok(Bytes::new()),
+            "GetMaxValueForSequences" if request.is_empty() => Ok(Bytes::new()),
+            "GetSchema" => {
+                let request: data::GetSchemaRequest = decode(request)?;
+                let result = table_definitions::of(engine, &self.db_name, &request);
+                self.finish(result, |definition| data::GetSchemaResponse { schema_definition: Some(definition) })
+            }
             "VExec" => {
                 let request: data::VExecRequest = decode(request)?;
-                let result = self.vexec(engine, &request.query);
+                let result = vexec::execute(engine, &request.query, &self.db_name, self.release);
                 self.finish(result, |result| data::VExecResponse { result: Some(result) })
             }
             other => Err(Status::unimplemented(format!("{other} is not served by an embedded tablet"))),
@@ -393,52 +396,19 @@ impl Call {
         }
         engine.execute(&sql, database(db_name), max_rows)
     }
-
-    fn vexec(&self, engine: &mut Engine, query: &str) -> Result<QueryResult, TabletError> {
-        use sqlparser::ast::{SetExpr, Statement};
-        let statement = parse_one(query, self.release)?;
-        let (table, allowed) = match &statement {
-            Statement::Query(select) => match &*select.body {
-                SetExpr::Select(select) => (select.from.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "), true),
-                _ => (query.to_owned(), false),
-            },
-            Statement::Update(update) => (update.table.to_string(), true),
-            Statement::Delete(delete) => match &delete.from {
-                sqlparser::ast::FromTable::WithFromKeyword(from) | sqlparser::ast::FromTable::WithoutKeyword(from) => {
-                    (from.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "), true)
-                }
-            },
-            other => (other.to_string(), false),
-        };
-        if !allowed || table != format!("{SIDECAR}.schema_migrations") {
-            return Err(TabletError::plain(format!("table not supported by vexec: {table}")));
-        }
-        match &statement {
-            Statement::Query(_) => engine.execute(query, database(&self.db_name), MAX_ROWS),
-            Statement::Delete(_) => {
-                Err(TabletError::plain(format!("DELETE statements not supported for this table. query={query}")))
-            }
-            Statement::Update(update) => {
-                let verb = update.assignments.iter().find(|assignment| assignment.target.to_string() == "migration_status");
-                let verb = verb.map_or_else(String::new, |assignment| assignment.value.to_string());
-                let verb = verb.trim_matches('\'');
-                if !matches!(verb, "retry" | "cancel" | "cancel-all" | "complete") {
-                    return Err(TabletError::plain(format!(
-                        "Unexpected value for migration_status: {verb}. Supported values are: retry, cancel"
-                    )));
-                }
-                Err(TabletError::plain("an embedded tablet does not control migrations by VExec; read them with a SELECT"))
-            }
-            _ => Err(TabletError::plain(format!("table not supported by vexec: {table}"))),
-        }
-    }
 }
 
 /// Whether a call would change something.
 pub(super) fn is_write(method: &str, request: &[u8]) -> bool {
-    let is_query = |text: &str| text.trim_start().get(..6).is_some_and(|verb| verb.eq_ignore_ascii_case("select"));
+    let begins_with = |text: &str, word: &str| text.trim_start().get(..6).is_some_and(|verb| verb.eq_ignore_ascii_case(word));
+    let is_query = |text: &str| begins_with(text, "select");
     match method {
-        "UpdateVReplicationWorkflow" | "DeleteVReplicationWorkflow" | "RefreshState" => true,
+        "UpdateVReplicationWorkflow" | "DeleteVReplicationWorkflow" | "RefreshState" | "DeleteTableData" => true,
+        // Locks, and whatever waits, leave all as it is.
+        "ExecuteFetchAsDba" => data::ExecuteFetchAsDbaRequest::decode(request).is_ok_and(|request| {
+            let text = String::from_utf8_lossy(&request.query);
+            ["insert", "update", "delete", "rename", "drop t", "drop v"].iter().any(|word| begins_with(&text, word))
+        }),
         "VDiff" => data::VDiffRequest::decode(request).is_ok_and(|request| request.action != "show"),
         "VReplicationExec" => data::VReplicationExecRequest::decode(request).is_ok_and(|request| !is_query(&request.query)),
         "ExecuteQuery" => {

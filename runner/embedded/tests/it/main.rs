@@ -4,6 +4,7 @@
 
 mod cluster;
 mod strangers;
+mod tables;
 mod vdiff;
 mod vexec_scope;
 mod wire;

@@ -163,6 +163,10 @@ fn percent(text: &str) -> Result<f32, String> {
 #[cfg(test)]
 mod tests {
     use clap::{Parser, Subcommand};
+    use vtflow_planner::{
+        CallOptions,
+        request::{Request, TrafficChange, Whose},
+    };
 
     use super::*;
 
@@ -215,6 +219,17 @@ mod tests {
         assert_eq!(of::<WorkflowDeleteRequest>(rpc::WORKFLOW_DELETE, &["cancel"]), cancel);
         let mirror = WorkflowMirrorTrafficRequest { keyspace, workflow, tablet_types: vec![1, 2, 3], percent: 1.0 };
         assert_eq!(of::<WorkflowMirrorTrafficRequest>(rpc::WORKFLOW_MIRROR_TRAFFIC, &["mirror"]), mirror);
+    }
+
+    /// What the page previews is what the command does.
+    #[test]
+    fn the_request_in_plain_fields_is_the_command_without_flags() {
+        for (verb, change) in [("complete", TrafficChange::Complete), ("cancel", TrafficChange::Cancel)] {
+            let (keyspace, workflow, whose) = ("customer".into(), "c2c".into(), Whose::All);
+            let call = Request::Traffic { keyspace, workflow, change, whose }.call(CallOptions::default());
+            let command = wanted(&[verb]).unwrap();
+            assert_eq!((call.path, call.request), (command.path, command.request), "{verb}");
+        }
     }
 
     #[test]

@@ -142,6 +142,10 @@ fn message(duration: Duration) -> vttime::Duration {
 #[cfg(test)]
 mod tests {
     use clap::{Parser, Subcommand};
+    use vtflow_planner::{
+        CallOptions,
+        request::{Request, TrafficChange, Whose},
+    };
 
     use super::*;
 
@@ -183,6 +187,30 @@ mod tests {
         assert_eq!(wanted(&["switch", "customer", "c2c"]).unwrap(), want);
         let back = WorkflowSwitchTrafficRequest { direction: 1, ..want };
         assert_eq!(wanted(&["reverse", "customer", "c2c"]).unwrap(), back);
+    }
+
+    /// What the page previews is what the command does.
+    #[test]
+    fn the_request_in_plain_fields_is_the_command_without_flags() {
+        let asked = |change, whose| {
+            let (keyspace, workflow) = ("customer".into(), "c2c".into());
+            let call = Request::Traffic { keyspace, workflow, change, whose }.call(CallOptions::default());
+            assert_eq!(call.path, rpc::WORKFLOW_SWITCH_TRAFFIC);
+            WorkflowSwitchTrafficRequest::decode(call.request.as_slice()).unwrap()
+        };
+        for (verb, change) in [("switch", TrafficChange::Switch), ("reverse", TrafficChange::Reverse)] {
+            for (flags, whose) in [
+                (&[][..], Whose::All),
+                (&["--tablet-types=replica,rdonly"], Whose::Reads),
+                (&["--tablet-types=primary"], Whose::Writes),
+            ] {
+                assert_eq!(
+                    wanted(&[&[verb, "customer", "c2c"], flags].concat()).unwrap(),
+                    asked(change, whose),
+                    "{verb} {whose:?}"
+                );
+            }
+        }
     }
 
     #[test]

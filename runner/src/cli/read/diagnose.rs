@@ -119,6 +119,10 @@ fn shown(part: &DiagnosedPart, width: Option<usize>) -> String {
             out += &labelled("    ", line, before);
             before = &line.0;
         }
+        for step in &deviation.commands {
+            // In one line, whatever its width: it is to be copied.
+            out += &lines::wrapped("    try       ", &terminal::printable(&step.command), None);
+        }
     }
     let mut before = "";
     for line in &part.lines {

@@ -1,6 +1,7 @@
-//! What the page asks of the server: which planner it has, and the trace of a read that it performs.
+//! What the page asks of the server: which planner it has, and the trace of a read that it performs, or of the
+//! preview of a change.
 //!
-//! Reads only, performed as every RPC is. What an RPC's caller has to prove is to be proven here, too: with `--grpc-auth-mode
+//! Reads only (`only_reads.rs`), performed as every RPC is. What an RPC's caller has to prove is to be proven here, too: with `--grpc-auth-mode
 //! static` a name and a password (HTTP Basic), with `--grpc-ca` a certificate. A request must be JSON and say so: no other site's
 //! form can send that, and no header here lets another site's script read an answer.
 
@@ -13,12 +14,18 @@ use http_body::Body as _;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use tokio::{sync::Semaphore, time::timeout};
-use vtflow_planner::{Call, Effect, serve};
+use vtflow_planner::Call;
 
 use crate::{
     net::grpc::code,
     server::{
-        access::Auth, admission::Admission, audit::Audit, connections::Held, perform::Performer, refusal::Refusal,
+        access::Auth,
+        admission::Admission,
+        audit::Audit,
+        connections::Held,
+        only_reads::{self, NotARead},
+        perform::Performer,
+        refusal::Refusal,
         rpc_log::RpcLogs,
     },
 };
@@ -77,22 +84,25 @@ impl Api {
         let call: Call = serde_json::from_slice(&body).map_err(|error| {
             Refused::new(StatusCode::BAD_REQUEST, format!("the body is no call (path, request, options): {error}"))
         })?;
-        let served = match serve::served(&call.path) {
-            Some(served) if served.effect == Effect::Read => served,
-            Some(_) => {
+        let served = match only_reads::check(&call) {
+            Ok(served) => served,
+            Err(NotARead::Writes) => {
                 let Call { path, request, .. } = call;
-                let refusal = Refusal::new(code::UNIMPLEMENTED, format!("{path} changes something: the page only reads"));
+                let text = format!("{path} changes something: the page only reads, and previews with options.mode \"preview\"");
+                let refusal = Refusal::new(code::UNIMPLEMENTED, text);
                 let message = refusal.message.clone();
                 Audit { id: self.rpc_logs.id(), who, from, path, request: Some(request.into()) }.refused(&refusal);
                 return Err(Refused::new(StatusCode::FORBIDDEN, message));
             }
-            None => return Err(Refused::new(StatusCode::NOT_FOUND, format!("vtflow does not serve {}", call.path))),
+            Err(NotARead::NotServed) => {
+                return Err(Refused::new(StatusCode::NOT_FOUND, format!("vtflow does not serve {}", call.path)));
+            }
         };
         let Ok(_turn) = self.turns.try_acquire() else { return Err(busy()) };
         let _busy = held.work();
         let mut record = self.rpc_logs.begin(served.path, None);
         record.note("port", "http");
-        let answered = self.performer.trace(served, call, &mut record).await;
+        let answered = self.performer.trace(call, &mut record).await;
         match &answered.result {
             Ok(()) => Ok(document(answered.frames.clone())),
             Err(refusal) => {

@@ -57,8 +57,14 @@ pub(crate) struct Browser {
 }
 
 impl Browser {
+    /// On the demo.
     pub(crate) async fn open(fragment: &str, width: u32, is_dark: bool) -> Self {
-        let server = Process::start(&["demo", "--serve", "--bind-address", "127.0.0.1", "--grpc-port", "0", "--port", "0"]);
+        Self::open_on(&["demo", "--serve"], fragment, width, is_dark).await
+    }
+
+    /// On a cluster of one's own: the command that serves it.
+    pub(crate) async fn open_on(command: &[&str], fragment: &str, width: u32, is_dark: bool) -> Self {
+        let server = Process::start(&[command, &["--bind-address", "127.0.0.1", "--grpc-port", "0", "--port", "0"]].concat());
         let driver = driver();
         let directory = TempDir::new().unwrap();
         let console = directory.path().join("console");

@@ -96,7 +96,7 @@ pub(super) fn seeds() -> Vec<(String, Vec<u8>)> {
     put(0, "head".into(), HEAD.as_bytes());
     put(0, "other-format".into(), HEAD.replace("/1", "/2").as_bytes());
     put(2, "tablet".into(), TABLET.as_bytes());
-    put(2, "sizes".into(), TABLET.replace("\"sidecar\"", r#""mysql_version":"9.7.4","vitess_release":"v18.0.8","table_sizes":[{"database":"d","table":"t","rows":1,"bytes":2}],"sidecar""#).as_bytes());
+    put(2, "sizes".into(), TABLET.replace("\"sidecar\"", r#""mysql_version":"9.7.4","vitess_release":"v18.0.8","table_sizes":[{"database":"d","table":"t","rows":1,"bytes":2},{"database":"d","table":"v","rows":0,"bytes":0,"is_view":true}],"sidecar""#).as_bytes());
     for (number, name) in ["x`; drop table y", "a\\u0000b", "sqlite_schema", "_vt.t", ""].iter().enumerate() {
         put(2, format!("column-{number}"), TABLET.replace("\"lastpk\"", &format!("\"{name}\"")).as_bytes());
         put(2, format!("table-{number}"), TABLET.replace("\"copy_state\"", &format!("\"{name}\"")).as_bytes());

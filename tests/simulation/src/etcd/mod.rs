@@ -24,6 +24,7 @@ use crate::{
     journal::Journal,
     network::{Connection, Network},
     random::Random,
+    strike::Strike,
     wire::{self, Answer, Doing, Peer, Speaks},
 };
 
@@ -38,6 +39,9 @@ pub(crate) struct Etcd {
     moods: Mutex<Vec<Mood>>,
     random: Mutex<Random>,
     aim: OnceLock<u64>,
+    /// Whether what it answers is never well formed and untrue.
+    is_truthful: OnceLock<()>,
+    acts: OnceLock<Arc<dyn Acts>>,
 }
 
 /// What is the matter with a member.
@@ -55,6 +59,21 @@ pub(crate) enum Mood {
     Lies,
     /// To this method it answers a message in which there is nothing.
     Empty(&'static str),
+}
+
+/// What happens with requests that write, besides what the store does.
+pub(crate) trait Acts: Send + Sync {
+    /// What goes wrong with a request that has come, if it is this one.
+    fn strikes(&self, host: &str, etcd: &Etcd, path: &str, request: &[u8]) -> Option<Strike>;
+
+    /// A record has changed.
+    fn has_changed(&self);
+
+    /// Whether nothing goes wrong by chance now.
+    fn is_well(&self) -> bool;
+
+    /// The process that asked ends.
+    fn kill(&self);
 }
 
 /// Who is told of records that are written.
@@ -95,6 +114,8 @@ impl Etcd {
             watcher: Arc::clone(watcher),
             random: Mutex::new(random.of(name)),
             aim: OnceLock::new(),
+            is_truthful: OnceLock::new(),
+            acts: OnceLock::new(),
         });
         for (index, host) in etcd.members.iter().enumerate() {
             let member = Arc::new(Member { etcd: Arc::clone(&etcd), index });
@@ -114,10 +135,15 @@ impl Etcd {
         }
     }
 
-    /// From now on a connection breaks in so many of a hundred writes of records, before it is done or after it, whatever its mood; and
-    /// what it answers is never well formed and untrue.
+    /// From now on a connection breaks in so many of a hundred writes of records, before it is done or after it, whatever its mood.
     pub(crate) fn aim(&self, percent: u64) {
         let _ = self.aim.set(percent);
+    }
+
+    /// From now on this happens with requests that write, too, and what it answers is never well formed and untrue.
+    pub(crate) fn set_acts(&self, acts: Arc<dyn Acts>) {
+        let _ = self.is_truthful.set(());
+        let _ = self.acts.set(acts);
     }
 
     fn mood(&self, index: usize) -> Mood {
@@ -183,6 +209,38 @@ fn deleted_by(op: &messages::RequestOp) -> Option<Vec<u8>> {
     }
 }
 
+/// A key and its value before and after; `None`: it is not there.
+pub(crate) type Written = (String, Option<Vec<u8>>, Option<Vec<u8>>);
+
+/// What is to become of records by a request.
+pub(crate) fn written(etcd: &Etcd, path: &str, request: &[u8]) -> Vec<Written> {
+    if path != "/etcdserverpb.KV/Txn" {
+        return Vec::new();
+    }
+    let store = etcd.store();
+    let of = |op: &messages::RequestOp| {
+        let (key, after) = match put_of(op) {
+            Some(put) if put.lease == 0 => (put.key.clone(), Some(put.value.clone())),
+            Some(_) => return None,
+            None => (deleted_by(op)?, None),
+        };
+        let key = String::from_utf8_lossy(&key).into_owned();
+        let before = store.value(&key).map(|pair| pair.value.clone());
+        Some((key, before, after))
+    };
+    TxnRequest::decode(request).unwrap_or_default().success.iter().filter_map(of).collect()
+}
+
+/// Whether a request takes its place in the queue of a lock.
+pub(crate) fn takes_lock(path: &str, request: &[u8]) -> bool {
+    let is_lock = |op: &messages::RequestOp| put_of(op).is_some_and(|put| put.lease != 0);
+    match path {
+        "/etcdserverpb.KV/Txn" => TxnRequest::decode(request).is_ok_and(|txn| txn.success.iter().any(is_lock)),
+        "/etcdserverpb.KV/Put" => PutRequest::decode(request).is_ok_and(|put| put.lease != 0),
+        _ => false,
+    }
+}
+
 /// Whether a request writes a record.
 fn writes_record(path: &str, request: &[u8]) -> bool {
     let is_record = |op: &messages::RequestOp| put_of(op).is_some_and(|put| put.lease == 0) || deleted_by(op).is_some();
@@ -228,7 +286,7 @@ impl Peer for Member {
             if mood == Mood::Lies && luck < 30 {
                 etcd.journal.event(&host, format_args!("{path}: lies {luck}"));
                 etcd.journal.count("fault", "etcd: an answer that no etcd gives");
-                let untrue = u64::from(etcd.aim.get().is_some());
+                let untrue = u64::from(etcd.is_truthful.get().is_some());
                 return match (luck % 5).max(untrue) {
                     0 => wire::raw(wire::framed(&[]), Some(0)),
                     1 => wire::raw(wire::framed(&[0xff; 20]), Some(0)),
@@ -248,7 +306,8 @@ impl Peer for Member {
             let Some(request) = wire::message_of(&mut body, &mut BytesMut::new()).await else {
                 return wire::status(13, "no message");
             };
-            let aim = etcd.aim.get().copied().filter(|_| writes_record(&path, &request)).unwrap_or(0);
+            let is_well = etcd.acts.get().is_some_and(|acts| acts.is_well());
+            let aim = etcd.aim.get().copied().filter(|_| !is_well && writes_record(&path, &request)).unwrap_or(0);
             let is_hit = aim > 0 && etcd.random().percent(aim);
             if is_hit && luck < 50 {
                 etcd.journal.event(&host, format_args!("{path}: breaks before it is done"));
@@ -256,7 +315,40 @@ impl Peer for Member {
                 connection.cut();
                 return std::future::pending().await;
             }
+            let acts = etcd.acts.get();
+            let strike = acts.and_then(|acts| acts.strikes(&host, &etcd, &path, &request));
+            if let Some(strike) = strike {
+                etcd.journal.event(&host, format_args!("{path}: {strike:?}"));
+            }
+            match strike {
+                Some(Strike::Before) => {
+                    connection.cut();
+                    return std::future::pending().await;
+                }
+                Some(Strike::Refuses) => return wire::status(14, "etcdserver: leader changed"),
+                Some(Strike::Hangs) => return std::future::pending().await,
+                Some(Strike::KillsBefore) => {
+                    if let Some(acts) = acts {
+                        acts.kill();
+                    }
+                    return std::future::pending().await;
+                }
+                Some(Strike::After | Strike::KillsAfter) | None => {}
+            }
             let done = etcd.perform(&path, &request);
+            if let Some(acts) = acts {
+                if path == "/etcdserverpb.KV/Txn" {
+                    acts.has_changed();
+                }
+                match strike {
+                    Some(Strike::After) => connection.cut(),
+                    Some(Strike::KillsAfter) => acts.kill(),
+                    _ => {}
+                }
+            }
+            if strike.is_some() {
+                return std::future::pending().await;
+            }
             match &done {
                 Ok(answer) => etcd.journal.event(&host, format_args!("{path} {} bytes: {} bytes", request.len(), answer.len())),
                 Err((code, text)) => etcd.journal.event(&host, format_args!("{path}: {code} {text}")),

@@ -2,7 +2,7 @@
 
 use prost::Message;
 use vtflow_planner::{
-    proto::{topodata::TabletType, vtctldata as data, vttime::Duration},
+    proto::{topodata::TabletType, vtctldata as data, vtflow::RepairRequest, vttime::Duration},
     rpc,
 };
 
@@ -23,15 +23,32 @@ pub(crate) struct Ask {
 /// What is wanted.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Kind {
-    Switch { types: Vec<TabletType>, is_back: bool, has_reverse: bool, cells: Vec<String> },
-    Mirror { percent: u8 },
-    Complete { keeps_data: bool },
-    Cancel { keeps_data: bool },
+    Switch {
+        types: Vec<TabletType>,
+        is_back: bool,
+        has_reverse: bool,
+        cells: Vec<String>,
+    },
+    Mirror {
+        percent: u8,
+    },
+    Complete {
+        keeps_data: bool,
+    },
+    Cancel {
+        keeps_data: bool,
+    },
+    /// What vtflow itself finds to be wrong is put right.
+    Repair {
+        direction: &'static str,
+        /// All tablets are told to read their records, too.
+        refreshes: bool,
+    },
 }
 
-const ALL: [TabletType; 3] = [TabletType::Primary, TabletType::Replica, TabletType::Rdonly];
-const READS: [TabletType; 2] = [TabletType::Replica, TabletType::Rdonly];
-const WRITES: [TabletType; 1] = [TabletType::Primary];
+pub(crate) const ALL: [TabletType; 3] = [TabletType::Primary, TabletType::Replica, TabletType::Rdonly];
+pub(crate) const READS: [TabletType; 2] = [TabletType::Replica, TabletType::Rdonly];
+pub(crate) const WRITES: [TabletType; 1] = [TabletType::Primary];
 
 impl Ask {
     /// One that makes sense mostly, where writes are whose they are.
@@ -69,7 +86,8 @@ impl Ask {
         Self::of(case, Kind::switch(&ALL, is_back), 30)
     }
 
-    fn of(case: &Case, kind: Kind, timeout: i64) -> Self {
+    /// This.
+    pub(crate) fn of(case: &Case, kind: Kind, timeout: i64) -> Self {
         let (keyspace, workflow) = (case.target.to_owned(), case.workflow.to_owned());
         let (path, bytes) = match &kind {
             Kind::Switch { types, is_back, has_reverse, cells } => {
@@ -105,6 +123,11 @@ impl Ask {
                     data::WorkflowDeleteRequest { keyspace, workflow, keep_data, keep_routing_rules, ..Default::default() };
                 (rpc::WORKFLOW_DELETE, request.encode_to_vec())
             }
+            Kind::Repair { direction, refreshes } => {
+                let (direction, refresh) = ((*direction).to_owned(), *refreshes);
+                let request = RepairRequest { keyspace, workflow, direction, refresh, ..Default::default() };
+                (rpc::REPAIR, request.encode_to_vec())
+            }
         };
         Self { kind, path, bytes }
     }
@@ -115,6 +138,26 @@ impl Ask {
 }
 
 impl Kind {
+    /// In a few words.
+    pub(crate) fn name(&self, case: &Case) -> &'static str {
+        let (moves, reshards) = match self {
+            Self::Switch { types, is_back, .. } => match (types.as_slice(), is_back) {
+                ([TabletType::Primary], false) => ("move: writes", "reshard: writes"),
+                ([TabletType::Primary], true) => ("move: writes back", "reshard: writes back"),
+                ([TabletType::Primary, ..], false) => ("move: switch", "reshard: switch"),
+                ([TabletType::Primary, ..], true) => ("move: back", "reshard: back"),
+                (_, false) => ("move: reads", "reshard: reads"),
+                (_, true) => ("move: reads back", "reshard: reads back"),
+            },
+            Self::Mirror { percent: 0 } => ("move: mirror no more", "reshard: mirror no more"),
+            Self::Mirror { .. } => ("move: mirror", "reshard: mirror"),
+            Self::Complete { .. } => ("move: complete", "reshard: complete"),
+            Self::Cancel { .. } => ("move: cancel", "reshard: cancel"),
+            Self::Repair { .. } => ("move: repair", "reshard: repair"),
+        };
+        if case.is_reshard() { reshards } else { moves }
+    }
+
     fn switch(types: &[TabletType], is_back: bool) -> Self {
         Self::Switch { types: types.to_vec(), is_back, has_reverse: true, cells: Vec::new() }
     }

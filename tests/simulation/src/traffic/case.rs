@@ -38,7 +38,7 @@ pub(crate) struct Case {
     pub(crate) owner: Side,
 }
 
-const MOVES: Case = Case {
+pub(crate) const MOVES: Case = Case {
     snapshot: "movetables-running",
     workflow: "move_big2",
     reverse: "move_big2_reverse",
@@ -50,7 +50,7 @@ const MOVES: Case = Case {
     owner: Side::Source,
 };
 
-const RESHARDS: Case = Case {
+pub(crate) const RESHARDS: Case = Case {
     snapshot: "reshard-running",
     workflow: "cust2cust",
     reverse: "cust2cust_reverse",
@@ -64,14 +64,12 @@ const RESHARDS: Case = Case {
 
 const MOVE1: Case = Case { workflow: "move1", reverse: "move1_reverse", tables: &["corder", "customer"], ..MOVES };
 
-/// All of them.
-pub(crate) const CASES: [Case; 5] = [
-    MOVES,
-    Case { snapshot: "movetables-reads-switched", ..MOVE1 },
-    Case { snapshot: "movetables-switched", owner: Side::Target, ..MOVE1 },
-    RESHARDS,
-    Case { snapshot: "reshard-switched", workflow: "split1", reverse: "split1_reverse", owner: Side::Target, ..RESHARDS },
-];
+pub(crate) const MOVE_READS_SWITCHED: Case = Case { snapshot: "movetables-reads-switched", ..MOVE1 };
+
+pub(crate) const MOVE_SWITCHED: Case = Case { snapshot: "movetables-switched", owner: Side::Target, ..MOVE1 };
+
+pub(crate) const RESHARD_SWITCHED: Case =
+    Case { snapshot: "reshard-switched", workflow: "split1", reverse: "split1_reverse", owner: Side::Target, ..RESHARDS };
 
 impl Case {
     /// # Errors

@@ -8,7 +8,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -23,10 +26,13 @@ use vtflow_planner::proto::{
 };
 
 use crate::{
+    etcd::{self, Etcd},
     journal::Journal,
-    tablets::{Acts, Strike, Tablet},
+    strike::Strike,
+    tablets::{Acts, Tablet},
     traffic::{
         case::{Case, Side},
+        kinds::{self, Step, statement_of},
         mine::Mine,
     },
     wire::Doing,
@@ -42,6 +48,10 @@ pub(crate) struct Ground {
     lag: u64,
     /// What is to go wrong at a step.
     pub(crate) mine: Mine,
+    /// Nothing goes wrong with calls by chance.
+    is_well: AtomicBool,
+    /// Somebody has asked for streams back that stand still, and none have run since.
+    pub(crate) may_stand: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -119,6 +129,8 @@ impl Ground {
             journal: Arc::clone(&world.journal),
             lag,
             mine: Mine::default(),
+            is_well: AtomicBool::new(true),
+            may_stand: AtomicBool::new(false),
             state: Mutex::new(state),
         });
         for tablet in world.tablets.values() {
@@ -143,6 +155,11 @@ impl Ground {
 
     pub(crate) fn set_quiet(&self, is_quiet: bool) {
         self.state().is_quiet = is_quiet;
+    }
+
+    /// Whether calls go wrong by chance.
+    pub(crate) fn set_well(&self, is_well: bool) {
+        self.is_well.store(is_well, Ordering::Relaxed);
     }
 
     /// How many writes were taken.
@@ -172,7 +189,25 @@ impl Ground {
         if state.views.get(&tablet.alias) != Some(&view) {
             self.journal.event(&tablet.host, format_args!("reads its state: {view:?}"));
             state.views.insert(tablet.alias.clone(), view);
+            drop(state);
+            self.sides();
         }
+    }
+
+    /// At no moment do both sides take what somebody sends there.
+    fn sides(&self) {
+        let tries = self.tries().filter_map(|(cell, table, choice)| self.enter(cell, table, choice).ok());
+        let taken: BTreeSet<Option<Side>> = tries.map(|entry| self.case.side(&entry.shard.0, &entry.shard.1)).collect();
+        if taken.len() > 1 {
+            self.journal.violation("never do both sides take writes", "applications of some cell reach each of them");
+        }
+    }
+
+    /// Writes of each kind: cells, tables, and two rows.
+    fn tries(&self) -> impl Iterator<Item = (&'static str, &'static str, usize)> {
+        let cells = CELLS.iter().filter(|cell| self.world.revision(cell, "SrvVSchema").is_some());
+        let tables = cells.flat_map(|cell| self.case.tables.iter().map(move |table| (*cell, *table)));
+        tables.flat_map(|(cell, table)| [0, 1].map(|choice| (cell, table, choice)))
     }
 
     /// What is under way on a tablet's shard is ended.
@@ -328,10 +363,7 @@ impl Ground {
 
     /// Why writes are refused somewhere; empty: they are taken everywhere. When all is well otherwise.
     pub(crate) fn refused(&self) -> BTreeSet<String> {
-        let cells = CELLS.iter().filter(|cell| self.world.revision(cell, "SrvVSchema").is_some());
-        let tries = cells.flat_map(|cell| self.case.tables.iter().map(move |table| (*cell, *table)));
-        let tries = tries.flat_map(|(cell, table)| [0, 1].map(|choice| (cell, table, choice)));
-        tries.filter_map(|(cell, table, choice)| self.enter(cell, table, choice).err()).collect()
+        self.tries().filter_map(|(cell, table, choice)| self.enter(cell, table, choice).err()).collect()
     }
 
     /// Which sides take writes to some table, whether anybody sends any there or not.
@@ -484,16 +516,6 @@ fn table_rows(tables: &[&String], has_types: bool) -> QueryResult {
     QueryResult { fields: names.iter().map(field).collect(), rows: tables.iter().map(row).collect(), ..QueryResult::default() }
 }
 
-fn statement_of(method: &str, request: &[u8]) -> String {
-    match method {
-        "ExecuteFetchAsDba" => data::ExecuteFetchAsDbaRequest::decode(request)
-            .map(|request| String::from_utf8_lossy(&request.query).into_owned())
-            .unwrap_or_default(),
-        "VReplicationExec" => data::VReplicationExecRequest::decode(request).map(|request| request.query).unwrap_or_default(),
-        _ => String::new(),
-    }
-}
-
 impl Acts for Ground {
     fn perform<'a>(&'a self, tablet: &'a Tablet, method: &'a str, request: &'a [u8]) -> Doing<'a, Option<Result<Bytes, Status>>> {
         Box::pin(async move {
@@ -529,8 +551,17 @@ impl Acts for Ground {
         method == "ExecuteFetchAsDba" && !text.trim_start().starts_with("select")
     }
 
-    fn strikes(&self, tablet: &Tablet) -> Option<Strike> {
-        self.mine.step(&self.world, tablet)
+    fn strikes(&self, tablet: &Tablet, method: &str, request: &[u8]) -> Option<Strike> {
+        let step = kinds::of_call(method, request)?;
+        self.mine.step(&self.world, &tablet.host, Some(&tablet.shard), step)
+    }
+
+    fn is_well(&self) -> bool {
+        self.is_well.load(Ordering::Relaxed)
+    }
+
+    fn kill(&self) {
+        self.mine.kill.notify_one();
     }
 
     fn has_changed(&self, tablet: &Tablet, request: &[u8]) {
@@ -552,4 +583,36 @@ impl Acts for Ground {
         self.refresh(tablet);
         self.end_all(tablet);
     }
+}
+
+impl etcd::Acts for Ground {
+    fn strikes(&self, host: &str, etcd: &Etcd, path: &str, request: &[u8]) -> Option<Strike> {
+        let step = if path == "/etcdserverpb.Lease/LeaseRevoke" {
+            Step::Unlock
+        } else if etcd::takes_lock(path, request) {
+            Step::Lock
+        } else {
+            let written = etcd::written(etcd, path, request);
+            let (key, before, after) = written.first()?;
+            kinds::of_record(below_root(key), before.as_deref(), after.as_deref())?
+        };
+        self.mine.step(&self.world, host, None, step)
+    }
+
+    fn has_changed(&self) {
+        self.sides();
+    }
+
+    fn is_well(&self) -> bool {
+        self.is_well.load(Ordering::Relaxed)
+    }
+
+    fn kill(&self) {
+        self.mine.kill.notify_one();
+    }
+}
+
+/// A record's path below the root of its cell.
+fn below_root(key: &str) -> &str {
+    key.splitn(4, '/').nth(3).unwrap_or(key)
 }

@@ -3,10 +3,12 @@
 //! What these requests ask of tablets names neither them nor their workflow. So it is not calls that are accounted for, but what the
 //! cluster comes to: `ground.rs` says what is checked at every moment, `rest.rs` what when nobody asks anything.
 
+mod aims;
 mod apps;
 mod asks;
 mod case;
 mod ground;
+mod kinds;
 mod mine;
 mod rest;
 
@@ -24,7 +26,8 @@ use tokio::{
 };
 use vtflow::server::Load;
 
-use self::{asks::Ask, ground::Ground, rest::Before};
+pub use self::aims::Coverage;
+use self::{aims::Aim, asks::Ask, ground::Ground, kinds::Step, mine::Fault, rest::Before};
 use crate::{
     checks::Checks,
     faults,
@@ -34,6 +37,12 @@ use crate::{
     wire::{Client, Ended},
     world::{CELLS, SERVER, World},
 };
+
+/// What goes wrong in the first round of a seed's run: kind of change, kind of step, kind of fault.
+pub fn aim_of(seed: u64) -> (&'static str, &'static str, &'static str) {
+    let Aim { change, step, fault } = Aim::of(seed);
+    (change.name, step.name(), fault.name())
+}
 
 /// A run under way.
 struct Run {
@@ -58,14 +67,19 @@ const NEVER: Duration = Duration::from_secs(86_400);
 /// How long a change may go on after its request's time.
 const CHANGE: Duration = Duration::from_secs(180);
 
+/// What a server keeps of answers at least: one with less refuses every change, and says so.
+const ANSWER_BYTES: usize = 4 << 20;
+
 /// Runs what a seed decides, to the end; `settings.requests` are rounds at most, of one to three requests each.
 pub async fn simulate(seed: u64, settings: Settings) -> Record {
     let journal = Arc::new(Journal::new(settings.keeps_lines));
     let random = Random::new(seed).of("traffic");
     let checks = Checks::new(Arc::clone(&journal));
     let mut choices = random.of("run");
-    let case = choices.pick(&case::CASES).copied().unwrap_or(case::CASES[0]);
+    let aim = Aim::of(seed);
+    let case = aim.change.case;
     journal.event("world", format_args!("{case:?}"));
+    journal.event("world", format_args!("aimed at: {}, {}, {}", aim.change.name, aim.step.name(), aim.fault.name()));
     journal.count("case", format!("{} from the {:?}", case.workflow, case.owner));
     let snapshot = match case.load() {
         Ok(snapshot) => snapshot,
@@ -74,14 +88,18 @@ pub async fn simulate(seed: u64, settings: Settings) -> Record {
             return journal.record();
         }
     };
-    let world = World::of(snapshot, 70, random.of("world"), &journal, &checks, &random);
+    // A primary moves to somebody.
+    let replicas = if aim.fault == Fault::PrimaryMoved { 100 } else { 70 };
+    let world = World::of(snapshot, replicas, random.of("world"), &journal, &checks, &random);
     checks.set_traffic(case.locked());
     let lag = choices.pick(&[0, 20, 400, 2_000]).copied().unwrap_or(0);
     let aimed = choices.pick(&[0, 0, 2, 5, 12]).copied().unwrap_or(0);
     let ground = Ground::new(&world, case, lag, aimed);
-    let aim = choices.pick(&[0, 0, 2, 5, 12]).copied().unwrap_or(0);
-    world.global.aim(aim);
-    world.second.aim(aim);
+    let by_chance = choices.pick(&[0, 0, 2, 5, 12]).copied().unwrap_or(0);
+    for etcd in [&world.global, &world.second] {
+        etcd.aim(by_chance);
+        etcd.set_acts(Arc::clone(&ground) as _);
+    }
     let request_time = choices.millis(20_000, 120_000);
     let rounds = choices.between(settings.requests.div_ceil(4), settings.requests);
 
@@ -92,7 +110,7 @@ pub async fn simulate(seed: u64, settings: Settings) -> Record {
     }
     let mut run = Run { world, checks, ground, request_time, choices: random.of("rounds"), settings, server: None };
     if run.start() {
-        run.rounds(rounds, &random).await;
+        run.rounds(rounds, &aim, &random).await;
     }
     is_over.store(true, Ordering::Relaxed);
     while let Some(ended) = writers.join_next().await {
@@ -113,18 +131,38 @@ pub async fn simulate(seed: u64, settings: Settings) -> Record {
 impl Run {
     fn start(&mut self) -> bool {
         let choices = &mut self.choices;
-        match run::start(&self.world, &self.checks, choices, self.request_time, self.settings.sabotage) {
+        match run::start(&self.world, &self.checks, choices, self.request_time, ANSWER_BYTES, self.settings.sabotage) {
             Ok(running) => self.server = Some(running),
             Err(error) => self.world.journal.violation("the server starts", error),
         }
         self.server.is_some()
     }
 
-    async fn rounds(&mut self, rounds: u64, random: &Random) {
+    async fn rounds(&mut self, rounds: u64, aim: &Aim, random: &Random) {
         let (mut is_healthy, mut pending) = (true, Vec::new());
+        if let Some(before) = aim.change.before {
+            let (kind, stops_at) = match before {
+                aims::Before::Done(kind) => (kind, None),
+                aims::Before::Stopped(kind, step) => (kind, Some(step)),
+            };
+            let ask = Ask::of(&self.ground.case, kind(), 30);
+            let was = Before { is_healthy, owner: self.ground.owner() };
+            let asked = self.aimed("before", ask, stops_at.map(|step| (step, Fault::Killed, false)), random).await;
+            if !self.is_at_rest().await {
+                return;
+            }
+            is_healthy = rest::check(&self.ground, &was, &asked).await;
+            pending.extend(asked.into_iter().map(|(ask, _)| ask));
+        }
         for round in 1..=rounds {
             let before = Before { is_healthy, owner: self.ground.owner() };
-            let asked = self.round(round, random).await;
+            let asked = if round == 1 {
+                let ask = Ask::of(&self.ground.case, (aim.change.kind)(), 30);
+                let is_followed = self.choices.percent(30);
+                self.aimed(aim.change.name, ask, Some((aim.step, aim.fault, is_followed)), random).await
+            } else {
+                self.round(round, random).await
+            };
             if !self.is_at_rest().await {
                 return;
             }
@@ -132,7 +170,7 @@ impl Run {
             pending.extend(asked.into_iter().map(|(ask, _)| ask));
             // Now and then somebody goes on with it as it is.
             if !is_healthy && (round == rounds || self.choices.percent(80)) {
-                is_healthy = rest::mend(&self.ground, &pending).await;
+                is_healthy = rest::mend(&self.ground, &pending, &mut self.choices).await;
                 if !is_healthy {
                     return;
                 }
@@ -141,6 +179,28 @@ impl Run {
                 pending.clear();
             }
         }
+    }
+
+    /// One request, of which nobody takes leave, while one thing goes wrong at this kind of step, perhaps followed by another.
+    async fn aimed(
+        &mut self,
+        change: &'static str,
+        ask: Ask,
+        what: Option<(Step, Fault, bool)>,
+        random: &Random,
+    ) -> Vec<(Ask, Option<Ended>)> {
+        let mine = &self.ground.mine;
+        mine.begin(change);
+        if let Some((step, fault, is_followed)) = what {
+            mine.lay_at(step, fault, is_followed, random.of(change));
+        }
+        let (world, asked, most) = (Arc::clone(&self.world), ask.clone(), self.request_time + CHANGE);
+        let patient = async move { (0, send(&world, "caller-0", &asked, None, None, most).await) };
+        let mut callers = JoinSet::new();
+        callers.spawn(patient);
+        let ends = self.ends(callers, 1, NEVER).await;
+        self.ground.mine.lift();
+        vec![ask].into_iter().zip(ends).collect()
     }
 
     /// Some requests at once, while things go wrong; then all is well again, and there is a server.
@@ -152,9 +212,14 @@ impl Run {
         let mut troubles = JoinSet::new();
         // One thing at one step, anything at any time, both, or nothing.
         let kind = self.choices.below(100);
+        self.ground.mine.begin(match asks.as_slice() {
+            [ask] => ask.kind.name(&self.ground.case),
+            _ => "several at once",
+        });
         if kind < 55 {
             self.ground.mine.lay(random.of(&format!("mine {round}")));
         }
+        self.ground.set_well(false);
         if (45..85).contains(&kind) {
             let (world, is_over) = (Arc::clone(&self.world), Arc::clone(&is_over));
             let (own, until) = (random.of(&format!("faults {round}")), Instant::now() + Duration::from_secs(240));
@@ -168,17 +233,32 @@ impl Run {
             callers.spawn(async move { (index, call(&world, index, &ask, own, most).await) });
         }
         let killed_after = if self.choices.percent(8) { self.choices.millis(0, 6_000) } else { NEVER };
+        let ends = self.ends(callers, asks.len(), killed_after).await;
+        self.ground.mine.lift();
+        self.ground.set_well(true);
+        is_over.store(true, Ordering::Relaxed);
+        while troubles.join_next().await.is_some() {}
+        asks.into_iter().zip(ends).collect()
+    }
+
+    /// How each of so many requests ends, as far as its caller hears of it. The process may be killed meanwhile.
+    async fn ends(
+        &mut self,
+        mut callers: JoinSet<(usize, Option<Ended>)>,
+        count: usize,
+        killed_after: Duration,
+    ) -> Vec<Option<Ended>> {
         let killed = Instant::now() + killed_after;
-        let mut ends: Vec<Option<Ended>> = vec![None; asks.len()];
+        let mut ends: Vec<Option<Ended>> = vec![None; count];
         loop {
             let ground = Arc::clone(&self.ground);
             let ended = tokio::select! {
                 biased;
-                ended = callers.join_next() => ended,
                 () = ground.mine.kill.notified() => {
                     self.kill().await;
                     continue;
                 }
+                ended = callers.join_next() => ended,
                 () = sleep_until(killed), if self.server.is_some() && killed > Instant::now() => {
                     self.kill().await;
                     continue;
@@ -194,10 +274,7 @@ impl Run {
                 Err(error) => self.world.journal.violation("nothing panics", error),
             }
         }
-        self.ground.mine.lift();
-        is_over.store(true, Ordering::Relaxed);
-        while troubles.join_next().await.is_some() {}
-        asks.into_iter().zip(ends).collect()
+        ends
     }
 
     /// The server's process ends without a word, and another one begins after a while.
@@ -240,9 +317,21 @@ async fn call(world: &World, index: usize, ask: &Ask, mut random: Random, most: 
         _ => None,
     };
     let leaves = random.percent(20).then(|| random.millis(0, 4_000));
-    world.journal.event(&host, format_args!("{:?}, waits {wait:?}, leaves after {leaves:?}", ask.kind));
+    send(world, &host, ask, wait, leaves, most).await
+}
+
+/// One request of a caller.
+async fn send(
+    world: &World,
+    host: &str,
+    ask: &Ask,
+    wait: Option<Duration>,
+    leaves: Option<Duration>,
+    most: Duration,
+) -> Option<Ended> {
+    world.journal.event(host, format_args!("{:?}, waits {wait:?}, leaves after {leaves:?}", ask.kind));
     world.journal.count("request", ask.method());
-    let end = world.network.connect(&host, &format!("{SERVER}:15999")).await.ok()?;
+    let end = world.network.connect(host, &format!("{SERVER}:15999")).await.ok()?;
     let client = Client::new(end).await.ok()?;
     let begun = Instant::now();
     let most = wait.map_or(most, |wait| wait.min(most)) + Duration::from_millis(500);
@@ -252,18 +341,18 @@ async fn call(world: &World, index: usize, ask: &Ask, mut random: Random, most: 
             let text = format_args!("{:?} has no answer after {:?}, it waits {wait:?}", ask.kind, begun.elapsed());
             world.journal.violation("nothing hangs", text);
         }
-        world.journal.event(&host, "goes away");
+        world.journal.event(host, "goes away");
         world.journal.count("reply", "caller gone");
         return None;
     };
     match outcome {
         Ok(ended) => {
             world.journal.count("reply", format!("{} code {}", ask.method(), ended.code));
-            world.journal.event(&host, format_args!("code {} after {:?}: {}", ended.code, begun.elapsed(), first_words(&ended)));
+            world.journal.event(host, format_args!("code {} after {:?}: {}", ended.code, begun.elapsed(), first_words(&ended)));
             Some(ended)
         }
         Err(error) => {
-            world.journal.event(&host, format_args!("broken off: {error}"));
+            world.journal.event(host, format_args!("broken off: {error}"));
             world.journal.count("reply", "broken off");
             None
         }

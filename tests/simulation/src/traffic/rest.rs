@@ -1,6 +1,6 @@
 //! What must be so when nobody asks anything and all is well: what replies have said is so, a stop is told, and there is a way on.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::atomic::Ordering};
 
 use prost::Message;
 use tokio::time::Duration;
@@ -13,6 +13,7 @@ use vtflow_planner::{
 };
 
 use crate::{
+    random::Random,
     traffic::{
         asks::{Ask, Kind},
         case::Side,
@@ -25,8 +26,13 @@ use crate::{
 /// Phases in which nothing is left to do.
 const HEALTHY: [&str; 5] = ["not_switched", "reads_switched", "writes_switched", "reversed", "ended"];
 
-/// What an error says when not everything was taken back.
-const STOPPED: [&str; 3] = ["from here there is only forward", "manual cleanup work may be necessary", "nothing was taken back"];
+/// What an error says when not everything was taken back, or a tablet may not know what its shard's record says.
+const STOPPED: [&str; 4] = [
+    "from here there is only forward",
+    "manual cleanup work may be necessary",
+    "nothing was taken back",
+    "repair it with --refresh",
+];
 
 /// How long a request may take when all is well.
 const WELL: Duration = Duration::from_secs(600);
@@ -80,7 +86,18 @@ pub(crate) async fn check(ground: &Ground, before: &Before, asked: &[(Ask, Optio
     let journal = &ground.world.journal;
     let refused = ground.refused();
     let Some(found) = diagnosed(ground).await else { return false };
-    let is_healthy = (HEALTHY.contains(&found.phase.as_str()) || found.phase.is_empty()) && found.deviations.is_empty();
+    let is_unwanted = |ask: &Ask| matches!(ask.kind, Kind::Switch { has_reverse: false, .. });
+    if asked.iter().any(|(ask, _)| is_unwanted(ask)) {
+        ground.may_stand.store(true, Ordering::Relaxed);
+    }
+    // Nothing says whether streams back stand because somebody wanted it so.
+    let stands = found.deviations.iter().any(|deviation| deviation.mechanism == "reverse_stopped");
+    if !stands {
+        ground.may_stand.store(false, Ordering::Relaxed);
+    }
+    let may_stand = ground.may_stand.load(Ordering::Relaxed);
+    let is_well = found.deviations.iter().all(|deviation| may_stand && deviation.mechanism == "reverse_stopped");
+    let is_healthy = (HEALTHY.contains(&found.phase.as_str()) || found.phase.is_empty()) && is_well;
     let is_said = |text: &&str| asked.iter().filter_map(|(_, ended)| ended.as_ref()).any(|ended| ended.text.contains(*text));
     let is_told = STOPPED.iter().any(is_said);
     journal.event("operator", format_args!("writes are the {:?}'s, refused: {refused:?}", ground.owner()));
@@ -107,7 +124,8 @@ pub(crate) async fn check(ground: &Ground, before: &Before, asked: &[(Ask, Optio
     }
     if let [(ask, Some(ended))] = asked {
         if ended.code == 0 {
-            if !refused.is_empty() {
+            // A repair says what it leaves alone.
+            if !refused.is_empty() && !matches!(ask.kind, Kind::Repair { .. }) {
                 journal.violation("what is done is done", format!("{:?} is said to be done: {refused:?}", ask.kind));
             }
             for text in undone(ground, &ask.kind, before) {
@@ -181,18 +199,22 @@ fn undone(ground: &Ground, kind: &Kind, before: &Before) -> BTreeSet<String> {
             let is_gone = !ground.has_tables(Side::Target);
             must(case.is_reshard() || *keeps_data != is_gone, "the target's tables are not as was wanted");
         }
-        Kind::Mirror { .. } => {}
+        Kind::Mirror { .. } | Kind::Repair { .. } => {}
     }
     texts
 }
 
-/// All is well, and the cluster is not as it should be: one of the same requests again is the way on, or a switch there or back.
-pub(crate) async fn mend(ground: &Ground, asked: &[Ask]) -> bool {
+/// All is well, and the cluster is not as it should be: one of the same requests again is the way on, or a switch there or back. Now and
+/// then somebody tries a repair before, which must at least do no harm; with `--refresh`, for somebody who has not seen why it stopped.
+pub(crate) async fn mend(ground: &Ground, asked: &[Ask], choices: &mut Random) -> bool {
     let journal = &ground.world.journal;
+    let direction = choices.pick(&["forward", "back"]).copied().unwrap_or_default();
+    let repair = choices.percent(40).then(|| Ask::of(&ground.case, Kind::Repair { direction, refreshes: true }, 0));
     let switches = [Ask::switch(&ground.case, false), Ask::switch(&ground.case, true)];
-    let ways: Vec<&Ask> = asked.iter().rev().chain(&switches).collect();
+    let last = ["forward", "back"].map(|direction| Ask::of(&ground.case, Kind::Repair { direction, refreshes: true }, 0));
+    let ways: Vec<&Ask> = repair.iter().chain(asked.iter().rev()).chain(&switches).chain(&last).collect();
     let mut said = Vec::new();
-    for (place, way) in ways.iter().enumerate() {
+    for way in &ways {
         let before = Before { is_healthy: false, owner: ground.owner() };
         let ended = match ask(ground, way.path, &way.bytes).await {
             Ok(ended) => ended,
@@ -204,7 +226,8 @@ pub(crate) async fn mend(ground: &Ground, asked: &[Ask]) -> bool {
         journal.event("operator", format_args!("{:?} again: code {} {}", way.kind, ended.code, ended.text));
         said.push(ended.text.clone());
         if check(ground, &before, &[((*way).clone(), Some(ended))]).await {
-            journal.count("mend", format!("healthy after request {place}"));
+            journal.count("mend", format!("healthy after request {}", said.len()));
+            journal.count("mended by", way.kind.name(&ground.case));
             return true;
         }
     }

@@ -48,7 +48,8 @@ function summary(asks, took, slowest) {
   return el("p", { class: "sum" }, parts.join(" · "));
 }
 
-function axis(scale, end) {
+/** Round times above bars. */
+export function axis(scale, end) {
   const marks = ticks(end, 4).filter((tick) => tick < end * 0.96).map((tick) => el("span", { style: `left:${scale(tick)}%` }, time(Math.round(tick))));
   return el("div", { class: "axis", "aria-hidden": "true" }, ...marks);
 }

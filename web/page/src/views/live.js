@@ -1,5 +1,5 @@
 // Live: the served cluster, read again every few seconds. It opens on all keyspaces at a glance, their workflows and their schema migrations, trouble
-// first; a keyspace that is opened is a fresh trace that this page's planner replays.
+// first; a keyspace that is opened, and every diagnosis, is a fresh trace that this page's planner replays.
 
 import { button, el, problem } from "../dom.js";
 import { table } from "../table.js";
@@ -8,14 +8,38 @@ import { trace } from "./replay.js";
 /** Milliseconds between two readings. */
 const PAUSE = 5000;
 
+/** What is shown of the cluster or of a keyspace, by the fragment's `show`. */
+const VIEWS = [
+  ["", "Workflows"],
+  ["diagnosis", "Diagnosis"],
+];
+
+/** Changes of one workflow: each is only previewed here. */
+const CHANGES = [
+  ["switch", "all", "Switch"],
+  ["switch", "reads", "Switch reads"],
+  ["switch", "writes", "Switch writes"],
+  ["reverse", "all", "Reverse"],
+  ["complete", "", "Complete"],
+  ["cancel", "", "Cancel"],
+];
+
 /** Keyspaces that are read at once. */
 const AT_ONCE = 4;
 
 export function mount(root, app) {
   const list = el("nav", { class: "keyspaces", "aria-label": "Keyspaces" });
+  const views = el("nav", { class: "keyspaces", "aria-label": "What is shown" });
   const body = el("div", {});
-  root.append(list, body);
+  root.append(list, views, body);
   let keyspace = app.state.get("keyspace") ?? "";
+  let view = app.state.get("show") ?? "";
+  /** Of a diagnosis: one workflow, or all of the keyspace. Of a change: whose traffic. */
+  let workflow = app.state.get("workflow") ?? "";
+  const isOne = (of) => of.slice(0, 2).join("-") === app.state.get("change");
+  let change = CHANGES.find(isOne) ?? CHANGES[0];
+  if (view === "change" && !(keyspace && workflow)) view = "";
+  if (view !== "change" && !VIEWS.some(([name]) => name === view)) view = "";
   let isGone = false;
   let timer = null;
   let last = "";
@@ -33,16 +57,40 @@ export function mount(root, app) {
   }
 
   function buttons(names) {
-    const all = button("All keyspaces", () => choose(""), { "aria-pressed": String(!keyspace) });
-    list.replaceChildren(all, ...names.map((name) => button(name, () => choose(name), { "aria-pressed": String(name === keyspace) })));
+    const kept = view === "change" ? "" : view;
+    const all = button("All keyspaces", () => choose("", kept), { "aria-pressed": String(!keyspace) });
+    list.replaceChildren(all, ...names.map((name) => button(name, () => choose(name, kept), { "aria-pressed": String(name === keyspace) })));
+    views.replaceChildren(...VIEWS.map(([name, text]) => button(text, () => choose(keyspace, name), { "aria-pressed": String(name === view) })));
+    if (view !== "change") return;
+    const changes = CHANGES.map((of) => button(of[2], () => choose(keyspace, view, workflow, of), { "aria-pressed": String(of === change) }));
+    views.append(el("span", { class: "quiet" }, ` ${workflow}, what it would do: `), ...changes);
   }
 
-  function choose(name) {
-    keyspace = name;
+  function choose(name, shows, of = "", what = CHANGES[0]) {
+    [keyspace, view, workflow, change] = [name, shows, of, what];
     last = "";
     choice += 1;
-    app.remember({ keyspace });
+    app.remember({ keyspace, show: view, workflow, change: view === "change" ? change.slice(0, 2).join("-") : "" });
+    body.replaceChildren(el("p", { class: "quiet" }, "reading …"));
     refresh();
+  }
+
+  function request() {
+    if (view === "change") return { kind: "traffic", keyspace, workflow, change: change[0], ...(change[1] ? { whose: change[1] } : {}) };
+    if (view === "diagnosis") return { kind: "diagnosis", keyspace, workflow };
+    return { kind: "workflows", keyspace, logs: true };
+  }
+
+  function heading() {
+    const of = [keyspace, workflow].filter(Boolean).join(".");
+    if (view === "change") return `${change[2]} ${of}: what it would touch; nothing is changed`;
+    return view ? `Diagnosis of ${of || "all keyspaces"}` : of;
+  }
+
+  /** More of a workflow. */
+  function links(of, name) {
+    const link = (show, text) => el("a", { href: `#live?${new URLSearchParams({ keyspace: of || keyspace, show, workflow: name })}` }, text);
+    return [view && workflow ? null : link("diagnosis", "Diagnosis of this workflow"), " ", link("change", "What a change would touch")];
   }
 
   /** One request, for itself: that it fails hides nothing of another. */
@@ -87,7 +135,7 @@ export function mount(root, app) {
       buttons(names);
       if (!names.length && !keyspace) {
         body.replaceChildren(el("p", { class: "quiet" }, "This cluster has no keyspaces."));
-      } else if (!keyspace) {
+      } else if (!keyspace && !view) {
         const lines = await all(names);
         if (isLate()) return;
         const now = JSON.stringify(lines);
@@ -96,13 +144,13 @@ export function mount(root, app) {
           shown("All keyspaces", lines.tables.map((of) => table(of, { class: "overview" })));
         }
       } else {
-        const recorded = await app.server.trace(app.planner.call({ kind: "workflows", keyspace, logs: true }));
+        const recorded = await app.server.trace(app.planner.call(request()));
         if (isLate()) return;
         // Whoever reads a stream's rows keeps them: what has not changed is not drawn again.
         const now = JSON.stringify(recorded.reply);
         if (now !== last && !body.contains(document.activeElement)) {
           last = now;
-          shown(keyspace, [trace(recorded, app)]);
+          shown(heading(), [trace(recorded, app, links)]);
         }
       }
       app.quiet();

@@ -1,7 +1,8 @@
 // Plan: a request and a topology; what would be asked, round by round and tablet by tablet, with the exact statements.
 
-import { button, el, missing, problem } from "../dom.js";
+import { copied, el, missing, problem } from "../dom.js";
 import { highlighted } from "../sql.js";
+import { steps } from "../steps.js";
 import { keyspacesOf, recordsOf } from "../topology.js";
 
 const KINDS = [
@@ -9,10 +10,14 @@ const KINDS = [
   ["vexec", "VExec"],
   ["update", "start or stop"],
   ["delete", "delete"],
+  ["traffic", "switch or end"],
   ["migrations", "migrations"],
   ["migration", "change a migration"],
 ];
-const NEEDS_WORKFLOW = new Set(["update", "delete"]);
+const NEEDS_WORKFLOW = new Set(["update", "delete", "traffic"]);
+/** What is changed: a server previews it, without one only the first reads are known. */
+const CHANGES = new Set(["update", "delete", "traffic", "migration"]);
+const OF_TRAFFIC = ["switch", "reverse", "complete", "cancel"];
 const VERBS = ["cancel", "cleanup", "complete", "force_cutover", "launch", "retry"];
 
 export function mount(root, app) {
@@ -35,6 +40,8 @@ export function mount(root, app) {
   const uuid = el("input", { name: "uuid", autocomplete: "off", spellcheck: "false", placeholder: "uuid, or all", value: given.get("uuid") ?? "" });
   const action = select("action", ["stop", "start"], given.get("action"));
   const verb = select("verb", VERBS, given.get("verb"));
+  const change = select("change", OF_TRAFFIC, given.get("change"));
+  const whose = select("whose", ["all", "reads", "writes"], given.get("whose"));
   const logs = el("input", { type: "checkbox", name: "logs", checked: given.get("logs") === "true" });
   const sql = el("textarea", { name: "sql", rows: 4, spellcheck: "false", "aria-describedby": "sql-said" });
   sql.value = given.get("sql") ?? "update _vt.vreplication set state = 'Stopped'";
@@ -50,14 +57,12 @@ export function mount(root, app) {
     uuid: field("Migration", uuid),
     action: field("Action", action),
     verb: field("Action", verb),
+    change: field("Change", change),
+    whose: field("Traffic", whose),
     logs: el("label", { class: "check" }, logs, "with logs"),
     sql: el("div", { class: "field wide" }, el("label", {}, "SQL", sql), said),
   };
-  const share = button("Copy link", async () => {
-    await navigator.clipboard?.writeText(location.href).catch(() => {});
-    share.textContent = "Copied";
-    setTimeout(() => (share.textContent = "Copy link"), 1500);
-  });
+  const share = copied(() => location.href, "Copy link");
   const form = el(
     "form",
     { class: "request" },
@@ -82,14 +87,36 @@ export function mount(root, app) {
     served = recordsOf(trace);
   }
 
+  /** What a server says that the change would do, from a preview that only reads. */
+  async function preview(request) {
+    const recorded = await app.server.trace(app.planner.call(request));
+    const { reply } = app.planner.replay(recorded);
+    const { plan, missing: lacks, next_step } = app.planner.show(recorded.call.path, reply, recorded.now, recorded.call);
+    const error = reply?.result?.error;
+    const asked = `Read from this server just now, ${count(recorded.asks.length, "ask")}; nothing was changed.`;
+    return [
+      error ? problem("Refused, nothing would be changed:", error.message, next_step) : null,
+      lacks ? missing(lacks) : null,
+      ...(plan ? steps(plan) : []),
+      el("p", { class: "quiet" }, asked),
+    ].filter(Boolean);
+  }
+
+  /** Counts what was asked for: what comes late is not shown. */
+  let turn = 0;
+
   async function update() {
     app.quiet();
+    turn += 1;
+    const mine = turn;
     const now = kind();
     const shown = {
       workflow: now !== "migrations" && now !== "migration",
       uuid: now === "migrations" || now === "migration",
       action: now === "update",
       verb: now === "migration",
+      change: now === "traffic",
+      whose: now === "traffic" && ["switch", "reverse"].includes(change.value),
       logs: now === "workflows",
       sql: now === "vexec",
     };
@@ -99,6 +126,8 @@ export function mount(root, app) {
     if (shown.uuid) request.uuid = uuid.value.trim();
     if (shown.action) request.action = action.value;
     if (shown.verb) request.verb = verb.value;
+    if (shown.change) request.change = change.value;
+    if (shown.whose) request.whose = whose.value;
     if (shown.logs) request.logs = logs.checked;
     if (shown.sql) request.sql = sql.value;
     app.remember({ ...request, topology: topology.value === "sample" ? "" : topology.value });
@@ -106,7 +135,9 @@ export function mount(root, app) {
     if (topology.value === "server") {
       try {
         await fromServer();
+        if (mine !== turn) return;
       } catch (error) {
+        if (mine !== turn) return;
         out.replaceChildren(problem(`The server's topology cannot be had: ${error.message}`, "The page may have no server: choose the sample, or open a topo.json."));
         return;
       }
@@ -129,11 +160,16 @@ export function mount(root, app) {
           return;
         }
       }
+      if (topology.value === "server" && CHANGES.has(now)) {
+        const told = await preview(request);
+        if (mine === turn) out.replaceChildren(...told);
+        return;
+      }
       const seconds = Math.floor(Date.now() / 1000);
       const planned = app.planner.plan(app.planner.call(request), { seconds, nanos: 0 }, records());
       out.replaceChildren(...result(planned, now));
     } catch (error) {
-      out.replaceChildren(problem(`This cannot be planned: ${error.message}`));
+      if (mine === turn) out.replaceChildren(problem(`This cannot be planned: ${error.message}`));
     }
   }
 
@@ -214,8 +250,8 @@ function result({ plan, missing: lacks, refused, next_step, statements }, kind) 
       ),
     );
   }
-  if (["update", "delete", "migration"].includes(kind) && plan.asks.some((ask) => ask.kind === "call")) {
-    out.push(el("p", { class: "quiet" }, "These are the reads before the change. Which rows it would touch is in the tablets' answers: vtflow shows that with --dry-run."));
+  if (CHANGES.has(kind) && plan.asks.some((ask) => ask.kind === "call")) {
+    out.push(el("p", { class: "quiet" }, "These are the reads before the change. Which rows it would touch is in the tablets' answers: vtflow shows that with --dry-run, and here once the topology is this server's."));
   }
   if (!plan.asks.length && !refused && !statements.length) out.push(el("p", { class: "quiet" }, "Nothing would be asked."));
   return out;

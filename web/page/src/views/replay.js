@@ -1,7 +1,10 @@
 // Replay: a trace, the planner run over it again here, its asks by time, and what came of it.
 
-import { el, missing, problem } from "../dom.js";
+import { diagnosis } from "../diagnosis.js";
+import { button, el, missing, problem } from "../dom.js";
 import { picture } from "../replay/picture.js";
+import { rehearsal } from "../rehearsal.js";
+import { steps } from "../steps.js";
 import { record, rowsOf } from "../replay/rows.js";
 import { time, told } from "../replay/units.js";
 import { waterfall } from "../replay/waterfall.js";
@@ -9,8 +12,17 @@ import { table } from "../table.js";
 
 export function mount(root, app) {
   const traces = app.traces ?? [app.sample];
-  const file = el("input", { type: "file", accept: ".json,application/json,.trace", "aria-label": "Open a trace" });
+  const file = el("input", { type: "file", accept: ".json,application/json,.trace", "aria-label": "Open a trace or a rehearsal" });
   file.addEventListener("change", () => file.files[0] && app.open(file.files[0]));
+  if (app.rehearsed) {
+    const back = app.traces ? "the trace" : "the sample";
+    const close = button(`Back to ${back}`, () => {
+      app.rehearsed = null;
+      app.go("replay");
+    });
+    root.append(el("div", { class: "bar-top" }, el("label", { class: "field" }, "Trace or rehearsal", file), el("span", {}, app.rehearsed.name), close), ...rehearsal(app.rehearsed.shown));
+    return;
+  }
   const chosen = Math.min(Number(app.state.get("flow") ?? 1), traces.length) || 1;
   const flows = el("select", { "aria-label": "Request" }, ...traces.map((trace, at) => el("option", { value: at + 1 }, `${at + 1}  ${trace.call?.path?.split("/").pop() ?? "?"}`)));
   flows.value = chosen;
@@ -19,13 +31,13 @@ export function mount(root, app) {
     app.remember({ flow: flows.value });
     show();
   });
-  root.append(el("div", { class: "bar-top" }, el("label", { class: "field" }, "Trace", file), traces.length > 1 ? flows : null, app.traces ? null : el("span", { class: "quiet" }, "the built-in sample")), body);
+  root.append(el("div", { class: "bar-top" }, el("label", { class: "field" }, "Trace or rehearsal", file), traces.length > 1 ? flows : null, app.traces ? null : el("span", { class: "quiet" }, "the built-in sample")), body);
   const show = () => body.replaceChildren(trace(traces[Number(flows.value) - 1], app));
   show();
 }
 
-/** A trace, replayed. Also what Live opens. */
-export function trace(recorded, app) {
+/** A trace, replayed. Also what Live opens, with `links` to more of a workflow. */
+export function trace(recorded, app, links) {
   let replayed;
   let shown;
   let asks;
@@ -39,7 +51,7 @@ export function trace(recorded, app) {
   }
   const detail = el("section", { class: "detail", "aria-live": "polite", tabindex: "-1" });
   const left = el("div", {}, verdict(recorded, replayed, app), waterfall(asks, recorded.took_us, (ask) => detail.replaceChildren(...askDetail(ask, app))), detail);
-  const right = el("div", {}, ...result(replayed, shown, recorded, app));
+  const right = el("div", {}, ...result(replayed, shown, recorded, app, links));
   return el("div", { class: "two replay" }, right, left);
 }
 
@@ -52,16 +64,19 @@ function verdict(recorded, { differences }, app) {
   return el("div", { class: "problem" }, el("strong", {}, "Replayed here, it goes another way:"), el("ul", {}, ...differences.map((text) => el("li", {}, text))));
 }
 
-function result({ reply }, { workflows, keyspaces, title, notes, tables, missing: lacks, next_step }, recorded, app) {
+function result({ reply }, { workflows, keyspaces, title, notes, tables, diagnosis: found, plan, outcomes, missing: lacks, next_step }, recorded, app, links) {
   const out = [];
   const error = reply?.result?.error;
-  if (error) out.push(problem("The request failed:", error.message, next_step));
+  const isPreview = recorded.call.options?.mode === "preview";
+  if (error) out.push(problem(isPreview ? "It would be refused, and nothing changed:" : "The request failed:", error.message, next_step));
   if (lacks) out.push(missing(lacks));
   const problems = out.length;
+  if (plan) out.push(...steps(plan, outcomes));
+  if (found) out.push(...diagnosis(found, links));
   for (const note of notes) out.push(el("p", {}, note));
   if (workflows.length) {
     const [{ columns, rows }] = tables;
-    workflows.forEach((workflow, at) => out.push(card(workflow, columns, rows[at], recorded, app, at === 0)));
+    workflows.forEach((workflow, at) => out.push(card(workflow, columns, rows[at], recorded, app, at === 0, links)));
   } else {
     tables.forEach((of) => out.push(table(of)));
   }
@@ -72,7 +87,7 @@ function result({ reply }, { workflows, keyspaces, title, notes, tables, missing
 }
 
 /** A workflow: its row as the summary, its streams as a picture. */
-function card({ description, picture: drawn }, columns, row, recorded, app, isOpen) {
+function card({ line, description, picture: drawn }, columns, row, recorded, app, isOpen, links) {
   const detail = el("div", { class: "detail", "aria-live": "polite" });
   const onOpen = (band) => {
     const found = rowsOf(recorded, band, app.planner.table);
@@ -91,6 +106,7 @@ function card({ description, picture: drawn }, columns, row, recorded, app, isOp
     el("div", { class: "scroll" }, picture(drawn, onOpen)),
     legend(drawn),
     detail,
+    links ? el("p", {}, ...links(line.keyspace, line.name)) : null,
     description.next.length ? el("p", { class: "quiet" }, "Next: ", ...description.next.map((step) => el("span", {}, `${step.why} `, step.command ? el("code", {}, step.command) : null, " "))) : null,
   );
 }
