@@ -187,12 +187,13 @@ fn tables_that_every_shard_has_whole_are_no_matter_of_a_reshard() {
 #[test]
 fn what_cannot_go_along_is_refused_before_anything_is_touched() {
     type Broken = (&'static [(&'static str, &'static str)], &'static str);
-    let cases: [Broken; 10] = [
+    let cases: [Broken; 11] = [
         (&[("state", "Stopped")], "cannot migrate until all streams are running: -80: 200"),
         (&[("state", "Error"), ("message", "no such table")], "cannot migrate until all streams are running: -80: 200"),
         (&[("state", "Copying")], "cannot migrate until all streams are running: -80: 200"),
         (&[("workflow", "")], "VReplication streams must have named workflows for migration: shard: ks:-80"),
-        (&[("workflow_type", "5")], "a schema migration has a stream on ks/-80: let m end, or clean up what is left of it"),
+        (&[("workflow_type", "5"), ("state", "Stopped")], "cannot migrate until all streams are running: -80: 200"),
+        (&[("workflow_type", "5")], "a schema migration is at work on ks/-80: let m end, or cancel it"),
         (
             &[("source", r#"keyspace:"c" shard:"0" filter:{rules:{match:"t3" filter:"-80"}}"#)],
             "blsIsReference: table t3 not found in vschema",

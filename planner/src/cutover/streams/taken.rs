@@ -226,12 +226,12 @@ fn of_shard(
         if let Some(why) = &stream.unread {
             return Err(format!("the source of stream {id} of {workflow} cannot be read: {shard}: {why}"));
         }
-        if stream.is_migration() {
-            return Err(format!(
-                "a schema migration has a stream on {keyspace}/{shard}: let {workflow} end, or clean up what is left of it"
-            ));
+        // What is left of one that has ended is refused like any stream that stands still.
+        if stream.is_migration() && !stream.is_stopped() {
+            return Err(format!("a schema migration is at work on {keyspace}/{shard}: let {workflow} end, or cancel it"));
         }
-        if tables(&stream.source, vschema).map_err(|why| format!("blsIsReference: {why}"))? == Has::Part {
+        if stream.is_migration() || tables(&stream.source, vschema).map_err(|why| format!("blsIsReference: {why}"))? == Has::Part
+        {
             own.push(stream);
         }
     }
