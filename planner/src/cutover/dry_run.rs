@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     cutover::{
-        refusals::Resolved,
+        refusals::{Resolved, is_cell_behind},
         request::{Direction, Goal},
         scene::{Member, Scene},
         sequences, streams,
@@ -24,6 +24,12 @@ pub(crate) fn lines(goal: &Goal, resolved: &Resolved, scene: &Scene, positions: 
     }
     if resolved.writes && !scene.is_frozen() {
         writes(goal, scene, positions, &mut lines);
+    }
+    if resolved.writes && scene.is_frozen() && is_cell_behind(scene) {
+        let (source, target) = (&scene.source_keyspace, &scene.target_keyspace);
+        locked(source, target, &mut lines, |lines| {
+            lines.push(format!("Switch routing from keyspace {source} to keyspace {target}"));
+        });
     }
     if resolved.reopens {
         let (source, target) = (&scene.source_keyspace, &scene.target_keyspace);

@@ -329,6 +329,14 @@ pub(crate) fn is_switched(scene: &Scene) -> bool {
     scene.are_writes_switched != scene.is_reversal
 }
 
+/// Whether a cell serves the old shards of a reshard whose switch has ended otherwise: whoever had frozen the streams before.
+pub(super) fn is_cell_behind(scene: &Scene) -> bool {
+    let mut cells = scene.srv_keyspaces.values().filter(|stored| stored.version != 0);
+    scene.kind == Kind::Reshard
+        && is_switched(scene)
+        && cells.any(|stored| !serves(&stored.value, TabletType::Primary, &scene.targets))
+}
+
 /// Whether the streams are those of whole keyspaces. Source: `traffic_switcher.go:validate`.
 ///
 /// # Errors

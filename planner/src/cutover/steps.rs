@@ -14,7 +14,7 @@ use crate::{
         begun::is_left,
         edit::{Edit, KEYSPACE_RULES, MIRROR_RULES, SHARD_RULES, TABLE_RULES, control, keyspace_keys},
         look::journal_query,
-        refusals::{Resolved, is_switched, serves},
+        refusals::{Resolved, is_cell_behind, is_switched, serves},
         request::Goal,
         reverse,
         scene::{FROZEN, Member, STOPPED_FOR_CUTOVER, Scene, Stream, suffix},
@@ -125,6 +125,9 @@ pub(crate) fn left(goal: &Goal, resolved: &Resolved, scene: &Scene) -> Result<Ve
             resumes.then_some(Step::Others(Part::Resume)),
         ];
         planned.extend(steps.into_iter().flatten().map(|step| Planned { step, way: Way::Forward }));
+    }
+    if resolved.writes && is_frozen && is_cell_behind(scene) {
+        planned.push(Planned { step: Step::Route, way: Way::Forward });
     }
     if !writes {
         // Whoever froze the streams did not see that a cell served the other shards still.

@@ -128,6 +128,16 @@ fn other_streams(facts: &Facts<'_>) -> Vec<Deviation> {
     found
 }
 
+/// Whether a cell still sends writes to the old shards.
+pub(crate) fn has_cell_behind(evidence: &Evidence) -> bool {
+    let is_behind = |(name, cell): (&String, &super::evidence::Cell)| {
+        let served = evidence.srv_keyspace(name, cell, &mut Unknown::default());
+        let way = served.and_then(|served| evidence.partition_way(served, TabletType::Primary));
+        way.is_some_and(|way| way != Way::Target)
+    };
+    evidence.kind == Kind::Reshard && evidence.cells.known().into_iter().flatten().any(is_behind)
+}
+
 /// What the cells serve of it.
 fn served(facts: &Facts<'_>, unknown: &mut Unknown) -> Vec<Deviation> {
     let evidence = facts.evidence;

@@ -273,15 +273,23 @@ fn finishing(facts: &Facts<'_>) -> Vec<Deviation> {
     let freeze = streams(&evidence.target, Change::Freeze, |_, it| is_cold(it) && it.state != StreamState::Working);
     let unfrozen: Vec<_> = facts.forward.iter().filter(|(_, it)| !it.is_frozen()).copied().collect();
     let at = of_streams(&evidence.target, &unfrozen);
+    // What serves the cells is the switch: to whom the streams are frozen, it has ended.
+    let is_behind = super::shards::has_cell_behind(evidence);
     match facts.frozen() {
         Share::Some => {
             let hurts = "nobody's traffic; completing is refused: streams are not frozen";
-            found.push(Deviation::new(M::ForwardPartlyFrozen, hurts).at(at).by(repair::in_place(freeze)));
+            let deviation = Deviation::new(M::ForwardPartlyFrozen, hurts).at(at);
+            found.push(if is_behind {
+                deviation.rerun(Rerun::HealsAtAnyLag).by(repair::rerun(true))
+            } else {
+                deviation.by(repair::in_place(freeze))
+            });
         }
         Share::None if facts.has_journal() && !facts.forward.is_empty() => {
             let hurts = "nobody's traffic; completing is refused, and the target's writes may not be copied back";
             let start = streams(&evidence.source, Change::Run, |_, it| it.workflow == reverse);
-            let by_hand = Repair { direction: Direction::Forward, actions: [start, freeze].concat() };
+            let actions = if is_behind { Vec::new() } else { [start, freeze].concat() };
+            let by_hand = Repair { direction: Direction::Forward, actions };
             found.push(Deviation::new(M::ForwardNotFrozen, hurts).at(at).rerun(Rerun::Heals).by(repair::rerun(true)).by(by_hand));
         }
         Share::None | Share::All => {}

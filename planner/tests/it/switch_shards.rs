@@ -233,6 +233,20 @@ fn whoever_dies_the_same_request_finishes() {
     }
 }
 
+/// As where somebody has frozen the streams of a switch that died before it had served all cells.
+#[test]
+fn a_cell_that_serves_the_old_shards_is_served_the_new_ones_although_all_is_frozen() {
+    let mut live = cluster();
+    let (old, _) = live.topo[&("zone2".to_owned(), "keyspaces/ks/SrvKeyspace".to_owned())].clone();
+    done(&mut live, &ALL, 0, false);
+    live.put("zone2", "keyspaces/ks/SrvKeyspace", old);
+    let lines = done(&mut live, &[PRIMARY], 0, true).dry_run_results;
+    assert!(lines.contains(&"Switch routing from keyspace ks to keyspace ks".to_owned()), "{lines:?}");
+    done(&mut live, &[PRIMARY], 0, false);
+    assert_eq!(served(&live, PRIMARY), ["-40,40-80,80- []"; 2]);
+    assert_eq!(done(&mut live, &[PRIMARY], 0, true).dry_run_results, ["No changes required"]);
+}
+
 /// A switch of everything that dies as soon as the source's primary has closed.
 pub(crate) fn closed() -> Live {
     let before = cluster();

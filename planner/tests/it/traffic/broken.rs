@@ -513,6 +513,30 @@ pub(super) fn broken() -> Vec<Case> {
             vec![(M::ForwardPartlyFrozen, Rerun::No, vec![InPlace])],
         ),
         (
+            "S8 while a cell is behind",
+            with(reshard_writes(), |it| {
+                streams(&mut it.target, "-40")[0].message = "stopped for cutover".into();
+                serve_shards(it, &["zone2"], &all_of(&OLD));
+            }),
+            StoppedAfterJournal,
+            vec![
+                (M::ForwardPartlyFrozen, Rerun::HealsAtAnyLag, vec![Forward]),
+                (M::CellServesOldShards, Rerun::HealsAtAnyLag, vec![Forward]),
+            ],
+        ),
+        (
+            "S6 before anything is frozen",
+            with(reshard_writes(), |it| {
+                stop_for_cutover(it);
+                serve_shards(it, &["zone2"], &all_of(&OLD));
+            }),
+            StoppedAfterJournal,
+            vec![
+                (M::ForwardNotFrozen, Rerun::Heals, vec![Forward]),
+                (M::CellServesOldShards, Rerun::HealsAtAnyLag, vec![Forward]),
+            ],
+        ),
+        (
             "S9",
             with(reshard(), |it| {
                 let parts = [part(ALL[0], &OLD, &[]), part(ALL[1], &OLD, &[("-80", true)]), part(ALL[2], &OLD, &[])];
