@@ -92,12 +92,18 @@ pub fn text(plan: &WritePlan) -> String {
         let when = if refuses.before.len() < refuses.shards.len() { "meanwhile" } else { "already" };
         let _ = writeln!(out, "Writes refused {when}: to {}", refuses.of_shards(&refuses.shards));
     }
+    // Last, since it is what the answer is given to.
+    out + &gone(plan)
+}
+
+/// What nobody can bring back afterwards; empty: nothing.
+pub(crate) fn gone(plan: &WritePlan) -> String {
+    let mut out = String::new();
     if !plan.gone.is_empty() {
-        // Last, since it is what the answer is given to.
-        let _ = writeln!(out, "Gone for good afterwards:");
-        for text in &plan.gone {
-            let _ = writeln!(out, "  {text}");
-        }
+        out.push_str("Gone for good afterwards:\n");
+    }
+    for text in &plan.gone {
+        let _ = writeln!(out, "  {text}");
     }
     out
 }
@@ -105,6 +111,9 @@ pub fn text(plan: &WritePlan) -> String {
 /// What stands in front of the first step that is not taken back.
 pub(crate) const NO_RETURN: &str =
     "up to here a failure takes back what was done; from here it goes on, or is finished by the same command";
+
+/// The same in front of the very first one.
+pub(crate) const NO_WAY_BACK: &str = "nothing of this is taken back: what a failure leaves is finished by the same command";
 
 /// A write of a step in a line: whom it goes to, and what it does.
 pub fn write_line(write: &PlannedWrite) -> String {
@@ -123,11 +132,7 @@ fn by_step(plan: &WritePlan, out: &mut String) {
     for (number, step) in (1..).zip(&plan.steps) {
         let is_forward = step.way != StepWay::Back;
         if is_forward && !is_past {
-            let mark = if number > 1 {
-                NO_RETURN
-            } else {
-                "nothing of this is taken back: what a failure leaves is finished by the same command"
-            };
+            let mark = if number > 1 { NO_RETURN } else { NO_WAY_BACK };
             let _ = writeln!(out, "  ---- {mark}");
         }
         is_past = is_forward;

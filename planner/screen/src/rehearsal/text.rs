@@ -8,7 +8,11 @@ use vtflow_planner::{
 };
 
 use super::{RefusedWrites, Rehearsal, RehearsalVerdict, RehearsedStep, RoundTrips};
-use crate::{diagnose::DiagnosisScreen, plans::NO_RETURN, words::plural};
+use crate::{
+    diagnose::DiagnosisScreen,
+    plans::{self, NO_RETURN, NO_WAY_BACK},
+    words::plural,
+};
 
 /// The rehearsal as people read it, a line of text each line; what is wrong afterwards is in [`Rehearsal::after`].
 pub fn text(of: &Rehearsal) -> String {
@@ -59,6 +63,9 @@ pub fn text(of: &Rehearsal) -> String {
     for what in &of.not_known {
         let _ = writeln!(out, "  {what}");
     }
+    if let Some(plan) = &of.plan {
+        out += &plans::gone(plan);
+    }
     if let Some(after) = &of.after {
         let _ = writeln!(out, "After it: {}", phase(after));
     }
@@ -87,8 +94,8 @@ fn steps(of: &Rehearsal, out: &mut String) {
             }
             Some(way) => {
                 number += 1;
-                if way != StepWay::Back && !is_past && number > 1 {
-                    let _ = writeln!(out, "  ---- {NO_RETURN}");
+                if way != StepWay::Back && !is_past {
+                    let _ = writeln!(out, "  ---- {}", if number > 1 { NO_RETURN } else { NO_WAY_BACK });
                 }
                 is_past = way != StepWay::Back;
                 let _ = writeln!(out, "  {number}. {}: {}", step.name, counted(step));
