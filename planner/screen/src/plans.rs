@@ -198,13 +198,13 @@ pub fn text(plan: &WritePlan) -> String {
 }
 
 /// As [`PlanScreen::gone_heading`].
-const GONE: &str = "Gone for good afterwards";
+pub(crate) const GONE: &str = "Gone for good afterwards";
 /// What stands in a step without calls.
 const NOTHING: &str = "nothing to do";
 /// What stands behind the step by which writes are taken again.
 pub(crate) const TAKEN_AGAIN: &str = "from here they are taken again";
 /// What stands in front of the first step of a change of which nothing is taken back.
-const NO_WAY_BACK: &str = "nothing of this is taken back: what a failure leaves is finished by the same command";
+pub(crate) const NO_WAY_BACK: &str = "nothing of this is taken back: what a failure leaves is finished by the same command";
 
 /// What stands in front of the first step that is not taken back.
 pub(crate) const NO_RETURN: &str =

@@ -1,6 +1,6 @@
 //! What is rehearsed.
 
-use vtflow_planner::Call;
+use vtflow_planner::{Call, rpc};
 
 /// A change that is rehearsed.
 #[derive(Clone, Debug)]
@@ -11,6 +11,13 @@ pub struct Change {
     pub workflow: String,
     /// The request.
     pub call: Call,
-    /// What takes the traffic the other way, by the name of its command; `None`: nothing does.
+    /// What goes the other way, by the name of its command; `None`: nothing does.
     pub back: Option<(String, Call)>,
+}
+
+impl Change {
+    /// Whether a failure takes back what was done, at least up to some point. What is not taken back is compared to the last record.
+    pub(super) fn is_taken_back(&self) -> bool {
+        self.call.path == rpc::WORKFLOW_SWITCH_TRAFFIC
+    }
 }

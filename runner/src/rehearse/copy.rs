@@ -3,7 +3,12 @@
 //! It answers asks one after the other and waits for nothing. What a tablet is told to wait it does not wait: who counts times adds it
 //! ([`pause`]).
 
-use std::{borrow::Cow, collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use prost::Message;
 use tokio::time::Instant;
@@ -32,6 +37,19 @@ impl Copy {
     pub(super) fn of(snapshot: &Arc<Snapshot>) -> Self {
         let topology = MemoryTopology::new(snapshot.topo.clone()).with_unreadable(snapshot.unreadable.records.clone());
         Self { topology, tablets: InPlace::new(Arc::clone(snapshot)) }
+    }
+
+    /// What is there, as far as a change of a workflow leaves it: records, and streams and tables of these tablets.
+    pub(super) fn contents(&mut self, tablets: &BTreeSet<String>) -> Contents {
+        let mut read = |alias: &String, query: &str| {
+            let request =
+                ExecuteFetchAsDbaRequest { query: query.into(), max_rows: u64::MAX, ..ExecuteFetchAsDbaRequest::default() };
+            // One that does not answer says the same each time.
+            self.tablets.answer(alias, rpc::EXECUTE_FETCH_AS_DBA, &request.encode_to_vec()).map(Vec::from).unwrap_or_default()
+        };
+        let rows = tablets.iter().map(|alias| (alias.clone(), CONTENTS.map(|query| read(alias, query))));
+        let rows = rows.collect();
+        Contents { records: self.topology.values(), rows }
     }
 
     /// What comes of an ask.
@@ -70,6 +88,21 @@ impl Copy {
         }
     }
 }
+
+/// What is in a copy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Contents {
+    /// Values by cell and path.
+    records: BTreeMap<(String, String), Vec<u8>>,
+    /// Answers to [`CONTENTS`], by tablet.
+    rows: BTreeMap<String, [Vec<u8>; 2]>,
+}
+
+/// Streams, and tables of the keyspace. Where a stream is and when that was written is different each time.
+const CONTENTS: [&str; 2] = [
+    "select id, workflow, source, state, message, db_name from _vt.vreplication order by id",
+    "select table_schema, table_name from information_schema.tables order by 1, 2",
+];
 
 fn failed(kind: FailureKind, message: &str) -> Answer {
     Answer::Failed { kind, message: message.to_owned() }

@@ -2,6 +2,7 @@
 //! Then what puts it right is tried: the same command, and the way back where it is half done.
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -16,7 +17,7 @@ use vtflow_screen::{
 };
 
 use super::{
-    copy::Copy,
+    copy::{Contents, Copy},
     run::{Performed, Wrong},
     stage::{Stage, runtime, thread},
 };
@@ -28,16 +29,19 @@ pub(super) struct Standing {
     reads_switched: Vec<String>,
     /// Mechanisms of what is wrong, and where.
     deviations: Vec<(String, Vec<String>)>,
+    /// What there is, if all of it counts.
+    contents: Option<Contents>,
 }
 
 impl Standing {
-    pub(super) fn of(found: &DiagnoseResponse) -> Self {
+    pub(super) fn of(found: &DiagnoseResponse, contents: Option<Contents>) -> Self {
         let workflows = || found.workflows.iter();
         let wrong = workflows().flat_map(|it| &it.deviations).chain(&found.leftovers);
         Self {
             phase: workflows().map(|it| it.phase.clone()).collect::<Vec<_>>().join(", "),
             reads_switched: workflows().flat_map(|it| it.reads_switched.clone()).collect(),
             deviations: wrong.map(|it| (it.mechanism.clone(), it.places.clone())).collect(),
+            contents,
         }
     }
 
@@ -49,6 +53,8 @@ impl Standing {
 
 /// Where it stands before the change, and where the whole change leaves it.
 pub(super) struct Ends {
+    /// Tablets that the change calls.
+    pub(super) tablets: BTreeSet<String>,
     pub(super) before: Standing,
     pub(super) after: Standing,
 }
@@ -109,14 +115,19 @@ impl Stage {
         }
     }
 
+    /// Where it stands on a copy. `tablets`: whom the change calls.
+    pub(super) fn standing(&self, copy: &mut Copy, found: &DiagnoseResponse, tablets: &BTreeSet<String>) -> Standing {
+        Standing::of(found, (!self.change.is_taken_back()).then(|| copy.contents(tablets)))
+    }
+
     async fn with_fault(&self, job: &Job<'_>, ends: &Ends, runs: &AtomicUsize) -> FaultLine {
         let mut copy = self.copy();
         let said = self.stopped(&mut copy, job.wrong, runs).await;
         let after = self.diagnose(&mut copy).await;
-        let standing = after.as_ref().map(|(found, _)| Standing::of(found)).unwrap_or_default();
+        let standing = after.as_ref().map(|(found, _)| self.standing(&mut copy, found, &ends.tablets)).unwrap_or_default();
         let end = match (&after, said.as_deref()) {
             (Err(_), _) => FaultEnd::NotKnown,
-            (Ok(_), Some("")) if standing == ends.after => FaultEnd::Done,
+            (Ok(_), said) if standing == ends.after && (said == Some("") || !self.change.is_taken_back()) => FaultEnd::Done,
             // A reply without an error says that it is done.
             (Ok(_), said) if said != Some("") && standing == ends.before => FaultEnd::AsBefore,
             (Ok(_), _) => FaultEnd::HalfWay,
@@ -131,7 +142,7 @@ impl Stage {
         if let (FaultEnd::HalfWay | FaultEnd::NotKnown, Some((command, back))) = (end, &self.change.back) {
             let mut copy = self.copy();
             let _ = self.stopped(&mut copy, job.wrong, runs).await;
-            ways.push(self.back(&mut copy, command, back, runs).await);
+            ways.push(self.back(&mut copy, command, back, runs, ends).await);
         }
         let (step, call) = job.place.clone();
         FaultLine {
@@ -155,12 +166,12 @@ impl Stage {
 
     /// The same command once more: it heals if all ends where the whole change ends.
     async fn again(&self, copy: &mut Copy, ends: &Ends, runs: &AtomicUsize) -> WayOut {
-        self.way("same command", copy, &self.change.call, runs, |standing| *standing == ends.after).await
+        self.way("same command", copy, &self.change.call, runs, ends, |standing| *standing == ends.after).await
     }
 
     /// The way back: it heals if nothing is half done any more.
-    async fn back(&self, copy: &mut Copy, command: &str, call: &Call, runs: &AtomicUsize) -> WayOut {
-        self.way(command, copy, call, runs, |standing| !standing.is_half()).await
+    async fn back(&self, copy: &mut Copy, command: &str, call: &Call, runs: &AtomicUsize, ends: &Ends) -> WayOut {
+        self.way(command, copy, call, runs, ends, |standing| !standing.is_half()).await
     }
 
     async fn way(
@@ -169,6 +180,7 @@ impl Stage {
         copy: &mut Copy,
         call: &Call,
         runs: &AtomicUsize,
+        ends: &Ends,
         is_there: impl Fn(&Standing) -> bool,
     ) -> WayOut {
         runs.fetch_add(1, Ordering::Relaxed);
@@ -179,7 +191,7 @@ impl Stage {
             Some(Ok(_)) => match self.diagnose(copy).await {
                 Err(status) => (false, status.message),
                 Ok((found, screen)) => {
-                    let standing = Standing::of(&found);
+                    let standing = self.standing(copy, &found, &ends.tablets);
                     let heals = screen.verdict == Verdict::Healthy && is_there(&standing);
                     (
                         heals,

@@ -1,5 +1,5 @@
-//! Rehearsals: a change of traffic performed on a copy of the cluster in this process, with the flow and the options that the cluster itself
-//! would see.
+//! Rehearsals: a change of a workflow performed on a copy of the cluster in this process, with the flow and the options that the cluster
+//! itself would see.
 //!
 //! [`take`] reads the cluster and writes nothing to it; [`rehearse`] knows only the copy. A copy is the records of a snapshot in memory
 //! ([`copy`]) and embedded tablets with its rows. Every try has a fresh one. [`run`] performs a flow there, in the order in which answers
@@ -14,12 +14,12 @@ mod stage;
 mod steps;
 mod take;
 
-use std::io;
+use std::{collections::BTreeSet, io};
 
 use vtflow_planner::{Mode, Status};
 use vtflow_screen::{
     Verdict, plans,
-    rehearsal::{NOT_KNOWN, Rehearsal, RehearsalVerdict},
+    rehearsal::{NOT_KNOWN, NOT_KNOWN_OF_TABLES, Rehearsal, RehearsalVerdict},
 };
 
 pub use vtflow_screen::rehearsal as report;
@@ -31,10 +31,10 @@ pub use self::{
     take::{Taken, take},
 };
 use self::{
-    faults::{Ends, Standing},
+    faults::Ends,
     run::micros,
     stage::{Stage, runtime, thread},
-    steps::Placed,
+    steps::{Placed, in_steps},
 };
 use crate::planner_host::PlannerHost;
 
@@ -95,14 +95,19 @@ impl Stage {
                 rehearsal.differs.push("the same steps, with other values in them".into());
             }
         }
+        let tablets: BTreeSet<String> =
+            plan.writes.iter().filter(|write| !write.rpc.is_empty()).map(|write| write.tablet.clone()).collect();
+        let before = before.as_ref().map(|(found, _)| self.standing(&mut copy, found, &tablets));
         let done = self.perform(&mut copy, Mode::Planned(plan.digest.clone()), None).await;
-        let placed = Placed::of(&plan, &done);
-        let refused = placed.refused(&plan, &done);
+        let stepwise = in_steps(&plan);
+        let placed = Placed::of(&stepwise, &done);
+        let refused = placed.refused(&stepwise, &done);
         let after = self.diagnose(&mut copy).await;
         let is_done = done.reply.as_ref().is_some_and(|reply| reply.result.is_ok());
-        if let (Some(how), Ok((before, _)), Ok((after, _))) = (faults.filter(|_| is_done), &before, &after) {
-            let ends = Ends { before: Standing::of(before), after: Standing::of(after) };
-            rehearsal.faults = Some(self.with_faults(&placed.calls(&plan, &done), &done, &ends, &how));
+        if let (Some(how), Ok(before), Ok((after, _))) = (faults.filter(|_| is_done), before, &after) {
+            let after = self.standing(&mut copy, after, &tablets);
+            let ends = Ends { tablets, before, after };
+            rehearsal.faults = Some(self.with_faults(&placed.calls(&stepwise, &done), &done, &ends, &how));
         }
         let reply = done.reply.as_ref().map(|reply| reply.result.as_ref());
         let has_written = done.calls.iter().any(|call| call.writes() && call.failed.is_none());
@@ -117,7 +122,8 @@ impl Stage {
         rehearsal.estimate_us = micros(done.took());
         rehearsal.took_us = done.calls.iter().map(|call| micros(call.took)).sum();
         rehearsal.refused = refused;
-        rehearsal.steps = placed.told(&plan, &done);
+        rehearsal.steps = placed.told(&stepwise, &done);
+        rehearsal.not_known.extend((!plan.gone.is_empty()).then(|| NOT_KNOWN_OF_TABLES.to_owned()));
         rehearsal.plan = Some(plan);
         rehearsal.verdict = match (&rehearsal.error, &after) {
             (Some(_), _) if !has_written => RehearsalVerdict::Refused,

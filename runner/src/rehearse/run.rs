@@ -2,7 +2,7 @@
 //! answers did while it was read. So calls overlap as they would there, and the same copy always gives the same.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -55,7 +55,7 @@ impl Trips {
     }
 }
 
-/// Notes how fast a cluster answers that is read: without the time that a call waits for its turn.
+/// Notes how fast a cluster answers that is read, without the time that a call waits for its turn; and which keyspaces are looked at.
 #[derive(Debug, Default)]
 pub(super) struct Stopwatch(Mutex<Watched>);
 
@@ -64,11 +64,17 @@ struct Watched {
     trips: Trips,
     /// When the turn of each call came.
     sent: BTreeMap<AskId, Instant>,
+    keyspaces: BTreeSet<String>,
 }
 
 impl Stopwatch {
     pub(super) fn trips(&self) -> Trips {
         self.watched().trips.clone()
+    }
+
+    /// Keyspaces whose tablets were called or whose shards were read.
+    pub(super) fn keyspaces(&self) -> BTreeSet<String> {
+        self.watched().keyspaces.clone()
     }
 
     fn watched(&self) -> MutexGuard<'_, Watched> {
@@ -83,6 +89,7 @@ impl Observer for Stopwatch {
 
     fn answered(&self, ask: &Ask, _: &Answer, took: Duration) {
         let mut watched = self.watched();
+        watched.keyspaces.extend(keyspace(&ask.what));
         // The first has the wait for a turn in it, the second that until somebody hears of the answer.
         let took = watched.sent.remove(&ask.id).map_or(took, |sent| took.min(sent.elapsed()));
         let best = match &ask.what {
@@ -94,6 +101,18 @@ impl Observer for Stopwatch {
         };
         let best = best.or_insert(took);
         *best = took.min(*best);
+    }
+}
+
+/// The keyspace that is looked at, with its shards and not with its vschema alone.
+fn keyspace(what: &What) -> Option<String> {
+    match what {
+        What::TabletCall { about, .. } => Some(about.keyspace.clone()).filter(|keyspace| !keyspace.is_empty()),
+        What::TopoGet { path, .. } | What::TopoRange { prefix: path, .. } | What::TopoList { prefix: path, .. } => {
+            let (keyspace, rest) = path.strip_prefix("keyspaces/")?.split_once('/')?;
+            rest.starts_with("shards").then(|| keyspace.to_owned())
+        }
+        _ => None,
     }
 }
 

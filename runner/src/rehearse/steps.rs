@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use vtflow_planner::{
     What,
-    contract::{PlannedWrite, Refuses, Turn, WritePlan},
+    contract::{PlannedStep, PlannedWrite, Refuses, StepWay, Turn, WritePlan},
 };
 use vtflow_screen::{
     self as screen, Asked, plans,
@@ -15,6 +15,16 @@ use super::{
     copy::pause,
     run::{Done, Performed, micros},
 };
+
+/// The plan, its writes in a step if it has none: that of a request which does everything at once.
+pub(super) fn in_steps(plan: &WritePlan) -> WritePlan {
+    let mut plan = plan.clone();
+    if plan.steps.is_empty() && !plan.writes.is_empty() {
+        let (name, writes) = ("all at once".to_owned(), plan.writes.len());
+        plan.steps.push(PlannedStep { name, way: StepWay::Forward, writes, reads: Vec::new() });
+    }
+    plan
+}
 
 /// The steps of what was performed.
 pub(super) struct Placed {
@@ -66,6 +76,8 @@ impl Placed {
             left.extend(writes.by_ref().take(planned.writes).map(|write| Left { step, write: Some(write), read: "" }));
             left.extend(planned.reads.iter().map(|read| Left { step, write: None, read }));
         }
+        // What fails and is done all the same is no failure of the change: a table that is not there any more is dropped.
+        let is_done = done.reply.as_ref().is_some_and(|reply| reply.result.is_ok());
         let (mut at, mut has_failed) = (None, false);
         let mut of = Vec::new();
         for call in &done.calls {
@@ -81,7 +93,7 @@ impl Placed {
             };
             let later = |is_exact| if has_failed { None } else { find(false, is_exact) };
             let found = find(true, true).or_else(|| later(true)).or_else(|| find(true, false)).or_else(|| later(false));
-            has_failed |= call.failed.is_some();
+            has_failed |= call.failed.is_some() && !is_done;
             of.push(found.map(|found| left.remove(found)).map(|found| {
                 at = Some(found.step);
                 (found.step, found.text())

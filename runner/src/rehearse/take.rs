@@ -47,10 +47,8 @@ pub async fn take(
     let mut call = change.call.clone();
     call.options.mode = Mode::Preview;
     let preview = plan_of(Some(perform(&call, &watch).await));
-    // The change locks the keyspaces that it is about.
-    let locks = preview.as_ref().map(|plan| plan.locks.as_slice()).unwrap_or_default();
-    let locked = locks.iter().filter_map(|path| path.strip_prefix("keyspaces/")).map(str::to_owned);
-    let keyspaces: BTreeSet<String> = locked.chain([change.keyspace.clone()]).collect();
+    // Those whose tablets or shards it has looked at: not all of them are locked.
+    let keyspaces: BTreeSet<String> = watch.keyspaces().into_iter().chain([change.keyspace.clone()]).collect();
     let keyspaces: Vec<String> = keyspaces.into_iter().collect();
     let request = SnapshotRequest { keyspaces: keyspaces.clone(), routing: true };
     let call = Call { path: rpc::SNAPSHOT.into(), request: request.encode_to_vec(), options: CallOptions::default() };

@@ -84,6 +84,12 @@ impl MemoryTopology {
         self
     }
 
+    /// The values of all records, by cell and path.
+    #[cfg(feature = "embedded")]
+    pub(crate) fn values(&self) -> BTreeMap<(String, String), Vec<u8>> {
+        self.records().iter().map(|(place, (value, _))| (place.clone(), value.clone())).collect()
+    }
+
     /// The root of a cell, or the answer that its lack is.
     fn root(&self, cell: &str) -> Result<String, Answer> {
         if cell == GLOBAL {

@@ -1,4 +1,4 @@
-//! `vtflow workflow switch|reverse --rehearse` as people run it, on recorded clusters and on one that is partly down.
+//! `vtflow workflow switch|reverse|complete|cancel|mirror --rehearse` as people run it, on recorded clusters and on one that is partly down.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -90,4 +90,72 @@ fn an_estimate_rests_on_how_long_the_tablets_of_the_cluster_took() {
     // Locks of tables, positions, streams and the journal alone are six calls that follow each other.
     let refused = number("/refused/estimate_us");
     assert!(refused >= 6 * 20_000 && refused <= number("/estimate_us"), "{}", document["refused"]);
+}
+
+#[test]
+fn what_ends_a_workflow_is_rehearsed_and_what_is_gone_for_good_stands_near_the_end() {
+    let ran = on("movetables-switched", "workflow complete customer move1 --rehearse");
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let lines: Vec<&str> = ran.stdout.lines().collect();
+    let at =
+        |begin: &str| lines.iter().position(|line| line.starts_with(begin)).unwrap_or_else(|| panic!("{begin}\n{}", ran.stdout));
+    let places = [
+        "Rehearsed on a copy of commerce, customer, taken ",
+        "This completes customer.move1, in 7 steps",
+        "  look, lock, and look again under the locks: ",
+        "  ---- nothing of this is taken back: what a failure leaves is finished by the same command",
+        "  1. drop the source's tables: 2 calls in 2 rounds, ",
+        "     zone1-0000000100  commerce/0  ExecuteFetchAsDba drop table `vt_commerce`.`corder`",
+        "  7. delete the streams: ",
+        "No write is refused that was not before.",
+        "  tables: the copy has their names; ",
+        "Gone for good afterwards:",
+        "  tables corder, customer, dropped on the source, commerce/0",
+        "After it: healthy: 1 workflow, nothing wrong: customer.move1  no streams: completed, cancelled, or never created",
+    ]
+    .map(at);
+    assert!(places.is_sorted(), "{places:?}\n{}", ran.stdout);
+    assert!(!ran.stdout.contains("nothing to do"), "{}", ran.stdout);
+
+    let renamed = on("movetables-switched", "workflow complete customer move1 --rename-tables --rehearse -o json");
+    assert_eq!(renamed.code, 0, "{renamed:?}");
+    let document = renamed.json();
+    assert_eq!((&document["verdict"], &document["plan"]["gone"]), (&"healthy".into(), &serde_json::Value::Null));
+    let plan = on("movetables-switched", "workflow complete customer move1 --rename-tables --dry-run -o json").json();
+    for part in ["summary", "steps", "locks", "request"] {
+        assert_eq!(document["plan"][part], plan[part], "what is rehearsed is what --dry-run shows: {part}");
+    }
+
+    let mirrored = on("movetables-running", "workflow mirror customer move_big2 --percent 5 --rehearse");
+    assert_eq!(mirrored.code, 0, "{mirrored:?}");
+    assert!(mirrored.stdout.contains("\n  1. write the mirror rules: 1 call in 1 round, "), "{}", mirrored.stdout);
+
+    let refused = on("movetables-reads-switched", "workflow complete customer move1 --rehearse");
+    assert_eq!(refused.code, 1, "{refused:?}");
+    let text = "It is refused: cannot complete workflow because you have not yet switched all read and write traffic";
+    assert!(refused.stdout.contains(text), "{refused:?}");
+    for both in ["complete customer move1 --rehearse --dry-run", "cancel customer move1 --rehearse --yes"] {
+        assert_eq!(on("movetables-switched", &format!("workflow {both}")).code, 2, "{both}");
+    }
+}
+
+#[test]
+fn faults_of_a_cancellation_are_healed_by_the_same_command() {
+    let ran = on("movetables-reads-switched", "workflow cancel customer move1 --rehearse=faults");
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(ran.stdout.lines().any(|line| line.starts_with("STEP ") && line.ends_with("HEALED BY")), "{}", ran.stdout);
+    let has = |parts: &[&str]| ran.stdout.lines().any(|line| parts.iter().all(|part| line.contains(part)));
+    assert!(has(&["drop the target's tables", "process dies", "half done, reads switched", "same command"]), "{}", ran.stdout);
+    assert!(has(&["delete the streams", "answer lost", "done", "not needed"]), "{}", ran.stdout);
+    assert!(
+        ran.stdout.contains("\neach of them heals; of those half-way 0 in both directions, the others in one\n"),
+        "{}",
+        ran.stdout
+    );
+
+    // Nothing is dropped, and some shards alone: no steps, and all of it is there.
+    let args = "workflow cancel customer move_big2 --keep-data --keep-routing-rules --shards -80 --rehearse";
+    let some = on("movetables-running", args);
+    assert_eq!(some.code, 1, "the other shard's streams are left: {some:?}");
+    assert!(some.stdout.contains("  1. all at once: "), "{}", some.stdout);
 }

@@ -10,6 +10,7 @@ mod mariadb;
 mod purity;
 mod recordings;
 mod rehearsal;
+mod rehearsed_ending;
 mod replay;
 mod snapshots;
 mod switch;

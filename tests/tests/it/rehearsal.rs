@@ -37,9 +37,13 @@ fn change(request: &[u8]) -> Change {
     }
 }
 
-/// Rehearses a request on a cluster that is only read.
+/// Rehearses a switch on a cluster that is only read.
 async fn rehearsed(cluster: &Running, request: &[u8], faults: Option<Duration>) -> Rehearsal {
-    let change = change(request);
+    rehearsed_change(cluster, change(request), faults).await
+}
+
+/// Rehearses any change on a cluster that is only read.
+pub(crate) async fn rehearsed_change(cluster: &Running, change: Change, faults: Option<Duration>) -> Rehearsal {
     let perform = async |call: &Call, watcher: &dyn Observer| {
         drive(PlannerHost::Native.start(call, cluster.now), &cluster.io, None, watcher).await
     };
@@ -82,26 +86,31 @@ async fn what_is_rehearsed_is_what_is_then_done_and_the_cluster_is_only_read() {
         live.seen().await.assert_is(&Seen::recorded(&recorded.before), step);
         assert_eq!((rehearsal.verdict, &rehearsal.error), (RehearsalVerdict::Healthy, &None), "{step}: {:?}", rehearsal.after);
         assert_eq!(rehearsal.differs, Vec::<String>::new(), "{step}");
-        let writes = Writes::default();
-        let reply = drive(live.flow(&recorded.request), &live.io, None, &writes).await;
-        reply.result.unwrap_or_else(|status| panic!("{step}: {status}"));
-        let mut done = writes.0.into_inner().unwrap().into_iter();
-        let of_plan = rehearsal.steps.iter().filter(|it| it.way.is_some());
-        for of_step in of_plan {
-            // Which of a step's calls is first depends on who answers first.
-            let told = of_step.calls.iter().filter(|call| call.writes).map(|call| call.text.clone()).collect::<Vec<_>>();
-            let mut same: Vec<String> = done.by_ref().take(told.len()).collect();
-            let mut missing = Vec::new();
-            for text in &told {
-                match same.iter().position(|done| text.starts_with(done.as_str())) {
-                    Some(at) => drop(same.remove(at)),
-                    None => missing.push(text),
-                }
-            }
-            assert!(missing.is_empty() && same.is_empty(), "{step}: {}: rehearsed {missing:?}, done {same:?}", of_step.name);
-        }
-        assert_eq!(done.collect::<Vec<_>>(), Vec::<String>::new(), "{step}: more than was rehearsed");
+        assert_is_then_done(&live, &change(&recorded.request).call, &rehearsal, step).await;
     }
+}
+
+/// Makes the change on the cluster itself: step by step it is what was rehearsed, and nothing besides.
+pub(crate) async fn assert_is_then_done(live: &Running, call: &Call, rehearsal: &Rehearsal, place: &str) {
+    let writes = Writes::default();
+    let reply = drive(PlannerHost::Native.start(call, live.now), &live.io, None, &writes).await;
+    reply.result.unwrap_or_else(|status| panic!("{place}: {status}"));
+    let mut done = writes.0.into_inner().unwrap().into_iter();
+    let of_plan = rehearsal.steps.iter().filter(|it| it.way.is_some());
+    for of_step in of_plan {
+        // Which of a step's calls is first depends on who answers first.
+        let told = of_step.calls.iter().filter(|call| call.writes).map(|call| call.text.clone()).collect::<Vec<_>>();
+        let mut same: Vec<String> = done.by_ref().take(told.len()).collect();
+        let mut missing = Vec::new();
+        for text in &told {
+            match same.iter().position(|done| text.starts_with(done.as_str())) {
+                Some(at) => drop(same.remove(at)),
+                None => missing.push(text),
+            }
+        }
+        assert!(missing.is_empty() && same.is_empty(), "{place}: {}: rehearsed {missing:?}, done {same:?}", of_step.name);
+    }
+    assert_eq!(done.collect::<Vec<_>>(), Vec::<String>::new(), "{place}: more than was rehearsed");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -56,7 +56,7 @@ const lines = (texts) => texts.map((text) => el("p", {}, text));
 
 /** @param {object} of the planner's rehearsal as lines */
 export function rehearsal(of) {
-  const { verdict, summary, head, steps, error, notes, times, not_known_heading: heading, not_known: unknown, after, diagnosis: found, faults } = of;
+  const { verdict, summary, head, steps, error, notes, times, not_known_heading: heading, not_known: unknown, gone_heading: goneHeading, gone, after, diagnosis: found, faults } = of;
   return [
     el("p", { class: `verdict ${verdict}` }, `${SIGNS[verdict]} ${summary}`),
     ...lines(head),
@@ -66,6 +66,8 @@ export function rehearsal(of) {
     steps.length ? waterfall(of) : null,
     unknown.length ? el("h3", {}, heading) : null,
     unknown.length ? el("ul", { class: "plain" }, ...unknown.map((text) => el("li", {}, text))) : null,
+    gone.length ? el("h3", {}, goneHeading) : null,
+    gone.length ? el("ul", { class: "plain" }, ...gone.map((text) => el("li", {}, text))) : null,
     after ? el("p", {}, after) : null,
     ...(found ? diagnosis(found) : []),
     faults ? el("h2", {}, "With one thing going wrong") : null,

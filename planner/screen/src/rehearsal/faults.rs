@@ -72,7 +72,7 @@ pub enum FaultEnd {
 /// What was tried to put it right.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WayOut {
-    /// `same command`, `reverse`, `switch`.
+    /// `same command`, `reverse`, `switch`, `mirror --percent 0`.
     pub command: String,
     /// Whether all is well after it.
     pub heals: bool,
@@ -166,9 +166,15 @@ fn after(line: &FaultLine) -> String {
     match line.end {
         FaultEnd::Done => "done".into(),
         FaultEnd::AsBefore => "as before".into(),
-        FaultEnd::HalfWay => line.phase.replace('_', " "),
+        FaultEnd::HalfWay if is_half(&line.phase) => line.phase.replace('_', " "),
+        FaultEnd::HalfWay => format!("half done, {}", line.phase.replace('_', " ")),
         FaultEnd::NotKnown => "not known".into(),
     }
+}
+
+/// Whether the phase itself says that something has stopped half-way.
+fn is_half(phase: &str) -> bool {
+    ["stopped", "ending", "contradictory", "unknown"].iter().any(|half| phase.contains(half))
 }
 
 fn healed_by(line: &FaultLine) -> String {
@@ -257,6 +263,8 @@ mod tests {
             ]
         );
         assert!(fault_table(&table).rows.iter().all(|row| !row.has_trouble));
+        let half = FaultLine { phase: "not_switched".into(), ..line(Fault::Dies, FaultEnd::HalfWay, &[]) };
+        assert_eq!(after(&half), "half done, not switched", "a phase that does not say so");
     }
 
     #[test]

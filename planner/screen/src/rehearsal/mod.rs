@@ -143,6 +143,10 @@ pub struct RoundTrips {
     pub topology_us: u64,
 }
 
+/// What it cannot tell of a change that drops tables or deletes rows of a tenant.
+pub const NOT_KNOWN_OF_TABLES: &str =
+    "tables: the copy has their names; how long their rows take to be dropped or deleted is not in it";
+
 /// What a copy cannot tell.
 pub const NOT_KNOWN: [&str; 4] = [
     "positions: a stream of the copy that runs is there at once; a live one takes as long as it is behind",

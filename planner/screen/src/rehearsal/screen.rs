@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     diagnose::DiagnosisScreen,
-    plans::{NO_RETURN, TAKEN_AGAIN},
+    plans::{GONE, NO_RETURN, NO_WAY_BACK, TAKEN_AGAIN},
     table::Table,
     words::plural,
 };
@@ -41,6 +41,10 @@ pub struct RehearsalScreen {
     pub not_known_heading: &'static str,
     /// What a copy cannot tell. Empty: nothing was done.
     pub not_known: Vec<String>,
+    /// What stands above what is gone.
+    pub gone_heading: &'static str,
+    /// What nobody can bring back afterwards. Empty: nothing, or nothing was done.
+    pub gone: Vec<String>,
     /// How the workflow is then, in a line; empty: nobody has looked.
     pub after: String,
     /// What is wrong then; `None`: nothing, or nobody has looked.
@@ -112,6 +116,8 @@ pub fn screen(of: &Rehearsal) -> RehearsalScreen {
         estimate_us: of.estimate_us,
         not_known_heading: "A copy does not know",
         not_known: if has_begun { of.not_known.clone() } else { Vec::new() },
+        gone_heading: GONE,
+        gone: of.plan.iter().filter(|_| has_begun).flat_map(|plan| plan.gone.clone()).collect(),
         after: after.map(phase).unwrap_or_default(),
         diagnosis: of.after.clone().filter(|after| after.verdict != crate::diagnose::Verdict::Healthy),
         faults: of.faults.as_ref().map(|faults: &FaultTable| (fault_table(faults), fault_summary(faults))),
@@ -176,8 +182,8 @@ fn steps(of: &Rehearsal) -> Vec<TimedStep> {
         }
         if let Some(way) = step.way {
             number += 1;
-            if way != StepWay::Back && !is_past && number > 1 {
-                before.push(NO_RETURN.to_owned());
+            if way != StepWay::Back && !is_past {
+                before.push(if number > 1 { NO_RETURN } else { NO_WAY_BACK }.to_owned());
             }
             is_past = way != StepWay::Back;
         }

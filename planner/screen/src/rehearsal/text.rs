@@ -6,7 +6,7 @@ use super::{Rehearsal, RehearsalScreen, screen};
 
 /// The rehearsal as people read it, a line of text each line; what is wrong afterwards is in [`Rehearsal::after`].
 pub fn text(of: &Rehearsal) -> String {
-    let RehearsalScreen { head, steps, error, notes, times, not_known_heading, not_known, after, .. } = screen(of);
+    let RehearsalScreen { head, steps, error, notes, times, not_known_heading, not_known, gone_heading, gone, after, .. } = screen(of);
     let mut out = String::new();
     for line in &head {
         let _ = writeln!(out, "{line}");
@@ -46,6 +46,12 @@ pub fn text(of: &Rehearsal) -> String {
     if !not_known.is_empty() {
         let _ = writeln!(out, "{not_known_heading}:");
         for what in &not_known {
+            let _ = writeln!(out, "  {what}");
+        }
+    }
+    if !gone.is_empty() {
+        let _ = writeln!(out, "{gone_heading}:");
+        for what in &gone {
             let _ = writeln!(out, "  {what}");
         }
     }

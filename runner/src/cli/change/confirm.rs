@@ -78,6 +78,12 @@ impl ChangeArgs {
         Self { shards, dry_run, confirm: ConfirmArgs { yes, output } }
     }
 
+    /// Only these shards; empty: all.
+    #[cfg(feature = "embedded")]
+    pub(super) fn shards(&self) -> &[String] {
+        &self.shards
+    }
+
     /// Whether it prints JSON.
     #[cfg(feature = "embedded")]
     pub(super) fn is_json(&self) -> bool {

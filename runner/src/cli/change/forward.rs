@@ -13,6 +13,8 @@ use vtflow_planner::{
 };
 
 use super::confirm::{Change, ChangeArgs, ConfirmArgs};
+#[cfg(feature = "embedded")]
+use super::rehearse::{RehearsalArgs, Rehearsing};
 use crate::cli::read::topology::tablet_type;
 
 /// What stays of a workflow that ends.
@@ -60,6 +62,9 @@ pub(crate) struct CancelArgs {
     /// Go on although a tablet cannot be told to read its records again, and although its traffic has been switched at some time
     #[arg(long)]
     force: bool,
+    #[cfg(feature = "embedded")]
+    #[command(flatten)]
+    rehearsal: RehearsalArgs,
     #[command(flatten)]
     change: ChangeArgs,
 }
@@ -91,11 +96,28 @@ struct StepArgs {
     /// Print the steps with every call and change nothing; with -o json it is what `vtflow apply` takes
     #[arg(long)]
     dry_run: bool,
+    #[cfg(feature = "embedded")]
+    #[command(flatten)]
+    rehearsal: RehearsalArgs,
     #[command(flatten)]
     confirm: ConfirmArgs,
 }
 
 impl CompleteArgs {
+    /// Whether it is only rehearsed.
+    #[cfg(feature = "embedded")]
+    pub(super) fn is_rehearsed(&self) -> bool {
+        self.steps.rehearsal.is_wanted()
+    }
+
+    /// The request, and how it is rehearsed. Nothing brings back what it takes away.
+    #[cfg(feature = "embedded")]
+    pub(super) fn rehearsal(self) -> Rehearsing {
+        let (keyspace, workflow, how) = (self.keyspace.clone(), self.name.clone(), self.steps.rehearsal.clone());
+        let (change, shown) = self.change();
+        Rehearsing { keyspace, workflow, change, shown, back: None, how }
+    }
+
     /// The request, and how it is decided on.
     pub(crate) fn change(self) -> (Change, ChangeArgs) {
         let KeptArgs { keep_data, keep_routing_rules, ignore_source } = self.kept;
@@ -116,6 +138,20 @@ impl CompleteArgs {
 }
 
 impl CancelArgs {
+    /// As [`CompleteArgs::is_rehearsed`].
+    #[cfg(feature = "embedded")]
+    pub(super) fn is_rehearsed(&self) -> bool {
+        self.rehearsal.is_wanted()
+    }
+
+    /// As [`CompleteArgs::rehearsal`].
+    #[cfg(feature = "embedded")]
+    pub(super) fn rehearsal(self) -> Rehearsing {
+        let (keyspace, workflow, how) = (self.keyspace.clone(), self.name.clone(), self.rehearsal.clone());
+        let (change, shown) = self.change();
+        Rehearsing { keyspace, workflow, change, shown, back: None, how }
+    }
+
     /// The request, and how it is decided on.
     pub(crate) fn change(self) -> (Change, ChangeArgs) {
         let KeptArgs { keep_data, keep_routing_rules, ignore_source } = self.kept;
@@ -136,6 +172,21 @@ impl CancelArgs {
 }
 
 impl MirrorArgs {
+    /// As [`CompleteArgs::is_rehearsed`].
+    #[cfg(feature = "embedded")]
+    pub(super) fn is_rehearsed(&self) -> bool {
+        self.steps.rehearsal.is_wanted()
+    }
+
+    /// The request, and how it is rehearsed: what is mirrored can be mirrored no more.
+    #[cfg(feature = "embedded")]
+    pub(super) fn rehearsal(self) -> Rehearsing {
+        let (keyspace, workflow, how) = (self.keyspace.clone(), self.name.clone(), self.steps.rehearsal.clone());
+        let back = (self.percent > 0.0).then(|| ("mirror --percent 0", Self { percent: 0.0, ..self.clone() }.change().0));
+        let (change, shown) = self.change();
+        Rehearsing { keyspace, workflow, change, shown, back, how }
+    }
+
     /// The request, and how it is decided on.
     pub(crate) fn change(self) -> (Change, ChangeArgs) {
         let request = WorkflowMirrorTrafficRequest {

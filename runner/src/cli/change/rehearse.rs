@@ -15,7 +15,7 @@ use vtflow_screen::{
     rehearsal::{self, Rehearsal, RehearsalVerdict},
 };
 
-use super::confirm::Change;
+use super::confirm::{Change, ChangeArgs};
 use crate::{
     cli::{
         cluster::open::OpenCluster,
@@ -60,18 +60,19 @@ pub(crate) struct Rehearsing {
     pub(super) keyspace: String,
     pub(super) workflow: String,
     pub(super) change: Change,
+    /// Which shards it is for, and how it is shown.
+    pub(super) shown: ChangeArgs,
     /// What goes the other way, by the name of its command.
     pub(super) back: Option<(&'static str, Change)>,
     pub(super) how: RehearsalArgs,
-    pub(super) is_json: bool,
 }
 
-/// Rehearses a change of a workflow's traffic.
+/// Rehearses a change of a workflow.
 pub(super) async fn run(cluster: &OpenCluster, wanted: Rehearsing) -> anyhow::Result<ExitCode> {
     let now = cluster.now();
-    let Rehearsing { keyspace, workflow, change, back, how, is_json } = wanted;
+    let Rehearsing { keyspace, workflow, change, shown, back, how } = wanted;
     let call = |change: Change| {
-        let options = CallOptions { force: change.force, ..CallOptions::default() };
+        let options = CallOptions { force: change.force, shards: shown.shards().to_vec(), ..CallOptions::default() };
         Call { path: change.path, request: change.request, options }
     };
     let back = back.map(|(command, change)| (command.to_owned(), call(change)));
@@ -80,7 +81,7 @@ pub(super) async fn run(cluster: &OpenCluster, wanted: Rehearsing) -> anyhow::Re
     let taken = take(perform, &change, now).await.map_err(|status| anyhow::anyhow!("{}", status.message))?;
     let faults = (how.rehearse == Some(How::Faults)).then(|| Faults { limit: how.rehearse_limit, tried: progress() });
     let rehearsed = rehearse(cluster.planner.clone(), taken, change, faults).await?;
-    terminal::print(&if is_json { serde_json::to_string_pretty(&rehearsed)? + "\n" } else { shown(&rehearsed) });
+    terminal::print(&if shown.is_json() { serde_json::to_string_pretty(&rehearsed)? + "\n" } else { in_words(&rehearsed) });
     Ok(match rehearsed.verdict {
         RehearsalVerdict::Healthy => ExitCode::SUCCESS,
         RehearsalVerdict::Refused | RehearsalVerdict::NotHealthy => ExitCode::from(1),
@@ -104,7 +105,7 @@ fn progress() -> Box<dyn Fn(usize, usize) + Send + Sync> {
 const REPEAT: Duration = Duration::from_secs(5);
 
 /// A rehearsal as people read it.
-fn shown(of: &Rehearsal) -> String {
+fn in_words(of: &Rehearsal) -> String {
     let printable = |text: &str| text.lines().map(|line| terminal::printable(line) + "\n").collect::<String>();
     let mut out = printable(&rehearsal::text(of));
     if let Some(after) = of.after.as_ref().filter(|after| after.verdict != Verdict::Healthy) {

@@ -105,7 +105,7 @@ impl TrafficArgs {
         let back = (command, self.clone().change(other, false).0);
         let (how, keyspace, workflow) = (self.rehearsal.clone(), self.keyspace.clone(), self.name.clone());
         let (change, shown) = self.change(direction, initialize_target_sequences);
-        Rehearsing { keyspace, workflow, change, back: Some(back), how, is_json: shown.is_json() }
+        Rehearsing { keyspace, workflow, change, shown, back: Some(back), how }
     }
 
     /// Back to the source.

@@ -116,6 +116,12 @@ pub(crate) async fn run(cluster: &OpenCluster, command: WorkflowCommand) -> anyh
         WorkflowCommand::Switch(args) if args.is_rehearsed() => return rehearse::run(cluster, args.rehearsal()).await,
         #[cfg(feature = "embedded")]
         WorkflowCommand::Reverse(args) if args.is_rehearsed() => return rehearse::run(cluster, args.rehearsal_back()).await,
+        #[cfg(feature = "embedded")]
+        WorkflowCommand::Complete(args) if args.is_rehearsed() => return rehearse::run(cluster, args.rehearsal()).await,
+        #[cfg(feature = "embedded")]
+        WorkflowCommand::Cancel(args) if args.is_rehearsed() => return rehearse::run(cluster, args.rehearsal()).await,
+        #[cfg(feature = "embedded")]
+        WorkflowCommand::Mirror(args) if args.is_rehearsed() => return rehearse::run(cluster, args.rehearsal()).await,
         WorkflowCommand::Switch(args) => return traffic(cluster, args.change()).await,
         WorkflowCommand::Reverse(args) => return traffic(cluster, args.back()).await,
         WorkflowCommand::Complete(args) => return traffic(cluster, args.change()).await,
