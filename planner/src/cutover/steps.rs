@@ -446,7 +446,8 @@ impl Basis<'_> {
         let back = |is_denied| is_adopted.then(|| deny(is_denied));
         let closed = scene.sources.values().map(|on| act::close_shard(on, deny(true), back(false)));
         // Targets of other kinds deny nothing before their first switch.
-        let denied = |on| act::edit_shard(on, deny(false), back(true).filter(|_| scene.kind == Kind::Standard));
+        // Its primary has to know it, too: one that could not be told when this is taken back would take writes that nobody copies.
+        let denied = |on| act::close_shard(on, deny(false), back(true).filter(|_| scene.kind == Kind::Standard));
         closed.chain(scene.targets.values().map(denied)).collect()
     }
 

@@ -101,6 +101,25 @@ fn a_source_whose_primary_does_not_know_that_it_is_closed_stops_even_what_is_for
     assert_eq!(seen(&live), before);
 }
 
+/// Nobody leads writes there any more; who goes to the shard itself would write what is never copied.
+#[test]
+fn a_target_whose_primary_does_not_know_that_it_is_closed_again_is_told() {
+    let mut live = cluster();
+    let target = "zone1-0000000200";
+    let mut is_closing = false;
+    let reply = run(&mut live, &call(&request(&ALL)), |live, ask| match &ask.what {
+        What::TabletCall { path, .. }
+            if path.ends_with("/VReplicationWaitForPos") && !std::mem::replace(&mut is_closing, true) =>
+        {
+            live.broken.push((format!("{target} RefreshState"), "no topology".into()));
+            Some(Answer::Failed { kind: FailureKind::Status(2), message: "no such stream".into() })
+        }
+        _ => None,
+    });
+    let text = reply.result.unwrap_err().message;
+    assert!(is_closing && text.contains("cancel migration failed") && text.contains("no topology"), "{text}");
+}
+
 /// As where many streams end on one tablet, which takes so many calls at a time.
 #[test]
 fn a_stream_that_no_turn_came_for_is_waited_for_again() {

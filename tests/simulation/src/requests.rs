@@ -40,10 +40,10 @@ pub(crate) fn make(world: &World, random: &mut Random, number: u64, writes_perce
     let effect = if random.percent(writes_percent) { Effect::Write } else { Effect::Read };
     let of_effect: Vec<&'static Served> =
         SERVED.iter().filter(|served| served.effect == effect && !LEFT_OUT.contains(&served.path)).collect();
-    // Half of them are what people look at all day, or the change that is known by a mark.
+    // Half of them are what people look at all day, or the change that is known by a mark; now and then one that writes a record.
     let usual = match effect {
         Effect::Read => random.pick(&[rpc::GET_WORKFLOWS, rpc::GET_WORKFLOWS, rpc::GET_SCHEMA_MIGRATIONS]),
-        Effect::Write => Some(&rpc::WORKFLOW_UPDATE),
+        Effect::Write => random.pick(&[rpc::WORKFLOW_UPDATE, rpc::WORKFLOW_UPDATE, rpc::UPDATE_THROTTLER_CONFIG]),
     };
     let usual = usual.and_then(|path| SERVED.iter().find(|served| served.path == *path)).filter(|_| random.percent(50));
     let served = usual.or_else(|| random.pick(&of_effect).copied()).unwrap_or(&SERVED[0]);

@@ -132,6 +132,14 @@ impl Ask {
         Self { kind, path, bytes }
     }
 
+    /// The same after it has failed: a repair has to tell all tablets then.
+    pub(crate) fn again(self, case: &Case) -> Self {
+        match self.kind {
+            Kind::Repair { direction, .. } => Self::of(case, Kind::Repair { direction, refreshes: true }, 0),
+            _ => self,
+        }
+    }
+
     pub(crate) fn method(&self) -> &'static str {
         self.path.rsplit('/').next().unwrap_or_default()
     }

@@ -64,8 +64,8 @@ const PAUSES: [u64; 5] = [60_000, 30_000, 10_000, 4_000, 1_000];
 /// Longer than any run.
 const NEVER: Duration = Duration::from_secs(86_400);
 
-/// How long a change may go on after its request's time.
-const CHANGE: Duration = Duration::from_secs(180);
+/// How long a change may go on after its request's time: a tablet may take 310 seconds to drop a table.
+const CHANGE: Duration = Duration::from_secs(310 + 180);
 
 /// What a server keeps of answers at least: one with less refuses every change, and says so.
 const ANSWER_BYTES: usize = 4 << 20;
@@ -167,7 +167,7 @@ impl Run {
                 return;
             }
             is_healthy = rest::check(&self.ground, &before, &asked).await;
-            pending.extend(asked.into_iter().map(|(ask, _)| ask));
+            pending.extend(asked.into_iter().map(|(ask, _)| ask.again(&self.ground.case)));
             // Now and then somebody goes on with it as it is.
             if !is_healthy && (round == rounds || self.choices.percent(80)) {
                 is_healthy = rest::mend(&self.ground, &pending, &mut self.choices).await;

@@ -72,3 +72,13 @@ fn a_lock_that_is_not_held_is_noticed() {
     });
     assert!(found);
 }
+
+#[test]
+fn a_record_that_is_written_again_is_noticed() {
+    // The answer to a write of a record has to get lost: one seed in some twenty has that.
+    let found = (0..100).any(|seed| {
+        let record = run(seed, 20, Sabotage::RetriesWrites);
+        record.violations.iter().any(|text| text.contains("no write is sent twice"))
+    });
+    assert!(found);
+}
