@@ -139,7 +139,7 @@ export interface TimedStep {
 /** A rehearsal as lines, with the times of a picture. */
 export interface RehearsalLines {
   verdict: "healthy" | "refused" | "not_healthy" | "could_not_look"; summary: string; head: string[]; steps: TimedStep[]; error: string[];
-  notes: string[]; times: string[]; refused_us: [number, number] | null; estimate_us: number; not_known_heading: string; not_known: string[];
+  notes: string[]; times: string[]; refused_us: [number, number] | null; estimate_us: number; not_known_heading: string; not_known: string[]; gone_heading: string; gone: string[];
   after: string; diagnosis: Diagnosis | null; faults: [Table, string[]] | null;
 }
 /** What there is to see of a reply. The first of the tables has a row for each of the workflows, if there are any. */

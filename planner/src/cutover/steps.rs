@@ -130,9 +130,6 @@ pub(crate) fn left(goal: &Goal, resolved: &Resolved, scene: &Scene) -> Result<Ve
         planned.push(Planned { step: Step::Route, way: Way::Forward });
     }
     if !writes {
-        // Whoever froze the streams did not see that a cell served the other shards still.
-        let is_half_routed = resolved.writes && is_frozen && is_switched(scene) && !are_shards_served(scene);
-        planned.extend(is_half_routed.then_some(Planned { step: Step::Route, way: Way::Forward }));
         return Ok(planned);
     }
     let before = |step| Planned { step, way: Way::Back };
@@ -178,12 +175,6 @@ pub(crate) fn left(goal: &Goal, resolved: &Resolved, scene: &Scene) -> Result<Ve
 /// Whether a switch of writes was begun that cannot be taken back any more.
 fn is_past(scene: &Scene) -> bool {
     !scene.journals.is_empty() || is_switched(scene) && scene.streams.iter().any(Stream::is_frozen)
-}
-
-/// Whether every cell sends the writes of a reshard to the shards of the target; of other kinds, whose rules anybody rebuilds, always.
-fn are_shards_served(scene: &Scene) -> bool {
-    let cells = || scene.srv_keyspaces.values().filter(|stored| stored.version != 0);
-    scene.kind != Kind::Reshard || cells().all(|stored| serves(&stored.value, TabletType::Primary, &scene.targets))
 }
 
 /// Whether the rules for reads are as they are to be, in the global record and in every cell that is to serve them.

@@ -195,8 +195,8 @@ async fn goes_wrong(verb: &Verb, targets: [(&str, &str); 3], k: usize, (fault, v
             assert_eq!((outcome.verdict, outcome.rows), (Verdict::Applied, 1), "{what}: {outcome}");
             assert_eq!(outcome.message, "", "{what}");
         }
-        // Where the streams are gone, the workflow's comparisons go with them.
-        let calls = if verb.name == "delete" && alias != faulty { 2 } else { 1 };
+        // Where the streams are gone, the workflow's comparisons and its log go with them.
+        let calls = if verb.name == "delete" && alias != faulty { 3 } else { 1 };
         assert_eq!(running.cluster.writes(alias), calls, "{what}: {alias} was called as often");
         let now = running.value(alias, verb.query).await;
         let is_done = alias != faulty || fault == OnWrite::LoseAnswer;

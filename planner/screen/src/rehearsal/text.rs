@@ -6,7 +6,8 @@ use super::{Rehearsal, RehearsalScreen, screen};
 
 /// The rehearsal as people read it, a line of text each line; what is wrong afterwards is in [`Rehearsal::after`].
 pub fn text(of: &Rehearsal) -> String {
-    let RehearsalScreen { head, steps, error, notes, times, not_known_heading, not_known, gone_heading, gone, after, .. } = screen(of);
+    let RehearsalScreen { head, steps, error, notes, times, not_known_heading, not_known, gone_heading, gone, after, .. } =
+        screen(of);
     let mut out = String::new();
     for line in &head {
         let _ = writeln!(out, "{line}");
