@@ -132,7 +132,7 @@ fn cluster_for(call: &Call) -> Cluster {
     cluster
 }
 
-const TABLES: [&str; 9] = [
+const TABLES: [&str; 10] = [
     "vreplication",
     "copy_state",
     "vreplication_log",
@@ -142,6 +142,7 @@ const TABLES: [&str; 9] = [
     "vdiff",
     "vdiff_table",
     "vdiff_log",
+    "information_schema.tables",
 ];
 
 /// A request of every kind.

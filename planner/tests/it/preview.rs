@@ -101,6 +101,7 @@ fn a_plan_names_the_shards_that_have_nobody_to_ask() {
                 "vdiff",
                 "vdiff_table",
                 "vdiff_log",
+                "information_schema.tables",
             ],
         ),
     ] {

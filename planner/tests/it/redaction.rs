@@ -179,9 +179,15 @@ fn cluster() -> Cluster {
             .answer(uid, "vdiff undone", Answer::Called(Vec::new()));
         let row = ["pl4nt3d", "pl4nt3d", "7"].map(|text| Some(text.to_owned())).to_vec();
         cluster.answer(uid, "vexec", rows(&["workflow", "concat('pl4nt3d', 1)", "#id"], &[row]));
-        for table in
-            ["vreplication", "copy_state", "vreplication_log", "post_copy_action", "resharding_journal", "schema_migrations"]
-        {
+        for table in [
+            "vreplication",
+            "copy_state",
+            "vreplication_log",
+            "post_copy_action",
+            "resharding_journal",
+            "schema_migrations",
+            "information_schema.tables",
+        ] {
             cluster.answer(uid, table, migration(PLANTED_NAME));
         }
         for table in ["vdiff", "vdiff_table", "vdiff_log"] {
