@@ -86,12 +86,12 @@ pub(crate) fn undo(evidence: &Evidence, from: &Side, to: &Side) -> Vec<Action> {
 
 fn other_streams(facts: &Facts<'_>) -> Vec<Deviation> {
     let evidence = facts.evidence;
-    let mut found = Vec::new();
+    let mut found: Vec<Deviation> = of_way_back(facts).into_iter().collect();
     let held: Vec<_> = others(evidence, &evidence.source).into_iter().filter(|(_, it)| it.is_held_for_cutover()).collect();
     let copied = copied(evidence);
     let still: Vec<_> = others(evidence, &evidence.target)
         .into_iter()
-        .filter(|(_, it)| copied.contains(&it.workflow) && it.state == StreamState::Stopped)
+        .filter(|(_, it)| copied.contains(&it.workflow) && it.state == StreamState::Stopped && !it.is_held_for_cutover())
         .collect();
     let names = |streams: &[(&str, &Stream)]| {
         let names: BTreeSet<String> = streams.iter().map(|(_, it)| it.workflow.clone()).collect();
@@ -136,6 +136,24 @@ pub(crate) fn has_cell_behind(evidence: &Evidence) -> bool {
         way.is_some_and(|way| way != Way::Target)
     };
     evidence.kind == Kind::Reshard && evidence.cells.known().into_iter().flatten().any(is_behind)
+}
+
+/// Streams that a switch back has stopped, where nothing else of it was done: they run on the shards that the traffic is on.
+fn of_way_back(facts: &Facts<'_>) -> Option<Deviation> {
+    let evidence = facts.evidence;
+    let held: Vec<_> = others(evidence, &evidence.target).into_iter().filter(|(_, it)| it.is_held_for_cutover()).collect();
+    if held.is_empty() || facts.writes != Some(Way::Target) || !facts.unknown.0.is_empty() {
+        return None;
+    }
+    let names: BTreeSet<String> = held.iter().map(|(_, it)| it.workflow.clone()).collect();
+    let hurts =
+        format!("{} stand still: a switch back has stopped half-way, and what reverses goes on from there", listed(&names));
+    let is_copy = |it: &Stream| names.contains(&it.workflow) && it.state == StreamState::Stopped && !it.is_held_for_cutover();
+    let delete = streams(&evidence.source, Change::Delete, |_, it| is_copy(it));
+    let run = streams(&evidence.target, Change::Run, |_, it| it.is_held_for_cutover());
+    let found = Deviation::new(M::SourceStreamsStopped, hurts).at(of_streams(&evidence.target, &held));
+    // The traffic stays where it is: that of the way forth has a journal, behind which nothing leads back.
+    Some(found.rerun(Rerun::Heals).by(repair::in_place([delete, run].concat())))
 }
 
 /// What the cells serve of it.

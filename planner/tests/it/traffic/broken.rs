@@ -467,6 +467,17 @@ pub(super) fn broken() -> Vec<Case> {
             vec![(M::SourceStreamsStopped, Rerun::Heals, vec![Back])],
         ),
         (
+            "S2 of a way back",
+            with(reshard_writes(), |it| {
+                each(&mut it.target, "mat2", |it| {
+                    (it.state, it.message) = (StreamState::Stopped, "for cutover".into());
+                });
+                streams(&mut it.source, "-80").push(stream(25, "mat2", ("commerce", "0"), StreamState::Stopped, ""));
+            }),
+            WritesSwitched,
+            vec![(M::SourceStreamsStopped, Rerun::Heals, vec![InPlace])],
+        ),
+        (
             "S3",
             with(reshard(), |it| take_along(it, StreamState::Stopped)),
             NotSwitched,
