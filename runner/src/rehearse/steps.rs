@@ -21,7 +21,7 @@ pub(super) fn in_steps(plan: &WritePlan) -> WritePlan {
     let mut plan = plan.clone();
     if plan.steps.is_empty() && !plan.writes.is_empty() {
         let (name, writes) = ("all at once".to_owned(), plan.writes.len());
-        plan.steps.push(PlannedStep { name, way: StepWay::Forward, writes, reads: Vec::new() });
+        plan.steps.push(PlannedStep { name, way: StepWay::Forward, writes, reads: Vec::new(), turn: None });
     }
     plan
 }
