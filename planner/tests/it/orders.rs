@@ -24,8 +24,8 @@ use vtflow_planner::{
 };
 
 use crate::support::{
-    Cluster, THEN, VDIFF_COLUMNS, alias, alias_text, copy_states, logs, place, refused, rows, same_in_every_order,
-    same_in_some_orders, scattered, silent, stream, streams, vdiff_row,
+    Cluster, SNAPSHOT_TABLES, THEN, VDIFF_COLUMNS, alias, alias_text, copy_states, logs, place, refused, rows,
+    same_in_every_order, same_in_some_orders, scattered, silent, stream, streams, vdiff_row,
 };
 
 const UUID: &str = "82fa54ac_e83e_11ea_96b7_f875a4d24e90";
@@ -125,25 +125,12 @@ fn cluster() -> Cluster {
 fn cluster_for(call: &Call) -> Cluster {
     let mut cluster = cluster();
     if call.path == rpc::SNAPSHOT {
-        for (uid, table) in [100, 200, 900].into_iter().flat_map(|uid| TABLES.map(|table| (uid, table))) {
+        for (uid, table) in [100, 200, 900].into_iter().flat_map(|uid| SNAPSHOT_TABLES.map(|table| (uid, table))) {
             cluster.answer(uid, table, rows(&["id", "message"], &[vec![Some("1".into()), Some("m".into())]]));
         }
     }
     cluster
 }
-
-const TABLES: [&str; 10] = [
-    "vreplication",
-    "copy_state",
-    "vreplication_log",
-    "post_copy_action",
-    "resharding_journal",
-    "schema_migrations",
-    "vdiff",
-    "vdiff_table",
-    "vdiff_log",
-    "information_schema.tables",
-];
 
 /// A request of every kind.
 fn calls() -> Vec<Call> {

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::support::{Cluster, NOW, alias, alias_text, all, ask_name, call};
+use crate::support::{Cluster, NOW, SNAPSHOT_TABLES, alias, alias_text, all, ask_name, call};
 use prost::Message;
 use vtflow_planner::{
     Call, CallOptions, What,
@@ -91,18 +91,7 @@ fn a_plan_names_the_shards_that_have_nobody_to_ask() {
         (
             "Snapshot",
             request(rpc::SNAPSHOT, &SnapshotRequest { keyspaces: vec![keyspace], routing: false }),
-            vec![
-                "vreplication",
-                "copy_state",
-                "vreplication_log",
-                "post_copy_action",
-                "resharding_journal",
-                "schema_migrations",
-                "vdiff",
-                "vdiff_table",
-                "vdiff_log",
-                "information_schema.tables",
-            ],
+            SNAPSHOT_TABLES.to_vec(),
         ),
     ] {
         let plan = preview(&call, NOW, &records(&half()));

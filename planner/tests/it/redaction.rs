@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 
 use crate::support::{
-    Cluster, NOW, StreamOf, THEN, VDIFF_COLUMNS, alias, copy_states, logs, refused, rows, silent, stream, streams, vdiff_row,
+    Cluster, NOW, SNAPSHOT_TABLES, StreamOf, THEN, VDIFF_COLUMNS, alias, copy_states, logs, refused, rows, silent, stream,
+    streams, vdiff_row,
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use prost::Message;
@@ -179,15 +180,7 @@ fn cluster() -> Cluster {
             .answer(uid, "vdiff undone", Answer::Called(Vec::new()));
         let row = ["pl4nt3d", "pl4nt3d", "7"].map(|text| Some(text.to_owned())).to_vec();
         cluster.answer(uid, "vexec", rows(&["workflow", "concat('pl4nt3d', 1)", "#id"], &[row]));
-        for table in [
-            "vreplication",
-            "copy_state",
-            "vreplication_log",
-            "post_copy_action",
-            "resharding_journal",
-            "schema_migrations",
-            "information_schema.tables",
-        ] {
+        for table in SNAPSHOT_TABLES.into_iter().filter(|table| !table.starts_with("vdiff")) {
             cluster.answer(uid, table, migration(PLANTED_NAME));
         }
         for table in ["vdiff", "vdiff_table", "vdiff_log"] {

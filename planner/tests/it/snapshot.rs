@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::support::{Cluster, NOW, alias_text, refused, rows, same_in_every_order, silent};
+use crate::support::{Cluster, NOW, SNAPSHOT_TABLES, alias_text, refused, rows, same_in_every_order, silent};
 use prost::Message;
 use vtflow_planner::{
     Answer, Call, CallOptions, FailureKind, Flow, Record, Reply, What, limits,
@@ -16,19 +16,6 @@ use vtflow_planner::{
     },
     rpc,
 };
-
-const TABLES: [&str; 10] = [
-    "vreplication",
-    "copy_state",
-    "vreplication_log",
-    "post_copy_action",
-    "resharding_journal",
-    "schema_migrations",
-    "vdiff",
-    "vdiff_table",
-    "vdiff_log",
-    DESCRIPTION,
-];
 
 /// What the server says of the tables of its keyspace.
 const DESCRIPTION: &str = "information_schema.tables";
@@ -58,7 +45,7 @@ fn cluster() -> Cluster {
     let mut cluster = Cluster::new(&["-80", "80-"]);
     cluster.cell("zone1");
     for uid in [100, 200] {
-        for table in TABLES {
+        for table in SNAPSHOT_TABLES {
             cluster.answer(uid, table, one_row(&["id", "message"]));
         }
     }
@@ -84,7 +71,7 @@ fn replies_do_not_depend_on_the_order_of_answers() {
         .answer(100, "vdiff", refused("another reason"))
         .answer(100, "vdiff_log", refused("one reason"))
         .answer(100, "vreplication_log", refused("Table doesn't exist (errno 1146)"));
-    for table in TABLES {
+    for table in SNAPSHOT_TABLES {
         troubled.answer(200, table, silent(200));
     }
     // Whichever cell is read first: a tablet that is kept in another cell than its own.
@@ -182,7 +169,10 @@ fn a_column_that_has_no_name_of_a_column_is_left_out_and_named() {
     let reply = cluster.run(&call(&["ks"])).0;
     let tablet = saved(&reply).tablets.into_iter().find(|tablet| tablet.alias == alias_text(100)).unwrap();
     let names: Vec<_> = tablet.tables.iter().map(|table| table.name.as_str()).collect();
-    assert_eq!(names, TABLES.into_iter().filter(|name| !["copy_state", "vdiff", "vdiff_log"].contains(name)).collect::<Vec<_>>());
+    assert_eq!(
+        names,
+        SNAPSHOT_TABLES.into_iter().filter(|name| !["copy_state", "vdiff", "vdiff_log"].contains(name)).collect::<Vec<_>>()
+    );
     let columns: Vec<_> = tablet.tables[0].columns.iter().map(|column| column.name.as_str()).collect();
     assert_eq!(columns, ["id", "message", "state"], "of two names that differ in case the last one counts");
     assert_eq!(tablet.tables[0].rows[0].values, b"of idof messageof state");
@@ -408,7 +398,7 @@ fn the_names_of_the_keyspaces_tables_are_kept() {
     let values: Vec<&[u8]> = kept.rows.iter().map(|row| row.values.as_slice()).collect();
     assert_eq!(values, [&b"corderBASE TABLE516384"[..], b"ordersVIEW"]);
     // Without its sidecar tables it is a tablet that has told nothing.
-    for table in TABLES.into_iter().filter(|table| *table != DESCRIPTION) {
+    for table in SNAPSHOT_TABLES.into_iter().filter(|table| *table != DESCRIPTION) {
         cluster.answer(100, table, refused("Table doesn't exist (errno 1146)"));
     }
     assert_eq!(

@@ -10,7 +10,7 @@ use std::{
 
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep, timeout};
-use vtflow_planner::Effect;
+use vtflow_planner::{Effect, rpc};
 
 use crate::{
     checks::Checks,
@@ -103,6 +103,9 @@ impl Callers {
             self.world.journal.count("request", method);
             if request.served.effect == Effect::Write {
                 self.checks.change_asked(request.mark.as_deref(), if request.name.is_empty() { "all" } else { &request.name });
+            }
+            if request.served.path == rpc::WORKFLOW_DELETE {
+                self.checks.deletion_asked();
             }
         }
         self.world.journal.event(

@@ -26,6 +26,20 @@ use vtflow_planner::{
 
 pub(crate) const NOW: Timestamp = Timestamp { seconds: 1_000_000, nanos: 500_000_000 };
 
+/// What a snapshot reads of each tablet, in its order: tables of the sidecar, and the server's description of its own.
+pub(crate) const SNAPSHOT_TABLES: [&str; 10] = [
+    "vreplication",
+    "copy_state",
+    "vreplication_log",
+    "post_copy_action",
+    "resharding_journal",
+    "schema_migrations",
+    "vdiff",
+    "vdiff_table",
+    "vdiff_log",
+    "information_schema.tables",
+];
+
 /// One cluster.
 #[derive(Clone, Default)]
 pub(crate) struct Cluster {
