@@ -72,12 +72,13 @@ clippy:
 	$(CARGO) clippy -p vtflow-planner --target wasm32-unknown-unknown --quiet -- -D warnings
 
 ## What GetWorkflows costs on large clusters, beside the same asks with the answers thrown away, the delays alone, and whatever VTCTLD
-## and OLD (an older vtflow) name; and the planner in wasmtime beside the one that is linked in. BENCH gives flags, such as --shards 256.
+## and OLD (an older vtflow) name; and the planner alone, natively and in wasmtime, with the
+## instructions that it takes. BENCH gives flags, such as --shards 256.
 bench: component
-	@sh .ci/setup $(PACKAGES) etcd-server
+	@sh .ci/setup $(PACKAGES) etcd-server valgrind
 	$(CARGO) build --quiet --release --bin vtflow --bin vtflow-bench
 	$(TARGET)/release/vtflow-bench --vtflow $(TARGET)/release/vtflow $(if $(VTCTLD),--vtctld $(VTCTLD)) $(if $(OLD),--old $(OLD)) $(BENCH)
-	$(CARGO) bench --quiet -p vtflow-tests --bench planner_hosts
+	$(CARGO) bench --quiet -p vtflow-tests --bench planner_alone
 
 ## 200 clients at once on a served cluster, for SECONDS (60): answers for processor time, latencies, memory; beside OLD's.
 bench-serve: setup
