@@ -108,6 +108,8 @@ pub(crate) struct Look {
     served: BTreeMap<String, Stored>,
     srv_keyspaces: BTreeMap<String, Stored>,
     others: OthersLook,
+    /// Whether a switch was begun after the last way back, and has stopped streams of other workflows alone.
+    is_forward_begun: bool,
     tablets: BTreeMap<String, Tablet>,
     left: Left,
     journals: BTreeMap<String, Vec<u8>>,
@@ -164,6 +166,7 @@ impl Look {
             served: BTreeMap::new(),
             srv_keyspaces: BTreeMap::new(),
             others: OthersLook::default(),
+            is_forward_begun: false,
             tablets: BTreeMap::new(),
             left: Left::default(),
             journals: BTreeMap::new(),
@@ -352,7 +355,12 @@ impl Look {
                 }
                 Stage::Sequences => {
                     self.refuse_unread()?;
-                    let Some(scene) = self.scene.take() else { return Ok(true) };
+                    let Some(mut scene) = self.scene.take() else { return Ok(true) };
+                    if scene.is_reversal && !scene.are_writes_switched && scene.is_frozen() && self.others.are_held_on_target() {
+                        self.is_forward_begun = true;
+                        self.others = std::mem::take(&mut self.others).turned();
+                        scene = self.build()?;
+                    }
                     let waiting = self.sequences.ask(&scene, &self.shards, &self.tablets, asks);
                     self.waiting.extend(waiting.into_iter().map(|(id, wanted)| (id, Wanted::Sequence(wanted))));
                     // A switch that was begun may have got past the point where it can be given up.
@@ -478,7 +486,7 @@ impl Look {
         let has_begun = |it: &Stream| it.is_frozen() || it.is_stopped_for_cutover();
         let is_begun = other.is_some_and(|story| story.streams.iter().any(has_begun));
         // Streams of an earlier switch back are frozen still while the next switch forward is under way.
-        let is_forward = is_closed || forward.streams.iter().any(Stream::is_stopped_for_cutover);
+        let is_forward = is_closed || self.is_forward_begun || forward.streams.iter().any(Stream::is_stopped_for_cutover);
         let is_back = self.are_writes_switched() || self.goal.writes && is_begun && !is_forward;
         self.goal.direction == Direction::Backward && is_back
     }

@@ -390,6 +390,25 @@ fn until_the_journal_the_way_back_starts_them_where_they_were() {
     assert!(taken_back > 12, "{taken_back}");
 }
 
+/// The frozen streams of a way back that was finished do not hide that the next switch was begun.
+#[test]
+fn a_second_switch_is_taken_back_too_until_its_journal() {
+    let mut before = switched();
+    done(&mut before, &ALL, 1, false);
+    // The frozen streams go with those of the switch.
+    let others = |live: &Live| {
+        let rows = seen(live).0.into_iter().flatten();
+        rows.filter(|row| !row[0].starts_with('r')).collect::<Vec<_>>()
+    };
+    let was = others(&before);
+    for number in 0..=before_journal(&before, 0) {
+        let mut live = dead_at(&before, number, 0);
+        let reply = live.run(&call(&ALL, 1, false)).unwrap();
+        assert_eq!(others(&live), was, "dead at {number}: {:?}", reply.result);
+        done(&mut live, &ALL, 0, false);
+    }
+}
+
 #[test]
 fn whatever_fails_before_the_journal_is_taken_back_and_after_it_is_gone_on_from() {
     let before = beside();

@@ -77,6 +77,18 @@ impl OthersLook {
         Ok(())
     }
 
+    /// Whether a switch to the source of the scene has stopped streams on its target: where the scene is that of a way back which was
+    /// finished once, the switch after it was begun, and came to nothing else.
+    pub(crate) fn are_held_on_target(&self) -> bool {
+        self.found.on_target.values().flatten().any(OtherStream::is_held)
+    }
+
+    /// What was read, for the scene of the other direction. What is copying on its source was not read: nothing is taken along there.
+    pub(crate) fn turned(self) -> Self {
+        let Found { on_source, on_target, .. } = self.found;
+        Self { found: Found { on_source: on_target, on_target: on_source, ..Found::default() } }
+    }
+
     /// What there is.
     ///
     /// # Errors
