@@ -320,10 +320,15 @@ pub(crate) fn close_primary(on: &Member) -> Act {
 pub(crate) fn close_shard(on: &Member, edit: Edit, back: Option<Edit>) -> Lane {
     let mut lane = edit_shard(on, edit, back);
     if let Some(told) = lane.last_mut() {
-        let others = on.tablets.iter().filter(|tablet| tablet.alias != on.primary.alias);
-        *told = others.map(|tablet| refresh(on, tablet)).chain([close_primary(on)]).collect();
+        *told = tell(on);
     }
     lane
+}
+
+/// All tablets of a shard are told to read its record, its primary without excuse.
+pub(crate) fn tell(on: &Member) -> Vec<Act> {
+    let others = on.tablets.iter().filter(|tablet| tablet.alias != on.primary.alias);
+    others.map(|tablet| refresh(on, tablet)).chain([close_primary(on)]).collect()
 }
 
 /// Waits for statements that had begun before the tables were denied.

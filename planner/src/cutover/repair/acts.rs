@@ -55,8 +55,7 @@ pub(super) fn stages(seen: &Seen) -> Result<Stages, Status> {
     let mut told = Vec::new();
     for (keyspace, shard) in &seen.chosen.refreshed {
         let on = seen.member(keyspace, shard)?;
-        let others = on.tablets.iter().filter(|tablet| tablet.alias != on.primary.alias);
-        told.push(vec![others.map(|tablet| act::refresh(&on, tablet)).chain([act::close_primary(&on)]).collect()]);
+        told.push(vec![act::tell(&on)]);
     }
     stages.failing("refresh tablets", String::new(), told);
     Ok(stages)
@@ -84,11 +83,10 @@ fn refuse_contradictions(seen: &Seen) -> Result<(), Status> {
 /// But nobody who cannot write waits for their tablets.
 fn shards(seen: &Seen, stages: &mut Stages) -> Result<(), Status> {
     let (allowed, denied) = (edits(seen, false)?, edits(seen, true)?);
-    let told = |on: &Member| vec![on.tablets.iter().map(|tablet| act::refresh(on, tablet)).collect()];
     // Where the record is as it is to be, whoever wrote it may have told nobody.
     let opened = |(on, edit): (Member, Edit)| {
         let is_done = edit.apply(&on.record.value).is_ok_and(|after| after == on.record.value);
-        if is_done { told(&on) } else { act::close_shard(&on, edit, None) }
+        if is_done { vec![act::tell(&on)] } else { act::close_shard(&on, edit, None) }
     };
     let open: Vec<Lane> = allowed.into_iter().map(opened).collect();
     if open.is_empty() {
@@ -98,7 +96,7 @@ fn shards(seen: &Seen, stages: &mut Stages) -> Result<(), Status> {
     }
     let records = denied.iter().map(|(on, edit)| vec![vec![act::edit_shard_alone(on, edit.clone())]]);
     stages.failing("deny tables", "failed to deny tables: ".into(), records);
-    let denied = denied.iter().map(|(on, _)| told(on));
+    let denied = denied.iter().map(|(on, _)| vec![act::tell(on)]);
     stages.failing("allow tables", "failed to allow tables: ".into(), open.into_iter().chain(denied));
     Ok(())
 }

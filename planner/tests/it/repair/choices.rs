@@ -205,6 +205,19 @@ fn a_primary_that_cannot_be_told_leaves_its_record_as_it_was_and_others_are_repa
     assert_eq!(differs(&live, &switched()), Vec::<String>::new());
 }
 
+/// It would go on taking the writes that nobody copies.
+#[test]
+fn a_primary_that_is_to_deny_tables_again_and_cannot_be_told_is_a_failure() {
+    let mut case = cases().into_iter().find(|case| case.name == "T3").unwrap();
+    let request = case.request();
+    case.broken.broken.push((format!("{LEFT} RefreshState"), "no topology".into()));
+    let text = repair(&mut case.broken, &request).unwrap().result.unwrap_err().message;
+    assert!(text.contains("failed to refresh tablet zone1-0000000200: no topology") && text.contains("--refresh"), "{text}");
+    case.broken.broken.clear();
+    response(&repair(&mut case.broken, &RepairRequest { refresh: true, ..request }).unwrap());
+    assert_eq!(differs(&case.broken, &case.mended), Vec::<String>::new());
+}
+
 #[test]
 fn a_cell_that_is_made_anew_serves_what_others_have_written_and_that_is_said_before() {
     let mut live = switched();
