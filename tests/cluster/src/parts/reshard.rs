@@ -55,6 +55,15 @@ pub(crate) fn complete(suite: &mut Suite) -> anyhow::Result<()> {
     }
     let gone = wait_until("nothing is left of the migrations", Duration::from_secs(90), || Ok(left(suite)?.is_empty()));
     suite.report.check("what was left of migrations is gone", gone.err().map(|error| error.to_string()));
+    // A tablet drops their tables in its own time, and a stream that reads from it while it does fails for good: "failed to reload schema
+    // after DDL" (`go/vt/vttablet/tabletserver/schema/engine.go:reload` reads the columns of a table that was there when it listed them).
+    let tables =
+        "select table_name from information_schema.tables where table_schema = 'vt_customer' and table_name like '\\_vt\\_%'";
+    let dropped = wait_until("the tablet has dropped their tables", Duration::from_secs(180), || {
+        let left = suite.cluster.mysql(300, "", tables)?;
+        Ok(left.trim().is_empty())
+    });
+    suite.report.check("and so are their tables", dropped.err().map(|error| error.to_string()));
     suite.cluster.add_tablets(&NEW_SHARDS)?;
     suite.vtctld(CREATE)?;
     suite.workflows = vec![SPLIT];
