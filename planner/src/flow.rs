@@ -5,7 +5,7 @@
 use crate::{
     contract::{Answer, Ask, AskId, Call, Failure, FailureKind, Reply, Status, Timestamp},
     limits,
-    operation::{Asks, Ended, Operation},
+    operation::{Asks, Ended, Operation, Work},
     serve,
     words::cut,
 };
@@ -13,11 +13,15 @@ use crate::{
 /// One request on its way: asks come out, answers go in, a reply ends it.
 ///
 /// Call in this order: [`Flow::start`]; then until [`Flow::reply`] is `Some`: take [`Flow::asks`], perform them all, hand each
-/// result to [`Flow::answer`] as it arrives, and take the asks that this released.
+/// result to [`Flow::answer`] as it arrives, and take the asks that this released. A host with threads to spare calls
+/// [`Flow::hand_out_work`] first, and takes [`Flow::work`] beside the asks.
 pub struct Flow {
     operation: Box<dyn Operation>,
     asks: Asks,
     reply: Option<Reply>,
+    hands_out_work: bool,
+    /// Work that was handed out and is not done.
+    working: usize,
 }
 
 /// What a host needs of a flow: [`Flow`] itself, or one that runs in another place (a planner in wasmtime).
@@ -26,6 +30,14 @@ pub trait FlowHandle: Send {
     fn asks(&mut self) -> Vec<Ask>;
     /// As [`Flow::answer`].
     fn answer(&mut self, id: AskId, answer: Answer) -> bool;
+    /// As [`Flow::hand_out_work`]. A flow around another one passes on this and the two that follow; one that hands out nothing needs none.
+    fn hand_out_work(&mut self) {}
+    /// As [`Flow::work`].
+    fn work(&mut self) -> Vec<Work> {
+        Vec::new()
+    }
+    /// As [`Flow::worked`].
+    fn worked(&mut self) {}
     /// As [`Flow::failures`].
     fn failures(&mut self) -> Vec<Failure>;
     /// As [`Flow::reply`], by value: to be called once, at the end.
@@ -39,6 +51,18 @@ impl<T: FlowHandle + ?Sized> FlowHandle for Box<T> {
 
     fn answer(&mut self, id: AskId, answer: Answer) -> bool {
         (**self).answer(id, answer)
+    }
+
+    fn hand_out_work(&mut self) {
+        (**self).hand_out_work();
+    }
+
+    fn work(&mut self) -> Vec<Work> {
+        (**self).work()
+    }
+
+    fn worked(&mut self) {
+        (**self).worked();
     }
 
     fn failures(&mut self) -> Vec<Failure> {
@@ -59,6 +83,18 @@ impl FlowHandle for Flow {
         Self::answer(self, id, answer)
     }
 
+    fn hand_out_work(&mut self) {
+        Self::hand_out_work(self);
+    }
+
+    fn work(&mut self) -> Vec<Work> {
+        Self::work(self)
+    }
+
+    fn worked(&mut self) {
+        Self::worked(self);
+    }
+
     fn failures(&mut self) -> Vec<Failure> {
         Self::failures(self)
     }
@@ -73,14 +109,37 @@ impl Flow {
     pub fn start(call: &Call, now: Timestamp) -> Self {
         let mut asks = Asks::default();
         let mut flow = match serve::start(call, now, &mut asks) {
-            Ok(operation) => Self { operation, asks, reply: None },
+            Ok(operation) => Self { operation, asks, reply: None, hands_out_work: false, working: 0 },
             Err(status) => {
                 let reply = Some(Reply::new(Err(bounded(status)), Vec::new()));
-                Self { operation: Box::new(Ended), asks: Asks::default(), reply }
+                Self { operation: Box::new(Ended), asks: Asks::default(), reply, hands_out_work: false, working: 0 }
             }
         };
         flow.settle();
         flow
+    }
+
+    /// From now on the host does the work that answers bring, on its own threads: [`Flow::work`] hands it out. Without this the work is
+    /// done as soon as there is some, by whoever gives the answer.
+    pub fn hand_out_work(&mut self) {
+        self.hands_out_work = true;
+    }
+
+    /// The work that came up since the last call, each piece once. Do all of it, in any order and on any thread, and say each time that
+    /// it is done: [`Flow::worked`]. The reply waits for it. Empty unless it is to be handed out.
+    pub fn work(&mut self) -> Vec<Work> {
+        if !self.hands_out_work {
+            return Vec::new();
+        }
+        let work = self.asks.take_work();
+        self.working += work.len();
+        work
+    }
+
+    /// One piece of the work that was handed out is done.
+    pub fn worked(&mut self) {
+        self.working = self.working.saturating_sub(1);
+        self.settle();
     }
 
     /// The asks released since the last call. Each is handed out once; perform all of them.
@@ -103,7 +162,7 @@ impl Flow {
         true
     }
 
-    /// The reply: `Some` as soon as nothing is outstanding.
+    /// The reply: `Some` as soon as nothing is outstanding and no work is left.
     pub fn reply(&self) -> Option<&Reply> {
         self.reply.as_ref()
     }
@@ -124,7 +183,10 @@ impl Flow {
     }
 
     fn settle(&mut self) {
-        if self.reply.is_none() && self.asks.outstanding() == 0 {
+        if !self.hands_out_work {
+            self.asks.take_work().into_iter().for_each(Work::perform);
+        }
+        if self.reply.is_none() && self.asks.outstanding() == 0 && self.asks.is_worked_off() && self.working == 0 {
             let reply = self.operation.finish();
             let failures = counted(reply.failures);
             self.reply = Some(Reply { result: reply.result.map_err(bounded), failures, ..reply });

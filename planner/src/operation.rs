@@ -16,11 +16,26 @@ pub(crate) trait Operation: Send {
         Vec::new()
     }
 
-    /// The reply, once nothing is outstanding. Called once.
+    /// The reply, once nothing is outstanding and all work is done. Called once.
     fn finish(&mut self) -> Reply;
 }
 
-/// Where an operation puts its asks.
+/// Work of a request that needs nothing but what it has: it may be done on another thread, while more answers come in. Where and
+/// when it is done shows nowhere.
+pub struct Work(Box<dyn FnOnce() + Send>);
+
+impl Work {
+    pub(crate) fn new(work: impl FnOnce() + Send + 'static) -> Self {
+        Self(Box::new(work))
+    }
+
+    /// Does it.
+    pub fn perform(self) {
+        (self.0)();
+    }
+}
+
+/// Where an operation puts its asks, and its work.
 #[derive(Default)]
 pub(crate) struct Asks {
     released: Vec<Ask>,
@@ -29,6 +44,7 @@ pub(crate) struct Asks {
     rounds: Vec<u32>,
     /// Round of the answer being taken; 0 at the start.
     round: u32,
+    work: Vec<Work>,
 }
 
 impl Asks {
@@ -49,6 +65,21 @@ impl Asks {
     /// How many asks are out and unanswered, released ones included.
     pub(crate) fn outstanding(&self) -> usize {
         self.outstanding.len()
+    }
+
+    /// Adds work, which is done before the operation is asked for its reply.
+    pub(crate) fn work(&mut self, work: Work) {
+        self.work.push(work);
+    }
+
+    /// Whether all work has been taken.
+    pub(crate) fn is_worked_off(&self) -> bool {
+        self.work.is_empty()
+    }
+
+    /// The work added since the last call.
+    pub(crate) fn take_work(&mut self) -> Vec<Work> {
+        std::mem::take(&mut self.work)
     }
 
     /// Releases an ask, one round deeper than the answer being taken.

@@ -2,7 +2,7 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use crate::support::{Cluster, NOW, alias, all, call, place, refused};
+use crate::support::{Cluster, NOW, alias, all, call, place, refused, stream, streams};
 use prost::Message;
 use vtflow_planner::{
     Ask, Call, CallOptions, Code, Failure, Flow, FlowHandle, Lost, Reply, limits,
@@ -69,6 +69,58 @@ fn failures_are_there_after_the_end_and_asks_are_counted() {
     let texts: Vec<String> = flow.failures().into_iter().map(|failure| failure.message).collect();
     assert_eq!(texts, ["no primary found for shard ks/80-"]);
     assert_eq!(flow.failures(), flow.reply().unwrap().failures);
+}
+
+/// A host with threads to spare: what it does with the work of a flow, in this order, and when.
+fn worked_off(cluster: &Cluster, call: &Call, at_once: bool, mut order: impl FnMut(usize) -> usize) -> (usize, Reply) {
+    let mut flow = Flow::start(call, NOW);
+    flow.hand_out_work();
+    let (mut waiting, mut work, mut pieces) = (flow.asks(), Vec::new(), 0);
+    loop {
+        while !waiting.is_empty() {
+            let ask = waiting.remove(order(waiting.len()));
+            flow.answer(ask.id, cluster.perform(&ask, 0));
+            waiting.extend(flow.asks());
+            work.extend(flow.work());
+            if at_once {
+                break;
+            }
+        }
+        if work.is_empty() && waiting.is_empty() {
+            return (pieces, flow.into_reply().unwrap());
+        }
+        if !work.is_empty() {
+            assert!(flow.reply().is_none(), "nothing is told before all is read");
+            work.remove(order(work.len())).perform();
+            pieces += 1;
+            flow.worked();
+        }
+    }
+}
+
+#[test]
+fn work_is_done_by_whoever_hosts_the_flow_in_any_order() {
+    let mut cluster = Cluster::new(&["-40", "40-80", "80-c0", "c0-"]);
+    for uid in [100, 200, 300, 400] {
+        cluster.answer(uid, "streams", streams(&[stream(1, "w"), stream(2, "v")]));
+    }
+    for cluster in [&cluster, &half()] {
+        let (want, _) = cluster.run(&call(&all()));
+        let targets = if want.failures.is_empty() { 4 } else { 1 };
+        for at_once in [false, true] {
+            assert_eq!(worked_off(cluster, &call(&all()), at_once, |_| 0), (targets, want.clone()));
+            assert_eq!(worked_off(cluster, &call(&all()), at_once, |count| count - 1), (targets, want.clone()));
+        }
+    }
+    // Nobody who does not ask for work has to do any.
+    let mut flow = Flow::start(&call(&all()), NOW);
+    let mut waiting = flow.asks();
+    while let Some(ask) = waiting.pop() {
+        flow.answer(ask.id, cluster.perform(&ask, 0));
+        assert!(flow.work().is_empty());
+        waiting.extend(flow.asks());
+    }
+    assert_eq!(flow.into_reply(), Some(cluster.run(&call(&all())).0));
 }
 
 /// What is known when all is answered but the ask at this place, and the reply.

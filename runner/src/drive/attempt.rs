@@ -8,7 +8,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use tokio::time::Instant;
+use tokio::{task::JoinSet, time::Instant};
 use vtflow_planner::{Answer, AskId, FlowHandle, Reply, Status, What};
 
 use super::{
@@ -65,6 +65,8 @@ async fn attempt(
     // What a tablet says may be why something is read again: that is no time to assume.
     let mut has_heard = false;
     let is_plain = last.is_none() && read.is_empty();
+    flow.hand_out_work();
+    let mut works = JoinSet::new();
     loop {
         let mut asks = flow.asks();
         while !asks.is_empty() {
@@ -91,10 +93,17 @@ async fn attempt(
             }
             asks = flow.asks();
         }
+        for work in flow.work() {
+            works.spawn(async { work.perform() });
+        }
         let (is_check, done) = tokio::select! {
             biased;
             Some(done) = checks.next() => (true, done),
             Some(done) = running.next() => (false, done),
+            Some(_) = works.join_next() => {
+                flow.worked();
+                continue;
+            }
             else => break,
         };
         let mut is_as_assumed = true;

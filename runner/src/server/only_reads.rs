@@ -4,7 +4,7 @@
 //! asks, nothing that writes or locks is sent.
 
 use vtflow_planner::{
-    Answer, Ask, AskId, Call, Effect, Failure, FlowHandle, Mode, Reply, What,
+    Answer, Ask, AskId, Call, Effect, Failure, FlowHandle, Mode, Reply, What, Work,
     contract::FailureKind,
     serve::{self, Served},
 };
@@ -47,6 +47,18 @@ impl<F: FlowHandle> FlowHandle for OnlyReads<F> {
 
     fn answer(&mut self, id: AskId, answer: Answer) -> bool {
         self.0.answer(id, answer)
+    }
+
+    fn hand_out_work(&mut self) {
+        self.0.hand_out_work();
+    }
+
+    fn work(&mut self) -> Vec<Work> {
+        self.0.work()
+    }
+
+    fn worked(&mut self) {
+        self.0.worked();
     }
 
     fn failures(&mut self) -> Vec<Failure> {

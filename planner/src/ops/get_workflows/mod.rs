@@ -13,14 +13,17 @@ mod stand_ins;
 mod stream_message;
 pub(crate) mod tablet_rows;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, OnceLock},
+};
 
 use prost::Message;
 
 use crate::{
     contract::{Answer, AskId, Call, CallOptions, Code, Failure, Lost, Reply, Status, Timestamp},
     limits,
-    operation::{Asks, Operation, decode, status},
+    operation::{Asks, Operation, Work, decode, status},
     ops::get_workflows::{
         merge::Merge,
         tablet_rows::{PositionBudget, TabletPages, TabletStreams},
@@ -36,14 +39,16 @@ use crate::{
 };
 
 pub(crate) struct GetWorkflows {
-    request: GetWorkflowsRequest,
+    request: Arc<GetWorkflowsRequest>,
     strict: bool,
     /// Bytes that the reply may have.
     limit: Option<usize>,
     now: Timestamp,
     survey: Survey,
-    /// What the targets say, by index, as soon as the last look at each has ended.
-    said: BTreeMap<usize, Said>,
+    /// What the targets say, by index, as soon as the last look at each has ended: a place that is filled by work.
+    said: BTreeMap<usize, Arc<OnceLock<Said>>>,
+    /// Whether that work is added to the asks' own, or done at once: another operation looks at what came of it.
+    is_whole_request: bool,
     unreached: Vec<Unreached>,
     /// By workflow, at the end: why it cannot be told what it does as a whole.
     unclear: BTreeMap<String, BTreeSet<String>>,
@@ -94,7 +99,7 @@ fn look_of(subject: Subject) -> usize {
 
 impl GetWorkflows {
     pub(crate) fn start(call: &Call, now: Timestamp, asks: &mut Asks) -> Result<Self, Status> {
-        Self::begin(decode(call)?, &call.options, now, asks)
+        Ok(Self { is_whole_request: true, ..Self::begin(decode(call)?, &call.options, now, asks)? })
     }
 
     /// As [`GetWorkflows::start`], of a request that another operation makes.
@@ -111,12 +116,13 @@ impl GetWorkflows {
         }
         let survey = Survey::start(&request.keyspace, &request.shards, asks)?;
         Ok(Self {
-            request,
+            request: Arc::new(request),
             strict: options.strict,
             limit: options.reply_limit(),
             now,
             survey,
             said: BTreeMap::new(),
+            is_whole_request: false,
             unreached: Vec::new(),
             unclear: BTreeMap::new(),
             nobody: None,
@@ -139,7 +145,7 @@ impl GetWorkflows {
         let mut heartbeats = BTreeMap::new();
         for (index, target) in self.survey.targets() {
             let key = format!("{}/{}", target.shard, target.place.alias_text());
-            let of_target = match self.said.get(&index) {
+            let of_target = match self.said.get(&index).and_then(|said| said.get()) {
                 Some(Said::Streams(streams)) => streams.heartbeats.clone(),
                 Some(Said::Pages(pages)) => pages.heartbeats(),
                 Some(Said::Names(_) | Said::Nothing(_)) | None => Vec::new(),
@@ -187,12 +193,14 @@ impl GetWorkflows {
         self.survey.look(index, 0, looks, asks);
     }
 
-    /// Takes what a target has shown, and reads it at once.
-    fn seen(&mut self, index: usize) {
+    /// Takes what a target has shown, and has it read.
+    fn seen(&mut self, index: usize, asks: &mut Asks) {
         let looked = self.survey.take(index);
-        if let Some(target) = self.survey.target(index) {
-            self.said.insert(index, Said::new(looked, target, &self.request, self.now));
-        }
+        let Some(target) = self.survey.target(index).cloned() else { return };
+        let (place, request, now) = (Arc::new(OnceLock::new()), Arc::clone(&self.request), self.now);
+        self.said.insert(index, Arc::clone(&place));
+        let work = Work::new(move || drop(place.set(Said::new(looked, &target, &request, now))));
+        if self.is_whole_request { asks.work(work) } else { work.perform() }
     }
 
     /// The workflows, or the status of the request; and what is missing. Called once, instead of [`Operation::finish`].
@@ -215,7 +223,7 @@ impl GetWorkflows {
         let mut unreached = std::mem::take(&mut self.unreached);
         let (targets, asked_nobody) = self.survey.take_targets();
         for (index, target) in targets {
-            match self.said.remove(&index) {
+            match self.said.remove(&index).and_then(Arc::into_inner).and_then(OnceLock::into_inner) {
                 Some(Said::Streams(streams)) => merge.add(target, streams),
                 Some(Said::Pages(pages)) => {
                     let streams = TabletStreams::read(&pages, &target, &self.request.keyspace, self.now, &mut budget);
@@ -231,8 +239,11 @@ impl GetWorkflows {
                 Some(Said::Nothing(message)) => {
                     unreached.push(Unreached { place: target.place, lost: Lost::Shard, message });
                 }
-                // Nothing is outstanding: it has said something.
-                None => {}
+                // Nothing is outstanding, and all work is done: it has said something.
+                None => {
+                    let message = "what it answered was not read: this is a defect of vtflow".to_owned();
+                    unreached.push(Unreached { place: target.place, lost: Lost::Shard, message });
+                }
             }
         }
         unreached.sort_by(|a, b| a.place.order(&b.place));
@@ -262,7 +273,7 @@ impl Operation for GetWorkflows {
         for found in self.survey.answered(id, answer, asks) {
             match found {
                 Found::Target(index) => self.look(index, asks),
-                Found::Seen(index) => self.seen(index),
+                Found::Seen(index) => self.seen(index, asks),
                 Found::Unreached(unreached) => self.unreached.push(unreached),
                 Found::Nobody(why) => self.nobody = Some(why),
             }
