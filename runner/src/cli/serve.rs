@@ -16,7 +16,7 @@ use super::{
     read::view,
 };
 use crate::{
-    drive::drive,
+    drive::{LastRecords, drive_assuming},
     log::{self, queue},
     net::tls::TlsFiles,
     observe::Nobody,
@@ -176,7 +176,7 @@ pub(crate) async fn serve(
     let server = Server::start(options, cluster.io.clone(), Arc::new(move || clock.now()), None).await?;
     let http = server.http_address().map_or_else(|| "no HTTP".to_owned(), |address| format!("HTTP on {scheme}://{address}"));
     terminal::error_line(&format!("Vtctld on {}, {http}", server.grpc_address()));
-    let warming = tokio::spawn(warm(Arc::clone(cluster), args.warm.clone()));
+    let warming = tokio::spawn(warm(Arc::clone(cluster), args.warm.clone(), server.last_records()));
     let code = to_its_end(server, stopped()).await;
     looking.abort();
     warming.abort();
@@ -184,13 +184,14 @@ pub(crate) async fn serve(
     Ok(ExitCode::from(code))
 }
 
-/// Asks each keyspace's primaries for the names of their workflows: the least that reads the topology and connects to all of them. The
-/// server answers meanwhile. The log says when it is done, and what could not be reached.
-async fn warm(cluster: Arc<OpenCluster>, keyspaces: Vec<String>) {
+/// Asks each keyspace's primaries for the names of their workflows: the least that reads the topology, which the server's first read then
+/// assumes, and connects to all of them. The server answers meanwhile. The log says when it is done, and what could not be reached.
+async fn warm(cluster: Arc<OpenCluster>, keyspaces: Vec<String>, last_records: Arc<LastRecords>) {
     for keyspace in keyspaces {
         let request = GetWorkflowsRequest { keyspace: keyspace.clone(), name_only: true, ..GetWorkflowsRequest::default() };
         let call = view::call(rpc::GET_WORKFLOWS, request.encode_to_vec(), false);
-        let reply = drive(cluster.planner.start(&call, cluster.now()), &cluster.io, None, &Nobody).await;
+        let start = || cluster.planner.start(&call, cluster.now());
+        let reply = drive_assuming(start, &cluster.io, None, &Nobody, &last_records).await;
         for failure in &reply.failures {
             log::message("warn", &format!("--warm {keyspace}: {}: {}", failure.place(), failure.message));
         }

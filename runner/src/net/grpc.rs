@@ -1,7 +1,7 @@
 //! gRPC on the wire, in both directions: codes, the prefix of a message, status messages. Source: the gRPC project's
 //! `doc/PROTOCOL-HTTP2.md`; of the codes also Vitess `proto/vtrpc.proto`.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode, utf8_percent_encode};
 
@@ -42,12 +42,19 @@ pub(crate) fn prefix(received: &[u8]) -> Option<Prefix> {
 
 /// A message with its prefix; `None` if its length does not fit there, or is more than `limit_bytes`.
 pub(crate) fn framed(message: &[u8], limit_bytes: usize) -> Option<Bytes> {
-    let length = u32::try_from(message.len()).ok().filter(|_| message.len() <= limit_bytes)?;
+    let prefix = prefix_of(message, limit_bytes)?;
     let mut frame = BytesMut::with_capacity(PREFIX_BYTES + message.len());
-    frame.put_u8(0);
-    frame.put_u32(length);
+    frame.extend_from_slice(&prefix);
     frame.extend_from_slice(message);
     Some(frame.freeze())
+}
+
+/// What stands before a message on the wire. `None`: it is larger than it may be.
+pub(crate) fn prefix_of(message: &[u8], limit_bytes: usize) -> Option<[u8; PREFIX_BYTES]> {
+    let length = u32::try_from(message.len()).ok().filter(|_| message.len() <= limit_bytes)?;
+    let mut prefix = [0; PREFIX_BYTES];
+    prefix.get_mut(1..)?.copy_from_slice(&length.to_be_bytes());
+    Some(prefix)
 }
 
 /// The status of a finished call, from its trailers or, if there was no message, its headers.

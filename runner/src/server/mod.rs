@@ -54,7 +54,7 @@ use self::{
     single_flight::SingleFlight,
 };
 use crate::{
-    drive::ClusterIo,
+    drive::{ClusterIo, LastRecords},
     error::OptionError,
     log::sparing::Sparing,
     net::network::Listener,
@@ -347,6 +347,11 @@ impl Server {
     /// Where it takes RPCs.
     pub fn grpc_address(&self) -> SocketAddr {
         self.grpc_address
+    }
+
+    /// What the topology said last, which its reads assume: whoever reads before its first caller keeps it here.
+    pub fn last_records(&self) -> Arc<LastRecords> {
+        Arc::clone(&self.performer.last_records)
     }
 
     /// Where it takes HTTP requests; `None` without a port for them.

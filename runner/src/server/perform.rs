@@ -25,8 +25,9 @@ use crate::{
 
 /// What came of a request, ready to be sent to everybody who asked.
 pub(super) struct Answered {
-    /// The messages, framed, one behind the other: one, or those of a stream. Empty if the status comes alone. Or a trace, as JSON.
-    pub(super) frames: Bytes,
+    /// The messages, framed, one behind the other: one, or those of a stream; in pieces. None if the status comes alone. Or a trace, as
+    /// JSON, in one piece.
+    pub(super) frames: Vec<Bytes>,
     pub(super) result: Result<(), Refusal>,
     /// The trailers that tell of failures.
     pub(super) trailers: HeaderMap,
@@ -38,7 +39,7 @@ pub(super) struct Answered {
 
 impl Answered {
     fn refused(refusal: Refusal) -> Arc<Self> {
-        let (frames, trailers, sums) = (Bytes::new(), HeaderMap::new(), Sums::default());
+        let (frames, trailers, sums) = (Vec::new(), HeaderMap::new(), Sums::default());
         Arc::new(Self { frames, result: Err(refusal), trailers, failures: 0, sums, is_elsewhere: false })
     }
 
@@ -163,7 +164,7 @@ impl Performer {
             let start = || planner.start(&call, now);
             let until = Some(until);
             let is_read = serve::served(&call.path).is_some_and(|served| served.effect == Effect::Read);
-            let reply = match &recorder {
+            let mut reply = match &recorder {
                 // A trace has what happened, once and in its order.
                 Some(recorder) if want == Want::Trace => drive(OnlyReads(start()), &io, until, &(recorder, watch)).await,
                 Some(recorder) => drive(start(), &io, until, &(recorder, watch)).await,
@@ -179,7 +180,7 @@ impl Performer {
             let trace = recorder.map(|recorder| recorder.ended(planner.build(), &call, now, &reply));
             if let (Want::Trace, Some(trace)) = (want, &trace) {
                 let document = serde_json::to_vec(trace).unwrap_or_default();
-                let frames = admission.reply(document.into()).await;
+                let frames = vec![admission.reply(document.into()).await];
                 drop(turn);
                 return Arc::new(Answered {
                     frames,
@@ -190,16 +191,19 @@ impl Performer {
                     is_elsewhere: false,
                 });
             }
-            let (frames, result) = frames(&reply, message_bytes);
+            let is_unimplemented = matches!(&reply.result, Err(status) if status.code == Code::Unimplemented);
+            let (mut frames, result) = frames(&mut reply, message_bytes);
             let taken = result.as_ref().err().map_or(0, |refusal| metadata::message_size(&refusal.message));
             let mut trailers = failure_trailers(&reply.failures, metadata::METADATA_BYTES - metadata::RESERVED_BYTES - taken);
             let is_untouched = reply.written.as_ref().is_none_or(|written| written.outcomes.is_empty());
-            let is_elsewhere = is_untouched && matches!(&reply.result, Err(status) if status.code == Code::Unimplemented);
+            let is_elsewhere = is_untouched && is_unimplemented;
             drop(reply);
             if want == Want::Kept {
                 trailers.insert(TRACE, trace_trailer(traces, trace).await);
             }
-            let frames = admission.reply(frames).await;
+            if let Some(last) = frames.pop() {
+                frames.push(admission.reply(last).await);
+            }
             drop(turn);
             Arc::new(Answered { frames, result, trailers, failures, sums, is_elsewhere })
         }));
@@ -210,21 +214,27 @@ impl Performer {
     }
 }
 
-/// All messages of a reply, framed, and how it ends. A message that is too large ends it before.
-fn frames(reply: &Reply, message_bytes: usize) -> (Bytes, Result<(), Refusal>) {
-    if let ([], Ok(message)) = (reply.stream.as_slice(), &reply.result) {
-        return Refusal::framed(message, message_bytes)
-            .map_or_else(|refusal| (Bytes::new(), Err(refusal)), |frame| (frame, Ok(())));
+/// All messages of a reply, framed, and how it ends. A message that is too large ends it before. The largest piece is the last; the
+/// message is taken out of the reply if it is the only one.
+fn frames(reply: &mut Reply, message_bytes: usize) -> (Vec<Bytes>, Result<(), Refusal>) {
+    if let ([], Ok(message)) = (reply.stream.as_slice(), &mut reply.result) {
+        return Refusal::in_frame(std::mem::take(message), message_bytes)
+            .map_or_else(|refusal| (Vec::new(), Err(refusal)), |frame| (frame.into(), Ok(())));
     }
     let mut frames = BytesMut::new();
     for message in reply.stream.iter().chain(&reply.result) {
         match Refusal::framed(message, message_bytes) {
             Ok(frame) => frames.extend_from_slice(&frame),
-            Err(refusal) => return (frames.freeze(), Err(refusal)),
+            Err(refusal) => return (pieces(frames), Err(refusal)),
         }
     }
     let result = reply.result.as_ref().map(drop).map_err(|status| Refusal::new(status.code as i32, status.message.clone()));
-    (frames.freeze(), result)
+    (pieces(frames), result)
+}
+
+/// One, if there is anything.
+fn pieces(frames: BytesMut) -> Vec<Bytes> {
+    Some(frames.freeze()).filter(|frames| !frames.is_empty()).into_iter().collect()
 }
 
 /// What a caller who wanted a trace is told: its number in the file, or why there is none.

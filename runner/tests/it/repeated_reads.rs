@@ -13,11 +13,13 @@ use std::{
 
 use prost::Message;
 use tokio::{sync::watch, time::Instant};
+use tonic::Request;
 use vtflow::{
     deadline::Deadlines,
     drive::{ClusterIo, LastRecords, drive, drive_assuming},
     embedded::{Cluster, demo},
     observe::{Counts, Nobody, Observer},
+    server::{Server, ServerOptions},
     tablet::{TabletOptions, Tablets},
     topo::{Answering, CellRecord, MemoryTopology, Topology},
 };
@@ -29,6 +31,8 @@ use vtflow_planner::{
     },
     rpc,
 };
+
+use crate::support::serving::{channel, unary, workflows_of};
 
 const NOW: Timestamp = Timestamp { seconds: 1_790_000_000, nanos: 0 };
 
@@ -160,6 +164,37 @@ async fn all_tablets_have_answered_before_the_topology_has() {
     assert_eq!(again.await.unwrap(), first);
     // Two reads from the start had twice as many.
     assert_eq!(theatre.stage.counts(), (reads / 2, ranges / 2), "everything was read again, once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_caller_of_a_server_waits_no_longer_when_the_topology_was_read_before() {
+    let theatre = Theatre::open().await;
+    let answers = TabletAnswers(watch::channel(0).0);
+    let mut answered = answers.0.subscribe();
+    let options = ServerOptions {
+        bind_address: "127.0.0.1".to_owned(),
+        grpc_port: 0,
+        http_port: None,
+        has_log: false,
+        ..ServerOptions::default()
+    };
+    let server = Server::start(options, theatre.io.clone(), Arc::new(|| NOW), Some(Arc::new(answers.clone()))).await.unwrap();
+    // The same records as for the streams: what `--warm` reads.
+    let names = GetWorkflowsRequest { keyspace: "customer".into(), name_only: true, ..GetWorkflowsRequest::default() };
+    let names = Call { request: names.encode_to_vec(), ..call() };
+    let warmed = drive_assuming(|| Flow::start(&names, NOW), &theatre.io, None, &Nobody, &server.last_records()).await;
+    assert!(warmed.failures.is_empty());
+
+    let counts = Counts::default();
+    let want = theatre.assuming(&counts).await;
+    let calls = usize::try_from(counts.sums().tablet_calls).unwrap();
+    theatre.stage.is_open.send_replace(false);
+    let channel = channel(server.grpc_address()).await;
+    let asked = tokio::spawn(async move { unary(channel, rpc::GET_WORKFLOWS, Request::new(workflows_of("customer"))).await });
+    tokio::time::timeout(Duration::from_secs(20), answered.wait_for(|count| *count == calls)).await.expect("at once").unwrap();
+    assert!(!asked.is_finished(), "nothing is told that was only assumed");
+    theatre.stage.is_open.send_replace(true);
+    assert_eq!(asked.await.unwrap().unwrap().into_inner(), want.result.unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread")]

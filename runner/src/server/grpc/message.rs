@@ -3,10 +3,17 @@
 //! Not tonic's codec: its texts and codes for messages that are too large or cut short are not those that Go servers answer,
 //! and it folds the codes 17 and 18 into 2. Source of the texts: grpc-go, `rpc_util.go` and `server.go`.
 
-use std::time::Duration;
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+    vec,
+};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
+use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt, Full};
 use tonic::body::Body;
 
@@ -97,19 +104,38 @@ pub(crate) fn one(message: &[u8], limit_bytes: usize) -> Result<Body, Refusal> {
 
 /// A whole answer: a framed message and trailers, or the status alone.
 pub(crate) fn response(result: Result<&Bytes, &Refusal>, more: &HeaderMap) -> Response<Body> {
-    let frames = result.map_or_else(|_| Bytes::new(), Bytes::clone);
-    streamed(frames, result.map(|_| ()), more)
+    streamed(result.ok().into_iter().cloned().collect(), result.map(|_| ()), more)
 }
 
-/// A whole answer: framed messages, any number of them, and how it ended.
-pub(crate) fn streamed(frames: Bytes, result: Result<(), &Refusal>, more: &HeaderMap) -> Response<Body> {
+/// A whole answer: framed messages, any number of them in any pieces, and how it ended.
+pub(crate) fn streamed(frames: Vec<Bytes>, result: Result<(), &Refusal>, more: &HeaderMap) -> Response<Body> {
     let end = trailers(result, more);
     if result.is_ok() || !frames.is_empty() {
-        return response_of(Body::new(Full::new(frames).with_trailers(async { Some(Ok(end)) })));
+        return response_of(Body::new(Pieces(frames.into_iter()).with_trailers(async { Some(Ok(end)) })));
     }
     let mut response = response_of(Body::empty());
     response.headers_mut().extend(end);
     response
+}
+
+/// A body of which all is there, and whose size is known: what waits to be sent is counted by it.
+struct Pieces(vec::IntoIter<Bytes>);
+
+impl http_body::Body for Pieces {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.0.next().map(|piece| Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.as_slice().is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.0.as_slice().iter().map(|piece| piece.len() as u64).sum())
+    }
 }
 
 /// An HTTP response that says that it is gRPC's.

@@ -104,7 +104,7 @@ impl Api {
         record.note("port", "http");
         let answered = self.performer.trace(call, &mut record).await;
         match &answered.result {
-            Ok(()) => Ok(document(answered.frames.clone())),
+            Ok(()) => Ok(document(answered.frames.first().cloned().unwrap_or_default())),
             Err(refusal) => {
                 let status = match refusal.code {
                     code::RESOURCE_EXHAUSTED | code::UNAVAILABLE => StatusCode::SERVICE_UNAVAILABLE,
