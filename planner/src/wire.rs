@@ -70,15 +70,18 @@ pub(crate) fn put_head(out: &mut Vec<u8>, field: u32, bytes: usize) {
     put_varint(out, bytes as u64);
 }
 
-/// Adds a field whose content is written in its place: it is moved on by the few bytes that its length may need.
+/// Adds a field whose content is written in its place, behind one byte for its length: it is moved on where that needs more.
 pub(crate) fn put_message(out: &mut Vec<u8>, field: u32, write: impl FnOnce(&mut Vec<u8>)) {
     put_varint(out, key(field));
     let at = out.len();
+    out.push(0);
     write(out);
-    let length = out.len() - at;
+    let length = out.len() - at - 1;
     let room = encoded_len_varint(length as u64);
-    out.resize(at + length + room, 0);
-    out.copy_within(at..at + length, at + room);
+    if room > 1 {
+        out.resize(at + room + length, 0);
+        out.copy_within(at + 1..=at + length, at + room);
+    }
     if let Some(mut place) = out.get_mut(at..at + room) {
         encode_varint(length as u64, &mut place);
     }

@@ -9,6 +9,15 @@ pub(crate) fn unsigned(text: &str, largest: u64) -> Result<u64, String> {
     digits(text, largest).map_err(|why| format!("strconv.ParseUint: parsing {}: {why}", quoted(text)))
 }
 
+/// What [`signed`] reads of digits alone, of which no number comes near the largest; `None`: it is for that one.
+pub(crate) fn plain(text: &[u8]) -> Option<i64> {
+    const DIGITS: usize = 18;
+    if text.is_empty() || text.len() > DIGITS {
+        return None;
+    }
+    text.iter().try_fold(0, |value: i64, byte| byte.is_ascii_digit().then(|| value * 10 + i64::from(byte - b'0')))
+}
+
 /// Go's `strconv.ParseInt(text, 10, 64)`.
 pub(crate) fn signed(text: &str) -> Result<i64, String> {
     let (negative, number) = match text.as_bytes().first() {
@@ -82,6 +91,22 @@ mod tests {
             (" 1", Err("strconv.ParseInt: parsing \" 1\": invalid syntax")),
         ] {
             assert_eq!(signed(text), want.map_err(str::to_owned), "{text:?}");
+        }
+        let plain = |text: &str| super::plain(text.as_bytes());
+        for (text, want) in [
+            ("0", Some(0)),
+            ("007", Some(7)),
+            ("999999999999999999", Some(999_999_999_999_999_999)),
+            ("1000000000000000000", None),
+            ("", None),
+            ("-1", None),
+            ("+7", None),
+            ("1 ", None),
+            ("1:", None),
+            ("1/", None),
+        ] {
+            assert_eq!(plain(text), want, "{text:?}");
+            assert!(want.is_none_or(|want| signed(text) == Ok(want)), "{text:?}");
         }
         assert_eq!(
             unsigned("4294967296", u64::from(u32::MAX)),

@@ -212,7 +212,9 @@ impl<'a> Row<'a> {
 
     /// As [`Row::text`], borrowed where it is UTF-8.
     pub(crate) fn text_of(&self, column: Column) -> Cow<'a, str> {
-        self.value_of(column).map_or(Cow::Borrowed(""), String::from_utf8_lossy)
+        let value = self.value_of(column).unwrap_or_default();
+        // The check of the whole is faster than the search for what is wrong.
+        str::from_utf8(value).map_or_else(|_| String::from_utf8_lossy(value), Cow::Borrowed)
     }
 
     /// As [`Row::integer`].
@@ -222,6 +224,9 @@ impl<'a> Row<'a> {
         let Some(value) = value.filter(|_| column.is_integral) else {
             return Err(RowError::new(column.name, "Cannot convert value to desired type", value.unwrap_or(b"NULL")));
         };
+        if let Some(plain) = number::plain(value) {
+            return Ok(Some(plain));
+        }
         number::signed(&String::from_utf8_lossy(value)).map(Some).map_err(|why| RowError::new(column.name, why, value))
     }
 }

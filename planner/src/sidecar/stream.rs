@@ -136,6 +136,11 @@ impl Columns {
         row.value_of(self.pos).unwrap_or_default()
     }
 
+    /// A row's id, as [`StreamRow::id`].
+    pub(crate) fn id(&self, row: &Row<'_>) -> i64 {
+        small(row, self.id).unwrap_or_default().into()
+    }
+
     /// A row's id, and when it had its last heartbeat, if both can be read.
     pub(crate) fn heartbeat(&self, row: &Row<'_>) -> Option<(i64, i64)> {
         Some((row.integer_of(self.id).ok()??, row.integer_of(self.time_heartbeat).ok()??))

@@ -21,18 +21,20 @@ use crate::{
         stand_ins::{ENTRY_BYTES, place_key, stand_ins},
         tablet_rows::{StreamView, TabletStreams},
     },
-    proto::vtctldata::{
-        Workflow, WorkflowOptions,
-        workflow::{ReplicationLocation, ShardStream},
-    },
+    proto::vtctldata::{Workflow, WorkflowOptions, workflow::ShardStream},
     topo::targets::{Place, Target, Unreached},
-    wire::{field_bytes, put_bytes, put_head},
+    wire::{field_bytes, put_bytes, put_head, put_integer, put_message, put_text},
 };
 
 /// The merge of one request.
 pub(crate) struct Merge {
     keyspace: String,
-    building: BTreeMap<String, Building>,
+    /// In the order in which they were first met.
+    building: Vec<Building>,
+    /// Where each workflow is among them.
+    by_name: BTreeMap<String, usize>,
+    /// The shards that streams read or write, as the reply names them.
+    shards: ShardNames,
     targets: Vec<Merging>,
     /// The keys of the targets' streams in the reply, which two targets may share.
     keys: BTreeMap<String, KeyId>,
@@ -41,6 +43,33 @@ pub(crate) struct Merge {
 
 /// A key of `shard_streams`, by the order in which they were first met.
 type KeyId = usize;
+
+/// Names, each kept once: a workflow of hundreds of shards has them all.
+#[derive(Default)]
+struct ShardNames(BTreeMap<String, usize>);
+
+impl ShardNames {
+    /// The number of a name, by the order in which they were first met.
+    fn number(&mut self, name: &str) -> usize {
+        if let Some(number) = self.0.get(name) {
+            return *number;
+        }
+        let next = self.0.len();
+        self.0.insert(name.to_owned(), next);
+        next
+    }
+
+    /// The names in their order, and where in it the one of each number is.
+    fn sorted(self) -> (Vec<String>, Vec<usize>) {
+        let mut places = vec![0; self.0.len()];
+        for (place, number) in self.0.values().enumerate() {
+            if let Some(its_place) = places.get_mut(*number) {
+                *its_place = place;
+            }
+        }
+        (self.0.into_keys().collect(), places)
+    }
+}
 
 /// A target that has rows.
 struct Merging {
@@ -64,10 +93,12 @@ struct Part {
 /// A workflow as its streams arrive.
 #[derive(Default)]
 struct Building {
+    name: String,
     source_keyspace: String,
     target_keyspace: String,
-    source_shards: BTreeSet<String>,
-    target_shards: BTreeSet<String>,
+    /// Numbers of [`ShardNames`], some of them several times; when the merge ends, places in [`Merged::shards`], each once, in order.
+    source_shards: Vec<usize>,
+    target_shards: Vec<usize>,
     /// In the order in which they came.
     parts: Vec<Part>,
     workflow_type: String,
@@ -107,7 +138,10 @@ struct Share {
 
 /// What a merge has made.
 pub(crate) struct Merged {
-    workflows: Vec<(String, Building)>,
+    /// Ascending by name.
+    workflows: Vec<Building>,
+    /// The shards that they read and write, ascending.
+    shards: Vec<String>,
     targets: Vec<Merging>,
     /// The keys of the targets' streams, by id.
     keys: Vec<String>,
@@ -124,7 +158,9 @@ impl Merge {
     pub(crate) fn new(keyspace: &str) -> Self {
         Self {
             keyspace: keyspace.into(),
-            building: BTreeMap::new(),
+            building: Vec::new(),
+            by_name: BTreeMap::new(),
+            shards: ShardNames::default(),
             targets: Vec::new(),
             keys: BTreeMap::new(),
             failures: Vec::new(),
@@ -135,12 +171,18 @@ impl Merge {
     pub(crate) fn add(&mut self, target: Target, mut rows: TabletStreams) {
         self.failures.append(&mut rows.failures);
         let (key, index) = (self.key(&target), self.targets.len());
+        let target_shard = self.shards.number(&target.shard);
+        // Most streams read the shard that the one before reads, and targets have their workflows in the same order.
+        let (mut last_source, mut expected) = (None, 0);
         for stream in rows.streams() {
-            let building = match self.building.get_mut(stream.workflow) {
-                Some(building) => building,
-                None => self.building.entry(stream.workflow.to_owned()).or_default(),
-            };
-            building.add(&target, &stream);
+            let source_shard = stream.source.map(|(_, shard)| match last_source {
+                Some((last, number)) if last == shard => number,
+                _ => last_source.insert((shard, self.shards.number(shard))).1,
+            });
+            let at = self.workflow(stream.workflow, expected);
+            expected = at + 1;
+            let Some(building) = self.building.get_mut(at) else { continue };
+            building.add(&target, target_shard, source_shard, &stream);
             match building.parts.last_mut() {
                 Some(last) if (last.target, last.bytes.end) == (index, stream.bytes.start) => last.bytes.end = stream.bytes.end,
                 _ => building.parts.push(Part { key, target: index, bytes: stream.bytes }),
@@ -158,16 +200,27 @@ impl Merge {
     pub(crate) fn names<'a>(&mut self, target: Target, names: impl Iterator<Item = Cow<'a, str>>) {
         let key = self.key(&target);
         for name in names {
-            match self.building.get_mut(&*name) {
-                Some(building) if building.named_by == Some(key) => {}
-                Some(building) => building.named_by = None,
-                None => {
-                    let building = Building { named_by: Some(key), ..Building::default() };
-                    self.building.insert(name.into_owned(), building);
-                }
+            let is_new = !self.by_name.contains_key(&*name);
+            let at = self.workflow(&name, 0);
+            if let Some(building) = self.building.get_mut(at) {
+                building.named_by = Some(key).filter(|key| is_new || building.named_by == Some(*key));
             }
         }
         self.keep(target, key, Vec::new());
+    }
+
+    /// Where a workflow is, which may be there already, perhaps at `expected`.
+    fn workflow(&mut self, name: &str, expected: usize) -> usize {
+        if self.building.get(expected).is_some_and(|building| building.name == name) {
+            return expected;
+        }
+        if let Some(at) = self.by_name.get(name) {
+            return *at;
+        }
+        let at = self.building.len();
+        self.building.push(Building { name: name.to_owned(), ..Building::default() });
+        self.by_name.insert(name.to_owned(), at);
+        at
     }
 
     /// The key of a target's streams.
@@ -192,7 +245,7 @@ impl Merge {
     /// not look as if there were none. Of a reply that may have `limit` bytes and would have more, the largest shards are left out
     /// as if they had not answered.
     pub(crate) fn finish(self, unreached: &[Unreached], names_only: bool, limit: Option<usize>) -> Merged {
-        let Self { keyspace, building, targets, keys: ids, mut failures } = self;
+        let Self { keyspace, building: mut workflows, by_name: _, shards, targets, keys: ids, mut failures } = self;
         let mut keys = vec![String::new(); ids.len()];
         let mut ranks = vec![0; ids.len()];
         for (rank, (key, id)) in ids.into_iter().enumerate() {
@@ -200,14 +253,20 @@ impl Merge {
                 (*text, *its_rank) = (key, rank);
             }
         }
-        let mut workflows: Vec<(String, Building)> = building.into_iter().collect();
-        for (_, building) in &mut workflows {
+        let (shards, places) = shards.sorted();
+        workflows.sort_by(|a, b| a.name.cmp(&b.name));
+        for building in &mut workflows {
             // Of one key in the order in which they came.
             building.parts.sort_by_key(|part| ranks.get(part.key));
+            for numbers in [&mut building.source_shards, &mut building.target_shards] {
+                let places: BTreeSet<usize> = numbers.iter().filter_map(|number| places.get(*number).copied()).collect();
+                *numbers = places.into_iter().collect();
+            }
         }
         let lost = unreached.iter().filter(|shard| shard.lost == Lost::Shard);
         let mut merged = Merged {
             workflows,
+            shards,
             targets,
             keys,
             stand_ins: BTreeMap::new(),
@@ -223,20 +282,20 @@ impl Merge {
             failures.extend(left_out.iter().map(|shard| shard.place.failure(&keyspace, shard.lost, shard.message.as_str())));
         }
         merged.stand_ins = stand_ins(lost.chain(&left_out), merged.workflows.len(), room);
-        for (name, building) in &mut merged.workflows {
+        for building in &mut merged.workflows {
             if let Some(message) = building.contradiction.take() {
                 building.unread.insert(message.clone());
                 failures.push(Failure {
                     keyspace: keyspace.clone(),
                     shard: String::new(),
                     tablet: String::new(),
-                    workflow: name.clone(),
+                    workflow: building.name.clone(),
                     lost: Lost::Workflow,
                     message,
                 });
             }
             if !building.unread.is_empty() {
-                merged.unclear.insert(name.clone(), std::mem::take(&mut building.unread));
+                merged.unclear.insert(building.name.clone(), std::mem::take(&mut building.unread));
             }
         }
         failures.sort();
@@ -246,27 +305,24 @@ impl Merge {
 }
 
 impl Building {
-    /// Takes what a stream says of its workflow.
-    fn add(&mut self, target: &Target, stream: &StreamView<'_>) {
+    /// Takes what a stream says of its workflow. The shards by their numbers.
+    fn add(&mut self, target: &Target, target_shard: usize, source_shard: Option<usize>, stream: &StreamView<'_>) {
         self.unread.extend(stream.unread.iter().cloned());
-        if let Some((keyspace, shard)) = stream.source {
+        if let Some((keyspace, _)) = stream.source {
             self.contradict(stream.workflow, keyspace, &target.keyspace);
             if self.source_keyspace.is_empty() {
                 keyspace.clone_into(&mut self.source_keyspace);
             }
-            if !self.source_shards.contains(shard) {
-                self.source_shards.insert(shard.to_owned());
-            }
         }
+        // Few are there twice, and those are sorted out at the end.
+        self.source_shards.extend(source_shard.filter(|shard| self.source_shards.last() != Some(shard)));
         if self.target_keyspace.is_empty() {
             self.target_keyspace.clone_from(&target.keyspace);
         }
         if stream.has_type {
             self.differ_in_kind(stream.workflow, stream.workflow_type, stream.workflow_sub_type);
         }
-        if !self.target_shards.contains(&target.shard) {
-            self.target_shards.insert(target.shard.clone());
-        }
+        self.target_shards.extend(Some(target_shard).filter(|shard| self.target_shards.last() != Some(shard)));
         stream.workflow_type.clone_into(&mut self.workflow_type);
         stream.workflow_sub_type.clone_into(&mut self.workflow_sub_type);
         self.defer_secondary_keys = stream.defer_secondary_keys;
@@ -310,32 +366,30 @@ impl Building {
     }
 
     /// Bytes that it takes in the reply besides its streams, at most.
-    fn own_bytes(&self, name: &str) -> usize {
-        let shards = self.source_shards.iter().chain(&self.target_shards).map(|shard| shard.len() + ENTRY_BYTES);
-        let texts = [name, &self.source_keyspace, &self.target_keyspace, &self.workflow_type, &self.workflow_sub_type];
+    fn own_bytes(&self, shards: &[String]) -> usize {
+        let shards = self.source_shards.iter().chain(&self.target_shards).filter_map(|place| shards.get(*place));
+        let shards = shards.map(|shard| shard.len() + ENTRY_BYTES);
+        let texts = [&self.name, &self.source_keyspace, &self.target_keyspace, &self.workflow_type, &self.workflow_sub_type];
         let options = self.options.as_ref().map_or(0, Message::encoded_len);
         texts.iter().map(|text| text.len() + ENTRY_BYTES).sum::<usize>() + shards.sum::<usize>() + options + 4 * ENTRY_BYTES
     }
 
     /// The workflow but for its streams, as bytes: what comes before them, and what after.
-    fn around(&mut self, name: String, names_only: bool) -> (Vec<u8>, Vec<u8>) {
+    fn around(&mut self, shards: &[String], names_only: bool) -> (Vec<u8>, Vec<u8>) {
+        let mut before = Vec::new();
+        put_text(&mut before, 1, &self.name);
         if names_only {
-            return (Workflow { name, ..Workflow::default() }.encode_to_vec(), Vec::new());
+            return (before, Vec::new());
         }
-        let shards = |shards: &mut BTreeSet<String>| std::mem::take(shards).into_iter().collect();
-        let before = Workflow {
-            name,
-            source: Some(ReplicationLocation {
-                keyspace: std::mem::take(&mut self.source_keyspace),
-                shards: shards(&mut self.source_shards),
-            }),
-            target: Some(ReplicationLocation {
-                keyspace: std::mem::take(&mut self.target_keyspace),
-                shards: shards(&mut self.target_shards),
-            }),
-            max_v_replication_lag: self.lag_nanos / 1_000_000_000,
-            ..Workflow::default()
-        };
+        for (field, keyspace, places) in
+            [(2, &self.source_keyspace, &self.source_shards), (3, &self.target_keyspace, &self.target_shards)]
+        {
+            put_message(&mut before, field, |out| {
+                put_text(out, 1, keyspace);
+                places.iter().filter_map(|place| shards.get(*place)).for_each(|shard| put_bytes(out, 2, shard.as_bytes()));
+            });
+        }
+        put_integer(&mut before, 4, self.lag_nanos / 1_000_000_000);
         // From field 6 on.
         let after = Workflow {
             workflow_type: std::mem::take(&mut self.workflow_type),
@@ -345,7 +399,7 @@ impl Building {
             options: self.options.take(),
             ..Workflow::default()
         };
-        (before.encode_to_vec(), after.encode_to_vec())
+        (before, after.encode_to_vec())
     }
 }
 
@@ -364,15 +418,14 @@ impl Merged {
     /// The `GetWorkflowsResponse`: workflows ascending by name, each with its shards ascending by key.
     pub(crate) fn into_bytes(mut self) -> Vec<u8> {
         let mut workflows = std::mem::take(&mut self.workflows);
-        let around: Vec<_> =
-            workflows.iter_mut().map(|(name, building)| building.around(std::mem::take(name), self.names_only)).collect();
-        let sizes = workflows.iter().zip(&around).map(|((_, building), (before, after))| {
+        let around: Vec<_> = workflows.iter_mut().map(|building| building.around(&self.shards, self.names_only)).collect();
+        let sizes = workflows.iter().zip(&around).map(|(building, (before, after))| {
             let entries = self.entries(building).map(|(key, entry)| field_bytes(5, self.entry_bytes(key, &entry)));
             before.len() + entries.sum::<usize>() + after.len()
         });
         let sizes: Vec<usize> = sizes.collect();
         let mut out = Vec::with_capacity(sizes.iter().map(|size| field_bytes(1, *size)).sum());
-        for (((_, building), (before, after)), size) in workflows.iter().zip(&around).zip(sizes) {
+        for ((building, (before, after)), size) in workflows.iter().zip(&around).zip(sizes) {
             put_head(&mut out, 1, size);
             out.extend_from_slice(before);
             for (key, entry) in self.entries(building) {
@@ -436,9 +489,9 @@ impl Merged {
     /// What they are, and how many bytes are left for stand-ins.
     fn leave_out(&mut self, unreached: usize, limit: usize) -> (Vec<Unreached>, usize) {
         // Of each workflow: its own bytes, and the keys that it has.
-        let mut left: Vec<(usize, usize)> =
-            self.workflows.iter().map(|(name, building)| (building.own_bytes(name), building.shard_streams().count())).collect();
-        let streams = self.workflows.iter().flat_map(|(_, building)| building.shard_streams());
+        let own = |building: &Building| (building.own_bytes(&self.shards), building.shard_streams().count());
+        let mut left: Vec<(usize, usize)> = self.workflows.iter().map(own).collect();
+        let streams = self.workflows.iter().flat_map(Building::shard_streams);
         let streams: usize = streams.map(|parts| self.bytes_beside(parts)).sum();
         let mut total = left.iter().map(|(own, _)| own).sum::<usize>() + streams;
         let mut count = self.workflows.len();
@@ -457,9 +510,12 @@ impl Merged {
             let Some(target) = self.targets.iter().rfind(|target| target.key == key) else { continue };
             total = total.saturating_sub(of_streams);
             keys.insert(key);
+            let place = self.shards.binary_search(&target.shard).ok();
             for at in workflows {
-                let (Some((_, building)), Some((own, keys))) = (self.workflows.get_mut(at), left.get_mut(at)) else { continue };
-                if building.target_shards.remove(&target.shard) {
+                let (Some(building), Some((own, keys))) = (self.workflows.get_mut(at), left.get_mut(at)) else { continue };
+                let shards = building.target_shards.len();
+                building.target_shards.retain(|shard| Some(*shard) != place);
+                if building.target_shards.len() < shards {
                     let bytes = target.shard.len() + ENTRY_BYTES;
                     *own = own.saturating_sub(bytes);
                     total = total.saturating_sub(bytes);
@@ -476,7 +532,7 @@ impl Merged {
             );
             left_out.push(Unreached { place: target.place.clone(), lost: Lost::Shard, message });
         };
-        for (_, building) in &mut self.workflows {
+        for building in &mut self.workflows {
             building.parts.retain(|part| !keys.contains(&part.key));
         }
         let mut at = 0..;
@@ -488,7 +544,7 @@ impl Merged {
     fn shares(&self, left: &[(usize, usize)]) -> Vec<Share> {
         let share = |key| Share { size: Size::default(), key, workflows: Vec::new() };
         let mut shares: Vec<Share> = (0..self.keys.len()).map(share).collect();
-        for (at, ((_, building), (own, _))) in self.workflows.iter().zip(left).enumerate() {
+        for (at, (building, (own, _))) in self.workflows.iter().zip(left).enumerate() {
             for parts in building.shard_streams() {
                 if let Some(share) = parts.first().and_then(|part| shares.get_mut(part.key)) {
                     let bytes = self.bytes_beside(parts);

@@ -147,12 +147,12 @@ impl TabletStreams {
             failures: Vec::new(),
             heartbeats: pages.heartbeats(),
         };
+        let columns: Vec<stream::Columns> = pages.streams.iter().map(stream::Columns::of).collect();
         let mut rows = Vec::with_capacity(pages.streams.iter().map(RowSet::len).sum());
-        for page in &pages.streams {
-            let columns = stream::Columns::of(page);
-            rows.extend(page.rows().map(|row| budget.read(&row, &columns)));
+        for (page, columns) in pages.streams.iter().zip(&columns) {
+            rows.extend(page.rows().map(|row| (columns.id(&row), columns, row)));
         }
-        rows.sort_by_key(|row| row.id);
+        rows.sort_by_key(|(id, ..)| *id);
         let (mut copy_states, copy_error) = match &pages.copy_states {
             Ok(pages) => copy_states(pages).map_or_else(|error| (CopyStates::default(), Some(error)), |states| (states, None)),
             Err(error) => (CopyStates::default(), Some(error.clone())),
@@ -172,7 +172,9 @@ impl TabletStreams {
         let place = || format!("{keyspace}/{} {}", target.place.shard, target.place.alias_text());
         let (mut faults, mut valid_options) = (Vec::new(), Cow::Borrowed(""));
         this.streams.reserve_exact(rows.len());
-        for mut row in rows {
+        // A row that is read is large: it is read where it is used.
+        for (_, columns, row) in rows {
+            let mut row = budget.read(&row, columns);
             // Nearly always the text of the stream before.
             if row.options != valid_options {
                 match options::apply(&mut None, &row.options) {
