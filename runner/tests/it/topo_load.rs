@@ -76,16 +76,29 @@ async fn as_many_reads_at_once_by_default_as_in_vitess() {
     assert_eq!(EtcdConfig::new("localhost:2379", ROOT).read_concurrency, 32);
 }
 
-/// What etcd has sent to clients so far, by its own count.
-fn sent(etcd: &Etcd) -> u64 {
+fn metrics(etcd: &Etcd) -> String {
     let mut connection = TcpStream::connect(etcd.address()).unwrap();
     connection.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
     let mut text = String::new();
     connection.read_to_string(&mut text).unwrap();
+    text
+}
+
+/// What etcd has sent to clients so far, by its own count.
+fn sent(etcd: &Etcd) -> u64 {
+    let text = metrics(etcd);
     let line = text.lines().find(|line| line.starts_with("etcd_network_client_grpc_sent_bytes_total ")).unwrap();
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count, printed as a float")]
     let bytes = line.split(' ').nth(1).unwrap().parse::<f64>().unwrap() as u64;
     bytes
+}
+
+/// How many transactions etcd has performed.
+fn transactions(etcd: &Etcd) -> u64 {
+    let text = metrics(etcd);
+    let is_transaction = |line: &&str| line.contains(r#"grpc_code="OK",grpc_method="Txn""#);
+    let line = text.lines().filter(|line| line.starts_with("grpc_server_handled_total{")).find(is_transaction);
+    line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0)
 }
 
 async fn keyspaces(topology: Arc<dyn Topology>) -> (Vec<String>, Sums) {
@@ -136,4 +149,24 @@ async fn keyspaces_are_listed_without_their_vschemas() {
         value: record.value,
     });
     assert_eq!(MemoryTopology::new(records).list("global", "keyspaces/", within(5000)).await, Answer::Range(listed));
+}
+
+/// The addresses of a keyspace's primaries lie in one cell: 128 of them come with one request.
+#[tokio::test]
+async fn records_of_one_cell_are_read_together() {
+    let etcd = Etcd::start();
+    let topology = EtcdTopology::new(&EtcdConfig::new(etcd.address(), ROOT)).unwrap();
+    let paths: Vec<String> = (0..300).map(|number| format!("tablets/zone1-{number:010}/Tablet")).collect();
+    for path in &paths {
+        etcd.put(&[(&format!("{ROOT}/{path}"), path.clone().into_bytes())]).await;
+    }
+    // One alone is no transaction.
+    for (count, want) in [(1, 0), (2, 1), (128, 1), (129, 1), (256, 2), (300, 3)] {
+        let (asked, before) = (&paths[..count], transactions(&etcd));
+        let answers = topology.records("global", asked, within(10_000)).await;
+        let is_right =
+            |(answer, path): (&Answer, &String)| matches!(answer, Answer::Found { value, .. } if value == path.as_bytes());
+        assert!(answers.len() == count && answers.iter().zip(asked).all(is_right), "{count} records, each in its place");
+        assert_eq!(transactions(&etcd) - before, want, "{count} records");
+    }
 }

@@ -203,8 +203,8 @@ fn end_of(directory: &str) -> Vec<u8> {
     end
 }
 
-/// Reads in one transaction; etcd's default limit is 128.
-const TXN_OPS: usize = 100;
+/// Reads in one transaction: etcd's default limit.
+const TXN_OPS: usize = 128;
 
 /// Transactions under way at once for one ask.
 const CHUNKS_AT_ONCE: usize = 16;
