@@ -35,8 +35,10 @@ pub(crate) enum Program {
 pub(crate) struct Measured {
     /// The first request of the process.
     pub(crate) cold: Took,
-    /// The median of those after it.
-    pub(crate) repeated: Took,
+    /// The same of a process that was told of the keyspace before.
+    pub(crate) warm: Option<Took>,
+    /// The median of those after it, if there were any.
+    pub(crate) repeated: Option<Took>,
     pub(crate) reply_bytes: usize,
 }
 
@@ -49,10 +51,16 @@ impl Server {
     /// Starts it on the topology of an etcd at `HOST:PORT`, and waits until it listens.
     pub(crate) async fn start(program: &Program, etcd: &str) -> anyhow::Result<Self> {
         let (program, etcd) = (program.clone(), etcd.to_owned());
-        tokio::task::spawn_blocking(move || Self::started(&program, &etcd)).await?
+        tokio::task::spawn_blocking(move || Self::started(&program, &etcd, None)).await?
     }
 
-    fn started(program: &Program, etcd: &str) -> anyhow::Result<Self> {
+    /// The same of a vtflow that is told of a keyspace before; waits until it is connected to its primaries.
+    pub(crate) async fn start_warm(program: &Program, etcd: &str, keyspace: &'static str) -> anyhow::Result<Self> {
+        let (program, etcd) = (program.clone(), etcd.to_owned());
+        tokio::task::spawn_blocking(move || Self::started(&program, &etcd, Some(keyspace))).await?
+    }
+
+    fn started(program: &Program, etcd: &str, warm: Option<&str>) -> anyhow::Result<Self> {
         let path = match program {
             Program::Vtflow(path) => path,
             Program::Vtctld(path) => {
@@ -72,9 +80,15 @@ impl Server {
             "--topo-global-root",
             &global,
         ]);
+        // The reply of 1,024 shards has more than what a message may have by itself.
+        command.args(["--grpc-max-message-size", "268435456"]);
+        command.args(warm.iter().flat_map(|keyspace| ["--warm", keyspace]));
         let mut process = Process::start("vtflow", command)?;
         let address = format!("127.0.0.1:{grpc}");
         process.wait_until("it listens", |_| std::net::TcpStream::connect(&address).ok())?;
+        if warm.is_some() {
+            process.wait("it is connected", |line| line.contains("connected to its primaries").then_some(()))?;
+        }
         Ok(Self { process, address })
     }
 
@@ -96,8 +110,9 @@ impl Server {
             tokio::time::sleep(Duration::from_millis(20)).await;
             took.push(Took { time, cpu: watched.cpu()?.saturating_sub(before) });
         }
-        let repeated = median(took.split_off(1));
-        Ok(Measured { cold: took.first().copied().unwrap_or_default(), repeated, reply_bytes })
+        let others = took.split_off(1);
+        let repeated = (!others.is_empty()).then(|| median(others));
+        Ok(Measured { cold: took.first().copied().unwrap_or_default(), warm: None, repeated, reply_bytes })
     }
 
     /// How much more memory the request takes at most, in bytes, when the connections that it needs are there: `small` is a request that
