@@ -1,4 +1,4 @@
-//! Positions that are compared: which of two has all transactions of the other.
+//! Positions that are compared: which of two has all transactions of the other, and what is missing.
 //!
 //! Facts: `go/mysql/replication/replication_position.go:AtLeast`, `mysql56_gtid_set.go:Contains`. Of other flavors only equal ones are told.
 
@@ -37,6 +37,24 @@ impl Set {
         Some(Self::Intervals(servers))
     }
 
+    /// What of these runs is in none of those; both are in their order.
+    fn left(wanted: &[(u64, u64)], own: &[(u64, u64)]) -> Vec<(u64, u64)> {
+        let mut left = Vec::new();
+        for &(first, last) in wanted {
+            let mut next = first;
+            for &(from, to) in own.iter().filter(|(from, to)| *to >= first && *from <= last) {
+                if from > next {
+                    left.push((next, from - 1));
+                }
+                next = next.max(to.saturating_add(1));
+            }
+            if next <= last {
+                left.push((next, last));
+            }
+        }
+        left
+    }
+
     fn has(&self, other: &Self) -> bool {
         let (Self::Intervals(own), Self::Intervals(wanted)) = (self, other) else { return self == other };
         wanted.iter().all(|(server, wanted)| {
@@ -51,9 +69,24 @@ pub(crate) fn has(pos: &str, wanted: &str) -> Option<bool> {
     Some(Set::read(pos)?.has(&Set::read(wanted)?))
 }
 
+/// What a set of MySQL's transactions lacks of another one, both without flavor; empty: nothing. `None`: one of them is no such set.
+pub(crate) fn missing(own: &str, wanted: &str) -> Option<String> {
+    let set = |text: &str| match Set::read(&format!("MySQL56/{text}"))? {
+        Set::Intervals(servers) => Some(servers),
+        Set::Text(_) => None,
+    };
+    let (own, wanted) = (set(own)?, set(wanted)?);
+    let left = wanted.iter().filter_map(|(server, wanted)| {
+        let left = Set::left(wanted, own.get(server).map(Vec::as_slice).unwrap_or_default());
+        let run = |(first, last): &(u64, u64)| if first == last { format!(":{first}") } else { format!(":{first}-{last}") };
+        (!left.is_empty()).then(|| format!("{server}{}", left.iter().map(run).collect::<String>()))
+    });
+    Some(left.collect::<Vec<_>>().join(","))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::has;
+    use super::{has, missing};
 
     const A: &str = "14b68925-696a-11ea-aee7-fec597a91f5e";
     const B: &str = "24b68925-696a-11ea-aee7-fec597a91f5e";
@@ -73,5 +106,24 @@ mod tests {
             assert_eq!((has(&one, &other), has(&other, &one)), (Some(forth), Some(back)), "{one} {other}");
         }
         assert_eq!(has("<position of x>", "MySQL56/"), None);
+    }
+
+    #[test]
+    fn what_a_set_lacks_is_told_to_the_transaction() {
+        for (own, wanted, want) in [
+            (format!("{A}:1-10"), format!("{A}:1-10"), Some(String::new())),
+            (format!("{A}:1-10"), String::new(), Some(String::new())),
+            (String::new(), format!("{A}:1-3"), Some(format!("{A}:1-3"))),
+            (format!("{A}:1-10"), format!("{A}:1-11"), Some(format!("{A}:11"))),
+            (format!("{A}:1-3:6:9-12"), format!("{A}:2-10"), Some(format!("{A}:4-5:7-8"))),
+            (format!("{A}:5-6"), format!("{A}:1-2:4-9"), Some(format!("{A}:1-2:4:7-9"))),
+            // As MySQL prints them.
+            (format!("{A}:1-10"), format!("{A}:1-10,\n{B}:1-2"), Some(format!("{B}:1-2"))),
+            ("0-1-7".into(), format!("{A}:1"), None),
+            ("binlog.000001:4".into(), format!("{A}:1"), None),
+            (format!("{A}:1"), "0-1-7".into(), None),
+        ] {
+            assert_eq!(missing(&own, &wanted), want, "{own} {wanted}");
+        }
     }
 }

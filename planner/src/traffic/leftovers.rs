@@ -28,8 +28,51 @@ pub struct Keyspace {
     pub shards: BTreeMap<String, Piece<Shard>>,
     /// Why the streams of some shards are not known; empty: all are.
     pub unread: BTreeSet<String>,
-    /// Streams that cannot go on: where they are, their workflow, what they say.
-    pub broken: Vec<(String, String, String)>,
+    /// Streams that cannot go on.
+    pub broken: Vec<Broken>,
+    /// Why it is not known of others whether they can; empty: it is known, or nothing speaks against it.
+    pub unread_logs: BTreeSet<String>,
+}
+
+/// A stream whose source has no binary logs any more that it needs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Broken {
+    /// Where it is.
+    pub place: String,
+    /// Its workflow.
+    pub workflow: String,
+    /// How that is known.
+    pub gone: Gone,
+}
+
+/// How it is known that binary logs are gone.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Gone {
+    /// The stream says so.
+    Said(String),
+    /// The primary of its source says what it has purged.
+    Purged {
+        /// The primary, with its shard.
+        by: String,
+        /// What the stream has not copied of it.
+        transactions: String,
+    },
+}
+
+impl Broken {
+    fn deviation(&self) -> Deviation {
+        let workflow = &self.workflow;
+        let hurts = match &self.gone {
+            Gone::Said(message) => {
+                format!("{workflow}: nothing is copied any more, and starting it again does not help: {message}")
+            }
+            Gone::Purged { by, transactions } => format!(
+                "{workflow}: it has not copied {transactions}, of which {by} has no binary logs any more: it can go on only from a \
+                 replica that still has them"
+            ),
+        };
+        Deviation::new(M::BinlogsGone, hurts).at([self.place.clone()])
+    }
 }
 
 /// The cluster as far as it was read.
@@ -87,12 +130,23 @@ impl Cluster {
             found.extend(self.denied_tables(name, keyspace, &mut unknown));
             found.extend(self.partitions(name, &mut unknown));
             unknown.0.extend(keyspace.unread.iter().cloned());
-            found.extend(keyspace.broken.iter().map(|(place, workflow, message)| {
-                let hurts = format!("{workflow}: nothing is copied any more, and starting it again does not help: {message}");
-                Deviation::new(M::BinlogsGone, hurts).at([place.clone()])
-            }));
+            unknown.0.extend(keyspace.unread_logs.iter().cloned());
+            found.extend(keyspace.broken.iter().map(Broken::deviation));
         }
         (found, unknown.0)
+    }
+
+    /// Of it what is about streams of these workflows, by keyspace and name: whether they can go on.
+    pub fn of_streams(&self, workflows: &BTreeSet<(String, String)>) -> (Vec<Deviation>, BTreeSet<String>) {
+        let (mut found, mut unknown) = (Vec::new(), BTreeSet::new());
+        for (name, keyspace) in self.keyspaces.iter().filter_map(|(name, keyspace)| Some((name, keyspace.known()?))) {
+            let is_wanted = |it: &&Broken| workflows.contains(&(name.clone(), it.workflow.clone()));
+            found.extend(keyspace.broken.iter().filter(is_wanted).map(Broken::deviation));
+            if workflows.iter().any(|(keyspace, _)| keyspace == name) {
+                unknown.extend(keyspace.unread_logs.iter().cloned());
+            }
+        }
+        (found, unknown)
     }
 
     /// Whether both keyspaces are known as far as workflows go; `None`: it is not asked about either.

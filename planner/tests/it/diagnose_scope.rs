@@ -19,12 +19,12 @@ use vtflow_planner::{
     rpc,
 };
 
-fn call(keyspace: &str, workflow: &str) -> Call {
+pub(crate) fn call(keyspace: &str, workflow: &str) -> Call {
     let request = DiagnoseRequest { keyspace: keyspace.into(), workflow: workflow.into() };
     Call { path: rpc::DIAGNOSE.into(), request: request.encode_to_vec(), options: CallOptions::default() }
 }
 
-fn diagnose(cluster: &Cluster, keyspace: &str) -> (DiagnoseResponse, Vec<Ask>) {
+pub(crate) fn diagnose(cluster: &Cluster, keyspace: &str) -> (DiagnoseResponse, Vec<Ask>) {
     let (reply, asks) = cluster.run(&call(keyspace, ""));
     (response(&reply), asks)
 }
@@ -33,12 +33,12 @@ fn response(reply: &Reply) -> DiagnoseResponse {
     DiagnoseResponse::decode(reply.result.as_ref().expect("a reply").as_slice()).expect("a DiagnoseResponse")
 }
 
-fn of_source(id: i64, source: &str) -> StreamOf {
+pub(crate) fn of_source(id: i64, source: &str) -> StreamOf {
     StreamOf { source: format!("{source} filter:{{rules:{{match:\"t1\" filter:\"select * from t1\"}}}}"), ..stream(id, "wf") }
 }
 
 /// A keyspace of these shards, primaries of which have journals that say nothing.
-fn cluster(shards: &[&str]) -> Cluster {
+pub(crate) fn cluster(shards: &[&str]) -> Cluster {
     let mut cluster = Cluster::new(shards);
     for (uid, _) in (100..).step_by(100).zip(shards) {
         cluster.answer(uid, "journals", rows(&["#id", "val"], &[]));
@@ -46,12 +46,12 @@ fn cluster(shards: &[&str]) -> Cluster {
     cluster
 }
 
-fn keyspace(cluster: &mut Cluster, name: &str) {
+pub(crate) fn keyspace(cluster: &mut Cluster, name: &str) {
     cluster.global(&format!("keyspaces/{name}/Keyspace"), vec![]);
 }
 
 /// A source shard that has no streams, and the only one of its keyspace.
-fn source(cluster: &mut Cluster, name: &str, shard: &str, uid: u32) {
+pub(crate) fn source(cluster: &mut Cluster, name: &str, shard: &str, uid: u32) {
     keyspace(cluster, name);
     let record = Shard { primary_alias: Some(alias(uid)), is_primary_serving: true, ..Shard::default() };
     cluster.global(&format!("keyspaces/{name}/shards/{shard}/Shard"), record.encode_to_vec());

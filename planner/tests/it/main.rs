@@ -3,6 +3,7 @@
 mod bounds;
 mod chain;
 mod diagnose;
+mod diagnose_logs;
 mod diagnose_scope;
 mod flow;
 mod forward;

@@ -7,7 +7,7 @@ use vtflow_planner::{Call, rpc};
 pub struct Change {
     /// The workflow's target keyspace.
     pub keyspace: String,
-    /// Its name.
+    /// Its name; empty: all of the keyspace.
     pub workflow: String,
     /// The request.
     pub call: Call,

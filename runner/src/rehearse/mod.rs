@@ -16,7 +16,11 @@ mod take;
 
 use std::{collections::BTreeSet, io};
 
-use vtflow_planner::{Mode, Status};
+use vtflow_planner::{
+    Mode, Status,
+    contract::{PlannedWrite, WritePlan},
+    words::plural,
+};
 use vtflow_screen::{
     Verdict, plans,
     rehearsal::{NOT_KNOWN, NOT_KNOWN_OF_TABLES, Rehearsal, RehearsalVerdict},
@@ -54,6 +58,19 @@ pub async fn rehearse(planner: PlannerHost, taken: Taken, change: Change, faults
     hears.await.map_err(|_| io::Error::other("the rehearsal has died"))?
 }
 
+/// A plan without the locks of others that it takes away first, and how many these are: a copy has none.
+fn without_locks(of: &WritePlan) -> (WritePlan, usize) {
+    let mut plan = of.clone();
+    let is_lock = |write: &&PlannedWrite| write.rpc.is_empty() && write.address.contains("/locks/");
+    let count = plan.writes.iter().take_while(is_lock).count();
+    plan.writes.drain(..count);
+    if count > 0 {
+        // They are a step of their own.
+        plan.steps.drain(..1.min(plan.steps.len()));
+    }
+    (plan, count)
+}
+
 impl Stage {
     async fn rehearse(&self, faults: Option<Faults>) -> Rehearsal {
         let Taken { copied, trips, preview, .. } = &self.taken;
@@ -89,8 +106,14 @@ impl Stage {
                 return self.refused(rehearsal, &status);
             }
         };
-        if plan.digest != live.digest {
-            rehearsal.differs = plans::changes_since(&plan, live);
+        let (live, locks) = without_locks(live);
+        if locks > 0 {
+            rehearsal
+                .notes
+                .push(format!("locks are not copied: on the cluster {} whose holder is gone go first", plural(locks, "lock")));
+        }
+        if plan.digest != live.digest && (locks == 0 || (&plan.writes, &plan.locks) != (&live.writes, &live.locks)) {
+            rehearsal.differs = plans::changes_since(&plan, &live);
             if rehearsal.differs.is_empty() {
                 rehearsal.differs.push("the same steps, with other values in them".into());
             }

@@ -1,4 +1,4 @@
-//! `vtflow workflow switch|reverse|complete|cancel|mirror --rehearse` as people run it, on recorded clusters and on one that is partly down.
+//! `vtflow workflow switch|reverse|complete|cancel|mirror --rehearse` and `vtflow repair --rehearse` as people run it, on recorded clusters and on one that is partly down.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -158,4 +158,24 @@ fn faults_of_a_cancellation_are_healed_by_the_same_command() {
     let some = on("movetables-running", args);
     assert_eq!(some.code, 1, "the other shard's streams are left: {some:?}");
     assert!(some.stdout.contains("  1. all at once: "), "{}", some.stdout);
+}
+
+#[test]
+fn a_repair_is_rehearsed_and_says_where_it_ends() {
+    let only = "repair commerce --only leftover_denied_tables";
+    let ran = on("movetables-running", &format!("{only} --rehearse=faults -o json"));
+    let document = ran.json();
+    let tried = document["faults"]["lines"].as_array().unwrap().len();
+    assert_eq!(tried.to_string(), document["faults"]["all"].to_string());
+    let plan = on("movetables-running", &format!("{only} --dry-run -o json")).json();
+    for part in ["summary", "steps", "locks", "request"] {
+        assert_eq!(document["plan"][part], plan[part], "what is rehearsed is what --dry-run shows: {part}");
+    }
+    // What it leaves is wrong afterwards, and is said.
+    let well = document["after"]["parts"].as_array().unwrap().is_empty();
+    assert_eq!((ran.code == 0, &document["verdict"] == "healthy"), (well, well), "{document}");
+    let nothing = on("movetables-switched", "repair customer move1 --rehearse");
+    assert_eq!(nothing.code, 0, "{nothing:?}");
+    assert!(nothing.stdout.contains("Nothing is wrong with customer.move1"), "{}", nothing.stdout);
+    assert_eq!(on("movetables-running", "repair commerce --rehearse --yes").code, 2);
 }

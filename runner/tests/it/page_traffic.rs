@@ -22,7 +22,7 @@ async fn live_says_what_is_wrong_with_the_traffic_and_what_puts_it_right() {
     browser.sees("✗ 1 deviation, 1 of 4 workflows affected").await;
     browser.sees("nobody: its tables are the target's, by its vschema; streams that stand still are left").await;
     browser.sees("completing ended after it had deleted the routing rules").await;
-    browser.sees("not looked at: binary logs that were purged").await;
+    browser.sees("not looked at: binary logs that replicas have purged").await;
     let commands = "return [...document.querySelectorAll('.way code')].map(code => code.textContent)";
     let commands = browser.client.execute(commands, Vec::new()).await.unwrap();
     assert_eq!(commands, json!(["vtflow workflow complete customer commerce2customer"]));

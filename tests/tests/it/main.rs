@@ -11,6 +11,7 @@ mod purity;
 mod recordings;
 mod rehearsal;
 mod rehearsed_ending;
+mod rehearsed_repair;
 mod replay;
 mod snapshots;
 mod switch;

@@ -16,7 +16,7 @@ use crate::{
     traffic::{
         evidence::{Cells, Evidence, Lock, NAMED_LOCKS, Piece, Rules, ShardEvidence, Side},
         kind::{Kind, is_whole},
-        leftovers::{self, says_binlogs_are_gone},
+        leftovers::{self, Broken, Gone, says_binlogs_are_gone},
         names::{forward_of, reverse_of},
     },
 };
@@ -50,6 +50,8 @@ pub(super) struct Assembled {
     shards: BTreeMap<String, Result<BTreeMap<String, Piece<Shard>>, String>>,
     /// Why it is not known whether anything has changed meanwhile.
     not_reread: BTreeSet<String>,
+    /// Binary logs that streams need and that are not looked at, for they are not of a keyspace that was read.
+    pub(super) logs_elsewhere: BTreeSet<String>,
 }
 
 impl Assembled {
@@ -72,6 +74,7 @@ impl Assembled {
             named: reading.locks.locks(&Asked::NamedLocks),
             shards: reading.keyspaces.iter().map(shards).collect(),
             not_reread: reading.later.failures().into_iter().map(|(_, why)| why).collect(),
+            logs_elsewhere: logs_elsewhere(reading, wanted),
         };
         this.keyspaces = this.all_keyspaces(reading, wanted);
         let workflows = rows::workflows(reading.streams());
@@ -95,8 +98,9 @@ impl Assembled {
                     let unread = unread_shards(name, &shards, reading);
                     let unread: BTreeSet<String> = unread.into_iter().map(|(_, why)| why).collect();
                     let seen = reading.seen.iter().filter(|((keyspace, _), _)| keyspace == name);
-                    let broken = seen.flat_map(|(_, primary)| broken(primary)).collect();
-                    Piece::Known(leftovers::Keyspace { is_wanted, shards, unread, broken })
+                    let broken = seen.clone().flat_map(|(_, primary)| broken(primary, reading)).collect();
+                    let unread_logs = seen.flat_map(|(_, primary)| unread_logs(primary, reading)).collect();
+                    Piece::Known(leftovers::Keyspace { is_wanted, shards, unread, broken, unread_logs })
                 }
                 Err(why) => {
                     self.unread.extend(Some(why.clone()).filter(|_| is_wanted));
@@ -273,8 +277,47 @@ fn is_seen(keyspace: &str, shard: &str, of: &Reading) -> bool {
 }
 
 /// The streams of a primary that cannot go on.
-fn broken(primary: &Primary) -> Vec<(String, String, String)> {
-    let streams = primary.streams.iter().flatten().filter(|it| says_binlogs_are_gone(&it.stream.message));
-    let place = |it: &StreamOf| format!("{}/{} {} stream {}", it.keyspace, it.shard, primary.tablet, it.stream.id);
-    streams.map(|it| (place(it), it.stream.workflow.clone(), it.stream.message.clone())).collect()
+fn broken(primary: &Primary, of: &Reading) -> Vec<Broken> {
+    let broken = |it: &StreamOf| {
+        let message = &it.stream.message;
+        let gone = if says_binlogs_are_gone(message) {
+            Gone::Said(message.clone())
+        } else {
+            let (by, transactions) = of.lacks(it)?;
+            Gone::Purged { by, transactions }
+        };
+        let place = format!("{}/{} {} stream {}", it.keyspace, it.shard, primary.tablet, it.stream.id);
+        Some(Broken { place, workflow: it.stream.workflow.clone(), gone })
+    };
+    primary.streams.iter().flatten().filter_map(broken).collect()
+}
+
+/// Why it is not known of some of its streams whether they can go on.
+fn unread_logs(primary: &Primary, of: &Reading) -> BTreeSet<String> {
+    let sources = primary.streams.iter().flatten().filter_map(StreamOf::reads_logs_of).collect::<BTreeSet<_>>();
+    let why = |(keyspace, shard): (&str, &str)| {
+        let source = of.seen.get(&(KeyspaceName::parse(keyspace).ok()?, shard.to_owned()))?;
+        match &source.purged {
+            Some(Ok(_)) => None,
+            Some(Err(why)) => Some(why.clone()),
+            None if source.is_idle => None,
+            None => Some(format!("which binary logs {keyspace}/{shard} has no more was not read")),
+        }
+    };
+    sources.into_iter().filter_map(why).collect()
+}
+
+/// Binary logs of other keyspaces than those that were read, and of other clusters, from which streams that are asked about read.
+fn logs_elsewhere(of: &Reading, wanted: Option<&KeyspaceName>) -> BTreeSet<String> {
+    let streams = of.streams().filter(|it| wanted.is_none_or(|keyspace| **keyspace == *it.keyspace) && !it.stream.is_frozen());
+    let elsewhere = streams.filter_map(|it| {
+        let keyspace = &it.stream.source_keyspace;
+        if it.is_external {
+            return Some("binary logs of other clusters, from which streams read".to_owned());
+        }
+        let is_read = of.keyspaces.iter().any(|name| **name == **keyspace);
+        (it.reads_logs_of().is_some() && !is_read)
+            .then(|| format!("binary logs of {keyspace}, from which streams read: diagnose {keyspace}, too"))
+    });
+    elsewhere.collect()
 }

@@ -1,7 +1,7 @@
 //! `Diagnose`: where every workflow's traffic stands and what is wrong, also with what belongs to no workflow. It never writes.
 //!
 //! In this order, because nothing locks what is read: the topology; then the streams on the primaries of all keyspaces that have to do
-//! with each other; then their journals; then the versions of the records again, and the locks. If one has changed, all is read once more; if it happens
+//! with each other; then their journals, and which binary logs their sources have no more; then the versions of the records again, and the locks. If one has changed, all is read once more; if it happens
 //! again, somebody is at work, which is said. Of one keyspace, those are read, too, to which rules and streams lead from it.
 //!
 //! What could not be read is a failure, and makes unknown what depends on it: [`crate::traffic`] concludes.
@@ -34,7 +34,7 @@ use crate::{
 /// What is never looked at, so that nobody takes silence for an answer.
 const NOT_LOOKED_AT: [&str; 3] = [
     "sequences behind their tables: that takes the largest value of each table",
-    "binary logs that were purged, unless a stream has complained of it",
+    "binary logs that replicas have purged, unless a stream has complained of it",
     "whether old primaries of a resharded keyspace serve again: no record says it",
 ];
 
@@ -106,7 +106,8 @@ impl Diagnose {
                         self.reading.look_at_journals(asks);
                     }
                 }
-                Stage::Journals => self.reading.look_at_versions(asks),
+                Stage::Journals => self.reading.look_at_positions(asks),
+                Stage::Positions => self.reading.look_at_versions(asks),
                 Stage::Versions => {
                     let changed = self.reading.records.changed(&self.reading.later);
                     if !changed.is_empty() && self.changes == 0 {
@@ -236,7 +237,7 @@ impl Diagnose {
         }
         let changed = assembled.changed.iter().map(|(asked, path)| if path.is_empty() { asked.name() } else { path.clone() });
         let changed = changed.collect();
-        let not_looked_at = NOT_LOOKED_AT.map(str::to_owned).to_vec();
+        let not_looked_at = NOT_LOOKED_AT.map(str::to_owned).into_iter().chain(assembled.logs_elsewhere.clone()).collect();
         let (leftovers, unknown) = self.leftovers(&assembled);
         let leftovers = leftovers.into_iter().map(reply::deviation).collect();
         DiagnoseResponse { workflows, leftovers, unknown: unknown.into_iter().collect(), not_looked_at, changed }
@@ -251,10 +252,15 @@ impl Diagnose {
         (is_of(&evidence.source.keyspace) || is_of(&evidence.target.keyspace)) && is_it
     }
 
-    /// What belongs to no workflow, where all are asked about, and why it is not known whether there is more.
+    /// What belongs to no workflow, and why it is not known whether there is more; of one that is named, of its streams alone.
     fn leftovers(&self, assembled: &assemble::Assembled) -> (Vec<Deviation>, BTreeSet<String>) {
         if !self.request.workflow.is_empty() {
-            return (Vec::new(), BTreeSet::new());
+            let wanted = assembled.workflows.iter().filter(|it| self.is_wanted(it));
+            let both = |it: &Evidence| {
+                [(&it.target, it.workflow.clone()), (&it.source, it.reverse())].map(|(side, name)| (side.keyspace.clone(), name))
+            };
+            let asked = (self.request.keyspace.clone(), self.request.workflow.clone());
+            return assembled.cluster().of_streams(&wanted.flat_map(both).chain([asked]).collect());
         }
         let (found, mut unknown) = assembled.cluster().leftovers();
         unknown.extend(assembled.unread.iter().cloned());

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     contract::{AskId, Failure, Lost, What},
+    formats::{gtids, position},
     limits,
     operation::Asks,
     sidecar::{
@@ -51,7 +52,10 @@ pub(super) enum Stage {
     /// Shards, what the cells serve.
     Keyspaces,
     Streams,
+    /// And what the primaries have purged that streams read from.
     Journals,
+    /// Of streams that lack something of it: where they are by now.
+    Positions,
     Versions,
     Done,
 }
@@ -62,6 +66,8 @@ pub(super) struct Primary {
     pub(super) db_name: String,
     pub(super) streams: Result<Vec<StreamOf>, String>,
     pub(super) journals: Result<BTreeMap<i64, Journal>, String>,
+    /// The transactions of which it has no binary logs any more, without flavor; `None`: nobody needs to know.
+    pub(super) purged: Option<Result<String, String>>,
     /// Whether it was not to be expected that it answers: nothing serves there.
     pub(super) is_idle: bool,
 }
@@ -69,6 +75,8 @@ pub(super) struct Primary {
 /// The numbers of the looks at a target.
 const STREAMS: usize = 0;
 const JOURNALS: usize = 1;
+const PURGED: usize = 2;
+const POSITIONS: usize = 3;
 
 impl Reading {
     pub(super) fn is_idle(&self) -> bool {
@@ -149,6 +157,54 @@ impl Reading {
                 survey.look(index, JOURNALS, vec![Look::One(Query::vreplication("journals", statement))], asks);
             }
         }
+        self.look_at_logs(asks);
+    }
+
+    /// What the primaries have purged of the binary logs that streams read.
+    fn look_at_logs(&mut self, asks: &mut Asks) {
+        let sources = self.streams().filter_map(StreamOf::reads_logs_of);
+        let sources: BTreeSet<(String, String)> = sources.map(|(keyspace, shard)| (keyspace.into(), shard.into())).collect();
+        for (keyspace, survey) in &mut self.surveys {
+            let targets = survey.targets().map(|(index, it)| (index, it.place.shard.clone(), it.db_name.clone()));
+            for (index, shard, db_name) in targets.collect::<Vec<_>>() {
+                if sources.contains(&(keyspace.to_string(), shard)) {
+                    let query = Query::dba("purged binary logs", "select @@global.gtid_purged".into(), &db_name);
+                    survey.look(index, PURGED, vec![Look::One(query)], asks);
+                }
+            }
+        }
+    }
+
+    /// What a stream needs that the primary of its source has purged, by that primary's name.
+    pub(super) fn lacks(&self, of: &StreamOf) -> Option<(String, String)> {
+        let (keyspace, shard) = of.reads_logs_of()?;
+        let primary = self.seen.get(&(KeyspaceName::parse(keyspace).ok()?, shard.to_owned()))?;
+        let lacks = gtids::missing(&of.position, primary.purged.as_ref()?.as_ref().ok()?).filter(|lacks| !lacks.is_empty())?;
+        Some((format!("{keyspace}/{shard} {}", primary.tablet), lacks))
+    }
+
+    /// Looks once more where streams are that lack something: they were read before that was purged, and may have had it by then.
+    pub(super) fn look_at_positions(&mut self, asks: &mut Asks) {
+        self.stage = Stage::Positions;
+        let mut doubtful: BTreeMap<(String, String), BTreeSet<i64>> = BTreeMap::new();
+        for of in self.streams().filter(|of| self.lacks(of).is_some()) {
+            doubtful.entry((of.keyspace.clone(), of.shard.clone())).or_default().insert(of.stream.id);
+        }
+        for ((keyspace, shard), ids) in doubtful {
+            let Ok(keyspace) = KeyspaceName::parse(&keyspace) else { continue };
+            let of_primary = self.seen.get_mut(&(keyspace.clone(), shard.clone()));
+            for of in
+                of_primary.into_iter().flat_map(|it| it.streams.iter_mut().flatten()).filter(|of| ids.contains(&of.stream.id))
+            {
+                // Nothing is said of it until it is known.
+                of.position.clear();
+            }
+            let Some(survey) = self.surveys.get_mut(&keyspace) else { continue };
+            let Some(index) = survey.targets().find(|(_, it)| it.place.shard == shard).map(|(index, _)| index) else { continue };
+            let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+            let statement = format!("select id, pos from _vt.vreplication where id in ({})", ids.join(", "));
+            survey.look(index, POSITIONS, vec![Look::One(Query::vreplication("positions", statement))], asks);
+        }
     }
 
     pub(super) fn look_at_versions(&mut self, asks: &mut Asks) {
@@ -188,7 +244,7 @@ impl Reading {
         self.failures.push(place.failure(keyspace, lost, message.clone()));
         let tablet = place.alias.as_ref().map_or_else(String::new, |_| place.alias_text());
         let (streams, journals) = (Err(message.clone()), Err(message));
-        let primary = Primary { tablet, db_name: String::new(), streams, journals, is_idle };
+        let primary = Primary { tablet, db_name: String::new(), streams, journals, purged: None, is_idle };
         self.seen.insert((keyspace.clone(), place.shard), primary);
     }
 
@@ -200,15 +256,30 @@ impl Reading {
             let streams = streams.map_err(|why| self.failed(keyspace, target, &why));
             let (tablet, db_name) = (target.place.alias_text(), target.db_name.clone());
             let journals = Err(format!("the journals of {keyspace}/{shard} were not read"));
-            self.seen.insert(key.clone(), Primary { tablet, db_name, streams, journals, is_idle: false });
+            self.seen.insert(key.clone(), Primary { tablet, db_name, streams, journals, purged: None, is_idle: false });
         }
-        let Some(journals) = looked.remove(&JOURNALS) else { return };
-        let rows = journals
-            .response()
-            .and_then(|response| RowSet::from_vreplication_exec(&response).map_err(|error| format!("journals: {error}")));
-        let journals = rows.and_then(|rows| read_journals(&rows)).map_err(|why| self.failed(keyspace, target, &why));
-        if let Some(primary) = self.seen.get_mut(&key) {
+        let rows = |looked: Looked, what| {
+            let rows = looked.response().and_then(|it| RowSet::from_vreplication_exec(&it).map_err(|error| error.to_string()));
+            rows.map_err(|error| format!("{what}: {error}"))
+        };
+        let journals = looked.remove(&JOURNALS).map(|journals| rows(journals, "journals").and_then(|it| read_journals(&it)));
+        let journals = journals.map(|journals| journals.map_err(|why| self.failed(keyspace, target, &why)));
+        let purged = looked.remove(&PURGED).map(|purged| {
+            let text = purged.response().and_then(|response| read_purged(&response));
+            text.map_err(|why| self.failed(keyspace, target, &format!("purged binary logs: {why}")))
+        });
+        let positions =
+            looked.remove(&POSITIONS).map(|positions| rows(positions, "positions").and_then(|it| read_positions(&it)));
+        let positions = positions.map(|positions| positions.map_err(|why| self.failed(keyspace, target, &why)));
+        let Some(primary) = self.seen.get_mut(&key) else { return };
+        if let Some(journals) = journals {
             primary.journals = journals;
+        }
+        primary.purged = purged.or_else(|| primary.purged.take());
+        for of in primary.streams.iter_mut().flatten() {
+            if let Some(position) = positions.iter().flatten().find_map(|it| it.get(&of.stream.id)) {
+                of.position.clone_from(position);
+            }
         }
     }
 
@@ -216,6 +287,24 @@ impl Reading {
         self.failures.push(target.place.failure(keyspace, Lost::Shard, why));
         format!("{keyspace}/{} {}: {why}", target.place.shard, target.place.alias_text())
     }
+}
+
+/// `@@global.gtid_purged`, in normal form.
+fn read_purged(response: &[u8]) -> Result<String, String> {
+    let rows = RowSet::from_execute_fetch(response).map_err(|error| error.to_string())?;
+    let value = rows.rows().next().and_then(|row| row.at(0)).ok_or("they are not told")?;
+    position::decode(&[b"MySQL56/", value].concat()).map_err(|error| error.to_string())
+}
+
+/// Positions of streams, without flavor, by id.
+fn read_positions(rows: &RowSet) -> Result<BTreeMap<i64, String>, String> {
+    let mut positions = BTreeMap::new();
+    for row in rows.rows() {
+        let id = row.integer("id").map_err(|error| format!("positions: {error}"))?.ok_or("positions: they have no id")?;
+        let position = position::decode(row.value("pos").flatten().unwrap_or_default()).map_err(|error| error.to_string())?;
+        positions.insert(id, position);
+    }
+    Ok(positions)
 }
 
 fn read_journals(rows: &RowSet) -> Result<BTreeMap<i64, Journal>, String> {

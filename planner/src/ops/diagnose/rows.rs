@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    formats::options,
+    formats::{gtids, options},
     proto::binlogdata::{VReplicationWorkflowState as State, VReplicationWorkflowType as Type},
     sidecar::{RowSet, StreamRow},
     traffic::{
@@ -21,7 +21,9 @@ pub(super) struct StreamOf {
     pub(super) stream: Stream,
     pub(super) workflow_type: String,
     workflow_sub_type: String,
-    is_external: bool,
+    /// Where it is in the transactions of its source, without flavor; as stored if it cannot be read; empty: nowhere yet.
+    pub(super) position: String,
+    pub(super) is_external: bool,
     has_tenant: bool,
     tables: Vec<String>,
     /// Why it cannot be told what it is: a column that cannot be read.
@@ -52,6 +54,7 @@ impl StreamOf {
             shard: shard.into(),
             workflow_type: row.workflow_type.to_string(),
             workflow_sub_type: row.workflow_sub_type.to_string(),
+            position: row.position.to_string(),
             is_external: !source.external_cluster.is_empty() || !source.external_mysql.is_empty(),
             has_tenant: options.is_some_and(|options| !options.tenant_id.is_empty()),
             tables: rules.into_iter().map(|rule| rule.r#match).filter(|table| !table.starts_with('/')).collect(),
@@ -69,6 +72,13 @@ impl StreamOf {
                 time_updated: row.time_updated,
             },
         }
+    }
+
+    /// The shard whose binary logs it reads, by keyspace and name, if it has begun and is to go on with MySQL's transactions.
+    pub(super) fn reads_logs_of(&self) -> Option<(&str, &str)> {
+        let has_begun = !self.position.is_empty() && gtids::missing(&self.position, "").is_some();
+        let Stream { source_keyspace, source_shard, .. } = &self.stream;
+        (has_begun && !self.stream.is_frozen() && !self.is_external).then_some((source_keyspace.as_str(), source_shard.as_str()))
     }
 
     /// Whether its workflow moves traffic. A type that cannot be read may be such a one.

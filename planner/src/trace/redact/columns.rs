@@ -174,6 +174,7 @@ pub(super) fn value_of(column: &str, kind: i32, value: &[u8], hidden: &mut Hidde
         _ if PLAIN_NAMES.contains(&column) => is_all(|byte| byte.is_ascii_alphanumeric() || b"_-.,:".contains(&byte)),
         _ if STATES.contains(&column) => WORDS.iter().any(|word| word.as_bytes() == value),
         "pos" | "stop_pos" => position::decode(value).is_ok(),
+        "@@global.gtid_purged" => position::decode(&[b"MySQL56/", value].concat()).is_ok(),
         // A stream whose traffic has been switched, or is being, is told by it.
         "message" => value.eq_ignore_ascii_case(b"FROZEN") || CUTOVER.iter().any(|text| text.as_bytes() == value),
         "val" => std::str::from_utf8(value).is_ok_and(is_journal),
@@ -333,6 +334,13 @@ mod tests {
             ("cell", 10_262, "bob's", "(redacted 1)"),
             ("pos", 10_262, "FilePos/binlog.000001:4", "FilePos/binlog.000001:4"),
             ("pos", 10_262, "bob", "(redacted 1)"),
+            (
+                "@@global.gtid_purged",
+                6_165,
+                "14b68925-696a-11ea-aee7-fec597a91f5e:1-3,\n24b68925-696a-11ea-aee7-fec597a91f5e:1",
+                "14b68925-696a-11ea-aee7-fec597a91f5e:1-3,\n24b68925-696a-11ea-aee7-fec597a91f5e:1",
+            ),
+            ("@@global.gtid_purged", 6_165, "bob", "(redacted 1)"),
             ("message", 10_262, "FROZEN", "FROZEN"),
             ("message", 10_262, "an Error of bob", "(redacted 1: error)"),
             ("options", 2_078, "not JSON", "(redacted 1)"),

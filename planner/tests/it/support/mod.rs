@@ -174,8 +174,11 @@ impl Cluster {
             What::TopoDelete { .. } => Answer::Deleted,
             What::TopoPut { version, .. } => Answer::Stored { version: version + 1 },
             What::TabletCall { tablet, about, .. } => {
-                let pages = &self.tablets[&(tablet.alias.clone(), about.subject.to_string())];
-                pages[page.min(pages.len() - 1)].clone()
+                match self.tablets.get(&(tablet.alias.clone(), about.subject.to_string())) {
+                    Some(pages) => pages[page.min(pages.len() - 1)].clone(),
+                    None if about.subject == PURGED => purged(""),
+                    None => panic!("{} has no {}", tablet.alias, about.subject),
+                }
             }
             What::TabletPage { tablet, path } => self.tablets[&(tablet.alias.clone(), path.to_string())][0].clone(),
         }
@@ -261,6 +264,14 @@ impl Cluster {
     pub(crate) fn error(&self, request: &GetWorkflowsRequest) -> String {
         self.run(&call(request)).0.result.expect_err("an error").message
     }
+}
+
+/// What is asked of a primary whose binary logs streams read.
+pub(crate) const PURGED: &str = "purged binary logs";
+
+/// That it has those of these transactions no more.
+pub(crate) fn purged(transactions: &str) -> Answer {
+    rows(&["@@global.gtid_purged"], &[vec![Some(transactions.into())]])
 }
 
 pub(crate) fn ask_name(ask: &Ask) -> String {

@@ -12,7 +12,7 @@ use vtflow_planner::{
     traffic::{
         deviation::Mechanism as M,
         evidence::{Keys, Piece, Rules},
-        leftovers::{Cluster, Keyspace, says_binlogs_are_gone},
+        leftovers::{Broken, Cluster, Gone, Keyspace, says_binlogs_are_gone},
     },
 };
 
@@ -68,6 +68,9 @@ pub(super) fn left_over() -> Vec<(&'static str, Cluster, Vec<M>)> {
             record.tablet_controls.push(control);
         }
     };
+    let broken = |cluster: &mut Cluster, gone| {
+        keyspace(cluster, "customer").broken.push(Broken { place: "customer/-80 stream 9".into(), workflow: "m9".into(), gone });
+    };
     vec![
         ("nothing", cluster(), vec![]),
         ("rules within a keyspace are people's", with(&|it| add_rule(it, |it| &mut it.tables, "t9", "other.t9")), vec![]),
@@ -122,7 +125,15 @@ pub(super) fn left_over() -> Vec<(&'static str, Cluster, Vec<M>)> {
             "binlogs",
             with(&|it| {
                 let message = "Cannot replicate because the source purged required binary logs (errno 1236)";
-                keyspace(it, "customer").broken.push(("customer/-80 stream 9".into(), "m9".into(), message.into()));
+                broken(it, Gone::Said(message.into()));
+            }),
+            vec![M::BinlogsGone],
+        ),
+        (
+            "binlogs purged",
+            with(&|it| {
+                let by = "commerce/0 zone1-0000000100".to_owned();
+                broken(it, Gone::Purged { by, transactions: "65b309ae-eb92-11f1-97ea-02fc00000001:1-3".into() });
             }),
             vec![M::BinlogsGone],
         ),
@@ -172,6 +183,31 @@ fn what_is_not_known_is_told_by_the_kind_of_rule() {
         let want = format!("whether {what} between commerce and customer belong to a workflow: a tablet is down");
         assert!(unknown.contains(&want), "{unknown:?}");
     }
+}
+
+#[test]
+fn of_a_workflow_its_own_streams_are_told_whoever_asks() {
+    let mut cluster = cluster();
+    let of = |workflow: &str| Broken { place: workflow.into(), workflow: workflow.into(), gone: Gone::Said("gone".into()) };
+    for (name, workflow) in [("customer", "c2c"), ("customer", "c2c_reverse"), ("commerce", "c2c"), ("commerce", "c2c_reverse")] {
+        keyspace(&mut cluster, name).broken.push(Broken { place: format!("{name} {workflow}"), ..of(workflow) });
+    }
+    let customer = keyspace(&mut cluster, "customer");
+    customer.is_wanted = false;
+    customer.unread_logs.insert("a tablet is down".into());
+    let name = |keyspace: &str, workflow: &str| (keyspace.to_owned(), workflow.to_owned());
+    let (found, unknown) = cluster.of_streams(&BTreeSet::from([name("customer", "c2c"), name("commerce", "c2c_reverse")]));
+    let places: Vec<&str> = found.iter().flat_map(|it| &it.places).map(String::as_str).collect();
+    assert_eq!(places, ["commerce c2c_reverse", "customer c2c"]);
+    assert_eq!(unknown, BTreeSet::from(["a tablet is down".to_owned()]));
+    assert_eq!(cluster.of_streams(&BTreeSet::from([name("other", "c2c")])), (vec![], BTreeSet::new()));
+}
+
+#[test]
+fn what_is_not_known_of_binary_logs_is_told() {
+    let mut cluster = cluster();
+    keyspace(&mut cluster, "other").unread_logs.insert("a tablet is down".into());
+    assert_eq!(cluster.leftovers(), (vec![], BTreeSet::from(["a tablet is down".to_owned()])));
 }
 
 #[test]

@@ -101,7 +101,7 @@ impl TabletBuilder {
                 mysql_version: "8.4.6".to_owned(),
                 vitess_release: Some(format!("v{}.0.0", release.major())),
                 sidecar,
-                table_sizes: Vec::new(),
+                ..TabletRows::default()
             },
             tables,
             next_stream: 1,

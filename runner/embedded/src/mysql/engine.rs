@@ -26,6 +26,7 @@ use super::{
     schema::{self, BASE_TABLE, INFORMATION_SCHEMA, SIDECAR, Table, VIEW},
     scope::{Catalog, Scopes},
     sqlite_error::from_sqlite,
+    variables,
 };
 use crate::{
     bounds,
@@ -89,6 +90,7 @@ impl Engine {
         let mut connection = Connection::open_in_memory()?;
         connection.execute_batch(&format!("ATTACH ':memory:' AS {SIDECAR}; ATTACH ':memory:' AS {INFORMATION_SCHEMA}"))?;
         functions::register(&connection, clock)?;
+        variables::register(&connection, rows)?;
         fence::for_loading(&mut connection)?;
         let mut catalog = Catalog::new();
         connection.execute_batch("BEGIN")?;

@@ -15,4 +15,5 @@ pub mod schema;
 pub(crate) mod scope;
 pub(crate) mod sqlite_error;
 mod tables;
+mod variables;
 pub(crate) mod writes;

@@ -18,6 +18,7 @@ use super::{
     fields::types,
     functions::{Kind, text_or_blob},
     scope::{Scopes, arguments, is_dual},
+    variables,
 };
 
 /// A statement ready for SQLite.
@@ -130,6 +131,10 @@ impl Rewriter<'_> {
     }
 
     fn rewrite(&mut self, expr: &mut Expr) -> Result<(), MysqlError> {
+        if let Some(function) = variables::function(expr)? {
+            *expr = call(function, Vec::new());
+            return Ok(());
+        }
         match expr {
             Expr::Value(value) => {
                 if let Some(bound) = self.literal(value)? {

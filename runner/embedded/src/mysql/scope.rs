@@ -14,6 +14,7 @@ use super::{
     error::MysqlError,
     fields::{self, DECIMALS_NOT_FIXED, flags, types},
     schema::{INFORMATION_SCHEMA, SIDECAR, Table},
+    variables,
 };
 use crate::bounds;
 
@@ -176,6 +177,7 @@ impl<'a> Scopes<'a> {
                 other => return Err(MysqlError::syntax(&other.to_string())),
             };
             let mut field = match &expr {
+                variable if variables::function(variable)?.is_some() => text(0),
                 Expr::Identifier(_) | Expr::CompoundIdentifier(_) => self
                     .column(&expr)
                     .ok_or_else(|| MysqlError::unknown_column(&expr.to_string().replace('`', ""), "field list"))?,
@@ -183,6 +185,7 @@ impl<'a> Scopes<'a> {
             };
             has_subquery |= matches!(expr, Expr::Subquery(_));
             let written = match &expr {
+                variable if variables::function(variable)?.is_some() => expr.to_string(),
                 Expr::Identifier(ident) => ident.value.clone(),
                 Expr::CompoundIdentifier(parts) => parts.last().map_or_else(String::new, |part| part.value.clone()),
                 Expr::Value(value) if matches!(value.value, Value::Null) => "NULL".to_owned(),

@@ -65,6 +65,8 @@ pub struct TabletRows {
     pub sidecar: BTreeMap<String, TableRows>,
     /// The server's tables and views, and what it believes of their sizes (`information_schema.tables`). Empty: it knows of none.
     pub table_sizes: Vec<TableSize>,
+    /// The transactions of which its server has no binary logs any more, as `@@global.gtid_purged` has them; empty: it has all.
+    pub gtid_purged: String,
 }
 
 /// A table or view, and what its server believes of its size.
@@ -224,6 +226,7 @@ impl Snapshot {
                 vitess_release: rows.vitess_release.clone(),
                 sidecar: rows.sidecar.clone(),
                 table_sizes: rows.table_sizes.clone(),
+                gtid_purged: rows.gtid_purged.clone(),
             };
             match write_json(&folder.join(format!("{name}.json")), &tablet) {
                 // The file of an alias that differs in case only, on a file system that sees no difference.
@@ -333,6 +336,8 @@ struct TabletFile {
     sidecar: BTreeMap<String, TableRows>,
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "at_most::<_, _, { bounds::TABLE_SIZES }>")]
     table_sizes: Vec<TableSize>,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    gtid_purged: String,
 }
 
 impl TabletFile {
@@ -352,8 +357,8 @@ impl TabletFile {
                 return Err(SnapshotError::RowWidth { file: file(), table, row, values, columns });
             }
         }
-        let Self { mysql_version, vitess_release, sidecar, table_sizes, .. } = tablet;
-        Ok(TabletRows { mysql_version, vitess_release, sidecar, table_sizes })
+        let Self { mysql_version, vitess_release, sidecar, table_sizes, gtid_purged, .. } = tablet;
+        Ok(TabletRows { mysql_version, vitess_release, sidecar, table_sizes, gtid_purged })
     }
 }
 

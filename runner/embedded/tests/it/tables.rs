@@ -1,6 +1,6 @@
 //! The tables of a keyspace on an embedded tablet: dropped, renamed and described as a tablet of v24 has answered to a vtctld.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::sync::Arc;
 
@@ -45,6 +45,37 @@ fn fetch(tablet: &mut InPlace, query: &str) -> Result<QueryResult, String> {
         Err(NoAnswer::Status(status)) => Err(status.message().to_owned()),
         Err(NoAnswer::Down(why)) => panic!("{why}"),
     }
+}
+
+#[test]
+fn a_tablet_says_which_binary_logs_it_has_no_more() {
+    let purged = "65b309ae-eb92-11f1-97ea-02fc00000001:1-7,\n6e3175aa-eb92-11f1-84af-02fc00000001:1-3";
+    for (statement, want) in [
+        ("select @@global.gtid_purged", Ok(("@@global.gtid_purged", purged))),
+        ("SELECT @@GLOBAL.GTID_PURGED as gone", Ok(("gone", purged))),
+        ("select @@gtid_purged", Ok(("@@gtid_purged", purged))),
+        ("select @@session.gtid_purged", Err("Variable 'gtid_purged' is a GLOBAL variable (errno 1238) (sqlstate HY000)")),
+        ("select @@global.gtid_owned", Err("Unknown system variable 'gtid_owned' (errno 1193) (sqlstate HY000)")),
+        ("select `@@global`.`gtid_purged`", Err("Unknown column '@@global.gtid_purged' in 'field list' (errno 1054)")),
+    ] {
+        let mut snapshot: Snapshot = generate(Shape { shards: 2, streams: 2, ..Shape::default() }, Timestamp::default());
+        snapshot.tablets.get_mut(SOURCE).unwrap().gtid_purged = purged.into();
+        let told = fetch(&mut InPlace::new(Arc::new(snapshot)), statement);
+        match (told, want) {
+            (Ok(result), Ok((name, value))) => {
+                assert_eq!(
+                    result.fields.iter().map(|field| (field.name.as_slice(), field.r#type)).collect::<Vec<_>>(),
+                    [(name.as_bytes(), 6165)]
+                );
+                assert_eq!((result.rows.len(), result.rows[0].values.as_slice()), (1, value.as_bytes()), "{statement}");
+            }
+            (Err(told), Err(want)) => assert!(told.contains(want), "{told}"),
+            (told, _) => panic!("{statement}: {told:?}"),
+        }
+    }
+    // One of which nothing is known has all of them.
+    let all = fetch(&mut tablet(), "select @@global.gtid_purged").unwrap();
+    assert_eq!(all.rows[0].lengths, [0]);
 }
 
 fn schema(tablet: &mut InPlace, tables: &[&str], include_views: bool) -> Vec<(String, String, u64, u64)> {

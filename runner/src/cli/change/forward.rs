@@ -12,9 +12,12 @@ use vtflow_planner::{
     rpc,
 };
 
-use super::confirm::{Change, ChangeArgs, ConfirmArgs};
 #[cfg(feature = "embedded")]
-use super::rehearse::{RehearsalArgs, Rehearsing};
+use super::rehearse::RehearsalArgs;
+use super::{
+    confirm::{Change, ChangeArgs, ConfirmArgs},
+    rehearsed::Rehearsed,
+};
 use crate::cli::read::topology::tablet_type;
 
 /// What stays of a workflow that ends.
@@ -103,23 +106,18 @@ struct StepArgs {
     confirm: ConfirmArgs,
 }
 
-impl CompleteArgs {
-    /// Whether it is only rehearsed.
+impl Rehearsed for CompleteArgs {
     #[cfg(feature = "embedded")]
-    pub(super) fn is_rehearsed(&self) -> bool {
-        self.steps.rehearsal.is_wanted()
+    fn place(&self) -> (&str, &str) {
+        (&self.keyspace, &self.name)
     }
 
-    /// The request, and how it is rehearsed. Nothing brings back what it takes away.
     #[cfg(feature = "embedded")]
-    pub(super) fn rehearsal(self) -> Rehearsing {
-        let (keyspace, workflow, how) = (self.keyspace.clone(), self.name.clone(), self.steps.rehearsal.clone());
-        let (change, shown) = self.change();
-        Rehearsing { keyspace, workflow, change, shown, back: None, how }
+    fn rehearsal(&self) -> &RehearsalArgs {
+        &self.steps.rehearsal
     }
 
-    /// The request, and how it is decided on.
-    pub(crate) fn change(self) -> (Change, ChangeArgs) {
+    fn change(self) -> (Change, ChangeArgs) {
         let KeptArgs { keep_data, keep_routing_rules, ignore_source } = self.kept;
         let word = Some(self.name.clone());
         let request = MoveTablesCompleteRequest {
@@ -137,23 +135,18 @@ impl CompleteArgs {
     }
 }
 
-impl CancelArgs {
-    /// As [`CompleteArgs::is_rehearsed`].
+impl Rehearsed for CancelArgs {
     #[cfg(feature = "embedded")]
-    pub(super) fn is_rehearsed(&self) -> bool {
-        self.rehearsal.is_wanted()
+    fn place(&self) -> (&str, &str) {
+        (&self.keyspace, &self.name)
     }
 
-    /// As [`CompleteArgs::rehearsal`].
     #[cfg(feature = "embedded")]
-    pub(super) fn rehearsal(self) -> Rehearsing {
-        let (keyspace, workflow, how) = (self.keyspace.clone(), self.name.clone(), self.rehearsal.clone());
-        let (change, shown) = self.change();
-        Rehearsing { keyspace, workflow, change, shown, back: None, how }
+    fn rehearsal(&self) -> &RehearsalArgs {
+        &self.rehearsal
     }
 
-    /// The request, and how it is decided on.
-    pub(crate) fn change(self) -> (Change, ChangeArgs) {
+    fn change(self) -> (Change, ChangeArgs) {
         let KeptArgs { keep_data, keep_routing_rules, ignore_source } = self.kept;
         let word = Some(self.name.clone());
         let request = WorkflowDeleteRequest {
@@ -171,24 +164,24 @@ impl CancelArgs {
     }
 }
 
-impl MirrorArgs {
-    /// As [`CompleteArgs::is_rehearsed`].
+impl Rehearsed for MirrorArgs {
     #[cfg(feature = "embedded")]
-    pub(super) fn is_rehearsed(&self) -> bool {
-        self.steps.rehearsal.is_wanted()
+    fn place(&self) -> (&str, &str) {
+        (&self.keyspace, &self.name)
     }
 
-    /// The request, and how it is rehearsed: what is mirrored can be mirrored no more.
     #[cfg(feature = "embedded")]
-    pub(super) fn rehearsal(self) -> Rehearsing {
-        let (keyspace, workflow, how) = (self.keyspace.clone(), self.name.clone(), self.steps.rehearsal.clone());
-        let back = (self.percent > 0.0).then(|| ("mirror --percent 0", Self { percent: 0.0, ..self.clone() }.change().0));
-        let (change, shown) = self.change();
-        Rehearsing { keyspace, workflow, change, shown, back, how }
+    fn rehearsal(&self) -> &RehearsalArgs {
+        &self.steps.rehearsal
     }
 
-    /// The request, and how it is decided on.
-    pub(crate) fn change(self) -> (Change, ChangeArgs) {
+    /// What is mirrored can be mirrored no more.
+    #[cfg(feature = "embedded")]
+    fn back(&self) -> Option<(&'static str, Change)> {
+        (self.percent > 0.0).then(|| ("mirror --percent 0", Self { percent: 0.0, ..self.clone() }.change().0))
+    }
+
+    fn change(self) -> (Change, ChangeArgs) {
         let request = WorkflowMirrorTrafficRequest {
             keyspace: self.keyspace,
             workflow: self.name,

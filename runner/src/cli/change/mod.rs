@@ -6,6 +6,7 @@ mod forward;
 pub(crate) mod migration;
 #[cfg(feature = "embedded")]
 mod rehearse;
+mod rehearsed;
 pub(crate) mod repair;
 mod switch;
 mod unlock;

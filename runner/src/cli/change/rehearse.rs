@@ -56,8 +56,9 @@ impl RehearsalArgs {
 }
 
 /// What is rehearsed.
-pub(crate) struct Rehearsing {
+pub(super) struct Rehearsing {
     pub(super) keyspace: String,
+    /// Empty: all of the keyspace.
     pub(super) workflow: String,
     pub(super) change: Change,
     /// Which shards it is for, and how it is shown.
@@ -67,7 +68,7 @@ pub(crate) struct Rehearsing {
     pub(super) how: RehearsalArgs,
 }
 
-/// Rehearses a change of a workflow.
+/// Rehearses a change.
 pub(super) async fn run(cluster: &OpenCluster, wanted: Rehearsing) -> anyhow::Result<ExitCode> {
     let now = cluster.now();
     let Rehearsing { keyspace, workflow, change, shown, back, how } = wanted;

@@ -6,7 +6,12 @@ use clap::{Args, builder::PossibleValuesParser};
 use prost::Message;
 use vtflow_planner::{proto::vtflow::RepairRequest, rpc, traffic::deviation::Mechanism};
 
-use super::confirm::{self, Change, ChangeArgs, ConfirmArgs};
+#[cfg(feature = "embedded")]
+use super::rehearse::RehearsalArgs;
+use super::{
+    confirm::{Change, ChangeArgs, ConfirmArgs},
+    rehearsed::{self, Rehearsed},
+};
 use crate::cli::cluster::open::OpenCluster;
 
 #[derive(Args, Clone, Debug)]
@@ -26,6 +31,9 @@ pub(crate) struct RepairArgs {
     /// Print the steps with every call and change nothing; with -o json it is what `vtflow apply` takes
     #[arg(long)]
     dry_run: bool,
+    #[cfg(feature = "embedded")]
+    #[command(flatten)]
+    rehearsal: RehearsalArgs,
     #[command(flatten)]
     confirm: ConfirmArgs,
 }
@@ -45,8 +53,17 @@ fn mechanisms() -> PossibleValuesParser {
     PossibleValuesParser::new(Mechanism::ALL.iter().map(|mechanism| mechanism.name()))
 }
 
-impl RepairArgs {
-    /// The request, and how it is decided on.
+impl Rehearsed for RepairArgs {
+    #[cfg(feature = "embedded")]
+    fn place(&self) -> (&str, &str) {
+        (&self.keyspace, self.workflow.as_deref().unwrap_or_default())
+    }
+
+    #[cfg(feature = "embedded")]
+    fn rehearsal(&self) -> &RehearsalArgs {
+        &self.rehearsal
+    }
+
     fn change(self) -> (Change, ChangeArgs) {
         let direction = match (self.way.forward, self.way.back) {
             (true, _) => "forward",
@@ -68,8 +85,7 @@ impl RepairArgs {
 }
 
 pub(crate) async fn run(cluster: &OpenCluster, args: RepairArgs) -> anyhow::Result<ExitCode> {
-    let (change, args) = args.change();
-    confirm::run(cluster, change, args).await
+    rehearsed::run(cluster, args).await
 }
 
 #[cfg(test)]

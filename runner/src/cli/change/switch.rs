@@ -11,9 +11,12 @@ use vtflow_planner::{
     rpc,
 };
 
-use super::confirm::{Change, ChangeArgs, ConfirmArgs};
 #[cfg(feature = "embedded")]
-use super::rehearse::{RehearsalArgs, Rehearsing};
+use super::rehearse::RehearsalArgs;
+use super::{
+    confirm::{Change, ChangeArgs, ConfirmArgs},
+    rehearsed::Rehearsed,
+};
 use crate::cli::{duration, read::topology::tablet_type};
 
 #[derive(Args, Clone, Debug)]
@@ -26,10 +29,16 @@ pub(crate) struct SwitchArgs {
     initialize_target_sequences: bool,
 }
 
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ReverseArgs {
+    #[command(flatten)]
+    traffic: TrafficArgs,
+}
+
 /// What both directions take.
 #[derive(Args, Clone, Debug)]
 #[allow(clippy::doc_markdown, reason = "the texts are shown as help")]
-pub(crate) struct TrafficArgs {
+struct TrafficArgs {
     /// The target keyspace of the workflow, also when traffic goes back
     keyspace: String,
     /// The workflow's name, without _reverse
@@ -63,56 +72,53 @@ pub(crate) struct TrafficArgs {
     confirm: ConfirmArgs,
 }
 
-impl SwitchArgs {
-    /// Whether it is only rehearsed.
+impl Rehearsed for SwitchArgs {
     #[cfg(feature = "embedded")]
-    pub(super) fn is_rehearsed(&self) -> bool {
-        self.traffic.is_rehearsed()
+    fn place(&self) -> (&str, &str) {
+        (&self.traffic.keyspace, &self.traffic.name)
     }
 
-    /// The request, and how it is rehearsed.
     #[cfg(feature = "embedded")]
-    pub(super) fn rehearsal(self) -> Rehearsing {
-        let sequences = self.initialize_target_sequences;
-        self.traffic.rehearsing(0, sequences)
+    fn rehearsal(&self) -> &RehearsalArgs {
+        &self.traffic.rehearsal
     }
 
-    /// The request, and how it is decided on.
-    pub(crate) fn change(self) -> (Change, ChangeArgs) {
-        let sequences = self.initialize_target_sequences;
-        self.traffic.change(0, sequences)
+    #[cfg(feature = "embedded")]
+    fn back(&self) -> Option<(&'static str, Change)> {
+        Some(("reverse", self.traffic.clone().change(BACK, false).0))
+    }
+
+    fn change(self) -> (Change, ChangeArgs) {
+        self.traffic.change(FORWARD, self.initialize_target_sequences)
     }
 }
 
+impl Rehearsed for ReverseArgs {
+    #[cfg(feature = "embedded")]
+    fn place(&self) -> (&str, &str) {
+        (&self.traffic.keyspace, &self.traffic.name)
+    }
+
+    #[cfg(feature = "embedded")]
+    fn rehearsal(&self) -> &RehearsalArgs {
+        &self.traffic.rehearsal
+    }
+
+    #[cfg(feature = "embedded")]
+    fn back(&self) -> Option<(&'static str, Change)> {
+        Some(("switch", self.traffic.clone().change(FORWARD, false).0))
+    }
+
+    fn change(self) -> (Change, ChangeArgs) {
+        self.traffic.change(BACK, false)
+    }
+}
+
+/// Numbers of the request's direction.
+const FORWARD: i32 = 0;
+const BACK: i32 = 1;
+
 impl TrafficArgs {
-    /// As [`SwitchArgs::is_rehearsed`].
-    #[cfg(feature = "embedded")]
-    pub(super) fn is_rehearsed(&self) -> bool {
-        self.rehearsal.is_wanted()
-    }
-
-    /// Back to the source, rehearsed.
-    #[cfg(feature = "embedded")]
-    pub(super) fn rehearsal_back(self) -> Rehearsing {
-        self.rehearsing(1, false)
-    }
-
-    #[cfg(feature = "embedded")]
-    fn rehearsing(self, direction: i32, initialize_target_sequences: bool) -> Rehearsing {
-        // The way back of each.
-        let other = 1 - direction;
-        let command = if other == 0 { "switch" } else { "reverse" };
-        let back = (command, self.clone().change(other, false).0);
-        let (how, keyspace, workflow) = (self.rehearsal.clone(), self.keyspace.clone(), self.name.clone());
-        let (change, shown) = self.change(direction, initialize_target_sequences);
-        Rehearsing { keyspace, workflow, change, shown, back: Some(back), how }
-    }
-
-    /// Back to the source.
-    pub(crate) fn back(self) -> (Change, ChangeArgs) {
-        self.change(1, false)
-    }
-
     fn change(self, direction: i32, initialize_target_sequences: bool) -> (Change, ChangeArgs) {
         let request = WorkflowSwitchTrafficRequest {
             keyspace: self.keyspace,
@@ -158,14 +164,14 @@ mod tests {
     #[derive(Clone, Debug, Subcommand)]
     enum Verb {
         Switch(SwitchArgs),
-        Reverse(TrafficArgs),
+        Reverse(ReverseArgs),
     }
 
     fn wanted(args: &[&str]) -> Result<WorkflowSwitchTrafficRequest, clap::Error> {
         let line = Line::try_parse_from([&["vtflow"], args].concat())?;
         let (change, _) = match line.verb {
             Verb::Switch(args) => args.change(),
-            Verb::Reverse(args) => args.back(),
+            Verb::Reverse(args) => args.change(),
         };
         assert_eq!(change.path, rpc::WORKFLOW_SWITCH_TRAFFIC);
         Ok(WorkflowSwitchTrafficRequest::decode(change.request.as_slice()).unwrap())

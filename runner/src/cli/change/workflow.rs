@@ -19,12 +19,11 @@ use vtflow_planner::{
     rpc,
 };
 
-#[cfg(feature = "embedded")]
-use super::rehearse;
 use super::{
     confirm::{self, Change, ChangeArgs},
     forward::{CancelArgs, CompleteArgs, MirrorArgs},
-    switch::{SwitchArgs, TrafficArgs},
+    rehearsed,
+    switch::{ReverseArgs, SwitchArgs},
     unlock::UnlockArgs,
 };
 use crate::cli::{cluster::open::OpenCluster, read::topology::tablet_type};
@@ -42,7 +41,7 @@ pub(crate) enum WorkflowCommand {
     /// Move reads and writes of a workflow's tables or shards to the target
     Switch(SwitchArgs),
     /// Move them back to the source
-    Reverse(TrafficArgs),
+    Reverse(ReverseArgs),
     /// End a workflow whose traffic has been switched: the source's tables or shards go, its rules, its streams
     Complete(CompleteArgs),
     /// Give up a workflow whose writes were not switched: what it has copied goes, its rules, its streams
@@ -112,22 +111,15 @@ pub(crate) async fn run(cluster: &OpenCluster, command: WorkflowCommand) -> anyh
     let (which, action, args) = match command {
         WorkflowCommand::Delete(args) => return delete(cluster, args).await,
         WorkflowCommand::Update(args) => return update(cluster, args).await,
-        #[cfg(feature = "embedded")]
-        WorkflowCommand::Switch(args) if args.is_rehearsed() => return rehearse::run(cluster, args.rehearsal()).await,
-        #[cfg(feature = "embedded")]
-        WorkflowCommand::Reverse(args) if args.is_rehearsed() => return rehearse::run(cluster, args.rehearsal_back()).await,
-        #[cfg(feature = "embedded")]
-        WorkflowCommand::Complete(args) if args.is_rehearsed() => return rehearse::run(cluster, args.rehearsal()).await,
-        #[cfg(feature = "embedded")]
-        WorkflowCommand::Cancel(args) if args.is_rehearsed() => return rehearse::run(cluster, args.rehearsal()).await,
-        #[cfg(feature = "embedded")]
-        WorkflowCommand::Mirror(args) if args.is_rehearsed() => return rehearse::run(cluster, args.rehearsal()).await,
-        WorkflowCommand::Switch(args) => return traffic(cluster, args.change()).await,
-        WorkflowCommand::Reverse(args) => return traffic(cluster, args.back()).await,
-        WorkflowCommand::Complete(args) => return traffic(cluster, args.change()).await,
-        WorkflowCommand::Cancel(args) => return traffic(cluster, args.change()).await,
-        WorkflowCommand::Mirror(args) => return traffic(cluster, args.change()).await,
-        WorkflowCommand::Unlock(args) => return traffic(cluster, args.change()).await,
+        WorkflowCommand::Switch(args) => return rehearsed::run(cluster, args).await,
+        WorkflowCommand::Reverse(args) => return rehearsed::run(cluster, args).await,
+        WorkflowCommand::Complete(args) => return rehearsed::run(cluster, args).await,
+        WorkflowCommand::Cancel(args) => return rehearsed::run(cluster, args).await,
+        WorkflowCommand::Mirror(args) => return rehearsed::run(cluster, args).await,
+        WorkflowCommand::Unlock(args) => {
+            let (change, how) = args.change();
+            return confirm::run(cluster, change, how).await;
+        }
         WorkflowCommand::Start(args) => (args.which, StateChange::Start, args.change),
         WorkflowCommand::Stop(args) => (args.which, StateChange::Stop, args.change),
     };
@@ -135,10 +127,6 @@ pub(crate) async fn run(cluster: &OpenCluster, command: WorkflowCommand) -> anyh
     let wanted = Request::Update { keyspace, workflow, action, shards: Vec::new() };
     let Call { path, request, .. } = wanted.call(CallOptions::default());
     confirm::run(cluster, Change { path, request, force, word: None }, args).await
-}
-
-async fn traffic(cluster: &OpenCluster, (change, how): (Change, ChangeArgs)) -> anyhow::Result<ExitCode> {
-    confirm::run(cluster, change, how).await
 }
 
 async fn update(cluster: &OpenCluster, args: UpdateArgs) -> anyhow::Result<ExitCode> {
