@@ -145,6 +145,20 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_set_is_left_out_and_what_has_no_name_is_a_number() {
+        assert_eq!(print(&BinlogSource::default()), "");
+        let of = Filter { field_event_mode: 77, ..Filter::default() };
+        let source = BinlogSource { tablet_type: 88, on_ddl: 99, filter: Some(of), ..BinlogSource::default() };
+        assert_eq!(print(&source), "tablet_type:88 filter:{field_event_mode:77} on_ddl:99");
+    }
+
+    #[test]
+    fn whatever_is_not_printable_is_escaped() {
+        assert_eq!(text("f", "\"\\ \n\r\t\u{1}\u{1f}\u{7f}~é"), r#"f:"\"\\ \n\r\t\x01\x1f\x7f~é""#);
+        assert_eq!(bytes("f", b"\"\\ ~\x1f\x7f\xff"), r#"f:"\"\\ ~\x1f\x7f\xff""#);
+    }
+
+    #[test]
     fn a_field_of_a_later_release_is_noticed() {
         let text = br#"keyspace:"k" filter:{rules:{match:"t" filter:"" later:7}}"#;
         assert!(has_unknown(text, &print(&parse(text).unwrap())));

@@ -370,6 +370,28 @@ fn where_the_routing_is_wanted_vschemas_and_tablets_of_other_keyspaces_are_kept_
     assert_eq!(failures(&reply), [": keyspaces/other/VSchema of global: no answer in 5s"]);
 }
 
+/// Its own records are there without them.
+#[test]
+fn names_of_keyspaces_and_aliases_that_cannot_be_had_are_named_and_no_reason_to_keep_nothing() {
+    let request = SnapshotRequest { keyspaces: vec!["ks".into()], routing: true };
+    let call = Call { request: request.encode_to_vec(), ..call(&["ks"]) };
+    let mut unread = cluster();
+    unread.break_topo("global", "keyspaces/", "no answer in 5s").break_topo("global", "cells_aliases/", "no answer in 6s");
+    let reply = same_in_every_order(&unread, &call);
+    assert_eq!(failures(&reply), [": aliases of cells: no answer in 6s", ": names of all keyspaces: no answer in 5s"]);
+    assert_eq!(saved(&reply).tablets.len(), 2);
+    // Of what has no name of a keyspace or of a tablet nothing is kept.
+    let mut misnamed = cluster();
+    for place in ["keyspaces/../Keyspace", "keyspaces/../VSchema"] {
+        misnamed.put("global", place, &CellInfo::default());
+    }
+    misnamed.put("zone1", "tablets/../other/Tablet", &record(1, "other"));
+    let reply = same_in_every_order(&misnamed, &call);
+    assert_eq!(failures(&reply).len(), 1, "{:?}", failures(&reply));
+    assert!(failures(&reply)[0].starts_with(": the vschema of keyspace \"..\" is left out: "), "{:?}", failures(&reply));
+    assert!(saved(&reply).topo.iter().all(|record| !record.path.contains("..")));
+}
+
 /// Whoever tries on the snapshot what ends a workflow has to know which tables there are.
 #[test]
 fn the_names_of_the_keyspaces_tables_are_kept() {

@@ -4,12 +4,16 @@
 
 use prost::Message;
 use vtflow_planner::{
-    Call, CallOptions, Code, Mode, Reply, Status,
+    Answer, Call, CallOptions, Code, FailureKind, Mode, Reply, Status, What,
+    contract::Verdict,
     proto::vtflow::{HostProcess, UnlockHost, UnlockRequest, UnlockResponse},
     rpc,
 };
 
-use crate::support::live::{Fault, Live};
+use crate::support::{
+    Cluster,
+    live::{Fault, Live},
+};
 
 const OWN: &str = "internal/named_locks/ks/r/locks/1";
 const SHARED: &str = "keyspaces/ks/locks/2";
@@ -155,5 +159,75 @@ fn names_that_leave_the_directory_have_no_lock() {
         let mut live = locked("vm");
         assert!(live.run(&call).unwrap().result.is_err(), "{keyspace} {workflow}");
         assert_eq!(left(&live), [OWN, SHARED, OF_SOURCE]);
+    }
+}
+
+#[test]
+fn what_cannot_be_read_of_the_locks_leaves_all_of_them() {
+    let locked = || {
+        let mut cluster = Cluster::default();
+        cluster.global("keyspaces/ks/Keyspace", Vec::new());
+        cluster.global(OWN, content("WorkflowSwitchTraffic", "vm", AGO));
+        cluster.global(SHARED, content("SwitchWrites", "vm", AGO));
+        cluster
+    };
+    let call = |force| {
+        let request = UnlockRequest { keyspace: "ks".into(), workflow: "r".into(), host: Some(host(&[])) }.encode_to_vec();
+        Call { path: rpc::UNLOCK.into(), request, options: CallOptions { force, ..CallOptions::default() } }
+    };
+    for unread in ["internal/named_locks/ks/r/locks/", "keyspaces/", SHARED] {
+        let mut cluster = locked();
+        cluster.break_topo("global", unread, "no answer in 5s");
+        let (reply, asks) = cluster.run(&call(true));
+        let status = reply.result.unwrap_err();
+        assert_eq!(status.message, "no answer in 5s\nnothing was changed", "{unread}");
+        assert!(!asks.iter().any(|ask| matches!(ask.what, What::TopoDelete { .. })), "{unread}");
+    }
+    let mut cluster = locked();
+    cluster.broken_topo.insert(("global".into(), SHARED.into()), Answer::Range(Vec::new()));
+    let status = cluster.run(&call(true)).0.result.unwrap_err();
+    assert!(status.message.starts_with("a read of locks was answered with "), "{}", status.message);
+    // One that is given back between the list and its reading is none.
+    let mut cluster = locked();
+    cluster.broken_topo.insert(("global".into(), SHARED.into()), Answer::Missing { node: SHARED.into() });
+    let reply = cluster.run(&call(false)).0;
+    assert_eq!(UnlockResponse::decode(reply.result.unwrap().as_slice()).unwrap().paths, [OWN]);
+}
+
+#[test]
+fn where_the_workflow_has_no_lock_those_of_keyspaces_are_not_read() {
+    let mut cluster = Cluster::default();
+    cluster.global("keyspaces/ks/Keyspace", Vec::new());
+    cluster.global(SHARED, content("SwitchWrites", "vm", AGO));
+    let request = UnlockRequest { keyspace: "ks".into(), workflow: "r".into(), host: None }.encode_to_vec();
+    let (reply, asks) = cluster.run(&Call { path: rpc::UNLOCK.into(), request, options: CallOptions::default() });
+    assert_eq!(UnlockResponse::decode(reply.result.unwrap().as_slice()).unwrap().paths, [""; 0]);
+    assert!(!asks.iter().any(|ask| matches!(ask.what, What::TopoGet { .. })), "{asks:?}");
+}
+
+/// What the second look at a lock shows whose deletion nobody has seen the end of.
+#[test]
+fn a_deletion_without_an_end_is_looked_at_again() {
+    let found = Answer::Found { value: content("WorkflowSwitchTraffic", "vm", AGO), version: 1 };
+    let failed = |kind| Answer::Failed { kind, message: "etcd is away".into() };
+    for (kind, look, verdict, says) in [
+        (FailureKind::TimedOut, Answer::Missing { node: OWN.into() }, Verdict::Applied, "a second look shows the change"),
+        (FailureKind::TimedOut, found.clone(), Verdict::Unknown, "the write may still be at work"),
+        (FailureKind::Status(2), found, Verdict::NotApplied, "a second look shows the record as it was"),
+        (FailureKind::TimedOut, failed(FailureKind::Unreachable), Verdict::Unknown, "looking again: etcd is away"),
+        (FailureKind::TimedOut, failed(FailureKind::Status(14)), Verdict::Unknown, "looking again: etcd is away"),
+        (FailureKind::TimedOut, failed(FailureKind::TooLarge), Verdict::Unknown, "looking again was answered with "),
+    ] {
+        let mut cluster = Cluster::default();
+        cluster.global(OWN, content("WorkflowSwitchTraffic", "vm", AGO));
+        let lost = Answer::Failed { kind, message: "no answer".into() };
+        cluster.faults.insert((format!("delete global {OWN}"), 0), lost);
+        cluster.broken_topo.insert(("global".into(), OWN.into()), look);
+        let request = UnlockRequest { keyspace: "ks".into(), workflow: "r".into(), host: Some(host(&[])) }.encode_to_vec();
+        let (reply, _) = cluster.run(&Call { path: rpc::UNLOCK.into(), request, options: CallOptions::default() });
+        let outcome = &reply.written.unwrap().outcomes[0];
+        assert_eq!(outcome.verdict, verdict, "{says}: {outcome}");
+        assert!(outcome.message.contains(says), "{says}: {outcome}");
+        assert_eq!((outcome.keyspace.as_str(), outcome.tablet.as_str()), ("ks", "global"));
     }
 }
