@@ -128,6 +128,8 @@ mechanisms! {
     StreamsOnSomeShards "streams_on_some_shards": "a deletion ended half-way, or shards were added",
     /// A stream that needs binary logs which its source has no more.
     BinlogsGone "binlogs_gone": "it stood still for longer than its source keeps binary logs",
+    /// A stream that has failed.
+    StreamFailed "stream_failed": "what the stream says: it goes on when that is mended",
 }
 
 /// Whether running the command again heals it.

@@ -9,8 +9,9 @@ use std::{
 };
 
 use super::{
+    commands,
     deviation::{Deviation, Mechanism as M},
-    evidence::{Cells, Evidence, Keys, Piece, Rules},
+    evidence::{Cells, Evidence, Keys, Piece, Rules, Stream, StreamState},
     kind::Kind,
     partition,
     repair::{self, Action},
@@ -34,44 +35,66 @@ pub struct Keyspace {
     pub unread_logs: BTreeSet<String>,
 }
 
-/// A stream whose source has no binary logs any more that it needs.
+/// A stream that does not go on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Broken {
     /// Where it is.
     pub place: String,
+    /// Its keyspace.
+    pub keyspace: String,
     /// Its workflow.
     pub workflow: String,
-    /// How that is known.
-    pub gone: Gone,
+    /// Why.
+    pub why: Why,
 }
 
-/// How it is known that binary logs are gone.
+/// Why a stream does not go on.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Gone {
-    /// The stream says so.
-    Said(String),
-    /// The primary of its source says what it has purged.
+pub enum Why {
+    /// Binary logs that it needs are gone: it says so.
+    GoneAsItSays(String),
+    /// The same: the primary of its source says what it has purged.
     Purged {
         /// The primary, with its shard.
         by: String,
         /// What the stream has not copied of it.
         transactions: String,
     },
+    /// It has failed.
+    Failed {
+        /// What it says.
+        message: String,
+        /// Whether its tablet tries again by itself.
+        is_retried: bool,
+    },
 }
 
 impl Broken {
     fn deviation(&self) -> Deviation {
-        let workflow = &self.workflow;
-        let hurts = match &self.gone {
-            Gone::Said(message) => {
+        let Self { place, keyspace, workflow, why } = self;
+        let hurts = match why {
+            Why::GoneAsItSays(message) => {
                 format!("{workflow}: nothing is copied any more, and starting it again does not help: {message}")
             }
-            Gone::Purged { by, transactions } => format!(
+            Why::Purged { by, transactions } => format!(
                 "{workflow}: it has not copied {transactions}, of which {by} has no binary logs any more: it can go on only from a \
                  replica that still has them"
             ),
+            Why::Failed { message, is_retried: true } => {
+                format!(
+                    "{workflow}: it fails and is tried again; nothing is copied meanwhile, and nothing can be switched: {message}"
+                )
+            }
+            Why::Failed { message, is_retried: false } => format!(
+                "{workflow}: it has failed; nothing is copied, and nothing can be switched, until it is started again ({}): {message}",
+                commands::start(keyspace, workflow)
+            ),
         };
-        Deviation::new(M::BinlogsGone, hurts).at([self.place.clone()])
+        let mechanism = match why {
+            Why::GoneAsItSays(_) | Why::Purged { .. } => M::BinlogsGone,
+            Why::Failed { .. } => M::StreamFailed,
+        };
+        Deviation::new(mechanism, hurts).at([place.clone()])
     }
 }
 
@@ -86,6 +109,13 @@ pub struct Cluster {
     pub cells: Arc<Piece<Cells>>,
     /// Every workflow that moves traffic between them.
     pub workflows: Vec<Evidence>,
+}
+
+/// Whether a stream has failed as vtctld sees it, which switches nothing of its workflow then: it is in state Error, or its message says so
+/// in any case of letters. Source: `go/vt/vtctl/workflow/workflows.go:getStreamState`.
+pub fn has_failed(stream: &Stream) -> bool {
+    let says_error = stream.message.as_bytes().windows(5).any(|text| text.eq_ignore_ascii_case(b"error"));
+    stream.state == StreamState::Error || says_error && !stream.is_frozen()
 }
 
 /// Whether a stream says that its source has purged what it needs. Sources: MySQL's error 1236 in its texts, 5.7 to 9.

@@ -159,3 +159,38 @@ fn sources_that_are_not_looked_at_are_named() {
     let (found, _) = diagnose(&cluster, "");
     assert_eq!(elsewhere(&found), [cluster_wide]);
 }
+
+#[test]
+fn a_stream_that_has_failed_is_told_of_whatever_its_workflow_does() {
+    let long = "x".repeat(1000);
+    let long: &'static str = Box::leak(format!("terminal error: {long}").into_boxed_str());
+    let failed = |state, message, workflow_type| StreamOf { state, message, workflow_type, ..reader() };
+    for (streams_of, want) in [
+        (
+            failed("Error", "no such table", "1"),
+            Some(("it has failed; nothing is copied", "(vtflow workflow start ks wf): no such table")),
+        ),
+        (
+            failed("Error", "no such table", "0"),
+            Some(("it has failed; nothing is copied", "(vtflow workflow start ks wf): no such table")),
+        ),
+        (failed("Running", "vttablet: rpc error: gone", "1"), Some(("it fails and is tried again", "vttablet: rpc error: gone"))),
+        (failed("Running", "", "1"), None),
+        // A migration's own state tells.
+        (failed("Error", "no such table", "5"), None),
+    ] {
+        let mut cluster = reading("");
+        cluster.answer(100, "streams", streams(&[streams_of]));
+        let found = diagnose(&cluster, "ks").0;
+        let failed: Vec<_> = found.leftovers.iter().filter(|it| it.mechanism == "stream_failed").collect();
+        assert_eq!(failed.len(), usize::from(want.is_some()), "{found:?}");
+        if let (Some((begin, end)), [it]) = (want, failed.as_slice()) {
+            assert!(it.hurts.starts_with(&format!("wf: {begin}")) && it.hurts.ends_with(end), "{}", it.hurts);
+            assert_eq!(it.places, ["ks/-80 zone1-0000000100 stream 7"]);
+        }
+    }
+    let mut cluster = reading("");
+    cluster.answer(100, "streams", streams(&[failed("Error", long, "1")]));
+    let found = diagnose(&cluster, "ks").0;
+    assert!(found.leftovers.iter().any(|it| it.hurts.contains("terminal error") && it.hurts.len() < 500), "{found:?}");
+}

@@ -11,14 +11,16 @@ use super::{
     rows::{self, StreamOf, Streams, WorkflowKey},
 };
 use crate::{
+    limits,
     proto::topodata::Shard,
     topo::names::KeyspaceName,
     traffic::{
-        evidence::{Cells, Evidence, Lock, NAMED_LOCKS, Piece, Rules, ShardEvidence, Side},
+        evidence::{Cells, Evidence, Lock, NAMED_LOCKS, Piece, Rules, ShardEvidence, Side, Stream, StreamState},
         kind::{Kind, is_whole},
-        leftovers::{self, Broken, Gone, says_binlogs_are_gone},
+        leftovers::{self, Broken, Why, has_failed, says_binlogs_are_gone},
         names::{forward_of, reverse_of},
     },
+    words::cut,
 };
 
 /// The keyspaces that rules connect with one.
@@ -279,15 +281,18 @@ fn is_seen(keyspace: &str, shard: &str, of: &Reading) -> bool {
 /// The streams of a primary that cannot go on.
 fn broken(primary: &Primary, of: &Reading) -> Vec<Broken> {
     let broken = |it: &StreamOf| {
-        let message = &it.stream.message;
-        let gone = if says_binlogs_are_gone(message) {
-            Gone::Said(message.clone())
+        let Stream { id, workflow, message, state, .. } = &it.stream;
+        let why = if says_binlogs_are_gone(message) {
+            Why::GoneAsItSays(message.clone())
+        } else if let Some((by, transactions)) = of.lacks(it) {
+            Why::Purged { by, transactions }
+        } else if has_failed(&it.stream) && !it.is_of_migration() {
+            Why::Failed { message: cut(message.clone(), limits::REPEATED_BYTES), is_retried: *state == StreamState::Working }
         } else {
-            let (by, transactions) = of.lacks(it)?;
-            Gone::Purged { by, transactions }
+            return None;
         };
-        let place = format!("{}/{} {} stream {}", it.keyspace, it.shard, primary.tablet, it.stream.id);
-        Some(Broken { place, workflow: it.stream.workflow.clone(), gone })
+        let place = format!("{}/{} {} stream {id}", it.keyspace, it.shard, primary.tablet);
+        Some(Broken { place, keyspace: it.keyspace.clone(), workflow: workflow.clone(), why })
     };
     primary.streams.iter().flatten().filter_map(broken).collect()
 }

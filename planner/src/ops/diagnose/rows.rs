@@ -81,6 +81,11 @@ impl StreamOf {
         (has_begun && !self.stream.is_frozen() && !self.is_external).then_some((source_keyspace.as_str(), source_shard.as_str()))
     }
 
+    /// Whether it copies for a schema migration, whose own state tells how it does: one that has ended keeps its stream for a day.
+    pub(super) fn is_of_migration(&self) -> bool {
+        self.workflow_type == Type::OnlineDdl.as_str_name()
+    }
+
     /// Whether its workflow moves traffic. A type that cannot be read may be such a one.
     fn moves_traffic(&self) -> bool {
         let moving = [Type::MoveTables, Type::Migrate, Type::Reshard].map(|kind| kind.as_str_name());

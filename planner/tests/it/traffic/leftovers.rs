@@ -11,8 +11,8 @@ use vtflow_planner::{
     proto::topodata::{Shard, SrvKeyspace, shard::TabletControl},
     traffic::{
         deviation::Mechanism as M,
-        evidence::{Keys, Piece, Rules},
-        leftovers::{Broken, Cluster, Gone, Keyspace, says_binlogs_are_gone},
+        evidence::{Keys, Piece, Rules, Stream, StreamState},
+        leftovers::{Broken, Cluster, Keyspace, Why, has_failed, says_binlogs_are_gone},
     },
 };
 
@@ -68,8 +68,9 @@ pub(super) fn left_over() -> Vec<(&'static str, Cluster, Vec<M>)> {
             record.tablet_controls.push(control);
         }
     };
-    let broken = |cluster: &mut Cluster, gone| {
-        keyspace(cluster, "customer").broken.push(Broken { place: "customer/-80 stream 9".into(), workflow: "m9".into(), gone });
+    let broken = |cluster: &mut Cluster, why| {
+        let (place, keyspace_of) = ("customer/-80 stream 9".into(), "customer".into());
+        keyspace(cluster, "customer").broken.push(Broken { place, keyspace: keyspace_of, workflow: "m9".into(), why });
     };
     vec![
         ("nothing", cluster(), vec![]),
@@ -125,7 +126,7 @@ pub(super) fn left_over() -> Vec<(&'static str, Cluster, Vec<M>)> {
             "binlogs",
             with(&|it| {
                 let message = "Cannot replicate because the source purged required binary logs (errno 1236)";
-                broken(it, Gone::Said(message.into()));
+                broken(it, Why::GoneAsItSays(message.into()));
             }),
             vec![M::BinlogsGone],
         ),
@@ -133,9 +134,19 @@ pub(super) fn left_over() -> Vec<(&'static str, Cluster, Vec<M>)> {
             "binlogs purged",
             with(&|it| {
                 let by = "commerce/0 zone1-0000000100".to_owned();
-                broken(it, Gone::Purged { by, transactions: "65b309ae-eb92-11f1-97ea-02fc00000001:1-3".into() });
+                broken(it, Why::Purged { by, transactions: "65b309ae-eb92-11f1-97ea-02fc00000001:1-3".into() });
             }),
             vec![M::BinlogsGone],
+        ),
+        (
+            "failed",
+            with(&|it| broken(it, Why::Failed { message: "no such table".into(), is_retried: false })),
+            vec![M::StreamFailed],
+        ),
+        (
+            "failing",
+            with(&|it| broken(it, Why::Failed { message: "error: gone".into(), is_retried: true })),
+            vec![M::StreamFailed],
         ),
     ]
 }
@@ -167,7 +178,10 @@ fn nothing_is_nobodys_while_streams_are_not_known() {
         }
         let (found, unknown) = cluster.leftovers();
         assert!(!unknown.is_empty(), "{name}");
-        assert!(found.iter().all(|it| matches!(it.mechanism, M::PartitionInvalid | M::BinlogsGone)), "{name}: {found:?}");
+        assert!(
+            found.iter().all(|it| matches!(it.mechanism, M::PartitionInvalid | M::BinlogsGone | M::StreamFailed)),
+            "{name}: {found:?}"
+        );
     }
 }
 
@@ -188,7 +202,12 @@ fn what_is_not_known_is_told_by_the_kind_of_rule() {
 #[test]
 fn of_a_workflow_its_own_streams_are_told_whoever_asks() {
     let mut cluster = cluster();
-    let of = |workflow: &str| Broken { place: workflow.into(), workflow: workflow.into(), gone: Gone::Said("gone".into()) };
+    let of = |workflow: &str| Broken {
+        place: workflow.into(),
+        keyspace: "k".into(),
+        workflow: workflow.into(),
+        why: Why::GoneAsItSays("gone".into()),
+    };
     for (name, workflow) in [("customer", "c2c"), ("customer", "c2c_reverse"), ("commerce", "c2c"), ("commerce", "c2c_reverse")] {
         keyspace(&mut cluster, name).broken.push(Broken { place: format!("{name} {workflow}"), ..of(workflow) });
     }
@@ -222,5 +241,21 @@ fn purged_binary_logs_are_told_from_other_errors() {
         ("", false),
     ] {
         assert_eq!(says_binlogs_are_gone(message), is_it, "{message}");
+    }
+}
+
+#[test]
+fn a_stream_has_failed_where_vtctld_switches_nothing_for_it() {
+    let stream = |state, message: &str| Stream { state, message: message.into(), ..Stream::default() };
+    for (state, message, want) in [
+        (StreamState::Working, "", false),
+        (StreamState::Working, "in copy phase", false),
+        (StreamState::Working, "vttablet: rpc ERROR: code = Unavailable", true),
+        (StreamState::Stopped, "stopped by hand", false),
+        (StreamState::Stopped, "Error: no such table", true),
+        (StreamState::Stopped, "FROZEN", false),
+        (StreamState::Error, "no such table", true),
+    ] {
+        assert_eq!(has_failed(&stream(state, message)), want, "{message}");
     }
 }
