@@ -105,10 +105,6 @@ fn get_workflows(include_logs: bool) -> Vec<u8> {
     GetWorkflowsRequest { keyspace: KEYSPACE.into(), include_logs, ..GetWorkflowsRequest::default() }.encode_to_vec()
 }
 
-fn names() -> Vec<u8> {
-    GetWorkflowsRequest { keyspace: KEYSPACE.into(), name_only: true, ..GetWorkflowsRequest::default() }.encode_to_vec()
-}
-
 /// 200 clients: how many answers for the server's processor time, and how long each takes.
 async fn many(args: &Args, how_long: Duration) -> anyhow::Result<()> {
     const SHARDS: u32 = 4;
@@ -167,7 +163,7 @@ async fn one(args: &Args) -> anyhow::Result<()> {
                     let peak = if is_slow {
                         None
                     } else {
-                        Some(Server::start(&program, &cluster.etcd).await?.peak(&names(), &call.request).await?)
+                        Some(Server::start_thrifty(&program, &cluster.etcd).await?.peak(&call.request).await?)
                     };
                     let runs = if is_slow { 0 } else { args.runs };
                     let server = Server::start(&program, &cluster.etcd).await?;

@@ -51,16 +51,22 @@ impl Server {
     /// Starts it on the topology of an etcd at `HOST:PORT`, and waits until it listens.
     pub(crate) async fn start(program: &Program, etcd: &str) -> anyhow::Result<Self> {
         let (program, etcd) = (program.clone(), etcd.to_owned());
-        tokio::task::spawn_blocking(move || Self::started(&program, &etcd, None)).await?
+        tokio::task::spawn_blocking(move || Self::started(&program, &etcd, None, false)).await?
+    }
+
+    /// The same of one whose allocator gives back at once what is freed, so that what it uses is not what it once used.
+    pub(crate) async fn start_thrifty(program: &Program, etcd: &str) -> anyhow::Result<Self> {
+        let (program, etcd) = (program.clone(), etcd.to_owned());
+        tokio::task::spawn_blocking(move || Self::started(&program, &etcd, None, true)).await?
     }
 
     /// The same of a vtflow that is told of a keyspace before; waits until it is connected to its primaries.
     pub(crate) async fn start_warm(program: &Program, etcd: &str, keyspace: &'static str) -> anyhow::Result<Self> {
         let (program, etcd) = (program.clone(), etcd.to_owned());
-        tokio::task::spawn_blocking(move || Self::started(&program, &etcd, Some(keyspace))).await?
+        tokio::task::spawn_blocking(move || Self::started(&program, &etcd, Some(keyspace), false)).await?
     }
 
-    fn started(program: &Program, etcd: &str, warm: Option<&str>) -> anyhow::Result<Self> {
+    fn started(program: &Program, etcd: &str, warm: Option<&str>, is_thrifty: bool) -> anyhow::Result<Self> {
         let path = match program {
             Program::Vtflow(path) => path,
             Program::Vtctld(path) => {
@@ -83,6 +89,9 @@ impl Server {
         // The reply of 1,024 shards has more than what a message may have by itself.
         command.args(["--grpc-max-message-size", "268435456"]);
         command.args(warm.iter().flat_map(|keyspace| ["--warm", keyspace]));
+        if is_thrifty {
+            command.env("MIMALLOC_PURGE_DELAY", "0");
+        }
         let mut process = Process::start("vtflow", command)?;
         let address = format!("127.0.0.1:{grpc}");
         process.wait_until("it listens", |_| std::net::TcpStream::connect(&address).ok())?;
@@ -115,11 +124,12 @@ impl Server {
         Ok(Measured { cold: took.first().copied().unwrap_or_default(), warm: None, repeated, reply_bytes })
     }
 
-    /// How much more memory the request takes at most, in bytes, when the connections that it needs are there: `small` is a request that
-    /// makes them.
-    pub(crate) async fn peak(&self, small: &[u8], request: &[u8]) -> anyhow::Result<u64> {
+    /// How much more memory the request takes at most, in bytes, when the connections that it needs are there, with their buffers.
+    pub(crate) async fn peak(&self, request: &[u8]) -> anyhow::Result<u64> {
         let channel = connect(&self.address).await?;
-        unary(&channel, rpc::GET_WORKFLOWS, Bytes::copy_from_slice(small)).await?;
+        unary(&channel, rpc::GET_WORKFLOWS, Bytes::copy_from_slice(request)).await?;
+        // What the server does behind the reply ends first.
+        tokio::time::sleep(Duration::from_millis(200)).await;
         self.watched().forget_peak()?;
         let (_, resident) = self.watched().memory()?;
         unary(&channel, rpc::GET_WORKFLOWS, Bytes::copy_from_slice(request)).await?;
