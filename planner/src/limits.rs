@@ -38,6 +38,9 @@ pub const MIGRATIONS_BYTES: usize = 512 << 20;
 pub const STREAM_PAGE_ROWS: usize = 2_000;
 /// Rows asked for in one statement on `_vt.copy_state` (two keys and a last primary key each).
 pub const COPY_STATE_PAGE_ROWS: usize = 5_000;
+/// Rows of `_vt.copy_state`, or of the log, taken from one answer that has them beside streams. More, and they are asked for by
+/// themselves.
+pub const FUSED_ROWS: usize = 100_000;
 /// Rows asked for in one statement on `_vt.vreplication_log` (messages of up to 64 KiB each).
 pub const LOG_PAGE_ROWS: usize = 2_000;
 /// Rows asked for in one statement on `_vt.schema_migrations` (a statement of up to 64 KiB and several texts each).

@@ -118,11 +118,14 @@ fn answer(what: &What, streams: usize) -> Answer {
             Answer::Found { value: record.encode_to_vec(), version: 1 }
         }
         What::TabletCall { about, .. } => Answer::Called(match &*about.subject {
-            "streams" => response(&STREAM_COLUMNS, (1..=streams).map(|id| stream(id, &about.shard)).collect()),
-            "copy state" => {
-                response(&COPY_STATE_COLUMNS, (1..=streams).filter(|id| id % 12 == 0).flat_map(copy_states).collect())
+            "streams and copy state" => {
+                response(&STREAM_COLUMNS, &["copy_states"], (1..=streams).map(|id| fused(id, &about.shard)).collect())
             }
-            "logs" => response(&LOG_COLUMNS, (1..=3 * streams).rev().map(|id| log(id, 1 + id % streams)).collect()),
+            "streams, copy state and logs" => {
+                let logs = array((1..=3 * streams).rev().map(|id| log(id, 1 + id % streams)).collect());
+                let row = |id| fused(id, &about.shard).into_iter().chain([(id == 1).then(|| logs.clone())]).collect();
+                response(&STREAM_COLUMNS, &["copy_states", "logs"], (1..=streams).map(row).collect())
+            }
             other => panic!("{other}"),
         }),
         other => panic!("{other:?}"),
@@ -199,35 +202,45 @@ fn stream(id: usize, shard: &str) -> Vec<String> {
     texts.map(str::to_owned).to_vec()
 }
 
-const COPY_STATE_COLUMNS: [&str; 4] = ["#id", "#vrepl_id", "table_name", "lastpk"];
+/// A stream with its copy states, of which one in twelve has two.
+fn fused(id: usize, shard: &str) -> Vec<Option<String>> {
+    let copy_states = if id.is_multiple_of(12) { copy_states(id).to_vec() } else { Vec::new() };
+    stream(id, shard).into_iter().chain([array(copy_states)]).map(Some).collect()
+}
 
-fn copy_states(stream: usize) -> [Vec<String>; 2] {
+fn copy_states(stream: usize) -> [String; 2] {
     [0, 1].map(|n| {
-        let last_pk = r#"fields:{name:"id" type:INT64} rows:{lengths:1 values:"7"}"#.to_owned();
-        vec![(2 * stream + n).to_string(), stream.to_string(), format!("orders_{n}"), last_pk]
+        let last_pk = r#"fields:{name:"id" type:INT64} rows:{lengths:1 values:"7"}"#;
+        format!("[{}, \"{}\", \"{}\"]", 2 * stream + n, hex(&format!("orders_{n}")), hex(last_pk))
     })
 }
 
-const LOG_COLUMNS: [&str; 8] = ["#id", "#vrepl_id", "type", "state", "created_at", "updated_at", "message", "#count"];
-
-fn log(id: usize, stream: usize) -> Vec<String> {
+fn log(id: usize, stream: usize) -> String {
     let at = "2026-11-23 08:53:42";
-    [&id.to_string(), &stream.to_string(), "State Changed", "Running", at, at, "Copy phase completed", "1"]
-        .map(str::to_owned)
-        .to_vec()
+    let (kind, state) = (hex("State Changed"), hex("Running"));
+    format!(r#"[{id}, {stream}, "{kind}", "{state}", "{at}", "{at}", "Copy phase completed", 1]"#)
 }
 
-fn response(columns: &[&str], rows: Vec<Vec<String>>) -> Vec<u8> {
+fn hex(text: &str) -> String {
+    text.bytes().map(|byte| format!("{byte:02X}")).collect()
+}
+
+fn array(rows: Vec<String>) -> String {
+    if rows.is_empty() { "[0, null]".into() } else { format!("[{}, [{}]]", rows.len(), rows.join(",")) }
+}
+
+fn response(columns: &[&str], more: &[&str], rows: Vec<Vec<Option<String>>>) -> Vec<u8> {
     let field = |name: &&str| {
         let (name, kind) = name.strip_prefix('#').map_or((*name, 10_262), |name| (name, 265));
         Field { name: name.into(), r#type: kind, table: b"vreplication".to_vec(), ..Field::default() }
     };
-    let row = |values: Vec<String>| Row {
-        lengths: values.iter().map(|value| i64::try_from(value.len()).unwrap()).collect(),
-        values: values.concat().into_bytes(),
+    let length = |value: &Option<String>| value.as_ref().map_or(-1, |value| i64::try_from(value.len()).unwrap());
+    let row = |values: Vec<Option<String>>| Row {
+        lengths: values.iter().map(length).collect(),
+        values: values.into_iter().flatten().collect::<String>().into_bytes(),
     };
     let result = QueryResult {
-        fields: columns.iter().map(field).collect(),
+        fields: columns.iter().chain(more).map(field).collect(),
         rows: rows.into_iter().map(row).collect(),
         ..QueryResult::default()
     };

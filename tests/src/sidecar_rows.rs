@@ -177,7 +177,7 @@ pub fn odd_rows(release: u8) -> BTreeMap<String, TableRows> {
 
     let mut logs = Filling::new(release, "vreplication_log");
     for (id, stream) in [(1, 1), (2, 2), (3, 1), (4, 999), (5, 102), (6, 100), (7, 104), (8, 1)] {
-        logs.row(&log(id, stream, &format!("entry {id}: it's \"ü\" 🦀\t<&>\\")));
+        logs.row(&log(id, stream, &format!("entry {id}: it's \"ü\" 🦀\t\r\n\u{8}\0\u{1f}\u{7f}/<&>\\")));
     }
     logs.row(&[("id", Cell::Int(9)), ("vrepl_id", Cell::Int(1)), ("type", text("Message"))]);
 

@@ -10,6 +10,8 @@
 //! `go/vt/vtctl/workflow/workflow_fetcher.go`, of Vitess.
 
 pub mod copy_state;
+pub(crate) mod fused;
+pub(crate) mod json_rows;
 pub mod literal;
 pub mod log;
 pub mod migration;

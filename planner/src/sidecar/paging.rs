@@ -50,6 +50,17 @@ impl Paging {
         self.sent < self.statements_allowed
     }
 
+    /// Whether an answer of so many bytes is within what the read may have.
+    pub(crate) fn may_have(&self, bytes: usize) -> bool {
+        self.bytes.saturating_add(bytes) <= self.bytes_allowed
+    }
+
+    /// Counts an answer, or a part of one, that has been taken in another way.
+    pub(crate) fn counts(&mut self, bytes: usize) {
+        self.sent += 1;
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
+
     /// Counts an answer and says what it is.
     pub(crate) fn take(&mut self, answer: Answer) -> Taken {
         self.sent += 1;

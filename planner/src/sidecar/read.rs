@@ -114,6 +114,33 @@ impl Read {
         self.subject
     }
 
+    /// Rows that its next statement asks for.
+    pub(super) fn page_rows(&self) -> usize {
+        self.paging.rows
+    }
+
+    /// Whether so many bytes are within what it may have.
+    pub(super) fn may_have(&self, bytes: usize) -> bool {
+        self.paging.may_have(bytes)
+    }
+
+    /// The tablet's copy states have no ids: they are read in the older form from the start.
+    pub(super) fn has_no_ids(&mut self) {
+        self.from = From::Table(None);
+    }
+
+    /// Takes its first page, which came with other rows in an answer of which these bytes are its own.
+    pub(super) fn begun(&mut self, rows: RowSet, bytes: usize) -> Next {
+        self.paging.counts(bytes);
+        self.page(rows)
+    }
+
+    /// Takes all its rows, however many they are.
+    pub(super) fn filled(&mut self, rows: RowSet) -> Next {
+        self.pages.push(rows);
+        Next::Done
+    }
+
     /// The statement to send now.
     pub(crate) fn statement(&self) -> String {
         let (scope, limit) = (&self.scope, self.paging.rows);
@@ -167,7 +194,7 @@ impl Read {
     }
 
     /// The rows of an answer, if it is one to the statement.
-    fn rows(&self, response: Vec<u8>) -> Result<RowSet, String> {
+    pub(super) fn rows(&self, response: Vec<u8>) -> Result<RowSet, String> {
         let (tablet, subject) = (&self.tablet, self.subject.name());
         let rows = RowSet::taken_from_vreplication_exec(response).and_then(|rows| {
             let missing = self.subject.columns().iter().find(|column| !rows.has_column(column));

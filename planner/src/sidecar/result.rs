@@ -114,7 +114,8 @@ impl RowSet {
         Ok(Self::laid_out(result, layout))
     }
 
-    fn laid_out(bytes: Vec<u8>, layout: Layout) -> Self {
+    /// Rows whose values have been found by somebody else.
+    pub(super) fn laid_out(bytes: Vec<u8>, layout: Layout) -> Self {
         let mut by_name: Vec<usize> = (0..layout.fields.len()).collect();
         by_name.sort_by_key(|place| layout.fields.get(*place).map(|field| field.name(&bytes)));
         Self { bytes, layout, by_name }

@@ -3,6 +3,8 @@
 //! It reads what every tablet writes and nothing else: a message with a field that is not known, or known with another encoding,
 //! or there twice, is for the decoder of the whole message, whose errors people see. What is found here, that decoder finds, too.
 
+use std::ops::Range;
+
 use prost::encoding::{WireType, decode_key, decode_varint};
 
 use crate::limits;
@@ -42,7 +44,13 @@ pub(super) struct Cell(Span);
 
 impl Cell {
     /// No value begins behind all others.
-    const NULL: Self = Self(Span { start: u32::MAX, end: u32::MAX });
+    pub(super) const NULL: Self = Self(Span { start: u32::MAX, end: u32::MAX });
+
+    /// A value that lies there; `None`: too far for 32 bits.
+    pub(super) fn at(place: Range<usize>) -> Option<Self> {
+        let end = u32::try_from(place.end).ok().filter(|end| *end < u32::MAX)?;
+        Some(Self(Span { start: u32::try_from(place.start).ok()?, end }))
+    }
 
     pub(super) fn value(self, bytes: &[u8]) -> Option<&[u8]> {
         (self != Self::NULL).then(|| self.0.of(bytes))

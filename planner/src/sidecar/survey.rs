@@ -11,6 +11,7 @@ use crate::{
     contract::{Answer, AskId, FailureKind, Lost, Status},
     operation::Asks,
     sidecar::{
+        fused::Fused,
         migration_read::MigrationRead,
         query::Query,
         read::{Next, Read},
@@ -26,6 +27,8 @@ use crate::{
 pub(crate) enum Look {
     /// Rows of a table of vreplication, to their end.
     Rows(Read),
+    /// Streams, copy states and logs: as one statement, and three looks of their own from then on.
+    Fused(Box<Fused>),
     /// Rows of the table of schema migrations, to their end.
     Migrations(MigrationRead),
     /// One question.
@@ -102,6 +105,18 @@ pub(crate) enum Progress {
     /// It goes on: [`Look::query`] has the next statement.
     Again(Look),
     Ended(Looked),
+    /// It is several now: the first has its number, the others those that follow.
+    Parts(Vec<Progress>),
+}
+
+impl Progress {
+    fn new(look: Look, next: Next) -> Self {
+        match next {
+            Next::Again => Self::Again(look),
+            Next::Done => Self::Ended(Looked::Rows(look.into_pages(), None)),
+            Next::Failed(text) => Self::Ended(Looked::Rows(look.into_pages(), Some(text))),
+        }
+    }
 }
 
 impl Look {
@@ -109,6 +124,7 @@ impl Look {
     pub(crate) fn query(&self) -> Query {
         match self {
             Self::Rows(read) => Query::vreplication(read.subject().name(), read.statement()),
+            Self::Fused(fused) => Query::vreplication(fused.subject(), fused.statement()),
             Self::Migrations(read) => read.query(),
             Self::One(query) => query.clone(),
         }
@@ -116,15 +132,20 @@ impl Look {
 
     /// Takes the answer to it.
     pub(crate) fn answered(self, answer: Answer) -> Progress {
-        let (next, look) = match self {
-            Self::Rows(mut read) => (read.answered(answer), Self::Rows(read)),
-            Self::Migrations(mut read) => (read.answered(answer), Self::Migrations(read)),
-            Self::One(_) => return Progress::Ended(answer.into()),
-        };
-        match next {
-            Next::Again => Progress::Again(look),
-            Next::Done => Progress::Ended(Looked::Rows(look.into_pages(), None)),
-            Next::Failed(text) => Progress::Ended(Looked::Rows(look.into_pages(), Some(text))),
+        match self {
+            Self::Rows(mut read) => {
+                let next = read.answered(answer);
+                Progress::new(Self::Rows(read), next)
+            }
+            Self::Fused(fused) => {
+                let parts = fused.answered(answer).into_iter();
+                Progress::Parts(parts.map(|(read, next)| Progress::new(Self::Rows(read), next)).collect())
+            }
+            Self::Migrations(mut read) => {
+                let next = read.answered(answer);
+                Progress::new(Self::Migrations(read), next)
+            }
+            Self::One(_) => Progress::Ended(answer.into()),
         }
     }
 
@@ -132,7 +153,7 @@ impl Look {
         match self {
             Self::Rows(read) => read.into_pages(),
             Self::Migrations(read) => read.into_pages(),
-            Self::One(_) => Vec::new(),
+            Self::Fused(_) | Self::One(_) => Vec::new(),
         }
     }
 }
@@ -276,10 +297,7 @@ impl Survey {
         if says_not_primary(&answer) && asked.reread == Reread::NotNeeded {
             asked.reread = Reread::Due;
         }
-        match look.answered(answer) {
-            Progress::Again(look) => self.send(index, number, look, asks),
-            Progress::Ended(looked) => drop(asked.looked.insert(number, looked)),
-        }
+        self.go_on(index, number, look.answered(answer), asks);
         let asked = self.asked.get_mut(index)?;
         if asked.outstanding > 0 {
             return None;
@@ -292,6 +310,22 @@ impl Survey {
             return None;
         }
         Some(Found::Seen(index))
+    }
+
+    fn go_on(&mut self, index: usize, number: usize, progress: Progress, asks: &mut Asks) {
+        match progress {
+            Progress::Again(look) => self.send(index, number, look, asks),
+            Progress::Ended(looked) => {
+                if let Some(asked) = self.asked.get_mut(index) {
+                    asked.looked.insert(number, looked);
+                }
+            }
+            Progress::Parts(parts) => {
+                for (place, part) in parts.into_iter().enumerate() {
+                    self.go_on(index, number + place, part, asks);
+                }
+            }
+        }
     }
 
     fn event(&mut self, event: Event) -> Found {

@@ -23,6 +23,11 @@ pub(crate) fn knows_no_table(message: &str, table: &str) -> bool {
     said(message).ends_with(&format!("invalid table name: _vt.{table}"))
 }
 
+/// Whether MySQL says that `copy_state` has no `id`: it is of v10 to v15. The name stands there in full, in whatever place of the statement.
+pub(crate) fn knows_no_id_of_copy_state(message: &str) -> bool {
+    errno(message) == Some(1054) && said(message).contains(".copy_state.id'")
+}
+
 /// Whether the tablet is of a release without the RPC. Its code alone does not tell: tablets of v23 on have it for SQL, too. Source:
 /// grpc-go's texts, the same on every release.
 pub(crate) fn knows_no_method(code: i32, message: &str) -> bool {
@@ -51,6 +56,10 @@ mod tests {
         assert_eq!(errno("vttablet: no errno at all"), None);
         assert!(knows_no_table("error: invalid table name: _vt.vreplication_log", "vreplication_log"));
         assert!(!knows_no_table("boom during query: select 'invalid table name: _vt.vreplication_log", "vreplication_log"));
+        let no_id = "Unknown column '_vt.copy_state.id' in 'field list' (errno 1054) (sqlstate 42S22)";
+        assert!(knows_no_id_of_copy_state(no_id) && knows_no_id_of_copy_state(&format!("{no_id} during query: select 1")));
+        assert!(!knows_no_id_of_copy_state("Unknown column 'lastpk' (errno 1054) during query: select '.copy_state.id'"));
+        assert!(!knows_no_id_of_copy_state("no '_vt.copy_state.id' (errno 1146)"));
         assert!(knows_no_method(12, "unknown method X for service tabletmanagerservice.TabletManager"));
         assert!(knows_no_method(12, "method X not implemented") && !knows_no_method(2, "method X not implemented"));
         assert!(!knows_no_method(12, "no window functions (errno 1235) during query: select 'unknown method X not implemented"));

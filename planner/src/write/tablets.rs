@@ -101,8 +101,17 @@ impl Tablets {
     }
 
     fn looked_again(&mut self, target: usize, number: usize, look: Look, answer: Answer, asks: &mut Asks) {
-        match look.answered(answer) {
+        self.go_on(target, number, look.answered(answer), asks);
+    }
+
+    fn go_on(&mut self, target: usize, number: usize, progress: Progress, asks: &mut Asks) {
+        match progress {
             Progress::Again(look) => self.ask_again(target, number, look, asks),
+            Progress::Parts(parts) => {
+                for (place, part) in parts.into_iter().enumerate() {
+                    self.go_on(target, number + place, part, asks);
+                }
+            }
             Progress::Ended(looked) => {
                 if let Some(place) = self.again.get_mut(&target).and_then(|after| after.looked.get_mut(number)) {
                     *place = looked;

@@ -65,7 +65,7 @@ fn failures_are_there_after_the_end_and_asks_are_counted() {
         flow.answer(ask.id, cluster.perform(&ask, 0));
         waiting.extend(flow.asks());
     }
-    assert_eq!((flow.outstanding(), counts), (0, vec![1, 1, 3, 2, 1]), "shards, a record, and three reads of one tablet");
+    assert_eq!((flow.outstanding(), counts), (0, vec![1, 1, 1]), "shards, a record, and one statement of one tablet");
     let texts: Vec<String> = flow.failures().into_iter().map(|failure| failure.message).collect();
     assert_eq!(texts, ["no primary found for shard ks/80-"]);
     assert_eq!(flow.failures(), flow.reply().unwrap().failures);

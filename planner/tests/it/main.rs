@@ -10,6 +10,7 @@ mod forward;
 mod forward_cases;
 mod forward_faults;
 mod forward_recorded;
+mod fused;
 mod get_workflows;
 mod hostile;
 mod legacy;

@@ -54,7 +54,7 @@ fn a_plan_names_the_shards_that_have_nobody_to_ask() {
     };
     let (keyspace, workflow) = ("ks".to_owned(), "wf".to_owned());
     for (name, call, subjects) in [
-        ("GetWorkflows", call(&all()), vec!["streams", "copy state", "logs"]),
+        ("GetWorkflows", call(&all()), vec!["streams, copy state and logs"]),
         ("Workflow listall", command("Workflow ks listall"), vec!["names"]),
         ("OnlineDDL show", command("OnlineDDL ks show"), vec!["migrations"]),
         (
@@ -86,7 +86,7 @@ fn a_plan_names_the_shards_that_have_nobody_to_ask() {
         (
             "WorkflowStatus",
             request(rpc::WORKFLOW_STATUS, &WorkflowStatusRequest { keyspace: keyspace.clone(), workflow, shards: vec![] }),
-            vec!["streams", "copy state"],
+            vec!["streams and copy state"],
         ),
         (
             "Snapshot",

@@ -101,7 +101,10 @@ fn what_went_another_way_is_named() {
     let gone = lost.asks.remove(at);
     let replayed = again(&lost);
     assert_eq!(replayed.differences.len(), 2, "{:?}", replayed.differences);
-    assert_eq!(replayed.differences[0], "the call of VReplicationExec at zone1-0000000100 for streams is not in the trace");
+    assert_eq!(
+        replayed.differences[0],
+        "the call of VReplicationExec at zone1-0000000100 for streams, copy state and logs is not in the trace"
+    );
     assert_eq!(replayed.differences[1], "the reply is another one than then");
     assert!(replayed.reply.unwrap().failures.iter().any(|failure| failure.message.contains("is not in the trace")));
 
@@ -111,7 +114,10 @@ fn what_went_another_way_is_named() {
     more.asks.push(extra.clone());
     let differences = again(&more).differences;
     assert_eq!(differences.len(), 1, "{differences:?}");
-    assert_eq!(differences[0], "the call of VReplicationExec at zone1-0000000100 for streams was asked then, and is not now");
+    assert_eq!(
+        differences[0],
+        "the call of VReplicationExec at zone1-0000000100 for streams, copy state and logs was asked then, and is not now"
+    );
 
     let mut unanswered = trace.clone();
     (unanswered.asks[at].answer, unanswered.asks[at].order) = (None, None);

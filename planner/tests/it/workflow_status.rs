@@ -400,7 +400,7 @@ fn only_the_workflow_is_read() {
         What::TabletCall { about, .. } => Some(about.statement.as_str()),
         _ => None,
     });
-    assert!(statements.clone().count() == 4 && statements.clone().all(|text| text.contains("workflow = 'wf'")), "{asks:?}");
+    assert!(statements.clone().count() == 2 && statements.clone().all(|text| text.contains("workflow = 'wf'")), "{asks:?}");
 }
 
 #[test]

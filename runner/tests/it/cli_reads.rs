@@ -291,7 +291,7 @@ fn a_vdiff_is_summed_up_as_vtctldclient_does() {
 fn every_request_has_a_plan_that_calls_no_tablet() {
     for (command, calls) in [
         ("plan migrations customer --status running", 2),
-        ("plan status customer move_big2", 4),
+        ("plan status customer move_big2", 2),
         ("plan vdiff customer move_big2", 2),
         ("plan shards customer", 0),
         ("plan tablets customer/-80", 0),

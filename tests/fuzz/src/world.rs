@@ -86,9 +86,11 @@ impl World {
                 let same: Vec<&Answer> =
                     recorded.iter().filter(|(asked, _)| asked == request).map(|(_, answer)| answer).collect();
                 let found = same.get(times).or(same.last()).copied().or_else(|| recorded.first().map(|(_, answer)| answer));
+                // What was not recorded of a tablet that is there, it does not know: then it is asked in another way.
+                let is_there = self.calls.keys().any(|(alias, _, _)| *alias == tablet.alias);
                 found.cloned().unwrap_or_else(|| Answer::Failed {
-                    kind: FailureKind::Unreachable,
-                    message: format!("{} is not there", tablet.alias),
+                    kind: if is_there { FailureKind::Status(2) } else { FailureKind::Unreachable },
+                    message: format!("{} does not know {}", tablet.alias, about.subject),
                 })
             }
             What::TabletPage { .. } => Answer::Called(br#"{"BuildHost":"h","BuildTimestamp":17,"BuildGitRev":"abc"}"#.to_vec()),

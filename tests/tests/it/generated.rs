@@ -36,7 +36,7 @@ async fn three_dependent_rounds_for_256_shards_with_logs() {
     let reply = drive(Flow::start(&call, now), &io, None, &counts).await;
     assert!(reply.failures.is_empty(), "{:?}", reply.failures);
     let sums = counts.sums();
-    assert_eq!((sums.rounds, sums.topology_ranges, sums.topology_gets, sums.tablet_calls), (3, 1, 256, 3 * 256));
+    assert_eq!((sums.rounds, sums.topology_ranges, sums.topology_gets, sums.tablet_calls), (3, 1, 256, 256));
     let workflows = GetWorkflowsResponse::decode(reply.result.expect("a reply").as_slice()).expect("a reply").workflows;
     let streams: Vec<_> = workflows.iter().flat_map(|w| w.shard_streams.values()).flat_map(|shard| &shard.streams).collect();
     assert_eq!(streams.len(), 256 * 55);

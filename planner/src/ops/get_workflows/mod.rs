@@ -1,8 +1,9 @@
 //! `GetWorkflows`: every workflow of a keyspace, with the streams of all its shards.
 //!
-//! Three rounds, the fewest that the data allows: the shards; the primaries' tablet records; then for each primary, together,
+//! Three rounds, the fewest that the data allows: the shards; the primaries' tablet records; then of each primary, in one statement,
 //! its streams, copy state and (if asked) logs. Copy state and logs find their streams by a subquery instead of waiting for
-//! the ids, and no shard waits for another. A tablet that turns out not to be its shard's primary any more costs two rounds
+//! the ids, and no shard waits for another. A tablet that does not take that statement is asked for each by itself, in one round
+//! more. A tablet that turns out not to be its shard's primary any more costs two rounds
 //! more, once: its shard is read again, and whoever is primary then is asked.
 //!
 //! Facts: `go/vt/vtctl/workflow/server.go:GetWorkflows`; `docs/compat.md` lists what differs.
@@ -30,6 +31,7 @@ use crate::{
     },
     proto::vtctldata::{GetWorkflowsRequest, GetWorkflowsResponse, Workflow},
     sidecar::{
+        fused::Fused,
         read::{Read, Subject},
         result::RowSet,
         statement::Scope,
@@ -88,7 +90,7 @@ impl Said {
     }
 }
 
-/// The number of the look that reads this.
+/// The number of the look that reads this: those of a [`Fused`] follow each other.
 fn look_of(subject: Subject) -> usize {
     match subject {
         Subject::Streams | Subject::Names => 0,
@@ -171,14 +173,6 @@ impl GetWorkflows {
         self.targets().map(|target| &target.place).chain(unreached).map(|place| place.shard.as_str())
     }
 
-    fn subjects(&self) -> &'static [Subject] {
-        match (self.request.name_only, self.request.include_logs) {
-            (true, _) => &[Subject::Names],
-            (false, false) => &[Subject::Streams, Subject::CopyState],
-            (false, true) => &[Subject::Streams, Subject::CopyState, Subject::Logs],
-        }
-    }
-
     fn look(&mut self, index: usize, asks: &mut Asks) {
         let Some(target) = self.survey.target(index) else { return };
         let scope = Scope {
@@ -188,9 +182,12 @@ impl GetWorkflows {
         };
         let bytes = limits::READS_BYTES / self.survey.count().max(1);
         let alias = target.address.alias.clone();
-        let looks = self.subjects().iter().map(|&subject| Look::Rows(Read::new(&alias, subject, scope.clone()).within(bytes)));
-        let looks = looks.collect();
-        self.survey.look(index, 0, looks, asks);
+        let look = if self.request.name_only {
+            Look::Rows(Read::new(&alias, Subject::Names, scope).within(bytes))
+        } else {
+            Look::Fused(Box::new(Fused::new(&alias, scope, self.request.include_logs, bytes)))
+        };
+        self.survey.look(index, look_of(Subject::Streams), vec![look], asks);
     }
 
     /// Takes what a target has shown, and has it read.

@@ -7,7 +7,12 @@ use super::hidden::Hidden;
 use crate::{
     formats::{binlog_source, position},
     proto::query::{Field, QueryResult, Row},
-    sidecar::name::SqlName,
+    sidecar::{
+        fused,
+        json_rows::{self, Form},
+        name::SqlName,
+        statement,
+    },
 };
 
 /// Types of `query.Type` that are numbers or times, by their flags and values. Source: `query.proto`.
@@ -187,6 +192,8 @@ pub(super) fn value_of(column: &str, kind: i32, value: &[u8], hidden: &mut Hidde
     let replaced = match (column, text) {
         ("source", Ok(text)) => source(text, hidden),
         ("options" | "report", Ok(text)) => json(text, hidden),
+        (statement::COPY_STATES, Ok(text)) => rows_in_json(text, fused::COPY_STATES, hidden),
+        (statement::LOGS, Ok(text)) => rows_in_json(text, fused::LOGS, hidden),
         // A stream's state is told from its message, too.
         ("message", Ok(text)) if text.to_lowercase().contains("error") => Some(hidden.text_about(value, "error")),
         _ => None,
@@ -240,6 +247,35 @@ fn source(text: &str, hidden: &mut Hidden) -> Option<String> {
     }
     out.push_str(rest);
     binlog_source::parse(out.as_bytes()).ok().map(|_| out)
+}
+
+/// Rows that stand as JSON in a value, each of their values as one of its own column; `None`: they are none.
+fn rows_in_json(text: &str, columns: json_rows::Columns, hidden: &mut Hidden) -> Option<String> {
+    use serde_json::Value;
+    /// `query.Type` VARBINARY.
+    const BYTES: i32 = 10_262;
+    let columns: Vec<_> = columns.iter().filter(|(_, form)| *form != Form::Given).collect();
+    let (count, mut rows): (u64, Option<Vec<Vec<Value>>>) = serde_json::from_str(text).ok()?;
+    for row in rows.iter_mut().flatten() {
+        if row.len() != columns.len() {
+            return None;
+        }
+        for (value, (name, form)) in row.iter_mut().zip(&columns) {
+            match (value, form) {
+                (Value::Null, _) | (Value::Number(_), Form::Integer) => {}
+                (Value::String(digits), Form::Hex) => {
+                    let mut bytes = Vec::new();
+                    json_rows::from_hex(digits.as_bytes(), &mut bytes)?;
+                    *digits = value_of(name, BYTES, &bytes, hidden).iter().map(|byte| format!("{byte:02X}")).collect();
+                }
+                (Value::String(text), Form::Text) => {
+                    *text = String::from_utf8(value_of(name, BYTES, text.as_bytes(), hidden)).ok()?;
+                }
+                _ => return None,
+            }
+        }
+    }
+    serde_json::to_string(&(count, rows)).ok()
 }
 
 /// JSON with every text in it replaced but for names; `None`: it is none.

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+mod fused;
 pub(crate) mod live;
 mod order;
 pub(crate) mod recorded;
@@ -173,15 +174,21 @@ impl Cluster {
             What::TopoUnlock { .. } => Answer::Unlocked,
             What::TopoDelete { .. } => Answer::Deleted,
             What::TopoPut { version, .. } => Answer::Stored { version: version + 1 },
-            What::TabletCall { tablet, about, .. } => {
-                match self.tablets.get(&(tablet.alias.clone(), about.subject.to_string())) {
-                    Some(pages) => pages[page.min(pages.len() - 1)].clone(),
-                    None if about.subject == PURGED => purged(""),
-                    None => panic!("{} has no {}", tablet.alias, about.subject),
+            What::TabletCall { tablet, about, .. } => match fused::parts(&about.subject) {
+                Some(parts) => fused::answer(&parts.iter().map(|part| self.page(&tablet.alias, part, page)).collect::<Vec<_>>()),
+                None if about.subject == PURGED && !self.tablets.contains_key(&(tablet.alias.clone(), PURGED.to_owned())) => {
+                    purged("")
                 }
-            }
+                None => self.page(&tablet.alias, &about.subject, page).clone(),
+            },
             What::TabletPage { tablet, path } => self.tablets[&(tablet.alias.clone(), path.to_string())][0].clone(),
         }
+    }
+
+    /// What a tablet answers to a read the nth time.
+    fn page(&self, alias: &str, subject: &str, page: usize) -> &Answer {
+        let pages = &self.tablets[&(alias.to_owned(), subject.to_owned())];
+        &pages[page.min(pages.len() - 1)]
     }
 
     /// Runs a request to its end, taking one of the asks under way at a time, chosen by `pick` (given how many there are).
@@ -198,20 +205,27 @@ impl Cluster {
         let mut asked: BTreeMap<String, usize> = BTreeMap::new();
         while !waiting.is_empty() {
             let ask = waiting.remove(pick(&waiting));
-            let page = match &ask.what {
-                What::TabletCall { tablet, about, .. } => {
-                    let page = sent.entry((tablet.alias.clone(), about.subject.to_string())).or_default();
-                    *page += 1;
-                    *page - 1
-                }
-                _ => 0,
-            };
-            let index = self.broken_key(&ask);
             let times = asked.entry(place(&ask)).or_default();
             let fault = self.faults.get(&(place(&ask), *times)).cloned();
             *times += 1;
-            let answer = fault.or_else(|| index.and_then(|i| self.broken.get(&i).cloned()));
-            let answer = answer.unwrap_or_else(|| self.perform(&ask, page));
+            let answer = fault.or_else(|| self.broken_key(&ask).and_then(|i| self.broken.get(&i).cloned()));
+            let answer = match &ask.what {
+                What::TabletCall { tablet, about, .. } => {
+                    let parts = fused::parts(&about.subject).unwrap_or(vec![&about.subject]);
+                    let counts = |subject: &&str| (tablet.alias.clone(), (*subject).to_owned());
+                    let page = parts.iter().map(|part| sent.get(&counts(part)).copied().unwrap_or_default()).max();
+                    let answer = answer.or_else(|| self.broken_part(&tablet.alias, &parts));
+                    let answer = answer.unwrap_or_else(|| self.perform(&ask, page.unwrap_or_default()));
+                    // What does not take the statement that has all in one answers the others from their first page on.
+                    if parts.len() == 1 || !fused::is_asked_again(&answer) {
+                        for part in parts.iter().filter(|part| !fused::is_read_anew(part, &answer)) {
+                            *sent.entry(counts(part)).or_default() += 1;
+                        }
+                    }
+                    answer
+                }
+                _ => answer.unwrap_or_else(|| self.perform(&ask, 0)),
+            };
             assert!(flow.answer(ask.id, answer.clone()), "an outstanding ask is taken");
             assert!(!flow.answer(ask.id, answer), "and only once");
             let released = flow.asks();
@@ -227,6 +241,15 @@ impl Cluster {
             return None;
         }
         self.ask_names().iter().position(|name| *name == ask_name(ask))
+    }
+
+    /// The answer to a statement that has several in one, if one of them is to fail: it is not taken, so that the other is asked for.
+    fn broken_part(&self, alias: &str, parts: &[&str]) -> Option<Answer> {
+        let names = self.ask_names();
+        let is_broken = |part: &&str| {
+            names.iter().position(|name| *name == format!("{alias} {part}")).is_some_and(|i| self.broken.contains_key(&i))
+        };
+        (parts.len() > 1 && parts.iter().any(is_broken)).then(fused::not_taken)
     }
 
     /// The names of all asks of a whole request.

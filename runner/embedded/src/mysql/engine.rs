@@ -348,6 +348,11 @@ fn sqlite_ddl(table: &Table) -> String {
         let key: Vec<String> = table.primary_key.iter().map(SqlName::quoted).collect();
         let _ = write!(sql, ", PRIMARY KEY ({})", key.join(", "));
     }
+    // The index by which a stream's rows are found; its last column makes it one that no row can break.
+    let has = |name: &str| table.columns.iter().any(|column| column.name == *name);
+    if table.name == *"copy_state" && counted && ["id", "vrepl_id", "table_name"].into_iter().all(has) {
+        sql.push_str(", UNIQUE (vrepl_id, table_name, id)");
+    }
     sql.push(')');
     sql
 }
