@@ -325,3 +325,20 @@ fn what_is_missing_is_known_before_the_end() {
     assert_eq!(texts, ["no primary found for shard ks/80-"]);
     assert_eq!(flow.failures(), known);
 }
+
+/// What streams may bring in all is shared alike by the shards of all keyspaces that are read.
+#[test]
+fn of_many_shards_each_may_say_its_share() {
+    let names: Vec<String> = (0..100).map(|at| format!("s{at:03}")).collect();
+    let mut cluster = cluster(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    source(&mut cluster, "src", "0", 90_000);
+    let share = limits::READS_BYTES / (2 * 100);
+    let large = |bytes: usize| {
+        rows(&["#id", "workflow", "message"], &[vec![Some("1".into()), Some("a".into()), Some("x".repeat(bytes))]])
+    };
+    cluster.answer(100, "streams", large(share - 500)).answer(200, "streams", large(share));
+    let (reply, _) = cluster.run(&call("", ""));
+    let told: Vec<&str> = reply.failures.iter().map(|failure| failure.message.as_str()).collect();
+    let want = format!("the streams of zone1-0000000200 have more than {share} bytes: ask for one workflow, or for fewer shards");
+    assert_eq!(told.iter().filter(|text| text.contains("have more than")).collect::<Vec<_>>(), [&want], "{told:?}");
+}

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use crate::support::{Cluster, NOW, SNAPSHOT_TABLES, alias_text, refused, rows, same_in_every_order, silent};
 use prost::Message;
 use vtflow_planner::{
-    Answer, Call, CallOptions, FailureKind, Flow, Record, Reply, What, limits,
+    Answer, Ask, Call, CallOptions, FailureKind, Flow, Record, Reply, What, limits,
     proto::{
         query::{Field, QueryResult, Row},
         tabletmanagerdata::ExecuteFetchAsDbaResponse,
@@ -355,6 +355,8 @@ fn where_the_routing_is_wanted_vschemas_and_tablets_of_other_keyspaces_are_kept_
         let call = Call { request: request.encode_to_vec(), ..call(&["ks"]) };
         let reply = same_in_every_order(&cluster, &call);
         assert_eq!(failures(&reply), Vec::<String>::new());
+        let own = |ask: &Ask| matches!(&ask.what, What::TopoGet { path, .. } if path == "keyspaces/ks/VSchema");
+        assert!(!cluster.run(&call).1.iter().any(own), "it comes with all of its keyspace");
         let of_routing = |path: &String| {
             path.ends_with("VSchema") || path.contains("other") || path.contains("300") || path.ends_with("CellsAlias")
         };

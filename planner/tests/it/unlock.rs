@@ -93,7 +93,7 @@ fn what_somebody_may_hold_stays() {
         (locked("vm"), None, "whether its holder lives can be seen on host vm only"),
         (locked("elsewhere"), Some(host(&[])), "whether its holder lives can be seen on host elsewhere only"),
         (locked(""), Some(host(&[])), "whether its holder lives can be seen on host  only"),
-        (unread(locked("vm")), Some(host(&[])), "it does not say since when it stands"),
+        (unread(locked("vm")), Some(host(&[])), &format!("{OWN}, taken by @: it does not say since when it stands")),
     ] {
         let before = live.topo.clone();
         let status = unlock(&mut live, of_host, false).unwrap_err();

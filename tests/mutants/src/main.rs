@@ -79,7 +79,8 @@ fn main() -> anyhow::Result<()> {
     };
     // Not file by file: what is there of a run that was ended early is a sample of all.
     ids.sort_by_key(|id| (id % 64, *id));
-    let verdicts = run::judge(&tests, &ids, options.jobs, &|id, verdict| {
+    let file = |id: u32| mutants.get(id as usize).map_or("", |mutant| mutant.file.as_str());
+    let verdicts = run::judge(&tests, &ids, options.jobs, &file, &|id, verdict| {
         if let Some(mutant) = mutants.get(id as usize) {
             say(&format!("{verdict}: {}", mutant.name));
         }

@@ -1,13 +1,16 @@
-//! Runs tests, each in a process of its own: first all of them, to see which mutants each passes and how long it takes, then for
-//! each mutant those that pass it, quickest first, until one fails.
+//! Runs tests: first all of them, each in a process of its own, to see which mutants each passes and how long it takes, then for each
+//! mutant those that pass it, until one fails: those that caught others of its file first, then the quickest.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet, VecDeque},
     fmt, fs,
     os::unix::process::ExitStatusExt,
     path::Path,
     process::{Command, Stdio},
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -19,13 +22,26 @@ use crate::tree::{TestProgram, say};
 /// What a process may have: a mutant may well fill the memory. KiB of address space.
 const MEMORY_KIB: u64 = 4 << 20;
 
-/// A test may take this many times its CPU time, and [`SLACK`]: the machine does other things too.
+/// Tests may take this many times their CPU time, and [`SLACK`].
 const TIMES: u32 = 10;
 
-const SLACK: Duration = Duration::from_secs(30);
+const SLACK: Duration = Duration::from_secs(3);
+
+/// No process is waited for any longer, however little of the machine it gets.
+const PATIENCE: Duration = Duration::from_secs(900);
+
+/// Signals: of `timeout`, or for want of memory; and where the CPU time is used up.
+const KILL: i32 = 9;
+const OUT_OF_CPU: i32 = 24;
 
 /// Runs its arguments; with `TIMES` it writes the CPU time there.
 const SHELL: &str = r#"[ -n "$TIMES" ] || exec "$@"; "$@"; code=$?; times >"$TIMES"; exit $code"#;
+
+/// Of the tests that caught mutants of a file so many are tried first.
+const REMEMBERED: usize = 12;
+
+/// Tests in one process, at most.
+const TOGETHER: usize = 64;
 
 /// One test.
 pub(crate) struct Test<'a> {
@@ -59,7 +75,8 @@ impl fmt::Display for Verdict {
 
 enum Ended {
     Well,
-    Failed,
+    /// The name of the first test that failed.
+    Failed(String),
     TimedOut,
 }
 
@@ -80,8 +97,9 @@ pub(crate) fn survey<'a>(
         let listed = String::from_utf8_lossy(&out.stdout).into_owned();
         names.extend(listed.lines().filter_map(|line| line.strip_suffix(": test")).map(|name| (program, name.to_owned())));
     }
-    let mut tests =
-        in_parallel(&names, jobs, |number, (program, name)| passing(program, name, &dir.join(format!("passed-{number}"))))?;
+    let mut tests = in_parallel(&names, jobs, |number, (program, name)| {
+        passing(program, name, &dir.join(format!("passed-{number}")), longest)
+    })?;
     tests.sort_by_key(|test| test.took);
     let took: Duration = tests.iter().map(|test| test.took).sum();
     say(&format!("{} tests take {took:.0?} of CPU; the slowest:", tests.len()));
@@ -97,16 +115,17 @@ pub(crate) fn survey<'a>(
     Ok(tests)
 }
 
-/// A test as it is with every mutant off. `None`: it fails.
-fn passing<'a>(program: &'a TestProgram, name: &str, files: &Path) -> anyhow::Result<Option<Test<'a>>> {
+/// A test as it is with every mutant off. `None`: it fails, or takes more than `longest`.
+fn passing<'a>(program: &'a TestProgram, name: &str, files: &Path, longest: Duration) -> anyhow::Result<Option<Test<'a>>> {
     let (passed, times) = (files.display().to_string(), format!("{}-times", files.display()));
     fs::write(&passed, "").with_context(|| passed.clone())?;
-    let ended = run(program, name, &[("MUTANTS_PASSED", &passed), ("TIMES", &times)], Duration::from_secs(600))?;
+    let ended = run(program, &[name], &[("MUTANTS_PASSED", &passed), ("TIMES", &times)], longest)?;
     let ids = fs::read_to_string(&passed).with_context(|| passed.clone())?;
     let took = cpu(&fs::read_to_string(&times).unwrap_or_default());
     let _ = (fs::remove_file(&passed), fs::remove_file(&times));
     if !matches!(ended, Ended::Well) {
-        say(&format!("left out, fails with every mutant off: {name}"));
+        let why = if matches!(ended, Ended::TimedOut) { "takes too long" } else { "fails with every mutant off" };
+        say(&format!("left out, {why}: {name}"));
         return Ok(None);
     }
     let passes = ids.lines().filter_map(|id| id.parse().ok()).collect();
@@ -147,18 +166,20 @@ fn in_parallel<I: Sync, T: Send>(
     })
 }
 
-/// The verdict for each of `ids`, in their order; `found` hears of each that is not caught at once.
+/// The verdict for each of `ids`, in their order; `file` says of which file one is, and `found` hears of each that is not caught.
 ///
 /// # Errors
 /// A program cannot be started, or is not the one that was built for this run any more.
-pub(crate) fn judge(
+pub(crate) fn judge<'a>(
     tests: &[Test<'_>],
     ids: &[u32],
     jobs: usize,
+    file: &(dyn Fn(u32) -> &'a str + Sync),
     found: &(dyn Fn(u32, Verdict) + Sync),
 ) -> anyhow::Result<Vec<(u32, Verdict)>> {
+    let caught = Mutex::new(BTreeMap::new());
     let mut verdicts = in_parallel(ids, jobs, |_, &id| {
-        let verdict = verdict(tests, id)?;
+        let verdict = verdict(tests, id, file(id), &caught)?;
         if verdict != Verdict::Caught {
             found(id, verdict);
         }
@@ -168,40 +189,96 @@ pub(crate) fn judge(
     Ok(verdicts)
 }
 
-fn verdict(tests: &[Test<'_>], id: u32) -> anyhow::Result<Verdict> {
-    let mut passing = 0;
-    for test in tests.iter().filter(|test| test.passes.contains(&id)) {
-        passing += 1;
-        let ended = run(test.program, &test.name, &[("MUTANT_ON", &id.to_string())], test.took * TIMES + SLACK)?;
-        // Before this counts: a program without switches lets every mutant pass, and one that is gone fails with every one.
-        test.program.is_as_built()?;
-        match ended {
-            Ended::Well => {}
-            Ended::Failed => return Ok(Verdict::Caught),
-            Ended::TimedOut => return Ok(Verdict::TimedOut),
+/// The tests that caught mutants of a file, by place, the last one first.
+type Caught<'a> = Mutex<BTreeMap<&'a str, VecDeque<usize>>>;
+
+fn verdict<'a>(tests: &[Test<'_>], id: u32, file: &'a str, caught: &Caught<'a>) -> anyhow::Result<Verdict> {
+    let passes = |place: &usize| tests.get(*place).is_some_and(|test| test.passes.contains(&id));
+    let first: Vec<usize> = {
+        let caught = caught.lock().unwrap_or_else(PoisonError::into_inner);
+        caught.get(file).into_iter().flatten().copied().filter(passes).collect()
+    };
+    let mut others: Vec<usize> = (0..tests.len()).filter(|place| passes(place) && !first.contains(place)).collect();
+    let passing = first.len() + others.len();
+    let remember = |place: usize| {
+        let mut caught = caught.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_file = caught.entry(file).or_default();
+        of_file.retain(|other| *other != place);
+        of_file.push_front(place);
+        of_file.truncate(REMEMBERED);
+    };
+    // One by one those that are likely to fail, and then more and more at once: a process costs more than most tests.
+    for place in first {
+        let Some(test) = tests.get(place) else { continue };
+        if let Some(verdict) = tried(&[test], id, &mut |_| remember(place))? {
+            return Ok(verdict);
         }
+    }
+    let mut most = 1;
+    while let Some(test) = others.first().and_then(|place| tests.get(*place)) {
+        let is_of_it = |place: &&usize| tests.get(**place).is_some_and(|other| std::ptr::eq(other.program, test.program));
+        let places: Vec<usize> = others.iter().filter(is_of_it).take(most).copied().collect();
+        others.retain(|place| !places.contains(place));
+        let together: Vec<&Test<'_>> = places.iter().filter_map(|place| tests.get(*place)).collect();
+        let mut failed = |name: &str| {
+            if let Some(place) = places.iter().find(|place| tests.get(**place).is_some_and(|test| test.name == name)) {
+                remember(*place);
+            }
+        };
+        if let Some(verdict) = tried(&together, id, &mut failed)? {
+            return Ok(verdict);
+        }
+        most = (most * 2).min(TOGETHER);
     }
     Ok(Verdict::Missed(passing))
 }
 
-fn run(program: &TestProgram, name: &str, environment: &[(&str, &str)], limit: Duration) -> anyhow::Result<Ended> {
-    // `timeout` exits with 137 where it had to kill.
-    let status = Command::new("timeout")
-        .args(["-s", "KILL", &limit.as_secs().max(1).to_string()])
-        .args(["sh", "-c", &format!("ulimit -v {MEMORY_KIB}; ulimit -c 0; {SHELL}"), "sh"])
+/// Runs these tests, which are of one program, with a mutant on. `failed` hears the name of the first that fails. `None`: all succeed.
+fn tried(tests: &[&Test<'_>], id: u32, failed: &mut dyn FnMut(&str)) -> anyhow::Result<Option<Verdict>> {
+    let Some(first) = tests.first() else { return Ok(None) };
+    let names: Vec<&str> = tests.iter().map(|test| test.name.as_str()).collect();
+    let took: Duration = tests.iter().map(|test| test.took).sum();
+    let ended = run(first.program, &names, &[("MUTANT_ON", &id.to_string())], took * TIMES + SLACK)?;
+    // Before this counts: a program without switches lets every mutant pass, and one that is gone fails with every one.
+    first.program.is_as_built()?;
+    Ok(match ended {
+        Ended::Well => None,
+        Ended::TimedOut => Some(Verdict::TimedOut),
+        Ended::Failed(name) => {
+            failed(&name);
+            Some(Verdict::Caught)
+        }
+    })
+}
+
+/// Runs these tests of a program with at most so much CPU time.
+fn run(program: &TestProgram, names: &[&str], environment: &[(&str, &str)], limit: Duration) -> anyhow::Result<Ended> {
+    // The shell exits with 128 and the signal where the kernel had to kill; `timeout` with 137.
+    let seconds = limit.as_secs().saturating_add(1).min(PATIENCE.as_secs());
+    let limits = format!("ulimit -v {MEMORY_KIB}; ulimit -c 0; ulimit -t {seconds}; {SHELL}");
+    let out = Command::new("timeout")
+        .args(["-s", "KILL", &PATIENCE.as_secs().to_string()])
+        .args(["sh", "-c", &limits, "sh"])
         .arg(&program.path)
-        .args(["--exact", name, "--test-threads=1"])
+        .arg("--exact")
+        .args(names)
+        .arg("--test-threads=1")
         .current_dir(&program.dir)
         .envs(environment.iter().copied())
         .stdin(Stdio::null())
-        .stdout(Stdio::null())
         .stderr(Stdio::null())
-        .status()
+        .output()
         .context("timeout")?;
-    let is_killed = status.code() == Some(137) || status.signal() == Some(9);
+    let status = out.status;
+    let is_killed =
+        [KILL, OUT_OF_CPU].iter().any(|signal| status.code() == Some(128 + signal) || status.signal() == Some(*signal));
     Ok(match status.code() {
         Some(0) => Ended::Well,
         _ if is_killed => Ended::TimedOut,
-        _ => Ended::Failed,
+        _ => {
+            let text = String::from_utf8_lossy(&out.stdout);
+            let name = text.lines().find_map(|line| line.strip_prefix("test ")?.strip_suffix(" ... FAILED"));
+            Ended::Failed(name.unwrap_or_default().to_owned())
+        }
     })
 }
