@@ -128,6 +128,8 @@ mechanisms! {
     StreamsOnSomeShards "streams_on_some_shards": "a deletion ended half-way, or shards were added",
     /// A stream that needs binary logs which its source has no more.
     BinlogsGone "binlogs_gone": "it stood still for longer than its source keeps binary logs",
+    /// A sequence whose next value is not larger than those that its tables hold.
+    SequenceBehind "sequence_behind": "rows came with values of their own, a move did not raise it, or it was restored from before",
 }
 
 /// Whether running the command again heals it.

@@ -1,5 +1,5 @@
 //! What belongs to no workflow any more, and what is wrong with a keyspace as a whole: rules, denied tables, what its cells serve, streams
-//! that cannot go on.
+//! that cannot go on, sequences.
 //!
 //! That something belongs to nobody is said only where the streams of both keyspaces are known.
 
@@ -15,6 +15,7 @@ use super::{
     partition,
     repair::{self, Action},
     routing::{NO_KEYS, Unknown, denial},
+    sequences::Sequence,
     text::listed,
 };
 use crate::proto::topodata::Shard;
@@ -86,6 +87,8 @@ pub struct Cluster {
     pub cells: Arc<Piece<Cells>>,
     /// Every workflow that moves traffic between them.
     pub workflows: Vec<Evidence>,
+    /// Those that were looked at.
+    pub sequences: Vec<Sequence>,
 }
 
 /// Whether a stream says that its source has purged what it needs. Sources: MySQL's error 1236 in its texts, 5.7 to 9.
@@ -133,6 +136,7 @@ impl Cluster {
             unknown.0.extend(keyspace.unread_logs.iter().cloned());
             found.extend(keyspace.broken.iter().map(Broken::deviation));
         }
+        found.extend(self.sequences.iter().filter_map(Sequence::deviation));
         (found, unknown.0)
     }
 

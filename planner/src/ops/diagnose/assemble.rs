@@ -14,6 +14,7 @@ use crate::{
     proto::topodata::Shard,
     topo::names::KeyspaceName,
     traffic::{
+        self,
         evidence::{Cells, Evidence, Lock, NAMED_LOCKS, Piece, Rules, ShardEvidence, Side},
         kind::{Kind, is_whole},
         leftovers::{self, Broken, Gone, says_binlogs_are_gone},
@@ -50,6 +51,7 @@ pub(super) struct Assembled {
     shards: BTreeMap<String, Result<BTreeMap<String, Piece<Shard>>, String>>,
     /// Why it is not known whether anything has changed meanwhile.
     not_reread: BTreeSet<String>,
+    sequences: Vec<traffic::sequences::Sequence>,
     /// Binary logs that streams need and that are not looked at, for they are not of a keyspace that was read.
     pub(super) logs_elsewhere: BTreeSet<String>,
 }
@@ -74,6 +76,7 @@ impl Assembled {
             named: reading.locks.locks(&Asked::NamedLocks),
             shards: reading.keyspaces.iter().map(shards).collect(),
             not_reread: reading.later.failures().into_iter().map(|(_, why)| why).collect(),
+            sequences: reading.sequences.iter().flat_map(|it| it.told().0).collect(),
             logs_elsewhere: logs_elsewhere(reading, wanted),
         };
         this.keyspaces = this.all_keyspaces(reading, wanted);
@@ -253,6 +256,7 @@ impl Assembled {
             keyspaces: self.keyspaces.clone(),
             cells: self.cells.clone(),
             workflows: self.workflows.clone(),
+            sequences: self.sequences.clone(),
         }
     }
 }

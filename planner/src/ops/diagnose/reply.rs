@@ -84,5 +84,8 @@ fn action(of: Action) -> wire::Action {
         }
         Action::RunAgain { at_any_lag } => wire::Action::RunAgain(wire::RunAgain { at_any_lag }),
         Action::Unlock { path } => wire::Action::Unlock(wire::Unlock { path }),
+        Action::RaiseSequence { keyspace, shard, tablet, table, next } => {
+            wire::Action::RaiseSequence(wire::RaiseSequence { keyspace, shard, tablet, table, next })
+        }
     }
 }
