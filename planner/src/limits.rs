@@ -73,6 +73,8 @@ pub const DIAGNOSED_KEYSPACES: usize = 1_000;
 pub const DIAGNOSED_RECORDS: usize = 50_000;
 /// Times that a diagnosis of one keyspace begins again because streams lead to further keyspaces. Each adds those at one remove.
 pub const DIAGNOSE_GROWTHS: usize = 2;
+/// Columns that take values from sequences, of which one diagnosis reads the largest values. Real clusters have a few hundred.
+pub const DIAGNOSED_COLUMNS: usize = 10_000;
 /// Journals that one statement asks for: a shard is the source of so many workflows at most.
 pub const JOURNALS: usize = 1_000;
 

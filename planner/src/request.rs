@@ -207,7 +207,7 @@ impl Request {
                 (rpc::FIND_ALL_SHARDS_IN_KEYSPACE, FindAllShardsInKeyspaceRequest { keyspace }.encode_to_vec(), Vec::new())
             }
             Self::Diagnosis { keyspace, workflow } => {
-                (rpc::DIAGNOSE, DiagnoseRequest { keyspace, workflow }.encode_to_vec(), Vec::new())
+                (rpc::DIAGNOSE, DiagnoseRequest { keyspace, workflow, sequences: false }.encode_to_vec(), Vec::new())
             }
             Self::Vexec { keyspace, workflow, sql, shards } => {
                 let request = VExecRequest { keyspace, workflow, sql, shards, dry_run: true };
@@ -341,7 +341,7 @@ mod tests {
         asked(
             Request::Diagnosis { keyspace: keyspace.clone(), workflow: workflow.clone() },
             "/vtflow.Vtflow/Diagnose",
-            &DiagnoseRequest { keyspace: keyspace.clone(), workflow: workflow.clone() },
+            &DiagnoseRequest { keyspace: keyspace.clone(), workflow: workflow.clone(), sequences: false },
         );
         let sql = "select 1".to_owned();
         asked(

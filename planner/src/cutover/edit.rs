@@ -18,6 +18,7 @@ use crate::{
         topodata::{Shard, ShardReference, TabletType, shard::TabletControl},
         vschema::{KeyspaceRoutingRule, MirrorRule, RoutingRule, ShardRoutingRule},
     },
+    sequences::SEQUENCE,
     wire::{self, put_bytes},
 };
 
@@ -80,7 +81,7 @@ impl Edit {
             Self::Serving(serves) => serving(record, *serves),
             Self::All(edits) => edits.iter().try_fold(record.to_vec(), |record, edit| edit.apply(&record)),
             Self::VSchema { gone, there } => vschema::with_tables(record, gone, there, ""),
-            Self::Sequences(there) => vschema::with_tables(record, &BTreeSet::new(), there, vschema::SEQUENCE),
+            Self::Sequences(there) => vschema::with_tables(record, &BTreeSet::new(), there, SEQUENCE),
             Self::Unmirror(gone) => each_rule(record, |raw| {
                 let rule = MirrorRule::decode(raw).map_err(|error| error.to_string())?;
                 Ok(if gone.contains(&(rule.from_table, rule.to_table)) { None } else { Some(raw.to_vec()) })

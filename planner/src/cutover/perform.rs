@@ -14,12 +14,12 @@ use crate::{
         edit::{KEYSPACE_RULES, RULE_PATHS},
         gating::Gating,
         scene::Scene,
-        sequences::next_value,
         stored::Stored,
         streams::stream_positions,
     },
     operation::Asks,
     proto::tabletmanagerdata::{PrimaryPositionResponse, VReplicationExecResponse, ValidateVReplicationPermissionsResponse},
+    sequences::next_value,
     sidecar::{query::Query, result::RowSet},
     topo::{names::GLOBAL, said, targets::unexpected},
 };

@@ -9,9 +9,6 @@ use crate::{
     wire::{self, RawField},
 };
 
-/// The type of a table that is a sequence.
-pub(crate) const SEQUENCE: &str = "sequence";
-
 /// The field of the tables, a map.
 const TABLES: u32 = 3;
 

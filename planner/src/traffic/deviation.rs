@@ -130,6 +130,8 @@ mechanisms! {
     BinlogsGone "binlogs_gone": "it stood still for longer than its source keeps binary logs",
     /// A stream that has failed.
     StreamFailed "stream_failed": "what the stream says: it goes on when that is mended",
+    /// A sequence whose next value is not larger than those that its tables hold.
+    SequenceBehind "sequence_behind": "rows came with values of their own, a move did not raise it, or it was restored from before",
 }
 
 /// Whether running the command again heals it.

@@ -229,6 +229,12 @@ impl Evidence {
         reverse_of(&self.workflow)
     }
 
+    /// Whether the streams of this name in this keyspace are its own, of one direction or the other.
+    pub(crate) fn has_streams(&self, keyspace: &str, workflow: &str) -> bool {
+        (keyspace, workflow) == (self.target.keyspace.as_str(), self.workflow.as_str())
+            || keyspace == self.source.keyspace && workflow == self.reverse()
+    }
+
     /// The streams of the forward direction that are known, with their shards.
     pub fn forward_streams(&self) -> Vec<(&str, &Stream)> {
         self.target.streams_of(&self.workflow)

@@ -1,5 +1,5 @@
 //! What belongs to no workflow any more, and what is wrong with a keyspace as a whole: rules, denied tables, what its cells serve, streams
-//! that cannot go on.
+//! that cannot go on, sequences.
 //!
 //! That something belongs to nobody is said only where the streams of both keyspaces are known.
 
@@ -16,6 +16,7 @@ use super::{
     partition,
     repair::{self, Action},
     routing::{NO_KEYS, Unknown, denial},
+    sequences::Sequence,
     text::listed,
 };
 use crate::proto::topodata::Shard;
@@ -109,6 +110,8 @@ pub struct Cluster {
     pub cells: Arc<Piece<Cells>>,
     /// Every workflow that moves traffic between them.
     pub workflows: Vec<Evidence>,
+    /// Those that were looked at.
+    pub sequences: Vec<Sequence>,
 }
 
 /// Whether a stream has failed as vtctld sees it, which switches nothing of its workflow then: it is in state Error, or its message says so
@@ -139,7 +142,7 @@ fn parts(key: &str) -> (&str, &str) {
 }
 
 impl Cluster {
-    /// All of it. What is not known goes into the set.
+    /// All of it but for the streams of workflows that move traffic: [`Cluster::of_streams`]. What is not known goes into the set.
     pub fn leftovers(&self) -> (Vec<Deviation>, BTreeSet<String>) {
         let mut unknown = Unknown::default();
         let mut found = Vec::new();
@@ -161,8 +164,10 @@ impl Cluster {
             found.extend(self.partitions(name, &mut unknown));
             unknown.0.extend(keyspace.unread.iter().cloned());
             unknown.0.extend(keyspace.unread_logs.iter().cloned());
-            found.extend(keyspace.broken.iter().map(Broken::deviation));
+            let is_nobodys = |it: &&Broken| !self.workflows.iter().any(|of| of.has_streams(name, &it.workflow));
+            found.extend(keyspace.broken.iter().filter(is_nobodys).map(Broken::deviation));
         }
+        found.extend(self.sequences.iter().filter_map(Sequence::deviation));
         (found, unknown.0)
     }
 

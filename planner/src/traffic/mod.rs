@@ -17,6 +17,7 @@ mod partition;
 pub mod phase;
 pub mod repair;
 pub(crate) mod routing;
+pub mod sequences;
 mod shards;
 mod switch;
 mod tables;

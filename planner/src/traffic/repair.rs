@@ -106,6 +106,19 @@ pub enum Action {
         /// Its node.
         path: String,
     },
+    /// A sequence goes on with a larger value, and its primary forgets what it took in advance.
+    RaiseSequence {
+        /// Of the sequence.
+        keyspace: String,
+        /// Its only one.
+        shard: String,
+        /// The primary's alias.
+        tablet: String,
+        /// The backing table.
+        table: String,
+        /// The next value, at least.
+        next: i64,
+    },
 }
 
 /// What becomes of streams.

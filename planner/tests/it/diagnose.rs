@@ -66,7 +66,7 @@ fn moments() -> Vec<Moment> {
 }
 
 fn call(keyspace: &str, workflow: &str) -> Call {
-    let request = DiagnoseRequest { keyspace: keyspace.into(), workflow: workflow.into() };
+    let request = DiagnoseRequest { keyspace: keyspace.into(), workflow: workflow.into(), sequences: false };
     Call { path: rpc::DIAGNOSE.into(), request: request.encode_to_vec(), options: CallOptions::default() }
 }
 

@@ -6,7 +6,10 @@ use crate::{
     diagnose_scope::{call, cluster, diagnose, keyspace, of_source, source},
     support::{Cluster, PURGED, StreamOf, purged, rows, silent, streams},
 };
-use vtflow_planner::{Answer, Ask, What, proto::vtflow::DiagnoseResponse};
+use vtflow_planner::{
+    Answer, Ask, What,
+    proto::vtflow::{Deviation, DiagnoseResponse},
+};
 
 const SERVER: &str = "14b68925-696a-11ea-aee7-fec597a91f5e";
 
@@ -28,9 +31,14 @@ fn positions(pos: &str) -> Answer {
     rows(&["#id", "pos"], &[vec![Some("7".into()), Some(pos.into())]])
 }
 
+/// Of every workflow, and of none.
+fn deviations(found: &DiagnoseResponse) -> impl Iterator<Item = &Deviation> {
+    found.workflows.iter().flat_map(|it| &it.deviations).chain(&found.leftovers)
+}
+
 /// Where binary logs are gone, and how that is put.
 fn told(found: &DiagnoseResponse) -> Vec<(Vec<&str>, &str)> {
-    let gone = found.leftovers.iter().filter(|it| it.mechanism == "binlogs_gone");
+    let gone = deviations(found).filter(|it| it.mechanism == "binlogs_gone");
     gone.map(|it| (it.places.iter().map(String::as_str).collect(), it.hurts.as_str())).collect()
 }
 
@@ -182,7 +190,7 @@ fn a_stream_that_has_failed_is_told_of_whatever_its_workflow_does() {
         let mut cluster = reading("");
         cluster.answer(100, "streams", streams(&[streams_of]));
         let found = diagnose(&cluster, "ks").0;
-        let failed: Vec<_> = found.leftovers.iter().filter(|it| it.mechanism == "stream_failed").collect();
+        let failed: Vec<_> = deviations(&found).filter(|it| it.mechanism == "stream_failed").collect();
         assert_eq!(failed.len(), usize::from(want.is_some()), "{found:?}");
         if let (Some((begin, end)), [it]) = (want, failed.as_slice()) {
             assert!(it.hurts.starts_with(&format!("wf: {begin}")) && it.hurts.ends_with(end), "{}", it.hurts);
@@ -192,5 +200,5 @@ fn a_stream_that_has_failed_is_told_of_whatever_its_workflow_does() {
     let mut cluster = reading("");
     cluster.answer(100, "streams", streams(&[failed("Error", long, "1")]));
     let found = diagnose(&cluster, "ks").0;
-    assert!(found.leftovers.iter().any(|it| it.hurts.contains("terminal error") && it.hurts.len() < 500), "{found:?}");
+    assert!(deviations(&found).any(|it| it.hurts.contains("terminal error") && it.hurts.len() < 500), "{found:?}");
 }

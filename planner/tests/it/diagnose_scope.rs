@@ -20,7 +20,7 @@ use vtflow_planner::{
 };
 
 pub(crate) fn call(keyspace: &str, workflow: &str) -> Call {
-    let request = DiagnoseRequest { keyspace: keyspace.into(), workflow: workflow.into() };
+    let request = DiagnoseRequest { keyspace: keyspace.into(), workflow: workflow.into(), sequences: false };
     Call { path: rpc::DIAGNOSE.into(), request: request.encode_to_vec(), options: CallOptions::default() }
 }
 
@@ -126,14 +126,17 @@ fn streams_that_cannot_go_on_are_told_with_their_keyspace() {
     cluster.answer(100, "streams", streams(&[StreamOf { state: "Error", message, ..stream(7, "wf") }]));
     for of in ["", "ks"] {
         let (found, _) = diagnose(&cluster, of);
-        let told = found.leftovers.iter().find(|it| it.mechanism == "binlogs_gone").expect("it");
+        let [of_workflow] = &found.workflows[..] else { panic!("{found:?}") };
+        let told = of_workflow.deviations.iter().find(|it| it.mechanism == "binlogs_gone").expect("it");
         assert_eq!(told.places, ["ks/-80 zone1-0000000100 stream 7"], "{of}");
     }
     let other = "Duplicate entry '1' for key 'PRIMARY' (errno 1062)";
     cluster.answer(100, "streams", streams(&[StreamOf { state: "Error", message: other, ..stream(7, "wf") }]));
     let (found, _) = diagnose(&cluster, "");
-    let told: Vec<_> = found.leftovers.iter().map(|it| (it.mechanism.as_str(), it.hurts.contains(other))).collect();
+    let told = found.workflows.iter().flat_map(|it| &it.deviations);
+    let told: Vec<_> = told.map(|it| (it.mechanism.as_str(), it.hurts.contains(other))).collect();
     assert_eq!(told, [("stream_failed", true)], "its binary logs are there");
+    assert!(found.leftovers.is_empty(), "it is told of once: {found:?}");
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod chain;
 mod diagnose;
 mod diagnose_logs;
 mod diagnose_scope;
+mod diagnose_sequences;
 mod flow;
 mod forward;
 mod forward_cases;

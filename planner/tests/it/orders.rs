@@ -140,7 +140,7 @@ fn calls() -> Vec<Call> {
         ..rpc("", &ExecuteVtctlCommandRequest { args: line.split(' ').map(str::to_owned).collect(), action_timeout: 0 })
     };
     let diagnose = |keyspace: &str, workflow: &str| {
-        let request = DiagnoseRequest { keyspace: keyspace.into(), workflow: workflow.into() };
+        let request = DiagnoseRequest { keyspace: keyspace.into(), workflow: workflow.into(), sequences: false };
         Call { path: rpc::DIAGNOSE.into(), ..rpc("", &request) }
     };
     let repair = Call {

@@ -24,11 +24,11 @@ use crate::{
     switch_faults::run,
 };
 
-const UUID: &str = "65b309ae-eb92-11f1-97ea-02fc00000009";
+pub(crate) const UUID: &str = "65b309ae-eb92-11f1-97ea-02fc00000009";
 
 const FAILURES: [Fault; 4] = [Fault::Refused, Fault::NotSent, Fault::LostBefore, Fault::LostAfter];
 
-fn vschema(live: &mut Live, keyspace: &str, change: impl FnOnce(&mut Keyspace)) {
+pub(crate) fn vschema(live: &mut Live, keyspace: &str, change: impl FnOnce(&mut Keyspace)) {
     let path = format!("keyspaces/{keyspace}/VSchema");
     let mut record =
         if live.topo.contains_key(&("global".into(), path.clone())) { live.record("global", &path) } else { Keyspace::default() };
@@ -37,25 +37,25 @@ fn vschema(live: &mut Live, keyspace: &str, change: impl FnOnce(&mut Keyspace)) 
 }
 
 /// The column of a table of the target is filled from a sequence.
-fn uses(live: &mut Live, table: &str, column: &str, sequence: &str) {
+pub(crate) fn uses(live: &mut Live, table: &str, column: &str, sequence: &str) {
     let auto_increment = Some(AutoIncrement { column: column.into(), sequence: sequence.into() });
     vschema(live, "customer", |it| it.tables.get_mut(table).unwrap().auto_increment = auto_increment);
 }
 
 /// A keyspace declares a sequence, and the tablet has it.
-fn sequence(live: &mut Live, keyspace: &str, alias: &str, name: &str, next: Option<i64>) {
+pub(crate) fn sequence(live: &mut Live, keyspace: &str, alias: &str, name: &str, next: Option<i64>) {
     vschema(live, keyspace, |it| it.tables.entry(name.into()).or_default().r#type = "sequence".into());
     let server = live.servers.get_mut(alias).unwrap();
     server.sequences.insert(name.into(), next);
     server.cached.insert(name.into());
 }
 
-fn holds(live: &mut Live, alias: &str, column: &str, highest: &str) {
+pub(crate) fn holds(live: &mut Live, alias: &str, column: &str, highest: &str) {
     live.servers.get_mut(alias).unwrap().highest.insert(column.into(), highest.into());
 }
 
 /// Orders up to 55 on both shards, customers up to 7 on one; the sequence of orders has not begun, that of customers is far ahead.
-fn with_sequences() -> Live {
+pub(crate) fn with_sequences() -> Live {
     let mut live = cluster();
     sequence(&mut live, "commerce", COMMERCE, "corder_seq", None);
     sequence(&mut live, "commerce", COMMERCE, "customer_seq", Some(1000));
@@ -71,11 +71,11 @@ fn initializing(types: &[i32]) -> WorkflowSwitchTrafficRequest {
     WorkflowSwitchTrafficRequest { initialize_target_sequences: true, ..request(types) }
 }
 
-fn values(live: &Live, alias: &str) -> Vec<(String, Option<i64>)> {
+pub(crate) fn values(live: &Live, alias: &str) -> Vec<(String, Option<i64>)> {
     live.servers[alias].sequences.iter().map(|(name, next)| (name.clone(), *next)).collect()
 }
 
-fn raised() -> Vec<(String, Option<i64>)> {
+pub(crate) fn raised() -> Vec<(String, Option<i64>)> {
     vec![("corder_seq".into(), Some(56)), ("customer_seq".into(), Some(1000))]
 }
 

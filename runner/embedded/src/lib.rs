@@ -28,6 +28,6 @@ pub use generate::{Shape, demo, generate};
 pub use mysql::{clock, engine, error, schema};
 pub use release::Release;
 pub use snapshot::{
-    Cell, ColumnDecl, Snapshot, SnapshotError, TableRows, TableSize, TabletRows, Unreadable, from_reply::from_response,
+    Cell, ColumnDecl, OwnTables, Snapshot, SnapshotError, TableRows, TableSize, TabletRows, Unreadable, from_reply::from_response,
 };
 pub use tablet::controller_plan;

@@ -188,6 +188,7 @@ const RPCS: &[(&str, u8, u8)] = &[
     ("CheckThrottler", 18, 24),
     ("GetThrottlerStatus", 21, 24),
     ("DeleteTableData", 22, 24),
+    ("ResetSequences", 18, 24),
     ("GetMaxValueForSequences", 23, 24),
     ("UpdateSequenceTables", 23, 24),
 ];

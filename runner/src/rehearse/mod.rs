@@ -108,9 +108,8 @@ impl Stage {
         };
         let (live, locks) = without_locks(live);
         if locks > 0 {
-            rehearsal
-                .notes
-                .push(format!("locks are not copied: on the cluster {} whose holder is gone go first", plural(locks, "lock")));
+            let locks = plural(locks, "lock");
+            rehearsal.notes.push(format!("locks are not copied: on the cluster {locks} without a process must go first"));
         }
         if plan.digest != live.digest && (locks == 0 || (&plan.writes, &plan.locks) != (&live.writes, &live.locks)) {
             rehearsal.differs = plans::changes_since(&plan, &live);

@@ -62,7 +62,7 @@ impl Stage {
     /// What diagnose says of the workflow.
     pub(super) async fn diagnose(&self, copy: &mut Copy) -> Result<(DiagnoseResponse, DiagnosisScreen), Status> {
         let Change { keyspace, workflow, .. } = &self.change;
-        let request = DiagnoseRequest { keyspace: keyspace.clone(), workflow: workflow.clone() };
+        let request = DiagnoseRequest { keyspace: keyspace.clone(), workflow: workflow.clone(), sequences: false };
         let call = Call { path: rpc::DIAGNOSE.into(), request: request.encode_to_vec(), options: CallOptions::default() };
         let done = self.request(copy, &call, None).await;
         let reply = done.reply.ok_or_else(no_reply)?;

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use vtflow::{
     deadline::Deadlines,
     drive::{ClusterIo, drive},
-    embedded::{Cell, Cluster, Snapshot, TableSize},
+    embedded::{Cell, Cluster, OwnTables, Snapshot, TableSize},
     observe::Nobody,
     tablet::{TabletOptions, Tablets},
     topo::{CellRecord, MemoryTopology},
@@ -74,6 +74,8 @@ pub(crate) struct Moment {
     columns: BTreeMap<String, Vec<String>>,
     /// Of the keyspace, by tablet.
     tables: BTreeMap<String, Vec<String>>,
+    /// Those with rows, by tablet.
+    own: BTreeMap<String, OwnTables>,
 }
 
 /// Tables of a tablet's database that a moment is given: no recording has them.
@@ -162,7 +164,23 @@ impl Moment {
             rows: state["tablets"].as_object().expect("tablets").iter().map(tablet).collect(),
             columns: all["columns"].as_object().expect("tables").iter().map(names).collect(),
             tables: BTreeMap::new(),
+            own: BTreeMap::new(),
         }
+    }
+
+    /// The same, with tables of a tablet's keyspace that have rows.
+    pub(crate) fn with_own(mut self, alias: &str, own: OwnTables) -> Self {
+        self.own.insert(alias.to_owned(), own);
+        self
+    }
+
+    /// The same, with a record that was changed, or that is there from now on.
+    pub(crate) fn with_record(mut self, cell: &str, path: &str, change: impl FnOnce(Vec<u8>) -> Vec<u8>) -> Self {
+        match self.topo.iter_mut().find(|record| record.cell == cell && record.path == path) {
+            Some(record) => record.value = change(std::mem::take(&mut record.value)),
+            None => self.topo.push(CellRecord { cell: cell.into(), path: path.into(), version: 1, value: change(Vec::new()) }),
+        }
+        self
     }
 
     /// As a snapshot: tables that were not recorded are empty.
@@ -188,6 +206,7 @@ impl Moment {
             let database = if alias == SOURCE { "vt_commerce" } else { "vt_customer" };
             let size = |table: &String| TableSize { database: database.into(), table: table.clone(), ..TableSize::default() };
             tablet.table_sizes = self.tables.get(alias).into_iter().flatten().map(size).collect();
+            tablet.own = self.own.get(alias).cloned();
             snapshot.tablets.insert(alias.clone(), tablet);
         }
         snapshot.topo.clone_from(&self.topo);
@@ -281,7 +300,7 @@ impl Running {
         self.rows(alias, &format!("select * from _vt.{name}")).await
     }
 
-    async fn rows(&self, alias: &str, query: &str) -> RowSet {
+    pub(crate) async fn rows(&self, alias: &str, query: &str) -> RowSet {
         let tablet = TabletAddress {
             alias: alias.into(),
             cell: "zone1".into(),

@@ -13,6 +13,7 @@ mod rehearsal;
 mod rehearsed_ending;
 mod rehearsed_repair;
 mod replay;
+mod sequences;
 mod snapshots;
 mod switch;
 mod switch_faults;

@@ -53,6 +53,20 @@ async fn what_is_rehearsed_is_what_is_then_done_and_the_cluster_is_only_read() {
     }
 }
 
+/// A copy has none of them, and the rest is the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn locks_whose_holder_is_gone_are_said_and_make_no_difference() {
+    let lock = r#"{"Action": "WorkflowSwitchTraffic", "HostName": "vm", "UserName": "vt", "Time": "2026-11-01T00:00:00Z"}"#;
+    let path = "internal/named_locks/customer/c2c/locks/7";
+    let moment = Moment::of(STOPPED[0], "after").with_record("global", path, |_| lock.into());
+    let live = Running::start(&moment).await;
+    let rehearsal = rehearsed_change(&live, repair("c2c", "back"), None).await;
+    assert_eq!((rehearsal.verdict, live.writes()), (RehearsalVerdict::Healthy, 0), "{}", told(&rehearsal));
+    assert!(rehearsal.differs.is_empty(), "{}", told(&rehearsal));
+    let is_said = |note: &String| note.contains("on the cluster 1 lock without a process must go first");
+    assert!(rehearsal.notes.iter().any(is_said), "{}", told(&rehearsal));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_refused_is_refused_in_the_rehearsal() {
     let live = Running::start(&Moment::of(STOPPED[0], "after")).await;

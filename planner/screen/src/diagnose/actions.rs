@@ -50,6 +50,10 @@ pub(super) fn action(of: &RepairAction, is_back: bool) -> String {
         Some(Action::RunAgain(it)) if it.at_any_lag => format!("{command}, and allow the lag since it stopped"),
         Some(Action::RunAgain(_)) => command.into(),
         Some(Action::Unlock(it)) => unlock(&it.path).unwrap_or_else(|| format!("delete the lock {}", it.path)),
+        Some(Action::RaiseSequence(it)) => format!(
+            "{}/{} {}: sequence {} goes on with {} at least; the tablet forgets what it took in advance",
+            it.keyspace, it.shard, it.tablet, it.table, it.next
+        ),
         None => "something that this version does not know".into(),
     }
 }

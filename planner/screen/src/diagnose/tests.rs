@@ -137,6 +137,21 @@ fn what_could_not_be_read_is_never_healthy() {
 }
 
 #[test]
+fn a_sequence_that_is_raised_is_told_with_its_place() {
+    let (keyspace, shard, tablet) = ("commerce".into(), "0".into(), "zone1-0000000100".into());
+    let raise = wire::RaiseSequence { keyspace, shard, tablet, table: "corder_seq".into(), next: 56 };
+    let actions = vec![RepairAction { action: Some(wire::Action::RaiseSequence(raise)) }];
+    let repairs = vec![Repair { direction: "in_place".into(), actions }];
+    let leftover = Deviation { mechanism: "sequence_behind".into(), repairs, ..Deviation::default() };
+    let found = DiagnoseResponse { leftovers: vec![leftover], ..DiagnoseResponse::default() };
+    let lines = &diagnosis(&found, &[], NOW).parts[0].deviations[0].lines;
+    let text =
+        "commerce/0 zone1-0000000100: sequence corder_seq goes on with 56 at least; the tablet forgets what it took in advance";
+    assert!(lines.contains(&("what".into(), "sequence behind".into())), "{lines:?}");
+    assert!(lines.contains(&("repair".into(), text.into())), "{lines:?}");
+}
+
+#[test]
 fn another_day_is_told() {
     assert_eq!(since(NOW.seconds - 90_000, NOW), "Sat Nov 28 16:28:28 2026 UTC (25h ago)");
 }

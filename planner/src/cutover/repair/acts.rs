@@ -1,4 +1,4 @@
-//! The acts of what was chosen, in stages: records of shards, query services, what cells serve, rules, then streams. So nothing is copied
+//! The acts of what was chosen, in stages: records of shards, query services, what cells serve, rules, streams, then sequences. So nothing is copied
 //! on before those who write are where they belong, and what stops between two stages is seen by a diagnosis.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,6 +11,7 @@ use crate::{
         edit::{self, Edit, KEYSPACE_RULES, MIRROR_RULES, RULE_PATHS, SHARD_RULES, TABLE_RULES},
         forward::stage::Stages,
         scene::{FROZEN, Member},
+        sequences::{raise, reset},
         served,
         stored::Stored,
     },
@@ -52,6 +53,7 @@ pub(super) fn stages(seen: &Seen) -> Result<Stages, Status> {
     // After the cells: as long as the record is not what it is to be, everybody sees that something is left to do.
     stages.failing("change rules", "failed to change rules: ".into(), rules(seen)?);
     streams(seen, &mut stages)?;
+    stages.failing("raise sequences", String::new(), sequences(seen)?);
     let mut told = Vec::new();
     for (keyspace, shard) in &seen.chosen.refreshed {
         let on = seen.member(keyspace, shard)?;
@@ -205,17 +207,40 @@ fn rules(seen: &Seen) -> Result<Vec<Lane>, Status> {
     Ok(lanes)
 }
 
+/// Sequences: a primary that cannot be told to forget what it took in advance says so before one is raised.
+fn sequences(seen: &Seen) -> Result<Vec<Lane>, Status> {
+    let mut lanes = Vec::new();
+    for action in &seen.chosen.actions {
+        let Action::RaiseSequence { keyspace, shard, tablet, table, next } = action else { continue };
+        let on = primary(seen, keyspace, shard, tablet)?;
+        let name = format!("{keyspace}.{table}");
+        let forget = |failure: String| vec![reset(&on, vec![table.clone()], failure)];
+        lanes.push(vec![
+            forget(format!("the primary of {name} cannot be told to forget values: ")),
+            vec![raise(&on, table, &next.to_string(), format!("failed to raise {name}: "))],
+            forget(format!("{name} was raised, and its primary may still give out values that it took before: ")),
+        ]);
+    }
+    Ok(lanes)
+}
+
+/// A shard's primary, if it is the one that was seen.
+fn primary(seen: &Seen, keyspace: &str, shard: &str, tablet: &str) -> Result<Member, Status> {
+    let on = seen.member(keyspace, shard)?;
+    if on.primary.alias != *tablet {
+        let text =
+            format!("the primary of {keyspace}/{shard} is {} now, no more {tablet}; nothing was changed", on.primary.alias);
+        return Err(Status::unknown(text));
+    }
+    Ok(on)
+}
+
 /// Statements, in their order: those of one kind that follow each other at once.
 fn streams(seen: &Seen, stages: &mut Stages) -> Result<(), Status> {
     let mut parts: Vec<(Change, ByShard<Act>)> = Vec::new();
     for action in &seen.chosen.actions {
         let Action::Statement { keyspace, shard, tablet, statement } = action else { continue };
-        let on = seen.member(keyspace, shard)?;
-        if on.primary.alias != *tablet {
-            let text =
-                format!("the primary of {keyspace}/{shard} is {} now, no more {tablet}; nothing was changed", on.primary.alias);
-            return Err(Status::unknown(text));
-        }
+        let on = primary(seen, keyspace, shard, tablet)?;
         let (change, condition) =
             Change::of(statement).ok_or_else(|| Status::unknown(format!("nobody knows what shows {statement}")))?;
         let act = change_streams(&on, change, statement, condition);

@@ -146,7 +146,8 @@ impl Chosen {
                 Action::DenyTables { keyspace, .. }
                 | Action::Statement { keyspace, .. }
                 | Action::CreateReverseStream { keyspace, .. }
-                | Action::QueryService { keyspace, .. } => self.keyspace(&keyspace),
+                | Action::QueryService { keyspace, .. }
+                | Action::RaiseSequence { keyspace, .. } => self.keyspace(&keyspace),
                 Action::PutRules { record, rules } => {
                     let mut ends = BTreeSet::new();
                     for (key, to) in &rules {

@@ -22,6 +22,8 @@ pub(super) struct Wanted {
     pub(super) dry_run: bool,
     /// Whether all tablets read their records again, too.
     pub(super) refresh: bool,
+    /// Whether sequences are looked at, too.
+    pub(super) sequences: bool,
 }
 
 impl Wanted {
@@ -30,7 +32,7 @@ impl Wanted {
     /// # Errors
     /// No keyspace, or a direction or mechanism that there is not.
     pub(super) fn of(call: &Call) -> Result<Self, Status> {
-        let RepairRequest { keyspace, workflow, direction, only, dry_run, refresh } = decode(call)?;
+        let RepairRequest { keyspace, workflow, direction, only, dry_run, refresh, sequences } = decode(call)?;
         let invalid = |message: String| Status { code: Code::InvalidArgument, message };
         if keyspace.is_empty() {
             return Err(invalid("a repair is one of a keyspace: name it".into()));
@@ -48,12 +50,12 @@ impl Wanted {
             })
         };
         let only = only.iter().map(mechanism).collect::<Result<_, _>>()?;
-        Ok(Self { keyspace, workflow, way, only, dry_run, refresh })
+        Ok(Self { keyspace, workflow, way, only, dry_run, refresh, sequences })
     }
 
     /// What is looked at for it.
     pub(super) fn diagnosis(&self) -> DiagnoseRequest {
-        DiagnoseRequest { keyspace: self.keyspace.clone(), workflow: self.workflow.clone() }
+        DiagnoseRequest { keyspace: self.keyspace.clone(), workflow: self.workflow.clone(), sequences: self.sequences }
     }
 
     /// Of what it is, for texts.

@@ -43,6 +43,9 @@ fn action(of: &Action, mechanism: M, evidence: Option<&Evidence>) -> String {
             None => "the command again".into(),
         },
         Action::Unlock { path } => format!("delete the lock {path}"),
+        Action::RaiseSequence { keyspace, shard, table, next, .. } => {
+            format!("{keyspace}/{shard}: raise sequence {table} to {next}")
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     locate,
-    sequence::{Sequence, highest_failure, initialize_failure, next_value},
+    sequence::{Sequence, highest_failure, initialize_failure},
 };
 use crate::{
     contract::{Answer, AskId},
@@ -14,12 +14,9 @@ use crate::{
     },
     operation::Asks,
     proto::topodata::Tablet,
-    sidecar::result::RowSet,
+    sequences::{NO_TABLE, current, next_value},
     topo::{said::errno, targets::unexpected},
 };
-
-/// MySQL's number for a table that does not exist.
-const NO_TABLE: u16 = 1146;
 
 /// What is waited for; the number is the sequence's.
 pub(crate) enum SequenceWanted {
@@ -91,7 +88,7 @@ impl SequenceLook {
         let taken = match (wanted, answer) {
             (SequenceWanted::Value(..), Answer::Failed { message, .. }) if errno(&message) == Some(NO_TABLE) => Ok(()),
             (_, Answer::Failed { message, .. }) => Err(message),
-            (SequenceWanted::Value(..), Answer::Called(response)) => value(&response).map(|current| {
+            (SequenceWanted::Value(..), Answer::Called(response)) => current(&response).map(|current| {
                 (sequence.is_table_there, sequence.current) = (true, current);
             }),
             (SequenceWanted::Highest(..), Answer::Called(response)) => {
@@ -119,14 +116,6 @@ impl SequenceLook {
 
 fn located(scene: &Scene, why: &str) -> String {
     format!("failed to get the sequence information in the {} keyspace: {why}", scene.target_keyspace)
-}
-
-/// The next value in a sequence's row; 0: it has none.
-fn value(response: &[u8]) -> Result<i64, String> {
-    let rows = RowSet::from_execute_fetch(response).map_err(|error| error.to_string())?;
-    let Some(value) = rows.rows().next().and_then(|row| row.at(0)) else { return Ok(0) };
-    let text = String::from_utf8_lossy(value);
-    text.parse().map_err(|_| format!("next_id is no whole number: {text:?}"))
 }
 
 /// The primary of a sequence's keyspace, which has one shard.

@@ -5,17 +5,16 @@
 //! found, missing ones are created, their primaries are called once, and the same values are read once, so that what is slow or impossible
 //! is refused while it harms nobody. A sequence is never lowered; one that was raised stays so when the switch is taken back.
 //!
-//! The statements are those that a tablet of v23 on runs for `GetMaxValueForSequences` and `UpdateSequenceTables`: older tablets run them as
-//! well. Facts: `go/vt/vtctl/workflow/sequences.go`, `go/vt/vttablet/tabletmanager/rpc_vreplication.go`, v24.
+//! The statements are `crate::sequences`'. Facts: `go/vt/vtctl/workflow/sequences.go`, v24.
 
 mod locate;
 mod look;
-mod name;
 mod raising;
 mod sequence;
 
 pub(crate) use self::{
     locate::{are_wanted, moved},
     look::{SequenceLook, SequenceWanted},
-    sequence::{Sequence, lines, next_value, planned_values},
+    raising::{raise, reset},
+    sequence::{Sequence, lines, planned_values},
 };

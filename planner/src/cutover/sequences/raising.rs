@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     locate::moved,
-    name::escaped,
-    sequence::{Sequence, fetch, highest_failure, initialize_failure},
+    sequence::{Sequence, highest_failure, initialize_failure},
 };
 use crate::{
     cutover::{
@@ -16,6 +15,7 @@ use crate::{
     },
     proto::tabletmanagerdata::{ExecuteFetchAsDbaRequest, ResetSequencesRequest},
     rpc,
+    sequences::{self, escaped, fetch},
     sidecar::{literal::quote, query::Query},
 };
 
@@ -37,24 +37,19 @@ impl Sequence {
         let look = "select table_name from information_schema.tables";
         let (db_name, table) = (quote(&on.db_name), quote(&self.name));
         let look = format!("{look} where table_schema = {db_name} and table_name = {table}");
-        let shown_by = Some((fetch(on, "look again", look), Sign::Any));
+        let shown_by = Some((fetch(&on.db_name, "look again", look), Sign::Any));
         Call { shown_by, failure, ..Call::new(on, query) }.boxed()
-    }
-
-    fn raise(&self, on: &Member, next: &str) -> Act {
-        let table = self.backing_table(on);
-        let statement = format!(
-            "insert into {table} (id, next_id, cache) values (0, {next}, 1000) on duplicate key update next_id = if(next_id < {next}, \
-             {next}, next_id)"
-        );
-        let query = fetch(on, "raise sequence", statement).that_writes();
-        let look = fetch(on, "look again", format!("select next_id from {table} where id = 0 and next_id >= {next}"));
-        Call { shown_by: Some((look, Sign::Any)), failure: initialize_failure(on), ..Call::new(on, query) }.boxed()
     }
 }
 
+/// A sequence goes on with a value at least.
+pub(crate) fn raise(on: &Member, table: &str, next: &str, failure: String) -> Act {
+    let (query, look) = sequences::raise(&on.db_name, table, next);
+    Call { shown_by: Some((look, Sign::Any)), failure, ..Call::new(on, query) }.boxed()
+}
+
 /// A primary forgets the values that it has taken in advance, and takes the next ones from the table.
-fn reset(on: &Member, tables: Vec<String>, failure: String) -> Act {
+pub(crate) fn reset(on: &Member, tables: Vec<String>, failure: String) -> Act {
     let statement = format!("reset sequences {}", tables.join(", "));
     let request = ResetSequencesRequest { tables };
     let query = Query { statement, ..Query::typed(rpc::RESET_SEQUENCES, &request, "reset sequences") }.that_writes();
@@ -107,7 +102,7 @@ impl Basis<'_> {
             for sequence in &all {
                 let key = sequence.key();
                 let next = run.next_values.get(&key).ok_or_else(|| format!("the largest value for {key} is not known"))?;
-                raised.push(sequence.raise(on, next));
+                raised.push(raise(on, &sequence.name, next, initialize_failure(on)));
             }
             let names = all.iter().map(|it| it.name.clone()).collect();
             lanes.push(vec![raised, vec![reset(on, names, initialize_failure(on))]]);

@@ -2,13 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::name::escaped;
 use crate::{
     cutover::member::Member,
-    sidecar::{
-        query::{How, Query},
-        result::RowSet,
-    },
+    sequences::{highest, value},
+    sidecar::query::Query,
 };
 
 /// A sequence, and what takes values from it.
@@ -43,16 +40,11 @@ impl Sequence {
 
     /// The largest value that a shard of the target has.
     pub(super) fn highest(user: &User, on: &Member) -> Query {
-        let (column, table) = (escaped(&user.column), escaped(&user.table));
-        fetch(on, "largest value", format!("select max({column}) as maxval from {}.{table}", escaped(&on.db_name)))
-    }
-
-    pub(super) fn backing_table(&self, on: &Member) -> String {
-        format!("{}.{}", escaped(&on.db_name), escaped(&self.name))
+        highest(&on.db_name, &user.table, &user.column)
     }
 
     pub(super) fn value(&self, on: &Member) -> Query {
-        fetch(on, "sequence", format!("select next_id from {} where id = 0", self.backing_table(on)))
+        value(&on.db_name, &self.name)
     }
 }
 
@@ -63,22 +55,6 @@ pub(super) fn initialize_failure(on: &Member) -> String {
 pub(super) fn highest_failure(on: &Member) -> String {
     let alias = &on.primary.alias;
     format!("failed to get the max used sequence values on tablet {alias} in order to initialize the backing sequence table: ")
-}
-
-pub(super) fn fetch(on: &Member, subject: &'static str, statement: String) -> Query {
-    Query::by(How::ExecuteFetchAsDba { db_name: on.db_name.clone(), max_rows: 1 }, subject, statement)
-}
-
-/// The value after the largest one: of an answer to [`Sequence::highest`].
-///
-/// # Errors
-/// There is none after it, or the column holds no whole numbers.
-pub(crate) fn next_value(response: &[u8]) -> Result<i64, String> {
-    let rows = RowSet::from_execute_fetch(response).map_err(|error| error.to_string())?;
-    let Some(largest) = rows.rows().next().and_then(|row| row.at(0)) else { return Ok(1) };
-    let text = String::from_utf8_lossy(largest);
-    let largest: i128 = text.parse().map_err(|_| format!("the largest value is no whole number: {text:?}"))?;
-    i64::try_from(largest.max(0) + 1).map_err(|_| format!("no sequence can go on after {largest}"))
 }
 
 /// What stands for each sequence's next value in a plan.

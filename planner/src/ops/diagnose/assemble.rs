@@ -15,6 +15,7 @@ use crate::{
     proto::topodata::Shard,
     topo::names::KeyspaceName,
     traffic::{
+        self,
         evidence::{Cells, Evidence, Lock, NAMED_LOCKS, Piece, Rules, ShardEvidence, Side, Stream, StreamState},
         kind::{Kind, is_whole},
         leftovers::{self, Broken, Why, has_failed, says_binlogs_are_gone},
@@ -52,6 +53,7 @@ pub(super) struct Assembled {
     shards: BTreeMap<String, Result<BTreeMap<String, Piece<Shard>>, String>>,
     /// Why it is not known whether anything has changed meanwhile.
     not_reread: BTreeSet<String>,
+    sequences: Vec<traffic::sequences::Sequence>,
     /// Binary logs that streams need and that are not looked at, for they are not of a keyspace that was read.
     pub(super) logs_elsewhere: BTreeSet<String>,
 }
@@ -76,6 +78,7 @@ impl Assembled {
             named: reading.locks.locks(&Asked::NamedLocks),
             shards: reading.keyspaces.iter().map(shards).collect(),
             not_reread: reading.later.failures().into_iter().map(|(_, why)| why).collect(),
+            sequences: reading.sequences.iter().flat_map(|it| it.told().0).collect(),
             logs_elsewhere: logs_elsewhere(reading, wanted),
         };
         this.keyspaces = this.all_keyspaces(reading, wanted);
@@ -255,6 +258,7 @@ impl Assembled {
             keyspaces: self.keyspaces.clone(),
             cells: self.cells.clone(),
             workflows: self.workflows.clone(),
+            sequences: self.sequences.clone(),
         }
     }
 }

@@ -12,6 +12,7 @@ mod reading;
 mod records;
 mod reply;
 mod rows;
+mod sequences;
 
 use std::collections::BTreeSet;
 
@@ -21,6 +22,7 @@ pub(crate) use self::{looked::Looked, records::Versioned};
 use self::{
     reading::{Reading, Stage},
     records::{Asked, Records},
+    sequences::Sequences,
 };
 use crate::{
     contract::{Answer, AskId, Call, Code, Failure, Lost, Reply, Status, Timestamp},
@@ -32,11 +34,14 @@ use crate::{
 };
 
 /// What is never looked at, so that nobody takes silence for an answer.
-const NOT_LOOKED_AT: [&str; 3] = [
-    "sequences behind their tables: that takes the largest value of each table",
+const NOT_LOOKED_AT: [&str; 2] = [
     "binary logs that replicas have purged, unless a stream has complained of it",
     "whether old primaries of a resharded keyspace serve again: no record says it",
 ];
+
+/// Likewise, unless it is asked for.
+const SEQUENCES_NOT_LOOKED_AT: &str =
+    "sequences behind their tables: that takes the largest value of each table, and is asked for with --sequences";
 
 pub(crate) struct Diagnose {
     request: DiagnoseRequest,
@@ -70,6 +75,9 @@ impl Diagnose {
         if request.keyspace.is_empty() && !request.workflow.is_empty() {
             return Err(invalid("a workflow is one of a keyspace: name it, too".into()));
         }
+        if request.sequences && !request.workflow.is_empty() {
+            return Err(invalid("sequences are looked at of whole keyspaces: name no workflow".into()));
+        }
         let keyspace = if request.keyspace.is_empty() { None } else { Some(KeyspaceName::of_request(&request.keyspace)?) };
         let mut this = Self {
             request,
@@ -100,6 +108,7 @@ impl Diagnose {
                 Stage::Cluster => self.cluster_is_read(asks),
                 Stage::Keyspaces => self.reading.look_at_streams(asks),
                 Stage::Streams => {
+                    self.locate_sequences();
                     if self.grows() {
                         self.begin(asks);
                     } else {
@@ -159,14 +168,30 @@ impl Diagnose {
         }
     }
 
-    /// Whether streams lead to keyspaces that were not read: then all is read again, so that all is of one moment.
+    fn locate_sequences(&mut self) {
+        if !self.request.sequences {
+            return;
+        }
+        let (served, unknown) = self.reading.records.served_vschemas();
+        let is_wanted = |name: &str| {
+            let is_read = self.reading.keyspaces.iter().any(|it| **it == *name);
+            is_read && self.keyspace.as_ref().is_none_or(|keyspace| **keyspace == *name)
+        };
+        let mut sequences = Sequences::located(&served, is_wanted);
+        unknown.into_iter().for_each(|why| sequences.unread(why));
+        self.reading.sequences = Some(sequences);
+    }
+
+    /// Whether streams or sequences lead to keyspaces that were not read: then all is read again, so that all is of one moment.
     fn grows(&mut self) -> bool {
         let Some(keyspace) = &self.keyspace else { return false };
         let names = self.reading.records.keyspace_names().unwrap_or_default();
         let own = rows::workflows(self.reading.streams())
             .into_keys()
             .filter(|key| key.source == **keyspace || key.target == **keyspace);
-        let ends = own.flat_map(|key| [key.source, key.target]).filter_map(|name| KeyspaceName::parse(&name).ok());
+        let of_sequences = self.reading.sequences.iter().flat_map(Sequences::keyspaces);
+        let ends = own.flat_map(|key| [key.source, key.target]).chain(of_sequences);
+        let ends = ends.filter_map(|name| KeyspaceName::parse(&name).ok());
         let new: BTreeSet<KeyspaceName> =
             ends.filter(|it| names.contains(&**it) && !self.reading.keyspaces.contains(it)).collect();
         let grows = !new.is_empty() && self.growths < limits::DIAGNOSE_GROWTHS;
@@ -230,14 +255,16 @@ impl Diagnose {
     fn concluded(&self) -> DiagnoseResponse {
         let assembled = assemble::Assembled::new(&self.reading, self.keyspace.as_ref());
         let now = self.now.seconds;
-        let mut workflows: Vec<_> =
-            assembled.workflows.iter().filter(|it| self.is_wanted(it)).map(|it| reply::workflow(it, now)).collect();
+        let cluster = assembled.cluster();
+        let wanted = assembled.workflows.iter().filter(|it| self.is_wanted(it));
+        let mut workflows: Vec<_> = wanted.map(|it| reply::workflow(it, cluster.of_streams(&both(it).into()).0, now)).collect();
         if let Some(keyspace) = self.keyspace.as_ref().filter(|_| workflows.is_empty() && !self.request.workflow.is_empty()) {
-            workflows.push(reply::workflow(&assembled.without_streams(keyspace, &self.request.workflow), now));
+            workflows.push(reply::workflow(&assembled.without_streams(keyspace, &self.request.workflow), Vec::new(), now));
         }
         let changed = assembled.changed.iter().map(|(asked, path)| if path.is_empty() { asked.name() } else { path.clone() });
         let changed = changed.collect();
-        let not_looked_at = NOT_LOOKED_AT.map(str::to_owned).into_iter().chain(assembled.logs_elsewhere.clone()).collect();
+        let not_looked_at = NOT_LOOKED_AT.into_iter().chain((!self.request.sequences).then_some(SEQUENCES_NOT_LOOKED_AT));
+        let not_looked_at = not_looked_at.map(str::to_owned).chain(assembled.logs_elsewhere.clone()).collect();
         let (leftovers, unknown) = self.leftovers(&assembled);
         let leftovers = leftovers.into_iter().map(reply::deviation).collect();
         DiagnoseResponse { workflows, leftovers, unknown: unknown.into_iter().collect(), not_looked_at, changed }
@@ -252,18 +279,24 @@ impl Diagnose {
         (is_of(&evidence.source.keyspace) || is_of(&evidence.target.keyspace)) && is_it
     }
 
-    /// What belongs to no workflow, and why it is not known whether there is more; of one that is named, of its streams alone.
+    /// What belongs to no workflow that moves traffic, and why it is not known whether there is more; of one that is named, of its streams
+    /// alone.
     fn leftovers(&self, assembled: &assemble::Assembled) -> (Vec<Deviation>, BTreeSet<String>) {
         if !self.request.workflow.is_empty() {
-            let wanted = assembled.workflows.iter().filter(|it| self.is_wanted(it));
-            let both = |it: &Evidence| {
-                [(&it.target, it.workflow.clone()), (&it.source, it.reverse())].map(|(side, name)| (side.keyspace.clone(), name))
-            };
-            let asked = (self.request.keyspace.clone(), self.request.workflow.clone());
-            return assembled.cluster().of_streams(&wanted.flat_map(both).chain([asked]).collect());
+            let wanted: BTreeSet<_> = assembled.workflows.iter().filter(|it| self.is_wanted(it)).flat_map(both).collect();
+            let asked = BTreeSet::from([(self.request.keyspace.clone(), self.request.workflow.clone())]);
+            let (found, mut unknown) = assembled.cluster().of_streams(&asked);
+            unknown.extend(assembled.cluster().of_streams(&wanted).1);
+            return (if wanted.is_empty() { found } else { Vec::new() }, unknown);
         }
         let (found, mut unknown) = assembled.cluster().leftovers();
         unknown.extend(assembled.unread.iter().cloned());
+        unknown.extend(self.reading.sequences.iter().flat_map(|it| it.told().1));
         (found, unknown)
     }
+}
+
+/// The streams of a workflow and of its reverse, by keyspace and workflow.
+fn both(of: &Evidence) -> [(String, String); 2] {
+    [(of.target.keyspace.clone(), of.workflow.clone()), (of.source.keyspace.clone(), of.reverse())]
 }

@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     records::{Asked, Records},
     rows::{self, StreamOf},
+    sequences::Sequences,
 };
 use crate::{
     contract::{AskId, Failure, Lost, What},
     formats::{gtids, position},
     limits,
     operation::Asks,
+    sequences::{NO_TABLE, current, next_value},
     sidecar::{
         query::Query,
         read::{Read, Subject},
@@ -20,6 +22,7 @@ use crate::{
     },
     topo::{
         names::{self, GLOBAL, KeyspaceName},
+        said::errno,
         targets::{Target, Unreached},
     },
     traffic::{evidence::Journal, journal},
@@ -41,6 +44,8 @@ pub(super) struct Reading {
     /// By keyspace and shard: the primary, and what it has.
     pub(super) seen: BTreeMap<(KeyspaceName, String), Primary>,
     pub(super) failures: Vec<Failure>,
+    /// Those that are looked at; `None`: none.
+    pub(super) sequences: Option<Sequences>,
 }
 
 /// What is being read.
@@ -77,6 +82,9 @@ const STREAMS: usize = 0;
 const JOURNALS: usize = 1;
 const PURGED: usize = 2;
 const POSITIONS: usize = 3;
+/// From here on: the largest values of columns, then values of sequences, each by its number.
+const COLUMNS: usize = 4;
+const SEQUENCES: usize = COLUMNS + limits::DIAGNOSED_COLUMNS;
 
 impl Reading {
     pub(super) fn is_idle(&self) -> bool {
@@ -158,6 +166,74 @@ impl Reading {
             }
         }
         self.look_at_logs(asks);
+        self.look_at_columns(asks);
+    }
+
+    /// The largest values of columns that take theirs from sequences, on every shard that serves.
+    fn look_at_columns(&mut self, asks: &mut Asks) {
+        let Some(sequences) = &mut self.sequences else { return };
+        let mut unread = BTreeSet::new();
+        for (number, column) in sequences.columns.iter().enumerate() {
+            let Ok(keyspace) = KeyspaceName::parse(&column.keyspace) else { continue };
+            let shards = self.records.shards(&keyspace).unwrap_or_default();
+            let serving = shards.iter().filter(|(_, record)| record.known().is_none_or(|it| it.is_primary_serving));
+            for (shard, _) in serving {
+                let survey = self.surveys.get_mut(&keyspace);
+                let target = survey.as_ref().and_then(|it| it.targets().find(|(_, target)| target.place.shard == *shard));
+                let target = target.map(|(index, target)| (index, target.db_name.clone()));
+                match (survey, target) {
+                    (Some(survey), Some((index, db_name))) => {
+                        survey.look(index, COLUMNS + number, vec![Look::One(column.query(&db_name))], asks);
+                    }
+                    _ => drop(unread.insert(format!("the largest values of {keyspace}/{shard} were not read"))),
+                }
+            }
+        }
+        unread.into_iter().for_each(|why| sequences.unread(why));
+    }
+
+    /// The sequences, once their columns are known: what a column has then its sequence had given away before.
+    fn look_at_sequences(&mut self, asks: &mut Asks) {
+        let Some(sequences) = &mut self.sequences else { return };
+        let mut unread = BTreeSet::new();
+        for (number, sequence) in sequences.sequences.iter().enumerate() {
+            let survey = KeyspaceName::parse(&sequence.keyspace).ok().and_then(|keyspace| self.surveys.get_mut(&keyspace));
+            let targets =
+                survey.as_ref().map(|it| it.targets().map(|(index, it)| (index, it.db_name.clone())).collect::<Vec<_>>());
+            match (survey, targets.as_deref()) {
+                (Some(survey), Some([(index, db_name)])) => {
+                    survey.look(*index, SEQUENCES + number, vec![Look::One(sequence.query(db_name))], asks);
+                }
+                _ => drop(unread.insert(format!("{}: a sequence's keyspace has one shard, with a primary", sequence.keyspace))),
+            }
+        }
+        unread.into_iter().for_each(|why| sequences.unread(why));
+    }
+
+    /// What primaries say of columns and sequences.
+    fn sequences_are(&mut self, keyspace: &KeyspaceName, target: &Target, looked: BTreeMap<usize, Looked>) {
+        let tablet = target.place.alias_text();
+        for (number, looked) in looked {
+            let Some(sequences) = &mut self.sequences else { return };
+            let failed = if let Some(number) = number.checked_sub(SEQUENCES) {
+                let next = match looked {
+                    Looked::Refused(_, message) if errno(&message) == Some(NO_TABLE) => Ok(None),
+                    looked => looked.response().and_then(|response| current(&response)).map(Some),
+                };
+                let next = next.map(|next| sequences.sequence_is(number, &target.place.shard, &tablet, next));
+                next.map_err(|why| format!("sequence {}: {why}", sequences.name(number)))
+            } else if let Some(number) = number.checked_sub(COLUMNS) {
+                let next = looked.response().and_then(|response| next_value(&response));
+                let next = next.map(|next| sequences.column_is(number, next));
+                next.map_err(|why| format!("the largest value of {}: {why}", sequences.column_name(number)))
+            } else {
+                Ok(())
+            };
+            if let Err(why) = failed {
+                let why = self.failed(keyspace, target, &why);
+                self.sequences.iter_mut().for_each(|it| it.unread(why.clone()));
+            }
+        }
     }
 
     /// What the primaries have purged of the binary logs that streams read.
@@ -186,6 +262,7 @@ impl Reading {
     /// Looks once more where streams are that lack something: they were read before that was purged, and may have had it by then.
     pub(super) fn look_at_positions(&mut self, asks: &mut Asks) {
         self.stage = Stage::Positions;
+        self.look_at_sequences(asks);
         let mut doubtful: BTreeMap<(String, String), BTreeSet<i64>> = BTreeMap::new();
         for of in self.streams().filter(|of| self.lacks(of).is_some()) {
             doubtful.entry((of.keyspace.clone(), of.shard.clone())).or_default().insert(of.stream.id);
@@ -271,6 +348,7 @@ impl Reading {
         let positions =
             looked.remove(&POSITIONS).map(|positions| rows(positions, "positions").and_then(|it| read_positions(&it)));
         let positions = positions.map(|positions| positions.map_err(|why| self.failed(keyspace, target, &why)));
+        self.sequences_are(keyspace, target, looked);
         let Some(primary) = self.seen.get_mut(&key) else { return };
         if let Some(journals) = journals {
             primary.journals = journals;

@@ -6,7 +6,10 @@ use prost::Message;
 
 use crate::{
     contract::{Answer, FailureKind, Record},
-    proto::topodata::{Shard, SrvKeyspace},
+    proto::{
+        topodata::{Shard, SrvKeyspace},
+        vschema::SrvVSchema,
+    },
     topo::{
         names::{self, KeyspaceName},
         targets::unexpected,
@@ -217,6 +220,20 @@ impl Records {
         let served = |it: &KeyspaceName| self.message(&Asked::Served(cell.into(), it.clone()), SrvKeyspace::clone);
         let served = keyspaces.iter().map(|it| (it.to_string(), served(it)));
         Cell { rules: self.message(&Asked::VSchema(cell.into()), routing::served_rules), keyspaces: served.collect() }
+    }
+
+    /// By cell, what it serves of vschemas and rules, where that can be read; and why of others it cannot.
+    pub(super) fn served_vschemas(&self) -> (Vec<(String, SrvVSchema)>, Vec<String>) {
+        let (mut served, mut unknown) = (Vec::new(), Vec::new());
+        for asked in self.one.keys() {
+            let Asked::VSchema(cell) = asked else { continue };
+            match self.message(asked, SrvVSchema::clone) {
+                Piece::Known(record) => served.push((cell.clone(), record)),
+                Piece::Unknown(why) => unknown.push(why),
+                Piece::Missing => {}
+            }
+        }
+        (served, unknown)
     }
 
     /// What decides, by its place, with its version.

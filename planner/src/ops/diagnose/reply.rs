@@ -12,8 +12,8 @@ use crate::{
     },
 };
 
-/// One workflow. `now`: Unix seconds.
-pub(super) fn workflow(evidence: &Evidence, now: i64) -> DiagnosedWorkflow {
+/// One workflow, and what is wrong with its streams. `now`: Unix seconds.
+pub(super) fn workflow(evidence: &Evidence, of_streams: Vec<Deviation>, now: i64) -> DiagnosedWorkflow {
     let found = traffic::diagnose(evidence, now);
     let locks = evidence.locks.known().map(Vec::as_slice).unwrap_or_default();
     let is_there = !evidence.forward_streams().is_empty() || !evidence.reverse_streams().is_empty();
@@ -27,7 +27,7 @@ pub(super) fn workflow(evidence: &Evidence, now: i64) -> DiagnosedWorkflow {
         tables: evidence.tables.iter().cloned().collect(),
         source_shards: evidence.source.shards.keys().cloned().collect(),
         target_shards: evidence.target.shards.keys().cloned().collect(),
-        deviations: found.deviations.into_iter().map(deviation).collect(),
+        deviations: found.deviations.into_iter().chain(of_streams).map(deviation).collect(),
         unknown: found.unknown.into_iter().collect(),
         locks: locks.iter().map(|it| lock(it, locks, now)).collect(),
         may_be_at_work: locks::may_be_at_work(evidence, now),
@@ -84,5 +84,8 @@ fn action(of: Action) -> wire::Action {
         }
         Action::RunAgain { at_any_lag } => wire::Action::RunAgain(wire::RunAgain { at_any_lag }),
         Action::Unlock { path } => wire::Action::Unlock(wire::Unlock { path }),
+        Action::RaiseSequence { keyspace, shard, tablet, table, next } => {
+            wire::Action::RaiseSequence(wire::RaiseSequence { keyspace, shard, tablet, table, next })
+        }
     }
 }

@@ -67,7 +67,7 @@ pub(super) fn response(reply: &Reply) -> RepairResponse {
 }
 
 pub(crate) fn diagnosis(live: &Live, keyspace: &str, workflow: &str) -> DiagnoseResponse {
-    let request = DiagnoseRequest { keyspace: keyspace.into(), workflow: workflow.into() };
+    let request = DiagnoseRequest { keyspace: keyspace.into(), workflow: workflow.into(), sequences: false };
     let call = Call { path: rpc::DIAGNOSE.into(), request: request.encode_to_vec(), options: CallOptions::default() };
     let mut live = live.clone();
     live.faults.clear();

@@ -13,6 +13,7 @@ use vtflow_planner::{
         deviation::Mechanism as M,
         evidence::{Keys, Piece, Rules, Stream, StreamState},
         leftovers::{Broken, Cluster, Keyspace, Why, has_failed, says_binlogs_are_gone},
+        sequences::{Column, Sequence},
     },
 };
 
@@ -40,6 +41,7 @@ fn cluster() -> Cluster {
         ]),
         cells: two_cells(&BTreeMap::from([("customer".into(), Piece::Known(served))])),
         workflows: vec![evidence],
+        sequences: Vec::new(),
     }
 }
 
@@ -71,6 +73,12 @@ pub(super) fn left_over() -> Vec<(&'static str, Cluster, Vec<M>)> {
     let broken = |cluster: &mut Cluster, why| {
         let (place, keyspace_of) = ("customer/-80 stream 9".into(), "customer".into());
         keyspace(cluster, "customer").broken.push(Broken { place, keyspace: keyspace_of, workflow: "m9".into(), why });
+    };
+    let sequence = |cluster: &mut Cluster, next, after: i64| {
+        let column = |table: &str, next| Column { table: table.into(), column: "id".into(), next };
+        let columns = vec![column("customer.corder", after), column("customer.customer", (after - 1).max(1))];
+        let (keyspace, shard, tablet) = ("commerce".into(), "-".into(), "zone1-0000000100".into());
+        cluster.sequences.push(Sequence { keyspace, shard, tablet, table: "ids".into(), next, columns });
     };
     vec![
         ("nothing", cluster(), vec![]),
@@ -130,6 +138,10 @@ pub(super) fn left_over() -> Vec<(&'static str, Cluster, Vec<M>)> {
             }),
             vec![M::BinlogsGone],
         ),
+        ("sequence behind", with(&|it| sequence(it, Some(12), 13)), vec![M::SequenceBehind]),
+        ("sequence without a row", with(&|it| sequence(it, Some(0), 1)), vec![M::SequenceBehind]),
+        ("no sequence", with(&|it| sequence(it, None, 1)), vec![M::SequenceBehind]),
+        ("sequence ahead", with(&|it| sequence(it, Some(13), 13)), vec![]),
         (
             "binlogs purged",
             with(&|it| {
@@ -164,6 +176,8 @@ fn what_belongs_to_no_workflow_is_told() {
                 keyspace.is_wanted = false;
             }
         }
+        // They are looked at of those alone that are asked about.
+        unwanted.sequences.clear();
         assert_eq!(unwanted.leftovers(), (vec![], BTreeSet::new()), "{name}");
     }
 }
@@ -179,7 +193,9 @@ fn nothing_is_nobodys_while_streams_are_not_known() {
         let (found, unknown) = cluster.leftovers();
         assert!(!unknown.is_empty(), "{name}");
         assert!(
-            found.iter().all(|it| matches!(it.mechanism, M::PartitionInvalid | M::BinlogsGone | M::StreamFailed)),
+            found
+                .iter()
+                .all(|it| matches!(it.mechanism, M::PartitionInvalid | M::BinlogsGone | M::StreamFailed | M::SequenceBehind)),
             "{name}: {found:?}"
         );
     }

@@ -89,21 +89,33 @@ impl Engine {
         }
         let mut connection = Connection::open_in_memory()?;
         connection.execute_batch(&format!("ATTACH ':memory:' AS {SIDECAR}; ATTACH ':memory:' AS {INFORMATION_SCHEMA}"))?;
+        let named = |name: &str| SqlName::parse(name).map_err(|error| LoadError::Name { table: name.to_owned(), error });
+        let own = rows.own.as_ref().map(|own| named(&own.database)).transpose()?;
+        if let Some(own) = &own {
+            connection.execute_batch(&format!("ATTACH ':memory:' AS {}", own.quoted()))?;
+        }
         functions::register(&connection, clock)?;
         variables::register(&connection, rows)?;
-        fence::for_loading(&mut connection)?;
+        fence::for_loading(&mut connection, own.as_deref())?;
         let mut catalog = Catalog::new();
         connection.execute_batch("BEGIN")?;
         for (name, content) in &rows.sidecar {
             let table = schema::table_of_snapshot(release, name, content)
                 .map_err(|error| LoadError::Name { table: name.clone(), error })?;
-            let made = connection.execute_batch(&sqlite_ddl(&table)).and_then(|()| load(&connection, &table, content));
-            made.map_err(|error| LoadError::Table { table: name.clone(), error })?;
+            make(&connection, SIDECAR, &table, content)?;
             catalog.insert(name.clone(), table);
+        }
+        for (database, name, content) in own
+            .iter()
+            .flat_map(|database| rows.own.iter().flat_map(|own| &own.tables).map(move |(name, it)| (database, name, it)))
+        {
+            let table = schema::own_table(name, content).map_err(|error| LoadError::Name { table: name.clone(), error })?;
+            make(&connection, &database.quoted(), &table, content)?;
+            catalog.insert(format!("{}.{name}", &**database), table);
         }
         catalog.insert(format!("{INFORMATION_SCHEMA}.tables"), describe_tables(&connection, rows)?);
         connection.execute_batch("COMMIT")?;
-        let (stop, description) = fence::for_statements(&mut connection)?;
+        let (stop, description) = fence::for_statements(&mut connection, own.as_deref())?;
         Ok(Self { connection, catalog, release, comparing: BTreeSet::new(), stop, description })
     }
 
@@ -272,10 +284,16 @@ fn float_text(number: f64, kind: i32, decimals: u32) -> String {
     (rounded as f32).to_string()
 }
 
-fn load(connection: &Connection, table: &Table, content: &TableRows) -> rusqlite::Result<()> {
+/// Makes a table, with its rows. `schema`: as it stands in a statement.
+fn make(connection: &Connection, schema: &str, table: &Table, content: &TableRows) -> Result<(), LoadError> {
+    let made = connection.execute_batch(&sqlite_ddl(schema, table)).and_then(|()| load(connection, schema, table, content));
+    made.map_err(|error| LoadError::Table { table: table.name.to_string(), error })
+}
+
+fn load(connection: &Connection, schema: &str, table: &Table, content: &TableRows) -> rusqlite::Result<()> {
     let marks: Vec<String> = (1..=table.columns.len()).map(|index| format!("?{index}")).collect();
     let mut insert =
-        connection.prepare(&format!("INSERT INTO {SIDECAR}.{} VALUES ({})", table.name.quoted(), marks.join(", ")))?;
+        connection.prepare(&format!("INSERT INTO {schema}.{} VALUES ({})", table.name.quoted(), marks.join(", ")))?;
     for row in &content.rows {
         insert.execute(params_from_iter(row.iter().map(sqlite_value)))?;
     }
@@ -312,8 +330,8 @@ fn sqlite_value(cell: &Cell) -> SqliteValue {
     }
 }
 
-fn sqlite_ddl(table: &Table) -> String {
-    let mut sql = format!("CREATE TABLE {SIDECAR}.{} (", table.name.quoted());
+fn sqlite_ddl(schema: &str, table: &Table) -> String {
+    let mut sql = format!("CREATE TABLE {schema}.{} (", table.name.quoted());
     for (index, column) in table.columns.iter().enumerate() {
         let shape = super::fields::Shape::of(&column.mysql_type);
         let affinity = match shape.kind {

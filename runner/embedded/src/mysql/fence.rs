@@ -1,7 +1,7 @@
 //! What SQLite may do here, whatever it is given: a snapshot is a stranger's, and so are the statements.
 //!
 //! Names and statements are checked before they come here (`schema.rs`, `bounds.rs`, `rewrite.rs`); this is what holds should
-//! one of those fail. SQLite asks before it prepares a statement: only the two schemas of a tablet are read and written, nothing is
+//! one of those fail. SQLite asks before it prepares a statement: only the schemas of a tablet are read and written, nothing is
 //! attached, detached or changed in the way it works, no trigger, view or extension comes to be. What a server says of its own tables is
 //! changed by no statement, but where one drops or renames a table ([`Gate`]).
 
@@ -69,15 +69,16 @@ impl Gate {
     }
 }
 
-/// What may be done while the tables are made and filled. The two schemas have to be attached already.
-pub(super) fn for_loading(connection: &mut Connection) -> Result<()> {
+/// What may be done while the tables are made and filled. The two schemas, and that of the keyspace's own tables if there is one, have to
+/// be attached already.
+pub(super) fn for_loading(connection: &mut Connection, own: Option<&str>) -> Result<()> {
     for (limit, most) in [
         // A value, a row, a statement.
         (Limit::SQLITE_LIMIT_LENGTH, 64 << 20),
         (Limit::SQLITE_LIMIT_SQL_LENGTH, 4 << 20),
         (Limit::SQLITE_LIMIT_COMPOUND_SELECT, 100),
         (Limit::SQLITE_LIMIT_VDBE_OP, 2_000_000),
-        (Limit::SQLITE_LIMIT_ATTACHED, 2),
+        (Limit::SQLITE_LIMIT_ATTACHED, 3),
         (Limit::SQLITE_LIMIT_TRIGGER_DEPTH, 1),
         (Limit::SQLITE_LIMIT_WORKER_THREADS, 0),
     ] {
@@ -88,8 +89,9 @@ pub(super) fn for_loading(connection: &mut Connection) -> Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false)?;
     let until = Instant::now() + LONGEST_LOAD;
     connection.progress_handler(STEPS, Some(move || Instant::now() > until))?;
-    connection.authorizer(Some(|asked: AuthContext<'_>| {
-        let is_ours = matches!(asked.database_name, Some(SIDECAR | INFORMATION_SCHEMA));
+    let own = own.map(str::to_owned);
+    connection.authorizer(Some(move |asked: AuthContext<'_>| {
+        let is_ours = is_schema(asked.database_name, own.as_deref());
         let makes_tables = matches!(
             asked.action,
             AuthAction::CreateTable { .. }
@@ -97,35 +99,41 @@ pub(super) fn for_loading(connection: &mut Connection) -> Result<()> {
                 | AuthAction::Insert { .. }
                 | AuthAction::Update { .. }
         );
-        allow(is_ours && makes_tables || is_read(&asked))
+        allow(is_ours && makes_tables || is_read(&asked, own.as_deref()))
     }))
 }
 
 /// What may be done from then on, and what stops it.
-pub(super) fn for_statements(connection: &mut Connection) -> Result<(Stop, Gate)> {
+pub(super) fn for_statements(connection: &mut Connection, own: Option<&str>) -> Result<(Stop, Gate)> {
     let stop = Stop { is_set: Arc::default(), interrupt: Arc::new(connection.get_interrupt_handle()) };
     let is_set = Arc::clone(&stop.is_set);
     connection.progress_handler(STEPS, Some(move || is_set.load(Ordering::SeqCst)))?;
     let gate = Gate::default();
-    let described = gate.clone();
+    let (described, own) = (gate.clone(), own.map(str::to_owned));
     connection.authorizer(Some(move |asked: AuthContext<'_>| {
         let is_described = asked.database_name == Some(INFORMATION_SCHEMA) && described.0.load(Ordering::SeqCst);
         let writes = match asked.action {
             AuthAction::Insert { table_name } | AuthAction::Update { table_name, .. } | AuthAction::Delete { table_name } => {
-                (is_described || asked.database_name == Some(SIDECAR)) && !table_name.to_ascii_lowercase().starts_with("sqlite_")
+                let is_rows = asked.database_name != Some(INFORMATION_SCHEMA) && is_schema(asked.database_name, own.as_deref());
+                (is_described || is_rows) && !table_name.to_ascii_lowercase().starts_with("sqlite_")
             }
             _ => false,
         };
-        allow(writes || is_read(&asked))
+        allow(writes || is_read(&asked, own.as_deref()))
     }))?;
     Ok((stop, gate))
 }
 
-fn is_read(asked: &AuthContext<'_>) -> bool {
+/// Whether it is one of the schemas that a tablet has.
+fn is_schema(name: Option<&str>, own: Option<&str>) -> bool {
+    matches!(name, Some(SIDECAR | INFORMATION_SCHEMA)) || name.is_some() && name == own
+}
+
+fn is_read(asked: &AuthContext<'_>, own: Option<&str>) -> bool {
     match asked.action {
         AuthAction::Select | AuthAction::Recursive | AuthAction::Transaction { .. } => true,
         // Common tables and subqueries belong to no database.
-        AuthAction::Read { .. } => matches!(asked.database_name, None | Some(SIDECAR | INFORMATION_SCHEMA)),
+        AuthAction::Read { .. } => asked.database_name.is_none() || is_schema(asked.database_name, own),
         AuthAction::Function { function_name } => !OUTSIDE.iter().any(|outside| outside.eq_ignore_ascii_case(function_name)),
         _ => false,
     }
@@ -147,7 +155,7 @@ mod tests {
         let vacuum = format!("VACUUM INTO '{}'", file.display());
         let mut connection = Connection::open_in_memory().unwrap();
         connection.execute_batch(&format!("ATTACH ':memory:' AS {SIDECAR}; ATTACH ':memory:' AS {INFORMATION_SCHEMA}")).unwrap();
-        for_loading(&mut connection).unwrap();
+        for_loading(&mut connection, None).unwrap();
         let table = "CREATE TABLE _vt.t (id INTEGER PRIMARY KEY AUTOINCREMENT, a TEXT UNIQUE); INSERT INTO _vt.t VALUES (1, 'a')";
         connection.execute_batch(table).unwrap();
         let refused = [
@@ -175,7 +183,7 @@ mod tests {
         }
         assert!(connection.execute_batch("DELETE FROM _vt.t").is_err(), "while loading nothing is deleted");
         connection.execute_batch("CREATE TABLE information_schema.d (a)").unwrap();
-        let (_, gate) = for_statements(&mut connection).unwrap();
+        let (_, gate) = for_statements(&mut connection, None).unwrap();
         for statement in refused {
             assert!(connection.execute_batch(statement).is_err(), "{statement}");
         }
@@ -199,7 +207,7 @@ mod tests {
     #[test]
     fn a_stop_holds_for_all_statements_of_a_call() {
         let mut connection = Connection::open_in_memory().unwrap();
-        let (stop, _) = for_statements(&mut connection).unwrap();
+        let (stop, _) = for_statements(&mut connection, None).unwrap();
         let endless = "WITH RECURSIVE n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n";
         stop.stop();
         for _ in 0..2 {

@@ -141,6 +141,26 @@ pub fn table_of_snapshot(release: Release, name: &str, content: &TableRows) -> R
     Ok(Table { name: table_name, columns, primary_key })
 }
 
+/// A table of a keyspace's own, as a snapshot declares it. Keys are not declared: a sequence's is known, and all others have none.
+///
+/// # Errors
+///
+/// A name that is none.
+pub fn own_table(name: &str, content: &TableRows) -> Result<Table, BadSqlName> {
+    /// Its columns, as a switch creates one.
+    const SEQUENCE: [&str; 3] = ["id", "next_id", "cache"];
+    let is_sequence = content.columns.iter().map(|column| column.name.as_str()).eq(SEQUENCE);
+    let columns = content.columns.iter().map(|declared| {
+        let is_key = is_sequence && declared.name == SEQUENCE[0];
+        let key = Key { primary: is_key, part: is_key, ..Key::default() };
+        let (name, mysql_type, nullable) = (SqlName::parse(&declared.name)?, declared.mysql_type.clone(), declared.nullable);
+        Ok(Column { name, mysql_type, nullable, default: None, auto_increment: false, on_update_now: false, key })
+    });
+    let columns = columns.collect::<Result<Vec<Column>, BadSqlName>>()?;
+    let primary_key = columns.iter().filter(|column| column.key.primary).map(|column| column.name.clone()).collect();
+    Ok(Table { name: SqlName::parse(name)?, columns, primary_key })
+}
+
 /// A name of our own facts.
 #[allow(clippy::expect_used, reason = "a constant, which every test of the facts parses")]
 fn known(name: &str) -> SqlName {

@@ -272,16 +272,18 @@ impl<'a> Scopes<'a> {
         let found = match database {
             SIDECAR => self.catalog.get(table),
             _ if is_description => self.catalog.get(&format!("{INFORMATION_SCHEMA}.{}", table.to_ascii_lowercase())),
-            _ => None,
+            // Names of a keyspace's own tables differ by case.
+            own => self.catalog.get(&format!("{own}.{table}")),
         };
         let Some(found) = found else { return Err(MysqlError::no_table(&format!("{database}.{table}"))) };
         let qualified = alias.is_none();
         let shown = alias.unwrap_or_else(|| table.clone());
         let mut columns: Vec<Field> =
             found.columns.iter().map(|column| fields::of_column(column, table, &shown, &column.name)).collect();
-        if is_description {
+        if database != SIDECAR {
+            let database = if is_description { INFORMATION_SCHEMA } else { database };
             for field in &mut columns {
-                field.database = INFORMATION_SCHEMA.into();
+                field.database = database.into();
             }
         }
         Ok(Source { name: shown, qualified, columns })

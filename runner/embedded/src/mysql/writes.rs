@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use rusqlite::types::Value as SqliteValue;
 use sqlparser::{
     ast::{
-        Assignment, AssignmentTarget, Expr, FromTable, Ident, Insert, ObjectName, SetExpr, Statement, TableFactor, TableObject,
+        Assignment, AssignmentTarget, DoUpdate, Expr, FromTable, Ident, Insert, ObjectName, OnConflict, OnConflictAction,
+        OnInsert, SetExpr, Statement, TableFactor, TableObject,
     },
     dialect::MySqlDialect,
     parser::Parser,
@@ -20,7 +21,7 @@ use super::{
     error::MysqlError,
     fields::{Shape, is_integer, types},
     rewrite::{Translated, translate_write},
-    schema::{SIDECAR, Table},
+    schema::{INFORMATION_SCHEMA, SIDECAR, Table},
     scope::{Scopes, parts},
     sqlite_error::from_sqlite,
     tables,
@@ -40,6 +41,9 @@ pub(crate) fn execute(engine: &Engine, statement: Statement, default_database: O
             };
             scopes.enter_table(&name)?;
             let insert = prepare_insert(engine, insert, &name)?;
+            if insert.on.is_some() {
+                return insert_or_update(engine, insert, &name, scopes);
+            }
             let named: Vec<String> = insert.columns.iter().filter_map(|column| parts(column).pop()).collect();
             let rows_affected = run(engine, &translate_write(Statement::Insert(insert), scopes)?).map_err(|error| {
                 if named.is_empty() {
@@ -106,6 +110,19 @@ pub(crate) fn execute(engine: &Engine, statement: Statement, default_database: O
     }
 }
 
+/// What is inserted counts once, what is changed instead twice, and what stays as it is not at all.
+fn insert_or_update(engine: &Engine, insert: Insert, name: &ObjectName, scopes: Scopes<'_>) -> Result<QueryResult, MysqlError> {
+    let before = contents(engine, name)?;
+    run(engine, &translate_write(Statement::Insert(insert), scopes)?).map_err(|error| null_given(error, |_| true))?;
+    let after = contents(engine, name)?;
+    let count = |(id, row): (&i64, &Vec<SqliteValue>)| match before.get(id) {
+        None => 1,
+        Some(was) if was != row => 2,
+        Some(_) => 0,
+    };
+    Ok(QueryResult { rows_affected: after.iter().map(count).sum(), ..QueryResult::default() })
+}
+
 /// SQLite does not tell a NULL that was given from a value that was not: MySQL has an error for each.
 fn null_given(error: MysqlError, was_given: impl Fn(&str) -> bool) -> MysqlError {
     let column = error.text.split('\'').nth(1).unwrap_or("");
@@ -124,14 +141,25 @@ fn run(engine: &Engine, statement: &Translated) -> Result<u64, MysqlError> {
 }
 
 fn table<'a>(engine: &'a Engine, name: &ObjectName) -> Option<&'a Table> {
-    engine.catalog.get(parts(name).last()?)
+    match parts(name).as_slice() {
+        [database, table] if ![SIDECAR, INFORMATION_SCHEMA].contains(&database.as_str()) => {
+            engine.catalog.get(&format!("{database}.{table}"))
+        }
+        [.., table] => engine.catalog.get(table),
+        [] => None,
+    }
 }
 
 /// Every row of a table by SQLite's row id.
 fn contents(engine: &Engine, name: &ObjectName) -> Result<BTreeMap<i64, Vec<SqliteValue>>, MysqlError> {
     // One that is not there has been refused before.
     let Some(table) = table(engine, name) else { return Ok(BTreeMap::new()) };
-    let statement = Translated { sql: format!("SELECT rowid, * FROM {SIDECAR}.{}", table.name.quoted()), params: Vec::new() };
+    let schema = match parts(name).as_slice() {
+        // It is in the catalog, whose names are names.
+        [own, _] if own != SIDECAR => format!("`{own}`"),
+        _ => SIDECAR.to_owned(),
+    };
+    let statement = Translated { sql: format!("SELECT rowid, * FROM {schema}.{}", table.name.quoted()), params: Vec::new() };
     let rows = engine.run(&statement).map_err(|error| from_sqlite(&error, None))?;
     let keyed = rows.into_iter().filter_map(|mut row| match row.first() {
         Some(SqliteValue::Integer(id)) => {
@@ -146,9 +174,21 @@ fn contents(engine: &Engine, name: &ObjectName) -> Result<BTreeMap<i64, Vec<Sqli
 
 /// `INSERT … SET` as VALUES, and every value in its column's form.
 fn prepare_insert(engine: &Engine, mut insert: Insert, name: &ObjectName) -> Result<Insert, MysqlError> {
-    if insert.on.is_some() || insert.replace_into || insert.ignore {
+    if insert.replace_into || insert.ignore {
         return Err(MysqlError::unsupported("this form of INSERT"));
     }
+    // Of the keys of a table here it can only be the one that there is.
+    insert.on = match insert.on.take() {
+        Some(OnInsert::DuplicateKeyUpdate(mut assignments)) => {
+            if let Some(table) = table(engine, name) {
+                prepare_assignments(table, &mut assignments);
+            }
+            let action = OnConflictAction::DoUpdate(DoUpdate { assignments, selection: None });
+            Some(OnInsert::OnConflict(OnConflict { conflict_target: None, action }))
+        }
+        Some(_) => return Err(MysqlError::unsupported("this form of INSERT")),
+        None => None,
+    };
     let reparse = |text: &str| match Parser::parse_sql(&MySqlDialect {}, text).ok().and_then(|mut all| all.pop()) {
         Some(Statement::Insert(insert)) => Ok(insert),
         _ => Err(MysqlError::syntax(text)),

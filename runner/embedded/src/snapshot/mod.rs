@@ -67,6 +67,18 @@ pub struct TabletRows {
     pub table_sizes: Vec<TableSize>,
     /// The transactions of which its server has no binary logs any more, as `@@global.gtid_purged` has them; empty: it has all.
     pub gtid_purged: String,
+    /// Tables of its keyspace whose rows are known. Of the others the names alone are.
+    pub own: Option<OwnTables>,
+}
+
+/// Tables of a keyspace with their rows.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnTables {
+    /// The database, such as `vt_customer`.
+    pub database: String,
+    /// By name. One with the columns of a sequence has a sequence's key, all others have none.
+    #[serde(deserialize_with = "tables")]
+    pub tables: BTreeMap<String, TableRows>,
 }
 
 /// A table or view, and what its server believes of its size.
@@ -227,6 +239,7 @@ impl Snapshot {
                 sidecar: rows.sidecar.clone(),
                 table_sizes: rows.table_sizes.clone(),
                 gtid_purged: rows.gtid_purged.clone(),
+                own: rows.own.clone(),
             };
             match write_json(&folder.join(format!("{name}.json")), &tablet) {
                 // The file of an alias that differs in case only, on a file system that sees no difference.
@@ -338,6 +351,8 @@ struct TabletFile {
     table_sizes: Vec<TableSize>,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     gtid_purged: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    own: Option<OwnTables>,
 }
 
 impl TabletFile {
@@ -349,7 +364,10 @@ impl TabletFile {
             return Err(SnapshotError::WrongAlias { file: file(), found: tablet.alias });
         }
         TabletName::parse(alias).map_err(|reason| bad("the tablet".to_owned(), reason))?;
-        for (table, content) in &tablet.sidecar {
+        if let Some(own) = &tablet.own {
+            SqlName::parse(&own.database).map_err(|error| bad("the name of a database".to_owned(), error.to_string()))?;
+        }
+        for (table, content) in tablet.sidecar.iter().chain(tablet.own.iter().flat_map(|own| &own.tables)) {
             check_names(table, content).map_err(|(place, error)| bad(place, error.to_string()))?;
             let columns = content.columns.len();
             if let Some((index, row)) = content.rows.iter().enumerate().find(|(_, row)| row.len() != columns) {
@@ -357,8 +375,8 @@ impl TabletFile {
                 return Err(SnapshotError::RowWidth { file: file(), table, row, values, columns });
             }
         }
-        let Self { mysql_version, vitess_release, sidecar, table_sizes, gtid_purged, .. } = tablet;
-        Ok(TabletRows { mysql_version, vitess_release, sidecar, table_sizes, gtid_purged })
+        let Self { mysql_version, vitess_release, sidecar, table_sizes, gtid_purged, own, .. } = tablet;
+        Ok(TabletRows { mysql_version, vitess_release, sidecar, table_sizes, gtid_purged, own })
     }
 }
 

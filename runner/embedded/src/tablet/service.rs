@@ -332,6 +332,8 @@ impl Call {
             }
             // Nobody sends it queries, so that it has nothing to refuse by its shard's record; and it has no rows of any tenant.
             "RefreshState" | "DeleteTableData" => Ok(Bytes::new()),
+            // No values are taken in advance here.
+            "ResetSequences" => Ok(encode(&data::ResetSequencesResponse {})),
             "GetMaxValueForSequences" if request.is_empty() => Ok(Bytes::new()),
             "GetSchema" => {
                 let request: data::GetSchemaRequest = decode(request)?;
@@ -403,7 +405,9 @@ pub(super) fn is_write(method: &str, request: &[u8]) -> bool {
     let begins_with = |text: &str, word: &str| text.trim_start().get(..6).is_some_and(|verb| verb.eq_ignore_ascii_case(word));
     let is_query = |text: &str| begins_with(text, "select");
     match method {
-        "UpdateVReplicationWorkflow" | "DeleteVReplicationWorkflow" | "RefreshState" | "DeleteTableData" => true,
+        "UpdateVReplicationWorkflow" | "DeleteVReplicationWorkflow" | "RefreshState" | "DeleteTableData" | "ResetSequences" => {
+            true
+        }
         // Locks, and whatever waits, leave all as it is.
         "ExecuteFetchAsDba" => data::ExecuteFetchAsDbaRequest::decode(request).is_ok_and(|request| {
             let text = String::from_utf8_lossy(&request.query);

@@ -28,6 +28,10 @@ pub(crate) struct RepairArgs {
     /// Tell all tablets of the workflow to read their shards' records again, also where nothing is wrong by the records
     #[arg(long)]
     refresh: bool,
+    /// Also sequences that are not ahead of their tables, of the whole keyspace, as `diagnose --sequences` tells of them
+    #[cfg_attr(feature = "embedded", arg(long, conflicts_with_all = ["workflow", "rehearse"]))]
+    #[cfg_attr(not(feature = "embedded"), arg(long, conflicts_with = "workflow"))]
+    sequences: bool,
     /// Print the steps with every call and change nothing; with -o json it is what `vtflow apply` takes
     #[arg(long)]
     dry_run: bool,
@@ -78,6 +82,7 @@ impl Rehearsed for RepairArgs {
             // A preview has no effects, and needs no field of the message for it.
             dry_run: false,
             refresh: self.refresh,
+            sequences: self.sequences,
         };
         let change = Change { path: rpc::REPAIR.into(), request: request.encode_to_vec(), force: false, word: None };
         (change, ChangeArgs::whole(self.dry_run, self.confirm))
@@ -110,11 +115,18 @@ mod tests {
         let want = RepairRequest { keyspace: "customer".into(), ..RepairRequest::default() };
         assert_eq!(wanted(&["customer"]).unwrap(), want);
         let only = vec!["writes_closed".to_owned(), "target_denied".to_owned()];
+        assert!(wanted(&["customer", "--sequences"]).unwrap().sequences);
         let some = RepairRequest { workflow: "c2c".into(), direction: "back".into(), only, refresh: true, ..want };
         let args = ["customer", "c2c", "--back", "--only=writes_closed", "--only=target_denied", "--refresh", "--dry-run"];
         assert_eq!(wanted(&args).unwrap(), some);
         assert_eq!(wanted(&["customer", "c2c", "--forward"]).unwrap().direction, "forward");
-        for wrong in [&["customer", "--forward", "--back"][..], &["customer", "--only=nope"], &[]] {
+        for wrong in [
+            &["customer", "--forward", "--back"][..],
+            &["customer", "--only=nope"],
+            &["customer", "c2c", "--sequences"],
+            &["customer", "--sequences", "--rehearse"],
+            &[],
+        ] {
             assert!(wanted(wrong).is_err(), "{wrong:?}");
         }
     }

@@ -29,12 +29,16 @@ pub(crate) struct DiagnosedArgs {
     keyspace: Option<String>,
     /// One of the keyspace's workflows, by either direction's name
     workflow: Option<String>,
+    /// Also sequences that are not ahead of their tables, of whole keyspaces: reads the largest value of every column that takes its values
+    /// from one
+    #[arg(long, conflicts_with = "workflow")]
+    sequences: bool,
 }
 
 impl Request for DiagnosedArgs {
     fn call(&self) -> anyhow::Result<Call> {
         let (keyspace, workflow) = (self.keyspace.clone().unwrap_or_default(), self.workflow.clone().unwrap_or_default());
-        Ok(view::call(rpc::DIAGNOSE, DiagnoseRequest { keyspace, workflow }.encode_to_vec(), false))
+        Ok(view::call(rpc::DIAGNOSE, DiagnoseRequest { keyspace, workflow, sequences: self.sequences }.encode_to_vec(), false))
     }
 }
 

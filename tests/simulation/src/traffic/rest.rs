@@ -51,7 +51,7 @@ pub(crate) async fn ask(ground: &Ground, path: &str, bytes: &[u8]) -> Result<End
 async fn diagnosed(ground: &Ground) -> Option<DiagnosedWorkflow> {
     let journal = &ground.world.journal;
     let (keyspace, workflow) = (ground.case.target.to_owned(), ground.case.workflow.to_owned());
-    let request = DiagnoseRequest { keyspace, workflow }.encode_to_vec();
+    let request = DiagnoseRequest { keyspace, workflow, sequences: false }.encode_to_vec();
     let ended = match ask(ground, rpc::DIAGNOSE, &request).await {
         Ok(ended) if ended.code == 0 => ended,
         other => {

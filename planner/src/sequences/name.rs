@@ -9,7 +9,7 @@ use crate::proto::{
 ///
 /// # Errors
 /// It is empty, or has a backquote that closes nothing. Texts of `go/sqlescape/ids.go:UnescapeID`, v24.
-pub(super) fn unescaped(name: &str) -> Result<&str, String> {
+pub(crate) fn unescaped(name: &str) -> Result<&str, String> {
     let single = |at: usize, of: &str| Err(format!("UnescapeID err: unexpected single backtick at position {at} in '{of}'"));
     let inside = match (name.strip_prefix('`'), name.strip_suffix('`')) {
         _ if matches!(name, "" | "`" | "``") => return Err(format!("UnescapeID err: invalid input identifier '{name}'")),
@@ -32,7 +32,7 @@ pub(super) fn parts(name: &str) -> (Option<&str>, &str) {
 }
 
 /// A name between backquotes, as statements have it.
-pub(super) fn escaped(name: &str) -> String {
+pub(crate) fn escaped(name: &str) -> String {
     format!("`{}`", name.replace('`', "``"))
 }
 
