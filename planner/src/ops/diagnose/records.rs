@@ -64,9 +64,9 @@ impl Asked {
         }
     }
 
-    /// Whether a diagnosis would be another one if it changed.
-    pub(super) fn decides(&self) -> bool {
-        !matches!(self, Self::Cells | Self::Names | Self::NamedLocks | Self::Locks(_))
+    /// Whether a diagnosis would be another one if it changed after it was read.
+    fn decides(&self) -> bool {
+        !matches!(self, Self::Cells | Self::Names)
     }
 
     /// Whether it is about locks, which are read last: one that is gone by then is held by nobody.
@@ -226,7 +226,7 @@ impl Records {
         let shards = shards.flat_map(|(asked, piece)| piece.known().into_iter().flatten().map(move |record| (asked, record)));
         let shards = shards.filter(|(_, record)| record.path.ends_with("/Shard"));
         let shards = shards.map(|(asked, record)| ((asked.clone(), record.path.clone()), record.version));
-        one.chain(shards).filter(|((asked, _), _)| asked.decides()).collect()
+        one.chain(shards).collect()
     }
 
     /// What has another version in a later reading, or is there in one only. What could not be read again is no change: it is a failure.
