@@ -183,8 +183,8 @@ fn one_keyspace_shows_its_workflows_from_either_side() {
             }
         }
         let (found, _) = moment.diagnose("customer", "nosuch");
-        let phases: Vec<(&str, &str)> = found.workflows.iter().map(|it| (it.workflow.as_str(), it.phase.as_str())).collect();
-        assert_eq!(phases, [("nosuch", "ended")]);
+        let told = |it: &DiagnosedWorkflow| (it.workflow.clone(), it.phase.clone(), it.kind.clone());
+        assert_eq!(found.workflows.iter().map(told).collect::<Vec<_>>(), [("nosuch".into(), "ended".into(), String::new())]);
         let (reply, _) = moment.cluster.run(&call("nosuch", ""));
         assert!(reply.result.unwrap_err().message.contains("keyspaces/nosuch"));
     }
@@ -313,6 +313,10 @@ fn asks_are_as_few_as_the_shards_and_cells_need() {
     // target have purged, from which the source's streams read now.
     assert_eq!(tablets, 8);
     assert_eq!(asks.iter().map(|ask| ask.round).max(), Some(7), "rounds");
+    for prefix in ["cells/", "keyspaces/"] {
+        let is_it = |ask: &&Ask| matches!(&ask.what, What::TopoRange { prefix: of, .. } | What::TopoList { prefix: of, .. } if of == prefix);
+        assert_eq!(asks.iter().filter(is_it).count(), 1, "{prefix}: names do not decide, and are not looked at again");
+    }
     assert!(asks.iter().all(|ask| match &ask.what {
         What::TabletCall { effect, .. } => *effect == Effect::Read,
         What::TopoGet { .. } | What::TopoRange { .. } | What::TopoList { .. } => true,

@@ -74,10 +74,7 @@ impl Diagnose {
                 _ => {}
             }
         }
-        let listed = records.listed();
-        let is_shard = |path: &str| path.starts_with("keyspaces/") && path.ends_with("/Shard");
-        let shards = listed.iter().filter(|record| is_shard(&record.path));
-        let locks = self.reading.locks.listed().into_iter().filter(|record| record.path.contains("/locks/"));
+        let locks = self.reading.locks.listed().into_iter();
         Ok(Looked {
             workflows: workflows.map(|it| (it.clone(), diagnose(it, now))).collect(),
             leftovers,
@@ -87,7 +84,7 @@ impl Diagnose {
             cells: records.cell_names().unwrap_or_default(),
             leads: assembled.rules.clone(),
             rules: rules.collect(),
-            shards: shards.map(|it| (it.path.clone(), (it.value.clone(), it.version))).collect(),
+            shards: records.of_shards().map(|(_, it)| (it.path.clone(), (it.value.clone(), it.version))).collect(),
             served,
             srv_keyspaces,
             locks: locks.map(|it| (it.path.clone(), it.version)).collect(),

@@ -67,9 +67,9 @@ impl Asked {
         }
     }
 
-    /// Whether a diagnosis would be another one if it changed.
-    pub(super) fn decides(&self) -> bool {
-        !matches!(self, Self::Cells | Self::Names | Self::NamedLocks | Self::Locks(_))
+    /// Whether a diagnosis would be another one if it changed after it was read.
+    fn decides(&self) -> bool {
+        !matches!(self, Self::Cells | Self::Names)
     }
 
     /// Whether it is about locks, which are read last: one that is gone by then is held by nobody.
@@ -171,6 +171,13 @@ impl Records {
         self.many.values().filter_map(Piece::known).flatten().collect()
     }
 
+    /// The records of shards, each with what it was read by.
+    pub(super) fn of_shards(&self) -> impl Iterator<Item = (&Asked, &Record)> {
+        let read = self.many.iter().filter(|(asked, _)| matches!(asked, Asked::Shards(_)));
+        let records = read.flat_map(|(asked, piece)| piece.known().into_iter().flatten().map(move |record| (asked, record)));
+        records.filter(|(_, record)| record.path.ends_with("/Shard"))
+    }
+
     pub(super) fn rules(&self) -> Rules {
         Rules {
             tables: self.message(&Asked::TableRules, routing::table_keys),
@@ -239,11 +246,8 @@ impl Records {
     /// What decides, by its place, with its version.
     fn versions(&self) -> BTreeMap<(Asked, String), i64> {
         let one = self.one.iter().filter_map(|(asked, piece)| Some(((asked.clone(), String::new()), piece.known()?.1)));
-        let shards = self.many.iter().filter(|(asked, _)| matches!(asked, Asked::Shards(_)));
-        let shards = shards.flat_map(|(asked, piece)| piece.known().into_iter().flatten().map(move |record| (asked, record)));
-        let shards = shards.filter(|(_, record)| record.path.ends_with("/Shard"));
-        let shards = shards.map(|(asked, record)| ((asked.clone(), record.path.clone()), record.version));
-        one.chain(shards).filter(|((asked, _), _)| asked.decides()).collect()
+        let shards = self.of_shards().map(|(asked, record)| ((asked.clone(), record.path.clone()), record.version));
+        one.chain(shards).collect()
     }
 
     /// What has another version in a later reading, or is there in one only. What could not be read again is no change: it is a failure.
