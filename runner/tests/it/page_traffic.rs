@@ -19,7 +19,7 @@ async fn live_says_what_is_wrong_with_the_traffic_and_what_puts_it_right() {
     // The words are the terminal's.
     let terminal = vtflow(&["--demo", "diagnose", "-o", "json"]).json();
     assert_eq!(terminal["workflows"][0]["deviations"][0]["mechanism"], "completion_interrupted", "{terminal}");
-    browser.sees("✗ 1 deviation, 1 of 4 workflows affected").await;
+    browser.sees("✗ 3 deviations, 2 of 4 workflows affected").await;
     browser.sees("nobody: its tables are the target's, by its vschema; streams that stand still are left").await;
     browser.sees("completing ended after it had deleted the routing rules").await;
     browser.sees("not looked at: binary logs that replicas have purged").await;
@@ -41,7 +41,7 @@ async fn live_says_what_is_wrong_with_the_traffic_and_what_puts_it_right() {
 
     browser
         .client
-        .execute("location.hash = 'live?keyspace=customer&show=diagnosis&workflow=move_big2'", Vec::new())
+        .execute("location.hash = 'live?keyspace=customer&show=diagnosis&workflow=move_audit'", Vec::new())
         .await
         .unwrap();
     browser.sees("✓ healthy: 1 workflow, nothing wrong").await;
@@ -70,7 +70,7 @@ async fn a_diagnosis_out_of_a_trace_obeys_nothing_in_it() {
     let trace = fs::read(&file).unwrap();
     browser.give("given.trace", &trace).await;
     browser.sees("the same planner, the same reply, byte for byte").await;
-    browser.sees("✗ 1 deviation, 1 of 4 workflows affected").await;
+    browser.sees("✗ 3 deviations, 2 of 4 workflows affected").await;
     assert!(browser.client.find(Locator::Css(".workflow a")).await.is_err(), "no way to a cluster that may not be there");
     browser.screenshot("replay-diagnosis").await;
 
