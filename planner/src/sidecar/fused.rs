@@ -11,6 +11,7 @@ use crate::{
     sidecar::{
         json_rows::{Columns, Form, JsonRows},
         read::{Next, Read, Subject},
+        result::RowSet,
         statement::{self, Scope},
     },
     topo::said::{self, says_not_primary},
@@ -69,64 +70,74 @@ impl Fused {
             let next = self.streams.answered(answer);
             return vec![(self.streams, next)];
         }
-        let reads = match answer {
-            Answer::Called(response) => self.first_pages(response),
+        let pages = match answer {
+            Answer::Called(response) => self.pages(response),
             Answer::Failed { message, .. } if said::knows_no_id_of_copy_state(&message) => {
                 self.copy_states.has_no_ids();
-                Err(self)
+                None
             }
-            _ => Err(self),
+            _ => None,
         };
-        reads.unwrap_or_else(|Self { streams, copy_states, logs, .. }| {
-            [streams, copy_states].into_iter().chain(logs).map(|read| (read, Next::Again)).collect()
-        })
+        if let Some(pages) = pages {
+            return self.begun(pages);
+        }
+        let reads = [self.streams, self.copy_states].into_iter().chain(self.logs);
+        reads.map(|read| (read, Next::Again)).collect()
     }
 
-    /// Takes the first page of each read from the answer. The error: it is none, or not such a one that nothing can be missing.
-    fn first_pages(mut self, response: Vec<u8>) -> Result<Vec<(Read, Next)>, Self> {
+    /// What the answer has of each read; `None`: it is no such answer, or not such a one that nothing can be missing.
+    fn pages(&self, response: Vec<u8>) -> Option<Pages> {
         let bytes = response.len();
-        let Ok(rows) = self.streams.rows(response) else { return Err(self) };
+        let streams = self.streams.rows(response).ok()?;
         let mut copy_states = JsonRows::new(COPY_STATES, false);
         let mut logs = JsonRows::new(LOGS, true);
-        let columns = [rows.column("id"), rows.column(statement::COPY_STATES), rows.column(statement::LOGS)];
-        let [id, copy_states_of, logs_of] = columns;
+        let [id, copy_states_of, logs_of] = ["id", statement::COPY_STATES, statement::LOGS].map(|name| streams.column(name));
+        let has_columns = copy_states_of.is_there() && (self.logs.is_none() || logs_of.is_there());
         let (mut copy_state_bytes, mut log_bytes, mut log_values) = (0, 0, 0);
-        for row in rows.rows() {
-            let of_stream = row.integer_of(id).ok().flatten().and(row.value_of(id));
-            let json = row.value_of(copy_states_of);
-            copy_state_bytes += json.map_or(0, <[u8]>::len);
-            if of_stream.zip(json).and_then(|(stream, json)| copy_states.add(json, stream)).is_none() {
-                return Err(self);
-            }
-            let Some(json) = self.logs.as_ref().and(row.value_of(logs_of)) else { continue };
-            log_bytes += json.len();
-            log_values += 1;
-            if logs.add(json, b"").is_none() {
-                return Err(self);
+        for row in streams.rows() {
+            row.integer_of(id).ok()??;
+            let (stream, json) = (row.value_of(id)?, row.value_of(copy_states_of)?);
+            copy_state_bytes += json.len();
+            copy_states.add(json, stream)?;
+            if let Some(json) = self.logs.as_ref().and(row.value_of(logs_of)) {
+                log_bytes += json.len();
+                log_values += 1;
+                logs.add(json, b"")?;
             }
         }
-        let has_columns = copy_states_of.is_there() && (self.logs.is_none() || logs_of.is_there());
-        // Log rows stand beside one stream, if there is any.
-        let has_logs = self.logs.is_none() || log_values == usize::from(!rows.is_empty());
-        let stream_bytes = bytes.saturating_sub(copy_state_bytes + log_bytes);
         let logs = logs.into_rows();
+        // Log rows stand beside one stream, if there is any.
+        let has_logs = self.logs.is_none() || log_values == usize::from(!streams.is_empty());
+        let stream_bytes = bytes.saturating_sub(copy_state_bytes + log_bytes);
         let fits = self.streams.may_have(stream_bytes)
             && self.copy_states.may_have(copy_state_bytes)
             && self.logs.as_ref().is_none_or(|read| read.may_have(log_bytes) && logs.len() <= read.page_rows());
-        if !has_columns || !has_logs || !fits {
-            return Err(self);
-        }
-        let streams = self.streams.begun(rows, stream_bytes);
+        let pages = Pages { streams, stream_bytes, copy_states: copy_states.into_rows(), logs, log_bytes };
+        (has_columns && has_logs && fits).then_some(pages)
+    }
+
+    /// The reads, each with its first page.
+    fn begun(mut self, pages: Pages) -> Vec<(Read, Next)> {
+        let streams = self.streams.begun(pages.streams, pages.stream_bytes);
         // Of streams that are still to come the copy states are, too.
         let copy_states = match streams {
             Next::Again => Next::Again,
-            _ => self.copy_states.filled(copy_states.into_rows()),
+            _ => self.copy_states.filled(pages.copy_states),
         };
-        let mut reads = vec![(self.streams, streams), (self.copy_states, copy_states)];
-        if let Some(mut read) = self.logs {
-            let next = read.begun(logs, log_bytes);
-            reads.push((read, next));
-        }
-        Ok(reads)
+        let logs = self.logs.map(|mut read| {
+            let next = read.begun(pages.logs, pages.log_bytes);
+            (read, next)
+        });
+        [(self.streams, streams), (self.copy_states, copy_states)].into_iter().chain(logs).collect()
     }
+}
+
+/// What one answer has of each read.
+struct Pages {
+    streams: RowSet,
+    stream_bytes: usize,
+    /// Of all these streams.
+    copy_states: RowSet,
+    logs: RowSet,
+    log_bytes: usize,
 }

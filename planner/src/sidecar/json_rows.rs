@@ -120,7 +120,7 @@ impl JsonRows {
         id
     }
 
-    /// Puts the rows from a cell on in the order of their ids: JSON_ARRAYAGG has none.
+    /// Puts the rows from a cell on in the order of their ids: `JSON_ARRAYAGG` has none.
     fn sort(&mut self, first: usize, mut ids: Vec<(i128, usize)>) -> Option<()> {
         let in_order = |(a, b): (&i128, &i128)| if self.newest_first { a >= b } else { a <= b };
         if ids.iter().zip(ids.iter().skip(1)).all(|((a, _), (b, _))| in_order((a, b))) {
@@ -292,7 +292,7 @@ mod tests {
         let in_order = br#"[2, [[-1, null, null], [5, "61", null]]]"#;
         let nulls = |id: &str, name: Option<&str>| [Some(id.into()), name.map(str::to_owned), None, Some("7".into())];
         assert_eq!(read(in_order, false).unwrap(), [nulls("-1", None), nulls("5", Some("a"))]);
-        assert_eq!(read(b"[0, null]", false).unwrap(), [[const { None::<String> }; 4]; 0]);
+        assert!(read(b"[0, null]", false).unwrap().is_empty());
     }
 
     #[test]

@@ -146,7 +146,7 @@ fn whatever_is_not_to_be_trusted_is_asked_for_again_by_itself() {
         ];
         if include_logs {
             let log = |row, value| Some(called(with(good(), row, "logs", value)));
-            let many = vec![r#"[1, 1, null, null, null, null, null, 1]"#; limits::LOG_PAGE_ROWS + 1];
+            let many = vec![r"[1, 1, null, null, null, null, null, 1]"; limits::LOG_PAGE_ROWS + 1];
             let many = format!("[{}, [{}]]", many.len(), many.join(","));
             causes.extend([
                 ("no column of logs", Some(called(without(good(), "logs")))),

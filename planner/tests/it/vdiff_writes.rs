@@ -262,7 +262,7 @@ fn one_is_only_created_where_every_stream_runs() {
     let statements: Vec<&str> = asks
         .iter()
         .filter_map(|ask| match &ask.what {
-            What::TabletCall { about, .. } if about.subject == "streams" => Some(about.statement.as_str()),
+            What::TabletCall { about, .. } if about.subject == "streams and copy state" => Some(about.statement.as_str()),
             _ => None,
         })
         .collect();

@@ -522,7 +522,9 @@ fn a_deletion_is_of_this_workflow_and_nothing_else() {
     let (reply, asks) = cluster.run(&deletion(|_| {}, false));
     assert!(reply.result.is_ok(), "nobody asks the shard that is not read: {reply:?}");
     let look = asks.iter().find_map(|ask| match &ask.what {
-        What::TabletCall { tablet, about, .. } if tablet.alias == "zone1-0000000900" && about.subject == "streams" => {
+        What::TabletCall { tablet, about, .. }
+            if tablet.alias == "zone1-0000000900" && about.subject == "streams and copy state" =>
+        {
             Some(&about.statement)
         }
         _ => None,

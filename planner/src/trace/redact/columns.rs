@@ -3,6 +3,8 @@
 //! Kept are numbers, times, states, positions, and the names of things (keyspaces, shards, tablets, workflows, tables, databases,
 //! migrations). Every other text is replaced, one of a column that is not known too.
 
+use std::fmt::Write as _;
+
 use super::hidden::Hidden;
 use crate::{
     formats::{binlog_source, position},
@@ -266,7 +268,10 @@ fn rows_in_json(text: &str, columns: json_rows::Columns, hidden: &mut Hidden) ->
                 (Value::String(digits), Form::Hex) => {
                     let mut bytes = Vec::new();
                     json_rows::from_hex(digits.as_bytes(), &mut bytes)?;
-                    *digits = value_of(name, BYTES, &bytes, hidden).iter().map(|byte| format!("{byte:02X}")).collect();
+                    digits.clear();
+                    for byte in value_of(name, BYTES, &bytes, hidden) {
+                        write!(digits, "{byte:02X}").ok()?;
+                    }
                 }
                 (Value::String(text), Form::Text) => {
                     *text = String::from_utf8(value_of(name, BYTES, text.as_bytes(), hidden)).ok()?;
