@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use crate::support::{Cluster, NOW, StreamOf, alias, rows, silent, stream, streams};
 use prost::Message;
 use vtflow_planner::{
-    Ask, Call, CallOptions, Flow, Reply, What, limits,
+    Answer, Ask, Call, CallOptions, Flow, Record, Reply, What, limits,
     proto::{
         topodata::Shard,
         vschema::{
@@ -344,4 +344,29 @@ fn of_many_shards_each_may_say_its_share() {
     let told: Vec<&str> = reply.failures.iter().map(|failure| failure.message.as_str()).collect();
     let want = format!("the streams of zone1-0000000200 have more than {share} bytes: ask for one workflow, or for fewer shards");
     assert_eq!(told.iter().filter(|text| text.contains("have more than")).collect::<Vec<_>>(), [&want], "{told:?}");
+}
+
+#[test]
+fn of_very_many_keyspaces_fewer_cells_are_looked_at_which_is_told() {
+    let most = limits::DIAGNOSED_RECORDS / limits::DIAGNOSED_KEYSPACES;
+    for (cells, want) in [(most, &[][..]), (most + 3, &["3 cells are left out: name a keyspace"])] {
+        let mut flow = Flow::start(&call("", ""), NOW);
+        let record = |path: String| Record { path, value: Vec::new(), version: 1 };
+        for ask in flow.asks() {
+            let answer = match &ask.what {
+                What::TopoRange { prefix, .. } if prefix == "cells/" => {
+                    Answer::Range((0..cells).map(|at| record(format!("cells/c{at:04}/CellInfo"))).collect())
+                }
+                What::TopoList { prefix, .. } if prefix == "keyspaces/" => {
+                    let names = 0..limits::DIAGNOSED_KEYSPACES;
+                    Answer::Range(names.map(|at| record(format!("keyspaces/k{at:04}/Keyspace"))).collect())
+                }
+                _ => Answer::Missing { node: "nothing".into() },
+            };
+            flow.answer(ask.id, answer);
+        }
+        let is_served = |ask: &&Ask| matches!(&ask.what, What::TopoGet { path, .. } if path.ends_with("/SrvKeyspace"));
+        assert_eq!(flow.asks().iter().filter(is_served).count(), limits::DIAGNOSED_RECORDS);
+        assert_eq!(flow.failures().iter().map(|failure| failure.message.as_str()).collect::<Vec<_>>(), want);
+    }
 }

@@ -23,7 +23,7 @@ use crate::tree::{TestProgram, say};
 const MEMORY_KIB: u64 = 4 << 20;
 
 /// Tests may take this many times their CPU time, and [`SLACK`].
-const TIMES: u32 = 10;
+const TIMES: u32 = 3;
 
 const SLACK: Duration = Duration::from_secs(3);
 

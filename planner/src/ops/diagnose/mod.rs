@@ -156,7 +156,12 @@ impl Diagnose {
         self.reading.keyspaces = wanted.into_iter().take(limits::DIAGNOSED_KEYSPACES).collect();
         let mut cells: Vec<String> =
             cells.unwrap_or_default().into_iter().filter(|cell| names::check_cell(cell).is_ok()).collect();
-        cells.truncate(limits::DIAGNOSED_RECORDS / self.reading.keyspaces.len().max(1));
+        let most = limits::DIAGNOSED_RECORDS / self.reading.keyspaces.len().max(1);
+        let more = cells.len().saturating_sub(most);
+        if more > 0 {
+            self.reading.fail("", "", "", Lost::Record, format!("{more} cells are left out: name a keyspace"));
+            cells.truncate(most);
+        }
         for keyspace in self.reading.keyspaces.clone() {
             self.reading.ask(Asked::Shards(keyspace.clone()), asks);
             for cell in &cells {
