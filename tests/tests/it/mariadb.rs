@@ -423,7 +423,7 @@ async fn pages_reach_every_row() {
     }
 }
 
-/// With few rows and with more than any page holds; and where the server cuts what JSON_ARRAYAGG makes, in the middle of anything.
+/// With few rows and with more than any page holds; and where the server cuts what `JSON_ARRAYAGG` makes, in the middle of anything.
 #[tokio::test]
 async fn one_statement_for_all_finds_what_one_for_each_finds() {
     let server = MariaDb::start();

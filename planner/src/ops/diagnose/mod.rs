@@ -183,7 +183,9 @@ impl Diagnose {
             is_read && self.keyspace.as_ref().is_none_or(|keyspace| **keyspace == *name)
         };
         let mut sequences = Sequences::located(&served, is_wanted);
-        unknown.into_iter().for_each(|why| sequences.unread(why));
+        for why in unknown {
+            sequences.unread(why);
+        }
         self.reading.sequences = Some(sequences);
     }
 

@@ -189,14 +189,16 @@ impl Reading {
                 }
             }
         }
-        unread.into_iter().for_each(|why| sequences.unread(why));
+        for why in unread {
+            sequences.unread(why);
+        }
     }
 
     /// The sequences, once their columns are known: what a column has then its sequence had given away before.
     fn look_at_sequences(&mut self, asks: &mut Asks) {
         let Some(sequences) = &mut self.sequences else { return };
         let mut unread = BTreeSet::new();
-        for (number, sequence) in sequences.sequences.iter().enumerate() {
+        for (number, sequence) in sequences.all.iter().enumerate() {
             let survey = KeyspaceName::parse(&sequence.keyspace).ok().and_then(|keyspace| self.surveys.get_mut(&keyspace));
             let targets =
                 survey.as_ref().map(|it| it.targets().map(|(index, it)| (index, it.db_name.clone())).collect::<Vec<_>>());
@@ -207,7 +209,9 @@ impl Reading {
                 _ => drop(unread.insert(format!("{}: a sequence's keyspace has one shard, with a primary", sequence.keyspace))),
             }
         }
-        unread.into_iter().for_each(|why| sequences.unread(why));
+        for why in unread {
+            sequences.unread(why);
+        }
     }
 
     /// What primaries say of columns and sequences.

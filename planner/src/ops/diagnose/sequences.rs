@@ -14,7 +14,7 @@ use crate::{
 #[derive(Default)]
 pub(super) struct Sequences {
     pub(super) columns: Vec<Column>,
-    pub(super) sequences: Vec<Sequence>,
+    pub(super) all: Vec<Sequence>,
     /// Why something is not known.
     unknown: BTreeSet<String>,
 }
@@ -23,7 +23,7 @@ pub(super) struct Sequences {
 pub(super) struct Column {
     pub(super) keyspace: String,
     table: String,
-    column: String,
+    name: String,
     sequence: usize,
     /// The value after the largest one, of those that were read.
     next: Option<i64>,
@@ -41,7 +41,7 @@ impl Sequences {
     /// Finds those of some keyspaces, by what each cell serves: vtgates go by that. Tables whose writes go elsewhere use none.
     pub(super) fn located(served: &[(String, SrvVSchema)], is_wanted: impl Fn(&str) -> bool) -> Self {
         let mut this = Self::default();
-        let mut places: BTreeMap<(String, String), BTreeSet<(String, String, String)>> = BTreeMap::new();
+        let mut places: BTreeMap<_, BTreeSet<(String, String, String)>> = BTreeMap::new();
         for (cell, served) in served {
             let rules = routing::served_rules(served).tables;
             let vschemas = served.keyspaces.iter().map(|(name, vschema)| (name.as_str(), vschema));
@@ -68,9 +68,9 @@ impl Sequences {
             }
         }
         for ((keyspace, table), columns) in places {
-            let sequence = this.sequences.len();
-            this.sequences.push(Sequence { keyspace, table, seen: None });
-            let column = |(keyspace, table, column)| Column { keyspace, table, column, sequence, next: None };
+            let sequence = this.all.len();
+            this.all.push(Sequence { keyspace, table, seen: None });
+            let column = |(keyspace, table, name)| Column { keyspace, table, name, sequence, next: None };
             this.columns.extend(columns.into_iter().map(column));
         }
         let more = this.columns.len().saturating_sub(limits::DIAGNOSED_COLUMNS);
@@ -87,7 +87,7 @@ impl Sequences {
 
     /// The keyspaces that sequences are in.
     pub(super) fn keyspaces(&self) -> BTreeSet<String> {
-        self.sequences.iter().map(|it| it.keyspace.clone()).collect()
+        self.all.iter().map(|it| it.keyspace.clone()).collect()
     }
 
     /// Something is not known.
@@ -104,19 +104,19 @@ impl Sequences {
 
     /// The primary of a sequence's only shard has said its next value; `None`: there is no such table.
     pub(super) fn sequence_is(&mut self, number: usize, shard: &str, tablet: &str, next: Option<i64>) {
-        if let Some(sequence) = self.sequences.get_mut(number) {
+        if let Some(sequence) = self.all.get_mut(number) {
             sequence.seen = Some((shard.to_owned(), tablet.to_owned(), next));
         }
     }
 
     /// What a column is called in a failure.
     pub(super) fn column_name(&self, number: usize) -> String {
-        self.columns.get(number).map_or_else(String::new, |it| format!("{}.{} {}", it.keyspace, it.table, it.column))
+        self.columns.get(number).map_or_else(String::new, |it| format!("{}.{} {}", it.keyspace, it.table, it.name))
     }
 
     /// The same of a sequence.
     pub(super) fn name(&self, number: usize) -> String {
-        self.sequences.get(number).map_or_else(String::new, |it| format!("{}.{}", it.keyspace, it.table))
+        self.all.get(number).map_or_else(String::new, |it| format!("{}.{}", it.keyspace, it.table))
     }
 
     /// What was seen of them, and why of some nothing is known.
@@ -126,19 +126,19 @@ impl Sequences {
             let columns = self.columns.iter().filter(|column| column.sequence == number);
             let columns = columns.filter_map(|it| {
                 let table = format!("{}.{}", it.keyspace, it.table);
-                Some(told::Column { table, column: it.column.clone(), next: it.next? })
+                Some(told::Column { table, column: it.name.clone(), next: it.next? })
             });
             let (keyspace, table) = (it.keyspace.clone(), it.table.clone());
             Some(told::Sequence { keyspace, shard, tablet, table, next, columns: columns.collect() })
         };
-        (self.sequences.iter().enumerate().filter_map(of).collect(), self.unknown.clone())
+        (self.all.iter().enumerate().filter_map(of).collect(), self.unknown.clone())
     }
 }
 
 impl Column {
     /// What asks a primary for its largest value.
     pub(super) fn query(&self, db_name: &str) -> Query {
-        sequences::highest(db_name, &self.table, &self.column)
+        sequences::highest(db_name, &self.table, &self.name)
     }
 }
 
