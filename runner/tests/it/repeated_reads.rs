@@ -149,7 +149,7 @@ async fn all_tablets_have_answered_before_the_topology_has() {
     assert_eq!(first, theatre.begun_anew().await);
     let calls = usize::try_from(counts.sums().tablet_calls).unwrap();
     let (reads, ranges) = theatre.stage.counts();
-    assert!(calls > 2 && first.failures.is_empty(), "{:?}", first.failures);
+    assert!(calls > 1 && first.failures.is_empty(), "{:?}", first.failures);
 
     theatre.stage.is_open.send_replace(false);
     let answers = TabletAnswers(watch::channel(0).0);
