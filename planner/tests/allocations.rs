@@ -121,7 +121,7 @@ fn answer(what: &What, streams: usize) -> Answer {
                 response(&STREAM_COLUMNS, &["copy_states"], (1..=streams).map(|id| fused(id, &about.shard)).collect())
             }
             "streams, copy state and logs" => {
-                let logs = array((1..=3 * streams).rev().map(|id| log(id, 1 + id % streams)).collect());
+                let logs = array(&(1..=3 * streams).rev().map(|id| log(id, 1 + id % streams)).collect::<Vec<_>>());
                 let row = |id| fused(id, &about.shard).into_iter().chain([(id == 1).then(|| logs.clone())]).collect();
                 response(&STREAM_COLUMNS, &["copy_states", "logs"], (1..=streams).map(row).collect())
             }
@@ -204,7 +204,7 @@ fn stream(id: usize, shard: &str) -> Vec<String> {
 /// A stream with its copy states, of which one in twelve has two.
 fn fused(id: usize, shard: &str) -> Vec<Option<String>> {
     let copy_states = if id.is_multiple_of(12) { copy_states(id).to_vec() } else { Vec::new() };
-    stream(id, shard).into_iter().chain([array(copy_states)]).map(Some).collect()
+    stream(id, shard).into_iter().chain([array(&copy_states)]).map(Some).collect()
 }
 
 fn copy_states(stream: usize) -> [String; 2] {
@@ -221,10 +221,10 @@ fn log(id: usize, stream: usize) -> String {
 }
 
 fn hex(text: &str) -> String {
-    text.bytes().map(|byte| format!("{byte:02X}")).collect()
+    text.bytes().fold(String::new(), |digits, byte| digits + &format!("{byte:02X}"))
 }
 
-fn array(rows: Vec<String>) -> String {
+fn array(rows: &[String]) -> String {
     if rows.is_empty() { "[0, null]".into() } else { format!("[{}, [{}]]", rows.len(), rows.join(",")) }
 }
 
