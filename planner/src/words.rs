@@ -14,6 +14,13 @@ pub(crate) fn cut(mut text: String, bytes: usize) -> String {
     text
 }
 
+/// Whether a stream's message tells of an error as vtctld finds it: the letters, in any case, anywhere. Source:
+/// `go/vt/vtctl/workflow/workflows.go:getStreamState`.
+pub fn says_error(message: &str) -> bool {
+    // No letter outside of ASCII becomes one of these in lower case.
+    message.as_bytes().windows(5).any(|text| text.eq_ignore_ascii_case(b"error"))
+}
+
 /// `1 shard`, `4 shards`.
 pub fn plural(n: usize, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })

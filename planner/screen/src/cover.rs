@@ -11,7 +11,7 @@ use vtflow_planner::{
         binlogdata::{BinlogSource, OnDdlAction},
         vtctldata::{Workflow, workflow::Stream},
     },
-    topo::names::hex,
+    topo::names::{hex, hex_text},
 };
 
 /// A part of the key range: its start, and its end; an empty end is the end of everything.
@@ -27,8 +27,7 @@ fn range(shard: &str) -> Option<Range> {
 type Told<'a> = &'a dyn Fn(&BinlogSource) -> String;
 
 fn name((start, end): &Range) -> String {
-    let text = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
-    format!("{}-{}", text(start), text(end))
+    format!("{}-{}", hex_text(start), hex_text(end))
 }
 
 /// The parts of `all` that none of the shards owns. `None`: a name is no key range.

@@ -19,6 +19,7 @@ use vtflow_planner::{
         vtctldata::{Workflow, workflow::Stream},
         vttime::Time,
     },
+    words::says_error,
 };
 
 /// Seconds without a sign of life after which a running stream counts as lagging: a live one writes its row about every second.
@@ -159,7 +160,7 @@ pub(super) const STORED_ERROR: &str = "stored as Error";
 
 /// Whether a message leaves no doubt that a stream which the reply calls `Error` has failed.
 pub(super) fn is_certain(message: &str) -> bool {
-    message.starts_with("terminal error") || !message.to_lowercase().contains("error")
+    message.starts_with("terminal error") || !says_error(message)
 }
 
 /// Whether a text has the word, not only as a part of a name such as `error_codes`.
@@ -172,7 +173,7 @@ fn state(stream: &Stream) -> &str {
     if stream.state == STORED_ERROR {
         return "Error";
     }
-    if stream.state != "Error" || !stream.message.to_lowercase().contains("error") {
+    if stream.state != "Error" || !says_error(&stream.message) {
         return &stream.state;
     }
     if Stop::of(&stream.message).is_some() {

@@ -73,6 +73,9 @@ impl Refuses {
     }
 }
 
+/// In the path of a lock: the directory of those who wait for it. Source: `go/vt/topo/etcd2topo/lock.go`.
+const LOCKS: &str = "/locks/";
+
 /// Shards that are named one by one; more are counted.
 const NAMED_SHARDS: usize = 8;
 
@@ -151,6 +154,21 @@ pub struct PlannedRow {
 }
 
 impl WritePlan {
+    /// The plan as it is where nobody holds a lock: without the locks of others that it removes before all else, and how many these are.
+    /// Its digest stays as it was.
+    #[must_use]
+    pub fn without_lock_removals(&self) -> (Self, usize) {
+        let mut plan = self.clone();
+        let is_lock = |write: &&PlannedWrite| write.rpc.is_empty() && write.address.contains(LOCKS);
+        let count = plan.writes.iter().take_while(is_lock).count();
+        plan.writes.drain(..count);
+        if count > 0 {
+            // They are a step of their own.
+            plan.steps.drain(..1.min(plan.steps.len()));
+        }
+        (plan, count)
+    }
+
     /// The plan with its digest.
     #[must_use]
     pub(crate) fn sealed(mut self) -> Self {

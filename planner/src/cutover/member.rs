@@ -9,7 +9,7 @@ use crate::{
     cutover::{edit, stored::Stored},
     proto::topodata::{KeyRange, Shard, ShardReference, Tablet, TabletAlias},
     topo::{
-        names::alias_text,
+        names::{alias_text, hex_text},
         targets::{db_name, grpc_address},
     },
 };
@@ -49,8 +49,7 @@ impl Member {
     /// Its key range as texts have it: `-80`, `80-`, `-`.
     pub(crate) fn key_range(&self) -> String {
         let KeyRange { start, end } = self.reference().key_range.unwrap_or_default();
-        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
-        format!("{}-{}", hex(&start), hex(&end))
+        format!("{}-{}", hex_text(&start), hex_text(&end))
     }
 
     /// Whether rows can be on both shards, one after the other.

@@ -16,6 +16,7 @@ use crate::{
     },
     proto::{binlogdata::VReplicationWorkflowState as State, topodata::TabletType},
     traffic::kind::Kind,
+    words::says_error,
 };
 
 /// What is going to be done, once nothing speaks against it.
@@ -285,7 +286,7 @@ fn can_switch(scene: &Scene, goal: &Goal, writes: bool) -> Result<(), Status> {
         if stream.state == State::Copying.as_str_name() {
             return cannot("copy is still in progress".into());
         }
-        if stream.state == State::Error.as_str_name() || stream.message.to_lowercase().contains("error") {
+        if stream.state == State::Error.as_str_name() || says_error(&stream.message) {
             return cannot("workflow has errors".into());
         }
         // The streams of the way back, which a switch that has not ended would have started.

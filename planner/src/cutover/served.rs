@@ -6,6 +6,7 @@ use prost::Message;
 
 use crate::{
     proto::topodata::{KeyRange, ShardReference, ShardTabletControl, SrvKeyspace, TabletType, srv_keyspace::KeyspacePartition},
+    topo::names::hex_text,
     wire::{self, put_bytes},
 };
 
@@ -127,7 +128,6 @@ pub(crate) fn serve(
 
 /// What is wrong with the parts: each has to be the whole key range, each piece once. Texts of the reference.
 pub(crate) fn fault(partitions: &[KeyspacePartition], cell: &str) -> Option<String> {
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
     for partition in partitions {
         let of = partition.served_type().as_str_name();
         let mut shards: Vec<&ShardReference> = partition.shard_references.iter().collect();
@@ -146,8 +146,8 @@ pub(crate) fn fault(partitions: &[KeyspacePartition], cell: &str) -> Option<Stri
                 let next = place + 1;
                 return Some(format!(
                     "non-contiguous KeyRange values for {of} in cell {cell} at shard {place} to {next}: {} != {}",
-                    hex(end),
-                    hex(start)
+                    hex_text(end),
+                    hex_text(start)
                 ));
             }
         }

@@ -103,7 +103,8 @@ pub fn hex(text: &str) -> Result<Vec<u8>, String> {
     Ok(pairs.iter().map(|[high, low]| high * 16 + low).collect())
 }
 
-fn hex_text(bytes: &[u8]) -> String {
+/// A key as the names of shards have it: two digits for each byte, in small letters.
+pub fn hex_text(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         // Writing to a String cannot fail.
         let _ = write!(text, "{byte:02x}");

@@ -19,7 +19,7 @@ use super::{
     sequences::Sequence,
     text::listed,
 };
-use crate::proto::topodata::Shard;
+use crate::{proto::topodata::Shard, words::says_error};
 
 /// What was read of one keyspace beside its workflows.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -61,12 +61,12 @@ pub enum Why {
         /// What the stream has not copied of it.
         transactions: String,
     },
-    /// It has failed.
+    /// It has failed, or vtctld takes it for one that has: [`has_failed`].
     Failed {
         /// What it says.
         message: String,
-        /// Whether its tablet tries again by itself.
-        is_retried: bool,
+        /// What it does.
+        state: StreamState,
     },
 }
 
@@ -81,15 +81,18 @@ impl Broken {
                 "{workflow}: it has not copied {transactions}, of which {by} has no binary logs any more: it can go on only from a \
                  replica that still has them"
             ),
-            Why::Failed { message, is_retried: true } => {
-                format!(
-                    "{workflow}: it fails and is tried again; nothing is copied meanwhile, and nothing can be switched: {message}"
-                )
-            }
-            Why::Failed { message, is_retried: false } => format!(
-                "{workflow}: it has failed; nothing is copied, and nothing can be switched, until it is started again ({}): {message}",
-                commands::start(keyspace, workflow)
+            Why::Failed { message, state: StreamState::Working } => format!(
+                "{workflow}: it may copy nothing; what it says is taken for an error, and nothing can be switched until it says \
+                 otherwise: {message}"
             ),
+            Why::Failed { message, state } => {
+                let start = commands::start(keyspace, workflow);
+                let what = match state {
+                    StreamState::Stopped => "it stands still, and what it says is taken for an error",
+                    StreamState::Working | StreamState::Error => "it has failed, and copies nothing",
+                };
+                format!("{workflow}: {what}; nothing can be switched until it is started again ({start}): {message}")
+            }
         };
         let mechanism = match why {
             Why::GoneAsItSays(_) | Why::Purged { .. } => M::BinlogsGone,
@@ -114,11 +117,9 @@ pub struct Cluster {
     pub sequences: Vec<Sequence>,
 }
 
-/// Whether a stream has failed as vtctld sees it, which switches nothing of its workflow then: it is in state Error, or its message says so
-/// in any case of letters. Source: `go/vt/vtctl/workflow/workflows.go:getStreamState`.
+/// Whether a stream has failed as vtctld sees it, which switches nothing of its workflow then: it is in state Error, or its message says so.
 pub fn has_failed(stream: &Stream) -> bool {
-    let says_error = stream.message.as_bytes().windows(5).any(|text| text.eq_ignore_ascii_case(b"error"));
-    stream.state == StreamState::Error || says_error && !stream.is_frozen()
+    stream.state == StreamState::Error || says_error(&stream.message)
 }
 
 /// Whether a stream says that its source has purged what it needs. Sources: MySQL's error 1236 in its texts, 5.7 to 9.

@@ -176,13 +176,13 @@ fn a_stream_that_has_failed_is_told_of_whatever_its_workflow_does() {
     for (streams_of, want) in [
         (
             failed("Error", "no such table", "1"),
-            Some(("it has failed; nothing is copied", "(vtflow workflow start ks wf): no such table")),
+            Some(("it has failed, and copies nothing", "(vtflow workflow start ks wf): no such table")),
         ),
         (
             failed("Error", "no such table", "0"),
-            Some(("it has failed; nothing is copied", "(vtflow workflow start ks wf): no such table")),
+            Some(("it has failed, and copies nothing", "(vtflow workflow start ks wf): no such table")),
         ),
-        (failed("Running", "vttablet: rpc error: gone", "1"), Some(("it fails and is tried again", "vttablet: rpc error: gone"))),
+        (failed("Running", "vttablet: rpc error: gone", "1"), Some(("it may copy nothing", "vttablet: rpc error: gone"))),
         (failed("Running", "", "1"), None),
         // A migration's own state tells.
         (failed("Error", "no such table", "5"), None),

@@ -16,11 +16,7 @@ mod take;
 
 use std::{collections::BTreeSet, io};
 
-use vtflow_planner::{
-    Mode, Status,
-    contract::{PlannedWrite, WritePlan},
-    words::plural,
-};
+use vtflow_planner::{Mode, Status, words::plural};
 use vtflow_screen::{
     Verdict, plans,
     rehearsal::{NOT_KNOWN, NOT_KNOWN_OF_TABLES, Rehearsal, RehearsalVerdict},
@@ -58,19 +54,6 @@ pub async fn rehearse(planner: PlannerHost, taken: Taken, change: Change, faults
     hears.await.map_err(|_| io::Error::other("the rehearsal has died"))?
 }
 
-/// A plan without the locks of others that it takes away first, and how many these are: a copy has none.
-fn without_locks(of: &WritePlan) -> (WritePlan, usize) {
-    let mut plan = of.clone();
-    let is_lock = |write: &&PlannedWrite| write.rpc.is_empty() && write.address.contains("/locks/");
-    let count = plan.writes.iter().take_while(is_lock).count();
-    plan.writes.drain(..count);
-    if count > 0 {
-        // They are a step of their own.
-        plan.steps.drain(..1.min(plan.steps.len()));
-    }
-    (plan, count)
-}
-
 impl Stage {
     async fn rehearse(&self, faults: Option<Faults>) -> Rehearsal {
         let Taken { copied, trips, preview, .. } = &self.taken;
@@ -106,7 +89,7 @@ impl Stage {
                 return self.refused(rehearsal, &status);
             }
         };
-        let (live, locks) = without_locks(live);
+        let (live, locks) = live.without_lock_removals();
         if locks > 0 {
             let locks = plural(locks, "lock");
             rehearsal.notes.push(format!("locks are not copied: on the cluster {locks} without a process must go first"));

@@ -16,7 +16,7 @@ use crate::{
     topo::names::KeyspaceName,
     traffic::{
         self,
-        evidence::{Cells, Evidence, Lock, NAMED_LOCKS, Piece, Rules, ShardEvidence, Side, Stream, StreamState},
+        evidence::{Cells, Evidence, Lock, NAMED_LOCKS, Piece, Rules, ShardEvidence, Side, Stream},
         kind::{Kind, is_whole},
         leftovers::{self, Broken, Why, has_failed, says_binlogs_are_gone},
         names::{forward_of, reverse_of},
@@ -291,7 +291,7 @@ fn broken(primary: &Primary, of: &Reading) -> Vec<Broken> {
         } else if let Some((by, transactions)) = of.lacks(it) {
             Why::Purged { by, transactions }
         } else if has_failed(&it.stream) && !it.is_of_migration() {
-            Why::Failed { message: cut(message.clone(), limits::REPEATED_BYTES), is_retried: *state == StreamState::Working }
+            Why::Failed { message: cut(message.clone(), limits::REPEATED_BYTES), state: *state }
         } else {
             return None;
         };

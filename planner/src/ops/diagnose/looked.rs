@@ -60,7 +60,7 @@ impl Diagnose {
         }
         let assembled = Assembled::new(&self.reading, self.keyspace.as_ref());
         let now = self.now.seconds;
-        let (leftovers, unknown) = self.leftovers(&assembled);
+        let (leftovers, unknown) = self.leftovers(&assembled, &assembled.cluster());
         let workflows = assembled.workflows.iter().filter(|it| self.is_wanted(it));
         let records = &self.reading.records;
         let rules = Asked::RULES.iter().filter_map(|asked| Some((asked.place().1, records.stored(asked)?)));

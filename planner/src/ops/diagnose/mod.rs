@@ -30,7 +30,7 @@ use crate::{
     operation::{Asks, Operation, conclude, decode},
     proto::vtflow::{DiagnoseRequest, DiagnoseResponse},
     topo::names::{self, KeyspaceName},
-    traffic::{deviation::Deviation, evidence::Evidence},
+    traffic::{deviation::Deviation, evidence::Evidence, leftovers::Cluster},
 };
 
 /// What is never looked at, so that nobody takes silence for an answer.
@@ -272,7 +272,7 @@ impl Diagnose {
         let changed = changed.collect();
         let not_looked_at = NOT_LOOKED_AT.into_iter().chain((!self.request.sequences).then_some(SEQUENCES_NOT_LOOKED_AT));
         let not_looked_at = not_looked_at.map(str::to_owned).chain(assembled.logs_elsewhere.clone()).collect();
-        let (leftovers, unknown) = self.leftovers(&assembled);
+        let (leftovers, unknown) = self.leftovers(&assembled, &cluster);
         let leftovers = leftovers.into_iter().map(reply::deviation).collect();
         DiagnoseResponse { workflows, leftovers, unknown: unknown.into_iter().collect(), not_looked_at, changed }
     }
@@ -288,15 +288,15 @@ impl Diagnose {
 
     /// What belongs to no workflow that moves traffic, and why it is not known whether there is more; of one that is named, of its streams
     /// alone.
-    fn leftovers(&self, assembled: &assemble::Assembled) -> (Vec<Deviation>, BTreeSet<String>) {
+    fn leftovers(&self, assembled: &assemble::Assembled, cluster: &Cluster) -> (Vec<Deviation>, BTreeSet<String>) {
         if !self.request.workflow.is_empty() {
             let wanted: BTreeSet<_> = assembled.workflows.iter().filter(|it| self.is_wanted(it)).flat_map(both).collect();
             let asked = BTreeSet::from([(self.request.keyspace.clone(), self.request.workflow.clone())]);
-            let (found, mut unknown) = assembled.cluster().of_streams(&asked);
-            unknown.extend(assembled.cluster().of_streams(&wanted).1);
+            let (found, mut unknown) = cluster.of_streams(&asked);
+            unknown.extend(cluster.of_streams(&wanted).1);
             return (if wanted.is_empty() { found } else { Vec::new() }, unknown);
         }
-        let (found, mut unknown) = assembled.cluster().leftovers();
+        let (found, mut unknown) = cluster.leftovers();
         unknown.extend(assembled.unread.iter().cloned());
         unknown.extend(self.reading.sequences.iter().flat_map(|it| it.told().1));
         (found, unknown)

@@ -11,6 +11,7 @@ use crate::{
     sidecar::{copy_state::CopyStateRow, log::LogRow, stream::StreamRow},
     topo::targets::Target,
     wire::{put_bytes, put_integer, put_message, put_text},
+    words::says_error,
 };
 
 /// Writes the streams of one target.
@@ -132,9 +133,7 @@ fn state_and_message(shown: &Shown<'_>) -> (State, Option<String>) {
 /// `go/vt/vtctl/workflow/workflows.go:getStreamState`, whose lag test compares with the second of the minute and never fires.
 fn displayed_state(row: &StreamRow<'_>, is_copying: bool) -> State {
     let stored = State::try_from(row.state).unwrap_or(State::Unknown);
-    // No letter outside of ASCII becomes one of these in lower case.
-    let says_error = row.message.as_bytes().windows(5).any(|text| text.eq_ignore_ascii_case(b"error"));
-    if says_error {
+    if says_error(&row.message) {
         State::Error
     } else if stored == State::Running && is_copying {
         State::Copying

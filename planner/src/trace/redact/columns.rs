@@ -15,6 +15,7 @@ use crate::{
         name::SqlName,
         statement,
     },
+    words::says_error,
 };
 
 /// Types of `query.Type` that are numbers or times, by their flags and values. Source: `query.proto`.
@@ -197,7 +198,7 @@ pub(super) fn value_of(column: &str, kind: i32, value: &[u8], hidden: &mut Hidde
         (statement::COPY_STATES, Ok(text)) => rows_in_json(text, fused::COPY_STATES, hidden),
         (statement::LOGS, Ok(text)) => rows_in_json(text, fused::LOGS, hidden),
         // A stream's state is told from its message, too.
-        ("message", Ok(text)) if text.to_lowercase().contains("error") => Some(hidden.text_about(value, "error")),
+        ("message", Ok(text)) if says_error(text) => Some(hidden.text_about(value, "error")),
         _ => None,
     };
     replaced.unwrap_or_else(|| hidden.text(value)).into_bytes()

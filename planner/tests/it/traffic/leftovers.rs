@@ -152,12 +152,20 @@ pub(super) fn left_over() -> Vec<(&'static str, Cluster, Vec<M>)> {
         ),
         (
             "failed",
-            with(&|it| broken(it, Why::Failed { message: "no such table".into(), is_retried: false })),
+            with(&|it| broken(it, Why::Failed { message: "no such table".into(), state: StreamState::Error })),
             vec![M::StreamFailed],
         ),
         (
             "failing",
-            with(&|it| broken(it, Why::Failed { message: "error: gone".into(), is_retried: true })),
+            with(&|it| broken(it, Why::Failed { message: "error: gone".into(), state: StreamState::Working })),
+            vec![M::StreamFailed],
+        ),
+        (
+            "stopped at an error",
+            with(&|it| {
+                let message = "Stopped at DDL alter table error_codes".into();
+                broken(it, Why::Failed { message, state: StreamState::Stopped });
+            }),
             vec![M::StreamFailed],
         ),
     ]
