@@ -433,8 +433,9 @@ async fn both_waits_together_end_before_twice_the_deadline() {
         ask,
     );
     let text = said(&answer);
-    assert!(text.starts_with(&format!("zone1-0000000100 at {} was not called in 8", busy.address)), "{text}");
-    assert!(text.ends_with("ms: 5 calls to tablets were under way"), "{text}");
+    let waited = text.strip_prefix(&format!("zone1-0000000100 at {} was not called in ", busy.address)).expect(text);
+    let waited = waited.strip_suffix("ms: 5 calls to tablets were under way").expect(text);
+    assert!((750..1000).contains(&waited.parse::<u32>().unwrap()), "{text}");
     assert!((750..1300).contains(&took.as_millis()), "{took:?}");
 }
 
