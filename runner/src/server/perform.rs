@@ -104,8 +104,8 @@ impl Performer {
     /// A read for the page, or a preview: its trace, as JSON. The same way as every other read; what is none is not sent.
     pub(super) async fn trace(self: &Arc<Self>, call: Call, record: &mut RpcLog) -> Arc<Answered> {
         let key = ("/api/trace", serde_json::to_vec(&call).unwrap_or_default().into());
-        let until = Instant::now() + SHARE_FROM.min(self.request_time);
-        let (running, joined) = self.flights.join(key, || self.flow(call, until, None, Want::Trace));
+        let until = Instant::now() + TRACE_TIME.min(self.request_time);
+        let (running, joined) = self.flights.join(key, until, || self.flow(call, until, None, Want::Trace));
         let answered = running.await;
         answered.tell(record);
         if joined {
@@ -275,6 +275,5 @@ const BROKEN: &str = "this request broke off inside the server: this is a defect
 /// In a request's metadata, with any value: keep a trace of it. In the trailers: which one it is.
 pub(super) const TRACE: &str = "vtflow-trace";
 
-/// Callers who wait at least so long share reads: a shared read has no deadline but those of its asks. Others get an answer
-/// of their own, with what is known when their time is over.
-pub(super) const SHARE_FROM: Duration = Duration::from_secs(60);
+/// How long the page's requests may take.
+const TRACE_TIME: Duration = Duration::from_secs(60);

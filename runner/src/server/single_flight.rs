@@ -2,7 +2,8 @@
 //!
 //! A page that forty people have open is read once, not forty times. Whoever goes away early takes nothing from the others: the work stops when
 //! the last one has gone. What is shared is never old: only reads begun less than [`JOINABLE`] ago are joined, and none that
-//! began before a change went through this server.
+//! began before a change went through this server. A read ends at its deadline with what is known then, so it is joined only by who would
+//! not have waited much longer: by a tenth of the time that he has, at most.
 
 use std::{
     collections::BTreeMap,
@@ -29,7 +30,8 @@ pub(super) struct SingleFlight<T: Clone> {
 }
 
 struct State<T: Clone> {
-    flights: BTreeMap<Key, Flight<T>>,
+    /// Those of one key are of different deadlines, or no longer joined; the newest is the last.
+    flights: BTreeMap<Key, Vec<Flight<T>>>,
     /// Of the latest flight.
     number: u64,
     /// Flights up to this number began before a change.
@@ -39,6 +41,7 @@ struct State<T: Clone> {
 struct Flight<T: Clone> {
     number: u64,
     begun: Instant,
+    until: Instant,
     running: WeakShared<BoxFuture<'static, T>>,
 }
 
@@ -50,13 +53,18 @@ impl<T: Clone + Send + Sync + 'static> SingleFlight<T> {
         Self { state: Arc::new(Mutex::new(State { flights: BTreeMap::new(), number: 0, outdated: 0 })) }
     }
 
-    /// The answer to a request: of the equal read that is under way, else of `work`, begun now. The flag is true for a read
-    /// that others began.
-    pub(super) fn join(&self, key: Key, work: impl FnOnce() -> BoxFuture<'static, T>) -> (Running<T>, bool) {
+    /// The answer to a request whose caller waits until `until`: of the equal read that is under way and ends no later, else of
+    /// `work`, begun now, which ends by itself at `until`. The flag is true for a read that others began.
+    pub(super) fn join(&self, key: Key, until: Instant, work: impl FnOnce() -> BoxFuture<'static, T>) -> (Running<T>, bool) {
+        let now = Instant::now();
+        let earliest = until - until.saturating_duration_since(now) / 10;
         let mut state = lock(&self.state);
         let outdated = state.outdated;
-        let running = state.flights.get(&key).filter(|flight| flight.number > outdated && flight.begun.elapsed() < JOINABLE);
-        if let Some(running) = running.and_then(|flight| flight.running.upgrade()) {
+        let is_joinable = |flight: &&Flight<T>| {
+            flight.number > outdated && now.duration_since(flight.begun) < JOINABLE && (earliest..=until).contains(&flight.until)
+        };
+        let joinable = state.flights.get(&key).into_iter().flatten().rev().filter(is_joinable);
+        if let Some(running) = joinable.filter_map(|flight| flight.running.upgrade()).next() {
             return (running, true);
         }
         state.number += 1;
@@ -70,7 +78,7 @@ impl<T: Clone + Send + Sync + 'static> SingleFlight<T> {
         .boxed()
         .shared();
         if let Some(weak) = running.downgrade() {
-            state.flights.insert(key, Flight { number, begun: Instant::now(), running: weak });
+            state.flights.entry(key).or_default().push(Flight { number, begun: now, until, running: weak });
         }
         (running, false)
     }
@@ -83,7 +91,7 @@ impl<T: Clone + Send + Sync + 'static> SingleFlight<T> {
 
     /// How many reads are under way that could be found.
     pub(super) fn len(&self) -> usize {
-        lock(&self.state).flights.len()
+        lock(&self.state).flights.values().map(Vec::len).sum()
     }
 }
 
@@ -97,8 +105,11 @@ struct Landed<T: Clone> {
 impl<T: Clone> Drop for Landed<T> {
     fn drop(&mut self) {
         let mut state = lock(&self.state);
-        if state.flights.get(&self.key).is_some_and(|flight| flight.number == self.number) {
-            state.flights.remove(&self.key);
+        if let Some(flights) = state.flights.get_mut(&self.key) {
+            flights.retain(|flight| flight.number != self.number);
+            if flights.is_empty() {
+                state.flights.remove(&self.key);
+            }
         }
     }
 }
@@ -115,6 +126,10 @@ mod tests {
 
     fn key(request: &'static [u8]) -> Key {
         ("/a.B/C", Bytes::from_static(request))
+    }
+
+    fn in_seconds(seconds: u64) -> Instant {
+        Instant::now() + Duration::from_secs(seconds)
     }
 
     struct Counted {
@@ -141,15 +156,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn equal_requests_share_and_others_do_not() {
         let (flights, counted) = (SingleFlight::new(), Counted::new());
-        let (first, joined) = flights.join(key(b"x"), || counted.work());
+        let (first, joined) = flights.join(key(b"x"), in_seconds(60), || counted.work());
         assert!(!joined);
-        let (second, joined) = flights.join(key(b"x"), || counted.work());
+        let (second, joined) = flights.join(key(b"x"), in_seconds(60), || counted.work());
         assert!(joined);
-        let (third, joined) = flights.join(key(b"y"), || counted.work());
+        let (third, joined) = flights.join(key(b"y"), in_seconds(60), || counted.work());
         assert!(!joined);
         assert_eq!(tokio::join!(first, second, third), (1, 1, 2));
         assert_eq!(flights.len(), 0);
-        let (again, joined) = flights.join(key(b"x"), || counted.work());
+        let (again, joined) = flights.join(key(b"x"), in_seconds(60), || counted.work());
         assert!(!joined, "what has ended is not joined");
         assert_eq!(again.await, 3);
     }
@@ -157,13 +172,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_leaves_harms_nobody_and_the_last_one_ends_the_work() {
         let (flights, counted) = (SingleFlight::new(), Counted::new());
-        let (mut first, _) = flights.join(key(b"x"), || counted.work());
+        let (mut first, _) = flights.join(key(b"x"), in_seconds(60), || counted.work());
         assert!((&mut first).now_or_never().is_none());
-        let (second, _) = flights.join(key(b"x"), || counted.work());
+        let (second, _) = flights.join(key(b"x"), in_seconds(60), || counted.work());
         drop(first);
         assert_eq!(second.await, 1);
 
-        let (mut alone, _) = flights.join(key(b"x"), || counted.work());
+        let (mut alone, _) = flights.join(key(b"x"), in_seconds(60), || counted.work());
         assert!((&mut alone).now_or_never().is_none());
         drop(alone);
         assert_eq!(flights.len(), 0);
@@ -174,15 +189,36 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_read_from_before_a_change_or_long_ago_is_not_joined() {
         let (flights, counted) = (SingleFlight::new(), Counted::new());
-        let (first, _) = flights.join(key(b"x"), || counted.work());
+        let (first, _) = flights.join(key(b"x"), in_seconds(60), || counted.work());
         flights.invalidate();
-        let (second, joined) = flights.join(key(b"x"), || counted.work());
+        let (second, joined) = flights.join(key(b"x"), in_seconds(60), || counted.work());
         assert!(!joined);
         drop(first);
         assert_eq!(flights.len(), 1, "the newer one stays when the older one ends");
         tokio::time::advance(JOINABLE).await;
-        let (third, joined) = flights.join(key(b"x"), || counted.work());
+        let (third, joined) = flights.join(key(b"x"), in_seconds(60), || counted.work());
         assert!(!joined);
         assert_eq!((second.await, third.await), (2, 3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_read_is_joined_by_who_waits_a_little_longer_and_by_nobody_else() {
+        let (flights, counted) = (SingleFlight::new(), Counted::new());
+        let until = in_seconds(90);
+        let join = |wait| flights.join(key(b"x"), in_seconds(wait), || counted.work());
+        let (read, joined) = flights.join(key(b"x"), until, || counted.work());
+        assert!(!joined);
+        for wait in [90, 95, 100] {
+            assert!(join(wait).1, "{wait} s");
+        }
+        // With less time he would be told of the deadline after it; with more he could learn more.
+        let others = [89, 101].map(join);
+        assert!(!others[0].1 && !others[1].1);
+        assert_eq!(flights.len(), 3);
+        assert!(join(90).1, "each is joined by its own, whatever came later");
+        assert!(join(89).1 && join(101).1);
+        let [(short, _), (long, _)] = others;
+        assert_eq!(tokio::join!(read, short, long), (1, 2, 3));
+        assert_eq!(flights.len(), 0);
     }
 }

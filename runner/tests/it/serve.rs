@@ -189,7 +189,6 @@ async fn a_caller_that_goes_away_cancels_its_asks() {
         let (serving, tablets) = with_silent_tablets(Duration::from_secs(60)).await;
         let mut request = Request::new(workflows_of("customer"));
         if let Some(timeout) = timeout {
-            // Not shared with others; without one it would be.
             request.set_timeout(timeout);
         }
         let call = tokio::spawn(unary(serving.channel().await, GET_WORKFLOWS, request));
@@ -199,6 +198,33 @@ async fn a_caller_that_goes_away_cancels_its_asks() {
         assert_eq!(serving.asked.ended(), 3, "the topology's answers, no tablet's");
         eventually_counted(&serving, "vtflow_rpcs_total{method=\"vtctlservice.Vtctld/GetWorkflows\",code=\"1\"} 1").await;
     }
+}
+
+#[tokio::test]
+async fn equal_reads_with_deadlines_share_and_everybody_is_told_in_time() {
+    let (serving, tablets) = with_silent_tablets(Duration::from_secs(60)).await;
+    let channel = serving.channel().await;
+    let call = |timeout| {
+        let mut request = Request::new(workflows_of("customer"));
+        request.set_timeout(timeout);
+        tokio::spawn(unary(channel.clone(), GET_WORKFLOWS, request))
+    };
+    let two = Duration::from_secs(2);
+    let started = Instant::now();
+    let first = call(two);
+    eventually("both tablets are called", || tablets.seen.now() >= 2).await;
+    let second = call(two);
+    let patient = call(Duration::from_secs(30));
+    eventually("who waits for longer reads by himself", || tablets.seen.now() >= 4).await;
+    for call in [first, second] {
+        let status = call.await.unwrap().unwrap_err();
+        assert!(status.message().contains("did not answer"), "{}", status.message());
+    }
+    assert!((Duration::from_millis(1500)..Duration::from_millis(2100)).contains(&started.elapsed()), "{:?}", started.elapsed());
+    assert_eq!(tablets.seen.calls(), 4);
+    assert!(!patient.is_finished());
+    patient.abort();
+    eventually_counted(&serving, "vtflow_rpcs_shared_total 1").await;
 }
 
 async fn eventually_counted(serving: &Serving, line: &str) {

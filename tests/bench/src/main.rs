@@ -22,6 +22,7 @@ use vtflow_planner::{Call, CallOptions, proto::vtctldata::GetWorkflowsRequest, r
 
 use crate::{
     cluster::Remote,
+    many::Asked,
     pump::{Pumped, Took},
     server::{Measured, Program, Server},
 };
@@ -112,26 +113,28 @@ async fn many(args: &Args, how_long: Duration) -> anyhow::Result<()> {
     const STREAMS: u32 = 12;
     let cluster = Remote::start(SHARDS, STREAMS).await?;
     println!("200 clients, {how_long:?}, {SHARDS} shards x {STREAMS} streams, no delay");
-    println!("| who | answers | a second of a core | p50 ms | p99 ms | errors | MB before | after |");
-    println!("|---|---|---|---|---|---|---|---|");
+    println!("| what they ask | who | answers | a second of a core | p50 ms | p99 ms | errors | MB before | after |");
+    println!("|---|---|---|---|---|---|---|---|---|");
     for (name, program) in args.programs() {
         let server = Server::start(&program, &cluster.etcd).await?;
         let request = get_workflows(false).into();
-        // What connections, buffers and caches take is there after this.
-        many::ask(&server, &request, Duration::from_secs(5).min(how_long)).await?;
-        let seen = many::ask(&server, &request, how_long).await?;
-        println!(
-            "| {name} | {} | {:.0} | {} | {} | {} | {:.1} | {:.1} |",
-            seen.times.len(),
-            seen.per_core_second(),
-            ms(seen.percentile(50)),
-            ms(seen.percentile(99)),
-            seen.errors.len(),
-            seen.memory.0 as f64 / 1e6,
-            seen.memory.1 as f64 / 1e6,
-        );
-        if let Some(error) = seen.errors.first() {
-            println!("the first error: {error}");
+        for (what, asked) in [("the same", Asked::TheSame), ("each its own read", Asked::EachItsOwn)] {
+            // What connections, buffers and caches take is there after this.
+            many::ask(&server, &request, asked, Duration::from_secs(5).min(how_long)).await?;
+            let seen = many::ask(&server, &request, asked, how_long).await?;
+            println!(
+                "| {what} | {name} | {} | {:.0} | {} | {} | {} | {:.1} | {:.1} |",
+                seen.times.len(),
+                seen.per_core_second(),
+                ms(seen.percentile(50)),
+                ms(seen.percentile(99)),
+                seen.errors.len(),
+                seen.memory.0 as f64 / 1e6,
+                seen.memory.1 as f64 / 1e6,
+            );
+            if let Some(error) = seen.errors.first() {
+                println!("the first error: {error}");
+            }
         }
     }
     Ok(())

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tokio::sync::Mutex;
 use vtflow_planner::rpc;
 
@@ -43,15 +43,27 @@ impl Seen {
     }
 }
 
-/// 200 clients that ask again as soon as they have an answer. Every other one waits for half a minute only, so that its reads are its
-/// own; the others' equal reads may be shared, as those of a page that many have open.
-pub(crate) async fn ask(server: &Server, request: &Bytes, how_long: Duration) -> anyhow::Result<Seen> {
+/// What the clients ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// All the same, every other one with half a minute of patience: equal reads may be one, as those of a page that many have open.
+    TheSame,
+    /// The same things in other bytes, by a field that no server knows: each is a read of its own.
+    EachItsOwn,
+}
+
+/// 200 clients that ask again as soon as they have an answer.
+pub(crate) async fn ask(server: &Server, request: &Bytes, asked: Asked, how_long: Duration) -> anyhow::Result<Seen> {
     let until = Instant::now() + how_long;
     let (watched, seen) = (server.watched(), Arc::new(Mutex::new(Seen::default())));
     let (before, (_, memory)) = (watched.cpu()?, watched.memory()?);
     let clients: Vec<_> = (0..CLIENTS)
         .map(|number| {
-            let (address, request, seen) = (server.address.clone(), request.clone(), Arc::clone(&seen));
+            let (address, seen) = (server.address.clone(), Arc::clone(&seen));
+            let request = match asked {
+                Asked::TheSame => request.clone(),
+                Asked::EachItsOwn => with_unknown_field(request, number),
+            };
             let wait = number.is_multiple_of(2).then_some(Duration::from_secs(30));
             tokio::spawn(async move {
                 let channel = connect(&address).await?;
@@ -77,4 +89,11 @@ pub(crate) async fn ask(server: &Server, request: &Bytes, how_long: Duration) ->
     seen.cpu = watched.cpu()?.saturating_sub(before);
     seen.memory = (memory, watched.memory()?.1);
     Ok(seen)
+}
+
+/// A message with a field of the number 1,000 behind it, which Vitess's requests do not have.
+fn with_unknown_field(message: &[u8], value: u32) -> Bytes {
+    let mut bytes = BytesMut::from(message);
+    prost::encoding::uint32::encode(1_000, &value, &mut bytes);
+    bytes.freeze()
 }

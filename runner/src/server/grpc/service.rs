@@ -31,7 +31,7 @@ use crate::{
         admission::{Admission, Room},
         audit::{Audit, ForwardedChange},
         connections::Held,
-        perform::{Performer, SHARE_FROM, TRACE, Want},
+        perform::{Performer, TRACE, Want},
         refusal::Refusal,
         rpc_log::{LoggedBody, RpcLog, RpcLogs},
         vitess_rpcs,
@@ -210,22 +210,14 @@ impl Service {
         let (request, _room) = self.read(request).await?;
         let now = Instant::now();
         let latest = now + self.performer.request_time;
-        let asked = record.until().map(|until| asks_end(until, now));
-        let until = asked.map_or(latest, |asked| asked.min(latest));
-        let is_shared = served.effect == Effect::Read
-            && !is_traced
-            && asked.is_none_or(|asked| asked >= now + SHARE_FROM.min(self.performer.request_time));
+        let until = record.until().map_or(latest, |until| asks_end(until, now).min(latest));
         let reply_bytes = self.performer.message_bytes as u64;
         let options = CallOptions { reply_bytes, ..CallOptions::default() };
         let call = Call { path: served.path.to_owned(), request: request.to_vec(), options };
-        let (answered, joined) = if is_shared {
-            let (running, joined) =
-                self.performer.flights.join((served.path, request), || self.performer.flow(call, latest, None, Want::Reply));
-            let answered = match asked {
-                Some(asked) => timeout_at(asked, running).await.map_err(|_| late())?,
-                None => running.await,
-            };
-            (answered, joined)
+        let (answered, joined) = if served.effect == Effect::Read && !is_traced {
+            let flow = || self.performer.flow(call, until, None, Want::Reply);
+            let (running, joined) = self.performer.flights.join((served.path, request), until, flow);
+            (running.await, joined)
         } else if served.effect == Effect::Write {
             let audit = change.take().map(|audit| Audit { request: Some(request), ..audit });
             let written = self.performer.write(call, until, audit, is_traced);
@@ -318,10 +310,6 @@ fn broken_off() -> Refusal {
 
 fn slow() -> Refusal {
     Refusal::new(code::DEADLINE_EXCEEDED, "the request's message did not arrive within 30s")
-}
-
-fn late() -> Refusal {
-    Refusal::new(code::DEADLINE_EXCEEDED, "context deadline exceeded: the answer was not ready in time")
 }
 
 /// How long the message of a request may take to arrive.
