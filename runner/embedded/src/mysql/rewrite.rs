@@ -9,8 +9,8 @@ use std::ops::ControlFlow;
 use rusqlite::types::Value as SqliteValue;
 use sqlparser::ast::{
     BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
-    FunctionArgumentList, FunctionArguments, Ident, Interval, ObjectName, Query, Select, SelectItem, Statement, Value,
-    ValueWithSpan, VisitMut, VisitorMut,
+    FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, Interval, ObjectName, OrderBy, OrderByKind, Query, Select,
+    SelectItem, SetExpr, Statement, TableFactor, TableWithJoins, Value, ValueWithSpan, VisitMut, VisitorMut,
 };
 
 use super::{
@@ -39,8 +39,28 @@ pub(crate) fn translate_query(mut query: Query, scopes: Scopes<'_>) -> Result<Tr
     let mut rewriter = Rewriter { scopes, params: Vec::new() };
     match VisitMut::visit(&mut query, &mut rewriter) {
         ControlFlow::Break(error) => Err(error),
-        ControlFlow::Continue(()) => Ok(Translated { sql: query.to_string(), params: rewriter.params }),
+        ControlFlow::Continue(()) => {
+            if is_of_one_sidecar_table(&query, &rewriter.scopes) {
+                let by_row = OrderByKind::Expressions(vec![Ident::new("_rowid_").into()]);
+                query.order_by = Some(OrderBy { kind: by_row, interpolate: None });
+            }
+            Ok(Translated { sql: query.to_string(), params: rewriter.params })
+        }
     }
+}
+
+/// Whether its rows come as they lie in one sidecar table: by their primary key, as InnoDB keeps them, whichever index SQLite would
+/// follow. So came the copy states that a real vtctld was recorded with.
+fn is_of_one_sidecar_table(query: &Query, scopes: &Scopes<'_>) -> bool {
+    let SetExpr::Select(select) = &*query.body else { return false };
+    let [TableWithJoins { relation: TableFactor::Table { name, .. }, joins }] = select.from.as_slice() else { return false };
+    let is_grouped = !matches!(&select.group_by, GroupByExpr::Expressions(by, _) if by.is_empty());
+    query.with.is_none()
+        && query.order_by.is_none()
+        && joins.is_empty()
+        && select.distinct.is_none()
+        && !is_grouped
+        && scopes.is_sidecar_table(name)
 }
 
 /// Rewrites a statement that writes. `scopes` must hold the table written to.

@@ -289,6 +289,19 @@ impl<'a> Scopes<'a> {
         Ok(Source { name: shown, qualified, columns })
     }
 
+    /// Whether a name is that of a sidecar table, and of no common table expression.
+    pub(crate) fn is_sidecar_table(&self, name: &ObjectName) -> bool {
+        match parts(name).as_slice() {
+            [table] => {
+                self.default_database == Some(SIDECAR)
+                    && self.catalog.get(table).is_some()
+                    && self.common.iter().all(|(common, _)| common != table)
+            }
+            [database, table] => database == SIDECAR && self.catalog.get(table).is_some(),
+            _ => false,
+        }
+    }
+
     /// The field of a plain column; `None` when there is no such column.
     fn column(&self, expr: &Expr) -> Option<Field> {
         let parts: Vec<String> = match expr {

@@ -47,6 +47,23 @@ fn fetch(tablet: &mut InPlace, query: &str) -> Result<QueryResult, String> {
     }
 }
 
+/// As a real vtctld got them from MySQL 9.7: no ORDER BY, and the row of `orders` before the newer one of `big`.
+#[test]
+fn rows_of_one_table_come_by_their_primary_key() {
+    let tablet = &mut tablet();
+    let insert = "insert into _vt.copy_state (id, vrepl_id, table_name, lastpk) values \
+                  (901, 7, 'big', null), (902, 7, 'orders', null), (910, 7, 'big', 'x')";
+    fetch(tablet, insert).unwrap();
+    let newest = "select id, table_name from _vt.copy_state where vrepl_id in (7) and id in (select max(id) from _vt.copy_state \
+                  where vrepl_id in (7) group by vrepl_id, table_name)";
+    let mut read = |sql: &str| {
+        let rows = fetch(tablet, sql).unwrap().rows;
+        rows.iter().map(|row| String::from_utf8_lossy(&row.values).into_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(read(newest), ["902orders", "910big"]);
+    assert_eq!(read("select id, table_name from _vt.copy_state where vrepl_id = 7"), ["901big", "902orders", "910big"]);
+}
+
 #[test]
 fn a_tablet_says_which_binary_logs_it_has_no_more() {
     let purged = "65b309ae-eb92-11f1-97ea-02fc00000001:1-7,\n6e3175aa-eb92-11f1-84af-02fc00000001:1-3";
