@@ -14,7 +14,7 @@ use crate::{
 ///
 /// Call in this order: [`Flow::start`]; then until [`Flow::reply`] is `Some`: take [`Flow::asks`], perform them all, hand each
 /// result to [`Flow::answer`] as it arrives, and take the asks that this released. A host with threads to spare calls
-/// [`Flow::hand_out_work`] first, and takes [`Flow::work`] beside the asks.
+/// [`Flow::hand_out_work`] first, takes [`Flow::work`] beside the asks, and both also after each [`Flow::worked`].
 pub struct Flow {
     operation: Box<dyn Operation>,
     asks: Asks,
@@ -127,6 +127,8 @@ impl Flow {
 
     /// The work that came up since the last call, each piece once. Do all of it, in any order and on any thread, and say each time that
     /// it is done: [`Flow::worked`]. The reply waits for it. Empty unless it is to be handed out.
+    ///
+    /// It may find that more is to be asked.
     pub fn work(&mut self) -> Vec<Work> {
         if !self.hands_out_work {
             return Vec::new();
@@ -136,9 +138,10 @@ impl Flow {
         work
     }
 
-    /// One piece of the work that was handed out is done.
+    /// One piece of the work that was handed out is done. It may release asks, and bring more work.
     pub fn worked(&mut self) {
         self.working = self.working.saturating_sub(1);
+        self.operation.worked(&mut self.asks);
         self.settle();
     }
 
@@ -183,8 +186,9 @@ impl Flow {
     }
 
     fn settle(&mut self) {
-        if !self.hands_out_work {
+        while !self.hands_out_work && !self.asks.is_worked_off() {
             self.asks.take_work().into_iter().for_each(Work::perform);
+            self.operation.worked(&mut self.asks);
         }
         if self.reply.is_none() && self.asks.outstanding() == 0 && self.asks.is_worked_off() && self.working == 0 {
             let reply = self.operation.finish();

@@ -10,6 +10,9 @@ pub(crate) trait Operation: Send {
     /// Takes one answer; may release more asks.
     fn answered(&mut self, id: AskId, answer: Answer, asks: &mut Asks);
 
+    /// Some of the work is done: takes what it found; may release more asks.
+    fn worked(&mut self, _asks: &mut Asks) {}
+
     /// What has already turned out to be missing, such as shards that have nobody to ask, before the request has ended. Of a read of one
     /// thing there is nothing to say before.
     fn failures(&self) -> Vec<Failure> {
@@ -60,6 +63,16 @@ impl Asks {
             self.round = self.rounds.get(id.0 as usize).copied().unwrap_or(0);
         }
         was_out
+    }
+
+    /// The round of the answer being taken.
+    pub(crate) fn round(&self) -> u32 {
+        self.round
+    }
+
+    /// Goes on with what an answer of that round brought: what is released now is one round deeper.
+    pub(crate) fn go_on(&mut self, round: u32) {
+        self.round = round;
     }
 
     /// How many asks are out and unanswered, released ones included.

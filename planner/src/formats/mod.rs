@@ -7,6 +7,7 @@ pub mod binlog_source;
 pub(crate) mod gtids;
 pub(crate) mod number;
 pub mod options;
+mod plain_bytes;
 pub mod position;
 pub mod quote;
 pub mod source;
@@ -15,6 +16,8 @@ pub mod tablet_types;
 pub mod text_format;
 pub mod time;
 pub mod uuid;
+
+pub(crate) use plain_bytes::plain_bytes;
 
 /// Why a row, or a whole result, cannot be read. One line when displayed: the column, what was wrong, how the value begins.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

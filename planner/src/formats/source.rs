@@ -8,7 +8,7 @@
 use prost::Message as _;
 
 use crate::{
-    formats::{RowError, binlog_source},
+    formats::{RowError, binlog_source, plain_bytes},
     proto::binlogdata::{BinlogSource, OnDdlAction},
     wire::{put_integer, put_message, put_text},
 };
@@ -165,6 +165,13 @@ fn rules<'a>(scan: &mut Scan<'a>, mut see: impl FnMut(PlainRule<'a>)) -> Option<
     Some(())
 }
 
+fn behind_spaces(mut text: &str) -> &str {
+    while let Some(rest) = text.strip_prefix(' ') {
+        text = rest;
+    }
+    text
+}
+
 /// Goes over the fields of one message.
 struct Scan<'a> {
     rest: &'a str,
@@ -175,8 +182,8 @@ struct Scan<'a> {
 impl<'a> Scan<'a> {
     /// Whether there is no more field, but the end or a closing bracket.
     fn is_at_end(&mut self) -> bool {
-        self.rest = self.rest.trim_start_matches(' ');
-        self.rest.is_empty() || self.rest.starts_with(['}', '>'])
+        self.rest = behind_spaces(self.rest);
+        matches!(self.rest.as_bytes().first(), None | Some(b'}' | b'>'))
     }
 
     /// The next field's name, its colon passed.
@@ -197,13 +204,11 @@ impl<'a> Scan<'a> {
     /// One string in double quotes, nothing to be joined to it.
     fn string(&mut self) -> Option<&'a str> {
         let inside = self.rest.strip_prefix('"')?;
-        let end = inside.bytes().position(|byte| matches!(byte, b'"' | b'\\' | b'\n' | 0))?;
-        let (text, rest) = inside.split_at_checked(end)?;
-        self.rest = rest.strip_prefix('"')?.trim_start_matches(' ');
+        // One with a control character in it is for the reader of all.
+        let (text, rest) = inside.split_at_checked(plain_bytes(inside.as_bytes()))?;
+        self.rest = behind_spaces(rest.strip_prefix('"')?);
         // Strings one after the other are one; other space, and comments, may stand between them.
-        let is_plain =
-            self.rest.is_empty() || self.rest.starts_with(|next: char| next.is_ascii_lowercase() || "}>_".contains(next));
-        is_plain.then_some(text)
+        matches!(self.rest.as_bytes().first(), None | Some(b'a'..=b'z' | b'}' | b'>' | b'_')).then_some(text)
     }
 
     fn word(&mut self) -> Option<&'a str> {

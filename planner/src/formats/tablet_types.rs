@@ -20,7 +20,8 @@ pub fn parse(text: &str) -> (Vec<i32>, i32, Option<RowError>) {
     let mut error = None;
     let mut types = Vec::new();
     for name in list.split(',').filter(|_| !list.is_empty()) {
-        let found = by_upper_case(name);
+        // Nearly always they are written so.
+        let found = by_name(name).or_else(|| by_upper_case(name));
         types.push(found.map_or(0, i32::from));
         if found.is_none() && error.is_none() {
             let shown = if name.len() <= crate::limits::EXCERPT_BYTES { name.to_owned() } else { quoted(name) };

@@ -7,6 +7,7 @@
 use prost::Message as _;
 
 use crate::{
+    formats::plain_bytes,
     limits,
     proto::query::{Field, QueryResult},
     sidecar::{
@@ -175,8 +176,7 @@ impl<'a> Json<'a> {
 
     fn hex(&mut self, out: &mut Vec<u8>) -> Option<()> {
         self.sign(b'"')?;
-        let end = self.0.iter().position(|byte| *byte == b'"')?;
-        let (digits, rest) = self.0.split_at_checked(end)?;
+        let (digits, rest) = self.0.split_at_checked(plain_bytes(self.0))?;
         from_hex(digits, out)?;
         self.0 = rest;
         self.sign(b'"')
@@ -185,8 +185,7 @@ impl<'a> Json<'a> {
     fn text(&mut self, out: &mut Vec<u8>) -> Option<()> {
         self.sign(b'"')?;
         loop {
-            let end = self.0.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20))?;
-            let (plain, rest) = self.0.split_at_checked(end)?;
+            let (plain, rest) = self.0.split_at_checked(plain_bytes(self.0))?;
             out.extend_from_slice(plain);
             let (sign, rest) = rest.split_first()?;
             match sign {

@@ -52,6 +52,11 @@ impl Cell {
         Some(Self(Span { start: u32::try_from(place.start).ok()?, end }))
     }
 
+    /// Where it lies; `None`: nowhere, it is NULL.
+    pub(super) fn place(self) -> Option<Range<usize>> {
+        (self != Self::NULL).then_some(self.0.start as usize..self.0.end as usize)
+    }
+
     pub(super) fn value(self, bytes: &[u8]) -> Option<&[u8]> {
         (self != Self::NULL).then(|| self.0.of(bytes))
     }
@@ -139,11 +144,18 @@ fn cells(bytes: &[u8], row: Span, columns: usize, cells: &mut Vec<Cell>) -> Opti
         }
     }
     let values = values.unwrap_or_default();
-    let (mut at, mut count) = (values.start, 0);
-    let mut lengths = Reader::within(bytes, lengths.unwrap_or_default());
-    while !lengths.is_at_end() {
-        let coded = lengths.varint()?;
-        count += 1;
+    let mut at = values.start;
+    let mut lengths = lengths.unwrap_or_default().of(bytes);
+    cells.reserve(columns);
+    for _ in 0..columns {
+        // Nearly all are of one byte.
+        let coded = match lengths {
+            [short @ 0..0x80, rest @ ..] => {
+                lengths = rest;
+                u64::from(*short)
+            }
+            _ => decode_varint(&mut lengths).ok()?,
+        };
         // Zigzag. Every negative length is NULL, as in MakeRowTrusted.
         if coded & 1 == 1 {
             cells.push(Cell::NULL);
@@ -153,7 +165,7 @@ fn cells(bytes: &[u8], row: Span, columns: usize, cells: &mut Vec<Cell>) -> Opti
         cells.push(Cell(Span { start: at, end }));
         at = end;
     }
-    (count == columns && at == values.end).then_some(())
+    (lengths.is_empty() && at == values.end).then_some(())
 }
 
 /// Reads on from one place to the next.

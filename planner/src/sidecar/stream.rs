@@ -161,8 +161,12 @@ impl<'a> StreamRow<'a> {
         columns: &Columns,
         decode: impl FnOnce(&'a [u8]) -> Result<Cow<'a, str>, (RowError, String)>,
     ) -> Self {
+        let row = &row.looked_through();
         let mut faults = Faults(Vec::new());
-        let mut integer = |column| faults.or_default(row.integer_of(column)).unwrap_or_default();
+        let mut integer = |column| {
+            let plain = row.plain_of(column);
+            plain.unwrap_or_else(|| faults.or_default(row.integer_of(column)).unwrap_or_default())
+        };
         let (max_tps, max_replication_lag) = (integer(columns.max_tps), integer(columns.max_replication_lag));
         let (time_updated, transaction_timestamp) = (integer(columns.time_updated), integer(columns.transaction_timestamp));
         let (time_heartbeat, time_throttled) = (integer(columns.time_heartbeat), integer(columns.time_throttled));
@@ -264,7 +268,10 @@ fn state(row: &Row<'_>, column: Column) -> Result<VReplicationWorkflowState, Row
 
 /// An integer of 32 bits.
 fn small(row: &Row<'_>, column: Column) -> Result<i32, RowError> {
-    let value = row.integer_of(column)?.unwrap_or_default();
+    let value = match row.plain_of(column) {
+        Some(value) => value,
+        None => row.integer_of(column)?.unwrap_or_default(),
+    };
     i32::try_from(value).map_err(|_| {
         let text = row.text_of(column);
         let reason = format!("strconv.ParseInt: parsing \"{value}\": value out of range");

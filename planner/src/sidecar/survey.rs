@@ -117,6 +117,42 @@ impl Progress {
             Next::Failed(text) => Self::Ended(Looked::Rows(look.into_pages(), Some(text))),
         }
     }
+
+    /// What all looks showed that it is now, by number, the first one's being `first`.
+    ///
+    /// # Errors
+    /// Itself, where one of them goes on.
+    pub(crate) fn ended(self, first: usize) -> Result<BTreeMap<usize, Looked>, Box<Self>> {
+        match self {
+            Self::Ended(looked) => Ok(BTreeMap::from([(first, looked)])),
+            Self::Parts(parts) if parts.iter().all(|part| matches!(part, Self::Ended(_))) => {
+                let looked =
+                    parts.into_iter().filter_map(|part| if let Self::Ended(looked) = part { Some(looked) } else { None });
+                Ok((first..).zip(looked).collect())
+            }
+            other => Err(Box::new(other)),
+        }
+    }
+}
+
+/// The answer to one statement for all of a target, which takes a while to read: on any thread.
+pub(crate) struct Unread {
+    index: usize,
+    number: usize,
+    look: Look,
+    answer: Answer,
+}
+
+impl Unread {
+    /// The target's index.
+    pub(crate) fn index(&self) -> usize {
+        self.index
+    }
+
+    /// The number of the first look, and what becomes of them: for [`Survey::read`], unless all have ended.
+    pub(crate) fn read(self) -> (usize, Progress) {
+        (self.number, self.look.answered(self.answer))
+    }
 }
 
 impl Look {
@@ -282,6 +318,27 @@ impl Survey {
         self.waiting.insert(asks.release(look.query().ask(&asked.target)), (index, number, look));
     }
 
+    /// Takes a tablet's response to one statement for all.
+    ///
+    /// # Errors
+    /// The answer is another one, for [`Survey::answered`].
+    pub(crate) fn unread(&mut self, id: AskId, answer: Answer) -> Result<Unread, Answer> {
+        if !matches!((self.waiting.get(&id), &answer), (Some((_, _, Look::Fused(_))), Answer::Called(_))) {
+            return Err(answer);
+        }
+        let Some((index, number, look)) = self.waiting.remove(&id) else { return Err(answer) };
+        if let Some(asked) = self.asked.get_mut(index) {
+            asked.outstanding -= 1;
+        }
+        Ok(Unread { index, number, look, answer })
+    }
+
+    /// Takes what became of a target's looks when that was read.
+    pub(crate) fn read(&mut self, index: usize, number: usize, progress: Progress, asks: &mut Asks) -> Option<Found> {
+        self.go_on(index, number, progress, asks);
+        self.rested(index, asks)
+    }
+
     /// Takes an answer, if it is to one of the survey's asks.
     pub(crate) fn answered(&mut self, id: AskId, answer: Answer, asks: &mut Asks) -> Vec<Found> {
         if let Some((index, number, look)) = self.waiting.remove(&id) {
@@ -298,6 +355,11 @@ impl Survey {
             asked.reread = Reread::Due;
         }
         self.go_on(index, number, look.answered(answer), asks);
+        self.rested(index, asks)
+    }
+
+    /// What follows for a target of which a look has ended.
+    fn rested(&mut self, index: usize, asks: &mut Asks) -> Option<Found> {
         let asked = self.asked.get_mut(index)?;
         if asked.outstanding > 0 {
             return None;

@@ -2,10 +2,10 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use crate::support::{Cluster, NOW, alias, all, call, place, refused, stream, streams};
+use crate::support::{Cluster, NOW, alias, alias_text, all, call, place, refused, stream, streams};
 use prost::Message;
 use vtflow_planner::{
-    Ask, Call, CallOptions, Code, Failure, Flow, FlowHandle, Lost, Reply, limits,
+    Answer, Ask, Call, CallOptions, Code, Failure, Flow, FlowHandle, Lost, Reply, limits,
     proto::{
         topodata::Shard,
         vtctldata::{
@@ -71,15 +71,17 @@ fn failures_are_there_after_the_end_and_asks_are_counted() {
     assert_eq!(flow.failures(), flow.reply().unwrap().failures);
 }
 
-/// A host with threads to spare: what it does with the work of a flow, in this order, and when.
-fn worked_off(cluster: &Cluster, call: &Call, at_once: bool, mut order: impl FnMut(usize) -> usize) -> (usize, Reply) {
+/// A host with threads to spare, which does the work of a flow in this order, each piece at once or when nothing else is to be done. How many pieces there were, the rounds of all asks, ascending, and the reply.
+fn worked_off(cluster: &Cluster, call: &Call, at_once: bool, mut order: impl FnMut(usize) -> usize) -> (usize, Vec<u32>, Reply) {
     let mut flow = Flow::start(call, NOW);
     flow.hand_out_work();
-    let (mut waiting, mut work, mut pieces) = (flow.asks(), Vec::new(), 0);
+    let (mut waiting, mut work, mut pieces, mut rounds) = (flow.asks(), Vec::new(), 0, Vec::new());
     loop {
         while !waiting.is_empty() {
             let ask = waiting.remove(order(waiting.len()));
-            flow.answer(ask.id, cluster.perform(&ask, 0));
+            rounds.push(ask.round);
+            let fault = cluster.faults.get(&(place(&ask), 0)).cloned();
+            flow.answer(ask.id, fault.unwrap_or_else(|| cluster.perform(&ask, 0)));
             waiting.extend(flow.asks());
             work.extend(flow.work());
             if at_once {
@@ -87,13 +89,16 @@ fn worked_off(cluster: &Cluster, call: &Call, at_once: bool, mut order: impl FnM
             }
         }
         if work.is_empty() && waiting.is_empty() {
-            return (pieces, flow.into_reply().unwrap());
+            rounds.sort_unstable();
+            return (pieces, rounds, flow.into_reply().unwrap());
         }
         if !work.is_empty() {
             assert!(flow.reply().is_none(), "nothing is told before all is read");
             work.remove(order(work.len())).perform();
             pieces += 1;
             flow.worked();
+            waiting.extend(flow.asks());
+            work.extend(flow.work());
         }
     }
 }
@@ -104,14 +109,23 @@ fn work_is_done_by_whoever_hosts_the_flow_in_any_order() {
     for uid in [100, 200, 300, 400] {
         cluster.answer(uid, "streams", streams(&[stream(1, "w"), stream(2, "v")]));
     }
-    for cluster in [&cluster, &half()] {
-        let (want, _) = cluster.run(&call(&all()));
-        let targets = if want.failures.is_empty() { 4 } else { 1 };
+    // What two of them answer to the statement that has all in one cannot be read: reading it finds that more is to be asked.
+    let mut cut = cluster.clone();
+    for uid in [100, 300] {
+        cut.faults.insert((format!("call {} streams, copy state and logs", alias_text(uid)), 0), Answer::Called(Vec::new()));
+    }
+    for (cluster, pieces) in [(&cluster, 4), (&half(), 1), (&cut, 6)] {
+        let (reply, asks) = cluster.run(&call(&all()));
+        let mut rounds: Vec<u32> = asks.iter().map(|ask| ask.round).collect();
+        rounds.sort_unstable();
+        let want = (pieces, rounds, reply);
         for at_once in [false, true] {
-            assert_eq!(worked_off(cluster, &call(&all()), at_once, |_| 0), (targets, want.clone()));
-            assert_eq!(worked_off(cluster, &call(&all()), at_once, |count| count - 1), (targets, want.clone()));
+            assert_eq!(worked_off(cluster, &call(&all()), at_once, |_| 0), want);
+            assert_eq!(worked_off(cluster, &call(&all()), at_once, |count| count - 1), want);
         }
     }
+    assert_eq!(cut.run(&call(&all())).0, cluster.run(&call(&all())).0);
+    assert_eq!(cut.run(&call(&all())).1.len(), cluster.run(&call(&all())).1.len() + 6, "streams, copy state and logs of two");
     // Nobody who does not ask for work has to do any.
     let mut flow = Flow::start(&call(&all()), NOW);
     let mut waiting = flow.asks();

@@ -35,7 +35,7 @@ use crate::{
         read::{Read, Subject},
         result::RowSet,
         statement::Scope,
-        survey::{Found, Look, Looked, Survey},
+        survey::{Found, Look, Looked, Progress, Survey, Unread},
     },
     topo::targets::{Event, Target, Unreached},
 };
@@ -47,8 +47,10 @@ pub(crate) struct GetWorkflows {
     limit: Option<usize>,
     now: Timestamp,
     survey: Survey,
-    /// What the targets say, by index, as soon as the last look at each has ended: a place that is filled by work.
-    said: BTreeMap<usize, Arc<OnceLock<Said>>>,
+    /// What the targets say, by index, as soon as the last look at each has ended.
+    said: BTreeMap<usize, Said>,
+    /// The targets whose answers are being read.
+    working: BTreeMap<usize, Working>,
     /// Whether that work is added to the asks' own, or done at once: another operation looks at what came of it.
     is_whole_request: bool,
     unreached: Vec<Unreached>,
@@ -58,10 +60,32 @@ pub(crate) struct GetWorkflows {
     nobody: Option<Event>,
 }
 
+/// A target's answers being read.
+struct Working {
+    /// The round of the last of them.
+    round: u32,
+    /// Filled when that is done.
+    place: Arc<OnceLock<Worked>>,
+}
+
+/// What is to be made of a target's answers.
+struct Wanted {
+    request: Arc<GetWorkflowsRequest>,
+    now: Timestamp,
+    with_heartbeats: bool,
+}
+
+/// What was found when a target's answers were read.
+enum Worked {
+    Said(Said),
+    /// More is to be asked, from the look of this number on.
+    GoesOn(usize, Box<Progress>),
+}
+
 /// What a target's reads say.
 enum Said {
-    /// Its streams, as the reply has them.
-    Streams(TabletStreams),
+    /// Its streams, as the reply has them; and when they had their last heartbeat, in Unix seconds, by id, if anybody wants to know.
+    Streams(TabletStreams, Vec<(i64, i64)>),
     /// Its streams, to be read when it is known how many bytes their positions may have.
     Pages(TabletPages),
     /// The names of its workflows.
@@ -72,7 +96,8 @@ enum Said {
 
 impl Said {
     /// Puts together what the reads brought, and reads it if nothing else has to be known.
-    fn new(mut looked: BTreeMap<usize, Looked>, target: &Target, request: &GetWorkflowsRequest, now: Timestamp) -> Self {
+    fn new(mut looked: BTreeMap<usize, Looked>, target: &Target, wanted: &Wanted) -> Self {
+        let Wanted { request, now, with_heartbeats } = wanted;
         let mut take = |subject| looked.remove(&look_of(subject)).unwrap_or(Looked::Rows(Vec::new(), None));
         if request.name_only {
             return take(Subject::Names).whole().map_or_else(Self::Nothing, Self::Names);
@@ -82,11 +107,13 @@ impl Said {
             Ok(streams) => streams,
             Err(message) => return Self::Nothing(message),
         };
-        let pages = TabletPages { streams, copy_states: take(Subject::CopyState).whole(), logs: take(Subject::Logs).parts() };
+        let pages = TabletPages::new(streams, take(Subject::CopyState).whole(), take(Subject::Logs).parts());
         if pages.has_compressed_positions() {
             return Self::Pages(pages);
         }
-        Self::Streams(TabletStreams::read(&pages, target, &request.keyspace, now, &mut PositionBudget::new()))
+        let heartbeats = if *with_heartbeats { pages.heartbeats() } else { Vec::new() };
+        let streams = TabletStreams::read(&pages, target, &request.keyspace, *now, &mut PositionBudget::new());
+        Self::Streams(streams, heartbeats)
     }
 }
 
@@ -124,6 +151,7 @@ impl GetWorkflows {
             now,
             survey,
             said: BTreeMap::new(),
+            working: BTreeMap::new(),
             is_whole_request: false,
             unreached: Vec::new(),
             unclear: BTreeMap::new(),
@@ -147,8 +175,8 @@ impl GetWorkflows {
         let mut heartbeats = BTreeMap::new();
         for (index, target) in self.survey.targets() {
             let key = format!("{}/{}", target.shard, target.place.alias_text());
-            let of_target = match self.said.get(&index).and_then(|said| said.get()) {
-                Some(Said::Streams(streams)) => streams.heartbeats.clone(),
+            let of_target = match self.said.get(&index) {
+                Some(Said::Streams(_, heartbeats)) => heartbeats.clone(),
                 Some(Said::Pages(pages)) => pages.heartbeats(),
                 Some(Said::Names(_) | Said::Nothing(_)) | None => Vec::new(),
             };
@@ -173,6 +201,15 @@ impl GetWorkflows {
         self.targets().map(|target| &target.place).chain(unreached).map(|place| place.shard.as_str())
     }
 
+    fn found(&mut self, found: Found, asks: &mut Asks) {
+        match found {
+            Found::Target(index) => self.look(index, asks),
+            Found::Seen(index) => self.seen(index, asks),
+            Found::Unreached(unreached) => self.unreached.push(unreached),
+            Found::Nobody(why) => self.nobody = Some(why),
+        }
+    }
+
     fn look(&mut self, index: usize, asks: &mut Asks) {
         let Some(target) = self.survey.target(index) else { return };
         let scope = Scope {
@@ -190,14 +227,37 @@ impl GetWorkflows {
         self.survey.look(index, look_of(Subject::Streams), vec![look], asks);
     }
 
+    /// Takes what a target has answered to the one statement, and has it read: whether it has to be asked otherwise, too.
+    fn read(&mut self, unread: Unread, asks: &mut Asks) {
+        let wanted = self.wanted();
+        self.work(unread.index(), asks, move |target| {
+            let (number, progress) = unread.read();
+            let said = progress.ended(number).map(|looked| Worked::Said(Said::new(looked, target, &wanted)));
+            said.unwrap_or_else(|progress| Worked::GoesOn(number, progress))
+        });
+    }
+
     /// Takes what a target has shown, and has it read.
     fn seen(&mut self, index: usize, asks: &mut Asks) {
-        let looked = self.survey.take(index);
+        let (looked, wanted) = (self.survey.take(index), self.wanted());
+        self.work(index, asks, move |target| Worked::Said(Said::new(looked, target, &wanted)));
+    }
+
+    fn wanted(&self) -> Wanted {
+        Wanted { request: Arc::clone(&self.request), now: self.now, with_heartbeats: !self.is_whole_request }
+    }
+
+    fn work(&mut self, index: usize, asks: &mut Asks, work: impl FnOnce(&Target) -> Worked + Send + 'static) {
         let Some(target) = self.survey.target(index).cloned() else { return };
-        let (place, request, now) = (Arc::new(OnceLock::new()), Arc::clone(&self.request), self.now);
-        self.said.insert(index, Arc::clone(&place));
-        let work = Work::new(move || drop(place.set(Said::new(looked, &target, &request, now))));
-        if self.is_whole_request { asks.work(work) } else { work.perform() }
+        let place = Arc::new(OnceLock::new());
+        self.working.insert(index, Working { round: asks.round(), place: Arc::clone(&place) });
+        let work = Work::new(move || drop(place.set(work(&target))));
+        if self.is_whole_request {
+            asks.work(work);
+        } else {
+            work.perform();
+            self.worked(asks);
+        }
     }
 
     /// The workflows, or the status of the request; and what is missing. Called once, instead of [`Operation::finish`].
@@ -220,8 +280,8 @@ impl GetWorkflows {
         let mut unreached = std::mem::take(&mut self.unreached);
         let (targets, asked_nobody) = self.survey.take_targets();
         for (index, target) in targets {
-            match self.said.remove(&index).and_then(Arc::into_inner).and_then(OnceLock::into_inner) {
-                Some(Said::Streams(streams)) => merge.add(target, streams),
+            match self.said.remove(&index) {
+                Some(Said::Streams(streams, _)) => merge.add(target, streams),
                 Some(Said::Pages(pages)) => {
                     let streams = TabletStreams::read(&pages, &target, &self.request.keyspace, self.now, &mut budget);
                     merge.add(target, streams);
@@ -267,12 +327,31 @@ impl GetWorkflows {
 
 impl Operation for GetWorkflows {
     fn answered(&mut self, id: AskId, answer: Answer, asks: &mut Asks) {
-        for found in self.survey.answered(id, answer, asks) {
-            match found {
-                Found::Target(index) => self.look(index, asks),
-                Found::Seen(index) => self.seen(index, asks),
-                Found::Unreached(unreached) => self.unreached.push(unreached),
-                Found::Nobody(why) => self.nobody = Some(why),
+        match self.survey.unread(id, answer) {
+            Ok(unread) => self.read(unread, asks),
+            Err(answer) => {
+                for found in self.survey.answered(id, answer, asks) {
+                    self.found(found, asks);
+                }
+            }
+        }
+    }
+
+    fn worked(&mut self, asks: &mut Asks) {
+        // Whoever does it has its place until it is done.
+        let is_done = |working: &Working| Arc::strong_count(&working.place) == 1;
+        let done: Vec<usize> = self.working.iter().filter(|(_, working)| is_done(working)).map(|(index, _)| *index).collect();
+        for index in done {
+            let Some(Working { round, place }) = self.working.remove(&index) else { continue };
+            match Arc::into_inner(place).and_then(OnceLock::into_inner) {
+                Some(Worked::Said(said)) => drop(self.said.insert(index, said)),
+                Some(Worked::GoesOn(number, progress)) => {
+                    asks.go_on(round);
+                    if let Some(found) = self.survey.read(index, number, *progress, asks) {
+                        self.found(found, asks);
+                    }
+                }
+                None => {}
             }
         }
     }

@@ -23,11 +23,11 @@ use crate::{
 
 /// What one target's reads brought.
 pub(crate) struct TabletPages {
-    pub(crate) streams: Vec<RowSet>,
+    streams: Vec<(stream::Columns, RowSet)>,
     /// The error: why there are none.
-    pub(crate) copy_states: Result<Vec<RowSet>, String>,
+    copy_states: Result<Vec<RowSet>, String>,
     /// What came before the error, if there was one, is kept.
-    pub(crate) logs: (Vec<RowSet>, Option<String>),
+    logs: (Vec<RowSet>, Option<String>),
 }
 
 /// One target's streams, ascending by id.
@@ -35,30 +35,41 @@ pub(crate) struct TabletStreams {
     /// The streams, each as one of the `streams` of a `ShardStream`.
     pub(crate) bytes: Vec<u8>,
     streams: Vec<StreamFacts>,
-    /// The texts that the facts have parts of.
+    /// What many of them have alike, each once in a row.
+    kinds: Vec<Kind>,
+    /// The texts that these have parts of.
     texts: String,
+    /// By the place of a stream: what is wrong with its columns that say what its workflow is.
+    unread: BTreeMap<usize, Vec<String>>,
     /// What is missing, and what cannot be read.
     pub(crate) failures: Vec<Failure>,
-    /// When streams had their last heartbeat, in Unix seconds, by id.
-    pub(crate) heartbeats: Vec<(i64, i64)>,
 }
 
-/// What is to be known of a stream besides its bytes.
-#[derive(Default)]
+/// What is to be known of a stream besides its bytes. Those of all targets are there at once: they are small.
 struct StreamFacts {
-    bytes: Range<usize>,
-    workflow: Range<usize>,
-    /// Keyspace and shard, if the column can be read.
-    source: Option<(Range<usize>, Range<usize>)>,
-    workflow_type: Range<usize>,
-    workflow_sub_type: Range<usize>,
-    has_type: bool,
-    defer_secondary_keys: bool,
-    options: Range<usize>,
+    /// Where its bytes end; they begin where those before it end.
+    end: usize,
+    workflow: Part,
+    /// Its place among the kinds.
+    kind: u32,
     lag_nanos: i64,
     transaction_lag: i64,
-    unread: Vec<String>,
 }
+
+/// What a stream is.
+#[derive(Clone, PartialEq)]
+struct Kind {
+    /// Keyspace and shard, if the column can be read.
+    source: Option<(Part, Part)>,
+    workflow_type: Part,
+    workflow_sub_type: Part,
+    has_type: bool,
+    defer_secondary_keys: bool,
+    options: Part,
+}
+
+/// A part of the texts, from one byte to another. No tablet answers more than 32 bits count.
+type Part = (u32, u32);
 
 /// One stream, as [`TabletStreams`] knows it.
 pub(crate) struct StreamView<'a> {
@@ -112,22 +123,26 @@ impl PositionBudget {
 }
 
 impl TabletPages {
+    /// `streams` as they came, and what the other reads brought.
+    pub(crate) fn new(
+        streams: Vec<RowSet>,
+        copy_states: Result<Vec<RowSet>, String>,
+        logs: (Vec<RowSet>, Option<String>),
+    ) -> Self {
+        let streams = streams.into_iter().map(|page| (stream::Columns::of(&page), page)).collect();
+        Self { streams, copy_states, logs }
+    }
+
     /// Whether any position takes from the [`PositionBudget`]: then what is read depends on the targets before this one.
     pub(crate) fn has_compressed_positions(&self) -> bool {
-        self.streams.iter().any(|page| {
-            let columns = stream::Columns::of(page);
-            page.rows().any(|row| position::inflated_bytes(columns.position(&row)) > 0)
-        })
+        let mut pages = self.streams.iter();
+        pages.any(|(columns, page)| page.rows().any(|row| position::inflated_bytes(columns.position(&row)) > 0))
     }
 
     /// When streams had their last heartbeat, in Unix seconds, by id.
     pub(crate) fn heartbeats(&self) -> Vec<(i64, i64)> {
-        let mut heartbeats = Vec::with_capacity(self.streams.iter().map(RowSet::len).sum());
-        for page in &self.streams {
-            let columns = stream::Columns::of(page);
-            heartbeats.extend(page.rows().filter_map(|row| columns.heartbeat(&row)));
-        }
-        heartbeats
+        let rows = self.streams.iter().flat_map(|(columns, page)| page.rows().filter_map(|row| columns.heartbeat(&row)));
+        rows.collect()
     }
 }
 
@@ -143,13 +158,13 @@ impl TabletStreams {
         let mut this = Self {
             bytes: Vec::new(),
             streams: Vec::new(),
+            kinds: Vec::new(),
             texts: String::new(),
+            unread: BTreeMap::new(),
             failures: Vec::new(),
-            heartbeats: pages.heartbeats(),
         };
-        let columns: Vec<stream::Columns> = pages.streams.iter().map(stream::Columns::of).collect();
-        let mut rows = Vec::with_capacity(pages.streams.iter().map(RowSet::len).sum());
-        for (page, columns) in pages.streams.iter().zip(&columns) {
+        let mut rows = Vec::with_capacity(pages.streams.iter().map(|(_, page)| page.len()).sum());
+        for (columns, page) in &pages.streams {
             rows.extend(page.rows().map(|row| (columns.id(&row), columns, row)));
         }
         rows.sort_by_key(|(id, ..)| *id);
@@ -172,6 +187,7 @@ impl TabletStreams {
         let place = || format!("{keyspace}/{} {}", target.place.shard, target.place.alias_text());
         let (mut faults, mut valid_options) = (Vec::new(), Cow::Borrowed(""));
         this.streams.reserve_exact(rows.len());
+        let count = rows.len();
         // A row that is read is large: it is read where it is used.
         for (_, columns, row) in rows {
             let mut row = budget.read(&row, columns);
@@ -200,8 +216,15 @@ impl TabletStreams {
             };
             writer.put(&mut this.bytes, &shown);
             let identity = row.faults.iter().filter(|fault| IDENTITY.contains(&fault.column));
-            let unread = identity.map(|fault| format!("{} stream {}: {fault}", place(), row.id)).collect();
-            this.keep(&row, begin, unread, now);
+            let unread: Vec<String> = identity.map(|fault| format!("{} stream {}: {fault}", place(), row.id)).collect();
+            if !unread.is_empty() {
+                this.unread.insert(this.streams.len(), unread);
+            }
+            this.keep(&row, now);
+            if begin == 0 {
+                // Those of one tablet are much alike.
+                this.bytes.reserve(this.bytes.len() * (count - 1));
+            }
         }
         this.list(target, keyspace, Lost::Stream, "streams", faults.into_iter());
         this.bytes.shrink_to_fit();
@@ -210,33 +233,37 @@ impl TabletStreams {
 
     /// The streams, ascending by id.
     pub(crate) fn streams(&self) -> impl Iterator<Item = StreamView<'_>> {
-        let text = |range: &Range<usize>| self.texts.get(range.clone()).unwrap_or_default();
-        self.streams.iter().map(move |facts| StreamView {
-            bytes: facts.bytes.clone(),
-            workflow: text(&facts.workflow),
-            source: facts.source.as_ref().map(|(keyspace, shard)| (text(keyspace), text(shard))),
-            workflow_type: text(&facts.workflow_type),
-            workflow_sub_type: text(&facts.workflow_sub_type),
-            has_type: facts.has_type,
-            defer_secondary_keys: facts.defer_secondary_keys,
-            options: text(&facts.options),
-            lag_nanos: facts.lag_nanos,
-            transaction_lag: facts.transaction_lag,
-            unread: &facts.unread,
+        let text = |part| part_of(&self.texts, part);
+        let mut begin = 0;
+        self.streams.iter().enumerate().filter_map(move |(place, facts)| {
+            let kind = self.kinds.get(facts.kind as usize)?;
+            Some(StreamView {
+                bytes: std::mem::replace(&mut begin, facts.end)..facts.end,
+                workflow: text(facts.workflow),
+                source: kind.source.map(|(keyspace, shard)| (text(keyspace), text(shard))),
+                workflow_type: text(kind.workflow_type),
+                workflow_sub_type: text(kind.workflow_sub_type),
+                has_type: kind.has_type,
+                defer_secondary_keys: kind.defer_secondary_keys,
+                options: text(kind.options),
+                lag_nanos: facts.lag_nanos,
+                transaction_lag: facts.transaction_lag,
+                unread: self.unread.get(&place).map_or(&[], Vec::as_slice),
+            })
         })
     }
 
-    /// Keeps what is to be known of the stream whose bytes begin there.
-    fn keep(&mut self, row: &StreamRow<'_>, begin: usize, unread: Vec<String>, now: Timestamp) {
-        let (texts, before) = (&mut self.texts, self.streams.last());
+    /// Keeps what is to be known of the stream whose bytes were written last.
+    fn keep(&mut self, row: &StreamRow<'_>, now: Timestamp) {
+        let (texts, before) = (&mut self.texts, self.kinds.last());
         // Most texts are those of the stream before.
-        let mut kept = |text: &str, before: Option<&Range<usize>>| {
-            if let Some(before) = before.filter(|before| texts.get((*before).clone()) == Some(text)) {
-                return before.clone();
+        let mut kept = |text: &str, before: Option<Part>| {
+            if let Some(before) = before.filter(|before| part_of(texts, *before) == text) {
+                return before;
             }
-            let begin = texts.len();
+            let begin = offset(texts.len());
             texts.push_str(text);
-            begin..texts.len()
+            (begin, offset(texts.len()))
         };
         let (mut lag_nanos, mut transaction_lag) = (0, 0);
         if !row.lacks("time_updated") {
@@ -245,24 +272,24 @@ impl TabletStreams {
                 transaction_lag = lag::transaction_lag(now, row);
             }
         }
-        let source_before = before.and_then(|before| before.source.as_ref());
-        let facts = StreamFacts {
-            bytes: begin..self.bytes.len(),
-            workflow: kept(&row.workflow, before.map(|before| &before.workflow)),
+        let source_before = before.and_then(|before| before.source);
+        let workflow = kept(&row.workflow, self.streams.last().map(|before| before.workflow));
+        let kind = Kind {
             source: (!row.lacks("source")).then(|| {
                 let keyspace = kept(row.source.keyspace(), source_before.map(|(keyspace, _)| keyspace));
                 (keyspace, kept(row.source.shard(), source_before.map(|(_, shard)| shard)))
             }),
-            workflow_type: kept(&row.workflow_type, before.map(|before| &before.workflow_type)),
-            workflow_sub_type: kept(&row.workflow_sub_type, before.map(|before| &before.workflow_sub_type)),
+            workflow_type: kept(&row.workflow_type, before.map(|before| before.workflow_type)),
+            workflow_sub_type: kept(&row.workflow_sub_type, before.map(|before| before.workflow_sub_type)),
             has_type: !row.lacks("workflow_type") && !row.lacks("workflow_sub_type"),
             defer_secondary_keys: row.defer_secondary_keys,
-            options: kept(&row.options, before.map(|before| &before.options)),
-            lag_nanos,
-            transaction_lag,
-            unread,
+            options: kept(&row.options, before.map(|before| before.options)),
         };
-        self.streams.push(facts);
+        if before != Some(&kind) {
+            self.kinds.push(kind);
+        }
+        let kind = offset(self.kinds.len().saturating_sub(1));
+        self.streams.push(StreamFacts { end: self.bytes.len(), workflow, kind, lag_nanos, transaction_lag });
     }
 
     /// Names a few of the tablet's rows, each with its workflow, and counts the rest.
@@ -285,6 +312,14 @@ impl TabletStreams {
             fail(String::new(), format!("and {more} more {what} with a column that cannot be read"));
         }
     }
+}
+
+fn offset(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
+}
+
+fn part_of(texts: &str, (begin, end): Part) -> &str {
+    texts.get(begin as usize..end as usize).unwrap_or_default()
 }
 
 /// A failure's text, for a place of which there may be very many.
@@ -389,14 +424,11 @@ mod tests {
         let row = WireRow { lengths: vec![9], values: pos };
         let result = QueryResult { fields, rows: vec![row; fit + 1], ..QueryResult::default() };
         let response = VReplicationExecResponse { result: Some(result) }.encode_to_vec();
-        let pages = TabletPages {
-            streams: vec![RowSet::from_vreplication_exec(&response).unwrap()],
-            copy_states: Ok(Vec::new()),
-            logs: (Vec::new(), None),
-        };
+        let streams = vec![RowSet::from_vreplication_exec(&response).unwrap()];
+        let pages = TabletPages::new(streams, Ok(Vec::new()), (Vec::new(), None));
         assert!(pages.has_compressed_positions());
-        let (columns, mut budget) = (stream::Columns::of(&pages.streams[0]), PositionBudget::new());
-        let rows: Vec<_> = pages.streams[0].rows().map(|row| budget.read(&row, &columns)).collect();
+        let ((columns, page), mut budget) = (&pages.streams[0], PositionBudget::new());
+        let rows: Vec<_> = page.rows().map(|row| budget.read(&row, columns)).collect();
         let faults: Vec<_> = rows.iter().flat_map(|row| &row.faults).filter(|fault| fault.column == "pos").collect();
         let refused = faults.iter().filter(|fault| fault.reason.contains("may have 67108864 together")).count();
         assert_eq!((rows.len(), faults.len(), refused), (fit + 1, fit + 1, 1), "the last one only");
