@@ -114,12 +114,13 @@ fuzz-keep: setup
 	@.ci/fuzz keep $(TARGETS)
 
 ## The real server with a simulated cluster, SEEDS (1000) from FROM (0) on, of up to REQUESTS (200) each; LOG=1 prints every event;
-## TRAFFIC=1: traffic is moved while applications write, in up to REQUESTS rounds, the first one aimed. BREAK breaks something on purpose.
+## TRAFFIC=1: traffic is moved while applications write, in up to REQUESTS rounds, the first one aimed; ONLY=beside: at changes whose name
+## begins so. BREAK breaks something on purpose.
 ## See docs/design/0012-simulation.md.
 simulate: setup
 	$(CARGO) bench --quiet -p vtflow-simulation --bench simulate --no-run
 	$(CARGO) bench --quiet -p vtflow-simulation --bench simulate -- --seeds $(or $(SEEDS),1000) --from $(or $(FROM),0) \
-		--requests $(or $(REQUESTS),200) $(if $(LOG),--log) $(if $(TRAFFIC),--traffic) $(if $(BREAK),--break $(BREAK)) 2>$(TARGET)/simulate.stderr
+		--requests $(or $(REQUESTS),200) $(if $(LOG),--log) $(if $(TRAFFIC),--traffic) $(if $(ONLY),--only $(ONLY)) $(if $(BREAK),--break $(BREAK)) 2>$(TARGET)/simulate.stderr
 
 ## Bytes of the page with all that it loads, and of the planner in it.
 size: setup

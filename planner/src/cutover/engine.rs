@@ -22,6 +22,7 @@ use crate::{
         request::{Direction, Goal},
         scene::{Member, Scene, Stream},
         steps::{Basis, Planned, Step, left},
+        streams::Part,
     },
     operation::{Asks, Operation},
     proto::{
@@ -331,11 +332,7 @@ impl Switch {
 
     /// What was taken back last has ended: the next, in the opposite order.
     fn undone(&mut self, asks: &mut Asks) {
-        if let Some(performing) = self.performing.take() {
-            self.closed.retain(|shard| !performing.has_opened(shard));
-            self.undo_failures.extend(performing.failures);
-            self.notes.extend(performing.notes);
-        }
+        self.undone_step();
         while let Some(lanes) = self.undo.pop() {
             let (Some((scene, _)), Some(run)) = (&self.scene, &mut self.run) else { break };
             if lanes.is_empty() {
@@ -347,9 +344,7 @@ impl Switch {
             if asks.outstanding() > 0 {
                 return;
             }
-            if let Some(performing) = self.performing.take() {
-                self.undo_failures.extend(performing.failures);
-            }
+            self.undone_step();
         }
         let cause = std::mem::take(&mut self.cause);
         let text = if self.undo_failures.is_empty() {
@@ -359,6 +354,23 @@ impl Switch {
             format!("{cause}\n\ncancel migration failed, manual cleanup work may be necessary: {}", texts.join("\n"))
         };
         self.end(Err(Status::unknown(text)), asks);
+    }
+
+    /// What came of taking back one step.
+    fn undone_step(&mut self) {
+        let Some(performing) = self.performing.take() else { return };
+        self.closed.retain(|shard| !performing.has_opened(shard));
+        let is_align = self.steps.get(self.undo.len()).is_some_and(|it| it.step == Step::Others(Part::Align));
+        if is_align && !performing.failures.is_empty() {
+            // One that stays where it was sent is known by the others of its workflow, as long as they stand still, too.
+            let stops = self.steps.iter().position(|it| it.step == Step::Others(Part::Stop));
+            if let Some(lanes) = stops.and_then(|at| self.undo.get_mut(at)) {
+                lanes.clear();
+                self.notes.insert("streams of other workflows stand still: diagnose says which, and how they go on".into());
+            }
+        }
+        self.undo_failures.extend(performing.failures);
+        self.notes.extend(performing.notes);
     }
 
     fn ask_state(&mut self, asks: &mut Asks) {

@@ -150,9 +150,26 @@ impl Stream {
 
     /// Whether a switch of a reshard stopped it, or lets it run up to a position only. Source: `stream_migrator.go`.
     pub fn is_held_for_cutover(&self) -> bool {
-        matches!(self.message.as_str(), "for cutover" | "synchronizing for cutover")
+        matches!(self.message.as_str(), HELD | SYNCHRONIZING)
+    }
+
+    /// Whether it was sent to a position, and is on its way there or has come to it. Of one that has come, nothing but a held stream of its
+    /// workflow tells that a switch was it.
+    pub(crate) fn is_sent_on(&self) -> bool {
+        let is_there = self.state == StreamState::Stopped && self.message.starts_with(AT_POSITION);
+        self.message == SYNCHRONIZING || is_there && !self.stop_position.is_empty()
     }
 }
+
+/// What a switch writes into the message of another workflow's stream that it stops, until it is done with it.
+pub(crate) const HELD: &str = "for cutover";
+
+/// The same of one that runs up to where another has stopped.
+pub(crate) const SYNCHRONIZING: &str = "synchronizing for cutover";
+
+/// What a tablet writes into the message of a stream that has come to where it was to stop.
+/// Source: `go/vt/vttablet/tabletmanager/vreplication/vplayer.go`.
+pub(crate) const AT_POSITION: &str = "Stopped at position";
 
 /// The message of a stream whose writes have been switched away.
 pub(crate) const FROZEN: &str = "FROZEN";

@@ -125,6 +125,10 @@ pub enum Action {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Change {
     Run,
+    /// Of streams that stand still in the middle of a switch: they run, to where they were to stop before.
+    Release,
+    /// Of those that were sent to a position by it: they run on.
+    RunOn,
     Stop,
     Freeze,
     /// Stopped, and for good.
@@ -133,7 +137,7 @@ pub(crate) enum Change {
 }
 
 impl Change {
-    const ALL: [Self; 5] = [Self::Run, Self::Stop, Self::Freeze, Self::StopAndFreeze, Self::Delete];
+    const ALL: [Self; 7] = [Self::Run, Self::Release, Self::RunOn, Self::Stop, Self::Freeze, Self::StopAndFreeze, Self::Delete];
 
     /// The change that a statement made here is, and the condition by which it is narrowed.
     pub(crate) fn of(statement: &str) -> Option<(Self, &str)> {
@@ -146,6 +150,8 @@ impl Change {
     fn head(self) -> String {
         match self {
             Self::Run => "update _vt.vreplication set state = 'Running', stop_pos = null, message = ''".into(),
+            Self::Release => "update _vt.vreplication set state = 'Running', message = ''".into(),
+            Self::RunOn => "update _vt.vreplication set stop_pos = null, state = 'Running', message = ''".into(),
             Self::Stop => "update _vt.vreplication set state = 'Stopped'".into(),
             Self::Freeze => format!("update _vt.vreplication set message = '{FROZEN}'"),
             Self::StopAndFreeze => format!("update _vt.vreplication set state = 'Stopped', message = '{FROZEN}'"),

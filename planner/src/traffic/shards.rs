@@ -81,17 +81,36 @@ pub(crate) fn undo(evidence: &Evidence, from: &Side, to: &Side) -> Vec<Action> {
     let copied = copied(evidence);
     let is_copy = |_: &str, it: &Stream| copied.contains(&it.workflow) && it.state == StreamState::Stopped;
     let delete = streams(to, Change::Delete, is_copy);
-    [delete, streams(from, Change::Run, |_, it| it.is_held_for_cutover())].concat()
+    [delete, release(evidence, from)].concat()
+}
+
+/// Streams of other workflows that a switch has stopped on a side, or sent to a position.
+pub(crate) fn held<'a>(evidence: &'a Evidence, side: &'a Side) -> Vec<(&'a str, &'a Stream)> {
+    let all = others(evidence, side);
+    let marked: BTreeSet<&str> =
+        all.iter().filter(|(_, it)| it.is_held_for_cutover()).map(|(_, it)| it.workflow.as_str()).collect();
+    let is_held = |it: &Stream| it.is_held_for_cutover() || it.is_sent_on() && marked.contains(it.workflow.as_str());
+    all.iter().filter(|(_, it)| is_held(it)).copied().collect()
+}
+
+/// They run again. Those that were sent to a position come first: the others tell by their message whose work that was.
+fn release(evidence: &Evidence, side: &Side) -> Vec<Action> {
+    let held: BTreeSet<(&str, i64)> = held(evidence, side).into_iter().map(|(shard, it)| (shard, it.id)).collect();
+    let is_held = |shard: &str, it: &Stream| held.contains(&(shard, it.id));
+    let sent = streams(side, Change::RunOn, |shard, it| is_held(shard, it) && it.is_sent_on());
+    [sent, streams(side, Change::Release, |shard, it| is_held(shard, it) && !it.is_sent_on())].concat()
 }
 
 fn other_streams(facts: &Facts<'_>) -> Vec<Deviation> {
     let evidence = facts.evidence;
     let mut found: Vec<Deviation> = of_way_back(facts).into_iter().collect();
-    let held: Vec<_> = others(evidence, &evidence.source).into_iter().filter(|(_, it)| it.is_held_for_cutover()).collect();
+    let held = held(evidence, &evidence.source);
     let copied = copied(evidence);
+    let held_back = self::held(evidence, &evidence.target);
+    let is_held_back = |it: &Stream| held_back.iter().any(|(_, held)| std::ptr::eq(*held, it));
     let still: Vec<_> = others(evidence, &evidence.target)
         .into_iter()
-        .filter(|(_, it)| copied.contains(&it.workflow) && it.state == StreamState::Stopped && !it.is_held_for_cutover())
+        .filter(|(_, it)| copied.contains(&it.workflow) && it.state == StreamState::Stopped && !is_held_back(it))
         .collect();
     let names = |streams: &[(&str, &Stream)]| {
         let names: BTreeSet<String> = streams.iter().map(|(_, it)| it.workflow.clone()).collect();
@@ -101,7 +120,7 @@ fn other_streams(facts: &Facts<'_>) -> Vec<Deviation> {
     if !held.is_empty() && is_before && facts.writes == Some(Way::Source) {
         let hurts =
             format!("{} stand still; a vtctld refuses to go on: cannot migrate until all streams are running", names(&held));
-        let run = streams(&evidence.source, Change::Run, |_, it| it.is_held_for_cutover());
+        let run = release(evidence, &evidence.source);
         let deviation =
             Deviation::new(M::SourceStreamsStopped, hurts).at(of_streams(&evidence.source, &held)).since(evidence.since());
         // The switch itself goes on from there; who only wants them to run need not move anything for that.
@@ -141,16 +160,19 @@ pub(crate) fn has_cell_behind(evidence: &Evidence) -> bool {
 /// Streams that a switch back has stopped, where nothing else of it was done: they run on the shards that the traffic is on.
 fn of_way_back(facts: &Facts<'_>) -> Option<Deviation> {
     let evidence = facts.evidence;
-    let held: Vec<_> = others(evidence, &evidence.target).into_iter().filter(|(_, it)| it.is_held_for_cutover()).collect();
+    let held = held(evidence, &evidence.target);
     if held.is_empty() || facts.writes != Some(Way::Target) || !facts.unknown.0.is_empty() {
         return None;
     }
     let names: BTreeSet<String> = held.iter().map(|(_, it)| it.workflow.clone()).collect();
     let hurts =
         format!("{} stand still: a switch back has stopped half-way, and what reverses goes on from there", listed(&names));
-    let is_copy = |it: &Stream| names.contains(&it.workflow) && it.state == StreamState::Stopped && !it.is_held_for_cutover();
+    // With those of frozen streams, which are not stopped.
+    let copied = copied(evidence);
+    let is_left = |it: &Stream| names.contains(&it.workflow) || it.is_frozen() && copied.contains(&it.workflow);
+    let is_copy = |it: &Stream| is_left(it) && it.state == StreamState::Stopped && !it.is_held_for_cutover();
     let delete = streams(&evidence.source, Change::Delete, |_, it| is_copy(it));
-    let run = streams(&evidence.target, Change::Run, |_, it| it.is_held_for_cutover());
+    let run = release(evidence, &evidence.target);
     let found = Deviation::new(M::SourceStreamsStopped, hurts).at(of_streams(&evidence.target, &held));
     // The traffic stays where it is: that of the way forth has a journal, behind which nothing leads back.
     Some(found.rerun(Rerun::Heals).by(repair::in_place([delete, run].concat())))

@@ -36,6 +36,7 @@ mod switch_kinds;
 mod switch_sequences;
 mod switch_shards;
 mod switch_streams;
+mod switch_streams_deaths;
 mod throttler;
 mod topology;
 mod trace;

@@ -26,24 +26,24 @@ use crate::{
     switch_shards::{ALL, call, cluster, done, served, serving},
 };
 
-const OLD: &str = "zone1-0000000200";
-const LEFT: &str = "zone1-0000000400";
-const RIGHT: &str = "zone1-0000000500";
+pub(crate) const OLD: &str = "zone1-0000000200";
+pub(crate) const LEFT: &str = "zone1-0000000400";
+pub(crate) const RIGHT: &str = "zone1-0000000500";
 const PRIMARIES: [&str; 3] = [OLD, LEFT, RIGHT];
-const UUID: &str = "65b309ae-eb92-11f1-97ea-02fc00000001";
+pub(crate) const UUID: &str = "65b309ae-eb92-11f1-97ea-02fc00000001";
 
-fn reads(keyspace: &str, shard: &str, table: &str, filter: &str) -> String {
+pub(crate) fn reads(keyspace: &str, shard: &str, table: &str, filter: &str) -> String {
     format!(r#"keyspace:"{keyspace}" shard:"{shard}" filter:{{rules:{{match:"{table}" filter:"{filter}"}}}}"#)
 }
 
-fn set(live: &mut Live, alias: &str, workflow: &str, columns: &[(&'static str, &str)]) {
+pub(crate) fn set(live: &mut Live, alias: &str, workflow: &str, columns: &[(&'static str, &str)]) {
     let streams = &mut live.servers.get_mut(alias).unwrap().streams;
     for row in streams.iter_mut().filter(|row| row["workflow"] == workflow) {
         row.extend(columns.iter().map(|(column, value)| (*column, (*value).to_owned())));
     }
 }
 
-fn with_references(mut live: Live) -> Live {
+pub(crate) fn with_references(mut live: Live) -> Live {
     let mut record: Keyspace = live.record("global", "keyspaces/ks/VSchema");
     record.tables.insert("ref".into(), Table { r#type: "reference".into(), ..Table::default() });
     live.put("global", "keyspaces/ks/VSchema", record.encode_to_vec());
@@ -52,7 +52,7 @@ fn with_references(mut live: Live) -> Live {
 
 /// On the shard that is split: a stream of a Materialize from elsewhere, one of it within the keyspace, one whose writes were switched away,
 /// and one of a table that every shard has whole.
-fn beside() -> Live {
+pub(crate) fn beside() -> Live {
     let mut live = with_references(cluster());
     live.stream(OLD, "m", &reads("commerce", "0", "t1", "select * from t1"), 0);
     live.stream(OLD, "inner", &reads("ks", "-80", "t1", "select * from t1 where in_keyrange(id, 'hash', '-80')"), 0);
@@ -69,10 +69,10 @@ fn outside() -> Live {
 }
 
 /// Streams of each primary, what the cells serve, and which shards serve.
-type Seen = (Vec<Vec<Vec<String>>>, Vec<Vec<String>>, Vec<bool>);
+pub(crate) type Seen = (Vec<Vec<Vec<String>>>, Vec<Vec<String>>, Vec<bool>);
 
 /// Streams of other workflows and of this one, and where the traffic is. Not their ids, nor when they were made.
-fn seen(live: &Live) -> Seen {
+pub(crate) fn seen(live: &Live) -> Seen {
     let names = ["m", "inner", "f", "whole", "r", "r_reverse"];
     let of = |alias: &&str| {
         let rows = names.iter().flat_map(|name| live.rows(alias, name, &["workflow", "source", "state", "message", "stop_pos"]));
@@ -334,7 +334,7 @@ fn the_plan_has_every_call_and_is_the_same_wherever_the_streams_are() {
 }
 
 /// The numbers of a switch's writes that are before its journal.
-fn before_journal(live: &Live, direction: i32) -> usize {
+pub(crate) fn before_journal(live: &Live, direction: i32) -> usize {
     let (mut whole, mut found) = (live.clone(), None);
     whole.writes = 0;
     run(&mut whole, &call(&ALL, direction, false), |live, ask| {
@@ -346,67 +346,20 @@ fn before_journal(live: &Live, direction: i32) -> usize {
     found.unwrap()
 }
 
-fn writes_of(live: &Live, direction: i32) -> usize {
+pub(crate) fn writes_of(live: &Live, direction: i32) -> usize {
     let mut whole = live.clone();
     whole.writes = 0;
     done(&mut whole, &ALL, direction, false);
     whole.writes
 }
 
-fn dead_at(before: &Live, number: usize, direction: i32) -> Live {
+pub(crate) fn dead_at(before: &Live, number: usize, direction: i32) -> Live {
     let mut live = before.clone();
     live.writes = 0;
     live.faults.insert(number, Fault::Killed);
     assert!(live.run(&call(&ALL, direction, false)).is_none(), "write {number}");
     live.faults.clear();
     live
-}
-
-#[test]
-fn whoever_dies_the_same_request_finishes() {
-    let before = beside();
-    let mut whole = before.clone();
-    done(&mut whole, &ALL, 0, false);
-    for number in 0..writes_of(&before, 0) {
-        let mut live = dead_at(&before, number, 0);
-        done(&mut live, &ALL, 0, false);
-        assert_eq!(seen(&live), seen(&whole), "dead at {number}");
-    }
-}
-
-#[test]
-fn until_the_journal_the_way_back_starts_them_where_they_were() {
-    let before = beside();
-    let was = seen(&before);
-    let mut taken_back = 0;
-    for number in 0..=before_journal(&before, 0) {
-        let mut live = dead_at(&before, number, 0);
-        let reply = live.run(&call(&ALL, 1, false)).unwrap();
-        taken_back += usize::from(reply.result.is_ok());
-        assert_eq!(seen(&live).0, was.0, "dead at {number}: {:?}", reply.result);
-        assert_eq!(seen(&live).2, was.2, "dead at {number}");
-        done(&mut live, &ALL, 0, false);
-    }
-    assert!(taken_back > 12, "{taken_back}");
-}
-
-/// The frozen streams of a way back that was finished do not hide that the next switch was begun.
-#[test]
-fn a_second_switch_is_taken_back_too_until_its_journal() {
-    let mut before = switched();
-    done(&mut before, &ALL, 1, false);
-    // The frozen streams go with those of the switch.
-    let others = |live: &Live| {
-        let rows = seen(live).0.into_iter().flatten();
-        rows.filter(|row| !row[0].starts_with('r')).collect::<Vec<_>>()
-    };
-    let was = others(&before);
-    for number in 0..=before_journal(&before, 0) {
-        let mut live = dead_at(&before, number, 0);
-        let reply = live.run(&call(&ALL, 1, false)).unwrap();
-        assert_eq!(others(&live), was, "dead at {number}: {:?}", reply.result);
-        done(&mut live, &ALL, 0, false);
-    }
 }
 
 #[test]
@@ -463,7 +416,7 @@ fn what_is_taken_back_starts_only_what_was_stopped_for_it() {
 }
 
 /// What joins the two shards again.
-fn switched() -> Live {
+pub(crate) fn switched() -> Live {
     let mut live = beside();
     done(&mut live, &ALL, 0, false);
     live.writes = 0;
@@ -503,21 +456,6 @@ fn what_was_split_is_joined_with_its_streams_at_one_position() {
         position(130)
     );
     assert_eq!(run_on, [&want], "only what is behind runs on");
-}
-
-#[test]
-fn whoever_dies_while_shards_are_joined_the_same_request_finishes() {
-    let mut before = switched();
-    set(&mut before, RIGHT, "m", &[("pos", &format!("MySQL56/{UUID}:1-98"))]);
-    let mut whole = before.clone();
-    done(&mut whole, &ALL, 1, false);
-    for number in 0..writes_of(&before, 1) {
-        let mut live = dead_at(&before, number, 1);
-        let half = live.clone();
-        let result = live.run(&call(&ALL, 1, false)).unwrap().result;
-        assert!(result.is_ok() || seen(&half) == seen(&whole), "dead at {number}: {result:?}");
-        assert_eq!(seen(&live), seen(&whole), "dead at {number}");
-    }
 }
 
 #[test]

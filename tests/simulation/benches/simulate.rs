@@ -14,8 +14,7 @@ use vtflow_simulation::{
     simulate, traffic,
 };
 
-const USAGE: &str =
-    "simulate [--traffic] [--seeds N] [--from SEED] [--requests N] [--log] [--break locks|writes|shards|closed|answers]";
+const USAGE: &str = "simulate [--traffic [--only CHANGE]] [--seeds N] [--from SEED] [--requests N] [--log] [--break locks|writes|shards|closed|answers]";
 
 fn run(seed: u64, is_traffic: bool, settings: Settings) -> Record {
     let thread = std::thread::Builder::new().stack_size(64 << 20).spawn(move || {
@@ -34,7 +33,7 @@ fn run(seed: u64, is_traffic: bool, settings: Settings) -> Record {
 
 fn main() {
     let (mut seeds, mut from, mut requests, mut log, mut sabotage) = (100, 0, 60, false, Sabotage::None);
-    let mut is_traffic = false;
+    let (mut is_traffic, mut only) = (false, String::new());
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let mut number = || arguments.next().and_then(|text| text.parse::<u64>().ok()).expect(USAGE);
@@ -44,6 +43,8 @@ fn main() {
             "--requests" => requests = number(),
             "--log" => log = true,
             "--traffic" => is_traffic = true,
+            // The beginning of a kind of change's name: of the seeds, those that aim at such a one.
+            "--only" => only = arguments.next().expect(USAGE),
             "--break" => {
                 let name = arguments.next().unwrap_or_default();
                 sabotage = NAMES.iter().find(|(known, _)| *known == name).map(|(_, of)| *of).expect(USAGE);
@@ -56,7 +57,9 @@ fn main() {
     let begun = Instant::now();
     let mut counts: BTreeMap<(&'static str, String), u64> = BTreeMap::new();
     let (mut simulated, mut events, mut failed) = (Duration::ZERO, 0, Vec::new());
-    for seed in from..from + seeds {
+    let mut ran = 0_u64;
+    for seed in (from..from + seeds).filter(|seed| !is_traffic || traffic::aim_of(*seed).0.starts_with(&only)) {
+        ran += 1;
         let record = run(seed, is_traffic, Settings { requests, keeps_lines: log, sabotage });
         for line in &record.lines {
             println!("{line}");
@@ -83,7 +86,7 @@ fn main() {
     }
     let took = begun.elapsed();
     println!(
-        "{seeds} seeds from {from} on: {:.1} h simulated in {:.1} s, {:.2} days a minute, {events} events",
+        "{ran} seeds from {from} on: {:.1} h simulated in {:.1} s, {:.2} days a minute, {events} events",
         simulated.as_secs_f64() / 3_600.0,
         took.as_secs_f64(),
         simulated.as_secs_f64() / 86_400.0 / (took.as_secs_f64() / 60.0)

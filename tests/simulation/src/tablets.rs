@@ -170,6 +170,13 @@ impl Shard {
         data.engine.execute(sql, Some("_vt"), 100_000).map(|result| texts(&result)).unwrap_or_default()
     }
 
+    /// A statement that changes rows, as a stream itself does.
+    pub(crate) fn change(&self, sql: &str) {
+        let mut data = self.data();
+        let _ = data.engine.execute(sql, Some("_vt"), 100_000);
+        data.remember();
+    }
+
     /// The names of its migrations. They are never deleted.
     pub(crate) fn migrations(&self) -> BTreeSet<String> {
         self.data().migrations.clone()

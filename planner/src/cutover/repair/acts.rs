@@ -17,7 +17,10 @@ use crate::{
     },
     proto::topodata::TabletType,
     topo::names::KeyspaceName,
-    traffic::repair::{Action, Change},
+    traffic::{
+        evidence::HELD,
+        repair::{Action, Change},
+    },
 };
 
 /// By keyspace and shard, in the order in which they come.
@@ -251,7 +254,7 @@ fn streams(seen: &Seen, stages: &mut Stages) -> Result<(), Status> {
     }
     for (change, by_shard) in parts {
         let (name, failure) = match change {
-            Change::Run => ("start streams", "failed to start streams: "),
+            Change::Run | Change::Release | Change::RunOn => ("start streams", "failed to start streams: "),
             Change::Stop => ("stop streams", "failed to stop streams: "),
             Change::Freeze | Change::StopAndFreeze => ("freeze streams", "failed to freeze streams: "),
             Change::Delete => ("delete streams", "failed to delete streams: "),
@@ -268,6 +271,8 @@ fn change_streams(on: &Member, change: Change, text: &str, condition: &str) -> A
     let stopped = ("state", "Stopped".to_owned());
     let (look, sign) = match change {
         Change::Run => (look("id", " and state = 'Stopped'"), Sign::None),
+        Change::Release => (look("id", &format!(" and message = '{HELD}'")), Sign::None),
+        Change::RunOn => (look("id", " and stop_pos != ''"), Sign::None),
         Change::Stop => (look("state", ""), Sign::Every(vec![stopped])),
         Change::Freeze => (look("message", ""), Sign::Every(vec![message])),
         Change::StopAndFreeze => (look("state, message", ""), Sign::Every(vec![stopped, message])),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     part::Part,
-    row::{HELD, NUMBERS, OtherStream, SYNCHRONIZING},
+    row::{NUMBERS, OtherStream},
     taken::{Copy, Moved},
 };
 use crate::{
@@ -15,6 +15,7 @@ use crate::{
     },
     formats::gtids,
     sidecar::{literal::quote, query::Query},
+    traffic::evidence::{HELD, SYNCHRONIZING},
 };
 
 impl Basis<'_> {
@@ -47,12 +48,7 @@ impl Basis<'_> {
         let running = |is_inner| others.running().filter(move |it| it.is_inner == is_inner).map(|it| &it.stream);
         let target = |shard: &str| scene.targets.get(shard);
         Ok(match part {
-            Part::Resume => self.of_sources(others.held.iter(), |on, ids| {
-                let of = format!("id in ({})", listed(ids));
-                let text = format!("update _vt.vreplication set state='Running', stop_pos=null, message='' where {of}");
-                let look = format!("select id from _vt.vreplication where {of} and message in ('{HELD}', '{SYNCHRONIZING}')");
-                vec![vec![statement(on, "start", text, (look, Sign::None), None)]]
-            }),
+            Part::Resume => vec![self.resume()],
             Part::Stop => self.of_sources(running(false), |on, ids| vec![vec![stop(on, ids)]]),
             Part::Positions => self.of_sources(running(false), |on, ids| {
                 let text = format!("select id, pos from _vt.vreplication where id in ({})", listed(ids));
@@ -100,6 +96,23 @@ impl Basis<'_> {
         lanes.collect()
     }
 
+    /// Those that were sent to a position run first: once they have come there, only the message of the others says whose work that was.
+    fn resume(&self) -> Lane {
+        let (sent, held): (Vec<&OtherStream>, Vec<_>) = self.scene.others.held.iter().partition(|it| it.is_sent_on());
+        let run = |set: &str, left: &str, streams: Vec<&OtherStream>| -> Vec<Act> {
+            let lanes = self.of_sources(streams.into_iter(), |on, ids| {
+                let of = format!("id in ({})", listed(ids));
+                let text = format!("update _vt.vreplication set {set} where {of}");
+                let look = format!("select id from _vt.vreplication where {of} and {left}");
+                vec![vec![statement(on, "start", text, (look, Sign::None), None)]]
+            });
+            lanes.into_iter().flatten().flatten().collect()
+        };
+        let sent = run("state='Running', stop_pos=null, message=''", "stop_pos != ''", sent);
+        let held = run("state='Running', message=''", &format!("message='{HELD}'"), held);
+        [sent, held].into_iter().filter(|group| !group.is_empty()).collect()
+    }
+
     fn wait(&self, on: &Member, stream: &OtherStream, position: &str) -> Act {
         let failure = format!("error waiting for intra-keyspace materialization workflow {} to catch up: ", stream.workflow);
         match act::wait_for_position(on, stream.id, position, self.goal.timeout) {
@@ -126,11 +139,7 @@ impl Basis<'_> {
                     "update _vt.vreplication set state='Running', stop_pos={}, message='{SYNCHRONIZING}' where id={id}",
                     quote(foremost)
                 );
-                let was = if stream.stop_position.is_empty() || stream.is_held() {
-                    "null".to_owned()
-                } else {
-                    quote(&stream.stop_position)
-                };
+                let was = stream.own_stop_position().map_or_else(|| "null".to_owned(), quote);
                 let back = format!("update _vt.vreplication set state='Stopped', stop_pos={was}, message='{HELD}' where id={id}");
                 let look = format!("select stop_pos from _vt.vreplication where id={id}");
                 let sign = Sign::Every(vec![("stop_pos", foremost.to_owned())]);
@@ -223,9 +232,7 @@ fn insert(on: &Member, copy: &Copy<'_>, position: &str, known: &[i64], run: &Run
         ("message", quote(message)),
         ("db_name", quote(&on.db_name)),
     ];
-    if !stream.stop_position.is_empty() && !stream.is_held() {
-        columns.push(("stop_pos", quote(&stream.stop_position)));
-    }
+    columns.extend(stream.own_stop_position().map(|at| ("stop_pos", quote(at))));
     for (name, value) in &stream.settings {
         match value.parse::<i64>() {
             Ok(_) if NUMBERS.contains(name) => columns.push((name, value.clone())),

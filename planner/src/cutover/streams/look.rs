@@ -1,6 +1,6 @@
 //! Reading the streams of other workflows on all primaries of a reshard.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     row::OtherStream,
@@ -15,39 +15,67 @@ use crate::{
     traffic::journal,
 };
 
-/// What is waited for.
-pub(crate) enum OthersWanted {
-    OnSource(String),
-    OnTarget(String),
-    Copying(String),
+/// A side of the way forth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Source,
+    Target,
 }
 
-/// The reading under way.
+/// What is waited for, of a shard.
+pub(crate) enum OthersWanted {
+    Streams(Side, String),
+    Copying(Side, String),
+}
+
+/// What a side has.
+#[derive(Default)]
+struct OnSide {
+    streams: BTreeMap<String, Vec<OtherStream>>,
+    /// By shard, ids of streams that are copying.
+    copying: BTreeMap<String, BTreeSet<i64>>,
+}
+
+impl OnSide {
+    fn are_held(&self) -> bool {
+        self.streams.values().flatten().any(OtherStream::is_held)
+    }
+}
+
+/// The reading under way. Which of the sides the traffic is going to leave need not be known.
 #[derive(Default)]
 pub(crate) struct OthersLook {
-    found: Found,
+    source: OnSide,
+    target: OnSide,
 }
 
 impl OthersLook {
     /// Asks all primaries of both sides.
-    pub(crate) fn ask(scene: &Scene, asks: &mut Asks) -> BTreeMap<AskId, OthersWanted> {
+    pub(crate) fn ask(
+        sources: &BTreeMap<String, Member>,
+        targets: &BTreeMap<String, Member>,
+        asks: &mut Asks,
+    ) -> BTreeMap<AskId, OthersWanted> {
         let mut waiting = BTreeMap::new();
         let mut ask = |on: &Member, query: Query, wanted| {
             waiting.insert(asks.release(query.call(&on.primary, &on.keyspace, &on.shard, &on.db_name)), wanted);
         };
-        let streams = |on: &Member| {
-            let text = format!("select * from _vt.vreplication where db_name={}", quote(&on.db_name));
-            Query::vreplication("streams", text)
-        };
-        for (shard, on) in &scene.sources {
-            ask(on, streams(on), OthersWanted::OnSource(shard.clone()));
-            let text = "select distinct vrepl_id from _vt.copy_state".to_owned();
-            ask(on, Query::vreplication("copy state", text), OthersWanted::Copying(shard.clone()));
-        }
-        for (shard, on) in &scene.targets {
-            ask(on, streams(on), OthersWanted::OnTarget(shard.clone()));
+        for (side, members) in [(Side::Source, sources), (Side::Target, targets)] {
+            for (shard, on) in members {
+                let text = format!("select * from _vt.vreplication where db_name={}", quote(&on.db_name));
+                ask(on, Query::vreplication("streams", text), OthersWanted::Streams(side, shard.clone()));
+                let text = "select distinct vrepl_id from _vt.copy_state".to_owned();
+                ask(on, Query::vreplication("copy state", text), OthersWanted::Copying(side, shard.clone()));
+            }
         }
         waiting
+    }
+
+    fn side(&mut self, side: Side) -> &mut OnSide {
+        match side {
+            Side::Source => &mut self.source,
+            Side::Target => &mut self.target,
+        }
     }
 
     /// Takes an answer.
@@ -61,42 +89,38 @@ impl OthersLook {
             other => return Err(unexpected("a read of streams", &other)),
         };
         match wanted {
-            OthersWanted::OnSource(shard) => {
+            OthersWanted::Streams(side, shard) => {
                 let streams = OtherStream::all(&shard, &rows);
-                self.found.on_source.insert(shard, streams);
+                self.side(side).streams.insert(shard, streams);
             }
-            OthersWanted::OnTarget(shard) => {
-                let streams = OtherStream::all(&shard, &rows);
-                self.found.on_target.insert(shard, streams);
-            }
-            OthersWanted::Copying(shard) => {
+            OthersWanted::Copying(side, shard) => {
                 let ids = rows.rows().filter_map(|row| row.integer("vrepl_id").ok().flatten()).collect();
-                self.found.copying.insert(shard, ids);
+                self.side(side).copying.insert(shard, ids);
             }
         }
         Ok(())
     }
 
-    /// Whether a switch to the source of the scene has stopped streams on its target: where the scene is that of a way back which was
-    /// finished once, the switch after it was begun, and came to nothing else.
+    /// Whether a switch has stopped streams on the source.
+    pub(crate) fn are_held_on_source(&self) -> bool {
+        self.source.are_held()
+    }
+
+    /// Whether a way back has stopped streams on the target.
     pub(crate) fn are_held_on_target(&self) -> bool {
-        self.found.on_target.values().flatten().any(OtherStream::is_held)
+        self.target.are_held()
     }
 
-    /// What was read, for the scene of the other direction. What is copying on its source was not read: nothing is taken along there.
-    pub(crate) fn turned(self) -> Self {
-        let Found { on_source, on_target, .. } = self.found;
-        Self { found: Found { on_source: on_target, on_target: on_source, ..Found::default() } }
-    }
-
-    /// What there is.
+    /// What there is, as the scene has the sides.
     ///
     /// # Errors
     /// The vschema cannot be read.
     pub(crate) fn end(self, scene: &Scene) -> Result<Others, String> {
-        if self.found.on_source.is_empty() {
+        let (from, to) = if scene.is_reversal { (self.target, self.source) } else { (self.source, self.target) };
+        if from.streams.is_empty() {
             return Ok(Others::default());
         }
+        let found = Found { on_source: from.streams, on_target: to.streams, copying: from.copying };
         let about = About {
             keyspace: &scene.source_keyspace,
             workflow: &scene.workflow,
@@ -105,6 +129,6 @@ impl OthersLook {
             vschema: &scene.vschema(&scene.source_keyspace)?,
             journaled: scene.journals.values().next().map(|text| journal::read(text).workflows),
         };
-        Ok(Others::of(&self.found, about))
+        Ok(Others::of(&found, about))
     }
 }

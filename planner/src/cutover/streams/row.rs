@@ -4,18 +4,8 @@ use crate::{
     formats::{binlog_source, position, source_text},
     proto::binlogdata::{BinlogSource, VReplicationWorkflowState as State, VReplicationWorkflowType as Type},
     sidecar::{Row, result::RowSet},
-    traffic::evidence::FROZEN,
+    traffic::evidence::{AT_POSITION, FROZEN, HELD, SYNCHRONIZING},
 };
-
-/// What a switch writes into the message of a stream that it stops, until it is done with it.
-pub(crate) const HELD: &str = "for cutover";
-
-/// The same of one that runs up to where another has stopped.
-pub(crate) const SYNCHRONIZING: &str = "synchronizing for cutover";
-
-/// What a tablet writes into the message of a stream that has come to where it was to stop.
-/// Source: `go/vt/vttablet/tabletmanager/vreplication/vplayer.go`.
-const AT_POSITION: &str = "Stopped at position";
 
 /// Columns that say how a stream works, and that go into its copy as they are. Releases before v20 do not have all of them.
 pub(super) const SETTINGS: [&str; 9] = [
@@ -105,6 +95,17 @@ impl OtherStream {
     /// Whether it has come to where it was to stop: by a switch, if others of its workflow are held.
     pub(super) fn is_at_position(&self) -> bool {
         self.is_stopped() && !self.stop_position.is_empty() && self.message.starts_with(AT_POSITION)
+    }
+
+    /// Whether it was sent to a position, and is on its way there or has come to it. Of one that has come, nothing but a held stream of its
+    /// workflow tells that a switch was it.
+    pub(super) fn is_sent_on(&self) -> bool {
+        self.message == SYNCHRONIZING || self.is_at_position()
+    }
+
+    /// Where it stops by whoever made it; `None`: nowhere.
+    pub(super) fn own_stop_position(&self) -> Option<&str> {
+        Some(self.stop_position.as_str()).filter(|at| !at.is_empty() && !self.is_sent_on())
     }
 
     /// Whether it is what a switch makes before it runs.

@@ -42,12 +42,12 @@ pub(super) struct Case {
 }
 
 impl Case {
-    pub(super) fn request(&self) -> RepairRequest {
+    pub(crate) fn request(&self) -> RepairRequest {
         request(self.of)
     }
 }
 
-pub(super) fn request((keyspace, workflow, direction): (&str, &str, &str)) -> RepairRequest {
+pub(crate) fn request((keyspace, workflow, direction): (&str, &str, &str)) -> RepairRequest {
     let (keyspace, workflow, direction) = (keyspace.into(), workflow.into(), direction.into());
     RepairRequest { keyspace, workflow, direction, ..RepairRequest::default() }
 }
@@ -57,7 +57,7 @@ pub(super) fn call(request: &RepairRequest, mode: Mode) -> Call {
     Call { path: rpc::REPAIR.into(), request: request.encode_to_vec(), options }
 }
 
-pub(super) fn repair(live: &mut Live, request: &RepairRequest) -> Option<Reply> {
+pub(crate) fn repair(live: &mut Live, request: &RepairRequest) -> Option<Reply> {
     live.run(&call(request, Mode::Perform))
 }
 
@@ -76,7 +76,7 @@ pub(crate) fn diagnosis(live: &Live, keyspace: &str, workflow: &str) -> Diagnose
 }
 
 /// The mechanisms of all that is wrong; nothing may be unknown.
-pub(super) fn wrong(live: &Live, keyspace: &str, workflow: &str) -> Vec<String> {
+pub(crate) fn wrong(live: &Live, keyspace: &str, workflow: &str) -> Vec<String> {
     let found = diagnosis(live, keyspace, workflow);
     let unknown = found.workflows.iter().flat_map(|it| &it.unknown).chain(&found.unknown).collect::<Vec<_>>();
     assert_eq!(unknown, Vec::<&String>::new());

@@ -147,23 +147,23 @@ impl Ask {
 
 impl Kind {
     /// In a few words.
-    pub(crate) fn name(&self, case: &Case) -> &'static str {
-        let (moves, reshards) = match self {
+    pub(crate) fn name(&self, case: &Case) -> String {
+        let what = match self {
             Self::Switch { types, is_back, .. } => match (types.as_slice(), is_back) {
-                ([TabletType::Primary], false) => ("move: writes", "reshard: writes"),
-                ([TabletType::Primary], true) => ("move: writes back", "reshard: writes back"),
-                ([TabletType::Primary, ..], false) => ("move: switch", "reshard: switch"),
-                ([TabletType::Primary, ..], true) => ("move: back", "reshard: back"),
-                (_, false) => ("move: reads", "reshard: reads"),
-                (_, true) => ("move: reads back", "reshard: reads back"),
+                ([TabletType::Primary], false) => "writes",
+                ([TabletType::Primary], true) => "writes back",
+                ([TabletType::Primary, ..], false) => "switch",
+                ([TabletType::Primary, ..], true) => "back",
+                (_, false) => "reads",
+                (_, true) => "reads back",
             },
-            Self::Mirror { percent: 0 } => ("move: mirror no more", "reshard: mirror no more"),
-            Self::Mirror { .. } => ("move: mirror", "reshard: mirror"),
-            Self::Complete { .. } => ("move: complete", "reshard: complete"),
-            Self::Cancel { .. } => ("move: cancel", "reshard: cancel"),
-            Self::Repair { .. } => ("move: repair", "reshard: repair"),
+            Self::Mirror { percent: 0 } => "mirror no more",
+            Self::Mirror { .. } => "mirror",
+            Self::Complete { .. } => "complete",
+            Self::Cancel { .. } => "cancel",
+            Self::Repair { .. } => "repair",
         };
-        if case.is_reshard() { reshards } else { moves }
+        format!("{}: {what}", case.shape.name())
     }
 
     fn switch(types: &[TabletType], is_back: bool) -> Self {

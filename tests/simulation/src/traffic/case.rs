@@ -1,8 +1,10 @@
 //! The clusters that runs begin with: recorded ones in which traffic is about to be moved, or has been.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use vtflow_embedded::{Cell, Snapshot};
+
+use crate::traffic::shapes;
 
 /// Which side of a workflow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,11 +22,40 @@ impl Side {
     }
 }
 
-/// A workflow in a recorded cluster.
+/// What decides where the traffic of a workflow goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// Rules of tables.
+    Tables,
+    /// Rules of shards.
+    Partial,
+    /// Rules of keyspaces.
+    Tenant,
+    /// Shards that serve.
+    Reshard,
+    /// The same, and streams of other workflows go along.
+    Beside,
+}
+
+impl Shape {
+    /// In front of the names of its changes.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Tables => "move",
+            Self::Partial => "partial",
+            Self::Tenant => "tenant",
+            Self::Reshard => "reshard",
+            Self::Beside => "beside",
+        }
+    }
+}
+
+/// A workflow in a recorded cluster, or one that was made of it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Case {
     /// Its folder in `tests/snapshots`.
     snapshot: &'static str,
+    pub(crate) shape: Shape,
     pub(crate) workflow: &'static str,
     /// Its name in the other direction.
     pub(crate) reverse: &'static str,
@@ -40,6 +71,7 @@ pub(crate) struct Case {
 
 pub(crate) const MOVES: Case = Case {
     snapshot: "movetables-running",
+    shape: Shape::Tables,
     workflow: "move_big2",
     reverse: "move_big2_reverse",
     source: "commerce",
@@ -52,6 +84,7 @@ pub(crate) const MOVES: Case = Case {
 
 pub(crate) const RESHARDS: Case = Case {
     snapshot: "reshard-running",
+    shape: Shape::Reshard,
     workflow: "cust2cust",
     reverse: "cust2cust_reverse",
     source: "customer",
@@ -71,13 +104,29 @@ pub(crate) const MOVE_SWITCHED: Case = Case { snapshot: "movetables-switched", o
 pub(crate) const RESHARD_SWITCHED: Case =
     Case { snapshot: "reshard-switched", workflow: "split1", reverse: "split1_reverse", owner: Side::Target, ..RESHARDS };
 
+/// Shards of one keyspace go to another one.
+pub(crate) const PARTIAL: Case = Case {
+    shape: Shape::Partial,
+    source: "customer",
+    target: "commerce",
+    source_shards: &["-80"],
+    target_shards: &["-80"],
+    ..MOVES
+};
+
+pub(crate) const TENANT: Case = Case { shape: Shape::Tenant, ..MOVES };
+
+pub(crate) const BESIDE: Case = Case { shape: Shape::Beside, ..RESHARDS };
+
+pub(crate) const BESIDE_SWITCHED: Case = Case { shape: Shape::Beside, ..RESHARD_SWITCHED };
+
 impl Case {
     /// # Errors
     /// The snapshot cannot be read.
     pub(crate) fn load(&self) -> Result<Snapshot, String> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../snapshots").join(self.snapshot);
         let mut snapshot = Snapshot::load(&folder).map_err(|error| error.to_string())?;
-        // Streams of others are refused beside a reshard.
+        // Those of others are put there where they are wanted.
         let tables = snapshot.tablets.values_mut().filter_map(|tablet| tablet.sidecar.get_mut("vreplication"));
         for table in tables {
             let Some(name) = table.columns.iter().position(|column| column.name == "workflow") else { continue };
@@ -85,6 +134,12 @@ impl Case {
                 Some(Cell::Text(text)) => text == self.workflow || text == self.reverse,
                 _ => false,
             });
+        }
+        match self.shape {
+            Shape::Tables | Shape::Reshard => {}
+            Shape::Partial => shapes::partial(&mut snapshot, self),
+            Shape::Tenant => shapes::tenant(&mut snapshot, self),
+            Shape::Beside => shapes::beside(&mut snapshot, self),
         }
         Ok(snapshot)
     }
@@ -116,6 +171,11 @@ impl Case {
             Side::Source => self.source_shards,
             Side::Target => self.target_shards,
         }
+    }
+
+    /// How long a change may go on after its request's time: a tablet may take so long to drop a table, or to delete a tenant's rows.
+    pub(crate) fn change_time(&self) -> Duration {
+        Duration::from_secs(if self.shape == Shape::Tenant { 3_610 } else { 310 }) + Duration::from_secs(180)
     }
 
     /// What has to be locked for every write of a change of its traffic: not all that is, for some take the source's keyspace as well.

@@ -8,6 +8,8 @@ use vtflow_planner::proto::{
     topodata::{self, SrvKeyspace, TabletType, srv_keyspace::KeyspacePartition},
 };
 
+use crate::traffic::beside::{INNER, MATERIALIZE};
+
 /// A kind of step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Step {
@@ -35,6 +37,11 @@ pub(crate) enum Step {
     WriteJournal,
     StartStreams,
     Freeze,
+    /// Of streams of other workflows, as those beside a reshard are called here.
+    HoldOthers,
+    SendOthersOn,
+    CopyOthers,
+    StartOthers,
     ForgetDiffs,
     ForgetLog,
     ListTables,
@@ -74,6 +81,10 @@ impl Step {
             Self::WriteJournal => "journal",
             Self::StartStreams => "start streams",
             Self::Freeze => "freeze",
+            Self::HoldOthers => "hold others' streams",
+            Self::SendOthersOn => "send others' streams on",
+            Self::CopyOthers => "copy others' streams",
+            Self::StartOthers => "start others' streams",
             Self::ForgetDiffs => "forget vdiffs",
             Self::ForgetLog => "forget log",
             Self::ListTables => "list tables",
@@ -114,15 +125,25 @@ pub(crate) fn of_call(method: &str, request: &[u8]) -> Option<Step> {
         "ExecuteFetchAsDba" if text.contains("information_schema.tables") => Step::ListTables,
         "ExecuteFetchAsDba" if begins("delete") => Step::ForgetLog,
         "VReplicationExec" if begins("insert into _vt.resharding_journal") => Step::WriteJournal,
+        "VReplicationExec" if begins("insert into _vt.vreplication") && is_of_others(&text) => Step::CopyOthers,
         "VReplicationExec" if begins("insert into _vt.vreplication") => Step::CreateStream,
         "VReplicationExec" if begins("delete from _vt.vreplication") => Step::DeleteStreams,
+        "VReplicationExec" if begins("update") && text.contains("'synchronizing for cutover'") => Step::SendOthersOn,
+        "VReplicationExec" if begins("update") && text.contains("'for cutover'") => Step::HoldOthers,
+        "VReplicationExec" if begins("update") && text.contains("'running'") && is_of_others(&text) => Step::StartOthers,
         "VReplicationExec" if begins("update") && text.contains("'frozen'") => Step::Freeze,
         "VReplicationExec" if begins("update") && text.contains("'running'") => Step::StartStreams,
         "VReplicationExec" if begins("update") && text.contains("'stopped'") => Step::StopStreams,
         "VReplicationExec" | "ExecuteFetchAsDba" if begins("select") => Step::Look,
+        // Of a tenant the rows go alone.
+        "DeleteTableData" => Step::DropTables,
         "ReadVReplicationWorkflow" => Step::Look,
         _ => return None,
     })
+}
+
+fn is_of_others(text: &str) -> bool {
+    [MATERIALIZE, INNER].iter().any(|name| text.contains(name))
 }
 
 /// What the change of a record is. `path`: below the root of its cell; `None`: it is not there, before or after.

@@ -63,7 +63,7 @@ pub(crate) struct Mine {
 #[derive(Default)]
 struct State {
     /// The kind of change that is asked for.
-    change: &'static str,
+    change: String,
     laid: Option<Laid>,
     /// Steps that have come since this kind of change is asked for.
     came: BTreeMap<Step, u64>,
@@ -93,7 +93,7 @@ const NEXT: u64 = 10;
 
 impl Mine {
     /// From now on steps are those of this kind of change.
-    pub(crate) fn begin(&self, change: &'static str) {
+    pub(crate) fn begin(&self, change: String) {
         *self.state() = State { change, ..State::default() };
     }
 
@@ -118,7 +118,7 @@ impl Mine {
     /// A step has come, to a host of this shard if it is a tablet's.
     pub(crate) fn step(&self, world: &Arc<World>, host: &str, shard: Option<&Arc<Shard>>, step: Step) -> Option<Strike> {
         let mut state = self.state();
-        let change = state.change;
+        let change = state.change.clone();
         if step != Step::Look && !change.is_empty() {
             let came = state.came.entry(step).or_default();
             *came += 1;

@@ -6,11 +6,13 @@
 mod aims;
 mod apps;
 mod asks;
+mod beside;
 mod case;
 mod ground;
 mod kinds;
 mod mine;
 mod rest;
+mod shapes;
 
 use std::{
     sync::{
@@ -64,9 +66,6 @@ const PAUSES: [u64; 5] = [60_000, 30_000, 10_000, 4_000, 1_000];
 /// Longer than any run.
 const NEVER: Duration = Duration::from_secs(86_400);
 
-/// How long a change may go on after its request's time: a tablet may take 310 seconds to drop a table.
-const CHANGE: Duration = Duration::from_secs(310 + 180);
-
 /// What a server keeps of answers at least: one with less refuses every change, and says so.
 const ANSWER_BYTES: usize = 4 << 20;
 
@@ -108,6 +107,7 @@ pub async fn simulate(seed: u64, settings: Settings) -> Record {
     for cell in CELLS {
         writers.spawn(apps::write(Arc::clone(&ground), cell, random.of(&format!("apps of {cell}")), Arc::clone(&is_over)));
     }
+    writers.spawn(beside::run(Arc::clone(&ground), random.of("streams of others"), Arc::clone(&is_over)));
     let mut run = Run { world, checks, ground, request_time, choices: random.of("rounds"), settings, server: None };
     if run.start() {
         run.rounds(rounds, &aim, &random).await;
@@ -136,6 +136,11 @@ impl Run {
             Err(error) => self.world.journal.violation("the server starts", error),
         }
         self.server.is_some()
+    }
+
+    /// How long a request may take, and what it has begun may go on.
+    fn longest(&self) -> Duration {
+        self.request_time + self.ground.case.change_time()
     }
 
     async fn rounds(&mut self, rounds: u64, aim: &Aim, random: &Random) {
@@ -190,11 +195,11 @@ impl Run {
         random: &Random,
     ) -> Vec<(Ask, Option<Ended>)> {
         let mine = &self.ground.mine;
-        mine.begin(change);
+        mine.begin(change.to_owned());
         if let Some((step, fault, is_followed)) = what {
             mine.lay_at(step, fault, is_followed, random.of(change));
         }
-        let (world, asked, most) = (Arc::clone(&self.world), ask.clone(), self.request_time + CHANGE);
+        let (world, asked, most) = (Arc::clone(&self.world), ask.clone(), self.longest());
         let patient = async move { (0, send(&world, "caller-0", &asked, None, None, most).await) };
         let mut callers = JoinSet::new();
         callers.spawn(patient);
@@ -214,7 +219,7 @@ impl Run {
         let kind = self.choices.below(100);
         self.ground.mine.begin(match asks.as_slice() {
             [ask] => ask.kind.name(&self.ground.case),
-            _ => "several at once",
+            _ => "several at once".to_owned(),
         });
         if kind < 55 {
             self.ground.mine.lay(random.of(&format!("mine {round}")));
@@ -229,7 +234,7 @@ impl Run {
         let mut callers = JoinSet::new();
         for (index, ask) in asks.iter().enumerate() {
             let (world, ask, own) = (Arc::clone(&self.world), ask.clone(), random.of(&format!("caller {round} {index}")));
-            let most = self.request_time + CHANGE;
+            let most = self.longest();
             callers.spawn(async move { (index, call(&world, index, &ask, own, most).await) });
         }
         let killed_after = if self.choices.percent(8) { self.choices.millis(0, 6_000) } else { NEVER };
@@ -291,7 +296,7 @@ impl Run {
     /// Waits until nothing is under way; whether there is a server with nothing under way.
     async fn is_at_rest(&self) -> bool {
         let Some(Running { server, .. }) = &self.server else { return false };
-        let until = Instant::now() + self.request_time + CHANGE;
+        let until = Instant::now() + self.longest();
         while server.load() != Load::default() && Instant::now() < until {
             sleep(Duration::from_millis(500)).await;
         }

@@ -16,7 +16,7 @@ use crate::{
     random::Random,
     traffic::{
         asks::{Ask, Kind},
-        case::Side,
+        case::{Shape, Side},
         ground::Ground,
     },
     wire::{Client, Ended},
@@ -111,10 +111,17 @@ pub(crate) async fn check(ground: &Ground, before: &Before, asked: &[(Ask, Optio
             journal.violation("a stop is told", text);
         }
     }
+    if is_healthy {
+        for text in ground.beside_wrong() {
+            journal
+                .violation("streams of others go on", format!("{text}, and diagnose finds nothing wrong with {}", found.phase));
+        }
+    }
     let open = ground.open();
     let both: Vec<_> = open.iter().filter(|(side, table)| open.contains(&(side.other(), *table))).collect();
     if !both.is_empty()
-        && !ground.case.is_reshard()
+        // Targets of other kinds deny nothing before their first switch.
+        && ground.case.shape == Shape::Tables
         && is_healthy
         && !is_told
         && found.phase != "ended"
@@ -197,7 +204,9 @@ fn undone(ground: &Ground, kind: &Kind, before: &Before) -> BTreeSet<String> {
             must(ground.streams(Side::Source, case.reverse).is_empty(), "its streams back are there");
             must(ground.has_tables(Side::Source), "the source's tables are gone");
             let is_gone = !ground.has_tables(Side::Target);
-            must(case.is_reshard() || *keeps_data != is_gone, "the target's tables are not as was wanted");
+            // Of a tenant the rows go alone.
+            let has_tables = matches!(case.shape, Shape::Tables | Shape::Partial);
+            must(!has_tables || *keeps_data != is_gone, "the target's tables are not as was wanted");
         }
         Kind::Mirror { .. } | Kind::Repair { .. } => {}
     }

@@ -6,6 +6,9 @@
 //! Facts: `go/vt/vttablet/tabletmanager/tm_state.go` (denied tables and query service follow the topology as it was when the state was
 //! refreshed), `go/vt/vtgate/executor.go` (a routing rule of the cell's `SrvVSchema` says where a table is).
 
+mod acts;
+mod routes;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
@@ -14,28 +17,19 @@ use std::{
     },
 };
 
-use bytes::Bytes;
-use prost::Message;
-use tokio::time::{Duration, Instant, sleep};
-use tonic::Status;
 use vtflow_planner::proto::{
-    query::{Field, QueryResult, Row},
-    tabletmanagerdata as data,
     topodata::{self, SrvKeyspace, TabletType},
     vschema::SrvVSchema,
 };
 
 use crate::{
-    etcd::{self, Etcd},
     journal::Journal,
-    strike::Strike,
-    tablets::{Acts, Tablet},
+    tablets::Tablet,
     traffic::{
-        case::{Case, Side},
-        kinds::{self, Step, statement_of},
+        beside::Brought,
+        case::{Case, Shape, Side},
         mine::Mine,
     },
-    wire::Doing,
     world::{CELLS, World},
 };
 
@@ -43,7 +37,7 @@ use crate::{
 pub(crate) struct Ground {
     pub(crate) world: Arc<World>,
     pub(crate) case: Case,
-    journal: Arc<Journal>,
+    pub(crate) journal: Arc<Journal>,
     /// How long a stream may take to note its position, in milliseconds.
     lag: u64,
     /// What is to go wrong at a step.
@@ -52,6 +46,8 @@ pub(crate) struct Ground {
     is_well: AtomicBool,
     /// Somebody has asked for streams back that stand still, and none have run since.
     pub(crate) may_stand: AtomicBool,
+    /// What others' streams bring.
+    brought: Mutex<Brought>,
     state: Mutex<State>,
 }
 
@@ -82,6 +78,8 @@ struct View {
 struct Ledger {
     /// Transactions.
     written: u64,
+    /// The last of them that was an application's.
+    last_app: u64,
     /// Writes that hold the locks of their tables, by number.
     holding: BTreeSet<u64>,
     next: u64,
@@ -91,10 +89,7 @@ struct Ledger {
 }
 
 /// Transactions that were there before the run.
-const BEFORE: u64 = 1_000;
-
-/// How long `LOCK TABLES` waits at most: `lock_wait_timeout` of the tablets' sessions is longer than any call.
-const LOCK_WAIT: Duration = Duration::from_secs(30);
+pub(crate) const BEFORE: u64 = 1_000;
 
 /// A write that has been let in.
 pub(crate) struct Entry {
@@ -131,6 +126,7 @@ impl Ground {
             mine: Mine::default(),
             is_well: AtomicBool::new(true),
             may_stand: AtomicBool::new(false),
+            brought: Mutex::default(),
             state: Mutex::new(state),
         });
         for tablet in world.tablets.values() {
@@ -142,6 +138,10 @@ impl Ground {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn brought(&self) -> MutexGuard<'_, Brought> {
+        self.brought.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn owner(&self) -> Side {
@@ -219,83 +219,15 @@ impl Ground {
         }
     }
 
-    /// What a cell serves to vtgates.
-    fn served(&self, cell: &str) -> Option<Arc<SrvVSchema>> {
-        let known = self.state().served.get(cell).cloned();
-        let read = self.kept(cell, "SrvVSchema", known)?;
-        self.state().served.insert(cell.to_owned(), read.clone());
-        Some(read.1)
-    }
-
-    /// Which shards a cell serves of the target's keyspace.
-    fn shards(&self, cell: &str) -> Option<Arc<SrvKeyspace>> {
-        let known = self.state().shards.get(cell).cloned();
-        let read = self.kept(cell, &format!("keyspaces/{}/SrvKeyspace", self.case.target), known)?;
-        self.state().shards.insert(cell.to_owned(), read.clone());
-        Some(read.1)
-    }
-
-    /// A record as it is; what is known of it if that is the same.
-    fn kept<M: Message + Default>(&self, cell: &str, path: &str, known: Option<(i64, Arc<M>)>) -> Option<(i64, Arc<M>)> {
-        let revision = self.world.revision(cell, path)?;
-        if let Some(known) = known.filter(|(of, _)| *of == revision) {
-            return Some(known);
-        }
-        Some((revision, Arc::new(self.world.record(cell, path)?)))
-    }
-
-    /// Where a cell sends what is asked of a table on tablets of one type: `@replica`, or nothing for writes.
-    pub(crate) fn routed(&self, cell: &str, table: &str, suffix: &str) -> Option<Side> {
-        let served = self.served(cell)?;
-        let rules = served.routing_rules.as_ref().map(|rules| rules.rules.as_slice()).unwrap_or_default();
-        let from = format!("{table}{suffix}");
-        let keyspace = match rules.iter().find(|rule| rule.from_table == from) {
-            Some(rule) => rule.to_tables.first()?.split('.').next()?.to_owned(),
-            // Without a rule whoever asks names the keyspace: a cancellation leaves the table in a sharded target's vschema.
-            None if suffix.is_empty() => return Some(self.owner()),
-            None => return self.routed(cell, table, ""),
-        };
-        [Side::Source, Side::Target].into_iter().find(|side| self.case.keyspace(*side) == keyspace)
-    }
-
-    /// Which of a reshard's shards a cell sends what to, for one type of tablet. `choice`: which row.
-    fn shard_of(&self, cell: &str, of: TabletType, choice: usize) -> Result<(Side, &'static str), &'static str> {
-        let served = self.shards(cell).ok_or("nothing is served")?;
-        let references: Vec<&str> = served
-            .partitions
-            .iter()
-            .filter(|partition| partition.served_type() == of)
-            .flat_map(|partition| &partition.shard_references)
-            .map(|reference| reference.name.as_str())
-            .collect();
-        let pick = |side: Side, choice: usize| {
-            let shards = self.case.shards(side);
-            shards.get(choice % shards.len()).copied().filter(|shard| references.contains(shard)).map(|shard| (side, shard))
-        };
-        match (pick(Side::Source, 0), pick(Side::Target, choice)) {
-            (Some(_), Some(_)) => Err("two shards have the row"),
-            (Some(found), None) | (None, Some(found)) => Ok(found),
-            (None, None) => Err("no shard has the row"),
-        }
-    }
-
-    /// Which side reads of one type go to in a cell; `None`: nobody can tell, or it depends on the table.
-    pub(crate) fn reads(&self, cell: &str, of: TabletType) -> Option<Side> {
-        if self.case.is_reshard() {
-            return self.shard_of(cell, of, 0).ok().map(|(side, _)| side);
-        }
-        let suffix = format!("@{}", of.as_str_name().to_lowercase());
-        let mut sides = self.case.tables.iter().map(|table| self.routed(cell, table, &suffix));
-        let first = sides.next()??;
-        sides.all(|side| side == Some(first)).then_some(first)
-    }
-
     /// Lets a write in, or says why not.
     pub(crate) fn enter(&self, cell: &str, table: &str, choice: usize) -> Result<Entry, String> {
         let (side, shard) = if self.case.is_reshard() {
             self.shard_of(cell, TabletType::Primary, choice)?
         } else {
-            let side = self.routed(cell, table, "").ok_or("no rule leads to either side")?;
+            let asked = if choice.is_multiple_of(2) { Side::Source } else { Side::Target };
+            let is_of_shards = self.case.shape == Shape::Partial;
+            let side = if is_of_shards { self.routed_shard(cell, asked) } else { self.routed(cell, table, "") };
+            let side = side.ok_or("no rule leads to either side")?;
             let shards = self.case.shards(side);
             (side, shards.get(choice % shards.len()).copied().unwrap_or_default())
         };
@@ -352,13 +284,42 @@ impl Ground {
             return false;
         }
         ledger.written += 1;
+        ledger.last_app = ledger.written;
         drop(state);
         let (keyspace, shard) = &entry.shard;
-        if self.case.side(keyspace, shard) != Some(owner) {
-            let text = format!("{keyspace}/{shard} has taken one while the journals say that writes are the {owner:?}'s");
+        self.taken(self.case.side(keyspace, shard), owner, &format!("{keyspace}/{shard}"));
+        true
+    }
+
+    fn taken(&self, side: Option<Side>, owner: Side, place: &str) {
+        if side != Some(owner) {
+            let text = format!("{place} has taken one while the journals say that writes are the {owner:?}'s");
             self.journal.violation("no write that was taken is lost", text);
         }
-        true
+    }
+
+    /// A stream of another workflow writes a shard, whatever its primary says to applications.
+    pub(crate) fn take(&self, side: Side, shard: &str) {
+        let keyspace = self.case.keyspace(side);
+        let mut state = self.state();
+        if let Some(ledger) = state.ledgers.get_mut(&(keyspace.to_owned(), shard.to_owned())) {
+            ledger.written += 1;
+        }
+        let owner = state.owner;
+        drop(state);
+        self.taken(Some(side), owner, &format!("{keyspace}/{shard}"));
+    }
+
+    /// The last transaction on a shard that is an application's.
+    pub(crate) fn last_app_write(&self, side: Side, shard: &str) -> u64 {
+        let place = (self.case.keyspace(side).to_owned(), shard.to_owned());
+        BEFORE + self.state().ledgers.get(&place).map_or(0, |ledger| ledger.last_app)
+    }
+
+    /// How many there are on it.
+    pub(crate) fn transactions(&self, keyspace: &str, shard: &str) -> u64 {
+        let place = (keyspace.to_owned(), shard.to_owned());
+        BEFORE + self.state().ledgers.get(&place).map_or(0, |ledger| ledger.written)
     }
 
     /// Why writes are refused somewhere; empty: they are taken everywhere. When all is well otherwise.
@@ -394,8 +355,7 @@ impl Ground {
     }
 
     fn position(&self, keyspace: &str, shard: &str) -> String {
-        let written = self.state().ledgers.get(&(keyspace.to_owned(), shard.to_owned())).map_or(0, |ledger| ledger.written);
-        format!("MySQL56/{}:1-{}", server(keyspace, shard), BEFORE + written)
+        format!("MySQL56/{}:1-{}", server(keyspace, shard), self.transactions(keyspace, shard))
     }
 
     fn directions(&self) {
@@ -413,7 +373,7 @@ impl Ground {
         };
         let local = statement.split("local_position:").nth(1).unwrap_or_default();
         let end = last_transaction(local, &server(keyspace, shard)).unwrap_or(0);
-        let written = BEFORE + self.state().ledgers.get(&(keyspace.clone(), shard.clone())).map_or(0, |ledger| ledger.written);
+        let written = self.transactions(keyspace, shard);
         self.journal.event(&tablet.host, format_args!("journal of {keyspace}/{shard}: {end} of {written}"));
         if end != written {
             let text = format!("the journal of {keyspace}/{shard} ends with {end}, and {written} were taken");
@@ -436,58 +396,14 @@ impl Ground {
                 self.journal.violation("no write that was taken is lost", text);
             }
         }
+        self.beside_at_journal(side);
         self.journal.count("switch", format!("journal of the {side:?}"));
         self.state().owner = side.other();
-    }
-
-    /// A statement that is not of the sidecar tables.
-    async fn statement(&self, tablet: &Tablet, text: &str) -> Option<Result<QueryResult, Status>> {
-        let lower = text.to_lowercase();
-        let place = (tablet.shard.keyspace.clone(), tablet.shard.name.clone());
-        if lower.starts_with("lock tables") {
-            let until = Instant::now() + LOCK_WAIT;
-            let before: BTreeSet<u64> = self.state().ledgers.get(&place).map(|ledger| ledger.holding.clone()).unwrap_or_default();
-            let is_held = || self.state().ledgers.get(&place).is_some_and(|it| !it.holding.is_disjoint(&before));
-            while is_held() && Instant::now() < until {
-                sleep(Duration::from_millis(5)).await;
-            }
-            return Some(Ok(QueryResult::default()));
-        }
-        if lower.starts_with("select sleep(") {
-            sleep(Duration::from_millis(100)).await;
-            return Some(Ok(QueryResult::default()));
-        }
-        if lower.contains("information_schema.tables") {
-            let state = self.state();
-            let tables = state.ledgers.get(&place).map(|ledger| ledger.tables.clone()).unwrap_or_default();
-            let wanted = text.split("table_name = '").nth(1).and_then(|rest| rest.split('\'').next());
-            let found: Vec<&String> = tables.iter().filter(|table| wanted.is_none_or(|wanted| wanted == **table)).collect();
-            let has_types = lower.contains("table_type");
-            return Some(Ok(table_rows(&found, has_types)));
-        }
-        if lower.starts_with("drop table") || lower.starts_with("rename table") {
-            let name = text.split('`').nth(3).unwrap_or_default().to_owned();
-            let mut state = self.state();
-            let tables = &mut state.ledgers.get_mut(&place)?.tables;
-            if tables.remove(&name) {
-                self.journal.event(&tablet.host, format_args!("table {name} is gone"));
-                return Some(Ok(QueryResult::default()));
-            }
-            let text = format!("Unknown table 'vt_{}.{name}' (errno 1051) (sqlstate 42S02) during query: {text}", place.0);
-            return Some(Err(Status::unknown(text)));
-        }
-        None
-    }
-
-    fn took(&self) -> Duration {
-        let mut state = self.state();
-        state.lag_number = state.lag_number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        Duration::from_millis((state.lag_number >> 33).checked_rem(self.lag + 1).unwrap_or(0))
     }
 }
 
 /// The server that a shard's transactions are of.
-fn server(keyspace: &str, shard: &str) -> String {
+pub(crate) fn server(keyspace: &str, shard: &str) -> String {
     let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
     for byte in keyspace.bytes().chain([b'/']).chain(shard.bytes()) {
         hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
@@ -496,123 +412,9 @@ fn server(keyspace: &str, shard: &str) -> String {
 }
 
 /// The last transaction of a server in a text with a position; `None`: it has none of them.
-fn last_transaction(text: &str, server: &str) -> Option<u64> {
+pub(crate) fn last_transaction(text: &str, server: &str) -> Option<u64> {
     let is_range = |letter: char| letter.is_ascii_digit() || letter == ':' || letter == '-';
     let after = text.split(server).nth(1)?;
     let ranges = after.split(|letter| !is_range(letter)).next()?;
     ranges.rsplit(['-', ':']).next()?.parse().ok()
-}
-
-fn table_rows(tables: &[&String], has_types: bool) -> QueryResult {
-    const VARCHAR: i32 = 6165;
-    let names: &[&str] = if has_types { &["TABLE_NAME", "TABLE_TYPE"] } else { &["TABLE_NAME"] };
-    let field = |name: &&str| Field { name: name.as_bytes().to_vec(), r#type: VARCHAR, ..Field::default() };
-    let row = |table: &&String| {
-        let kind = if has_types { "BASE TABLE" } else { "" };
-        let mut lengths = vec![i64::try_from(table.len()).unwrap_or(0)];
-        lengths.extend(has_types.then(|| i64::try_from(kind.len()).unwrap_or(0)));
-        Row { lengths, values: format!("{table}{kind}").into_bytes() }
-    };
-    QueryResult { fields: names.iter().map(field).collect(), rows: tables.iter().map(row).collect(), ..QueryResult::default() }
-}
-
-impl Acts for Ground {
-    fn perform<'a>(&'a self, tablet: &'a Tablet, method: &'a str, request: &'a [u8]) -> Doing<'a, Option<Result<Bytes, Status>>> {
-        Box::pin(async move {
-            match method {
-                "RefreshState" => {
-                    self.refresh(tablet);
-                    Some(Ok(Bytes::new()))
-                }
-                "PrimaryPosition" => {
-                    let position = self.position(&tablet.shard.keyspace, &tablet.shard.name);
-                    Some(Ok(data::PrimaryPositionResponse { position }.encode_to_vec().into()))
-                }
-                "VReplicationWaitForPos" => {
-                    sleep(self.took()).await;
-                    None
-                }
-                "ExecuteFetchAsDba" => {
-                    let result = self.statement(tablet, &statement_of(method, request)).await?;
-                    let encoded = |result| data::ExecuteFetchAsDbaResponse { result: Some(result) }.encode_to_vec().into();
-                    Some(result.map(encoded))
-                }
-                _ => None,
-            }
-        })
-    }
-
-    fn is_step(&self, method: &str, _: &[u8]) -> bool {
-        matches!(method, "PrimaryPosition" | "VReplicationWaitForPos" | "ValidateVReplicationPermissions")
-    }
-
-    fn is_write(&self, method: &str, request: &[u8]) -> bool {
-        let text = statement_of(method, request).to_lowercase();
-        method == "ExecuteFetchAsDba" && !text.trim_start().starts_with("select")
-    }
-
-    fn strikes(&self, tablet: &Tablet, method: &str, request: &[u8]) -> Option<Strike> {
-        let step = kinds::of_call(method, request)?;
-        self.mine.step(&self.world, &tablet.host, Some(&tablet.shard), step)
-    }
-
-    fn is_well(&self) -> bool {
-        self.is_well.load(Ordering::Relaxed)
-    }
-
-    fn kill(&self) {
-        self.mine.kill.notify_one();
-    }
-
-    fn has_changed(&self, tablet: &Tablet, request: &[u8]) {
-        self.directions();
-        let statement = statement_of("VReplicationExec", request);
-        if statement.to_lowercase().starts_with("insert into _vt.resharding_journal") {
-            self.journal_written(tablet, &statement);
-        }
-    }
-
-    fn has_begun(&self, tablet: &Tablet) {
-        self.refresh(tablet);
-        if tablet.is_primary() {
-            self.end_all(tablet);
-        }
-    }
-
-    fn primary_moved(&self, tablet: &Tablet) {
-        self.refresh(tablet);
-        self.end_all(tablet);
-    }
-}
-
-impl etcd::Acts for Ground {
-    fn strikes(&self, host: &str, etcd: &Etcd, path: &str, request: &[u8]) -> Option<Strike> {
-        let step = if path == "/etcdserverpb.Lease/LeaseRevoke" {
-            Step::Unlock
-        } else if etcd::takes_lock(path, request) {
-            Step::Lock
-        } else {
-            let written = etcd::written(etcd, path, request);
-            let (key, before, after) = written.first()?;
-            kinds::of_record(below_root(key), before.as_deref(), after.as_deref())?
-        };
-        self.mine.step(&self.world, host, None, step)
-    }
-
-    fn has_changed(&self) {
-        self.sides();
-    }
-
-    fn is_well(&self) -> bool {
-        self.is_well.load(Ordering::Relaxed)
-    }
-
-    fn kill(&self) {
-        self.mine.kill.notify_one();
-    }
-}
-
-/// A record's path below the root of its cell.
-fn below_root(key: &str) -> &str {
-    key.splitn(4, '/').nth(3).unwrap_or(key)
 }
