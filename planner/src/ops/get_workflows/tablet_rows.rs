@@ -222,8 +222,8 @@ impl TabletStreams {
             }
             this.keep(&row, now);
             if begin == 0 {
-                // Those of one tablet are much alike.
-                this.bytes.reserve(this.bytes.len() * (count - 1));
+                // Those of one tablet are much alike; a first one that is large says nothing of the others.
+                this.bytes.reserve(this.bytes.len().saturating_mul(count - 1).min(RESERVED_BYTES));
             }
         }
         this.list(target, keyspace, Lost::Stream, "streams", faults.into_iter());
@@ -321,6 +321,9 @@ fn offset(bytes: usize) -> u32 {
 fn part_of(texts: &str, (begin, end): Part) -> &str {
     texts.get(begin as usize..end as usize).unwrap_or_default()
 }
+
+/// As many bytes are made room for at once, at most.
+const RESERVED_BYTES: usize = 1 << 20;
 
 /// A failure's text, for a place of which there may be very many.
 fn repeated(text: &str) -> String {
