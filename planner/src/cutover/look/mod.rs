@@ -2,6 +2,7 @@
 //!
 //! What one question needs of another is asked after it; everything else at once. Nothing is changed here.
 
+mod answers;
 mod build;
 mod course;
 mod records;

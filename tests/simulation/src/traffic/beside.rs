@@ -4,12 +4,9 @@
 //! Facts: `go/vt/vttablet/tabletmanager/vreplication/vplayer.go`: a stream stops where it was told to, and says so in its message; the query
 //! service of its tablet is no matter of its.
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
 };
 
 use tokio::time::sleep;
@@ -18,27 +15,11 @@ use crate::{
     random::Random,
     traffic::{
         case::{Shape, Side},
-        ground::{BEFORE, Ground, last_transaction, server},
+        ground::Ground,
+        others::{INNER, MATERIALIZE, OUTSIDE},
+        positions::{BEFORE, last_transaction, server},
     },
 };
-
-/// One that reads another keyspace.
-pub(crate) const MATERIALIZE: &str = "beside_outer";
-
-/// One that reads the shards that are split.
-pub(crate) const INNER: &str = "beside_inner";
-
-/// What the first of them reads.
-pub(crate) const OUTSIDE: (&str, &str) = ("commerce", "0");
-
-/// What there is to be brought, and what was.
-#[derive(Debug, Default)]
-pub(crate) struct Brought {
-    /// Transactions outside.
-    written: u64,
-    /// By shard of the target, for its part of the key range: up to which of them its rows have it, wherever they are served.
-    applied: BTreeMap<&'static str, u64>,
-}
 
 /// A stream's row.
 struct Row {

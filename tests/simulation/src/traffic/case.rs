@@ -1,10 +1,6 @@
 //! The clusters that runs begin with: recorded ones in which traffic is about to be moved, or has been.
 
-use std::{path::Path, time::Duration};
-
-use vtflow_embedded::{Cell, Snapshot};
-
-use crate::traffic::shapes;
+use std::time::Duration;
 
 /// Which side of a workflow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,7 +50,7 @@ impl Shape {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Case {
     /// Its folder in `tests/snapshots`.
-    snapshot: &'static str,
+    pub(super) snapshot: &'static str,
     pub(crate) shape: Shape,
     pub(crate) workflow: &'static str,
     /// Its name in the other direction.
@@ -121,29 +117,6 @@ pub(crate) const BESIDE: Case = Case { shape: Shape::Beside, ..RESHARDS };
 pub(crate) const BESIDE_SWITCHED: Case = Case { shape: Shape::Beside, ..RESHARD_SWITCHED };
 
 impl Case {
-    /// # Errors
-    /// The snapshot cannot be read.
-    pub(crate) fn load(&self) -> Result<Snapshot, String> {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../snapshots").join(self.snapshot);
-        let mut snapshot = Snapshot::load(&folder).map_err(|error| error.to_string())?;
-        // Those of others are put there where they are wanted.
-        let tables = snapshot.tablets.values_mut().filter_map(|tablet| tablet.sidecar.get_mut("vreplication"));
-        for table in tables {
-            let Some(name) = table.columns.iter().position(|column| column.name == "workflow") else { continue };
-            table.rows.retain(|row| match row.get(name) {
-                Some(Cell::Text(text)) => text == self.workflow || text == self.reverse,
-                _ => false,
-            });
-        }
-        match self.shape {
-            Shape::Tables | Shape::Reshard => {}
-            Shape::Partial => shapes::partial(&mut snapshot, self),
-            Shape::Tenant => shapes::tenant(&mut snapshot, self),
-            Shape::Beside => shapes::beside(&mut snapshot, self),
-        }
-        Ok(snapshot)
-    }
-
     pub(crate) fn is_reshard(&self) -> bool {
         self.source == self.target
     }

@@ -8,7 +8,7 @@ use vtflow_planner::proto::{
     topodata::{self, SrvKeyspace, TabletType, srv_keyspace::KeyspacePartition},
 };
 
-use crate::traffic::beside::{INNER, MATERIALIZE};
+use crate::traffic::others::{INNER, MATERIALIZE};
 
 /// A kind of step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

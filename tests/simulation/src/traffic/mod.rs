@@ -11,6 +11,8 @@ mod case;
 mod ground;
 mod kinds;
 mod mine;
+mod others;
+mod positions;
 mod rest;
 mod shapes;
 
@@ -80,7 +82,7 @@ pub async fn simulate(seed: u64, settings: Settings) -> Record {
     journal.event("world", format_args!("{case:?}"));
     journal.event("world", format_args!("aimed at: {}, {}, {}", aim.change.name, aim.step.name(), aim.fault.name()));
     journal.count("case", format!("{} from the {:?}", case.workflow, case.owner));
-    let snapshot = match case.load() {
+    let snapshot = match shapes::load(&case) {
         Ok(snapshot) => snapshot,
         Err(error) => {
             journal.violation("a run begins", error);

@@ -1,5 +1,7 @@
-//! Clusters of which there is no recording, made of one: a move of some shards, of one tenant, and a reshard beside streams of other
-//! workflows.
+//! The cluster of a case: a recorded one, or what is made of it where there is no recording: a move of some shards, of one tenant, and a
+//! reshard beside streams of other workflows.
+
+use std::path::Path;
 
 use prost::Message;
 use vtflow_embedded::{Cell, Snapshot, TableRows};
@@ -18,11 +20,36 @@ use vtflow_planner::{
 use crate::{
     tablets::changed,
     traffic::{
-        beside::{INNER, MATERIALIZE, OUTSIDE},
-        case::Case,
-        ground::{BEFORE, server},
+        case::{Case, Shape},
+        others::{INNER, MATERIALIZE, OUTSIDE},
+        positions::{BEFORE, server},
     },
 };
+
+/// The cluster that runs of a case begin with.
+///
+/// # Errors
+/// The snapshot cannot be read.
+pub(super) fn load(case: &Case) -> Result<Snapshot, String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../snapshots").join(case.snapshot);
+    let mut snapshot = Snapshot::load(&folder).map_err(|error| error.to_string())?;
+    // Those of others are put there where they are wanted.
+    let tables = snapshot.tablets.values_mut().filter_map(|tablet| tablet.sidecar.get_mut("vreplication"));
+    for table in tables {
+        let Some(name) = table.columns.iter().position(|column| column.name == "workflow") else { continue };
+        table.rows.retain(|row| match row.get(name) {
+            Some(Cell::Text(text)) => text == case.workflow || text == case.reverse,
+            _ => false,
+        });
+    }
+    match case.shape {
+        Shape::Tables | Shape::Reshard => {}
+        Shape::Partial => partial(&mut snapshot, case),
+        Shape::Tenant => tenant(&mut snapshot, case),
+        Shape::Beside => beside(&mut snapshot, case),
+    }
+    Ok(snapshot)
+}
 
 /// Changes records in place: those whose path is so.
 fn edit<M: Message + Default>(snapshot: &mut Snapshot, is_it: impl Fn(&str) -> bool, change: impl Fn(&mut M)) {
@@ -68,7 +95,7 @@ fn forget_tables(snapshot: &mut Snapshot, case: &Case) {
 }
 
 /// One tenant's rows move: rules of keyspaces say where they are.
-pub(super) fn tenant(snapshot: &mut Snapshot, case: &Case) {
+fn tenant(snapshot: &mut Snapshot, case: &Case) {
     forget_tables(snapshot, case);
     let rule = |of: &str| KeyspaceRoutingRule { from_keyspace: format!("{}{of}", case.source), to_keyspace: case.source.into() };
     let rules = KeyspaceRoutingRules { rules: ["", "@replica", "@rdonly"].map(rule).to_vec() };
@@ -92,7 +119,7 @@ pub(super) fn tenant(snapshot: &mut Snapshot, case: &Case) {
 }
 
 /// The first half of the sharded keyspace moves to one that was not sharded, and has that half alone.
-pub(super) fn partial(snapshot: &mut Snapshot, case: &Case) {
+fn partial(snapshot: &mut Snapshot, case: &Case) {
     forget_tables(snapshot, case);
     let (from, to) = (case.source, case.target);
     let [half] = case.target_shards else { return };
@@ -163,7 +190,7 @@ pub(super) fn partial(snapshot: &mut Snapshot, case: &Case) {
 }
 
 /// Two workflows of others write the shards that are split: one reads another keyspace, one the very shards.
-pub(super) fn beside(snapshot: &mut Snapshot, case: &Case) {
+fn beside(snapshot: &mut Snapshot, case: &Case) {
     let own = case.shards(case.owner);
     for shard in own {
         for alias in tablets_of(snapshot, case.target, shard) {
