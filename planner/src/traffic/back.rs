@@ -30,8 +30,9 @@ pub(crate) fn deviation(facts: &Facts<'_>, half: Half) -> Deviation {
             (M::ReversalInterrupted, rerun, vec![repair::back([off(facts)]), repair::rerun(is_held)])
         }
         Half::AfterJournal => {
-            let by_hand = Repair { direction: Direction::Forward, actions: rest(facts) };
-            (M::ReversalNotFinished, Rerun::HealsAtAnyLag, vec![repair::rerun(true), by_hand])
+            let actions = rest(facts);
+            let by_hand = (!actions.is_empty()).then_some(Repair { direction: Direction::Forward, actions });
+            (M::ReversalNotFinished, Rerun::HealsAtAnyLag, [repair::rerun(true)].into_iter().chain(by_hand).collect())
         }
     };
     let deviation = Deviation::new(mechanism, hurts(facts, half)).at(places).since(evidence.since()).rerun(rerun);

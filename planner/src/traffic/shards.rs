@@ -116,6 +116,11 @@ fn other_streams(facts: &Facts<'_>) -> Vec<Deviation> {
         let names: BTreeSet<String> = streams.iter().map(|(_, it)| it.workflow.clone()).collect();
         listed(&names)
     };
+    // Behind the journal they are deleted, once their copies run. A way back makes its own, while it holds what runs.
+    let originals: Vec<_> = others(evidence, &evidence.source)
+        .into_iter()
+        .filter(|(_, it)| held_back.is_empty() && copied.contains(&it.workflow) && it.state == StreamState::Stopped)
+        .collect();
     let is_before = facts.journals == Some(super::routing::Share::None) && facts.unknown.0.is_empty();
     if !held.is_empty() && is_before && facts.writes == Some(Way::Source) {
         let hurts =
@@ -126,23 +131,30 @@ fn other_streams(facts: &Facts<'_>) -> Vec<Deviation> {
         // The switch itself goes on from there; who only wants them to run need not move anything for that.
         found.push(deviation.rerun(Rerun::Heals).by(repair::back([run])));
     }
-    if still.is_empty() {
-        return found;
-    }
     let at = of_streams(&evidence.target, &still);
     let is_copy = |_: &str, it: &Stream| copied.contains(&it.workflow) && it.state == StreamState::Stopped;
-    if is_before && facts.writes == Some(Way::Source) {
+    if is_before && facts.writes == Some(Way::Source) && !still.is_empty() {
         let deviation = Deviation::new(M::StreamCopiesLeft, "nobody: the next switch makes them anew").at(at).rerun(Rerun::Heals);
         found.push(deviation.by(repair::back([streams(&evidence.target, Change::Delete, is_copy)])));
-    } else if facts.has_journal() && facts.writes == Some(Way::Target) {
-        let hurts = format!("{} stand still", names(&still));
+    } else if facts.has_journal() && facts.writes == Some(Way::Target) && !(still.is_empty() && originals.is_empty()) {
+        let (hurts, at) = if still.is_empty() {
+            let hurts = format!(
+                "nobody: {} run on the new shards; on the old ones they stand still, as they did before",
+                names(&originals)
+            );
+            (hurts, of_streams(&evidence.source, &originals))
+        } else {
+            (format!("{} stand still", names(&still)), at)
+        };
         let original = streams(&evidence.source, Change::Delete, |_, it| copied.contains(&it.workflow));
         // What they were copied from is told by nothing any more once it is gone.
         let actions = [streams(&evidence.target, Change::Run, is_copy), original].concat();
         let by_hand = repair::Repair { direction: repair::Direction::Forward, actions };
-        found.push(
-            Deviation::new(M::StreamCopiesStopped, hurts).at(at).rerun(Rerun::HealsAtAnyLag).by(repair::rerun(true)).by(by_hand),
-        );
+        let deviation = Deviation::new(M::StreamCopiesStopped, hurts).at(at);
+        // To a switch that sees all streams frozen and all copies running it has ended.
+        let is_over = still.is_empty() && facts.frozen() == super::routing::Share::All;
+        let again = |it: Deviation| it.rerun(Rerun::HealsAtAnyLag).by(repair::rerun(true));
+        found.push(if is_over { deviation } else { again(deviation) }.by(by_hand));
     }
     found
 }

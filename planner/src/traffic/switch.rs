@@ -288,9 +288,9 @@ fn finishing(facts: &Facts<'_>) -> Vec<Deviation> {
         Share::None if facts.has_journal() && !facts.forward.is_empty() => {
             let hurts = "nobody's traffic; completing is refused, and the target's writes may not be copied back";
             let start = streams(&evidence.source, Change::Run, |_, it| it.workflow == reverse);
-            let actions = if is_behind { Vec::new() } else { [start, freeze].concat() };
-            let by_hand = Repair { direction: Direction::Forward, actions };
-            found.push(Deviation::new(M::ForwardNotFrozen, hurts).at(at).rerun(Rerun::Heals).by(repair::rerun(true)).by(by_hand));
+            let by_hand = Repair { direction: Direction::Forward, actions: [start, freeze].concat() };
+            let deviation = Deviation::new(M::ForwardNotFrozen, hurts).at(at).rerun(Rerun::Heals).by(repair::rerun(true));
+            found.push(if is_behind { deviation } else { deviation.by(by_hand) });
         }
         Share::None | Share::All => {}
     }

@@ -68,13 +68,23 @@ impl Chosen {
                 return Err(Status { code: Code::FailedPrecondition, message });
             }
             chosen.left_alone.extend(diagnosis.unknown.iter().map(|why| format!("{place}: not known: {why}")));
-            if wanted.refresh {
+            let is_half = |it: &&Deviation| it.repairs.iter().any(|it| it.actions.iter().any(is_command));
+            let half = diagnosis
+                .deviations
+                .iter()
+                .filter(is_half)
+                .find(|it| !wanted.has(it.mechanism) || !is_taken(wanted, it, evidence));
+            if let (true, Some(half)) = (wanted.refresh, half) {
+                let why = "a primary that is closed would serve where a cell still leads to it";
+                let before = half.mechanism.name();
+                chosen.left_alone.push(format!("{place}: its tablets are not refreshed before {before} is put right: {why}"));
+            } else if wanted.refresh {
                 let shards = [&evidence.source, &evidence.target].into_iter();
                 let shards = shards.flat_map(|side| side.shards.iter().map(|(name, shard)| (&side.keyspace, name, shard)));
                 let there = shards.filter(|(.., shard)| !shard.record.is_missing());
                 chosen.refreshed.extend(there.map(|(keyspace, name, _)| (keyspace.clone(), name.clone())));
             }
-            if has_more || wanted.refresh {
+            if has_more || wanted.refresh && half.is_none() {
                 chosen.of_workflow(evidence);
             }
         }
@@ -242,9 +252,17 @@ fn pick<'a>(wanted: &Wanted, deviation: &'a Deviation, evidence: Option<&Evidenc
     }
 }
 
+fn is_taken(wanted: &Wanted, deviation: &Deviation, evidence: &Evidence) -> bool {
+    matches!(pick(wanted, deviation, Some(evidence)), Pick::Take(_))
+}
+
 /// Whether a repair does it. Where the other direction is to begin, and with which filter, the steps of a switch alone know.
 fn can_be_done(action: &Action) -> bool {
-    !matches!(action, Action::RunAgain { .. } | Action::CreateReverseStream { .. })
+    !is_command(action) && !matches!(action, Action::CreateReverseStream { .. })
+}
+
+fn is_command(action: &Action) -> bool {
+    matches!(action, Action::RunAgain { .. })
 }
 
 fn why_not(repair: &Repair, deviation: &Deviation, evidence: Option<&Evidence>) -> String {

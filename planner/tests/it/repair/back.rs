@@ -6,7 +6,7 @@ use vtflow_planner::{
     Call,
     proto::{
         topodata::{Shard, SrvKeyspace, TabletType},
-        vtflow::{DiagnosedWorkflow, repair_action::Action},
+        vtflow::{DiagnosedWorkflow, RepairRequest, repair_action::Action},
     },
 };
 
@@ -210,6 +210,17 @@ impl Case {
                 assert!(status.message.contains(&command), "{status}: {context}");
                 assert_eq!((&mended.topo, &mended.servers), (&live.topo, &live.servers), "{context}");
             }
+        }
+        if mechanisms(&found).contains(&"cell_serves_old_shards") {
+            // One of the target that read what its cell serves now would take the writes that other cells still send it.
+            let mut asked = live.clone();
+            let refresh = RepairRequest { refresh: true, ..request((self.of.0, self.of.1, "forward")) };
+            let text = format!("{:?}", repair(&mut asked, &refresh).unwrap().result);
+            assert!(
+                text.contains("its tablets are not refreshed before reversal_not_finished is put right"),
+                "{text}: {context}"
+            );
+            assert_eq!((&asked.topo, &asked.servers), (&live.topo, &live.servers), "{context}");
         }
         // Whoever would go forward now, or end it, is refused until it is finished, or does not mind.
         let mut other = live.clone();

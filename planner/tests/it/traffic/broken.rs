@@ -518,6 +518,26 @@ pub(super) fn broken() -> Vec<Case> {
             vec![(M::StreamCopiesStopped, Rerun::HealsAtAnyLag, vec![Forward, Forward])],
         ),
         (
+            "S7 but for the old ones",
+            with(reshard_writes(), |it| {
+                streams(&mut it.source, "-80").push(stream(25, "mat2", ("commerce", "0"), StreamState::Stopped, "for cutover"));
+            }),
+            WritesSwitched,
+            vec![(M::StreamCopiesStopped, Rerun::No, vec![Forward])],
+        ),
+        (
+            "S7 but for the old ones, and nothing is frozen",
+            with(reshard_writes(), |it| {
+                stop_for_cutover(it);
+                streams(&mut it.source, "-80").push(stream(25, "mat2", ("commerce", "0"), StreamState::Stopped, "for cutover"));
+            }),
+            StoppedAfterJournal,
+            vec![
+                (M::ForwardNotFrozen, Rerun::Heals, vec![Forward, Forward]),
+                (M::StreamCopiesStopped, Rerun::HealsAtAnyLag, vec![Forward, Forward]),
+            ],
+        ),
+        (
             "S8",
             with(reshard_writes(), |it| streams(&mut it.target, "-40")[0].message = "stopped for cutover".into()),
             StoppedAfterJournal,
