@@ -138,7 +138,7 @@ fn other_streams(facts: &Facts<'_>) -> Vec<Deviation> {
         let hurts = format!("{} stand still", names(&still));
         let original = streams(&evidence.source, Change::Delete, |_, it| copied.contains(&it.workflow));
         // What they were copied from is told by nothing any more once it is gone.
-        let actions = [streams(&evidence.target, Change::Run, is_copy), original].concat();
+        let actions = [streams(&evidence.target, Change::Release, is_copy), original].concat();
         let by_hand = repair::Repair { direction: repair::Direction::Forward, actions };
         found.push(
             Deviation::new(M::StreamCopiesStopped, hurts).at(at).rerun(Rerun::HealsAtAnyLag).by(repair::rerun(true)).by(by_hand),
