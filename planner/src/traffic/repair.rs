@@ -125,7 +125,7 @@ pub enum Action {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Change {
     Run,
-    /// Of streams that stand still in the middle of a switch: they run, to where they were to stop before.
+    /// The same of streams of other workflows, which may have a place where they are to stop: they keep it.
     Release,
     /// Of those that were sent to a position by it: they run on.
     RunOn,

@@ -148,7 +148,7 @@ fn other_streams(facts: &Facts<'_>) -> Vec<Deviation> {
         };
         let original = streams(&evidence.source, Change::Delete, |_, it| copied.contains(&it.workflow));
         // What they were copied from is told by nothing any more once it is gone.
-        let actions = [streams(&evidence.target, Change::Run, is_copy), original].concat();
+        let actions = [streams(&evidence.target, Change::Release, is_copy), original].concat();
         let by_hand = repair::Repair { direction: repair::Direction::Forward, actions };
         let deviation = Deviation::new(M::StreamCopiesStopped, hurts).at(at);
         // To a switch that sees all streams frozen and all copies running it has ended.

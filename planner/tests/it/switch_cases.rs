@@ -362,3 +362,18 @@ fn tablets_of_shards_that_lose_their_reads_are_told() {
         assert!(live.log[served..].contains(&format!("{alias} RefreshState")), "{alias}: {:#?}", live.log);
     }
 }
+
+/// Its other half is Vitess's own: with anything there vtgates take no failover for ended, and denied tables would stay after a vtctld's way
+/// back.
+// B28.
+#[test]
+fn once_writes_have_moved_nothing_is_said_of_a_primarys_query_service_and_no_table_is_denied() {
+    let mut live = switch_shards::cluster();
+    for direction in [0, 1] {
+        live.run(&switch_shards::call(&switch_shards::ALL, direction, false)).unwrap().result.unwrap();
+        for served in switch_shards::served(&live, TabletType::Primary) {
+            assert!(served.ends_with(" []"), "{served}");
+        }
+        assert!(live.servers.values().all(|server| server.denied.is_empty()));
+    }
+}

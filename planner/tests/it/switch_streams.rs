@@ -17,10 +17,12 @@ use vtflow_planner::{
         topodata::TabletType,
         vschema::{Keyspace, Table},
         vtctldata::WorkflowSwitchTrafficResponse,
+        vtflow::RepairRequest,
     },
 };
 
 use crate::{
+    repair::cases::{repair, request, wrong},
     support::live::{Fault, Live},
     switch_faults::run,
     switch_shards::{ALL, call, cluster, done, served, serving},
@@ -331,6 +333,30 @@ fn the_plan_has_every_call_and_is_the_same_wherever_the_streams_are() {
     assert_eq!(preview(&mut moved), plan);
     let begins = "'<position of stream 1 of ks/-80>'";
     assert_eq!(plan.writes.iter().filter(|write| write.statement.contains(begins)).count(), 2);
+}
+
+/// Whoever starts the copies of a switch that died.
+#[test]
+fn a_repair_leaves_copies_the_place_where_they_are_to_stop() {
+    let mut before = outside();
+    let stop = format!("MySQL56/{UUID}:1-5000");
+    set(&mut before, OLD, "m", &[("stop_pos", &stop)]);
+    let mut started = 0;
+    for number in before_journal(&before, 0) + 1..writes_of(&before, 0) {
+        let mut live = dead_at(&before, number, 0);
+        if !wrong(&live, "ks", "r").contains(&"stream_copies_stopped".to_owned()) {
+            continue;
+        }
+        started += 1;
+        let only = vec!["stream_copies_stopped".into()];
+        let wanted = RepairRequest { only, ..request(("ks", "r", "forward")) };
+        repair(&mut live, &wanted).unwrap().result.unwrap();
+        for alias in [LEFT, RIGHT] {
+            assert_eq!(live.rows(alias, "m", &["state", "stop_pos"]), [["Running", &stop]], "dead at {number}");
+        }
+        assert!(live.rows(OLD, "m", &["id"]).is_empty());
+    }
+    assert!(started > 0);
 }
 
 /// The numbers of a switch's writes that are before its journal.

@@ -69,6 +69,8 @@ fn joining() -> Live {
         let filter = format!("select * from t1 where in_keyrange(id, 'hash', '{range}')");
         live.stream(alias, "m", &reads("commerce", "0", "t1", &filter), 0);
     }
+    // Somebody wants it to stop later on. Of the one that is behind, nobody could tell once it was sent elsewhere.
+    set(&mut live, LEFT, "m", &[("stop_pos", &format!("MySQL56/{UUID}:1-5000"))]);
     behind(live)
 }
 

@@ -17,10 +17,7 @@ use crate::{
     },
     proto::topodata::TabletType,
     topo::names::KeyspaceName,
-    traffic::{
-        evidence::HELD,
-        repair::{Action, Change},
-    },
+    traffic::repair::{Action, Change},
 };
 
 /// By keyspace and shard, in the order in which they come.
@@ -270,8 +267,7 @@ fn change_streams(on: &Member, change: Change, text: &str, condition: &str) -> A
     let message = ("message", FROZEN.to_owned());
     let stopped = ("state", "Stopped".to_owned());
     let (look, sign) = match change {
-        Change::Run => (look("id", " and state = 'Stopped'"), Sign::None),
-        Change::Release => (look("id", &format!(" and message = '{HELD}'")), Sign::None),
+        Change::Run | Change::Release => (look("id", " and state = 'Stopped'"), Sign::None),
         Change::RunOn => (look("id", " and stop_pos != ''"), Sign::None),
         Change::Stop => (look("state", ""), Sign::Every(vec![stopped])),
         Change::Freeze => (look("message", ""), Sign::Every(vec![message])),

@@ -1,7 +1,7 @@
 //! Runs in which traffic is moved, by the same server, network, etcd and tablets, while applications write and everything goes wrong.
 //!
 //! What these requests ask of tablets names neither them nor their workflow. So it is not calls that are accounted for, but what the
-//! cluster comes to: `ground.rs` says what is checked at every moment, `rest.rs` what when nobody asks anything.
+//! cluster comes to: `ground/` says what is checked at every moment, `rest.rs` what when nobody asks anything.
 
 mod aims;
 mod apps;

@@ -3,6 +3,9 @@
 //! A call whose answer was lost is looked at once; a record is written over the version that was read, and where that is another one by
 //! now, its change is made to what is there. Nothing here knows what the acts are for.
 
+mod records;
+
+use self::records::{place, said};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use prost::Message;
@@ -11,7 +14,6 @@ use crate::{
     contract::{Answer, AskId, FailureKind, Turn, What},
     cutover::{
         act::{Act, Call, Deletion, Lane, RecordEdit, Run, Sign, Then, Undo, may_be_done},
-        edit::{KEYSPACE_RULES, RULE_PATHS},
         gating::Gating,
         scene::Scene,
         stored::Stored,
@@ -21,7 +23,7 @@ use crate::{
     proto::tabletmanagerdata::{PrimaryPositionResponse, VReplicationExecResponse, ValidateVReplicationPermissionsResponse},
     sequences::next_value,
     sidecar::{query::Query, result::RowSet},
-    topo::{names::GLOBAL, said, targets::unexpected},
+    topo::{said, targets::unexpected},
 };
 
 /// Times that a record is written which others write, too.
@@ -187,50 +189,6 @@ impl Performing {
         }
     }
 
-    fn put(&mut self, at: usize, edit: Box<RecordEdit>, before: Stored, attempt: usize, run: &mut Run, asks: &mut Asks) {
-        match edit.edit.apply(&before.value) {
-            Ok(after) if after == before.value => {
-                // What another process has done of a switch that it did not finish is taken back like what is done here.
-                if edit.back.is_some() {
-                    self.undo_edit(at, &edit, &before);
-                }
-                run.keep(&edit, before);
-            }
-            // No rule is left: so is no record.
-            Ok(after) if after.is_empty() && before.version != 0 && is_deleted_when_empty(&edit) => {
-                let (cell, path) = (edit.cell.clone(), edit.path.clone());
-                let what = What::TopoDelete { cell, path, version: before.version };
-                self.wait(at, what, Waiting::Put { edit, before, after, attempt }, asks);
-            }
-            Ok(after) => {
-                let what = What::TopoPut {
-                    cell: edit.cell.clone(),
-                    path: edit.path.clone(),
-                    value: after.clone(),
-                    version: before.version,
-                };
-                self.wait(at, what, Waiting::Put { edit, before, after, attempt }, asks);
-            }
-            Err(error) => self.fail(at, place(&edit), format!("the record {} cannot be read: {error}", edit.path), false, false),
-        }
-    }
-
-    fn delete(&mut self, at: usize, record: Box<Deletion>, attempt: usize, asks: &mut Asks) {
-        let (cell, path) = (record.cell.clone(), record.path.clone());
-        let what = What::TopoDelete { cell, path, version: record.version };
-        self.wait(at, what, Waiting::Deleted { record, attempt }, asks);
-    }
-
-    fn put_served(&mut self, at: usize, cell: String, after: Vec<u8>, attempt: usize, run: &Run, asks: &mut Asks) {
-        let before = run.served.get(&cell).cloned().unwrap_or_default();
-        if before.version != 0 && before.value == after {
-            return;
-        }
-        let (path, version) = ("SrvVSchema".to_owned(), before.version);
-        let what = What::TopoPut { cell: cell.clone(), path, value: after.clone(), version };
-        self.wait(at, what, Waiting::PutServed { cell, after, attempt }, asks);
-    }
-
     /// Takes an answer.
     pub(crate) fn answered(&mut self, id: AskId, answer: Answer, scene: &Scene, run: &mut Run, asks: &mut Asks) {
         let Some((at, waiting)) = self.waiting.remove(&id) else { return };
@@ -291,103 +249,6 @@ impl Performing {
             }
         }
         self.next_group(at, scene, run, asks);
-    }
-
-    #[allow(clippy::too_many_arguments, reason = "all that is known of one write")]
-    fn read_again(
-        &mut self,
-        at: usize,
-        edit: Box<RecordEdit>,
-        first: &Stored,
-        after: Vec<u8>,
-        attempt: usize,
-        why: String,
-        answer: Answer,
-        run: &mut Run,
-        asks: &mut Asks,
-    ) {
-        let now = match answer {
-            Answer::Found { value, version } => Stored { value, version },
-            Answer::Missing { .. } if edit.cell == GLOBAL && edit.shard.is_empty() => Stored::default(),
-            other => {
-                // It may have been written: it is taken back like one that was.
-                self.undo_edit(at, &edit, first);
-                run.unclear.insert((edit.cell.clone(), edit.path.clone()));
-                return self.fail(at, place(&edit), format!("{why}; looking again: {}", said(&edit.path, other)), true, false);
-            }
-        };
-        if now.value == after {
-            return self.stored(at, &edit, first, after, now.version, run);
-        }
-        if attempt >= ATTEMPTS {
-            self.undo_edit(at, &edit, first);
-            run.unclear.insert((edit.cell.clone(), edit.path.clone()));
-            return self.fail(at, place(&edit), why, true, false);
-        }
-        match edit.edit.apply(&now.value) {
-            // Ours, and another change after it.
-            Ok(same) if same == now.value => {
-                self.undo_edit(at, &edit, first);
-                run.keep(&edit, now);
-            }
-            _ => self.put(at, edit, now, attempt + 1, run, asks),
-        }
-    }
-
-    fn stored(&mut self, at: usize, edit: &RecordEdit, before: &Stored, after: Vec<u8>, version: i64, run: &mut Run) {
-        self.undo_edit(at, edit, before);
-        self.done.push((place(edit), edit.edit.to_string()));
-        run.keep(edit, Stored { value: after, version });
-    }
-
-    fn undo_edit(&mut self, at: usize, edit: &RecordEdit, before: &Stored) {
-        let inverse = edit.back.clone().map_or_else(|| edit.edit.inverse(&before.value), Ok);
-        let Ok(inverse) = inverse else { return };
-        let back = RecordEdit { edit: inverse, back: None, ..edit.clone() };
-        self.keep_undo(at, Act::Edit(Box::new(back)));
-    }
-
-    fn keep_undo(&mut self, at: usize, act: Act) {
-        if let Some(lane) = self.lanes.get_mut(at) {
-            lane.undo.push(vec![act]);
-        }
-    }
-
-    #[allow(clippy::too_many_arguments, reason = "all that is known of one write")]
-    fn served_again(
-        &mut self,
-        at: usize,
-        cell: String,
-        after: &[u8],
-        attempt: usize,
-        why: String,
-        answer: Answer,
-        scene: &Scene,
-        run: &mut Run,
-        asks: &mut Asks,
-    ) {
-        let now = match answer {
-            Answer::Found { value, version } => Stored { value, version },
-            Answer::Missing { .. } => Stored::default(),
-            other => {
-                let text = format!("{why}; looking again: {}", said("SrvVSchema", other));
-                return self.fail(at, (String::new(), String::new(), cell), text, true, false);
-            }
-        };
-        let is_there = now.version != 0 && now.value == after;
-        // Others have made it anew meanwhile, perhaps with vschemas that are newer than ours.
-        let is_anothers = now.version != 0 && run.served.get(&cell).is_none_or(|before| before.version != now.version);
-        if is_anothers && !is_there {
-            run.remade.insert(cell.clone());
-        }
-        run.served.insert(cell.clone(), now);
-        let wanted = run.srv_vschema(scene, run.remade_copy(&cell));
-        match wanted {
-            _ if is_there => {}
-            Ok(wanted) if attempt < ATTEMPTS => self.put_served(at, cell, wanted, attempt + 1, run, asks),
-            Ok(_) => self.fail(at, (String::new(), String::new(), cell), why, true, false),
-            Err(text) => self.fail(at, (String::new(), String::new(), cell), text, false, false),
-        }
     }
 
     fn called(&mut self, at: usize, call: Box<Call>, answer: Answer, run: &mut Run, asks: &mut Asks) {
@@ -575,52 +436,10 @@ fn is_repeated(act: &Act) -> bool {
     }
 }
 
-fn place(edit: &RecordEdit) -> (String, String, String) {
-    (edit.keyspace.clone(), edit.shard.clone(), edit.cell.clone())
-}
-
 fn whose_record(record: &Deletion) -> (String, String, String) {
     (record.keyspace.clone(), record.shard.clone(), record.cell.clone())
 }
 
-/// Whether the record is no more when nothing is left in it. Source: `go/vt/topo/vschema.go`; that of keyspaces' rules stays.
-fn is_deleted_when_empty(edit: &RecordEdit) -> bool {
-    edit.cell == GLOBAL && edit.path != KEYSPACE_RULES && RULE_PATHS.contains(&edit.path.as_str())
-}
-
 fn whose(call: &Call) -> (String, String, String) {
     (call.keyspace.clone(), call.shard.clone(), call.tablet.alias.clone())
-}
-
-/// What an answer says that is not the one that was wanted.
-fn said(path: &str, answer: Answer) -> String {
-    match answer {
-        Answer::Failed { message, .. } => message,
-        Answer::Missing { node } => format!("node doesn't exist: {node}"),
-        other => unexpected(&format!("the write of {path}"), &other),
-    }
-}
-
-impl Run {
-    /// A record as it is known to be.
-    fn record(&self, edit: &RecordEdit) -> Stored {
-        let written = self.records.get(&(edit.cell.clone(), edit.path.clone()));
-        written.cloned().unwrap_or_else(|| edit.base.clone())
-    }
-
-    /// What a cell serves, if others have made it.
-    fn remade_copy(&self, cell: &str) -> Option<&[u8]> {
-        self.served.get(cell).filter(|_| self.remade.contains(cell)).map(|stored| stored.value.as_slice())
-    }
-
-    fn keep(&mut self, edit: &RecordEdit, stored: Stored) {
-        if let Some(path) = RULE_PATHS.into_iter().find(|path| edit.cell == GLOBAL && edit.path == *path) {
-            self.rule_edits.entry(path).or_default().push(edit.edit.clone());
-            match stored.version {
-                0 => drop(self.rules.remove(path)),
-                _ => drop(self.rules.insert(path, stored.value.clone())),
-            }
-        }
-        self.records.insert((edit.cell.clone(), edit.path.clone()), stored);
-    }
 }
