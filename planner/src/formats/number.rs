@@ -9,7 +9,7 @@ pub(crate) fn unsigned(text: &str, largest: u64) -> Result<u64, String> {
     digits(text, largest).map_err(|why| format!("strconv.ParseUint: parsing {}: {why}", quoted(text)))
 }
 
-/// What [`signed`] reads of digits alone, of which no number comes near the largest; `None`: it is for that one.
+/// What [`signed`] and [`cast`] read of digits alone, of which no number comes near the largest; `None`: it is for that one.
 pub(crate) fn plain(text: &[u8]) -> Option<i64> {
     const DIGITS: usize = 18;
     if text.is_empty() || text.len() > DIGITS {
@@ -51,6 +51,9 @@ fn digits(text: &str, largest: u64) -> Result<u64, &'static str> {
 
 /// The integer that a text begins and ends with, spaces around it allowed; vtctld reads log rows so, whatever the column's type.
 pub(crate) fn cast(text: &str) -> Result<i64, String> {
+    if let Some(plain) = plain(text.as_bytes()) {
+        return Ok(plain);
+    }
     if text.is_empty() {
         return Err("cannot parse int64 from empty string".to_owned());
     }

@@ -2,6 +2,8 @@
 //!
 //! Facts: `go/vt/discovery/utils.go:ParseTabletTypesAndOrder`, `go/vt/topo/topoproto/tablet.go:ParseTabletTypes`, v10 to v24.
 
+use std::borrow::Cow;
+
 use crate::{
     formats::{RowError, quote::quoted},
     proto::{tabletmanagerdata::TabletSelectionPreference, topodata::TabletType},
@@ -29,6 +31,28 @@ pub fn parse(text: &str) -> (Vec<i32>, i32, Option<RowError>) {
         }
     }
     (types, preference as i32, error)
+}
+
+/// The list that was read last: most rows have the one of the row before.
+#[derive(Default)]
+pub(crate) struct Last<'a> {
+    text: Cow<'a, str>,
+    types: Vec<i32>,
+    preference: i32,
+}
+
+impl<'a> Last<'a> {
+    /// As [`parse`].
+    pub(crate) fn parse(&mut self, text: Cow<'a, str>) -> (Vec<i32>, i32, Option<RowError>) {
+        if text == self.text {
+            return (self.types.clone(), self.preference, None);
+        }
+        let (types, preference, error) = parse(&text);
+        if error.is_none() {
+            *self = Self { text, types: types.clone(), preference };
+        }
+        (types, preference, error)
+    }
 }
 
 /// The type whose name a text is in upper case.
@@ -76,7 +100,12 @@ mod tests {
             ("in_order:in_order:replica,x", vec![0, 0], 1, Some("unknown TabletType in_order:replica")),
         ] {
             let (got, order, wrong) = parse(text);
-            assert_eq!((got, order, wrong.map(|wrong| wrong.reason).as_deref()), (types, preference, error), "{text:?}");
+            assert_eq!((&got, order, wrong.as_ref().map(|wrong| wrong.reason.as_str())), (&types, preference, error), "{text:?}");
+            for other in ["", "replica", "in_order:replica", "x", text] {
+                let mut last = Last::default();
+                last.parse(other.into());
+                assert_eq!(last.parse(text.into()), (got.clone(), order, wrong.clone()), "{text:?} behind {other:?}");
+            }
         }
     }
 }

@@ -238,14 +238,17 @@ impl<'a> Json<'a> {
     }
 }
 
-/// Adds the bytes of hexadecimal digits; `None`: they are none, or one is missing.
+/// Adds the bytes of hexadecimal digits; `None`: they are none, or one is missing, and what was added is nothing.
 pub(crate) fn from_hex(digits: &[u8], out: &mut Vec<u8>) -> Option<()> {
     let (pairs, []) = digits.as_chunks::<2>() else { return None };
-    out.reserve(pairs.len());
-    for [high, low] in pairs {
-        out.push(nibble(*high)? << 4 | nibble(*low)?);
-    }
-    Some(())
+    // One look for all whether any is none: no branch for each.
+    let mut all = 0;
+    out.extend(pairs.iter().map(|pair| {
+        let [high, low] = pair.map(|digit| nibble(digit).unwrap_or(u8::MAX));
+        all |= high | low;
+        high << 4 | low
+    }));
+    (all <= 0xf).then_some(())
 }
 
 fn nibble(digit: u8) -> Option<u8> {

@@ -74,6 +74,7 @@ impl<'a> LogRow<'a> {
 
     /// The same, of one of many rows of a result.
     pub(crate) fn read_at(row: &Row<'a>, columns: &Columns) -> Self {
+        let row = &row.looked_through();
         let mut fault = String::new();
         let mut noted = |read: Result<i64, String>| {
             let value = read.as_ref().ok().copied();

@@ -217,11 +217,13 @@ impl<'a> Row<'a> {
     }
 
     /// As [`Row::value`]; `None` for NULL, too.
+    #[inline]
     pub(crate) fn value_of(&self, column: Column) -> Option<&'a [u8]> {
         self.at(column.place?)
     }
 
     /// As [`Row::text`], borrowed where it is UTF-8.
+    #[inline]
     pub(crate) fn text_of(&self, column: Column) -> Cow<'a, str> {
         if let Some(text) = self.looked_through_at(column) {
             return Cow::Borrowed(text);
@@ -232,6 +234,7 @@ impl<'a> Row<'a> {
     }
 
     /// The value where it is a part of the row's text.
+    #[inline]
     fn looked_through_at(&self, column: Column) -> Option<&'a str> {
         let (begin, text) = self.text?;
         let place = self.cells.get(column.place?)?.place()?;
@@ -239,6 +242,7 @@ impl<'a> Row<'a> {
     }
 
     /// As [`Row::integer_of`], where the value is such a one that nothing can be wrong with it: nearly always.
+    #[inline]
     pub(crate) fn plain_of(&self, column: Column) -> Option<i64> {
         number::plain(self.value_of(column)?).filter(|_| column.is_integral)
     }

@@ -69,6 +69,10 @@ struct Span {
 }
 
 impl Span {
+    fn bytes(self) -> usize {
+        (self.end - self.start) as usize
+    }
+
     fn of(self, bytes: &[u8]) -> &[u8] {
         bytes.get(self.start as usize..self.end as usize).unwrap_or_default()
     }
@@ -105,8 +109,14 @@ fn read(bytes: &[u8], result: Span, columns: usize, rows: usize) -> Option<Layou
             (2 | 3 | 8, WireType::Varint) => drop(reader.varint()?),
             (4, WireType::LengthDelimited) if layout.rows < rows => {
                 let row = reader.span()?;
-                cells(bytes, row, layout.fields.len(), &mut layout.cells)?;
+                let columns = layout.fields.len();
+                cells(bytes, row, columns, &mut layout.cells)?;
                 layout.rows += 1;
+                if layout.rows == 1 {
+                    // Others are much like it, of which each cell takes a byte at least.
+                    let more = (reader.rest().bytes() / row.bytes().max(columns).max(1)).min(rows);
+                    layout.cells.reserve(more * columns);
+                }
             }
             // info, session_state_changes
             (6 | 7, WireType::LengthDelimited) => drop(reader.span()?),

@@ -150,15 +150,16 @@ impl Columns {
 impl<'a> StreamRow<'a> {
     /// Reads one row of `select * from _vt.vreplication`, of any release.
     pub fn read(row: &Row<'a>) -> Self {
-        Self::with_position(row, &Columns::of(row.set()), |pos| {
+        Self::with_position(row, &Columns::of(row.set()), &mut tablet_types::Last::default(), |pos| {
             position::normal(pos).map_err(|error| (error, position::as_stored(pos)))
         })
     }
 
-    /// The same, its position read by `decode`, which has what to show beside its error.
+    /// The same, one of many, its position read by `decode`, which has what to show beside its error.
     pub(crate) fn with_position(
         row: &Row<'a>,
         columns: &Columns,
+        last_types: &mut tablet_types::Last<'a>,
         decode: impl FnOnce(&'a [u8]) -> Result<Cow<'a, str>, (RowError, String)>,
     ) -> Self {
         let row = &row.looked_through();
@@ -171,7 +172,7 @@ impl<'a> StreamRow<'a> {
         let (time_updated, transaction_timestamp) = (integer(columns.time_updated), integer(columns.transaction_timestamp));
         let (time_heartbeat, time_throttled) = (integer(columns.time_heartbeat), integer(columns.time_throttled));
         let rows_copied = integer(columns.rows_copied);
-        let (tablet_types, tablet_selection_preference, error) = tablet_types::parse(&row.text_of(columns.tablet_types));
+        let (tablet_types, tablet_selection_preference, error) = last_types.parse(row.text_of(columns.tablet_types));
         faults.0.extend(error);
         let position = decode(columns.position(row)).unwrap_or_else(|(error, shown)| {
             faults.0.push(error);

@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::BTreeMap, ops::Range};
 
 use crate::{
     contract::{Failure, Lost, Timestamp},
-    formats::{RowError, options, position},
+    formats::{RowError, options, position, tablet_types},
     limits,
     ops::get_workflows::{
         lag,
@@ -105,8 +105,8 @@ impl PositionBudget {
     }
 
     /// Reads a stream; its position, if that fits what is left.
-    fn read<'a>(&mut self, row: &Row<'a>, columns: &stream::Columns) -> StreamRow<'a> {
-        StreamRow::with_position(row, columns, |pos| {
+    fn read<'a>(&mut self, row: &Row<'a>, columns: &stream::Columns, last_types: &mut tablet_types::Last<'a>) -> StreamRow<'a> {
+        StreamRow::with_position(row, columns, last_types, |pos| {
             let claimed = position::inflated_bytes(pos);
             let Some(left) = self.0.checked_sub(claimed) else {
                 let limit = limits::POSITIONS_BYTES;
@@ -185,12 +185,13 @@ impl TabletStreams {
 
         let writer = StreamWriter::new(target);
         let place = || format!("{keyspace}/{} {}", target.place.shard, target.place.alias_text());
+        let mut last_types = tablet_types::Last::default();
         let (mut faults, mut valid_options) = (Vec::new(), Cow::Borrowed(""));
         this.streams.reserve_exact(rows.len());
         let count = rows.len();
         // A row that is read is large: it is read where it is used.
         for (_, columns, row) in rows {
-            let mut row = budget.read(&row, columns);
+            let mut row = budget.read(&row, columns, &mut last_types);
             // Nearly always the text of the stream before.
             if row.options != valid_options {
                 match options::apply(&mut None, &row.options) {
@@ -431,7 +432,7 @@ mod tests {
         let pages = TabletPages::new(streams, Ok(Vec::new()), (Vec::new(), None));
         assert!(pages.has_compressed_positions());
         let ((columns, page), mut budget) = (&pages.streams[0], PositionBudget::new());
-        let rows: Vec<_> = page.rows().map(|row| budget.read(&row, columns)).collect();
+        let rows: Vec<_> = page.rows().map(|row| budget.read(&row, columns, &mut tablet_types::Last::default())).collect();
         let faults: Vec<_> = rows.iter().flat_map(|row| &row.faults).filter(|fault| fault.column == "pos").collect();
         let refused = faults.iter().filter(|fault| fault.reason.contains("may have 67108864 together")).count();
         assert_eq!((rows.len(), faults.len(), refused), (fit + 1, fit + 1, 1), "the last one only");
