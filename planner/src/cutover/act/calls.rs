@@ -1,9 +1,9 @@
 //! Calls of tablets: what each asks for, and what shows that it is done.
 
-use super::{Act, Call, Lane, Sign, Then, Undo, edit_shard};
+use super::{Act, Call, Sign, Then, Undo};
 use crate::{
     contract::{TabletAddress, What},
-    cutover::{edit::Edit, scene::Member},
+    cutover::scene::Member,
     proto::tabletmanagerdata::{
         ExecuteFetchAsDbaRequest, PrimaryPositionRequest, RefreshStateRequest, VReplicationWaitForPosRequest,
     },
@@ -87,15 +87,6 @@ pub(crate) fn close_primary(on: &Member) -> Act {
         Act::Call(call) => Call { is_vital: true, ..*call }.boxed(),
         other => other,
     }
-}
-
-/// A source's record becomes another, and its tablets are told, its primary without excuse.
-pub(crate) fn close_shard(on: &Member, edit: Edit, back: Option<Edit>) -> Lane {
-    let mut lane = edit_shard(on, edit, back);
-    if let Some(told) = lane.last_mut() {
-        *told = tell(on);
-    }
-    lane
 }
 
 /// All tablets of a shard are told to read its record, its primary without excuse.

@@ -8,10 +8,10 @@ mod run;
 
 pub(crate) use self::{
     calls::{
-        close_primary, close_shard, forget_vdiffs, lock_tables, nudge, pause, permissions, position, refresh, statement, tell,
+        close_primary, forget_vdiffs, lock_tables, nudge, pause, permissions, position, refresh, statement, tell,
         wait_for_position,
     },
-    records::{edit_rules, edit_served, edit_shard, edit_shard_alone, edit_vschema},
+    records::{close_shard, edit_rules, edit_served, edit_shard, edit_shard_alone, edit_vschema},
     run::Run,
 };
 use crate::{

@@ -1,6 +1,6 @@
 //! Records that become others, and who is told of it.
 
-use super::{Act, Lane, RecordEdit, refresh};
+use super::{Act, Lane, RecordEdit, refresh, tell};
 use crate::{
     cutover::{
         edit::Edit,
@@ -22,6 +22,15 @@ pub(crate) fn edit_shard(on: &Member, edit: Edit, back: Option<Edit>) -> Lane {
         back,
     };
     vec![vec![Act::Edit(Box::new(record))], on.tablets.iter().map(|tablet| refresh(on, tablet)).collect()]
+}
+
+/// A source's record becomes another, and its tablets are told, its primary without excuse.
+pub(crate) fn close_shard(on: &Member, edit: Edit, back: Option<Edit>) -> Lane {
+    let mut lane = edit_shard(on, edit, back);
+    if let Some(told) = lane.last_mut() {
+        *told = tell(on);
+    }
+    lane
 }
 
 /// What a cell serves of a keyspace becomes other; `None`: it serves nothing of it.

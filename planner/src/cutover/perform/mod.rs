@@ -4,8 +4,9 @@
 //! now, its change is made to what is there. Nothing here knows what the acts are for.
 
 mod records;
+mod written;
 
-use self::records::{place, said};
+use self::written::{place, said};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use prost::Message;

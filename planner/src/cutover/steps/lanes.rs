@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Planned, Step, delete_streams, is_past, missing_reverse, old_reverse, read_rules, shard_rules, tenant_rules, write_rules,
+    Basis, Planned, Step, delete_streams, is_past, missing_reverse, old_reverse, read_rules, shard_rules, tenant_rules,
+    write_rules,
 };
 use crate::{
     contract::{StepWay as Way, TabletAddress},
@@ -12,7 +13,6 @@ use crate::{
         edit::{Edit, KEYSPACE_RULES, MIRROR_RULES, SHARD_RULES, TABLE_RULES, control},
         look::journal_query,
         refusals::Resolved,
-        request::Goal,
         reverse,
         scene::{FROZEN, Member, STOPPED_FOR_CUTOVER, Scene, Stream},
     },
@@ -20,13 +20,6 @@ use crate::{
     sidecar::literal::quote,
     traffic::{journal, kind::Kind},
 };
-
-/// What the steps are made from.
-pub(crate) struct Basis<'a> {
-    pub(crate) goal: &'a Goal,
-    pub(crate) resolved: &'a Resolved,
-    pub(crate) scene: &'a Scene,
-}
 
 impl Basis<'_> {
     /// The acts of a step, with what is known by now.

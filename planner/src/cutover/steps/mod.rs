@@ -8,8 +8,6 @@
 mod lanes;
 mod words;
 
-pub(crate) use self::lanes::Basis;
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
@@ -85,6 +83,13 @@ pub(crate) enum Step {
 pub(crate) struct Planned {
     pub(crate) step: Step,
     pub(crate) way: Way,
+}
+
+/// What the steps are made from.
+pub(crate) struct Basis<'a> {
+    pub(crate) goal: &'a Goal,
+    pub(crate) resolved: &'a Resolved,
+    pub(crate) scene: &'a Scene,
 }
 
 /// The steps that are left.
