@@ -197,9 +197,12 @@ fn sent_on_in(case: &Case) -> usize {
                     break;
                 }
                 live.faults.clear();
-                // All else is as after any first death.
-                for live in [settled(live.clone()), arrived(&settled(live))].iter().filter(|live| is_sent_on(live)) {
-                    case.ends(live, &whole, &format!("half {at}, then {way:?} dead at {write}"));
+                // From when it runs again all is as after any first death.
+                if !is_sent_on(&live) {
+                    break;
+                }
+                for live in [settled(live.clone()), arrived(&settled(live))] {
+                    case.ends(&live, &whole, &format!("half {at}, then {way:?} dead at {write}"));
                 }
             }
         }
