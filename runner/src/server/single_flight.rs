@@ -63,8 +63,8 @@ impl<T: Clone + Send + Sync + 'static> SingleFlight<T> {
         let is_joinable = |flight: &&Flight<T>| {
             flight.number > outdated && now.duration_since(flight.begun) < JOINABLE && (earliest..=until).contains(&flight.until)
         };
-        let joinable = state.flights.get(&key).into_iter().flatten().rev().filter(is_joinable);
-        if let Some(running) = joinable.filter_map(|flight| flight.running.upgrade()).next() {
+        let mut joinable = state.flights.get(&key).into_iter().flatten().rev().filter(is_joinable);
+        if let Some(running) = joinable.find_map(|flight| flight.running.upgrade()) {
             return (running, true);
         }
         state.number += 1;

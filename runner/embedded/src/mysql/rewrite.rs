@@ -49,7 +49,7 @@ pub(crate) fn translate_query(mut query: Query, scopes: Scopes<'_>) -> Result<Tr
     }
 }
 
-/// Whether its rows come as they lie in one sidecar table: by their primary key, as InnoDB keeps them, whichever index SQLite would
+/// Whether its rows come as they lie in one sidecar table: by their primary key, as `InnoDB` keeps them, whichever index SQLite would
 /// follow. So came the copy states that a real vtctld was recorded with.
 fn is_of_one_sidecar_table(query: &Query, scopes: &Scopes<'_>) -> bool {
     let SetExpr::Select(select) = &*query.body else { return false };
