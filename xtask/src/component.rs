@@ -10,7 +10,7 @@ use crate::{output, wasm};
 
 /// Builds it.
 pub(crate) fn build(root: &Path) -> anyhow::Result<()> {
-    let module = wasm::module(root, "vtflow-planner-component")?;
+    let module = wasm::module(root, "vtflow-planner-component", &[".cargo/component.toml"])?;
     let module = fs::read(&module).with_context(|| module.display().to_string())?;
     let component = ComponentEncoder::default()
         .validate(true)

@@ -8,15 +8,13 @@ use std::{
 
 use anyhow::bail;
 
-/// What becomes WebAssembly. All of it is built whichever is asked for: at once, what they share is compiled once.
-const PACKAGES: [&str; 2] = ["vtflow-web", "vtflow-planner-component"];
-
-/// Builds a crate for `wasm32-unknown-unknown` with the settings of `.cargo/wasm.toml`; the path of its module.
-pub(crate) fn module(root: &Path, package: &str) -> anyhow::Result<PathBuf> {
+/// Builds a crate for `wasm32-unknown-unknown` with the settings of `.cargo/wasm.toml`, and of the files named besides; the path of its
+/// module.
+pub(crate) fn module(root: &Path, package: &str, settings: &[&str]) -> anyhow::Result<PathBuf> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let built = Command::new(cargo)
-        .args(["build", "--quiet", "--target", "wasm32-unknown-unknown", "--config", ".cargo/wasm.toml"])
-        .args(PACKAGES.iter().flat_map(|package| ["-p", package]))
+        .args(["build", "--quiet", "--target", "wasm32-unknown-unknown", "--config", ".cargo/wasm.toml", "-p", package])
+        .args(settings.iter().flat_map(|file| ["--config", file]))
         .current_dir(root)
         // Settings of the caller's environment would go before those of the file.
         .env_remove("RUSTFLAGS")

@@ -11,7 +11,7 @@ use crate::output;
 
 /// Builds both.
 pub(crate) fn build(root: &Path) -> anyhow::Result<()> {
-    let module = crate::wasm::module(root, "vtflow-web")?;
+    let module = crate::wasm::module(root, "vtflow-web", &[])?;
     // Made beside the module first: of what is in dist/, only what differs is written.
     let made = module.with_file_name("dist");
     let (page, npm) = (made.join("page"), made.join("npm"));

@@ -38,7 +38,7 @@ pub fn parse_datetime(text: &str) -> Result<i64, String> {
     Ok(days_since_1970(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second)
 }
 
-/// What is read of a time as MySQL prints it, of a day that every month has; `None`: it is for the reader of all.
+/// What is read of a time as MySQL prints it; `None`: it is for the reader of all.
 fn plain(text: &[u8]) -> Option<i64> {
     let &[y1, y2, y3, y4, b'-', n1, n2, b'-', d1, d2, b' ', h1, h2, b':', m1, m2, b':', s1, s2] = text else { return None };
     let number = |digits: &[u8]| {
@@ -46,9 +46,10 @@ fn plain(text: &[u8]) -> Option<i64> {
         digits.iter().try_fold(0, add)
     };
     let within = |digits: [u8; 2], first, last| number(&digits).filter(|value| (first..=last).contains(value));
-    let (month, day) = (within([n1, n2], 1, 12)?, within([d1, d2], 1, 28)?);
+    let (year, month) = (number(&[y1, y2, y3, y4])?, within([n1, n2], 1, 12)?);
+    let day = within([d1, d2], 1, days_of(month, year))?;
     let (hour, minute, second) = (within([h1, h2], 0, 23)?, within([m1, m2], 0, 59)?, within([s1, s2], 0, 59)?);
-    Some(days_since_1970(number(&[y1, y2, y3, y4])?, month, day) * 86_400 + hour * 3_600 + minute * 60 + second)
+    Some(days_since_1970(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second)
 }
 
 struct Rest<'a> {
