@@ -146,20 +146,14 @@ impl Tablets {
         };
         // The tablet's own turn first, then the cell's: who waits for a slow one must not take a turn from the others.
         let own_until = bounded(handed_over, wait, until);
-        let (_own, ready) = if let Ok(at_once) = peer.turns.try_acquire() {
-            // Nothing was waited for: what a busy machine took until here is not told as a wait.
-            (at_once, handed_over)
-        } else {
-            let Some(own) = turn(&peer.turns, own_until).await else {
-                return not_called(own_until, &under_way(self.options.concurrency_per_tablet, "to it"));
-            };
-            (own, Instant::now())
+        let Some((_own, ready)) = turn(&peer.turns, handed_over, own_until).await else {
+            return not_called(own_until, &under_way(self.options.concurrency_per_tablet, "to it"));
         };
         let overall_until = bounded(ready, wait, until);
-        let Some(_of_cell) = turn(&cell, overall_until).await else {
+        let Some(_of_cell) = turn(&cell, ready, overall_until).await else {
             return not_called(overall_until, &under_way(self.options.concurrency_per_cell, "in its cell"));
         };
-        let Some(_overall) = turn(&self.turns, overall_until).await else {
+        let Some(_overall) = turn(&self.turns, ready, overall_until).await else {
             return not_called(overall_until, &under_way(self.options.concurrency, "to tablets"));
         };
         sent();
@@ -337,13 +331,14 @@ fn failed(kind: FailureKind, message: String) -> Answer {
     Answer::Failed { kind, message }
 }
 
-/// A turn: at once if one is free, else if one comes before the deadline and leaves time to use it.
-async fn turn(turns: &Semaphore, deadline: Instant) -> Option<SemaphorePermit<'_>> {
+/// A turn, and since when there is one: from the beginning if one is free, so that what a busy machine takes until here is not told as
+/// a wait; else from when it comes, if that is before the deadline and leaves time to use it.
+async fn turn(turns: &Semaphore, began: Instant, deadline: Instant) -> Option<(SemaphorePermit<'_>, Instant)> {
     if let Ok(turn) = turns.try_acquire() {
-        return Some(turn);
+        return Some((turn, began));
     }
     let turn = timeout_at(deadline, turns.acquire()).await.ok()?.ok()?;
-    (!deadline_is_here(deadline)).then_some(turn)
+    (!deadline_is_here(deadline)).then(|| (turn, Instant::now()))
 }
 
 /// Why no turn came: the bound, since only when it is reached does anybody wait.

@@ -12,25 +12,12 @@ use crate::{
 
 /// A shard's record becomes another, and its tablets are told.
 pub(crate) fn edit_shard(on: &Member, edit: Edit, back: Option<Edit>) -> Lane {
-    let record = RecordEdit {
-        cell: GLOBAL.into(),
-        path: on.path(),
-        keyspace: on.keyspace.clone(),
-        shard: on.shard.clone(),
-        edit,
-        base: on.record.clone(),
-        back,
-    };
-    vec![vec![Act::Edit(Box::new(record))], on.tablets.iter().map(|tablet| refresh(on, tablet)).collect()]
+    vec![vec![shard_record(on, edit, back)], on.tablets.iter().map(|tablet| refresh(on, tablet)).collect()]
 }
 
 /// A source's record becomes another, and its tablets are told, its primary without excuse.
 pub(crate) fn close_shard(on: &Member, edit: Edit, back: Option<Edit>) -> Lane {
-    let mut lane = edit_shard(on, edit, back);
-    if let Some(told) = lane.last_mut() {
-        *told = tell(on);
-    }
-    lane
+    vec![vec![shard_record(on, edit, back)], tell(on)]
 }
 
 /// What a cell serves of a keyspace becomes other; `None`: it serves nothing of it.
@@ -60,6 +47,10 @@ pub(crate) fn edit_vschema(scene: &Scene, keyspace: &str, edit: Edit) -> Act {
 
 /// A shard's record becomes another, and nobody has to be told.
 pub(crate) fn edit_shard_alone(on: &Member, edit: Edit) -> Act {
+    shard_record(on, edit, None)
+}
+
+fn shard_record(on: &Member, edit: Edit, back: Option<Edit>) -> Act {
     let record = RecordEdit {
         cell: GLOBAL.into(),
         path: on.path(),
@@ -67,7 +58,7 @@ pub(crate) fn edit_shard_alone(on: &Member, edit: Edit) -> Act {
         shard: on.shard.clone(),
         edit,
         base: on.record.clone(),
-        back: None,
+        back,
     };
     Act::Edit(Box::new(record))
 }

@@ -58,8 +58,14 @@ impl Chosen {
         for (evidence, diagnosis) in &looked.workflows {
             let place = format!("{}.{}", evidence.target.keyspace, evidence.workflow);
             let before = chosen.count;
-            for deviation in diagnosis.deviations.iter().filter(|it| wanted.has(it.mechanism)) {
-                chosen.take(wanted, deviation, Some(evidence), looked, &mut undecided);
+            let mut half = None;
+            for deviation in &diagnosis.deviations {
+                let is_taken =
+                    wanted.has(deviation.mechanism) && chosen.take(wanted, deviation, Some(evidence), looked, &mut undecided);
+                let is_half = deviation.repairs.iter().any(|it| it.actions.iter().any(is_command));
+                if is_half && !is_taken {
+                    half.get_or_insert(deviation.mechanism);
+                }
             }
             let has_more = chosen.count > before;
             if has_more && !diagnosis.unknown.is_empty() {
@@ -68,15 +74,9 @@ impl Chosen {
                 return Err(Status { code: Code::FailedPrecondition, message });
             }
             chosen.left_alone.extend(diagnosis.unknown.iter().map(|why| format!("{place}: not known: {why}")));
-            let is_half = |it: &&Deviation| it.repairs.iter().any(|it| it.actions.iter().any(is_command));
-            let half = diagnosis
-                .deviations
-                .iter()
-                .filter(is_half)
-                .find(|it| !wanted.has(it.mechanism) || !is_taken(wanted, it, evidence));
             if let (true, Some(half)) = (wanted.refresh, half) {
                 let why = "a primary that is closed would serve where a cell still leads to it";
-                let before = half.mechanism.name();
+                let before = half.name();
                 chosen.left_alone.push(format!("{place}: its tablets are not refreshed before {before} is put right: {why}"));
             } else if wanted.refresh {
                 let shards = [&evidence.source, &evidence.target].into_iter();
@@ -100,6 +100,7 @@ impl Chosen {
         Ok(chosen)
     }
 
+    /// Whether it is going to be put right.
     fn take(
         &mut self,
         wanted: &Wanted,
@@ -107,14 +108,20 @@ impl Chosen {
         evidence: Option<&Evidence>,
         looked: &Looked,
         undecided: &mut Vec<String>,
-    ) {
+    ) -> bool {
         let name = match evidence {
             Some(of) => format!("{}.{}: {}", of.target.keyspace, of.workflow, deviation.mechanism.name()),
             None => deviation.mechanism.name().to_owned(),
         };
         match pick(wanted, deviation, evidence) {
-            Pick::Leave(why) => self.left_alone.push(format!("{name}: {why}")),
-            Pick::Undecided => undecided.push(both(&name, deviation, evidence)),
+            Pick::Leave(why) => {
+                self.left_alone.push(format!("{name}: {why}"));
+                false
+            }
+            Pick::Undecided => {
+                undecided.push(both(&name, deviation, evidence));
+                false
+            }
             Pick::Take(repair) => {
                 self.count += 1;
                 for action in &repair.actions {
@@ -127,6 +134,7 @@ impl Chosen {
                         other => self.actions.push(other.clone()),
                     }
                 }
+                true
             }
         }
     }
@@ -250,10 +258,6 @@ fn pick<'a>(wanted: &Wanted, deviation: &'a Deviation, evidence: Option<&Evidenc
             Pick::Leave(format!("the only way leads {}", ways.join(", ")))
         }
     }
-}
-
-fn is_taken(wanted: &Wanted, deviation: &Deviation, evidence: &Evidence) -> bool {
-    matches!(pick(wanted, deviation, Some(evidence)), Pick::Take(_))
 }
 
 /// Whether a repair does it. Where the other direction is to begin, and with which filter, the steps of a switch alone know.
