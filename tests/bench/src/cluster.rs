@@ -29,7 +29,7 @@ pub(crate) const ROOT: &str = "/vitess";
 /// When the cluster was made: what is derived from it is the same in every run.
 pub(crate) const NOW: Timestamp = Timestamp { seconds: 1_790_000_000, nanos: 0 };
 
-/// Runs the canned cluster until the process is ended. Prints where its etcd is as soon as it can be asked.
+/// Runs the canned cluster until the standard input ends, and its etcd with it. Prints where that is as soon as it can be asked.
 pub(crate) async fn run(shards: u32, streams: u32) -> anyhow::Result<()> {
     let shape = Shape { shards, streams, copy_states: 2, log_rows: 3, release: Release::new(24) };
     let cluster = Cluster::start(generate(shape, NOW), BTreeMap::new(), Duration::ZERO).await?;
@@ -55,7 +55,8 @@ pub(crate) async fn run(shards: u32, streams: u32) -> anyhow::Result<()> {
     let _etcd = tokio::task::spawn_blocking(move || etcd.put_at(ROOT, &topo, &put).map(|()| etcd)).await??;
     println!("canned cluster at {front}");
     io::stdout().flush()?;
-    std::future::pending().await
+    tokio::task::spawn_blocking(|| io::copy(&mut io::stdin(), &mut io::sink())).await??;
+    Ok(())
 }
 
 /// A canned cluster in a process of its own.
@@ -70,7 +71,7 @@ impl Remote {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["canned", "--shards", &shards.to_string(), "--streams", &streams.to_string()]);
         let (etcd, process) = tokio::task::spawn_blocking(move || {
-            let mut process = Process::start("the canned cluster", command)?;
+            let mut process = Process::start_with_input("the canned cluster", command)?;
             let etcd = process.wait("it is there", |line| line.strip_prefix("canned cluster at ").map(str::to_owned))?;
             anyhow::Ok((etcd, process))
         })

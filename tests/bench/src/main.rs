@@ -56,7 +56,7 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Part {
-    /// The canned cluster alone, until it is ended
+    /// The canned cluster alone, until its input ends
     Canned {
         #[arg(long)]
         shards: u32,

@@ -13,7 +13,9 @@ use anyhow::{Context, bail};
 
 /// How long a program may take to say that it listens. Several times what a busy machine of two cores takes.
 const START: Duration = Duration::from_secs(180);
-/// How often its output is looked at meanwhile.
+/// How long a program that ends with its input may take to do so, before it is killed.
+const END: Duration = Duration::from_secs(10);
+/// How often its output, or whether it has ended, is looked at meanwhile.
 const LOOK: Duration = Duration::from_millis(10);
 
 /// A program that runs. Dropping it ends it.
@@ -30,8 +32,22 @@ impl Process {
     /// # Errors
     ///
     /// It cannot be started.
-    pub fn start(name: &str, mut command: Command) -> anyhow::Result<Self> {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    pub fn start(name: &str, command: Command) -> anyhow::Result<Self> {
+        Self::start_with(name, command, Stdio::null())
+    }
+
+    /// Starts a program that ends by itself when its standard input does, which it does with this process in any case: one that has
+    /// programs of its own, which would go on if it were killed. `name` is for people.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be started.
+    pub fn start_with_input(name: &str, command: Command) -> anyhow::Result<Self> {
+        Self::start_with(name, command, Stdio::piped())
+    }
+
+    fn start_with(name: &str, mut command: Command, input: Stdio) -> anyhow::Result<Self> {
+        command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().with_context(|| format!("{name} cannot be started: {command:?}"))?;
         let lines = Arc::new(Mutex::new(Vec::new()));
         collect(child.stdout.take(), &lines);
@@ -85,6 +101,13 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        if let Some(input) = self.child.stdin.take() {
+            drop(input);
+            let until = Instant::now() + END;
+            while Instant::now() < until && matches!(self.child.try_wait(), Ok(None)) {
+                thread::sleep(LOOK);
+            }
+        }
         // It may have ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -109,4 +132,22 @@ fn collect(from: Option<impl Read + Send + 'static>, lines: &Arc<Mutex<Vec<Strin
 /// There is none.
 pub fn free_port() -> anyhow::Result<u16> {
     Ok(TcpListener::bind(("127.0.0.1", 0)).context("no free port on 127.0.0.1")?.local_addr()?.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_ends_with_its_input_can_clean_up() -> anyhow::Result<()> {
+        let dir = tempfile::tempdir()?;
+        let cleaned = dir.path().join("cleaned");
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo begun; cat > /dev/null; touch \"$0\""]).arg(&cleaned);
+        let mut process = Process::start_with_input("a shell", command)?;
+        process.wait("it has begun", |line| (line == "begun").then_some(()))?;
+        drop(process);
+        assert!(cleaned.exists());
+        Ok(())
+    }
 }
