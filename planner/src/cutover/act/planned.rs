@@ -5,7 +5,7 @@ use prost::Message;
 use super::{Act, Call, Run, Then};
 use crate::{
     contract::{PlannedRow, PlannedWrite},
-    cutover::{edit, scene::Scene, stored::Stored},
+    cutover::{edit, member::Member, scene::Scene, stored::Stored},
     proto::tabletmanagerdata::VReplicationWaitForPosRequest,
     rpc,
 };
@@ -44,6 +44,7 @@ impl Act {
                     rows: row(format!("version {}", record.base.version)),
                 })
             }
+            Self::Newcomers(_) => None,
             Self::Delete(record) => Some(PlannedWrite {
                 keyspace: record.keyspace.clone(),
                 shard: record.shard.clone(),
@@ -75,6 +76,10 @@ impl Act {
 
     /// What a plan says of a call that changes nothing; `None`: it is not one.
     pub(crate) fn read(&self) -> Option<String> {
+        if let Self::Newcomers(of) = self {
+            let shards = of.opened.iter().map(Member::place).collect::<Vec<_>>().join(", ");
+            return Some(format!("{}  {shards}  primaries and tablets as they are then; new ones are told", of.cells.join(", ")));
+        }
         let Self::Call(call) = self else { return None };
         if call.query.effect == crate::Effect::Write {
             return None;
