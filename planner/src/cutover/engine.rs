@@ -199,7 +199,7 @@ impl Switch {
             let (before, mut reads) = (writes.len(), Vec::new());
             for act in basis.lanes(planned, &run).map_err(Status::unknown)?.into_iter().flatten().flatten() {
                 writes.extend(act.planned(scene, &run, planned.step.name()));
-                reads.extend(act.read());
+                reads.extend(act.reads());
                 act.foresee(&mut run);
             }
             self.step_of.resize(writes.len(), place);

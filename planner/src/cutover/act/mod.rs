@@ -14,10 +14,13 @@ pub(crate) use self::{
     records::{close_shard, edit_rules, edit_served, edit_shard, edit_shard_alone, edit_vschema},
     run::Run,
 };
+use std::collections::BTreeSet;
+
 use crate::{
     contract::{FailureKind, TabletAddress},
     cutover::{edit::Edit, member::Member, stored::Stored},
     sidecar::{query::Query, result::RowSet},
+    topo::names::{GLOBAL, TABLETS_PREFIX},
 };
 
 /// Acts of one shard, stream or record: each group waits for the one before, acts of one group for none.
@@ -45,6 +48,15 @@ pub(crate) struct Newcomers {
     pub(crate) cells: Vec<String>,
     /// As they were seen: whoever they name has been told, or is.
     pub(crate) opened: Vec<Member>,
+}
+
+impl Newcomers {
+    /// What is listed: cells, and prefixes in them.
+    pub(crate) fn ranges(&self) -> Vec<(String, String)> {
+        let keyspaces: BTreeSet<&String> = self.opened.iter().map(|on| &on.keyspace).collect();
+        let shards = keyspaces.into_iter().map(|keyspace| (GLOBAL.to_owned(), format!("keyspaces/{keyspace}/shards/")));
+        shards.chain(self.cells.iter().map(|cell| (cell.clone(), TABLETS_PREFIX.to_owned()))).collect()
+    }
 }
 
 /// What tells those that came meanwhile.

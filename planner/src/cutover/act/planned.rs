@@ -5,7 +5,7 @@ use prost::Message;
 use super::{Act, Call, Run, Then};
 use crate::{
     contract::{PlannedRow, PlannedWrite},
-    cutover::{edit, member::Member, scene::Scene, stored::Stored},
+    cutover::{edit, scene::Scene, stored::Stored},
     proto::tabletmanagerdata::VReplicationWaitForPosRequest,
     rpc,
 };
@@ -74,27 +74,13 @@ impl Act {
         }
     }
 
-    /// What a plan says of a call that changes nothing; `None`: it is not one.
-    pub(crate) fn read(&self) -> Option<String> {
-        if let Self::Newcomers(of) = self {
-            let shards = of.opened.iter().map(Member::place).collect::<Vec<_>>().join(", ");
-            return Some(format!("{}  {shards}  primaries and tablets as they are then; new ones are told", of.cells.join(", ")));
+    /// What a plan says of calls that change nothing; empty: it makes none.
+    pub(crate) fn reads(&self) -> Vec<String> {
+        match self {
+            Self::Newcomers(of) => of.ranges().into_iter().map(|(cell, prefix)| format!("{cell}  range {prefix}")).collect(),
+            Self::Call(call) if call.query.effect == crate::Effect::Read => vec![call.read()],
+            _ => Vec::new(),
         }
-        let Self::Call(call) = self else { return None };
-        if call.query.effect == crate::Effect::Write {
-            return None;
-        }
-        let Call { keyspace, shard, tablet, query, .. } = &**call;
-        let method = query.path().rsplit('/').next().unwrap_or_default();
-        let what = match VReplicationWaitForPosRequest::decode(query.request().as_slice()) {
-            Ok(VReplicationWaitForPosRequest { id, position }) if query.path() == rpc::VREPLICATION_WAIT_FOR_POS => {
-                let seconds = if let Then::Reached { seconds, .. } = call.then { seconds } else { 0 };
-                format!(" of stream {id} for {position}, {seconds} seconds at most")
-            }
-            _ if query.statement.is_empty() => String::new(),
-            _ => format!(" {}", query.statement),
-        };
-        Some(format!("{}  {keyspace}/{shard}  {method}{what}", tablet.alias))
     }
 
     /// Writes into the run of a plan what the act would write: later steps are made from it.
@@ -107,5 +93,22 @@ impl Act {
             run.rules.insert(path, after.clone());
         }
         run.records.insert(key, Stored { value: after, ..before });
+    }
+}
+
+impl Call {
+    /// What a plan says of it.
+    fn read(&self) -> String {
+        let Call { keyspace, shard, tablet, query, .. } = self;
+        let method = query.path().rsplit('/').next().unwrap_or_default();
+        let what = match VReplicationWaitForPosRequest::decode(query.request().as_slice()) {
+            Ok(VReplicationWaitForPosRequest { id, position }) if query.path() == rpc::VREPLICATION_WAIT_FOR_POS => {
+                let seconds = if let Then::Reached { seconds, .. } = self.then { seconds } else { 0 };
+                format!(" of stream {id} for {position}, {seconds} seconds at most")
+            }
+            _ if query.statement.is_empty() => String::new(),
+            _ => format!(" {}", query.statement),
+        };
+        format!("{}  {keyspace}/{shard}  {method}{what}", tablet.alias)
     }
 }

@@ -206,7 +206,7 @@ impl Forward {
             let (before, mut reads) = (writes.len(), Vec::new());
             for act in stage.lanes.iter().flatten().flatten() {
                 writes.extend(act.planned(scene, &run, stage.name));
-                reads.extend(act.read());
+                reads.extend(act.reads());
                 act.foresee(&mut run);
             }
             self.part_of.resize(writes.len(), place);

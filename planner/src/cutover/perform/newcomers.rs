@@ -18,7 +18,7 @@ use crate::{
         stored::Stored,
     },
     proto::topodata::Tablet,
-    topo::names::{GLOBAL, TABLETS_PREFIX},
+    topo::names::TABLETS_PREFIX,
 };
 
 /// What is listed anew.
@@ -34,11 +34,8 @@ pub(super) struct Listing {
 impl Listing {
     /// Begins; the asks, each with what it lists.
     pub(super) fn start(of: Newcomers) -> (Self, Vec<(String, What)>) {
-        let keyspaces: BTreeSet<&String> = of.opened.iter().map(|on| &on.keyspace).collect();
-        let shards = keyspaces.into_iter().map(|keyspace| (GLOBAL.to_owned(), format!("keyspaces/{keyspace}/shards/")));
-        let tablets = of.cells.iter().map(|cell| (cell.clone(), TABLETS_PREFIX.to_owned()));
         let ask = |(cell, prefix): (String, String)| (format!("{prefix} of {cell}"), What::TopoRange { cell, prefix });
-        let asks: Vec<_> = shards.chain(tablets).map(ask).collect();
+        let asks: Vec<_> = of.ranges().into_iter().map(ask).collect();
         (Self { outstanding: asks.len(), opened: of.opened, ..Self::default() }, asks)
     }
 

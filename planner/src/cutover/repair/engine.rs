@@ -251,7 +251,7 @@ impl Repair {
                     warnings.extend(served_too(seen, &run, cell));
                 }
                 writes.extend(act.planned(scene, &run, stage.name));
-                reads.extend(act.read());
+                reads.extend(act.reads());
                 act.foresee(&mut run);
             }
             self.part_of.resize(writes.len(), place + 1);
