@@ -18,6 +18,7 @@ use crate::{
         perform::{Failed, Performing},
         phases::{Phases, reply},
         refusals::{Resolved, resolve},
+        reopen::tell,
         report::{Ended, outcomes, texts},
         request::{Direction, Goal},
         scene::{Member, Scene, Stream},
@@ -198,7 +199,7 @@ impl Switch {
             let (before, mut reads) = (writes.len(), Vec::new());
             for act in basis.lanes(planned, &run).map_err(Status::unknown)?.into_iter().flatten().flatten() {
                 writes.extend(act.planned(scene, &run, planned.step.name()));
-                reads.extend(act.read());
+                reads.extend(act.reads());
                 act.foresee(&mut run);
             }
             self.step_of.resize(writes.len(), place);
@@ -327,6 +328,14 @@ impl Switch {
     fn take_back(&mut self, asks: &mut Asks) {
         self.phase = Phase::Undoing;
         self.was_undone = self.undo.iter().any(|lanes| !lanes.is_empty());
+        let is_closed = |planned: &Planned| matches!(planned.step, Step::Close | Step::Reopen);
+        if self.was_undone
+            && self.steps.iter().take(self.undo.len()).any(is_closed)
+            && let (Some((scene, _)), Some(last)) = (&self.scene, self.undo.first_mut())
+        {
+            // Last of all, beside what takes back the first step: nobody who cannot write waits for them.
+            last.extend(tell(scene, &scene.sources.values().collect::<Vec<_>>()));
+        }
         self.undone(asks);
     }
 
@@ -369,6 +378,12 @@ impl Switch {
                 self.notes.insert("streams of other workflows stand still: diagnose says which, and how they go on".into());
             }
         }
+        // A primary that came meanwhile, and cannot be told.
+        let of_source = |failed: &&Failed| {
+            let is_it = |on: &Member| failed.is_refresh && (&on.keyspace, &on.shard) == (&failed.place.0, &failed.place.1);
+            self.scene.as_ref().is_some_and(|(scene, _)| scene.sources.values().any(is_it))
+        };
+        self.closed.extend(performing.failures.iter().filter(of_source).map(|failed| failed.place.1.clone()));
         self.undo_failures.extend(performing.failures);
         self.notes.extend(performing.notes);
     }

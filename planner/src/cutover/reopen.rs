@@ -7,14 +7,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     cutover::{
         act::{self, Lane},
-        begun::is_left,
+        begun::{self, is_left},
         edit::Edit,
-        scene::Stream,
+        scene::{Member, Scene, Stream},
         steps::{Basis, delete_streams, freeze_streams},
     },
     proto::topodata::TabletType,
     traffic::kind::Kind,
 };
+
+/// Whoever may have read that these shards were closed reads that they are open. Of a reshard, only primaries were told.
+pub(super) fn tell(scene: &Scene, opened: &[&Member]) -> Vec<Lane> {
+    let others = opened.iter().filter(|_| scene.kind == Kind::Reshard).map(|on| vec![act::tell_others(on)]);
+    others.chain([act::newcomers(scene.served.keys(), opened.iter().copied())]).collect()
+}
 
 impl Basis<'_> {
     /// The source takes writes again; what the switch had opened is closed.
@@ -36,6 +42,17 @@ impl Basis<'_> {
         let closed = scene.targets.values().filter(|_| scene.kind == Kind::Standard || scene.is_reversal);
         let closed = closed.map(|on| act::edit_shard(on, deny(true), None));
         open.chain(closed).collect()
+    }
+
+    /// The shards that this opens: of what is taken back, also those that whoever has begun with that has opened, for he may have told
+    /// nobody.
+    pub(super) fn opened(&self) -> Vec<&'_ Member> {
+        let scene = self.scene;
+        if self.resolved.reopens {
+            return scene.sources.values().collect();
+        }
+        let closed = begun::closed(scene.kind, &scene.tables, &scene.targets, &scene.srv_keyspaces);
+        scene.targets.values().filter(|on| closed.contains(&on.shard)).collect()
     }
 
     /// The streams of the other direction that the switch had created go.

@@ -33,6 +33,7 @@ mod switch_back;
 mod switch_cases;
 mod switch_faults;
 mod switch_kinds;
+mod switch_promoted;
 mod switch_sequences;
 mod switch_shards;
 mod switch_streams;

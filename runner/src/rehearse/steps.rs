@@ -58,6 +58,7 @@ impl Left<'_> {
                 let rest = self.read.strip_prefix(&begin)?;
                 (rest.is_empty() || rest.starts_with(' ')).then(|| rest.trim_start() == about.statement)
             }
+            (None, What::TopoRange { cell, prefix }) => (self.read == format!("{cell}  range {prefix}")).then_some(true),
             _ => None,
         }
     }
@@ -81,11 +82,12 @@ impl Placed {
         let (mut at, mut has_failed) = (None, false);
         let mut of = Vec::new();
         for call in &done.calls {
-            if call.number.is_none() {
+            let what = &call.ask.what;
+            // What is looked at before the first step is no part of any.
+            if call.number.is_none() && (at.is_none() || !matches!(what, What::TopoRange { .. })) {
                 of.push(None);
                 continue;
             }
-            let what = &call.ask.what;
             let find = |is_here: bool, is_exact: bool| {
                 left.iter().position(|it| {
                     (Some(it.step) == at) == is_here && Some(it.step) >= at && it.is(what).is_some_and(|exact| exact || !is_exact)

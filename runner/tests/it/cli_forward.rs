@@ -32,15 +32,16 @@ fn a_preview_of_a_completion_ends_with_what_is_gone_for_good_by_name_and_side() 
     let ran = on(SWITCHED, "workflow complete customer move1 --dry-run");
     assert_eq!(ran.code, 0, "{ran:?}");
     let want = [
-        "This completes customer.move1, in 7 steps",
+        "This completes customer.move1, in 8 steps",
         "  ---- nothing of this is taken back: what a failure leaves is finished by the same command",
         "  1. drop the source's tables",
         "  2. edit the source's vschema",
         "  3. allow the tables on the source",
         "  4. allow the tables on the target",
-        "  5. delete the reverse streams",
-        "  6. delete the routing rules",
-        "  7. delete the streams",
+        "  5. tell the other tablets",
+        "  6. delete the reverse streams",
+        "  7. delete the routing rules",
+        "  8. delete the streams",
         "Locked meanwhile: internal/named_locks/customer/move1",
         "Locked meanwhile: keyspaces/commerce",
         "Locked meanwhile: keyspaces/customer",
@@ -90,7 +91,7 @@ fn who_completes_a_workflow_types_its_name_and_what_was_shown_is_done() {
 fn a_cancellation_says_what_goes_on_the_target_and_does_it() {
     let ran = on(READS, "workflow cancel customer move1 --yes");
     assert_eq!(ran.code, 0, "{ran:?}");
-    assert!(ran.stdout.starts_with("This cancels customer.move1, in 6 steps\n"), "{}", ran.stdout);
+    assert!(ran.stdout.starts_with("This cancels customer.move1, in 7 steps\n"), "{}", ran.stdout);
     let gone = "Gone for good afterwards:\n  tables corder, customer, dropped on the target, customer/-80, customer/80-\n";
     assert!(ran.stdout.contains(gone), "{}", ran.stdout);
     let outcomes: Vec<&str> = ran.stdout.split(gone).nth(1).unwrap().lines().collect();

@@ -21,7 +21,7 @@ fn a_rehearsal_shows_each_step_what_is_refused_meanwhile_and_where_it_ends() {
         |begin: &str| lines.iter().position(|line| line.starts_with(begin)).unwrap_or_else(|| panic!("{begin}\n{}", ran.stdout));
     let places = [
         "Rehearsed on a copy of commerce, customer, taken ",
-        "This moves writes of customer.move1 to customer, in 12 steps",
+        "This moves writes of customer.move1 to customer, in 13 steps",
         "  1. refresh tablets: 4 calls in 1 round, ",
         "  ---- from here writes to corder, customer are refused",
         "  3. stop writes on the source: ",
@@ -31,6 +31,7 @@ fn a_rehearsal_shows_each_step_what_is_refused_meanwhile_and_where_it_ends() {
         "  9. switch writes: 3 calls in 2 rounds, ",
         "  ---- from here they are taken again",
         "  12. freeze the streams: ",
+        "  13. tell the other tablets: ",
         "Writes to corder, customer are refused from \"stop writes on the source\" to \"switch writes\": ",
         "All of it: ",
         "A copy does not know:",
@@ -101,12 +102,12 @@ fn what_ends_a_workflow_is_rehearsed_and_what_is_gone_for_good_stands_near_the_e
         |begin: &str| lines.iter().position(|line| line.starts_with(begin)).unwrap_or_else(|| panic!("{begin}\n{}", ran.stdout));
     let places = [
         "Rehearsed on a copy of commerce, customer, taken ",
-        "This completes customer.move1, in 7 steps",
+        "This completes customer.move1, in 8 steps",
         "  look, lock, and look again under the locks: ",
         "  ---- nothing of this is taken back: what a failure leaves is finished by the same command",
         "  1. drop the source's tables: 2 calls in 2 rounds, ",
         "     zone1-0000000100  commerce/0  ExecuteFetchAsDba drop table `vt_commerce`.`corder`",
-        "  7. delete the streams: ",
+        "  8. delete the streams: ",
         "No write is refused that was not before.",
         "  tables: the copy has their names; ",
         "Gone for good afterwards:",

@@ -36,10 +36,11 @@ fn a_preview_has_every_step_with_its_calls_and_where_the_way_back_ends() {
         "  10. delete old reverse streams",
         "  11. start the reverse streams",
         "  12. freeze the streams",
+        "  13. tell the other tablets",
     ];
     assert_eq!(steps, want, "{}", ran.stdout);
     for line in [
-        "This moves writes of customer.move1 to customer, in 12 steps",
+        "This moves writes of customer.move1 to customer, in 13 steps",
         "     global  keyspaces/commerce/shards/0/Shard deny tables corder, customer",
         "     zone1-0000000100  commerce/0  ExecuteFetchAsDba LOCK TABLES `corder` READ,`customer` READ",
         "     zone1-0000000200  customer/-80  VReplicationWaitForPos of stream 1 for <position of commerce/0>, 30 seconds at most",

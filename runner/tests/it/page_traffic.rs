@@ -109,7 +109,7 @@ async fn a_change_of_a_workflow_is_shown_step_by_step_before_anybody_begins_it()
     browser.sees("What a change would touch").await;
     browser.client.execute("document.querySelector('.workflow a:nth-of-type(2)').click()", Vec::new()).await.unwrap();
     browser.sees("Switch customer.move1: what it would touch; nothing is changed").await;
-    browser.sees("This moves replica, rdonly reads and writes of customer.move1 to customer, in 12 steps").await;
+    browser.sees("This moves replica, rdonly reads and writes of customer.move1 to customer, in 13 steps").await;
     let steps = [
         "1. refresh tablets",
         "2. check permissions",
@@ -126,6 +126,7 @@ async fn a_change_of_a_workflow_is_shown_step_by_step_before_anybody_begins_it()
         "10. delete old reverse streams",
         "11. start the reverse streams",
         "12. freeze the streams",
+        "13. tell the other tablets",
     ];
     assert_eq!(steps_of(&browser).await, steps);
     browser.sees("zone1-0000000200  customer/-80  VReplicationWaitForPos of stream 1").await;
@@ -150,7 +151,7 @@ async fn a_change_of_a_workflow_is_shown_step_by_step_before_anybody_begins_it()
         .unwrap();
     browser.sees("These are the reads before the change").await;
     browser.choose("select[name=topology]", "server").await;
-    browser.sees("This moves writes of customer.move1 to customer, in 12 steps").await;
+    browser.sees("This moves writes of customer.move1 to customer, in 13 steps").await;
     assert_eq!(steps_of(&browser).await, steps);
     browser.screenshot("plan-change").await;
     browser.choose("select[name=change]", "reverse").await;
@@ -165,7 +166,7 @@ async fn a_trace_of_a_preview_shows_its_steps_on_a_phone() {
     let (snapshot, name) = (switched_reads(), file.to_str().unwrap());
     vtflow(&["--snapshot", &snapshot, "workflow", "switch", "customer", "move1", "--dry-run", "--trace", name]);
     browser.give("given.trace", &fs::read(&file).unwrap()).await;
-    browser.sees("This moves replica, rdonly reads and writes of customer.move1 to customer, in 12 steps").await;
+    browser.sees("This moves replica, rdonly reads and writes of customer.move1 to customer, in 13 steps").await;
     assert_eq!(steps_of(&browser).await.len(), 15);
     browser.fits().await;
     browser.screenshot("replay-change-375-dark").await;
@@ -206,7 +207,7 @@ async fn a_rehearsal_is_drawn_by_time_with_what_is_refused_meanwhile() {
     browser.drop_file("switch.json", &document.to_string()).await;
     browser.sees("✓ It goes to its end, and nothing is wrong afterwards.").await;
     browser.sees("Rehearsed on a copy of").await;
-    browser.sees("This moves writes of customer.move1 to customer, in 12 steps").await;
+    browser.sees("This moves writes of customer.move1 to customer, in 13 steps").await;
     browser.sees("from here writes to corder, customer are refused").await;
     browser.sees("from here they are taken again").await;
     browser.sees("positions: a stream of the copy that runs is there at once").await;

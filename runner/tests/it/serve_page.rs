@@ -111,7 +111,7 @@ async fn of_a_change_only_the_preview_is_performed() {
         assert_eq!(replayed.differences, Vec::<String>::new(), "{change:?}");
         if change == TrafficChange::Switch {
             let plan = trace.reply.unwrap().written.unwrap().plan;
-            assert_eq!(plan.summary, "This moves replica, rdonly reads and writes of customer.move1 to customer, in 12 steps");
+            assert_eq!(plan.summary, "This moves replica, rdonly reads and writes of customer.move1 to customer, in 13 steps");
             let planned = switch(change, Mode::Planned(plan.digest));
             assert_eq!(http(server.http, POST, &planned).await.0, 403, "what was previewed is not performed either");
         }

@@ -95,6 +95,20 @@ pub(crate) fn tell(on: &Member) -> Vec<Act> {
     others.map(|tablet| refresh(on, tablet)).chain([close_primary(on)]).collect()
 }
 
+/// The tablets of a shard that is open again, but its primary, are told: one that has read that it is closed, as it was started or
+/// promoted, would go on refusing, now or when it is promoted some day. The shard waits for none of them.
+pub(crate) fn tell_others(on: &Member) -> Vec<Act> {
+    on.tablets.iter().filter(|tablet| tablet.alias != on.primary.alias).map(|tablet| tell_newcomer(on, tablet)).collect()
+}
+
+/// The same of one tablet.
+pub(crate) fn tell_newcomer(on: &Member, tablet: &TabletAddress) -> Act {
+    match refresh(on, tablet) {
+        Act::Call(call) => Call { is_best_effort: true, limit_ms: TELL_LIMIT_MS, ..*call }.boxed(),
+        other => other,
+    }
+}
+
 /// Waits for statements that had begun before the tables were denied.
 ///
 /// `attempt`: which of two this is.
@@ -149,6 +163,9 @@ pub(crate) fn position(on: &Member, then: Then) -> Act {
 /// second (`go/vt/vttablet/tabletmanager/vreplication/engine.go:WaitForPos`), while a stream that is a few transactions behind is there
 /// within milliseconds: and writes are refused all that time. In the end it is let wait for as long as the request allows.
 const FIRST_WAITS_MS: [u32; 12] = [25, 25, 50, 50, 100, 100, 150, 150, 200, 200, 300, 300];
+
+/// How long a tablet may take that the rest does not need, in milliseconds: one that is being promoted answers when it has been.
+const TELL_LIMIT_MS: u32 = 5_000;
 
 /// How long a nudge may take, in milliseconds: as much as it saves.
 const NUDGE_LIMIT_MS: u32 = 1_000;

@@ -8,16 +8,19 @@ mod run;
 
 pub(crate) use self::{
     calls::{
-        close_primary, forget_vdiffs, lock_tables, nudge, pause, permissions, position, refresh, statement, tell,
-        wait_for_position,
+        close_primary, forget_vdiffs, lock_tables, nudge, pause, permissions, position, refresh, statement, tell, tell_newcomer,
+        tell_others, wait_for_position,
     },
     records::{close_shard, edit_rules, edit_served, edit_shard, edit_shard_alone, edit_vschema},
     run::Run,
 };
+use std::collections::BTreeSet;
+
 use crate::{
     contract::{FailureKind, TabletAddress},
-    cutover::{edit::Edit, stored::Stored},
+    cutover::{edit::Edit, member::Member, stored::Stored},
     sidecar::{query::Query, result::RowSet},
+    topo::names::{GLOBAL, TABLETS_PREFIX},
 };
 
 /// Acts of one shard, stream or record: each group waits for the one before, acts of one group for none.
@@ -35,6 +38,31 @@ pub(crate) enum Act {
     Rebuild {
         cell: String,
     },
+    /// Of shards that are open again, primaries and tablets are listed anew: those that came meanwhile are told.
+    Newcomers(Box<Newcomers>),
+}
+
+/// Shards that are open again, and where their tablets are looked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Newcomers {
+    pub(crate) cells: Vec<String>,
+    /// As they were seen: whoever they name has been told, or is.
+    pub(crate) opened: Vec<Member>,
+}
+
+impl Newcomers {
+    /// What is listed: cells, and prefixes in them.
+    pub(crate) fn ranges(&self) -> Vec<(String, String)> {
+        let keyspaces: BTreeSet<&String> = self.opened.iter().map(|on| &on.keyspace).collect();
+        let shards = keyspaces.into_iter().map(|keyspace| (GLOBAL.to_owned(), format!("keyspaces/{keyspace}/shards/")));
+        shards.chain(self.cells.iter().map(|cell| (cell.clone(), TABLETS_PREFIX.to_owned()))).collect()
+    }
+}
+
+/// What tells those that came meanwhile.
+pub(crate) fn newcomers<'a>(cells: impl Iterator<Item = &'a String>, opened: impl Iterator<Item = &'a Member>) -> Lane {
+    let of = Newcomers { cells: cells.cloned().collect(), opened: opened.cloned().collect() };
+    if of.opened.is_empty() { Vec::new() } else { vec![vec![Act::Newcomers(Box::new(of))]] }
 }
 
 /// A call of a tablet.

@@ -44,6 +44,7 @@ impl Act {
                     rows: row(format!("version {}", record.base.version)),
                 })
             }
+            Self::Newcomers(_) => None,
             Self::Delete(record) => Some(PlannedWrite {
                 keyspace: record.keyspace.clone(),
                 shard: record.shard.clone(),
@@ -73,23 +74,13 @@ impl Act {
         }
     }
 
-    /// What a plan says of a call that changes nothing; `None`: it is not one.
-    pub(crate) fn read(&self) -> Option<String> {
-        let Self::Call(call) = self else { return None };
-        if call.query.effect == crate::Effect::Write {
-            return None;
+    /// What a plan says of calls that change nothing; empty: it makes none.
+    pub(crate) fn reads(&self) -> Vec<String> {
+        match self {
+            Self::Newcomers(of) => of.ranges().into_iter().map(|(cell, prefix)| format!("{cell}  range {prefix}")).collect(),
+            Self::Call(call) if call.query.effect == crate::Effect::Read => vec![call.read()],
+            _ => Vec::new(),
         }
-        let Call { keyspace, shard, tablet, query, .. } = &**call;
-        let method = query.path().rsplit('/').next().unwrap_or_default();
-        let what = match VReplicationWaitForPosRequest::decode(query.request().as_slice()) {
-            Ok(VReplicationWaitForPosRequest { id, position }) if query.path() == rpc::VREPLICATION_WAIT_FOR_POS => {
-                let seconds = if let Then::Reached { seconds, .. } = call.then { seconds } else { 0 };
-                format!(" of stream {id} for {position}, {seconds} seconds at most")
-            }
-            _ if query.statement.is_empty() => String::new(),
-            _ => format!(" {}", query.statement),
-        };
-        Some(format!("{}  {keyspace}/{shard}  {method}{what}", tablet.alias))
     }
 
     /// Writes into the run of a plan what the act would write: later steps are made from it.
@@ -102,5 +93,22 @@ impl Act {
             run.rules.insert(path, after.clone());
         }
         run.records.insert(key, Stored { value: after, ..before });
+    }
+}
+
+impl Call {
+    /// What a plan says of it.
+    fn read(&self) -> String {
+        let Call { keyspace, shard, tablet, query, .. } = self;
+        let method = query.path().rsplit('/').next().unwrap_or_default();
+        let what = match VReplicationWaitForPosRequest::decode(query.request().as_slice()) {
+            Ok(VReplicationWaitForPosRequest { id, position }) if query.path() == rpc::VREPLICATION_WAIT_FOR_POS => {
+                let seconds = if let Then::Reached { seconds, .. } = self.then { seconds } else { 0 };
+                format!(" of stream {id} for {position}, {seconds} seconds at most")
+            }
+            _ if query.statement.is_empty() => String::new(),
+            _ => format!(" {}", query.statement),
+        };
+        format!("{}  {keyspace}/{shard}  {method}{what}", tablet.alias)
     }
 }

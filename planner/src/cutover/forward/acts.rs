@@ -123,6 +123,12 @@ pub(super) fn allow(on: &Member, tables: &[String]) -> Lane {
     if is_denied { lane } else { lane.into_iter().skip(1).collect() }
 }
 
+/// Tablets that have come to shards which denied tables until now are told, too.
+pub(super) fn tell(scene: &Scene) -> [Lane; 1] {
+    let denies = |on: &&Member| scene.tables.iter().any(|table| on.denied().contains(table));
+    [act::newcomers(scene.served.keys(), scene.members().filter(denies))]
+}
+
 /// Streams of a workflow on one shard stop where they are.
 pub(super) fn stop(on: &Member, workflow: &str) -> Lane {
     let of = format!("db_name = {} and workflow = {}", quote(&on.db_name), quote(workflow));

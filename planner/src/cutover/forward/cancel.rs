@@ -10,7 +10,7 @@ use crate::{
             gone,
             request::Task,
             rules::{Rules, rebuild},
-            stage::Stages,
+            stage::{Stages, TELL},
             standing::{self, Writes},
         },
         refusals::serves,
@@ -62,6 +62,7 @@ pub(super) fn stages(task: &Task, batch: i64, scene: &Scene, copied: &[(String, 
     if standing::moves_traffic(scene) && scene.kind != Kind::Reshard {
         stages.add("allow the tables on the source", scene.sources.values().map(|on| acts::allow(on, tables)));
         stages.add("allow the tables on the target", targets().map(|on| acts::allow(on, tables)));
+        stages.add(TELL, acts::tell(scene));
     }
     let has_reverse = |shard: &str| scene.reverse_streams.iter().any(|stream| stream.shard == shard);
     let reversed = scene.sources.values().filter(|on| has_reverse(&on.shard));

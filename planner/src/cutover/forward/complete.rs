@@ -13,7 +13,7 @@ use crate::{
             gone,
             request::Task,
             rules::{Rules, rebuild},
-            stage::Stages,
+            stage::{Stages, TELL},
             standing::{self, Writes},
         },
         scene::{Scene, Stream},
@@ -52,6 +52,7 @@ pub(super) fn stages(task: &Task, renames: bool, scene: &Scene) -> Result<Stages
     if moves_tables {
         stages.add("allow the tables on the source", scene.sources.values().map(|on| acts::allow(on, tables)));
         stages.add("allow the tables on the target", scene.targets.values().map(|on| acts::allow(on, tables)));
+        stages.add(TELL, acts::tell(scene));
     }
     // Of shards that go with everything on them, nothing has to be left behind.
     let is_best_effort = !moves_tables && !task.keep_data;
@@ -184,6 +185,7 @@ fn migrate(scene: &Scene) -> Result<Stages, Status> {
     let (mut stages, tables) = (Stages::default(), &scene.tables);
     let targets = || scene.targets.values();
     stages.failing("allow the tables", prefix.clone(), targets().map(|on| acts::allow(on, tables)));
+    stages.failing(TELL, prefix.clone(), acts::tell(scene));
     if !vschema.sharded {
         stages.failing("edit the vschema", prefix.clone(), acts::vschema(scene, &scene.target_keyspace, &[], tables));
     }

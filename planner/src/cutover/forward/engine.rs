@@ -203,14 +203,15 @@ impl Forward {
         let mut run = Run::planned(scene);
         let (mut writes, mut kept, mut steps, mut gone) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for (place, stage) in self.stages.iter().enumerate() {
-            let before = writes.len();
+            let (before, mut reads) = (writes.len(), Vec::new());
             for act in stage.lanes.iter().flatten().flatten() {
                 writes.extend(act.planned(scene, &run, stage.name));
+                reads.extend(act.reads());
                 act.foresee(&mut run);
             }
             self.part_of.resize(writes.len(), place);
             let (name, way) = (stage.name.to_owned(), StepWay::Forward);
-            steps.push(PlannedStep { name, way, writes: writes.len() - before, reads: Vec::new(), turn: None });
+            steps.push(PlannedStep { name, way, writes: writes.len() - before, reads, turn: None });
             gone.extend(stage.gone.iter().cloned());
             kept.extend(stage.kept.clone());
         }

@@ -2,6 +2,9 @@
 
 use crate::cutover::act::Lane;
 
+/// The part in which tablets that came meanwhile are told of tables that are allowed.
+pub(super) const TELL: &str = "tell the other tablets";
+
 /// A part: the ones before it have to be done, and what it does is done at once as far as its lanes allow.
 #[derive(Clone, Debug)]
 pub(crate) struct Stage {

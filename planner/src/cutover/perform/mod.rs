@@ -3,10 +3,14 @@
 //! A call whose answer was lost is looked at once; a record is written over the version that was read, and where that is another one by
 //! now, its change is made to what is there. Nothing here knows what the acts are for.
 
+mod newcomers;
 mod records;
 mod written;
 
-use self::written::{place, said};
+use self::{
+    newcomers::Listing,
+    written::{place, said},
+};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use prost::Message;
@@ -30,6 +34,9 @@ use crate::{
 /// Times that a record is written which others write, too.
 const ATTEMPTS: usize = 4;
 
+/// Beside the tablets that could not be told.
+const UNTOLD: &str = "some tablets have not read their shard's record: repair with --refresh once they can be told";
+
 /// What an ask is for.
 enum Waiting {
     Sent(Box<Call>),
@@ -40,6 +47,7 @@ enum Waiting {
     ReadDeleted { record: Box<Deletion>, attempt: usize, why: String },
     PutServed { cell: String, after: Vec<u8>, attempt: usize },
     ReadServed { cell: String, after: Vec<u8>, attempt: usize, why: String },
+    Listed { what: String },
 }
 
 /// A lane under way.
@@ -89,6 +97,7 @@ pub(crate) struct Performing {
     pub(crate) closed: BTreeSet<String>,
     /// Shards of the source that take writes again by what was done here.
     opened: BTreeSet<String>,
+    listing: Listing,
 }
 
 impl Performing {
@@ -159,7 +168,7 @@ impl Performing {
             Waiting::Sent(call) => self.gating.of_call(call),
             Waiting::Put { edit, .. } | Waiting::Read { edit, .. } => self.gating.of_edit(edit),
             Waiting::PutServed { .. } | Waiting::ReadServed { .. } => self.gating.of_rebuild(),
-            Waiting::Looked(..) | Waiting::Deleted { .. } | Waiting::ReadDeleted { .. } => None,
+            Waiting::Looked(..) | Waiting::Deleted { .. } | Waiting::ReadDeleted { .. } | Waiting::Listed { .. } => None,
         };
         self.waiting.insert(asks.release_gate(what, gate), (at, waiting));
     }
@@ -183,6 +192,13 @@ impl Performing {
                 }
             }
             Act::Delete(record) => self.delete(at, record, 1, asks),
+            Act::Newcomers(of) => {
+                let (listing, wanted) = Listing::start(*of);
+                self.listing = listing;
+                for (what, ask) in wanted {
+                    self.wait(at, ask, Waiting::Listed { what }, asks);
+                }
+            }
             Act::Rebuild { cell } => match run.srv_vschema(scene, run.remade_copy(&cell)) {
                 Ok(after) => self.put_served(at, cell, after, 1, run, asks),
                 Err(text) => self.fail(at, (String::new(), String::new(), cell), text, false, false),
@@ -247,6 +263,11 @@ impl Performing {
             },
             Waiting::ReadServed { cell, after, attempt, why } => {
                 self.served_again(at, cell, &after, attempt, why, answer, scene, run, asks);
+            }
+            Waiting::Listed { what } => {
+                for act in self.listing.took(&what, answer, &mut self.notes) {
+                    self.begin(at, act, scene, run, asks);
+                }
             }
         }
         self.next_group(at, scene, run, asks);
@@ -343,6 +364,12 @@ impl Performing {
     }
 
     fn call_failed(&mut self, at: usize, call: Box<Call>, kind: FailureKind, message: String, asks: &mut Asks) {
+        let is_refresh = call.query.path() == crate::rpc::REFRESH_STATE;
+        if is_refresh && (call.is_best_effort || self.force && !call.is_vital) {
+            self.notes.insert(format!("{}{message}", call.failure));
+            self.notes.insert(UNTOLD.into());
+            return;
+        }
         if call.is_best_effort {
             self.notes.insert(format!("{} was not done, and does not matter to the rest: {message}", call.query.subject));
             return;
@@ -362,11 +389,6 @@ impl Performing {
             || message.contains("error waiting for pos: ");
         if is_late && let Some(again) = call.waits_on() {
             return self.wait(at, again.ask(), Waiting::Sent(Box::new(again)), asks);
-        }
-        let is_refresh = call.query.path() == crate::rpc::REFRESH_STATE;
-        if is_refresh && self.force && !call.is_vital {
-            self.notes.insert(format!("{}{message}", call.failure));
-            return;
         }
         let was_sent = may_be_done(kind);
         match call.look() {
@@ -433,7 +455,7 @@ fn is_repeated(act: &Act) -> bool {
     match act {
         Act::Rebuild { .. } => true,
         Act::Call(call) => call.query.path() == crate::rpc::REFRESH_STATE,
-        Act::Edit(_) | Act::Delete(_) => false,
+        Act::Edit(_) | Act::Delete(_) | Act::Newcomers(_) => false,
     }
 }
 

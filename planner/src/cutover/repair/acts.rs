@@ -59,6 +59,15 @@ pub(super) fn stages(seen: &Seen) -> Result<Stages, Status> {
         let on = seen.member(keyspace, shard)?;
         told.push(vec![act::tell(&on)]);
     }
+    // Of those whose tables are allowed, all have been told that were there.
+    let mut opened: Vec<Member> = edits(seen, false)?.into_iter().map(|(on, _)| on).collect();
+    for action in &seen.chosen.actions {
+        let Action::QueryService { keyspace, shard, enabled: true, .. } = action else { continue };
+        let on = seen.member(keyspace, shard)?;
+        told.push(vec![act::tell_others(&on)]);
+        opened.push(on);
+    }
+    told.push(act::newcomers(seen.looked.cells.iter(), opened.iter()));
     stages.failing("refresh tablets", String::new(), told);
     Ok(stages)
 }

@@ -89,7 +89,6 @@ pub(crate) struct Repair {
     cause: String,
     has_begun: bool,
     /// A tablet could not be told to read its shard's record, which is no reason to stop.
-    is_untold: bool,
     plan: Option<WritePlan>,
     /// The part of each write of the plan.
     part_of: Vec<usize>,
@@ -125,7 +124,6 @@ impl Repair {
             performing: None,
             cause: String::new(),
             has_begun: false,
-            is_untold: false,
             plan: None,
             part_of: Vec::new(),
             left_alone: Vec::new(),
@@ -247,23 +245,18 @@ impl Repair {
             steps.push(PlannedStep { name: UNLOCK.into(), way, writes: writes.len(), reads: Vec::new(), turn: None });
         }
         for (place, stage) in self.stages.iter().enumerate() {
-            let before = writes.len();
+            let (before, mut reads) = (writes.len(), Vec::new());
             for act in stage.lanes.iter().flatten().flatten() {
                 if let Act::Rebuild { cell } = act {
                     warnings.extend(served_too(seen, &run, cell));
                 }
                 writes.extend(act.planned(scene, &run, stage.name));
+                reads.extend(act.reads());
                 act.foresee(&mut run);
             }
             self.part_of.resize(writes.len(), place + 1);
             self.ended.push(Ended::NotBegun);
-            steps.push(PlannedStep {
-                name: stage.name.to_owned(),
-                way,
-                writes: writes.len() - before,
-                reads: Vec::new(),
-                turn: None,
-            });
+            steps.push(PlannedStep { name: stage.name.to_owned(), way, writes: writes.len() - before, reads, turn: None });
         }
         let what = plural(seen.chosen.count, "thing");
         let place = self.wanted.place();
@@ -324,7 +317,6 @@ impl Repair {
         let Some(mut performing) = self.performing.take() else { return self.perform(asks) };
         let undo = performing.take_undo();
         let Performing { failures, notes, .. } = performing;
-        self.is_untold |= notes.iter().any(|note| note.starts_with("failed to refresh tablet "));
         self.notes.extend(notes);
         if failures.is_empty() {
             if let Some(ended) = self.ended.get_mut(self.at + 1) {
@@ -384,11 +376,6 @@ impl Repair {
             Some(Ok(looked)) => {
                 let left = left(&looked.reply);
                 let is_well = left.is_empty();
-                if self.is_untold {
-                    self.notes.insert(
-                        "some tablets have not read their shard's record: repair with --refresh once they can be told".into(),
-                    );
-                }
                 self.notes.extend(left.into_iter().map(|text| format!("left: {text}")));
                 self.notes.extend(is_well.then(|| format!("nothing is wrong with {} any more", self.wanted.place())));
                 reply.diagnosis = Some(looked.reply);

@@ -13,6 +13,7 @@ use crate::{
         edit::{Edit, KEYSPACE_RULES, MIRROR_RULES, SHARD_RULES, TABLE_RULES, control},
         look::journal_query,
         refusals::Resolved,
+        reopen::tell,
         reverse,
         scene::{FROZEN, Member, STOPPED_FOR_CUTOVER, Scene, Stream},
     },
@@ -109,6 +110,7 @@ impl Basis<'_> {
             }
             Step::DropOldReverse => self.drop_old_reverse(),
             Step::Others(part) => self.others(*part, run)?,
+            Step::Tell => tell(scene, &self.opened()),
             Step::StartReverse => {
                 let lane = |on: &Member| {
                     let of = format!("db_name={} and workflow={}", quote(&on.db_name), quote(&scene.reverse));

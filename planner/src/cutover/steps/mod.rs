@@ -76,6 +76,8 @@ pub(crate) enum Step {
     Freeze,
     /// What is done with streams of other workflows.
     Others(Part),
+    /// Tablets of shards that are open again read that, too, whoever they are by now.
+    Tell,
 }
 
 /// A step, and what becomes of it.
@@ -94,6 +96,14 @@ pub(crate) struct Basis<'a> {
 
 /// The steps that are left.
 pub(crate) fn left(goal: &Goal, resolved: &Resolved, scene: &Scene) -> Result<Vec<Planned>, String> {
+    let mut planned = steps(goal, resolved, scene)?;
+    let opens = planned.iter().any(|planned| matches!(planned.step, Step::Close | Step::Reopen | Step::Route));
+    let tells = opens && !Basis { goal, resolved, scene }.opened().is_empty();
+    planned.extend(tells.then_some(Planned { step: Step::Tell, way: Way::Forward }));
+    Ok(planned)
+}
+
+fn steps(goal: &Goal, resolved: &Resolved, scene: &Scene) -> Result<Vec<Planned>, String> {
     let mut steps = Vec::new();
     let has_journal = !scene.journals.is_empty();
     let is_frozen = scene.is_frozen();

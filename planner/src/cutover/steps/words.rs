@@ -30,6 +30,7 @@ impl Step {
             Self::StartReverse => "start the reverse streams",
             Self::Freeze => "freeze the streams",
             Self::Others(part) => part.name(),
+            Self::Tell => "tell the other tablets",
         }
     }
 
@@ -76,6 +77,9 @@ impl Step {
             Self::StartReverse => "failed to start the reverse workflow: ".into(),
             Self::Freeze => format!("failed to freeze the workflow in the {target} keyspace: "),
             Self::Others(part) => part.failure(source),
+            Self::Tell => {
+                "failed to tell primaries of shards that are open again (repair it with --refresh once they can be told): ".into()
+            }
         }
     }
 }

@@ -4,7 +4,9 @@
 //! journal names, or where the journal names a position before it: who follows streams never sees it then.
 //!
 //! Facts: `go/vt/vttablet/tabletmanager/tm_state.go` (denied tables and query service follow the topology as it was when the state was
-//! refreshed), `go/vt/vtgate/executor.go` (a routing rule of the cell's `SrvVSchema` says where a table is).
+//! refreshed), `go/vt/vtgate/executor.go` (a routing rule of the cell's `SrvVSchema` says where a table is). A tablet that is promoted reads
+//! its records here, like one that is started just then: a real one goes by what it has read last. Reading and being promoted take turns
+//! there (`rpc_actions.go`: both hold the tablet's action lock), here each is one moment.
 
 mod acts;
 mod routes;
