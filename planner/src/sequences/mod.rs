@@ -11,6 +11,6 @@ mod used;
 
 pub(crate) use self::{
     name::{escaped, unescaped},
-    statement::{NO_TABLE, current, fetch, highest, next_value, raise, value},
+    statement::{NO_TABLE, current, highest, next_value, raise, value},
     used::{Place, SEQUENCE, Use, declared, find, of_table},
 };
