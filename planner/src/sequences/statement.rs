@@ -46,11 +46,11 @@ pub(crate) fn next_value(response: &[u8]) -> Result<i64, String> {
     i64::try_from(largest.max(0) + 1).map_err(|_| format!("no sequence can go on after {largest}"))
 }
 
-/// The next value in a sequence's row, of an answer to [`value`]; 0: it has none.
+/// The next value in a sequence's row, of the answer to the statement that reads it ([`super::Read`]); 0: it has none.
 ///
 /// # Errors
 /// It is no whole number.
-pub(crate) fn current(response: &[u8]) -> Result<i64, String> {
+pub fn current(response: &[u8]) -> Result<i64, String> {
     let rows = RowSet::from_execute_fetch(response).map_err(|error| error.to_string())?;
     let Some(value) = rows.rows().next().and_then(|row| row.at(0)) else { return Ok(0) };
     let text = String::from_utf8_lossy(value);
