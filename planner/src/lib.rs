@@ -37,7 +37,7 @@ pub mod ops;
 pub mod preview;
 pub mod request;
 pub mod rpc;
-mod sequences;
+pub mod sequences;
 pub mod serve;
 pub mod shell;
 pub mod sidecar;

@@ -6,11 +6,13 @@
 //! Facts: `go/vt/vtctl/workflow/sequences.go`, `go/vt/vttablet/tabletmanager/rpc_vreplication.go`, v24.
 
 mod name;
+mod read;
 mod statement;
 mod used;
 
 pub(crate) use self::{
     name::{escaped, unescaped},
-    statement::{NO_TABLE, current, fetch, highest, next_value, raise, value},
+    statement::{NO_TABLE, highest, next_value, raise, value},
     used::{Place, SEQUENCE, Use, declared, find, of_table},
 };
+pub use self::{read::Read, statement::current};

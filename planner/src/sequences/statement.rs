@@ -1,18 +1,10 @@
 //! What is asked of tablets about sequences, and what the answers say.
 
 use super::name::escaped;
-use crate::sidecar::{
-    query::{How, Query},
-    result::RowSet,
-};
+use crate::sidecar::{query::Query, result::RowSet};
 
 /// MySQL's number for a table that does not exist.
 pub(crate) const NO_TABLE: u16 = 1146;
-
-/// A statement of which one row comes.
-pub(crate) fn fetch(db_name: &str, subject: &'static str, statement: String) -> Query {
-    Query::by(How::ExecuteFetchAsDba { db_name: db_name.into(), max_rows: 1 }, subject, statement)
-}
 
 /// `` `vt_customer`.`corder` ``.
 fn full(db_name: &str, table: &str) -> String {
@@ -21,12 +13,13 @@ fn full(db_name: &str, table: &str) -> String {
 
 /// The largest value that a column has there.
 pub(crate) fn highest(db_name: &str, table: &str, column: &str) -> Query {
-    fetch(db_name, "largest value", format!("select max({}) as maxval from {}", escaped(column), full(db_name, table)))
+    let statement = format!("select max({}) as maxval from {}", escaped(column), full(db_name, table));
+    Query::dba_row("largest value", statement, db_name)
 }
 
 /// The next value of a sequence, by its backing table.
 pub(crate) fn value(db_name: &str, table: &str) -> Query {
-    fetch(db_name, "sequence", format!("select next_id from {} where id = 0", full(db_name, table)))
+    Query::dba_row("sequence", format!("select next_id from {} where id = 0", full(db_name, table)), db_name)
 }
 
 /// The statement that raises a sequence to a next value if it is below, and the one that has a row once it is not.
@@ -37,7 +30,8 @@ pub(crate) fn raise(db_name: &str, table: &str, next: &str) -> (Query, Query) {
          next_id)"
     );
     let look = format!("select next_id from {full} where id = 0 and next_id >= {next}");
-    (fetch(db_name, "raise sequence", statement).that_writes(), fetch(db_name, "look again", look))
+    let raise = Query::dba_row("raise sequence", statement, db_name).that_writes();
+    (raise, Query::dba_row("look again", look, db_name))
 }
 
 /// The value after the largest one: of an answer to [`highest`].
@@ -52,11 +46,11 @@ pub(crate) fn next_value(response: &[u8]) -> Result<i64, String> {
     i64::try_from(largest.max(0) + 1).map_err(|_| format!("no sequence can go on after {largest}"))
 }
 
-/// The next value in a sequence's row, of an answer to [`value`]; 0: it has none.
+/// The next value in a sequence's row, of the answer to the statement that reads it ([`super::Read`]); 0: it has none.
 ///
 /// # Errors
 /// It is no whole number.
-pub(crate) fn current(response: &[u8]) -> Result<i64, String> {
+pub fn current(response: &[u8]) -> Result<i64, String> {
     let rows = RowSet::from_execute_fetch(response).map_err(|error| error.to_string())?;
     let Some(value) = rows.rows().next().and_then(|row| row.at(0)) else { return Ok(0) };
     let text = String::from_utf8_lossy(value);

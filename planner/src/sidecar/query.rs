@@ -58,6 +58,24 @@ impl Query {
         Self { how, effect: Effect::Read, subject, statement }
     }
 
+    /// A statement as the DBA user of which one row comes at most.
+    pub(crate) fn dba_row(subject: &'static str, statement: String, db_name: &str) -> Self {
+        Self::by(How::ExecuteFetchAsDba { db_name: db_name.to_owned(), max_rows: 1 }, subject, statement)
+    }
+
+    /// A statement on tables that changes something, as the DBA user; the tablet reads its schema again after it.
+    pub(crate) fn dba_tables(subject: &'static str, statement: String, db_name: &str, disable_foreign_key_checks: bool) -> Self {
+        let request = ExecuteFetchAsDbaRequest {
+            query: statement.clone().into_bytes(),
+            db_name: db_name.to_owned(),
+            max_rows: 1,
+            reload_schema: true,
+            disable_foreign_key_checks,
+            ..ExecuteFetchAsDbaRequest::default()
+        };
+        Self { statement, ..Self::typed(rpc::EXECUTE_FETCH_AS_DBA, &request, subject) }.that_writes()
+    }
+
     /// An RPC that reads and carries no statement.
     pub(crate) fn typed(path: &'static str, request: &impl Message, subject: &'static str) -> Self {
         let how = How::Typed { path, request: request.encode_to_vec() };

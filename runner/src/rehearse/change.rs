@@ -1,6 +1,7 @@
 //! What is rehearsed.
 
-use vtflow_planner::{Call, rpc};
+use prost::Message;
+use vtflow_planner::{Call, proto::vtflow::RepairRequest, rpc};
 
 /// A change that is rehearsed.
 #[derive(Clone, Debug)]
@@ -19,5 +20,10 @@ impl Change {
     /// Whether a failure takes back what was done, at least up to some point. What is not taken back is compared to the last record.
     pub(super) fn is_taken_back(&self) -> bool {
         self.call.path == rpc::WORKFLOW_SWITCH_TRAFFIC
+    }
+
+    /// Whether it looks at all sequences that a diagnosis looks at, so that a copy has them.
+    pub(super) fn looks_at_sequences(&self) -> bool {
+        self.call.path == rpc::REPAIR && RepairRequest::decode(self.call.request.as_slice()).is_ok_and(|wanted| wanted.sequences)
     }
 }

@@ -12,8 +12,11 @@ use std::{
 
 use prost::Message;
 use tokio::time::Instant;
-use vtflow_planner::{Answer, Ask, AskId, FailureKind, What, proto::tabletmanagerdata::ExecuteFetchAsDbaRequest, rpc};
+use vtflow_planner::{
+    Answer, Ask, AskId, FailureKind, What, proto::tabletmanagerdata::ExecuteFetchAsDbaRequest, rpc, sequences::current,
+};
 
+use super::sequences::Sequences;
 use crate::{
     embedded::{
         Snapshot,
@@ -30,13 +33,25 @@ pub(super) type Held = BTreeMap<AskId, Arc<dyn HeldLock>>;
 pub(super) struct Copy {
     topology: MemoryTopology,
     tablets: InPlace,
+    sequences: Arc<Sequences>,
 }
 
 impl Copy {
     /// As it was when the snapshot was taken.
-    pub(super) fn of(snapshot: &Arc<Snapshot>) -> Self {
+    pub(super) fn of(snapshot: &Arc<Snapshot>, sequences: &Arc<Sequences>) -> Self {
         let topology = MemoryTopology::new(snapshot.topo.clone()).with_unreadable(snapshot.unreadable.records.clone());
-        Self { topology, tablets: InPlace::new(Arc::clone(snapshot)) }
+        Self { topology, tablets: InPlace::new(Arc::clone(snapshot)), sequences: Arc::clone(sequences) }
+    }
+
+    /// The next values of the sequences that the change looks at, by their names; `None`: there is none.
+    pub(super) fn next_values(&mut self) -> BTreeMap<String, Option<i64>> {
+        let sequences = Arc::clone(&self.sequences);
+        let mut read = |what: &What| {
+            let What::TabletCall { tablet, path, request, .. } = what else { return None };
+            let Answer::Called(response) = self.called(&tablet.alias, path, request) else { return None };
+            current(&response).ok().filter(|next| *next != 0)
+        };
+        sequences.next_values().map(|(name, what)| (name, read(what))).collect()
     }
 
     /// What is there, as far as a change of a workflow leaves it: records, and streams and tables of these tablets.
@@ -76,15 +91,19 @@ impl Copy {
                 None => failed(FailureKind::Status(code::FAILED_PRECONDITION), "the lock to be given back is not held"),
             },
             What::TabletCall { tablet, path, request, .. } => {
-                match self.tablets.answer(&tablet.alias, path, &awake(path, request)) {
-                    Ok(response) => Answer::Called(response.into()),
-                    Err(NoAnswer::Status(status)) => failed(FailureKind::Status(status.code() as i32), status.message()),
-                    Err(NoAnswer::Down(why)) => failed(FailureKind::Unreachable, &why),
-                }
+                self.sequences.refusal(&ask.what).unwrap_or_else(|| self.called(&tablet.alias, path, request))
             }
             What::TabletPage { tablet, .. } => {
                 failed(FailureKind::Unreachable, &format!("{}: the copy of a tablet has no pages", tablet.alias))
             }
+        }
+    }
+
+    fn called(&mut self, alias: &str, path: &str, request: &[u8]) -> Answer {
+        match self.tablets.answer(alias, path, &awake(path, request)) {
+            Ok(response) => Answer::Called(response.into()),
+            Err(NoAnswer::Status(status)) => failed(FailureKind::Status(status.code() as i32), status.message()),
+            Err(NoAnswer::Down(why)) => failed(FailureKind::Unreachable, &why),
         }
     }
 }

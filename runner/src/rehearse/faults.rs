@@ -2,7 +2,7 @@
 //! Then what puts it right is tried: the same command, and the way back where it is half done.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -31,10 +31,12 @@ pub(super) struct Standing {
     deviations: Vec<(String, Vec<String>)>,
     /// What there is, if all of it counts.
     contents: Option<Contents>,
+    /// Next values of the sequences that the change looks at.
+    next_values: BTreeMap<String, Option<i64>>,
 }
 
 impl Standing {
-    pub(super) fn of(found: &DiagnoseResponse, contents: Option<Contents>) -> Self {
+    pub(super) fn of(found: &DiagnoseResponse, contents: Option<Contents>, next_values: BTreeMap<String, Option<i64>>) -> Self {
         let workflows = || found.workflows.iter();
         let wrong = workflows().flat_map(|it| &it.deviations).chain(&found.leftovers);
         Self {
@@ -42,7 +44,13 @@ impl Standing {
             reads_switched: workflows().flat_map(|it| it.reads_switched.clone()).collect(),
             deviations: wrong.map(|it| (it.mechanism.clone(), it.places.clone())).collect(),
             contents,
+            next_values,
         }
+    }
+
+    /// Whether all is as before. A sequence that was raised stays so, and harms nobody.
+    fn is_as(&self, before: &Self) -> bool {
+        Self { next_values: before.next_values.clone(), ..self.clone() } == *before
     }
 
     /// Whether it is a phase in which a change has stopped.
@@ -117,7 +125,8 @@ impl Stage {
 
     /// Where it stands on a copy. `tablets`: whom the change calls.
     pub(super) fn standing(&self, copy: &mut Copy, found: &DiagnoseResponse, tablets: &BTreeSet<String>) -> Standing {
-        Standing::of(found, (!self.change.is_taken_back()).then(|| copy.contents(tablets)))
+        let next_values = copy.next_values();
+        Standing::of(found, (!self.change.is_taken_back()).then(|| copy.contents(tablets)), next_values)
     }
 
     async fn with_fault(&self, job: &Job<'_>, ends: &Ends, runs: &AtomicUsize) -> FaultLine {
@@ -129,7 +138,7 @@ impl Stage {
             (Err(_), _) => FaultEnd::NotKnown,
             (Ok(_), said) if standing == ends.after && (said == Some("") || !self.change.is_taken_back()) => FaultEnd::Done,
             // A reply without an error says that it is done.
-            (Ok(_), said) if said != Some("") && standing == ends.before => FaultEnd::AsBefore,
+            (Ok(_), said) if said != Some("") && standing.is_as(&ends.before) => FaultEnd::AsBefore,
             (Ok(_), _) => FaultEnd::HalfWay,
         };
         let hurts = |screen: &DiagnosisScreen| {

@@ -2,7 +2,7 @@
 //! itself would see.
 //!
 //! [`take`] reads the cluster and writes nothing to it; [`rehearse`] knows only the copy. A copy is the records of a snapshot in memory
-//! ([`copy`]) and embedded tablets with its rows. Every try has a fresh one. [`run`] performs a flow there, in the order in which answers
+//! ([`copy`]) and embedded tablets with its rows, and with what the change reads of sequences ([`sequences`]). Every try has a fresh one. [`run`] performs a flow there, in the order in which answers
 //! would come if each took as long as the cluster's own did; [`steps`] finds the plan's steps in what was asked, and
 //! [`faults`] does it again with one thing going wrong.
 
@@ -10,16 +10,20 @@ mod change;
 mod copy;
 mod faults;
 mod run;
+mod sequences;
 mod stage;
 mod steps;
 mod take;
 
-use std::{collections::BTreeSet, io};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+};
 
 use vtflow_planner::{Mode, Status, words::plural};
 use vtflow_screen::{
     Verdict, plans,
-    rehearsal::{NOT_KNOWN, NOT_KNOWN_OF_TABLES, Rehearsal, RehearsalVerdict},
+    rehearsal::{NOT_KNOWN, NOT_KNOWN_OF_TABLES, Rehearsal, RehearsalVerdict, RehearsedSequence},
 };
 
 pub use vtflow_screen::rehearsal as report;
@@ -65,6 +69,7 @@ impl Stage {
             error: None,
             notes: Vec::new(),
             steps: Vec::new(),
+            sequences: Vec::new(),
             estimate_us: 0,
             took_us: 0,
             refused: None,
@@ -103,10 +108,12 @@ impl Stage {
         let tablets: BTreeSet<String> =
             plan.writes.iter().filter(|write| !write.rpc.is_empty()).map(|write| write.tablet.clone()).collect();
         let before = before.as_ref().map(|(found, _)| self.standing(&mut copy, found, &tablets));
+        let first_values = copy.next_values();
         let done = self.perform(&mut copy, Mode::Planned(plan.digest.clone()), None).await;
         let stepwise = in_steps(&plan);
         let placed = Placed::of(&stepwise, &done);
         let refused = placed.refused(&stepwise, &done);
+        rehearsal.sequences = sequences(first_values, &copy.next_values());
         let after = self.diagnose(&mut copy).await;
         let is_done = done.reply.as_ref().is_some_and(|reply| reply.result.is_ok());
         if let (Some(how), Ok(before), Ok((after, _))) = (faults.filter(|_| is_done), before, &after) {
@@ -160,4 +167,13 @@ impl Stage {
         let verdict = if is_whole { RehearsalVerdict::Refused } else { RehearsalVerdict::CouldNotLook };
         Rehearsal { verdict, error: Some(status.message.clone()), ..rehearsal }
     }
+}
+
+/// Next values before the change and after it.
+fn sequences(before: BTreeMap<String, Option<i64>>, after: &BTreeMap<String, Option<i64>>) -> Vec<RehearsedSequence> {
+    let sequence = |(name, before)| {
+        let after = after.get(&name).copied().flatten();
+        RehearsedSequence { name, before, after }
+    };
+    before.into_iter().map(sequence).collect()
 }

@@ -10,7 +10,10 @@ use std::{
 use vtflow_planner::{Answer, Ask, AskId, Effect, FailureKind, FlowHandle, Reply, What, rpc};
 use vtflow_screen::rehearsal::{Fault, RoundTrips};
 
-use super::copy::{Copy, Held, pause};
+use super::{
+    copy::{Copy, Held, pause},
+    sequences::Sequences,
+};
 use crate::{net::grpc::code, observe::Observer, topo::GLOBAL};
 
 /// How fast a cluster answers: the fastest answer of each tablet and of each cell's topology.
@@ -55,7 +58,8 @@ impl Trips {
     }
 }
 
-/// Notes how fast a cluster answers that is read, without the time that a call waits for its turn; and which keyspaces are looked at.
+/// Notes how fast a cluster answers that is read, without the time that a call waits for its turn; which keyspaces are looked at; and what is
+/// read of sequences.
 #[derive(Debug, Default)]
 pub(super) struct Stopwatch(Mutex<Watched>);
 
@@ -65,6 +69,7 @@ struct Watched {
     /// When the turn of each call came.
     sent: BTreeMap<AskId, Instant>,
     keyspaces: BTreeSet<String>,
+    sequences: Sequences,
 }
 
 impl Stopwatch {
@@ -77,6 +82,11 @@ impl Stopwatch {
         self.watched().keyspaces.clone()
     }
 
+    /// What was read of sequences.
+    pub(super) fn sequences(&self) -> Sequences {
+        self.watched().sequences.clone()
+    }
+
     fn watched(&self) -> MutexGuard<'_, Watched> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -87,8 +97,13 @@ impl Observer for Stopwatch {
         self.watched().sent.insert(ask.id, Instant::now());
     }
 
-    fn answered(&self, ask: &Ask, _: &Answer, took: Duration) {
+    fn failed(&self, ask: &Ask, kind: FailureKind, message: &str, _: Duration) {
+        self.watched().sequences.keep(ask, &Answer::Failed { kind, message: message.to_owned() });
+    }
+
+    fn answered(&self, ask: &Ask, answer: &Answer, took: Duration) {
         let mut watched = self.watched();
+        watched.sequences.keep(ask, answer);
         watched.keyspaces.extend(keyspace(&ask.what));
         // The first has the wait for a turn in it, the second that until somebody hears of the answer.
         let took = watched.sent.remove(&ask.id).map_or(took, |sent| took.min(sent.elapsed()));

@@ -39,7 +39,7 @@ pub(super) struct Stage {
 impl Stage {
     /// As it was when the snapshot was taken.
     pub(super) fn copy(&self) -> Copy {
-        Copy::of(&self.taken.snapshot)
+        Copy::of(&self.taken.snapshot, &self.taken.sequences)
     }
 
     /// The change.
@@ -62,7 +62,8 @@ impl Stage {
     /// What diagnose says of the workflow.
     pub(super) async fn diagnose(&self, copy: &mut Copy) -> Result<(DiagnoseResponse, DiagnosisScreen), Status> {
         let Change { keyspace, workflow, .. } = &self.change;
-        let request = DiagnoseRequest { keyspace: keyspace.clone(), workflow: workflow.clone(), sequences: false };
+        let sequences = self.change.looks_at_sequences();
+        let request = DiagnoseRequest { keyspace: keyspace.clone(), workflow: workflow.clone(), sequences };
         let call = Call { path: rpc::DIAGNOSE.into(), request: request.encode_to_vec(), options: CallOptions::default() };
         let done = self.request(copy, &call, None).await;
         let reply = done.reply.ok_or_else(no_reply)?;

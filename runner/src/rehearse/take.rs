@@ -11,6 +11,7 @@ use vtflow_screen::rehearsal::Copied;
 use super::{
     change::Change,
     run::{Stopwatch, Trips},
+    sequences::Sequences,
 };
 use crate::{
     embedded::{Snapshot, from_response},
@@ -20,8 +21,10 @@ use crate::{
 /// What was read of a cluster.
 #[derive(Clone, Debug)]
 pub struct Taken {
-    /// Its records and rows.
+    /// Its records and rows, with the tables that the change has read of sequences.
     pub(super) snapshot: Arc<Snapshot>,
+    /// What it has read of them.
+    pub(super) sequences: Arc<Sequences>,
     /// What is in it, and what is missing.
     pub(super) copied: Copied,
     /// What the change would do on the cluster itself, or why it is refused.
@@ -59,15 +62,13 @@ pub async fn take(
         (Err(_), Err(refused)) => return Err(refused.clone()),
         (Err(status), Ok(_)) => return Err(status),
     };
-    let snapshot = from_response(&bytes, now).map_err(|error| Status::unknown(error.to_string()))?;
-    let copied = Copied {
-        taken_at: now.seconds,
-        keyspaces,
-        records: snapshot.topo.len(),
-        tablets: snapshot.tablets.len(),
-        missing: reply.failures,
-    };
-    Ok(Taken { snapshot: Arc::new(snapshot), copied, preview, trips: watch.trips(), now })
+    let mut snapshot = from_response(&bytes, now).map_err(|error| Status::unknown(error.to_string()))?;
+    let sequences = watch.sequences();
+    let missing = reply.failures.into_iter().chain(sequences.put_into(&mut snapshot)).collect();
+    let copied =
+        Copied { taken_at: now.seconds, keyspaces, records: snapshot.topo.len(), tablets: snapshot.tablets.len(), missing };
+    let (snapshot, sequences) = (Arc::new(snapshot), Arc::new(sequences));
+    Ok(Taken { snapshot, sequences, copied, preview, trips: watch.trips(), now })
 }
 
 /// The plan that a preview has.

@@ -9,6 +9,7 @@ mod cli_etcd;
 mod cli_forward;
 mod cli_reads;
 mod cli_rehearse;
+mod cli_rehearse_sequences;
 mod cli_repair;
 mod cli_switch;
 mod cli_vdiff;

@@ -12,6 +12,7 @@ mod recordings;
 mod rehearsal;
 mod rehearsed_ending;
 mod rehearsed_repair;
+mod rehearsed_sequences;
 mod replay;
 mod sequences;
 mod snapshots;

@@ -15,24 +15,27 @@ use vtflow_planner::{
 
 use crate::lifecycle::{Moment, Running};
 
-const SOURCE: &str = "zone1-0000000100";
-const LEFT: &str = "zone1-0000000200";
-const RIGHT: &str = "zone2-0000000300";
+pub(crate) const SOURCE: &str = "zone1-0000000100";
+pub(crate) const LEFT: &str = "zone1-0000000200";
+pub(crate) const RIGHT: &str = "zone2-0000000300";
 
-fn table(columns: &[(&str, &str)], rows: &[&[i64]]) -> TableRows {
+/// Columns of a sequence.
+pub(crate) const SEQUENCE: [(&str, &str); 3] = [("id", "int"), ("next_id", "bigint"), ("cache", "bigint")];
+
+pub(crate) fn table(columns: &[(&str, &str)], rows: &[&[i64]]) -> TableRows {
     let column =
         |(name, of): &(&str, &str)| ColumnDecl { name: (*name).into(), mysql_type: (*of).into(), nullable: *name != "id" };
     let rows = rows.iter().map(|row| row.iter().map(|value| Cell::Int(*value)).collect());
     TableRows { columns: columns.iter().map(column).collect(), rows: rows.collect() }
 }
 
-fn own(database: &str, tables: &[(&str, TableRows)]) -> OwnTables {
+pub(crate) fn own(database: &str, tables: &[(&str, TableRows)]) -> OwnTables {
     let tables = tables.iter().map(|(name, table)| ((*name).to_owned(), table.clone())).collect();
     OwnTables { database: database.into(), tables }
 }
 
 /// After a switch that raised no sequence: orders go up to 55, and their sequence goes on with this.
-fn switched(next: i64) -> Moment {
+pub(crate) fn switched(next: i64) -> Moment {
     let serve = |record: Vec<u8>| {
         let mut served = SrvVSchema::decode(record.as_slice()).unwrap();
         let source = served.keyspaces.entry("commerce".into()).or_default();
@@ -42,7 +45,7 @@ fn switched(next: i64) -> Moment {
         target.tables.entry("corder".into()).or_default().auto_increment = Some(auto_increment);
         served.encode_to_vec()
     };
-    let sequence = table(&[("id", "int"), ("next_id", "bigint"), ("cache", "bigint")], &[&[0, next, 1000]]);
+    let sequence = table(&SEQUENCE, &[&[0, next, 1000]]);
     let orders = |rows: &[&[i64]]| own("vt_customer", &[("corder", table(&[("order_id", "bigint"), ("sku", "bigint")], rows))]);
     let mut moment = Moment::of("06-mt-switch-writes", "after")
         .with_own(SOURCE, own("vt_commerce", &[("corder_seq", sequence)]))

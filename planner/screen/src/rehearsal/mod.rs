@@ -48,6 +48,9 @@ pub struct Rehearsal {
     pub notes: Vec<String>,
     /// What was done, in its order.
     pub steps: Vec<RehearsedStep>,
+    /// The sequences that it looks at, by name. Empty: it looks at none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sequences: Vec<RehearsedSequence>,
     /// Microseconds from the first call to the last, estimated.
     pub estimate_us: u64,
     /// Microseconds that all calls took on the copy, one after the other.
@@ -107,6 +110,17 @@ pub struct RehearsedCall {
     pub took_us: u64,
     /// What was said instead of an answer; `None`: it was answered.
     pub failed: Option<String>,
+}
+
+/// A sequence, before the change and after it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RehearsedSequence {
+    /// Its keyspace and its table.
+    pub name: String,
+    /// Its next value; `None`: it had none.
+    pub before: Option<i64>,
+    /// Likewise.
+    pub after: Option<i64>,
 }
 
 /// Writes that are refused while a change is on its way.

@@ -7,7 +7,8 @@ use vtflow_planner::{
 };
 
 use super::{
-    FaultTable, RefusedWrites, Rehearsal, RehearsalVerdict, RehearsedCall, RehearsedStep, RoundTrips, fault_summary, fault_table,
+    FaultTable, RefusedWrites, Rehearsal, RehearsalVerdict, RehearsedCall, RehearsedSequence, RehearsedStep, RoundTrips,
+    fault_summary, fault_table,
 };
 use crate::{
     diagnose::DiagnosisScreen,
@@ -110,7 +111,7 @@ pub fn screen(of: &Rehearsal) -> RehearsalScreen {
         head: head(of),
         steps: steps(of),
         error: error(of),
-        notes: of.notes.clone(),
+        notes: of.sequences.iter().map(sequence).chain(of.notes.iter().cloned()).collect(),
         times,
         refused_us: refused(of),
         estimate_us: of.estimate_us,
@@ -159,6 +160,17 @@ fn error(of: &Rehearsal) -> Vec<String> {
     };
     let lines = of.error.iter().flat_map(|error| error.lines()).enumerate();
     lines.map(|(at, line)| if at == 0 { format!("{verb}: {line}") } else { line.to_owned() }).collect()
+}
+
+/// From what to what it goes.
+fn sequence(of: &RehearsedSequence) -> String {
+    let next = |value: Option<i64>| value.map_or_else(|| "none".to_owned(), |value| value.to_string());
+    let (name, before, after) = (&of.name, next(of.before), next(of.after));
+    if before == after {
+        format!("sequence {name} stays at {before}")
+    } else {
+        format!("sequence {name} goes from {before} to {after}")
+    }
 }
 
 /// Where the workflow is then, and how it is.
@@ -373,6 +385,17 @@ mod tests {
         assert!(shown.steps.iter().all(|step| step.is_refusing && step.after.is_none()));
         of.refused = None;
         assert_eq!(screen(&of).refused_us, None);
+    }
+
+    #[test]
+    fn a_sequence_is_told_with_where_it_goes_before_all_other_notes() {
+        let mut of = rehearsed();
+        of.notes = vec!["locks".into()];
+        let sequence = |name: &str, before, after| RehearsedSequence { name: name.into(), before, after };
+        of.sequences =
+            vec![sequence("ks.a", Some(10), Some(56)), sequence("ks.b", None, Some(1)), sequence("ks.c", Some(7), Some(7))];
+        let want = ["sequence ks.a goes from 10 to 56", "sequence ks.b goes from none to 1", "sequence ks.c stays at 7", "locks"];
+        assert_eq!(screen(&of).notes, want);
     }
 
     #[test]

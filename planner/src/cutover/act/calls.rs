@@ -4,11 +4,9 @@ use super::{Act, Call, Sign, Then, Undo};
 use crate::{
     contract::{TabletAddress, What},
     cutover::scene::Member,
-    proto::tabletmanagerdata::{
-        ExecuteFetchAsDbaRequest, PrimaryPositionRequest, RefreshStateRequest, VReplicationWaitForPosRequest,
-    },
+    proto::tabletmanagerdata::{PrimaryPositionRequest, RefreshStateRequest, VReplicationWaitForPosRequest},
     rpc,
-    sidecar::query::{How, Query},
+    sidecar::query::Query,
 };
 
 impl Call {
@@ -115,22 +113,14 @@ pub(crate) fn tell_newcomer(on: &Member, tablet: &TabletAddress) -> Act {
 pub(crate) fn lock_tables(on: &Member, tables: &[String], attempt: u32) -> Act {
     let names: Vec<String> = tables.iter().map(|table| format!("`{}` READ", table.replace('`', "``"))).collect();
     let statement = format!("LOCK TABLES {}", names.join(","));
-    let request = ExecuteFetchAsDbaRequest {
-        query: statement.clone().into_bytes(),
-        db_name: on.db_name.clone(),
-        max_rows: 1,
-        reload_schema: true,
-        ..ExecuteFetchAsDbaRequest::default()
-    };
-    let query = Query { statement, ..Query::typed(rpc::EXECUTE_FETCH_AS_DBA, &request, "lock tables") };
+    let query = Query::dba_tables("lock tables", statement, &on.db_name, false);
     let failure = format!("failed to execute LOCK TABLES (attempt {attempt} of 2) on sources: ");
-    Call { failure, ..Call::new(on, query.that_writes()) }.boxed()
+    Call { failure, ..Call::new(on, query) }.boxed()
 }
 
 /// A tenth of a second on the tablet itself: a statement that had passed the list of denied tables gets to its locks meanwhile.
 pub(crate) fn pause(on: &Member) -> Act {
-    let how = How::ExecuteFetchAsDba { db_name: on.db_name.clone(), max_rows: 1 };
-    Call::new(on, Query::by(how, "pause", "select sleep(0.1)".into())).boxed()
+    Call::new(on, Query::dba_row("pause", "select sleep(0.1)".into(), &on.db_name)).boxed()
 }
 
 /// A statement that changes nothing and is in the binary log, so that every stream has something to note its position for. A stream
@@ -138,10 +128,7 @@ pub(crate) fn pause(on: &Member) -> Act {
 /// (`go/vt/vttablet/tabletmanager/vreplication/vplayer.go:applyEvents`); a `FLUSH` goes to each of them, whatever its filter
 /// (`go/vt/vttablet/tabletserver/vstreamer/vstreamer.go:parseEvent`), and is noted at once. Where it fails, the wait is longer.
 pub(crate) fn nudge(on: &Member) -> Act {
-    let statement = "FLUSH OPTIMIZER_COSTS".to_owned();
-    let (query, db_name) = (statement.clone().into_bytes(), on.db_name.clone());
-    let request = ExecuteFetchAsDbaRequest { query, db_name, max_rows: 1, ..Default::default() };
-    let query = Query { statement, ..Query::typed(rpc::EXECUTE_FETCH_AS_DBA, &request, "nudge streams") };
+    let query = Query::dba_row("nudge streams", "FLUSH OPTIMIZER_COSTS".into(), &on.db_name);
     Call { is_best_effort: true, limit_ms: NUDGE_LIMIT_MS, ..Call::new(on, query.that_writes()) }.boxed()
 }
 

@@ -10,7 +10,7 @@ use crate::{
         scene::{Member, Scene, Stream},
         stored::Stored,
     },
-    proto::tabletmanagerdata::{DeleteTableDataRequest, ExecuteFetchAsDbaRequest},
+    proto::tabletmanagerdata::DeleteTableDataRequest,
     rpc,
     sidecar::{literal::quote, query::Query},
     topo::names::{GLOBAL, KeyspaceName},
@@ -57,15 +57,7 @@ fn drop_table(on: &Member, table: &str, fate: Fate) -> Act {
         Fate::DropView => format!("drop view {db}.{name}"),
         Fate::Rename => format!("rename table {db}.{name} TO {db}.{}", backquoted(&renamed(table))),
     };
-    let request = ExecuteFetchAsDbaRequest {
-        query: text.clone().into_bytes(),
-        db_name: on.db_name.clone(),
-        max_rows: 1,
-        reload_schema: true,
-        disable_foreign_key_checks: true,
-        ..ExecuteFetchAsDbaRequest::default()
-    };
-    let query = Query { statement: text, ..Query::typed(rpc::EXECUTE_FETCH_AS_DBA, &request, "tables") }.that_writes();
+    let query = Query::dba_tables("tables", text, &on.db_name, true);
     let (db, table) = (quote(&on.db_name), quote(table));
     let look = format!("select table_name from information_schema.tables where table_schema = {db} and table_name = {table}");
     let shown_by = Some((Query::dba("look again", look, &on.db_name), Sign::None));

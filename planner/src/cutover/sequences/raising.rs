@@ -13,9 +13,9 @@ use crate::{
         member::Member,
         steps::Basis,
     },
-    proto::tabletmanagerdata::{ExecuteFetchAsDbaRequest, ResetSequencesRequest},
+    proto::tabletmanagerdata::ResetSequencesRequest,
     rpc,
-    sequences::{self, escaped, fetch},
+    sequences::{self, escaped},
     sidecar::{literal::quote, query::Query},
 };
 
@@ -24,20 +24,13 @@ impl Sequence {
         let name = escaped(&self.name);
         let columns = "(id int, next_id bigint, cache bigint, primary key(id))";
         let statement = format!("create table if not exists {name} {columns} comment 'vitess_sequence'");
-        let request = ExecuteFetchAsDbaRequest {
-            query: statement.clone().into_bytes(),
-            db_name: on.db_name.clone(),
-            max_rows: 1,
-            reload_schema: true,
-            ..ExecuteFetchAsDbaRequest::default()
-        };
-        let query = Query { statement, ..Query::typed(rpc::EXECUTE_FETCH_AS_DBA, &request, "create sequence") }.that_writes();
+        let query = Query::dba_tables("create sequence", statement, &on.db_name, false);
         let of = if self.is_new { "global-keyspace" } else { "keyspace" };
         let failure = format!("failed to create the backing sequence table {} in the {of} {}: ", self.name, self.keyspace);
         let look = "select table_name from information_schema.tables";
         let (db_name, table) = (quote(&on.db_name), quote(&self.name));
         let look = format!("{look} where table_schema = {db_name} and table_name = {table}");
-        let shown_by = Some((fetch(&on.db_name, "look again", look), Sign::Any));
+        let shown_by = Some((Query::dba_row("look again", look, &on.db_name), Sign::Any));
         Call { shown_by, failure, ..Call::new(on, query) }.boxed()
     }
 }

@@ -41,6 +41,8 @@ pub const MAX_ROWS: u64 = 10_000;
 pub struct Engine {
     pub(crate) connection: Connection,
     pub(crate) catalog: Catalog,
+    /// The database of its keyspace; `None`: no rows are known of that.
+    pub(super) own: Option<SqlName>,
     pub(crate) release: Release,
     /// The `VDiff`s that compare, by id.
     pub(crate) comparing: BTreeSet<i64>,
@@ -116,7 +118,7 @@ impl Engine {
         catalog.insert(format!("{INFORMATION_SCHEMA}.tables"), describe_tables(&connection, rows)?);
         connection.execute_batch("COMMIT")?;
         let (stop, description) = fence::for_statements(&mut connection, own.as_deref())?;
-        Ok(Self { connection, catalog, release, comparing: BTreeSet::new(), stop, description })
+        Ok(Self { connection, catalog, own, release, comparing: BTreeSet::new(), stop, description })
     }
 
     /// What ends the statements of a call, from another thread.
@@ -330,7 +332,8 @@ fn sqlite_value(cell: &Cell) -> SqliteValue {
     }
 }
 
-fn sqlite_ddl(schema: &str, table: &Table) -> String {
+/// A table in SQLite's own SQL. `schema`: as it stands in a statement.
+pub(super) fn sqlite_ddl(schema: &str, table: &Table) -> String {
     let mut sql = format!("CREATE TABLE {schema}.{} (", table.name.quoted());
     for (index, column) in table.columns.iter().enumerate() {
         let shape = super::fields::Shape::of(&column.mysql_type);

@@ -7,7 +7,7 @@ use super::{
     engine::{Engine, mysql},
     error::{MysqlError, TabletError},
     parser::parse_one,
-    writes,
+    tables, writes,
 };
 use crate::{bounds, release::Release};
 
@@ -21,6 +21,7 @@ impl Engine {
         let statement = parse_one(sql, Release::NEWEST).map_err(|error| mysql(syntax(sql, &error), sql))?;
         match statement {
             Statement::Query(query) => self.select(&query, sql, default_database, max_rows),
+            Statement::CreateTable(wanted) => tables::create(self, &wanted, default_database).map_err(|error| mysql(error, sql)),
             statement => writes::execute(self, statement, default_database).map_err(|error| mysql(error, sql)),
         }
     }

@@ -3,7 +3,7 @@
 //! Names and statements are checked before they come here (`schema.rs`, `bounds.rs`, `rewrite.rs`); this is what holds should
 //! one of those fail. SQLite asks before it prepares a statement: only the schemas of a tablet are read and written, nothing is
 //! attached, detached or changed in the way it works, no trigger, view or extension comes to be. What a server says of its own tables is
-//! changed by no statement, but where one drops or renames a table ([`Gate`]).
+//! changed by no statement, but where one makes, drops or renames a table ([`Gate`]).
 
 use std::{
     sync::{
@@ -55,7 +55,8 @@ impl Stop {
     }
 }
 
-/// Where the description of a server's own tables may be changed: what drops and renames them opens it, and nobody else.
+/// Where the description of a server's own tables may be changed, and one of the keyspace's made: what makes, drops and renames them opens
+/// it, and nobody else.
 #[derive(Clone, Default)]
 pub(crate) struct Gate(Arc<AtomicBool>);
 
@@ -111,12 +112,15 @@ pub(super) fn for_statements(connection: &mut Connection, own: Option<&str>) -> 
     let gate = Gate::default();
     let (described, own) = (gate.clone(), own.map(str::to_owned));
     connection.authorizer(Some(move |asked: AuthContext<'_>| {
-        let is_described = asked.database_name == Some(INFORMATION_SCHEMA) && described.0.load(Ordering::SeqCst);
+        let is_open = described.0.load(Ordering::SeqCst);
+        let is_described = is_open && asked.database_name == Some(INFORMATION_SCHEMA);
+        let is_made = is_open && own.is_some() && asked.database_name == own.as_deref();
         let writes = match asked.action {
             AuthAction::Insert { table_name } | AuthAction::Update { table_name, .. } | AuthAction::Delete { table_name } => {
                 let is_rows = asked.database_name != Some(INFORMATION_SCHEMA) && is_schema(asked.database_name, own.as_deref());
-                (is_described || is_rows) && !table_name.to_ascii_lowercase().starts_with("sqlite_")
+                is_made || (is_described || is_rows) && !table_name.to_ascii_lowercase().starts_with("sqlite_")
             }
+            AuthAction::CreateTable { .. } => is_made,
             _ => false,
         };
         allow(writes || is_read(&asked, own.as_deref()))

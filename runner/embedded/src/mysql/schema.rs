@@ -153,7 +153,8 @@ pub fn own_table(name: &str, content: &TableRows) -> Result<Table, BadSqlName> {
     let columns = content.columns.iter().map(|declared| {
         let is_key = is_sequence && declared.name == SEQUENCE[0];
         let key = Key { primary: is_key, part: is_key, ..Key::default() };
-        let (name, mysql_type, nullable) = (SqlName::parse(&declared.name)?, declared.mysql_type.clone(), declared.nullable);
+        let (name, mysql_type) = (SqlName::parse(&declared.name)?, declared.mysql_type.clone());
+        let nullable = declared.nullable && !is_key;
         Ok(Column { name, mysql_type, nullable, default: None, auto_increment: false, on_update_now: false, key })
     });
     let columns = columns.collect::<Result<Vec<Column>, BadSqlName>>()?;

@@ -1,19 +1,24 @@
-//! DROP TABLE, DROP VIEW and RENAME TABLE: they change what the server says of its tables, which is all that is known of them here.
+//! DROP TABLE, DROP VIEW and RENAME TABLE: they change what the server says of its tables, which is all that is known of most of them here;
+//! and CREATE TABLE of a sequence.
 //!
-//! A snapshot has no rows of a keyspace's own tables, and no definitions. Numbers and texts are MySQL's of 8.0 and later, which drops all
+//! A snapshot has rows of few of a keyspace's own tables, and no definitions. Numbers and texts are MySQL's of 8.0 and later, which drops all
 //! tables of a statement or none.
 
 use rusqlite::types::Value as SqliteValue;
-use sqlparser::ast::{ObjectName, ObjectType, RenameTable};
+use sqlparser::ast::{CreateTable, ObjectName, ObjectType, RenameTable};
 use vtflow_planner::proto::query::QueryResult;
 
 use super::{
-    engine::Engine,
+    engine::{Engine, sqlite_ddl},
     error::MysqlError,
     rewrite::Translated,
-    schema::{BASE_TABLE, INFORMATION_SCHEMA, SIDECAR, VIEW},
+    schema::{BASE_TABLE, INFORMATION_SCHEMA, SIDECAR, VIEW, own_table},
     scope::parts,
     sqlite_error::from_sqlite,
+};
+use crate::{
+    bounds,
+    snapshot::{ColumnDecl, TableRows},
 };
 
 /// A table of a database.
@@ -57,6 +62,43 @@ impl Named {
 
 /// One table. Names of tables differ by case, as on every system that Vitess runs on.
 const THIS: &str = "TABLE_SCHEMA = ?1 COLLATE BINARY AND TABLE_NAME = ?2 COLLATE BINARY";
+
+/// Makes the table of a sequence, where tables of the keyspace have rows at all.
+///
+/// # Errors
+/// It is there, or is anything else.
+pub(super) fn create(
+    engine: &mut Engine,
+    wanted: &CreateTable,
+    default_database: Option<&str>,
+) -> Result<QueryResult, MysqlError> {
+    let name = Named::of(&wanted.name, default_database)?;
+    if engine.catalog.contains_key(&name.text()) || name.kind(engine)?.is_some() {
+        return if wanted.if_not_exists { Ok(QueryResult::default()) } else { Err(already_there(&name)) };
+    }
+    // As many as a snapshot may have in both databases.
+    let is_full = engine.catalog.len() > 2 * bounds::TABLES;
+    let own = engine.own.clone().filter(|own| **own == *name.database && !is_full);
+    let columns = wanted.columns.iter().map(|column| ColumnDecl {
+        name: column.name.value.clone(),
+        mysql_type: column.data_type.to_string().to_ascii_lowercase(),
+        nullable: true,
+    });
+    let table = own_table(&name.table, &TableRows { columns: columns.collect(), rows: Vec::new() });
+    let (Some(own), Some(table)) = (own, table.ok().filter(|table| !table.primary_key.is_empty())) else {
+        return Err(MysqlError::unsupported("CREATE TABLE"));
+    };
+    let make = || engine.connection.execute_batch(&sqlite_ddl(&own.quoted(), &table));
+    engine.check_stop().and_then(|()| engine.description.opened(make)).map_err(|error| from_sqlite(&error, None))?;
+    let described = format!("INSERT INTO {INFORMATION_SCHEMA}.tables VALUES (?1, ?2, '{BASE_TABLE}', 0, 0)");
+    change(engine, &described, name.values())?;
+    engine.catalog.insert(name.text(), table);
+    Ok(QueryResult::default())
+}
+
+fn already_there(name: &Named) -> MysqlError {
+    MysqlError { errno: 1050, sqlstate: "42S01", text: format!("Table '{}' already exists", name.table) }
+}
 
 /// Drops tables or views: all of them, or none.
 ///
@@ -111,8 +153,7 @@ pub(super) fn rename(
         return Err(MysqlError::no_table(&from.text()));
     }
     if to.kind(engine)?.is_some() {
-        let text = format!("Table '{}' already exists", to.table);
-        return Err(MysqlError { errno: 1050, sqlstate: "42S01", text });
+        return Err(already_there(&to));
     }
     let sql = format!("UPDATE {INFORMATION_SCHEMA}.tables SET TABLE_SCHEMA = ?3, TABLE_NAME = ?4 WHERE {THIS}");
     change(engine, &sql, from.values().into_iter().chain(to.values()).collect())?;

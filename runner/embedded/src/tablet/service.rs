@@ -411,7 +411,7 @@ pub(super) fn is_write(method: &str, request: &[u8]) -> bool {
         // Locks, and whatever waits, leave all as it is.
         "ExecuteFetchAsDba" => data::ExecuteFetchAsDbaRequest::decode(request).is_ok_and(|request| {
             let text = String::from_utf8_lossy(&request.query);
-            ["insert", "update", "delete", "rename", "drop t", "drop v"].iter().any(|word| begins_with(&text, word))
+            ["insert", "update", "delete", "create", "rename", "drop t", "drop v"].iter().any(|word| begins_with(&text, word))
         }),
         "VDiff" => data::VDiffRequest::decode(request).is_ok_and(|request| request.action != "show"),
         "VReplicationExec" => data::VReplicationExecRequest::decode(request).is_ok_and(|request| !is_query(&request.query)),

@@ -120,3 +120,52 @@ fn a_database_that_is_the_tablets_own_is_none_of_a_keyspace() {
         assert!(matches!(answer, Err(NoAnswer::Down(_))), "{name}");
     }
 }
+
+const CREATE: &str = "(id int, next_id bigint, cache bigint, primary key(id)) comment 'vitess_sequence'";
+
+#[test]
+fn a_sequence_is_made_once_and_no_other_table_is() {
+    let mut tablet = InPlace::new(Arc::new(with("vt_commerce")));
+    let next = "select next_id from `vt_commerce`.`new_seq` where id = 0";
+    let there = "select table_type from information_schema.tables where table_schema = 'vt_commerce' and table_name = 'new_seq'";
+    assert!(fetch(&mut tablet, next).unwrap_err().contains("(errno 1146)"));
+    assert!(fetch(&mut tablet, there).unwrap().rows.is_empty());
+    for _ in 0..2 {
+        fetch(&mut tablet, &format!("create table if not exists `new_seq` {CREATE}")).unwrap();
+        assert_eq!(value(&fetch(&mut tablet, there).unwrap()).as_deref(), Some("BASE TABLE"));
+    }
+    assert!(fetch(&mut tablet, next).unwrap().rows.is_empty(), "it has no row yet");
+    let raise = "insert into `vt_commerce`.`new_seq` (id, next_id, cache) values (0, 8, 1000) on duplicate key update next_id = \
+                 if(next_id < 8, 8, next_id)";
+    for affected in [1, 0] {
+        assert_eq!(fetch(&mut tablet, raise).unwrap().rows_affected, affected);
+        assert_eq!(value(&fetch(&mut tablet, next).unwrap()).as_deref(), Some("8"));
+    }
+    fetch(&mut tablet, &format!("create table if not exists `seq` {CREATE}")).unwrap();
+    let kept = fetch(&mut tablet, "select next_id from `vt_commerce`.`seq` where id = 0").unwrap();
+    assert_eq!(value(&kept).as_deref(), Some("10"), "what is there stays");
+
+    let other = |name: &str| format!("create table {name} {CREATE}");
+    for (statement, want) in [
+        (other("`new_seq`"), "Table 'new_seq' already exists (errno 1050)"),
+        (other("`vt_other`.`s`"), "doesn't yet support 'CREATE TABLE' (errno 1235)"),
+        (other("`_vt`.`s`"), "(errno 1235)"),
+        (other("`a``; detach _vt`"), "(errno 1235)"),
+        ("create table t (id int primary key)".into(), "doesn't yet support 'CREATE TABLE' (errno 1235)"),
+        ("create table t as select 1".into(), "(errno 1235)"),
+    ] {
+        let said = fetch(&mut tablet, &statement).unwrap_err();
+        assert!(said.contains(want), "{statement}: {said}");
+    }
+    let rest = "select count(*) from information_schema.tables where table_schema = 'vt_commerce' and table_name = 't'";
+    assert_eq!(value(&fetch(&mut tablet, rest).unwrap()).as_deref(), Some("0"));
+}
+
+/// Without rows of any of its tables nothing is known of its database but names.
+#[test]
+fn no_sequence_is_made_where_no_rows_are_known() {
+    let mut snapshot = with("vt_commerce");
+    snapshot.tablets.get_mut(SOURCE).unwrap().own = None;
+    let said = fetch(&mut InPlace::new(Arc::new(snapshot)), &format!("create table if not exists `new_seq` {CREATE}"));
+    assert!(said.unwrap_err().contains("(errno 1235)"));
+}
