@@ -5,7 +5,7 @@
 use crate::{
     contract::{Answer, Ask, AskId, Call, Failure, FailureKind, Reply, Status, Timestamp},
     limits,
-    operation::{Asks, Ended, Operation, Work},
+    operation::{Asks, Done, Ended, Operation, Work},
     serve,
     words::cut,
 };
@@ -22,6 +22,7 @@ pub struct Flow {
     hands_out_work: bool,
     /// Work that was handed out and is not done.
     working: usize,
+    in_parts: bool,
 }
 
 /// What a host needs of a flow: [`Flow`] itself, or one that runs in another place (a planner in wasmtime).
@@ -30,14 +31,16 @@ pub trait FlowHandle: Send {
     fn asks(&mut self) -> Vec<Ask>;
     /// As [`Flow::answer`].
     fn answer(&mut self, id: AskId, answer: Answer) -> bool;
-    /// As [`Flow::hand_out_work`]. A flow around another one passes on this and the two that follow; one that hands out nothing needs none.
+    /// As [`Flow::hand_out_work`]. A flow around another one passes on this and the three that follow; one that hands out nothing needs none.
     fn hand_out_work(&mut self) {}
     /// As [`Flow::work`].
     fn work(&mut self) -> Vec<Work> {
         Vec::new()
     }
     /// As [`Flow::worked`].
-    fn worked(&mut self) {}
+    fn worked(&mut self, _done: Option<Done>) {}
+    /// As [`Flow::in_parts`].
+    fn in_parts(&mut self) {}
     /// As [`Flow::failures`].
     fn failures(&mut self) -> Vec<Failure>;
     /// As [`Flow::reply`], by value: to be called once, at the end.
@@ -61,8 +64,12 @@ impl<T: FlowHandle + ?Sized> FlowHandle for Box<T> {
         (**self).work()
     }
 
-    fn worked(&mut self) {
-        (**self).worked();
+    fn worked(&mut self, done: Option<Done>) {
+        (**self).worked(done);
+    }
+
+    fn in_parts(&mut self) {
+        (**self).in_parts();
     }
 
     fn failures(&mut self) -> Vec<Failure> {
@@ -91,8 +98,12 @@ impl FlowHandle for Flow {
         Self::work(self)
     }
 
-    fn worked(&mut self) {
-        Self::worked(self);
+    fn worked(&mut self, done: Option<Done>) {
+        Self::worked(self, done);
+    }
+
+    fn in_parts(&mut self) {
+        Self::in_parts(self);
     }
 
     fn failures(&mut self) -> Vec<Failure> {
@@ -108,13 +119,11 @@ impl Flow {
     /// Begins a request. Never fails: a request that cannot be served has its reply at once and no asks.
     pub fn start(call: &Call, now: Timestamp) -> Self {
         let mut asks = Asks::default();
-        let mut flow = match serve::start(call, now, &mut asks) {
-            Ok(operation) => Self { operation, asks, reply: None, hands_out_work: false, working: 0 },
-            Err(status) => {
-                let reply = Some(Reply::new(Err(bounded(status)), Vec::new()));
-                Self { operation: Box::new(Ended), asks: Asks::default(), reply, hands_out_work: false, working: 0 }
-            }
+        let (operation, asks, reply): (Box<dyn Operation>, Asks, _) = match serve::start(call, now, &mut asks) {
+            Ok(operation) => (operation, asks, None),
+            Err(status) => (Box::new(Ended), Asks::default(), Some(Reply::new(Err(bounded(status)), Vec::new()))),
         };
+        let mut flow = Self { operation, asks, reply, hands_out_work: false, working: 0, in_parts: false };
         flow.settle();
         flow
     }
@@ -138,11 +147,20 @@ impl Flow {
         work
     }
 
-    /// One piece of the work that was handed out is done. It may release asks, and bring more work.
-    pub fn worked(&mut self) {
+    /// One piece of the work that was handed out is done, and this came of it; `None`: it broke off. It may release asks, and bring
+    /// more work.
+    pub fn worked(&mut self, done: Option<Done>) {
         self.working = self.working.saturating_sub(1);
-        self.operation.worked(&mut self.asks);
+        if let Some(done) = done {
+            self.operation.worked(done, &mut self.asks);
+        }
         self.settle();
+    }
+
+    /// From now on the reply may have its message in parts ([`Reply::rest`]): a large one is there once, and is put together as it is
+    /// sent. To be called before the last answer.
+    pub fn in_parts(&mut self) {
+        self.in_parts = true;
     }
 
     /// The asks released since the last call. Each is handed out once; perform all of them.
@@ -187,11 +205,15 @@ impl Flow {
 
     fn settle(&mut self) {
         while !self.hands_out_work && !self.asks.is_worked_off() {
-            self.asks.take_work().into_iter().for_each(Work::perform);
-            self.operation.worked(&mut self.asks);
+            for work in self.asks.take_work() {
+                self.operation.worked(work.perform(), &mut self.asks);
+            }
         }
         if self.reply.is_none() && self.asks.outstanding() == 0 && self.asks.is_worked_off() && self.working == 0 {
-            let reply = self.operation.finish();
+            let mut reply = self.operation.finish();
+            if !self.in_parts {
+                reply.join();
+            }
             let failures = counted(reply.failures);
             self.reply = Some(Reply { result: reply.result.map_err(bounded), failures, ..reply });
         }

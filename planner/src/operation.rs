@@ -1,7 +1,7 @@
 //! What a request that is being served is to the flow that carries it: takes answers, releases asks, ends with a reply; and what all
 //! operations share.
 
-use std::collections::BTreeSet;
+use std::{any::Any, collections::BTreeSet};
 
 use crate::contract::{Answer, Ask, AskId, Call, Code, Failure, Gate, Lost, Reply, Status, What};
 
@@ -10,8 +10,8 @@ pub(crate) trait Operation: Send {
     /// Takes one answer; may release more asks.
     fn answered(&mut self, id: AskId, answer: Answer, asks: &mut Asks);
 
-    /// Some of the work is done: takes what it found; may release more asks.
-    fn worked(&mut self, _asks: &mut Asks) {}
+    /// A piece of the work is done: takes what came of it; may release more asks.
+    fn worked(&mut self, _done: Done, _asks: &mut Asks) {}
 
     /// What has already turned out to be missing, such as shards that have nobody to ask, before the request has ended. Of a read of one
     /// thing there is nothing to say before.
@@ -25,16 +25,26 @@ pub(crate) trait Operation: Send {
 
 /// Work of a request that needs nothing but what it has: it may be done on another thread, while more answers come in. Where and
 /// when it is done shows nowhere.
-pub struct Work(Box<dyn FnOnce() + Send>);
+pub struct Work(Box<dyn FnOnce() -> Done + Send>);
+
+/// What came of a piece of work. Whoever made the work knows what it is.
+pub struct Done(Box<dyn Any + Send>);
 
 impl Work {
-    pub(crate) fn new(work: impl FnOnce() + Send + 'static) -> Self {
-        Self(Box::new(work))
+    pub(crate) fn new<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Self {
+        Self(Box::new(|| Done(Box::new(work()))))
     }
 
     /// Does it.
-    pub fn perform(self) {
-        (self.0)();
+    pub fn perform(self) -> Done {
+        (self.0)()
+    }
+}
+
+impl Done {
+    /// What it is, if it is that.
+    pub(crate) fn take<T: 'static>(self) -> Option<T> {
+        self.0.downcast().ok().map(|what| *what)
     }
 }
 

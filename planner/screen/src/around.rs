@@ -93,7 +93,7 @@ mod tests {
     use vtflow_planner::proto::vtctldata::{Shard, workflow::ReplicationLocation};
 
     fn reply(result: Result<Vec<u8>, Status>, failures: Vec<Failure>) -> Reply {
-        Reply { stream: Vec::new(), result, failures, written: None }
+        Reply::new(result, failures)
     }
 
     fn failure(lost: Lost, workflow: &str, message: &str) -> Failure {

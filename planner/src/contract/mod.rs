@@ -10,11 +10,13 @@ use serde::{Deserialize, Serialize};
 
 mod error;
 mod outcome;
+mod parts;
 mod plain;
 mod write_plan;
 
 pub use error::{Code, Failure, Lost, Status};
 pub use outcome::{Outcome, Verdict, Written};
+pub use parts::{Parts, Reached};
 pub use write_plan::{PlannedRow, PlannedStep, PlannedWrite, Refuses, StepWay, Turn, WritePlan, shard_text};
 
 /// One request: an RPC path, its protobuf message, and what the caller wants besides.
@@ -364,6 +366,9 @@ pub struct Reply {
     /// The response message (of a stream, the last one), or the status that the RPC ends with.
     #[serde(with = "plain::result")]
     pub result: Result<Vec<u8>, Status>,
+    /// What follows in the response message, for a host that takes it so ([`crate::Flow::in_parts`]). Empty for all others.
+    #[serde(skip)]
+    pub rest: Parts,
     /// One entry per target that gave no rows or not all of them, and per workflow or row left out. In the order of shards.
     #[serde(default)]
     pub failures: Vec<Failure>,
@@ -376,7 +381,28 @@ pub struct Reply {
 impl Reply {
     /// The end of a request that reads.
     pub fn new(result: Result<Vec<u8>, Status>, failures: Vec<Failure>) -> Self {
-        Self { stream: Vec::new(), result, failures, written: None }
+        Self { stream: Vec::new(), result, rest: Parts::default(), failures, written: None }
+    }
+
+    /// The same of one whose message is in parts.
+    pub(crate) fn in_parts(result: Result<Parts, Status>, failures: Vec<Failure>) -> Self {
+        let (result, rest) = match result {
+            Ok(parts) => (Ok(Vec::new()), parts),
+            Err(status) => (Err(status), Parts::default()),
+        };
+        Self { rest, ..Self::new(result, failures) }
+    }
+
+    /// Makes one piece of the message.
+    pub fn join(&mut self) {
+        let rest = std::mem::take(&mut self.rest);
+        if let (Ok(message), false) = (&mut self.result, rest.is_empty()) {
+            if message.is_empty() {
+                *message = rest.whole();
+            } else {
+                message.extend(rest.whole());
+            }
+        }
     }
 }
 

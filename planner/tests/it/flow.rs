@@ -71,10 +71,11 @@ fn failures_are_there_after_the_end_and_asks_are_counted() {
     assert_eq!(flow.failures(), flow.reply().unwrap().failures);
 }
 
-/// A host with threads to spare, which does the work of a flow in this order, each piece at once or when nothing else is to be done. How many pieces there were, the rounds of all asks, ascending, and the reply.
+/// A host with threads to spare that takes replies in parts, which does the work of a flow in this order, each piece at once or when nothing else is to be done. How many pieces there were, the rounds of all asks, ascending, and the reply.
 fn worked_off(cluster: &Cluster, call: &Call, at_once: bool, mut order: impl FnMut(usize) -> usize) -> (usize, Vec<u32>, Reply) {
     let mut flow = Flow::start(call, NOW);
     flow.hand_out_work();
+    flow.in_parts();
     let (mut waiting, mut work, mut pieces, mut rounds) = (flow.asks(), Vec::new(), 0, Vec::new());
     loop {
         while !waiting.is_empty() {
@@ -90,13 +91,16 @@ fn worked_off(cluster: &Cluster, call: &Call, at_once: bool, mut order: impl FnM
         }
         if work.is_empty() && waiting.is_empty() {
             rounds.sort_unstable();
-            return (pieces, rounds, flow.into_reply().unwrap());
+            let mut reply = flow.into_reply().unwrap();
+            assert_eq!(reply.result, Ok(Vec::new()), "all of it is in parts");
+            reply.join();
+            return (pieces, rounds, reply);
         }
         if !work.is_empty() {
             assert!(flow.reply().is_none(), "nothing is told before all is read");
-            work.remove(order(work.len())).perform();
+            let done = work.remove(order(work.len())).perform();
             pieces += 1;
-            flow.worked();
+            flow.worked(Some(done));
             waiting.extend(flow.asks());
             work.extend(flow.work());
         }

@@ -183,6 +183,7 @@ impl TryFrom<w::Reply> for p::Reply {
                 Ok(bytes) => Ok(bytes),
                 Err(error) => Err(status(error).map_err(|error: String| error)?),
             },
+            rest: p::Parts::default(),
             failures: reply.failures.into_iter().map(Into::into).collect(),
             written: written.transpose()?,
         })

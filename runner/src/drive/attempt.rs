@@ -100,8 +100,8 @@ async fn attempt(
             biased;
             Some(done) = checks.next() => (true, done),
             Some(done) = running.next() => (false, done),
-            Some(_) = works.join_next() => {
-                flow.worked();
+            Some(done) = works.join_next() => {
+                flow.worked(done.ok());
                 continue;
             }
             else => break,

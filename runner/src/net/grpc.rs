@@ -42,16 +42,16 @@ pub(crate) fn prefix(received: &[u8]) -> Option<Prefix> {
 
 /// A message with its prefix; `None` if its length does not fit there, or is more than `limit_bytes`.
 pub(crate) fn framed(message: &[u8], limit_bytes: usize) -> Option<Bytes> {
-    let prefix = prefix_of(message, limit_bytes)?;
+    let prefix = prefix_of(message.len(), limit_bytes)?;
     let mut frame = BytesMut::with_capacity(PREFIX_BYTES + message.len());
     frame.extend_from_slice(&prefix);
     frame.extend_from_slice(message);
     Some(frame.freeze())
 }
 
-/// What stands before a message on the wire. `None`: it is larger than it may be.
-pub(crate) fn prefix_of(message: &[u8], limit_bytes: usize) -> Option<[u8; PREFIX_BYTES]> {
-    let length = u32::try_from(message.len()).ok().filter(|_| message.len() <= limit_bytes)?;
+/// What stands before a message of so many bytes on the wire. `None`: it is larger than it may be.
+pub(crate) fn prefix_of(bytes: usize, limit_bytes: usize) -> Option<[u8; PREFIX_BYTES]> {
+    let length = u32::try_from(bytes).ok().filter(|_| bytes <= limit_bytes)?;
     let mut prefix = [0; PREFIX_BYTES];
     prefix.get_mut(1..)?.copy_from_slice(&length.to_be_bytes());
     Some(prefix)

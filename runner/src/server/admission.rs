@@ -17,6 +17,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, sleep_until},
 };
+use vtflow_planner::Parts;
 
 use super::{connections::Held, metrics::Metrics, refusal::Refusal};
 use crate::net::grpc::code;
@@ -47,7 +48,7 @@ pub(super) struct Admission {
 /// The right to work. Dropping it lets the next one in.
 pub(super) struct Turn(#[expect(dead_code, reason = "it is held")] OwnedSemaphorePermit);
 
-/// The room that a request takes while it is here.
+/// The room that a request, or a reply, takes while it is here.
 pub(super) struct Room(Option<OwnedSemaphorePermit>);
 
 impl Admission {
@@ -110,19 +111,24 @@ impl Admission {
 
     /// A reply, counted until the last of its bytes has gone. Waits for room.
     pub(super) async fn reply(&self, bytes: Bytes) -> Bytes {
-        let units = u32::try_from(bytes.len().div_ceil(UNIT)).unwrap_or(u32::MAX);
-        let unsent = Arc::clone(&self.unsent);
-        let permit = if let Ok(permit) = Arc::clone(&unsent).try_acquire_many_owned(units) {
-            permit
-        } else {
-            let _crowd = Count::begin(&self.crowd, usize::MAX);
-            // A reply larger than all of the room takes all of it.
-            match unsent.acquire_many_owned(units.min(self.unsent_units())).await {
-                Ok(permit) => permit,
-                Err(_) => return bytes,
-            }
-        };
-        Bytes::from_owner(Counted { bytes, _permit: permit })
+        let room = self.unsent(bytes.len()).await;
+        Bytes::from_owner(Counted { of: bytes, _room: room })
+    }
+
+    /// The same of one that is in parts, counted until the last of them is on its way to everybody.
+    pub(super) async fn reply_in_parts(&self, parts: Parts) -> Arc<Counted<Parts>> {
+        let room = self.unsent(parts.len()).await;
+        Arc::new(Counted { of: parts, _room: room })
+    }
+
+    async fn unsent(&self, bytes: usize) -> Room {
+        let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
+        if let Ok(permit) = Arc::clone(&self.unsent).try_acquire_many_owned(units) {
+            return Room(Some(permit));
+        }
+        let _crowd = Count::begin(&self.crowd, usize::MAX);
+        // A reply larger than all of the room takes all of it.
+        Room(Arc::clone(&self.unsent).acquire_many_owned(units.min(self.unsent_units())).await.ok())
     }
 
     /// Whether replies wait for room.
@@ -196,14 +202,15 @@ pub(super) struct Occupied {
     pub(super) reply_kib: usize,
 }
 
-struct Counted {
-    bytes: Bytes,
-    _permit: OwnedSemaphorePermit,
+/// A reply, and the room that it takes.
+pub(crate) struct Counted<T> {
+    pub(crate) of: T,
+    _room: Room,
 }
 
-impl AsRef<[u8]> for Counted {
+impl AsRef<[u8]> for Counted<Bytes> {
     fn as_ref(&self) -> &[u8] {
-        &self.bytes
+        &self.of
     }
 }
 

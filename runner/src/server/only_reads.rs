@@ -4,7 +4,7 @@
 //! asks, nothing that writes or locks is sent.
 
 use vtflow_planner::{
-    Answer, Ask, AskId, Call, Effect, Failure, FlowHandle, Mode, Reply, What, Work,
+    Answer, Ask, AskId, Call, Done, Effect, Failure, FlowHandle, Mode, Reply, What, Work,
     contract::FailureKind,
     serve::{self, Served},
 };
@@ -57,8 +57,12 @@ impl<F: FlowHandle> FlowHandle for OnlyReads<F> {
         self.0.work()
     }
 
-    fn worked(&mut self) {
-        self.0.worked();
+    fn worked(&mut self, done: Option<Done>) {
+        self.0.worked(done);
+    }
+
+    fn in_parts(&mut self) {
+        self.0.in_parts();
     }
 
     fn failures(&mut self) -> Vec<Failure> {

@@ -7,11 +7,19 @@ use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderValue};
 use tokio::{runtime::Handle, sync::watch, task::JoinHandle, time::Instant};
-use vtflow_planner::{Call, Code, Effect, Reply, Timestamp, serve, trace::Trace};
+use vtflow_planner::{Call, Code, Effect, FlowHandle as _, Parts, Reply, Timestamp, serve, trace::Trace};
 
 use super::{
-    admission::Admission, audit::Audit, metadata, metrics::Metrics, only_reads::OnlyReads, refusal::Refusal, rpc_log::RpcLog,
-    single_flight::SingleFlight, trailers::failure_trailers,
+    admission::{Admission, Counted},
+    audit::Audit,
+    grpc::message::PIECE,
+    metadata,
+    metrics::Metrics,
+    only_reads::OnlyReads,
+    refusal::Refusal,
+    rpc_log::RpcLog,
+    single_flight::SingleFlight,
+    trailers::failure_trailers,
 };
 use crate::{
     drive::{ClusterIo, LastRecords, drive, drive_assuming},
@@ -28,6 +36,8 @@ pub(super) struct Answered {
     /// The messages, framed, one behind the other: one, or those of a stream; in pieces. None if the status comes alone. Or a trace, as
     /// JSON, in one piece.
     pub(super) frames: Vec<Bytes>,
+    /// What follows in the last message: the most of a large one.
+    pub(super) rest: Option<Arc<Counted<Parts>>>,
     pub(super) result: Result<(), Refusal>,
     /// The trailers that tell of failures.
     pub(super) trailers: HeaderMap,
@@ -40,7 +50,7 @@ pub(super) struct Answered {
 impl Answered {
     fn refused(refusal: Refusal) -> Arc<Self> {
         let (frames, trailers, sums) = (Vec::new(), HeaderMap::new(), Sums::default());
-        Arc::new(Self { frames, result: Err(refusal), trailers, failures: 0, sums, is_elsewhere: false })
+        Arc::new(Self { frames, rest: None, result: Err(refusal), trailers, failures: 0, sums, is_elsewhere: false })
     }
 
     /// Notes what it came to.
@@ -168,7 +178,14 @@ impl Performer {
                 // A trace has what happened, once and in its order.
                 Some(recorder) if want == Want::Trace => drive(OnlyReads(start()), &io, until, &(recorder, watch)).await,
                 Some(recorder) => drive(start(), &io, until, &(recorder, watch)).await,
-                None if is_read => drive_assuming(start, &io, until, &watch, &last_records).await,
+                None if is_read => {
+                    let start = || {
+                        let mut flow = start();
+                        flow.in_parts();
+                        flow
+                    };
+                    drive_assuming(start, &io, until, &watch, &last_records).await
+                }
                 None => drive(start(), &io, until, &watch).await,
             };
             if let Some(audit) = audit {
@@ -184,6 +201,7 @@ impl Performer {
                 drop(turn);
                 return Arc::new(Answered {
                     frames,
+                    rest: None,
                     result: Ok(()),
                     trailers: HeaderMap::new(),
                     failures,
@@ -197,15 +215,22 @@ impl Performer {
             let mut trailers = failure_trailers(&reply.failures, metadata::METADATA_BYTES - metadata::RESERVED_BYTES - taken);
             let is_untouched = reply.written.as_ref().is_none_or(|written| written.outcomes.is_empty());
             let is_elsewhere = is_untouched && is_unimplemented;
-            drop(reply);
+            let parts = Some(reply.rest).filter(|parts| result.is_ok() && !parts.is_empty());
+            drop((reply.failures, reply.written));
             if want == Want::Kept {
                 trailers.insert(TRACE, trace_trailer(traces, trace).await);
             }
-            if let Some(last) = frames.pop() {
+            let rest = match parts {
+                Some(parts) => Some(admission.reply_in_parts(parts).await),
+                None => None,
+            };
+            if rest.is_none()
+                && let Some(last) = frames.pop()
+            {
                 frames.push(admission.reply(last).await);
             }
             drop(turn);
-            Arc::new(Answered { frames, result, trailers, failures, sums, is_elsewhere })
+            Arc::new(Answered { frames, rest, result, trailers, failures, sums, is_elsewhere })
         }));
         Box::pin(async move {
             let mut task = task;
@@ -215,10 +240,13 @@ impl Performer {
 }
 
 /// All messages of a reply, framed, and how it ends. A message that is too large ends it before. The largest piece is the last; the
-/// message is taken out of the reply if it is the only one.
+/// message is taken out of the reply if it is the only one, and what follows in it is left there if that is much.
 fn frames(reply: &mut Reply, message_bytes: usize) -> (Vec<Bytes>, Result<(), Refusal>) {
+    if reply.rest.len() <= PIECE || !reply.stream.is_empty() {
+        reply.join();
+    }
     if let ([], Ok(message)) = (reply.stream.as_slice(), &mut reply.result) {
-        return Refusal::in_frame(std::mem::take(message), message_bytes)
+        return Refusal::in_frame(std::mem::take(message), reply.rest.len(), message_bytes)
             .map_or_else(|refusal| (Vec::new(), Err(refusal)), |frame| (frame.into(), Ok(())));
     }
     let mut frames = BytesMut::new();

@@ -25,22 +25,23 @@ impl Refusal {
     /// # Errors
     /// It is larger than a message may be.
     pub(crate) fn framed(message: &[u8], limit_bytes: usize) -> Result<Bytes, Self> {
-        grpc::framed(message, limit_bytes).ok_or_else(|| Self::too_large(message, limit_bytes))
+        grpc::framed(message, limit_bytes).ok_or_else(|| Self::too_large(message.len(), limit_bytes))
     }
 
-    /// The same of a message that is given away, in two pieces: nothing of it is copied.
+    /// The same of a message that is given away, in two pieces, and of which so many bytes follow elsewhere: nothing of it is copied.
     ///
     /// # Errors
     /// As [`Refusal::framed`].
-    pub(crate) fn in_frame(message: Vec<u8>, limit_bytes: usize) -> Result<[Bytes; 2], Self> {
-        match grpc::prefix_of(&message, limit_bytes) {
+    pub(crate) fn in_frame(message: Vec<u8>, rest: usize, limit_bytes: usize) -> Result<[Bytes; 2], Self> {
+        let bytes = message.len().saturating_add(rest);
+        match grpc::prefix_of(bytes, limit_bytes) {
             Some(prefix) => Ok([Bytes::copy_from_slice(&prefix), message.into()]),
-            None => Err(Self::too_large(&message, limit_bytes)),
+            None => Err(Self::too_large(bytes, limit_bytes)),
         }
     }
 
-    fn too_large(message: &[u8], limit_bytes: usize) -> Self {
-        let message = format!("grpc: trying to send message larger than max ({} vs. {limit_bytes})", message.len());
+    fn too_large(bytes: usize, limit_bytes: usize) -> Self {
+        let message = format!("grpc: trying to send message larger than max ({bytes} vs. {limit_bytes})");
         Self::new(code::RESOURCE_EXHAUSTED, message)
     }
 }

@@ -434,6 +434,19 @@ async fn the_http_port_tells_what_happened() {
 }
 
 #[tokio::test]
+async fn a_reply_that_is_put_together_as_it_is_sent_is_the_planners() {
+    let serving = Serving::with(options(), generate(Shape { shards: 8, streams: 60, ..Shape::default() }, NOW), &[]).await;
+    let request = workflows_of("customer");
+    let call = Call { path: GET_WORKFLOWS.to_owned(), request: request.to_vec(), options: CallOptions::default() };
+    let want = drive(Flow::start(&call, NOW), &serving.io, None, &Nobody).await.result.unwrap();
+    assert!(want.len() > 2 << 16, "several pieces: {}", want.len());
+    // Some of them share one flow.
+    for answer in join_all((0..8).map(|_| serving.call(GET_WORKFLOWS, request.clone()))).await {
+        assert!(answer.unwrap().into_inner() == want);
+    }
+}
+
+#[tokio::test]
 async fn all_that_goes_with_an_error_fits_into_what_clients_take() {
     // No tablet has a record, so that each of many shards has its line in the status and its entry in the failures.
     let mut snapshot = generate(Shape { shards: 256, streams: 1, ..Shape::default() }, NOW);

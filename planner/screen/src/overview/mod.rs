@@ -356,14 +356,8 @@ mod tests {
     #[test]
     fn migrations_are_there_as_their_own_command_has_them() {
         let now = Timestamp { seconds: 10_000, nanos: 0 };
-        let ok =
-            |bytes: Vec<u8>, failures: Vec<Failure>| Reply { stream: Vec::new(), result: Ok(bytes), failures, written: None };
-        let no = |text: &str| Reply {
-            stream: Vec::new(),
-            result: Err(contract::Status::unknown(text)),
-            failures: Vec::new(),
-            written: None,
-        };
+        let ok = |bytes: Vec<u8>, failures: Vec<Failure>| Reply::new(Ok(bytes), failures);
+        let no = |text: &str| Reply::new(Err(contract::Status::unknown(text)), Vec::new());
         let row = |uuid: &str, status: Status| SchemaMigration {
             uuid: uuid.into(),
             shard: "0".into(),

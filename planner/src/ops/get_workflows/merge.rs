@@ -14,7 +14,7 @@ use std::{
 use prost::Message;
 
 use crate::{
-    contract::{Failure, Lost},
+    contract::{Failure, Lost, Parts},
     formats::options,
     limits,
     ops::get_workflows::{
@@ -415,35 +415,34 @@ impl Merged {
         self.workflows.is_empty()
     }
 
-    /// The `GetWorkflowsResponse`: workflows ascending by name, each with its shards ascending by key.
-    pub(crate) fn into_bytes(mut self) -> Vec<u8> {
-        let mut workflows = std::mem::take(&mut self.workflows);
-        let around: Vec<_> = workflows.iter_mut().map(|building| building.around(&self.shards, self.names_only)).collect();
-        let sizes = workflows.iter().zip(&around).map(|(building, (before, after))| {
-            let entries = self.entries(building).map(|(key, entry)| field_bytes(5, self.entry_bytes(key, &entry)));
-            before.len() + entries.sum::<usize>() + after.len()
-        });
-        let sizes: Vec<usize> = sizes.collect();
-        let mut out = Vec::with_capacity(sizes.iter().map(|size| field_bytes(1, *size)).sum());
-        for ((building, (before, after)), size) in workflows.iter().zip(&around).zip(sizes) {
-            put_head(&mut out, 1, size);
-            out.extend_from_slice(before);
-            for (key, entry) in self.entries(building) {
-                put_head(&mut out, 5, self.entry_bytes(key, &entry));
-                put_bytes(&mut out, 1, key.as_bytes());
-                match entry {
-                    Entry::StandIn(bytes) => put_bytes(&mut out, 2, bytes),
-                    Entry::Streams(parts) => {
-                        put_head(&mut out, 2, self.streams_bytes(parts));
-                        for part in parts {
-                            let of_target = self.targets.get(part.target).and_then(|target| target.bytes.get(part.bytes.clone()));
-                            out.extend_from_slice(of_target.unwrap_or_default());
-                        }
-                        out.extend_from_slice(self.controls(parts));
+    /// The `GetWorkflowsResponse`: workflows ascending by name, each with its shards ascending by key. The streams are not copied.
+    pub(crate) fn into_parts(mut self) -> Parts {
+        let workflows = std::mem::take(&mut self.workflows);
+        let mut out = Parts::of(self.targets.iter_mut().map(|target| std::mem::take(&mut target.bytes)));
+        for mut building in workflows {
+            let (before, after) = building.around(&self.shards, self.names_only);
+            let entries: usize = self.entries(&building).map(|(key, entry)| field_bytes(5, self.entry_bytes(key, &entry))).sum();
+            out.write(|out| {
+                put_head(out, 1, before.len() + entries + after.len());
+                out.extend_from_slice(&before);
+            });
+            for (key, entry) in self.entries(&building) {
+                out.write(|out| {
+                    put_head(out, 5, self.entry_bytes(key, &entry));
+                    put_bytes(out, 1, key.as_bytes());
+                    match entry {
+                        Entry::StandIn(bytes) => put_bytes(out, 2, bytes),
+                        Entry::Streams(parts) => put_head(out, 2, self.streams_bytes(parts)),
                     }
+                });
+                if let Entry::Streams(parts) = entry {
+                    for part in parts {
+                        out.append(part.target, part.bytes.clone());
+                    }
+                    out.write(|out| out.extend_from_slice(self.controls(parts)));
                 }
             }
-            out.extend_from_slice(after);
+            out.write(|out| out.extend_from_slice(&after));
         }
         out
     }

@@ -16,15 +16,15 @@ pub(crate) mod tablet_rows;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, OnceLock},
+    sync::Arc,
 };
 
 use prost::Message;
 
 use crate::{
-    contract::{Answer, AskId, Call, CallOptions, Code, Failure, Lost, Reply, Status, Timestamp},
+    contract::{Answer, AskId, Call, CallOptions, Code, Failure, Lost, Parts, Reply, Status, Timestamp},
     limits,
-    operation::{Asks, Operation, Work, decode, status},
+    operation::{Asks, Done, Operation, Work, decode, status},
     ops::get_workflows::{
         merge::Merge,
         tablet_rows::{PositionBudget, TabletPages, TabletStreams},
@@ -49,23 +49,13 @@ pub(crate) struct GetWorkflows {
     survey: Survey,
     /// What the targets say, by index, as soon as the last look at each has ended.
     said: BTreeMap<usize, Said>,
-    /// The targets whose answers are being read.
-    working: BTreeMap<usize, Working>,
-    /// Whether that work is added to the asks' own, or done at once: another operation looks at what came of it.
+    /// Whether the work of reading answers is added to the asks' own, or done at once: another operation looks at what came of it.
     is_whole_request: bool,
     unreached: Vec<Unreached>,
     /// By workflow, at the end: why it cannot be told what it does as a whole.
     unclear: BTreeMap<String, BTreeSet<String>>,
     /// Why there is nobody to ask: [`Event::status`] is the reply.
     nobody: Option<Event>,
-}
-
-/// A target's answers being read.
-struct Working {
-    /// The round of the last of them.
-    round: u32,
-    /// Filled when that is done.
-    place: Arc<OnceLock<Worked>>,
 }
 
 /// What is to be made of a target's answers.
@@ -75,8 +65,16 @@ struct Wanted {
     with_heartbeats: bool,
 }
 
-/// What was found when a target's answers were read.
-enum Worked {
+/// A target whose answers have been read.
+struct Worked {
+    index: usize,
+    /// The round of the last of them.
+    round: u32,
+    made: Made,
+}
+
+/// What was made of a target's answers.
+enum Made {
     Said(Said),
     /// More is to be asked, from the look of this number on.
     GoesOn(usize, Box<Progress>),
@@ -151,7 +149,6 @@ impl GetWorkflows {
             now,
             survey,
             said: BTreeMap::new(),
-            working: BTreeMap::new(),
             is_whole_request: false,
             unreached: Vec::new(),
             unclear: BTreeMap::new(),
@@ -232,46 +229,45 @@ impl GetWorkflows {
         let wanted = self.wanted();
         self.work(unread.index(), asks, move |target| {
             let (number, progress) = unread.read();
-            let said = progress.ended(number).map(|looked| Worked::Said(Said::new(looked, target, &wanted)));
-            said.unwrap_or_else(|progress| Worked::GoesOn(number, progress))
+            let said = progress.ended(number).map(|looked| Made::Said(Said::new(looked, target, &wanted)));
+            said.unwrap_or_else(|progress| Made::GoesOn(number, progress))
         });
     }
 
     /// Takes what a target has shown, and has it read.
     fn seen(&mut self, index: usize, asks: &mut Asks) {
         let (looked, wanted) = (self.survey.take(index), self.wanted());
-        self.work(index, asks, move |target| Worked::Said(Said::new(looked, target, &wanted)));
+        self.work(index, asks, move |target| Made::Said(Said::new(looked, target, &wanted)));
     }
 
     fn wanted(&self) -> Wanted {
         Wanted { request: Arc::clone(&self.request), now: self.now, with_heartbeats: !self.is_whole_request }
     }
 
-    fn work(&mut self, index: usize, asks: &mut Asks, work: impl FnOnce(&Target) -> Worked + Send + 'static) {
+    fn work(&mut self, index: usize, asks: &mut Asks, work: impl FnOnce(&Target) -> Made + Send + 'static) {
         let Some(target) = self.survey.target(index).cloned() else { return };
-        let place = Arc::new(OnceLock::new());
-        self.working.insert(index, Working { round: asks.round(), place: Arc::clone(&place) });
-        let work = Work::new(move || drop(place.set(work(&target))));
+        let round = asks.round();
+        let work = Work::new(move || Worked { index, round, made: work(&target) });
         if self.is_whole_request {
             asks.work(work);
         } else {
-            work.perform();
-            self.worked(asks);
+            self.worked(work.perform(), asks);
         }
     }
 
     /// The workflows, or the status of the request; and what is missing. Called once, instead of [`Operation::finish`].
     pub(crate) fn end(&mut self) -> (Result<Vec<Workflow>, Status>, Vec<Failure>) {
         let (result, failures) = self.encoded();
-        let workflows = result.and_then(|bytes| {
-            let reply = GetWorkflowsResponse::decode(bytes.as_slice()).map_err(|error| Status::unknown(error.to_string()))?;
+        let workflows = result.and_then(|parts| {
+            let reply =
+                GetWorkflowsResponse::decode(parts.whole().as_slice()).map_err(|error| Status::unknown(error.to_string()))?;
             Ok(reply.workflows)
         });
         (workflows, failures)
     }
 
     /// The same, encoded: each stream is written once, when its target has been read.
-    fn encoded(&mut self) -> (Result<Vec<u8>, Status>, Vec<Failure>) {
+    fn encoded(&mut self) -> (Result<Parts, Status>, Vec<Failure>) {
         if let Some(status) = self.nobody.as_ref().and_then(Event::status) {
             return (Err(status), Vec::new());
         }
@@ -319,7 +315,7 @@ impl GetWorkflows {
             // Nothing is known that could carry the news.
             Err(status(&failures, false))
         } else {
-            Ok(merged.into_bytes())
+            Ok(merged.into_parts())
         };
         (result, failures)
     }
@@ -337,21 +333,15 @@ impl Operation for GetWorkflows {
         }
     }
 
-    fn worked(&mut self, asks: &mut Asks) {
-        // Whoever does it has its place until it is done.
-        let is_done = |working: &Working| Arc::strong_count(&working.place) == 1;
-        let done: Vec<usize> = self.working.iter().filter(|(_, working)| is_done(working)).map(|(index, _)| *index).collect();
-        for index in done {
-            let Some(Working { round, place }) = self.working.remove(&index) else { continue };
-            match Arc::into_inner(place).and_then(OnceLock::into_inner) {
-                Some(Worked::Said(said)) => drop(self.said.insert(index, said)),
-                Some(Worked::GoesOn(number, progress)) => {
-                    asks.go_on(round);
-                    if let Some(found) = self.survey.read(index, number, *progress, asks) {
-                        self.found(found, asks);
-                    }
+    fn worked(&mut self, done: Done, asks: &mut Asks) {
+        let Some(Worked { index, round, made }) = done.take() else { return };
+        match made {
+            Made::Said(said) => drop(self.said.insert(index, said)),
+            Made::GoesOn(number, progress) => {
+                asks.go_on(round);
+                if let Some(found) = self.survey.read(index, number, *progress, asks) {
+                    self.found(found, asks);
                 }
-                None => {}
             }
         }
     }
@@ -366,6 +356,6 @@ impl Operation for GetWorkflows {
 
     fn finish(&mut self) -> Reply {
         let (result, failures) = self.encoded();
-        Reply::new(result, failures)
+        Reply::in_parts(result, failures)
     }
 }

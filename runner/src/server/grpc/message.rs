@@ -6,6 +6,7 @@
 use std::{
     convert::Infallible,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
     vec,
@@ -16,10 +17,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, he
 use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt, Full};
 use tonic::body::Body;
+use vtflow_planner::{Parts, Reached};
 
 use crate::{
     net::grpc::{PREFIX_BYTES, Prefix, code, prefix},
-    server::{metadata::trailers, refusal::Refusal},
+    server::{admission::Counted, metadata::trailers, refusal::Refusal},
 };
 
 /// Whether this is a gRPC request at all; else the answer to give in HTTP's own terms. Source: grpc-go, `http2_server.go`.
@@ -104,14 +106,21 @@ pub(crate) fn one(message: &[u8], limit_bytes: usize) -> Result<Body, Refusal> {
 
 /// A whole answer: a framed message and trailers, or the status alone.
 pub(crate) fn response(result: Result<&Bytes, &Refusal>, more: &HeaderMap) -> Response<Body> {
-    streamed(result.ok().into_iter().cloned().collect(), result.map(|_| ()), more)
+    streamed(result.ok().into_iter().cloned().collect(), None, result.map(|_| ()), more)
 }
 
-/// A whole answer: framed messages, any number of them in any pieces, and how it ended.
-pub(crate) fn streamed(frames: Vec<Bytes>, result: Result<(), &Refusal>, more: &HeaderMap) -> Response<Body> {
+/// A whole answer: framed messages, any number of them in any pieces, what follows in the last of them, and how it ended.
+pub(crate) fn streamed(
+    frames: Vec<Bytes>,
+    rest: Option<Arc<Counted<Parts>>>,
+    result: Result<(), &Refusal>,
+    more: &HeaderMap,
+) -> Response<Body> {
     let end = trailers(result, more);
     if result.is_ok() || !frames.is_empty() {
-        return response_of(Body::new(Pieces(frames.into_iter()).with_trailers(async { Some(Ok(end)) })));
+        let rest = rest.map(|rest| Rest { left: rest.of.len(), parts: rest, reached: Reached::default() });
+        let pieces = Pieces { frames: frames.into_iter(), rest };
+        return response_of(Body::new(pieces.with_trailers(async { Some(Ok(end)) })));
     }
     let mut response = response_of(Body::empty());
     response.headers_mut().extend(end);
@@ -119,24 +128,56 @@ pub(crate) fn streamed(frames: Vec<Bytes>, result: Result<(), &Refusal>, more: &
 }
 
 /// A body of which all is there, and whose size is known: what waits to be sent is counted by it.
-struct Pieces(vec::IntoIter<Bytes>);
+struct Pieces {
+    frames: vec::IntoIter<Bytes>,
+    /// `None`: nothing follows.
+    rest: Option<Rest>,
+}
+
+/// What follows in the last message, put together as it is sent.
+struct Rest {
+    parts: Arc<Counted<Parts>>,
+    reached: Reached,
+    /// Bytes.
+    left: usize,
+}
+
+impl Pieces {
+    fn next(&mut self) -> Option<Bytes> {
+        if let Some(frame) = self.frames.next() {
+            return Some(frame);
+        }
+        let rest = self.rest.as_mut()?;
+        let piece = rest.parts.of.next(&mut rest.reached, PIECE);
+        rest.left = rest.left.saturating_sub(piece.len());
+        if rest.left == 0 {
+            // Nobody waits for the client to take the last piece.
+            self.rest = None;
+        }
+        Some(piece.into())
+    }
+}
 
 impl http_body::Body for Pieces {
     type Data = Bytes;
     type Error = Infallible;
 
     fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Ready(self.0.next().map(|piece| Ok(Frame::data(piece))))
+        Poll::Ready(self.next().map(|piece| Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.as_slice().is_empty()
+        self.frames.as_slice().is_empty() && self.rest.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.0.as_slice().iter().map(|piece| piece.len() as u64).sum())
+        let rest = self.rest.as_ref().map_or(0, |rest| rest.left as u64);
+        SizeHint::with_exact(self.frames.as_slice().iter().map(|piece| piece.len() as u64).sum::<u64>() + rest)
     }
 }
+
+/// Bytes of a message that are put together at once, to be sent.
+pub(crate) const PIECE: usize = 64 << 10;
 
 /// An HTTP response that says that it is gRPC's.
 pub(crate) fn response_of(body: Body) -> Response<Body> {
@@ -166,7 +207,10 @@ pub(crate) fn timeout(headers: &HeaderMap) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use http_body::Body as _;
+
     use super::*;
+    use crate::server::{admission::Admission, metrics::Metrics};
 
     fn request(bytes: &[u8]) -> Request<Body> {
         Request::new(Body::new(Full::new(Bytes::copy_from_slice(bytes))))
@@ -188,6 +232,36 @@ mod tests {
             assert_eq!(refusal.code, code, "{name}");
             assert!(refusal.message.contains(said), "{name}: {}", refusal.message);
         }
+    }
+
+    #[tokio::test]
+    async fn a_reply_in_parts_is_put_together_as_it_is_sent() {
+        let admission = Admission::new(1, 1 << 20, Arc::new(Metrics::new()));
+        let buffers: Vec<Vec<u8>> = (1..=3).map(|byte| vec![byte; PIECE - 7]).collect();
+        let mut parts = Parts::of(buffers.iter().cloned());
+        (0..3).for_each(|buffer| parts.append(buffer, 0..PIECE - 7));
+        let rest = admission.reply_in_parts(parts).await;
+        let want = [b"prefix".as_slice(), &buffers.concat()].concat();
+        // For everybody who asked the same.
+        let [mut one, mut other] = [rest.clone(), rest]
+            .map(|rest| streamed(vec![Bytes::from_static(b"prefix")], Some(rest), Ok(()), &HeaderMap::new()).into_body());
+        for body in [&mut one, &mut other] {
+            assert_ne!(admission.occupied().reply_kib, 0);
+            let (mut sent, mut sizes) = (Vec::new(), Vec::new());
+            let trailers = loop {
+                assert_eq!(body.size_hint().exact(), Some((want.len() - sent.len()) as u64));
+                match body.frame().await.unwrap().unwrap().into_data() {
+                    Ok(data) => {
+                        sizes.push(data.len());
+                        sent.extend_from_slice(&data);
+                    }
+                    Err(frame) => break frame.into_trailers().unwrap(),
+                }
+            };
+            assert_eq!((sent == want, sizes), (true, vec![6, PIECE, PIECE, PIECE - 21]));
+            assert_eq!(trailers["grpc-status"], "0");
+        }
+        assert_eq!(admission.occupied().reply_kib, 0, "the last piece is on its way to everybody");
     }
 
     #[test]

@@ -234,7 +234,12 @@ impl Service {
             self.performer.metrics.rpc_shared();
             record.note("shared", "true");
         }
-        let response = message::streamed(answered.frames.clone(), answered.result.as_ref().copied(), &answered.trailers);
+        let response = message::streamed(
+            answered.frames.clone(),
+            answered.rest.clone(),
+            answered.result.as_ref().copied(),
+            &answered.trailers,
+        );
         Ok((response, answered.is_elsewhere))
     }
 
