@@ -88,7 +88,6 @@ pub(crate) struct Repair {
     performing: Option<Performing>,
     cause: String,
     has_begun: bool,
-    /// A tablet could not be told to read its shard's record, which is no reason to stop.
     plan: Option<WritePlan>,
     /// The part of each write of the plan.
     part_of: Vec<usize>,
