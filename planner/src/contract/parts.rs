@@ -47,6 +47,14 @@ impl Parts {
         self.push(buffer.saturating_add(1), slice);
     }
 
+    /// Makes room for so many times more than there is, within bounds: what follows will be much like it.
+    pub fn expect(&mut self, times: usize) {
+        if let Some(own) = self.buffers.first_mut() {
+            own.reserve(own.len().saturating_mul(times).min(EXPECTED_BYTES));
+        }
+        self.slices.reserve(self.slices.len().saturating_mul(times).min(EXPECTED_SLICES));
+    }
+
     fn push(&mut self, buffer: usize, slice: Range<usize>) {
         // Answers of 4 GiB are not read.
         let [buffer, begin, end] = [buffer, slice.start, slice.end].map(|number| u32::try_from(number).unwrap_or(u32::MAX));
@@ -93,6 +101,10 @@ impl Parts {
         self.next(&mut Reached::default(), self.bytes)
     }
 }
+
+/// As much room is made at once, at most.
+const EXPECTED_BYTES: usize = 1 << 20;
+const EXPECTED_SLICES: usize = 1 << 16;
 
 #[cfg(test)]
 mod tests {

@@ -141,6 +141,31 @@ fn work_is_done_by_whoever_hosts_the_flow_in_any_order() {
     assert_eq!(flow.into_reply(), Some(cluster.run(&call(&all())).0));
 }
 
+#[test]
+fn a_shard_whose_work_broke_off_is_named() {
+    let mut cluster = Cluster::new(&["-80", "80-"]);
+    for uid in [100, 200] {
+        cluster.answer(uid, "streams", streams(&[stream(1, "w")]));
+    }
+    let mut flow = Flow::start(&call(&all()), NOW);
+    flow.hand_out_work();
+    let (mut waiting, mut work) = (flow.asks(), Vec::new());
+    while !waiting.is_empty() {
+        let ask = waiting.remove(0);
+        flow.answer(ask.id, cluster.perform(&ask, 0));
+        waiting.extend(flow.asks());
+        work.extend(flow.work());
+    }
+    drop(work.remove(0));
+    flow.worked(None);
+    assert!(flow.reply().is_none(), "the other one is still being read");
+    flow.worked(Some(work.remove(0).perform()));
+    let reply = flow.into_reply().unwrap();
+    assert!(reply.result.is_ok());
+    let lost: Vec<_> = reply.failures.iter().map(|failure| (failure.shard.as_str(), failure.message.as_str())).collect();
+    assert_eq!(lost, [("-80", "what it answered was not read: this is a defect of vtflow")]);
+}
+
 /// What is known when all is answered but the ask at this place, and the reply.
 fn before_the_end(cluster: &Cluster, call: &Call, held: &str) -> (Vec<Failure>, Reply) {
     let mut flow = Flow::start(call, NOW);

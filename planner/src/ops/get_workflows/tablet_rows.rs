@@ -156,7 +156,7 @@ impl TabletStreams {
         budget: &mut PositionBudget,
     ) -> Self {
         let mut this = Self {
-            bytes: Vec::new(),
+            bytes: Vec::with_capacity(STREAM_BYTES),
             streams: Vec::new(),
             kinds: Vec::new(),
             texts: String::new(),
@@ -323,6 +323,8 @@ fn part_of(texts: &str, (begin, end): Part) -> &str {
     texts.get(begin as usize..end as usize).unwrap_or_default()
 }
 
+/// Most streams have fewer bytes, without their logs.
+const STREAM_BYTES: usize = 1 << 9;
 /// As many bytes are made room for at once, at most.
 const RESERVED_BYTES: usize = 1 << 20;
 
