@@ -167,7 +167,7 @@ async fn a_trace_of_a_preview_shows_its_steps_on_a_phone() {
     vtflow(&["--snapshot", &snapshot, "workflow", "switch", "customer", "move1", "--dry-run", "--trace", name]);
     browser.give("given.trace", &fs::read(&file).unwrap()).await;
     browser.sees("This moves replica, rdonly reads and writes of customer.move1 to customer, in 13 steps").await;
-    assert_eq!(steps_of(&browser).await.len(), 15);
+    assert_eq!(steps_of(&browser).await.len(), 16);
     browser.fits().await;
     browser.screenshot("replay-change-375-dark").await;
 
