@@ -35,6 +35,13 @@ pub struct Taken {
     pub(super) now: Timestamp,
 }
 
+impl Taken {
+    /// The copy as it is before anything is tried on it: what a snapshot of the cluster has, and of sequences what the change has read.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+}
+
 /// Reads a cluster.
 ///
 /// `perform` performs a request on it, and tells the observer of each ask.

@@ -3,14 +3,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use prost::Message;
 use tempfile::TempDir;
 use vtflow::embedded::{Cell, ColumnDecl, OwnTables, Snapshot, TableRows};
 use vtflow_planner::proto::vschema::{AutoIncrement, Keyspace, SrvVSchema};
 
-use crate::support::program::{Ran, vtflow};
+use crate::support::program::{Ran, vtflow_within};
 
 const SWITCH: &str = "workflow switch customer move1 --tablet-types primary --initialize-target-sequences";
 
@@ -66,10 +66,13 @@ fn saved(name: &str, next: Cell) -> TempDir {
     folder
 }
 
+/// Far longer than any of this takes.
+const LIMIT: Duration = Duration::from_secs(600);
+
 fn on(folder: &TempDir, command: &str) -> Ran {
     let folder = folder.path().join("it").display().to_string();
     let args: Vec<&str> = ["--snapshot", &folder].into_iter().chain(command.split(' ')).collect();
-    vtflow(&args)
+    vtflow_within(LIMIT, &args)
 }
 
 #[test]
@@ -90,7 +93,7 @@ fn a_switch_that_raises_a_sequence_is_rehearsed_with_what_the_tables_hold() {
     .map(at);
     assert!(places.is_sorted(), "{places:?}\n{}", ran.stdout);
 
-    let document = on(&folder, &format!("{SWITCH} --rehearse=faults -o json")).json();
+    let document = on(&folder, &format!("{SWITCH} --rehearse=faults --rehearse-limit 600s -o json")).json();
     assert_eq!(document["verdict"], "healthy", "{}", document["error"]);
     assert_eq!(document["sequences"], serde_json::json!([{ "name": "commerce.corder_seq", "before": 10, "after": 56 }]));
     let of_step = |line: &&serde_json::Value| line["step"] == "raise the sequences";
@@ -101,6 +104,31 @@ fn a_switch_that_raises_a_sequence_is_rehearsed_with_what_the_tables_hold() {
     let ahead = on(&saved("movetables-reads-switched", Cell::Int(3000)), &format!("{SWITCH} --rehearse"));
     assert_eq!(ahead.code, 0, "{ahead:?}");
     assert!(ahead.stdout.contains("Note: sequence commerce.corder_seq stays at 3000\n"), "{}", ahead.stdout);
+}
+
+#[test]
+fn the_copy_is_kept_as_files_and_rehearsed_on_again_without_the_cluster() {
+    let (folder, kept) = (saved("movetables-reads-switched", Cell::Int(10)), TempDir::new().unwrap());
+    let copy = kept.path().join("it").display().to_string();
+    let first = on(&folder, &format!("{SWITCH} --rehearse -o json --rehearse-copy {copy}"));
+    assert_eq!(first.code, 0, "{first:?}");
+    assert!(first.stderr.contains(&format!("{copy}: ")) && first.stderr.contains(" 4 tablets. "), "{first:?}");
+    folder.close().unwrap();
+    let again = on(&kept, &format!("{SWITCH} --rehearse -o json"));
+    assert_eq!(again.code, 0, "{again:?}");
+    let (first, again) = (first.json(), again.json());
+    for part in ["sequences", "not_known", "verdict"] {
+        assert_eq!(first[part], again[part], "{part}");
+    }
+    assert_eq!(first["plan"]["steps"], again["plan"]["steps"]);
+    assert_eq!(again["sequences"][0]["after"], 56);
+
+    let over = on(&kept, &format!("{SWITCH} --rehearse --rehearse-copy {copy}"));
+    assert_eq!(over.code, 2, "{over:?}");
+    assert!(over.stderr.contains("is not empty: name a new directory") && over.stdout.is_empty(), "{over:?}");
+    for without in ["", " --dry-run"] {
+        assert_eq!(on(&kept, &format!("{SWITCH}{without} --rehearse-copy {copy}2")).code, 2, "{without}");
+    }
 }
 
 #[test]
@@ -117,6 +145,6 @@ fn a_repair_of_sequences_is_rehearsed() {
     let ran = on(&folder, "repair customer --sequences --rehearse");
     assert_eq!(ran.code, 0, "{ran:?}");
     assert!(ran.stdout.contains("Note: sequence commerce.corder_seq goes from 10 to 56\n"), "{}", ran.stdout);
-    let document = on(&folder, "repair customer --sequences --rehearse=faults -o json").json();
+    let document = on(&folder, "repair customer --sequences --rehearse=faults --rehearse-limit 600s -o json").json();
     assert_eq!((&document["verdict"], document["faults"]["all"].as_u64()), (&"healthy".into(), Some(9)), "{document}");
 }

@@ -197,22 +197,21 @@ fn texts() -> OwnTables {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_fails_heals_and_the_sequence_is_raised_then() {
-    for sequence in [Some(&[&[0, 10, 1000][..]][..]), None] {
-        let live = Running::start(&moment(&[&[41, 1]], &[&[55, 1]], sequence)).await;
-        let rehearsal = rehearsed_change(&live, switch(true), Some(Duration::from_secs(600))).await;
-        assert_eq!((rehearsal.verdict, live.writes()), (RehearsalVerdict::Healthy, 0), "{}", told(&rehearsal));
-        let faults = rehearsal.faults.as_ref().unwrap();
-        let of = |step: &str| faults.lines.iter().filter(|line| line.step == step).collect::<Vec<_>>();
-        for step in ["prepare the sequences", "raise the sequences"] {
-            assert!(of(step).len() >= 3, "{step}: {:#?}", of(step));
-        }
-        // What was raised stays so, and that alone is no half.
-        assert!(of("write the journal").iter().any(|line| line.end == FaultEnd::AsBefore), "{:#?}", of("write the journal"));
-        for line in faults.lines.iter().filter(|line| line.end == FaultEnd::HalfWay) {
-            assert!(line.phase.starts_with("stopped_") || line.phase == "writes_switched", "{line:#?}");
-        }
-        assert!(faults.is_whole());
+    let live = Running::start(&moment(&[&[41, 1]], &[&[55, 1]], None)).await;
+    let rehearsal = rehearsed_change(&live, switch(true), Some(Duration::from_secs(600))).await;
+    assert_eq!((rehearsal.verdict, live.writes()), (RehearsalVerdict::Healthy, 0), "{}", told(&rehearsal));
+    let faults = rehearsal.faults.as_ref().unwrap();
+    let of = |step: &str| faults.lines.iter().filter(|line| line.step == step).collect::<Vec<_>>();
+    assert_eq!(rehearsal.sequences, goes(None, Some(56)));
+    for step in ["prepare the sequences", "raise the sequences"] {
+        assert!(of(step).len() >= 3, "{step}: {:#?}", of(step));
     }
+    // What was raised stays so, and that alone is no half.
+    assert!(of("write the journal").iter().any(|line| line.end == FaultEnd::AsBefore), "{:#?}", of("write the journal"));
+    for line in faults.lines.iter().filter(|line| line.end == FaultEnd::HalfWay) {
+        assert!(line.phase.starts_with("stopped_") || line.phase == "writes_switched", "{line:#?}");
+    }
+    assert!(faults.is_whole());
 }
 
 #[tokio::test(flavor = "multi_thread")]
