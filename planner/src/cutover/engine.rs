@@ -285,7 +285,7 @@ impl Switch {
         let Some(mut performing) = self.performing.take() else { return self.step(asks) };
         self.closed.retain(|shard| !performing.has_opened(shard));
         let undo = performing.take_undo();
-        let Performing { failures, notes, done, closed, .. } = performing;
+        let Performing { failures, notes, has_written, closed, .. } = performing;
         self.notes.extend(notes);
         self.closed.extend(closed);
         self.undo.push(undo);
@@ -302,7 +302,7 @@ impl Switch {
         }
         let (Some((scene, _)), Some(planned)) = (&self.scene, self.steps.get(self.at)) else { return };
         let cause = format!("{}{}", planned.step.failure(planned.way, scene), texts(&planned.step, &failures, scene));
-        let is_journal_there = !done.is_empty() || failures.iter().any(|failed| failed.is_unclear);
+        let is_journal_there = has_written || failures.iter().any(|failed| failed.is_unclear);
         if planned.way == Way::Forward || planned.way == Way::PointOfNoReturn && is_journal_there {
             return self.stop(&cause, asks);
         }

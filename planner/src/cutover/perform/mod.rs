@@ -89,8 +89,8 @@ pub(crate) struct Performing {
     stops_at_failure: bool,
     /// Whether refreshes may fail.
     force: bool,
-    /// Acts that are done, for the report: place, what was done.
-    pub(crate) done: Vec<((String, String, String), String)>,
+    /// Whether anything is written.
+    pub(crate) has_written: bool,
     /// What the acts do to writes on the source.
     gating: Gating,
     /// Shards of the source that refuse writes by what was done here, or may.
@@ -229,7 +229,7 @@ impl Performing {
                 self.read_again(at, edit, &first, after, attempt, why, answer, run, asks);
             }
             Waiting::Deleted { record, attempt } => match answer {
-                Answer::Deleted | Answer::Missing { .. } => self.done.push((whose_record(&record), "deleted".into())),
+                Answer::Deleted | Answer::Missing { .. } => self.has_written = true,
                 Answer::Failed { kind: FailureKind::NotSent, message } => {
                     self.fail(at, whose_record(&record), message, false, true);
                 }
@@ -240,7 +240,7 @@ impl Performing {
                 }
             },
             Waiting::ReadDeleted { record, attempt, why } => match answer {
-                Answer::Missing { .. } => self.done.push((whose_record(&record), "deleted".into())),
+                Answer::Missing { .. } => self.has_written = true,
                 Answer::Found { version, .. } if attempt < ATTEMPTS => {
                     self.delete(at, Box::new(Deletion { version, ..*record }), attempt + 1, asks);
                 }
@@ -329,7 +329,7 @@ impl Performing {
         let id = VReplicationExecResponse::decode(response.as_slice()).ok().and_then(|it| it.result).map(|it| it.insert_id);
         self.undo_call(at, &call, id.and_then(|id| i64::try_from(id).ok()).filter(|id| *id > 0));
         if call.query.effect == crate::Effect::Write {
-            self.done.push((whose(&call), call.query.statement.clone()));
+            self.has_written = true;
         }
     }
 
@@ -375,7 +375,7 @@ impl Performing {
             return;
         }
         if said::errno(&message).is_some_and(|number| call.done_by.contains(&number)) {
-            self.done.push((whose(&call), call.query.statement.clone()));
+            self.has_written = true;
             return;
         }
         let knows_no = |code| said::knows_no_method(code, &message);
@@ -418,7 +418,7 @@ impl Performing {
         match rows {
             Ok(rows) if sign.is_in(&rows) => {
                 self.undo_call(at, call, sign.new_id(&rows));
-                self.done.push((whose(call), call.query.statement.clone()));
+                self.has_written = true;
             }
             Ok(_) if may_come => {
                 self.undo_call(at, call, None);

@@ -111,7 +111,7 @@ impl Performing {
 
     pub(super) fn stored(&mut self, at: usize, edit: &RecordEdit, before: &Stored, after: Vec<u8>, version: i64, run: &mut Run) {
         self.undo_edit(at, edit, before);
-        self.done.push((place(edit), edit.edit.to_string()));
+        self.has_written = true;
         run.keep(edit, Stored { value: after, version });
     }
 
