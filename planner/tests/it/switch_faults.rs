@@ -166,31 +166,27 @@ fn rules_that_others_have_written_and_served_meanwhile_are_served_still() {
     }
 }
 
-/// The answer to a write of a record was lost, and before it is read again another workflow has its tables denied there.
+/// The answer to a write of a record was lost, and before it is read again another workflow has a table denied there.
 #[test]
-fn a_record_that_was_written_and_then_changed_by_others_is_not_written_again() {
+fn a_record_that_was_written_and_then_changed_by_others_is_taken_back_and_theirs_stays() {
     let mut live = cluster();
+    live.broken.push(("VReplicationWaitForPos".into(), "too slow".into()));
     let mut puts = 0;
     let reply = run(&mut live, &call(&request(&ALL)), |live, ask| {
-        if !matches!(&ask.what, What::TopoPut { path, .. } if path == SOURCE) {
-            return None;
-        }
-        puts += 1;
-        if puts > 1 {
-            return None;
-        }
-        live.perform(ask).unwrap();
-        let mut record: Shard = live.record("global", SOURCE);
-        record.tablet_controls[0].denied_tables.push("product".into());
-        live.put("global", SOURCE, record.encode_to_vec());
-        Some(Answer::Failed { kind: FailureKind::TimedOut, message: "too slow".into() })
+        let is_it = matches!(&ask.what, What::TopoPut { path, .. } if path == SOURCE);
+        puts += usize::from(is_it);
+        (is_it && puts == 1).then(|| {
+            live.perform(ask).unwrap();
+            let mut record: Shard = live.record("global", SOURCE);
+            record.tablet_controls[0].denied_tables.push("product".into());
+            live.put("global", SOURCE, record.encode_to_vec());
+            Answer::Failed { kind: FailureKind::TimedOut, message: "no answer".into() }
+        })
     });
-    assert!(reply.result.is_ok(), "{:?}", reply.result);
+    let text = reply.result.unwrap_err().message;
+    assert!(text.contains("too slow"), "{text}");
     let record: Shard = live.record("global", SOURCE);
-    assert_eq!(
-        (puts, record.tablet_controls[0].denied_tables.as_slice()),
-        (1, ["corder", "customer", "product"].map(str::to_owned).as_slice())
-    );
+    assert_eq!((puts, record.tablet_controls[0].denied_tables.join(" ").as_str()), (2, "product"));
 }
 
 /// Mirrored reads that the target refuses fail where nobody sees it: the rules come back when all of it lets them through again.
