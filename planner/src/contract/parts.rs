@@ -59,7 +59,11 @@ impl Parts {
         // Answers of 4 GiB are not read.
         let [buffer, begin, end] = [buffer, slice.start, slice.end].map(|number| u32::try_from(number).unwrap_or(u32::MAX));
         let part = Slice { buffer, begin, end };
-        self.bytes += self.slice(&part).len();
+        let bytes = self.slice(&part).len();
+        if bytes == 0 {
+            return;
+        }
+        self.bytes += bytes;
         match self.slices.last_mut() {
             Some(last) if (last.buffer, last.end) == (buffer, begin) => last.end = end,
             _ => self.slices.push(part),
@@ -74,6 +78,12 @@ impl Parts {
     /// How many bytes the message has.
     pub fn len(&self) -> usize {
         self.bytes
+    }
+
+    /// Bytes of memory that it takes as long as it is there.
+    pub fn held_bytes(&self) -> usize {
+        let slices = self.slices.capacity() * size_of::<Slice>();
+        self.buffers.iter().map(Vec::capacity).sum::<usize>() + slices
     }
 
     /// Whether it has none.
@@ -122,8 +132,9 @@ mod tests {
         parts.append(2, 0..3);
         parts.write(|out| out.extend_from_slice(b"3"));
         parts.append(0, 5..6);
-        // What is not there.
+        // What is not there, also next to what is.
         parts.append(0, 5..7);
+        parts.append(0, 6..7);
         parts.append(9, 0..1);
         let whole = b"12ABCDExyz3F";
         assert_eq!((parts.whole().as_slice(), parts.len(), parts.is_empty()), (&whole[..], whole.len(), false));

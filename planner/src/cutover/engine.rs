@@ -289,6 +289,10 @@ impl Switch {
         self.notes.extend(notes);
         self.closed.extend(closed);
         self.undo.push(undo);
+        let is_telling = self.steps.get(self.at).is_some_and(|planned| planned.step == Step::Tell);
+        if is_telling {
+            self.stay_closed(&failures);
+        }
         let has_failed = !failures.is_empty();
         if let Some(ended) = self.ended.get_mut(self.at) {
             *ended = if has_failed { Ended::Failed(failures.clone()) } else { Ended::Done };
@@ -304,7 +308,7 @@ impl Switch {
         let cause = format!("{}{}", planned.step.failure(planned.way, scene), texts(&planned.step, &failures, scene));
         let is_journal_there = has_written || failures.iter().any(|failed| failed.is_unclear);
         if planned.way == Way::Forward || planned.way == Way::PointOfNoReturn && is_journal_there {
-            return self.stop(&cause, asks);
+            return if is_telling { self.end(Err(Status::unknown(cause)), asks) } else { self.stop(&cause, asks) };
         }
         self.cause = cause;
         // Nothing can be taken back under a lock that is another's by now.
@@ -378,14 +382,19 @@ impl Switch {
                 self.notes.insert("streams of other workflows stand still: diagnose says which, and how they go on".into());
             }
         }
-        // A primary that came meanwhile, and cannot be told.
-        let of_source = |failed: &&Failed| {
-            let is_it = |on: &Member| failed.is_refresh && (&on.keyspace, &on.shard) == (&failed.place.0, &failed.place.1);
-            self.scene.as_ref().is_some_and(|(scene, _)| scene.sources.values().any(is_it))
-        };
-        self.closed.extend(performing.failures.iter().filter(of_source).map(|failed| failed.place.1.clone()));
+        self.stay_closed(&performing.failures);
         self.undo_failures.extend(performing.failures);
         self.notes.extend(performing.notes);
+    }
+
+    /// Shards of the source whose primary came while they were closed, and cannot be told that they are open: they refuse writes still.
+    fn stay_closed(&mut self, failures: &BTreeSet<Failed>) {
+        let Some((scene, _)) = &self.scene else { return };
+        let is_of_source = |failed: &&Failed| {
+            let is_it = |on: &Member| failed.is_refresh && (&on.keyspace, &on.shard) == (&failed.place.0, &failed.place.1);
+            scene.sources.values().any(is_it)
+        };
+        self.closed.extend(failures.iter().filter(is_of_source).map(|failed| failed.place.1.clone()));
     }
 
     fn ask_state(&mut self, asks: &mut Asks) {

@@ -113,7 +113,7 @@ fn a_replica_that_is_promoted_while_its_shard_is_closed_is_told_when_that_is_tak
 
 #[test]
 fn a_primary_that_is_new_since_the_shard_was_closed_is_told_as_one_when_that_is_taken_back() {
-    let seen = format!("{NEW_ONE} is the primary of ks/-80 now, no more {OLD}: it is told, too");
+    let seen = format!("{NEW_ONE} is the primary of ks/-80 now, no more {OLD}: it is to be told, too");
     let (live, _, reply) = taken_back(|live| {
         like(live, NEW_ONE, OLD);
         takes_over(live, NEW_ONE);
@@ -172,7 +172,7 @@ fn tables_that_are_allowed_again_are_allowed_on_tablets_that_came_meanwhile() {
     });
     assert_eq!(failure(&reply), TOO_SLOW);
     assert_eq!(live.servers[new].denied, Vec::<String>::new(), "{:#?}", live.log);
-    assert_eq!(notes(&reply)[0], format!("{new} is the primary of commerce/0 now, no more {COMMERCE}: it is told, too"));
+    assert_eq!(notes(&reply)[0], format!("{new} is the primary of commerce/0 now, no more {COMMERCE}: it is to be told, too"));
 }
 
 /// It had read that its tables are denied before they were allowed.
@@ -194,12 +194,31 @@ fn a_primary_of_the_target_that_came_while_writes_moved_is_told_that_its_tables_
     let (live, reply) = move_writes(false);
     assert!(reply.result.is_ok(), "{reply:?}");
     assert_eq!(live.servers[NEW_ONE].denied, Vec::<String>::new(), "{:#?}", live.log);
-    assert_eq!(notes(&reply), [format!("{NEW_ONE} is the primary of customer/-80 now, no more {LEFT}: it is told, too")]);
+    assert_eq!(notes(&reply), [format!("{NEW_ONE} is the primary of customer/-80 now, no more {LEFT}: it is to be told, too")]);
 
     let (_, reply) = move_writes(true);
     let text = failure(&reply);
     assert!(text.contains(&format!("failed to refresh tablet {NEW_ONE}: connection refused")), "{text}");
     assert!(text.contains("repair it with --refresh once they can be told"), "{text}");
+    assert!(!text.contains("make the same request again"), "it would find nothing left to do: {text}");
+}
+
+/// The way back of a switch that died with the shard closed.
+#[test]
+fn a_shard_whose_new_primary_cannot_be_told_by_the_way_back_is_said_to_be_refused_still() {
+    let mut live = closed();
+    let (_, reply) = run(&mut live, &call(&[PRIMARY], 1, false), |live, ask| {
+        if is_call(ask, rpc::REFRESH_STATE, OLD) && live.broken.is_empty() {
+            like(live, NEW_ONE, OLD);
+            takes_over(live, NEW_ONE);
+            live.broken.push((format!("{NEW_ONE} RefreshState"), "connection refused".into()));
+        }
+    });
+    let text = failure(&reply);
+    assert!(text.contains(&format!("failed to refresh tablet {NEW_ONE}: connection refused")), "{text}");
+    assert!(!text.contains("make the same request again"), "{text}");
+    assert!(live.servers[NEW_ONE].is_off);
+    assert_eq!(reply.written.unwrap().refused, ["-80"], "it takes no writes");
 }
 
 /// What the cells say of a new shard's primary: as a way back leaves it that died behind its journal.

@@ -19,6 +19,9 @@ pub(crate) const TABLETS: usize = limits::SNAPSHOT_TABLETS;
 pub(crate) const RECORDS: usize = 1_000_000;
 /// Tables of a tablet. Releases have up to 9 of them.
 pub(crate) const TABLES: usize = 64;
+/// Tables of a tablet's own database whose rows are known: those whose columns take values from sequences. Real clusters have a few hundred
+/// such columns.
+pub const OWN_TABLES: usize = 1_000;
 /// Columns of a table.
 pub(crate) const COLUMNS: usize = limits::SNAPSHOT_COLUMNS;
 /// Rows of a table: twice what a snapshot takes, which may have one more page.

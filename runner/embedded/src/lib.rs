@@ -22,6 +22,7 @@ mod severable;
 pub mod snapshot;
 pub mod tablet;
 
+pub use bounds::OWN_TABLES;
 pub use cluster::{Cluster, ClusterError};
 pub use fault::{Fault, OnWrite};
 pub use generate::{Shape, demo, generate};

@@ -82,9 +82,9 @@ impl Stopwatch {
         self.watched().keyspaces.clone()
     }
 
-    /// What was read of sequences.
-    pub(super) fn sequences(&self) -> Sequences {
-        self.watched().sequences.clone()
+    /// What was read of sequences until now.
+    pub(super) fn take_sequences(&self) -> Sequences {
+        std::mem::take(&mut self.watched().sequences)
     }
 
     fn watched(&self) -> MutexGuard<'_, Watched> {

@@ -12,12 +12,12 @@ use vtflow_planner::{
     sidecar::{name::SqlName, result::RowSet},
 };
 
-use crate::embedded::{Cell, ColumnDecl, OwnTables, Snapshot, TableRows};
+use crate::embedded::{Cell, ColumnDecl, OWN_TABLES, OwnTables, Snapshot, TableRows};
 
 /// What was read of sequences.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sequences {
-    /// By tablet and statement: the last answer.
+    /// By tablet and statement: what the last answer said.
     reads: BTreeMap<(String, String), Kept>,
 }
 
@@ -25,42 +25,73 @@ pub(super) struct Sequences {
 struct Kept {
     what: What,
     read: Read,
-    answer: Answer,
+    said: Said,
+}
+
+/// What an answer says, of which only a value is kept, however long it is.
+#[derive(Clone, Debug)]
+enum Said {
+    /// The first value of the first row; `None`: there is no row.
+    Value(Option<Cell>),
+    /// Rows that cannot be read, or a value that is too long: why.
+    Unread(String),
+    /// No rows: what came instead.
+    Refused(Answer),
+}
+
+/// Bytes of a value that is no number. The columns of sequences have numbers.
+const VALUE_BYTES: usize = 1_024;
+
+impl Said {
+    fn of(answer: &Answer) -> Self {
+        let Answer::Called(response) = answer else { return Self::Refused(answer.clone()) };
+        let rows = match RowSet::from_execute_fetch(response) {
+            Ok(rows) => rows,
+            Err(error) => return Self::Unread(error.to_string()),
+        };
+        let value = rows.rows().next().map(|row| row.at(0).map(<[u8]>::to_vec));
+        match value {
+            Some(Some(value)) if value.len() > VALUE_BYTES => Self::Unread(format!("a value of {} bytes", value.len())),
+            value => Self::Value(value.map(|value| value.map_or(Cell::Null, |value| cell(&value)))),
+        }
+    }
 }
 
 impl Sequences {
     /// Keeps an answer, if it is one about a sequence.
     pub(super) fn keep(&mut self, ask: &Ask, answer: &Answer) {
         if let (Some(key), Some(read)) = (key(&ask.what), Read::of(&ask.what)) {
-            self.reads.insert(key, Kept { what: ask.what.clone(), read, answer: answer.clone() });
+            self.reads.insert(key, Kept { what: ask.what.clone(), read, said: Said::of(answer) });
         }
     }
 
     /// Puts their tables into a snapshot. What a copy cannot have comes back.
     pub(super) fn put_into(&self, snapshot: &mut Snapshot) -> Vec<Failure> {
         let mut left_out = BTreeSet::new();
-        for ((alias, _), Kept { what, read, answer }) in &self.reads {
+        for ((alias, _), Kept { what, read, said }) in &self.reads {
             // A tablet that has told nothing is not in it, and named.
             let (Some(rows), What::TabletCall { about, .. }) = (snapshot.tablets.get_mut(alias), what) else { continue };
-            if let Err(why) = put(&mut rows.own, read, answer) {
-                left_out.insert((about.keyspace.clone(), about.shard.clone(), alias.clone(), why));
+            if let Err(why) = put(&mut rows.own, read, said) {
+                left_out.insert((about.keyspace.as_str(), about.shard.as_str(), alias.as_str(), why));
             }
         }
-        let failure = |(keyspace, shard, tablet, message)| Failure {
-            keyspace,
-            shard,
-            tablet,
-            workflow: String::new(),
-            lost: Lost::Shard,
-            message,
-        };
-        left_out.into_iter().map(failure).collect()
+        left_out.into_iter().map(|(keyspace, shard, alias, why)| failure(keyspace, shard, alias, why)).collect()
+    }
+
+    /// What the cluster has refused to say of them.
+    pub(super) fn refused(&self) -> impl Iterator<Item = Failure> {
+        self.reads.iter().filter_map(|((alias, _), Kept { what, .. })| match (self.refusal(what)?, what) {
+            (Answer::Failed { message, .. }, What::TabletCall { about, .. }) => {
+                Some(failure(&about.keyspace, &about.shard, alias, message))
+            }
+            _ => None,
+        })
     }
 
     /// What the cluster said instead of rows, where a copy has to say the same. That there is no such table it says by itself, as long as
     /// there is none.
     pub(super) fn refusal(&self, what: &What) -> Option<Answer> {
-        let Kept { answer, .. } = self.reads.get(&key(what)?)?;
+        let Kept { said: Said::Refused(answer), .. } = self.reads.get(&key(what)?)? else { return None };
         let is_refusal = matches!(answer, Answer::Failed { message, .. } if !Read::is_without_table(message));
         is_refusal.then(|| answer.clone())
     }
@@ -79,31 +110,41 @@ fn key(what: &What) -> Option<(String, String)> {
     Some((tablet.alias.clone(), about.statement.clone()))
 }
 
+fn failure(keyspace: &str, shard: &str, alias: &str, message: String) -> Failure {
+    let [keyspace, shard, tablet] = [keyspace, shard, alias].map(str::to_owned);
+    Failure { keyspace, shard, tablet, workflow: String::new(), lost: Lost::Shard, message }
+}
+
 /// Puts the table of an answer among those of its tablet.
-fn put(own: &mut Option<OwnTables>, read: &Read, answer: &Answer) -> Result<(), String> {
+fn put(own: &mut Option<OwnTables>, read: &Read, said: &Said) -> Result<(), String> {
     let Read { database, table, column } = read;
     for name in [Some(database), Some(table), column.as_ref()].into_iter().flatten() {
         SqlName::parse(name).map_err(|error| format!("{database}.{table} is not copied: {error}"))?;
     }
     let own = own.get_or_insert_with(|| OwnTables { database: database.clone(), tables: BTreeMap::new() });
-    let Answer::Called(response) = answer else { return Ok(()) };
+    let first = match said {
+        Said::Value(value) => value,
+        Said::Unread(why) => return Err(format!("{database}.{table} is not copied: {why}")),
+        Said::Refused(_) => return Ok(()),
+    };
     // SQLite's names do not differ by case.
     let is_same = |other: &&String| other.eq_ignore_ascii_case(table) && *other != table;
     if let Some(other) = own.tables.keys().find(is_same) {
         return Err(format!("{database}.{table} is not copied: {other} is copied, and differs in case only"));
     }
-    let rows = RowSet::from_execute_fetch(response).map_err(|error| format!("{database}.{table} is not copied: {error}"))?;
-    let first = rows.rows().next().map(|row| row.at(0).map_or(Cell::Null, cell));
+    if own.tables.len() >= OWN_TABLES && !own.tables.contains_key(table) {
+        return Err(format!("{database}.{table} is not copied: a copy of a tablet has the rows of {OWN_TABLES} tables at most"));
+    }
     let Some(name) = column else {
         let columns = [("id", "int"), ("next_id", "bigint"), ("cache", "bigint")].map(|(name, of)| declared(name, of));
         // How many values are taken at once no change reads.
-        let rows = first.into_iter().map(|next| vec![Cell::Int(0), next, Cell::Null]).collect();
+        let rows = first.iter().map(|next| vec![Cell::Int(0), next.clone(), Cell::Null]).collect();
         own.tables.insert(table.clone(), TableRows { columns: columns.to_vec(), rows });
         return Ok(());
     };
     let content = own.tables.entry(table.clone()).or_insert_with(|| TableRows { rows: vec![Vec::new()], ..TableRows::default() });
     if !content.columns.iter().any(|column| column.name.eq_ignore_ascii_case(name)) {
-        let value = first.unwrap_or(Cell::Null);
+        let value = first.clone().unwrap_or(Cell::Null);
         content.columns.push(declared(name, if matches!(value, Cell::Text(_) | Cell::Bytes(_)) { "text" } else { "bigint" }));
         content.rows.iter_mut().for_each(|row| row.push(value.clone()));
     }
@@ -230,9 +271,11 @@ mod tests {
             (largest("id", "Same"), says(Some("1"))),
             (largest("id", "same"), says(Some("1"))),
             (largest("id", "odd"), Answer::Called(vec![0xff])),
+            (largest("id", "long"), says(Some(&"x".repeat(2_000)))),
         ]);
         assert_eq!(own.unwrap().tables.keys().collect::<Vec<_>>(), ["Same"]);
         for (text, want) in left_out.iter().zip([
+            "vt_ks.long is not copied: a value of 2000 bytes",
             "vt_ks.my-table is not copied: \"my-table\" is no name of a table",
             "vt_ks.odd is not copied: ",
             "vt_ks.same is not copied: Same is copied, and differs in case only",
@@ -240,7 +283,18 @@ mod tests {
         ]) {
             assert!(text.starts_with(&format!("ks/0 zone1-1: {want}")), "{text}");
         }
-        assert_eq!(left_out.len(), 4, "{left_out:?}");
+        assert_eq!(left_out.len(), 5, "{left_out:?}");
+    }
+
+    /// As many as a snapshot's file may have.
+    #[test]
+    fn tables_are_bounded() {
+        let answers = |first| (first..first + OWN_TABLES).map(|n| (largest("id", &format!("t{n}")), says(Some("1"))));
+        let (own, left_out) = copied(&answers(0).chain([(largest("other", "t0"), says(Some("2")))]).collect::<Vec<_>>());
+        assert_eq!((own.unwrap().tables.len(), left_out), (OWN_TABLES, Vec::new()));
+        let (own, left_out) = copied(&answers(0).chain(answers(3)).collect::<Vec<_>>());
+        assert_eq!((own.unwrap().tables.len(), left_out.len()), (OWN_TABLES, 3));
+        assert!(left_out[0].ends_with("a copy of a tablet has the rows of 1000 tables at most"), "{}", left_out[0]);
     }
 
     #[test]
@@ -250,6 +304,8 @@ mod tests {
         for (table, answer) in [("a", denied.clone()), ("b", refuses("no (errno 1146)")), ("c", says(Some("1")))] {
             sequences.keep(&ask("zone1-1", &largest("id", table)), &answer);
         }
+        let told: Vec<_> = sequences.refused().map(|it| (it.place(), it.message)).collect();
+        assert_eq!(told, [("ks/0 zone1-1".to_owned(), "denied (errno 1142)".to_owned())]);
         let refusal = |alias: &str, table: &str| sequences.refusal(&ask(alias, &largest("id", table)).what);
         assert_eq!(refusal("zone1-1", "a"), Some(denied));
         for (alias, table) in [("zone1-2", "a"), ("zone1-1", "b"), ("zone1-1", "c"), ("zone1-1", "d")] {

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use prost::Message;
 use vtflow_planner::{
-    Call, CallOptions, Mode, Reply, Status, Timestamp, contract::WritePlan, proto::vtflow::SnapshotRequest, rpc,
+    Call, CallOptions, Failure, Mode, Reply, Status, Timestamp, contract::WritePlan, proto::vtflow::SnapshotRequest, rpc,
 };
 use vtflow_screen::rehearsal::Copied;
 
@@ -40,6 +40,12 @@ impl Taken {
     pub fn snapshot(&self) -> &Snapshot {
         &self.snapshot
     }
+
+    /// What somebody who keeps that copy has to know: what is missing from it, and what the cluster has refused to say of sequences, which is
+    /// refused in a rehearsal of now, and not there in the copy.
+    pub fn not_kept(&self) -> impl Iterator<Item = Failure> {
+        self.copied.missing.iter().cloned().chain(self.sequences.refused())
+    }
 }
 
 /// Reads a cluster.
@@ -70,7 +76,7 @@ pub async fn take(
         (Err(status), Ok(_)) => return Err(status),
     };
     let mut snapshot = from_response(&bytes, now).map_err(|error| Status::unknown(error.to_string()))?;
-    let sequences = watch.sequences();
+    let sequences = watch.take_sequences();
     let missing = reply.failures.into_iter().chain(sequences.put_into(&mut snapshot)).collect();
     let copied =
         Copied { taken_at: now.seconds, keyspaces, records: snapshot.topo.len(), tablets: snapshot.tablets.len(), missing };

@@ -117,7 +117,7 @@ impl Admission {
 
     /// The same of one that is in parts, counted until the last of them is on its way to everybody.
     pub(super) async fn reply_in_parts(&self, parts: Parts) -> Arc<Counted<Parts>> {
-        let room = self.unsent(parts.len()).await;
+        let room = self.unsent(parts.held_bytes()).await;
         Arc::new(Counted { of: parts, _room: room })
     }
 

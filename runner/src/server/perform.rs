@@ -215,8 +215,8 @@ impl Performer {
             let mut trailers = failure_trailers(&reply.failures, metadata::METADATA_BYTES - metadata::RESERVED_BYTES - taken);
             let is_untouched = reply.written.as_ref().is_none_or(|written| written.outcomes.is_empty());
             let is_elsewhere = is_untouched && is_unimplemented;
-            let parts = Some(reply.rest).filter(|parts| result.is_ok() && !parts.is_empty());
-            drop((reply.failures, reply.written));
+            let parts = Some(std::mem::take(&mut reply.rest)).filter(|parts| result.is_ok() && !parts.is_empty());
+            drop(reply);
             if want == Want::Kept {
                 trailers.insert(TRACE, trace_trailer(traces, trace).await);
             }
@@ -246,8 +246,10 @@ fn frames(reply: &mut Reply, message_bytes: usize) -> (Vec<Bytes>, Result<(), Re
         reply.join();
     }
     if let ([], Ok(message)) = (reply.stream.as_slice(), &mut reply.result) {
-        return Refusal::in_frame(std::mem::take(message), reply.rest.len(), message_bytes)
-            .map_or_else(|refusal| (Vec::new(), Err(refusal)), |frame| (frame.into(), Ok(())));
+        return Refusal::in_frame(std::mem::take(message), reply.rest.len(), message_bytes).map_or_else(
+            |refusal| (Vec::new(), Err(refusal)),
+            |frame| (frame.into_iter().filter(|it| !it.is_empty()).collect(), Ok(())),
+        );
     }
     let mut frames = BytesMut::new();
     for message in reply.stream.iter().chain(&reply.result) {

@@ -9,7 +9,7 @@ mod written;
 
 use self::{
     newcomers::Listing,
-    written::{place, said},
+    written::{UNTOLD, place, said},
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -33,9 +33,6 @@ use crate::{
 
 /// Times that a record is written which others write, too.
 const ATTEMPTS: usize = 4;
-
-/// Beside the tablets that could not be told.
-const UNTOLD: &str = "some tablets have not read their shard's record: repair with --refresh once they can be told";
 
 /// What an ask is for.
 enum Waiting {

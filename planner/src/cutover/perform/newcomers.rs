@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message;
 
-use super::written::said;
+use super::written::{UNTOLD, said};
 use crate::{
     contract::{Answer, What},
     cutover::{
@@ -46,15 +46,17 @@ impl Listing {
                 for record in records {
                     let alias = record.path.strip_prefix(TABLETS_PREFIX).and_then(|rest| rest.strip_suffix("/Tablet"));
                     if let Some(alias) = alias {
-                        let tablet = Tablet::decode(record.value.as_slice()).ok();
-                        self.tablets.extend(tablet.map(|tablet| (alias.to_owned(), tablet)));
+                        match Tablet::decode(record.value.as_slice()) {
+                            Ok(tablet) => drop(self.tablets.insert(alias.to_owned(), tablet)),
+                            Err(error) => untold(&format!("{}: {error}", record.path), notes),
+                        }
                     } else {
                         self.shards.insert(record.path, Stored { value: record.value, version: record.version });
                     }
                 }
             }
             Answer::Missing { .. } => {}
-            other => drop(notes.insert(untold(&said(what, other)))),
+            other => untold(&said(what, other), notes),
         }
         self.outstanding = self.outstanding.saturating_sub(1);
         if self.outstanding == 0 { self.calls(notes) } else { Vec::new() }
@@ -66,7 +68,7 @@ impl Listing {
             let now = match member(&on.keyspace, &on.shard, true, self.shards.get(&on.path()), &self.tablets) {
                 Ok(now) => now,
                 Err(why) => {
-                    notes.insert(untold(&why));
+                    untold(&why, notes);
                     continue;
                 }
             };
@@ -74,7 +76,9 @@ impl Listing {
             acts.extend(new.map(|tablet| act::tell_newcomer(&now, tablet)));
             if now.primary != on.primary {
                 let (alias, old) = (&now.primary.alias, &on.primary.alias);
-                notes.insert(format!("{alias} is the primary of {} now, no more {old}: it is told, too", on.place()));
+                if alias != old {
+                    notes.insert(format!("{alias} is the primary of {} now, no more {old}: it is to be told, too", on.place()));
+                }
                 acts.push(act::close_primary(&now));
             }
         }
@@ -82,6 +86,7 @@ impl Listing {
     }
 }
 
-fn untold(why: &str) -> String {
-    format!("tablets that are new have not been told: {why}")
+fn untold(why: &str, notes: &mut BTreeSet<String>) {
+    notes.insert(format!("tablets that are new have not been told: {why}"));
+    notes.insert(UNTOLD.into());
 }

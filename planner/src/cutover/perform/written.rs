@@ -1,4 +1,4 @@
-//! Records by the time a step writes them: as this run has left them, and what is said of one.
+//! Records by the time a step writes them: as this run has left them, and what is said of one, and of tablets that do not know it.
 
 use crate::{
     contract::Answer,
@@ -9,6 +9,9 @@ use crate::{
     },
     topo::{names::GLOBAL, targets::unexpected},
 };
+
+/// Beside tablets that could not be told.
+pub(super) const UNTOLD: &str = "some tablets have not read their shard's record: repair with --refresh once they can be told";
 
 /// Whether the record is no more when nothing is left in it. Source: `go/vt/topo/vschema.go`; that of keyspaces' rules stays.
 pub(super) fn is_deleted_when_empty(edit: &RecordEdit) -> bool {

@@ -539,6 +539,10 @@ impl Merged {
         for building in &mut self.workflows {
             building.parts.retain(|part| !keys.contains(&part.key));
         }
+        // What is left of the reply may wait for its client for long.
+        for target in self.targets.iter_mut().filter(|target| keys.contains(&target.key)) {
+            target.bytes = Vec::new();
+        }
         let mut at = 0..;
         self.workflows.retain(|_| at.next().is_none_or(|at| !gone.contains(&at)));
         (left_out, room)

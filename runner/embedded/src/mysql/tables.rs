@@ -77,8 +77,9 @@ pub(super) fn create(
         return if wanted.if_not_exists { Ok(QueryResult::default()) } else { Err(already_there(&name)) };
     }
     // As many as a snapshot may have in both databases.
-    let is_full = engine.catalog.len() > 2 * bounds::TABLES;
-    let own = engine.own.clone().filter(|own| **own == *name.database && !is_full);
+    let is_full = engine.catalog.len() > bounds::TABLES + bounds::OWN_TABLES;
+    let is_plain = !wanted.temporary && !wanted.or_replace && wanted.query.is_none();
+    let own = engine.own.clone().filter(|own| **own == *name.database && is_plain && !is_full);
     let columns = wanted.columns.iter().map(|column| ColumnDecl {
         name: column.name.value.clone(),
         mysql_type: column.data_type.to_string().to_ascii_lowercase(),

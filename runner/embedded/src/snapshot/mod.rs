@@ -77,7 +77,7 @@ pub struct OwnTables {
     /// The database, such as `vt_customer`.
     pub database: String,
     /// By name. One with the columns of a sequence has a sequence's key, all others have none.
-    #[serde(deserialize_with = "tables")]
+    #[serde(deserialize_with = "tables::<_, { bounds::OWN_TABLES }>")]
     pub tables: BTreeMap<String, TableRows>,
 }
 
@@ -345,7 +345,7 @@ struct TabletFile {
     mysql_version: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     vitess_release: Option<String>,
-    #[serde(deserialize_with = "tables")]
+    #[serde(deserialize_with = "tables::<_, { bounds::TABLES }>")]
     sidecar: BTreeMap<String, TableRows>,
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "at_most::<_, _, { bounds::TABLE_SIZES }>")]
     table_sizes: Vec<TableSize>,
@@ -452,9 +452,9 @@ fn count<E: de::Error>() -> Result<(), E> {
 }
 
 /// The tables of a sidecar, refused as soon as there are too many.
-fn tables<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, TableRows>, D::Error> {
-    struct Tables;
-    impl<'de> de::Visitor<'de> for Tables {
+fn tables<'de, D: Deserializer<'de>, const MOST: usize>(deserializer: D) -> Result<BTreeMap<String, TableRows>, D::Error> {
+    struct Tables<const MOST: usize>;
+    impl<'de, const MOST: usize> de::Visitor<'de> for Tables<MOST> {
         type Value = BTreeMap<String, TableRows>;
         fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
             f.write_str("tables by name")
@@ -463,15 +463,15 @@ fn tables<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String,
             let mut tables = BTreeMap::new();
             for number in 0.. {
                 let Some(name) = map.next_key()? else { break };
-                if number == bounds::TABLES {
-                    return Err(de::Error::custom(format!("there are more than {} tables", bounds::TABLES)));
+                if number == MOST {
+                    return Err(de::Error::custom(format!("there are more than {MOST} tables")));
                 }
                 tables.insert(name, map.next_value()?);
             }
             Ok(tables)
         }
     }
-    deserializer.deserialize_map(Tables)
+    deserializer.deserialize_map(Tables::<MOST>)
 }
 
 /// Reads a file. `left`: the bytes that all the files may still have.

@@ -87,7 +87,8 @@ pub(super) async fn run(cluster: &OpenCluster, wanted: Rehearsing) -> anyhow::Re
     how.rehearse_copy.as_deref().map(snapshot::check_new).transpose()?;
     let taken = take(perform, &change, now).await.map_err(|status| anyhow::anyhow!("{}", status.message))?;
     if let Some(dir) = &how.rehearse_copy {
-        failures::print(&snapshot::write(taken.snapshot(), dir)?);
+        let left_out = snapshot::write(taken.snapshot(), dir)?;
+        failures::print(&taken.not_kept().chain(left_out).collect::<Vec<_>>());
     }
     let faults = (how.rehearse == Some(How::Faults)).then(|| Faults { limit: how.rehearse_limit, tried: progress() });
     let rehearsed = rehearse(cluster.planner.clone(), taken, change, faults).await?;

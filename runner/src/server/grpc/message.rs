@@ -150,7 +150,7 @@ impl Pieces {
         let rest = self.rest.as_mut()?;
         let piece = rest.parts.of.next(&mut rest.reached, PIECE);
         rest.left = rest.left.saturating_sub(piece.len());
-        if rest.left == 0 {
+        if rest.left == 0 || piece.is_empty() {
             // Nobody waits for the client to take the last piece.
             self.rest = None;
         }
