@@ -366,7 +366,8 @@ pub struct Reply {
     /// The response message (of a stream, the last one), or the status that the RPC ends with.
     #[serde(with = "plain::result")]
     pub result: Result<Vec<u8>, Status>,
-    /// What follows in the response message, for a host that takes it so ([`crate::Flow::in_parts`]). Empty for all others.
+    /// The response message of a host that takes it so ([`crate::Flow::in_parts`]), if it is not in [`Self::result`], which is empty then.
+    /// Empty for all others.
     #[serde(skip)]
     pub rest: Parts,
     /// One entry per target that gave no rows or not all of them, and per workflow or row left out. In the order of shards.
@@ -393,15 +394,11 @@ impl Reply {
         Self { rest, ..Self::new(result, failures) }
     }
 
-    /// Makes one piece of the message.
+    /// Makes one piece of the message. One that is in parts is nowhere else.
     pub fn join(&mut self) {
         let rest = std::mem::take(&mut self.rest);
         if let (Ok(message), false) = (&mut self.result, rest.is_empty()) {
-            if message.is_empty() {
-                *message = rest.whole();
-            } else {
-                message.extend(rest.whole());
-            }
+            *message = rest.whole();
         }
     }
 }

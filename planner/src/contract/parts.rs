@@ -80,15 +80,15 @@ impl Parts {
         self.bytes
     }
 
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
     /// Bytes of memory that it takes as long as it is there.
     pub fn held_bytes(&self) -> usize {
         let slices = self.slices.capacity() * size_of::<Slice>();
         self.buffers.iter().map(Vec::capacity).sum::<usize>() + slices
-    }
-
-    /// Whether it has none.
-    pub fn is_empty(&self) -> bool {
-        self.bytes == 0
     }
 
     /// What comes next: as many bytes, fewer where the message ends, none behind its end.

@@ -10,7 +10,7 @@ use crate::{
     contract::Record,
     cutover::{served, stored::Stored},
     proto::topodata::{Shard, Tablet, TabletAlias},
-    topo::names::{TABLETS_PREFIX, alias_text},
+    topo::names::{alias_text, recorded_alias},
 };
 
 /// A record by its cell and path, with its version.
@@ -63,7 +63,7 @@ impl Left {
         let one = |shard: &str| {
             let stored = records.get(&(keyspace.to_owned(), shard.to_owned()));
             let record = stored.and_then(|stored| Shard::decode(stored.value.as_slice()).ok()).unwrap_or_default();
-            let own = |path: &str| tablets.get(name(path)?).filter(|it| it.keyspace == keyspace && it.shard == shard);
+            let own = |path: &str| tablets.get(recorded_alias(path)?).filter(|it| it.keyspace == keyspace && it.shard == shard);
             let of_shard = self.tablets.iter().filter(|((_, path), _)| own(path).is_some());
             let replication = format!("keyspaces/{keyspace}/shards/{shard}/ShardReplication");
             let replications = self.replications.iter().filter(|((_, path), _)| *path == replication);
@@ -86,10 +86,6 @@ impl Left {
         };
         shards.map(|shard| (shard.to_owned(), one(shard))).collect()
     }
-}
-
-fn name(path: &str) -> Option<&str> {
-    path.strip_prefix(TABLETS_PREFIX)?.strip_suffix("/Tablet")
 }
 
 /// The primaries of a keyspace, by shard.

@@ -200,8 +200,7 @@ impl TabletName {
 
     /// Reads an alias from the path of a tablet's record, relative to its cell's root. `None`: a record of another kind.
     pub fn of_record(path: &str) -> Option<Result<Self, String>> {
-        let alias = path.strip_prefix(TABLETS_PREFIX)?.strip_suffix("/Tablet")?;
-        Some(Self::parse(alias))
+        recorded_alias(path).map(Self::parse)
     }
 
     /// Its cell.
@@ -221,6 +220,16 @@ pub(crate) const CELLS_PREFIX: &str = "cells/";
 
 /// The directory of a cell's tablets, in that cell.
 pub(crate) const TABLETS_PREFIX: &str = "tablets/";
+
+/// The alias in the path of a tablet's record, relative to its cell's root, unchecked. `None`: a record of another kind.
+pub(crate) fn recorded_alias(path: &str) -> Option<&str> {
+    path.strip_prefix(TABLETS_PREFIX)?.strip_suffix("/Tablet")
+}
+
+/// The directory of a keyspace's shards, global. The keyspace is as a [`KeyspaceName`] prints.
+pub(crate) fn shards_prefix(keyspace: impl fmt::Display) -> String {
+    format!("keyspaces/{keyspace}/shards/")
+}
 
 /// The record of a cell, global.
 pub(crate) fn cell_info_path(cell: &str) -> String {
@@ -270,7 +279,7 @@ impl KeyspaceName {
 
     /// The directory of its shards, global.
     pub(crate) fn shards_prefix(&self) -> String {
-        format!("keyspaces/{self}/shards/")
+        shards_prefix(self)
     }
 
     /// The record of one of its shards, global.

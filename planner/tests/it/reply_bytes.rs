@@ -4,10 +4,10 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use crate::support::{Cluster, StreamOf, alias, all, call, refused, rows, stream, streams};
+use crate::support::{Cluster, NOW, StreamOf, alias, all, call, refused, rows, stream, streams};
 use prost::Message;
 use vtflow_planner::{
-    Call, CallOptions, Failure, Lost, Reply,
+    Call, CallOptions, Failure, Flow, Lost, Reply,
     proto::{
         topodata::Shard,
         vtctldata::{GetWorkflowsRequest, GetWorkflowsResponse, Workflow},
@@ -166,4 +166,27 @@ fn of_a_shard_that_is_left_out_nothing_else_is_told() {
     let told = told(&within(&cluster, &call(&all()), 2_000));
     assert_eq!((told.len(), &told[0]), (2, &fault("-80")));
     assert!(told[1].starts_with("80- left out: it makes "), "{told:?}");
+}
+
+/// A reply in parts may wait for its client for long: it keeps the rows that it has, and no others.
+#[test]
+fn a_reply_in_parts_does_not_keep_a_shard_that_is_left_out() {
+    let mut cluster = Cluster::new(&["-80", "80-"]);
+    let long = |bytes: usize| StreamOf { message: Box::leak("x".repeat(bytes).into_boxed_str()), ..stream(1, "a") };
+    cluster.answer(100, "streams", streams(&[long(500)])).answer(200, "streams", streams(&[long(100_000)]));
+    let options = CallOptions { reply_bytes: 5_000, ..CallOptions::default() };
+    let call = Call { options, ..call(&all()) };
+    let mut flow = Flow::start(&call, NOW);
+    flow.in_parts();
+    let mut asks = flow.asks();
+    while let Some(ask) = asks.pop() {
+        flow.answer(ask.id, cluster.perform(&ask, 0));
+        asks.extend(flow.asks());
+    }
+    let mut reply = flow.into_reply().expect("all is answered");
+    assert_eq!(left_out(&reply).len(), 1, "{:?}", reply.failures);
+    let held = reply.rest.held_bytes();
+    assert!(reply.rest.len() > 500 && held < 5_000, "{held} bytes for {}", reply.rest.len());
+    reply.join();
+    assert_eq!(reply.result, cluster.run(&call).0.result);
 }

@@ -20,7 +20,7 @@ use crate::{
     contract::{FailureKind, TabletAddress},
     cutover::{edit::Edit, member::Member, stored::Stored},
     sidecar::{query::Query, result::RowSet},
-    topo::names::{GLOBAL, TABLETS_PREFIX},
+    topo::names::{GLOBAL, TABLETS_PREFIX, shards_prefix},
 };
 
 /// Acts of one shard, stream or record: each group waits for the one before, acts of one group for none.
@@ -54,7 +54,7 @@ impl Newcomers {
     /// What is listed: cells, and prefixes in them.
     pub(crate) fn ranges(&self) -> Vec<(String, String)> {
         let keyspaces: BTreeSet<&String> = self.opened.iter().map(|on| &on.keyspace).collect();
-        let shards = keyspaces.into_iter().map(|keyspace| (GLOBAL.to_owned(), format!("keyspaces/{keyspace}/shards/")));
+        let shards = keyspaces.into_iter().map(|keyspace| (GLOBAL.to_owned(), shards_prefix(keyspace)));
         shards.chain(self.cells.iter().map(|cell| (cell.clone(), TABLETS_PREFIX.to_owned()))).collect()
     }
 }

@@ -8,7 +8,7 @@ use crate::{
     cutover::stored::Stored,
     proto::topodata::{CellsAlias, Tablet},
     topo::{
-        names::{CELLS_PREFIX, TABLETS_PREFIX},
+        names::{CELLS_PREFIX, recorded_alias, shards_prefix},
         targets::unexpected,
     },
 };
@@ -51,7 +51,7 @@ impl Look {
             }),
             Wanted::Rules(path) => record(answer).map(|stored| self.records.rules.extend(stored.map(|stored| (path, stored)))),
             Wanted::Shards(keyspace) => records(answer).map(|records| {
-                let prefix = format!("keyspaces/{keyspace}/shards/");
+                let prefix = shards_prefix(&keyspace);
                 for record in records {
                     let shard = record.path.strip_prefix(&prefix).and_then(|rest| rest.strip_suffix("/Shard"));
                     if let Some(shard) = shard {
@@ -73,7 +73,7 @@ impl Look {
             Wanted::Tablets(cell) => records(answer).map(|records| {
                 for record in records {
                     self.records.left.tablets.insert((cell.clone(), record.path.clone()), record.version);
-                    let name = record.path.strip_prefix(TABLETS_PREFIX).and_then(|rest| rest.strip_suffix("/Tablet"));
+                    let name = recorded_alias(&record.path);
                     match (name, Tablet::decode(record.value.as_slice())) {
                         (Some(name), Ok(tablet)) => drop(self.records.tablets.insert(name.to_owned(), tablet)),
                         (Some(name), Err(error)) => {

@@ -23,7 +23,7 @@ use crate::{
     operation::Asks,
     ops::workflow_status::traffic::reverse_of,
     proto::vtctldata::{GetWorkflowsRequest, Workflow, WorkflowStatusRequest},
-    topo::names::{CELLS_PREFIX, GLOBAL, KeyspaceName, TABLETS_PREFIX, check_cell},
+    topo::names::{CELLS_PREFIX, GLOBAL, KeyspaceName, TABLETS_PREFIX, check_cell, shards_prefix},
     traffic::kind::Kind,
     write::inquiry::{Inquired, Inquiring, Inquiry},
 };
@@ -346,7 +346,7 @@ impl Look {
                 self.get(&cell, path, Wanted::SrvKeyspace(cell.clone()), asks);
             }
             if story.kind == Kind::Reshard && self.reach != Reach::Traffic {
-                let prefix = format!("keyspaces/{}/shards/", self.goal.keyspace);
+                let prefix = shards_prefix(&self.goal.keyspace);
                 self.range(&cell, prefix, Wanted::Replication(cell.clone()), asks);
             }
             self.range(&cell, TABLETS_PREFIX.into(), Wanted::Tablets(cell.clone()), asks);

@@ -18,7 +18,7 @@ use crate::{
         stored::Stored,
     },
     proto::topodata::Tablet,
-    topo::names::TABLETS_PREFIX,
+    topo::names::recorded_alias,
 };
 
 /// What is listed anew.
@@ -44,8 +44,7 @@ impl Listing {
         match answer {
             Answer::Range(records) => {
                 for record in records {
-                    let alias = record.path.strip_prefix(TABLETS_PREFIX).and_then(|rest| rest.strip_suffix("/Tablet"));
-                    if let Some(alias) = alias {
+                    if let Some(alias) = recorded_alias(&record.path) {
                         match Tablet::decode(record.value.as_slice()) {
                             Ok(tablet) => drop(self.tablets.insert(alias.to_owned(), tablet)),
                             Err(error) => untold(&format!("{}: {error}", record.path), notes),

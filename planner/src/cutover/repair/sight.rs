@@ -18,7 +18,7 @@ use crate::{
     ops::diagnose::{Diagnose, Looked, Versioned},
     proto::topodata::Tablet,
     topo::{
-        names::{GLOBAL, KeyspaceName, TABLETS_PREFIX, check_cell},
+        names::{GLOBAL, KeyspaceName, TABLETS_PREFIX, check_cell, recorded_alias},
         targets::unexpected,
     },
     traffic::repair::Action,
@@ -72,7 +72,7 @@ impl Sight {
         match (asked, answer) {
             (Asked::Tablets(_), Answer::Range(records)) => {
                 for record in records {
-                    let name = record.path.strip_prefix(TABLETS_PREFIX).and_then(|rest| rest.strip_suffix("/Tablet"));
+                    let name = recorded_alias(&record.path);
                     let read = name.and_then(|name| Some((name.to_owned(), Tablet::decode(record.value.as_slice()).ok()?)));
                     self.tablets.extend(read);
                 }
