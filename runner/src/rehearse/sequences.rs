@@ -75,17 +75,11 @@ impl Sequences {
                 left_out.insert((about.keyspace.as_str(), about.shard.as_str(), alias.as_str(), why));
             }
         }
-        left_out.into_iter().map(|(keyspace, shard, alias, why)| failure(keyspace, shard, alias, why)).collect()
-    }
-
-    /// What the cluster has refused to say of them.
-    pub(super) fn refused(&self) -> impl Iterator<Item = Failure> {
-        self.reads.iter().filter_map(|((alias, _), Kept { what, .. })| match (self.refusal(what)?, what) {
-            (Answer::Failed { message, .. }, What::TabletCall { about, .. }) => {
-                Some(failure(&about.keyspace, &about.shard, alias, message))
-            }
-            _ => None,
-        })
+        let failure = |(keyspace, shard, alias, message): (&str, &str, &str, String)| {
+            let [keyspace, shard, tablet] = [keyspace, shard, alias].map(str::to_owned);
+            Failure { keyspace, shard, tablet, workflow: String::new(), lost: Lost::Shard, message }
+        };
+        left_out.into_iter().map(failure).collect()
     }
 
     /// What the cluster said instead of rows, where a copy has to say the same. That there is no such table it says by itself, as long as
@@ -108,11 +102,6 @@ impl Sequences {
 fn key(what: &What) -> Option<(String, String)> {
     let What::TabletCall { tablet, about, .. } = what else { return None };
     Some((tablet.alias.clone(), about.statement.clone()))
-}
-
-fn failure(keyspace: &str, shard: &str, alias: &str, message: String) -> Failure {
-    let [keyspace, shard, tablet] = [keyspace, shard, alias].map(str::to_owned);
-    Failure { keyspace, shard, tablet, workflow: String::new(), lost: Lost::Shard, message }
 }
 
 /// Puts the table of an answer among those of its tablet.
@@ -304,8 +293,6 @@ mod tests {
         for (table, answer) in [("a", denied.clone()), ("b", refuses("no (errno 1146)")), ("c", says(Some("1")))] {
             sequences.keep(&ask("zone1-1", &largest("id", table)), &answer);
         }
-        let told: Vec<_> = sequences.refused().map(|it| (it.place(), it.message)).collect();
-        assert_eq!(told, [("ks/0 zone1-1".to_owned(), "denied (errno 1142)".to_owned())]);
         let refusal = |alias: &str, table: &str| sequences.refusal(&ask(alias, &largest("id", table)).what);
         assert_eq!(refusal("zone1-1", "a"), Some(denied));
         for (alias, table) in [("zone1-2", "a"), ("zone1-1", "b"), ("zone1-1", "c"), ("zone1-1", "d")] {

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use prost::Message;
 use vtflow_planner::{
-    Call, CallOptions, Failure, Mode, Reply, Status, Timestamp, contract::WritePlan, proto::vtflow::SnapshotRequest, rpc,
+    Call, CallOptions, Mode, Reply, Status, Timestamp, contract::WritePlan, proto::vtflow::SnapshotRequest, rpc,
 };
 use vtflow_screen::rehearsal::Copied;
 
@@ -33,19 +33,6 @@ pub struct Taken {
     pub(super) trips: Trips,
     /// The moment that all of it is about.
     pub(super) now: Timestamp,
-}
-
-impl Taken {
-    /// The copy as it is before anything is tried on it: what a snapshot of the cluster has, and of sequences what the change has read.
-    pub fn snapshot(&self) -> &Snapshot {
-        &self.snapshot
-    }
-
-    /// What somebody who keeps that copy has to know: what is missing from it, and what the cluster has refused to say of sequences, which is
-    /// refused in a rehearsal of now, and not there in the copy.
-    pub fn not_kept(&self) -> impl Iterator<Item = Failure> {
-        self.copied.missing.iter().cloned().chain(self.sequences.refused())
-    }
 }
 
 /// Reads a cluster.

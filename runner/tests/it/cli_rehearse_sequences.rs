@@ -107,31 +107,6 @@ fn a_switch_that_raises_a_sequence_is_rehearsed_with_what_the_tables_hold() {
 }
 
 #[test]
-fn the_copy_is_kept_as_files_and_rehearsed_on_again_without_the_cluster() {
-    let (folder, kept) = (saved("movetables-reads-switched", Cell::Int(10)), TempDir::new().unwrap());
-    let copy = kept.path().join("it").display().to_string();
-    let first = on(&folder, &format!("{SWITCH} --rehearse -o json --rehearse-copy {copy}"));
-    assert_eq!(first.code, 0, "{first:?}");
-    assert!(first.stderr.contains(&format!("{copy}: ")) && first.stderr.contains(" 4 tablets. "), "{first:?}");
-    folder.close().unwrap();
-    let again = on(&kept, &format!("{SWITCH} --rehearse -o json"));
-    assert_eq!(again.code, 0, "{again:?}");
-    let (first, again) = (first.json(), again.json());
-    for part in ["sequences", "not_known", "verdict"] {
-        assert_eq!(first[part], again[part], "{part}");
-    }
-    assert_eq!(first["plan"]["steps"], again["plan"]["steps"]);
-    assert_eq!(again["sequences"][0]["after"], 56);
-
-    let over = on(&kept, &format!("{SWITCH} --rehearse --rehearse-copy {copy}"));
-    assert_eq!(over.code, 2, "{over:?}");
-    assert!(over.stderr.contains("is not empty: name a new directory") && over.stdout.is_empty(), "{over:?}");
-    for without in ["", " --dry-run"] {
-        assert_eq!(on(&kept, &format!("{SWITCH}{without} --rehearse-copy {copy}2")).code, 2, "{without}");
-    }
-}
-
-#[test]
 fn what_is_no_number_in_somebodys_files_is_refused_and_is_never_a_statement() {
     let hostile = "1); drop table corder; --";
     let ran = on(&saved("movetables-reads-switched", Cell::Text(hostile.into())), &format!("{SWITCH} --rehearse"));

@@ -3,7 +3,6 @@
 //! Exit codes: 0 it ends healthy, 1 it is refused or does not, 2 not all could be looked at.
 
 use std::{
-    path::PathBuf,
     process::ExitCode,
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
@@ -20,9 +19,8 @@ use super::confirm::{Change, ChangeArgs};
 use crate::{
     cli::{
         cluster::open::OpenCluster,
-        duration, failures,
+        duration,
         read::{diagnose, view},
-        snapshot,
     },
     observe::Observer,
     output::terminal,
@@ -41,9 +39,6 @@ pub(crate) struct RehearsalArgs {
     /// With --rehearse=faults: when no more is tried; what is left is said
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration::parse, requires = "rehearse")]
     rehearse_limit: Duration,
-    /// With --rehearse: also keep the copy in this new directory, to be rehearsed on again with --snapshot
-    #[arg(long, value_name = "DIR", requires = "rehearse", conflicts_with_all = ["dry_run", "yes"])]
-    rehearse_copy: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -84,12 +79,7 @@ pub(super) async fn run(cluster: &OpenCluster, wanted: Rehearsing) -> anyhow::Re
     let back = back.map(|(command, change)| (command.to_owned(), call(change)));
     let change = rehearse::Change { keyspace, workflow, call: call(change), back };
     let perform = async |call: &Call, watcher: &dyn Observer| cluster.perform_watched(call, now, watcher).await;
-    how.rehearse_copy.as_deref().map(snapshot::check_new).transpose()?;
     let taken = take(perform, &change, now).await.map_err(|status| anyhow::anyhow!("{}", status.message))?;
-    if let Some(dir) = &how.rehearse_copy {
-        let left_out = snapshot::write(taken.snapshot(), dir)?;
-        failures::print(&taken.not_kept().chain(left_out).collect::<Vec<_>>());
-    }
     let faults = (how.rehearse == Some(How::Faults)).then(|| Faults { limit: how.rehearse_limit, tried: progress() });
     let rehearsed = rehearse(cluster.planner.clone(), taken, change, faults).await?;
     terminal::print(&if shown.is_json() { serde_json::to_string_pretty(&rehearsed)? + "\n" } else { in_words(&rehearsed) });
